@@ -1,0 +1,45 @@
+# `make run` and `make test` are all that a newcomer needs: each sets up first.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+SCENARIO ?= scenarios/flights.toml
+# Two workers: as many as the smallest machine that the suite is kept quick on.
+WORKERS ?= 2
+
+.PHONY: setup run test check lab lock clean help
+
+help:           ## what can be made
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+setup: $(READY) ## make .venv/ (once; again only when the lock changes)
+
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "polyglot-lab needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv --no-deps --editable .
+	@touch $(READY)
+
+run: setup      ## the main job: a year of flights, broken messages, judged projections
+	$(BIN)/lab run $(SCENARIO)
+
+test: setup     ## the whole suite, in parallel
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+check: setup    ## lint, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lab: setup      ## open JupyterLab
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+lock: setup     ## resolve pyproject.toml anew into requirements.lock
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --no-annotate --no-header --quiet --output-file requirements.lock
+	@sed -i '1i # Exact versions for every platform and Python >= 3.11. Made by `make lock`; never edited by hand.' requirements.lock
+
+clean:          ## remove .venv/, caches and runs/
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info

@@ -1,0 +1,192 @@
+"""What every room shares: the entity, the change frame, seeded random streams and the errors.
+
+A *change* is one committed revision of one record. Changes travel as Polars frames, one frame for each
+entity type, never as objects; this module says what the columns of such a frame are.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+Key = int | str
+Kind = Literal["int", "float", "str", "bool"]
+
+DTYPES: dict[str, pl.DataType] = {
+    "int": pl.Int64(),
+    "float": pl.Float64(),
+    "str": pl.String(),
+    "bool": pl.Boolean(),
+}
+
+# The first columns of every change frame, in this order; the entity's own columns follow.
+META = ("position", "key", "revision", "deleted", "committed_at")
+
+# In a change frame with before-images, a column's former value is called this.
+BEFORE = "before_"
+
+
+@dataclass(frozen=True)
+class Entity:
+    """One type of record: its key, its typed columns, and what its readers look for.
+
+    `columns` maps a column to int, float, str or bool; any of them may be null. `indexes` are the columns
+    that readers filter and sort by together: a store that has indexes builds these. `parent` is the column that holds
+    the key of another record of the same entity, for `traverse`.
+    """
+
+    name: str
+    key: Literal["int", "str"]
+    columns: dict[str, Kind]
+    indexes: tuple[tuple[str, ...], ...] = ()
+    parent: str | None = None
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        """The change frame's columns and types: META, then the entity's own."""
+        meta = {
+            "position": pl.Int64(),
+            "key": DTYPES[self.key],
+            "revision": pl.Int64(),
+            "deleted": pl.Boolean(),
+            "committed_at": pl.Float64(),
+        }
+        return meta | {name: DTYPES[kind] for name, kind in self.columns.items()}
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        """The columns that a reader of a record sees: key, revision, then the entity's own."""
+        return ("key", "revision", *self.columns)
+
+    def kind(self, column: str) -> str:
+        """The kind of any column of the change frame, the meta columns included."""
+        meta = {
+            "position": "int",
+            "key": self.key,
+            "revision": "int",
+            "deleted": "bool",
+            "committed_at": "float",
+        }
+        return meta.get(column) or self.columns[column]
+
+    def empty(self) -> pl.DataFrame:
+        """A change frame without rows."""
+        return pl.DataFrame(schema=self.schema)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """A running aggregate: live records counted, and columns summed (null counts as 0), by group.
+
+    The result has the columns `group_by`, then `records`, then `sum_<column>` for each summed column.
+    """
+
+    entity: str
+    group_by: tuple[str, ...]
+    sum: tuple[str, ...] = ()
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The names of the measured columns: `records`, then a `sum_` for each summed column."""
+        return ("records", *(f"sum_{column}" for column in self.sum))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The entity's columns that a contribution is made of."""
+        return (*self.group_by, *self.sum)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a projector hands to a store: rows to write, and what must land together with them.
+
+    `rows` are the changes to write, one of each record at the most for a projection of records, sorted
+    by nothing in particular. `memory` is the guard's own (`id`, `revision`), to be kept with the data.
+    `checkpoint` is the catch-up position that holds once these rows are in; None leaves it alone.
+    """
+
+    entity: str
+    rows: pl.DataFrame
+    checkpoint: int | None = None
+    memory: pl.DataFrame | None = None
+
+
+def stream(seed: int, *names: str) -> np.random.Generator:
+    """A random stream of its own for each name, so that one consumer's draws never move another's."""
+    return np.random.Generator(np.random.PCG64([seed, *(zlib.crc32(name.encode()) for name in names)]))
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """The way out for a mistyped name: the nearest valid one, or all of them when none is near."""
+    names = sorted(valid)
+    if close := get_close_matches(str(word), names, n=1, cutoff=0.5):
+        return f"did you mean `{close[0]}`?"
+    return f"valid: {', '.join(names)}" if names else "nothing is valid here"
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing that is wrong: where (file, table, key), what, and the way out."""
+
+    where: str
+    what: str
+    way_out: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" + (f" ({self.way_out})" if self.way_out else "")
+
+
+class LabError(Exception):
+    """Everything that the lab itself raises. The command line prints it without a traceback.
+
+    LabError
+    ├── BadInput          the user's file, key or argument is wrong; carries every problem at once
+    │   └── NotReadable   the file itself can't be read: missing, binary, not TOML, not a run
+    ├── MissingDriver     a store's library is not installed; says how to get it
+    ├── ReadOnly          a query tried to change a projection
+    ├── NotAnswered       the store can't answer this class of query
+    └── Unsound           the lab's own evidence contradicts itself: no figure of the run can be trusted
+    """
+
+    exit_status = 2
+
+
+@dataclass
+class BadInput(LabError):
+    """The user's input is wrong. All problems are told at once, each with its place and the way out."""
+
+    problems: Sequence[Problem] = field(default_factory=tuple)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class NotReadable(BadInput):
+    """A file that can't be read at all."""
+
+    def __init__(self, where: str, what: str, way_out: str = "") -> None:
+        super().__init__([Problem(where, what, way_out)])
+
+
+class MissingDriver(LabError):
+    """A store's library is not installed."""
+
+
+class ReadOnly(LabError):
+    """A query tried to change a projection."""
+
+
+class NotAnswered(LabError):
+    """A store was asked a class of query that it doesn't answer."""
+
+
+class Unsound(LabError):
+    """The lab's own evidence contradicts itself."""
+
+    exit_status = 3

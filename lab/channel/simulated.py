@@ -1,0 +1,112 @@
+"""The simulated channel: what happens to every message of a run, computed at once with array operations.
+
+A message is published when its change is committed. It is delayed, takes a detour, is delivered twice, is lost,
+or waits for an outage to end; what arrives, arrives in the order of the arrays that come out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from lab.scenario import ChannelTable, Delay
+
+Floats = np.ndarray
+Ints = np.ndarray
+
+
+@dataclass(frozen=True)
+class Deliveries:
+    """What arrives, in order of arrival: `message` is the index of the change, `arrives_at` in seconds.
+
+    `journal` holds a row for every copy that was sent, lost ones too: message, copy, fate, sent_at,
+    arrives_at (null if lost), held by an outage, overtaken by a later revision of its record.
+    """
+
+    message: Ints
+    arrives_at: Floats
+    journal: pl.DataFrame
+
+
+def delays(options: Delay, count: int, rng: np.random.Generator) -> Floats:
+    """`count` delays in seconds. A lognormal's parameters are chosen so that its mean is `mean`."""
+    if options.kind == "exponential":
+        return rng.exponential(options.mean, count) if options.mean else np.zeros(count)
+    if options.kind == "lognormal" and options.mean:
+        return rng.lognormal(np.log(options.mean) - options.sigma**2 / 2, options.sigma, count)
+    return np.full(count, options.mean)
+
+
+def transmit(sent_at: Floats, record: Ints, options: ChannelTable, rng: np.random.Generator) -> Deliveries:
+    """Send one message for each change.
+
+    `sent_at` is each change's time of commit in seconds, not falling; `record` says with a number which
+    record it belongs to. Copies of one message fare independently of each other.
+    """
+    count = sent_at.size
+    message = np.concatenate([np.arange(count), np.flatnonzero(rng.random(count) < options.duplicate)])
+    copies = message.size
+    sent = sent_at[message]
+    arrives = sent + delays(options.delay, copies, rng)
+    detour = rng.random(copies) < options.reorder.share
+    arrives += np.where(detour, delays(options.reorder.extra, copies, rng), 0.0)
+    lost = rng.random(copies) < options.lose
+    if options.ordered_by_key:
+        # As in a partition: a message waits behind the earlier ones of its record. A second copy is a late
+        # retransmission, and keeps to no order.
+        kept = np.where(lost[:count], -np.inf, arrives[:count])
+        behind = pl.DataFrame({"record": record, "arrives": kept}).select(pl.col("arrives").cum_max().over("record"))
+        arrives[:count] = np.maximum(arrives[:count], behind["arrives"].to_numpy())
+    held = np.zeros(copies, dtype=bool)
+    for outage in sorted(options.outages, key=lambda item: item.at):
+        cut = (arrives >= outage.at) & (arrives < outage.at + outage.lasts) & ~lost
+        if outage.loses:
+            lost |= cut
+        else:
+            held |= cut
+            arrives = np.where(cut, outage.at + outage.lasts, arrives)
+    order = np.argsort(arrives, kind="stable")
+    order = order[~lost[order]]
+    journal = pl.DataFrame(
+        {
+            "message": message,
+            "copy": np.concatenate([np.zeros(count, np.int8), np.ones(copies - count, np.int8)]),
+            "fate": pl.Series(np.where(lost, 2, np.arange(copies) >= count)).replace_strict(
+                {0: "delivered", 1: "duplicate", 2: "lost"}, return_dtype=pl.String
+            ),
+            "sent_at": sent,
+            "arrives_at": pl.Series(np.where(lost, np.nan, arrives)).fill_nan(None),
+            "held": held & ~lost,
+            "overtaken": _overtaken(message, record, arrives, order),
+        }
+    )
+    return Deliveries(message[order], arrives[order], journal)
+
+
+def _overtaken(message: Ints, record: Ints, arrives: Floats, order: Ints) -> np.ndarray:
+    """For each copy, whether a later revision of its record arrived before it."""
+    arrived = pl.DataFrame({"record": record[message[order]], "message": message[order]})
+    newest = arrived.select(pl.col("message").cum_max().over("record"))["message"].to_numpy()
+    overtaken = np.zeros(arrives.size, dtype=bool)
+    overtaken[order] = newest > message[order]
+    return overtaken
+
+
+def summary(journal: pl.DataFrame) -> pl.DataFrame:
+    """The table `channel`: each fate's messages, their share of all copies, and their delay."""
+    delay = pl.col("arrives_at") - pl.col("sent_at")
+    figures = (
+        pl.len().alias("messages"),
+        delay.quantile(0.5, "lower").alias("delay_p50_seconds"),
+        delay.quantile(0.99, "lower").alias("delay_p99_seconds"),
+    )
+    fates = journal.group_by("fate").agg(figures)
+    marks = [
+        journal.filter(pl.col(mark)).select(pl.lit(mark).alias("fate"), *figures).filter(pl.col("messages") > 0)
+        for mark in ("held", "overtaken")
+    ]
+    every = pl.concat([fates, *(mark.select(fates.columns) for mark in marks)])
+    share = (pl.col("messages") / max(1, journal.height)).alias("share")
+    return every.with_columns(share).sort("fate")

@@ -1,0 +1,202 @@
+"""The command `lab`: parsing and printing, no logic.
+
+Every command takes `--json`: one document on standard output and nothing else there. Progress and errors go to
+standard error. Exit status: 0 all verdicts as expected, 1 one is not, 2 bad input, 3 unknown.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+
+from lab.base import BadInput, LabError, Problem
+
+EXIT = {"pass": 0, "fail": 1, "unknown": 3}
+RUNS = Path("runs")
+
+Function = Callable[..., Any]
+
+
+def common(function: Function) -> Function:
+    """`--json`, `--set` and `--seed`, which every command takes."""
+    for option in (
+        click.option("--seed", type=click.IntRange(min=0), help="Another seed than the scenario's."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any key of the scenario."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and nothing else."),
+    ):
+        function = option(function)
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except LabError as error:
+            _complain(error, kwargs.get("as_json", False))
+
+    return wrapped
+
+
+def _complain(error: LabError, as_json: bool) -> NoReturn:
+    problems: Sequence[Problem] = error.problems if isinstance(error, BadInput) else [Problem("lab", str(error))]
+    if as_json:
+        rows = [{"where": item.where, "what": item.what, "way_out": item.way_out} for item in problems]
+        _print_json({"error": rows})
+    for item in problems:
+        click.echo(f"error: {item}", err=True)
+    sys.exit(error.exit_status)
+
+
+def _print_json(document: Any) -> None:
+    click.echo(json.dumps(document, indent=2, allow_nan=False))
+
+
+def _plan(scenario: str, overrides: Sequence[str], seed: int | None) -> Any:
+    from lab.scenario import Source
+    from lab.wiring import plan
+
+    return plan(Source(Path(scenario), overrides, seed))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="polyglot-lab", prog_name="lab")
+def lab() -> None:
+    """Put one source of truth beside competing read models, break the messages, and measure what it costs."""
+
+
+@lab.command()
+@click.argument("scenario")
+@click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=RUNS, help="Where run folders go.")
+@common
+def run(scenario: str, runs: Path, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+    """Run a scenario, judge its projections, and leave a report."""
+    from lab.experiment import run as run_plan
+    from lab.progress import bar
+    from lab.report import print_run, summary
+
+    plan = _plan(scenario, overrides, seed)
+    with bar(Console(stderr=True)) as progress:
+        finished = run_plan(plan, runs, progress)
+    if as_json:
+        _print_json(summary(finished))
+    else:
+        print_run(finished, Console())
+    sys.exit(EXIT[finished.manifest["verdict"]])
+
+
+@lab.command()
+@click.argument("run")
+@common
+def report(run: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+    """Write a run's report.html again, and print its summary. RUN is a folder, or a scenario's name."""
+    from lab.report import print_run, summary, write_report
+    from lab.runs import load_run
+
+    _no_scenario(overrides, seed)
+    found = load_run(run)
+    page = write_report(found)
+    if as_json:
+        _print_json(summary(found) | {"report": str(page)})
+    else:
+        print_run(found, Console())
+
+
+@lab.command()
+@click.argument("one")
+@click.argument("other")
+@click.option("--anyway", is_flag=True, help="Compare runs of unlike machines, scales or durability too.")
+@common
+def compare(one: str, other: str, anyway: bool, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+    """Say what differs between two runs: verdicts first, then figures with their intervals."""
+    from lab.report import compare as compare_runs
+    from lab.report import print_compare
+    from lab.runs import load_run
+
+    _no_scenario(overrides, seed)
+    result = compare_runs(load_run(one), load_run(other), anyway=anyway)
+    if as_json:
+        _print_json(result)
+    else:
+        print_compare(result, Console())
+
+
+@lab.command()
+@click.argument("scenario")
+@common
+def validate(scenario: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+    """Say everything that is wrong with a scenario, without running it."""
+    plan = _plan(scenario, overrides, seed)
+    names = [item.name for item in plan.projections]
+    if as_json:
+        _print_json({"scenario": plan.scenario.name, "valid": True, "seed": plan.scenario.seed, "projections": names})
+    else:
+        click.echo(f"{scenario}: valid; {len(names)} projections: {', '.join(names)}")
+
+
+@lab.command()
+@common
+def stores(as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+    """List the stores: family, engine version, what they answer, and how to get those that are missing."""
+    from lab.stores.catalogue import catalogue
+
+    _no_scenario(overrides, seed)
+    rows = catalogue()
+    if as_json:
+        _print_json(rows)
+        return
+    for row in rows:
+        installed = "installed" if row["installed"] else f"not installed; get it with: {row['install']}"
+        click.secho(row["store"], bold=True)
+        click.echo(f"  {row['family']}, {row['shape']}; {row['engine']}; {installed}")
+        click.echo(f"  answers: {', '.join(row['answers'])}")
+        click.echo(f"  a crash: {row['durability']}")
+
+
+@lab.command()
+@click.argument("name")
+@click.option("--domain", default="employees", help="Which of the lab's own domains to start from.")
+@common
+def new(name: str, domain: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+    """Write NAME.toml here: a commented scenario that runs, to be changed."""
+    from lab.starter import write_starter
+
+    path = write_starter(Path.cwd(), name, domain, seed, overrides)
+    if as_json:
+        _print_json({"scenario": str(path)})
+    else:
+        click.echo(f"wrote {path.name}; next: lab run {path.name}")
+
+
+def _no_scenario(overrides: Sequence[str], seed: int | None) -> None:
+    """A finished run can't be set or seeded any more: better refused than ignored."""
+    if overrides or seed is not None:
+        raise BadInput([Problem("--set, --seed", "there is no scenario here to set them in", "give them to `lab run`")])
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """The entry point. Ctrl-C and a polite kill both end a run without leaving anything behind."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        lab.main(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("stopped; nothing was left behind", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)

@@ -1,0 +1,52 @@
+"""DuckDB, opened the same way everywhere: nothing is downloaded, settings are set and read back.
+
+A file has one writing process, and within a process one configuration at a time: reading and writing take turns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+TYPES = {
+    pl.Int64(): "BIGINT",
+    pl.Float64(): "DOUBLE",
+    pl.String(): "VARCHAR",
+    pl.Boolean(): "BOOLEAN",
+}
+
+# Enough for a million rows several times over, and small enough for several files to be open at once.
+MEMORY_LIMIT = "128MB"
+
+
+def connect(path: Path, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """A connection to the file, for writing or for reading only."""
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "memory_limit": MEMORY_LIMIT,
+    }
+    return duckdb.connect(str(path), read_only=read_only, config=config)
+
+
+def settings(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """The settings that matter, as the engine itself reports them."""
+    names = ("threads", "memory_limit", "autoinstall_known_extensions", "checkpoint_threshold")
+    row = connection.execute("SELECT " + ", ".join(f"current_setting('{name}')" for name in names)).fetchall()[0]
+    return {"library": duckdb.__version__, **dict(zip(names, map(str, row), strict=True))}
+
+
+def frame(connection: duckdb.DuckDBPyConnection, sql: str, schema: dict[str, pl.DataType]) -> pl.DataFrame:
+    """The result as a frame of the given columns and types, in the engine's order."""
+    found = pl.from_arrow(connection.sql(sql).to_arrow_table())
+    assert isinstance(found, pl.DataFrame)
+    return found.cast(schema)  # type: ignore[arg-type]
+
+
+def size_bytes(path: Path) -> int:
+    """The file and its write-ahead log, in bytes."""
+    files = (path, path.with_name(path.name + ".wal"))
+    return sum(file.stat().st_size for file in files if file.exists())

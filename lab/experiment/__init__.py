@@ -1,0 +1,83 @@
+"""Runs a scenario from end to end: a scenario in, a run folder out. Write, project, ask, rebuild, judge, record."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab.experiment.judge import ask, rebuild_and_judge
+from lab.experiment.progress import Progress, Quiet
+from lab.experiment.project import Live, deliveries, project
+from lab.experiment.record import manifest, write_tables
+from lab.experiment.write import write
+from lab.measure.machine import peak_rss_bytes
+from lab.report import write_report
+from lab.runs import Run, new_run
+from lab.wiring import Plan
+
+
+def run(plan: Plan, root: Path = Path("runs"), progress: Progress | None = None) -> Run:
+    """Run a scenario and return the finished run. One that fails or is stopped leaves nothing behind."""
+    with new_run(root, plan.scenario.name) as (folder, final):
+        _run(plan, folder, final, progress or Quiet())
+        write_report(Run(folder))
+    return Run(final.resolve())
+
+
+def replay_command(plan: Plan) -> str:
+    """The command that does the same again."""
+    source = plan.source
+    parts = ["lab", "run", str(source.path), "--seed", str(plan.scenario.seed)]
+    for item in source.overrides:
+        parts += ["--set", item]
+    return shlex.join(parts)
+
+
+def _run(plan: Plan, folder: Path, final: Path, progress: Progress) -> None:
+    phases: dict[str, float] = {}
+
+    @contextmanager
+    def phase(name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        phases[name] = time.perf_counter() - began
+
+    started, began = time.time(), time.perf_counter()
+    work = folder / "work"
+    work.mkdir()
+    with phase("write"):
+        written = write(plan, work, progress)
+    truth = plan.truth(work / "truth")
+    lives: list[Live] = []
+    try:
+        with phase("project"):
+            sent = deliveries(plan, written.published)
+            lives, replay = project(plan, written, truth, sent, work / "live", progress)
+        if plan.domain.has_trace:
+            written.settings = truth.settings()
+            written.writes["per_second"] = written.writes["commands"] / max(replay.seconds, 1e-9)
+        with phase("query"):
+            ask(plan, lives, written.oracle, progress)
+        judged = rebuild_and_judge(plan, lives, written, truth, work / "rebuilt", progress)
+    finally:
+        for live in lives:
+            live.projector.store.close()
+        truth.close()
+    with phase("record"):
+        end = write_tables(folder, plan, written, sent, lives, judged)
+        shutil.rmtree(work)
+    phases |= judged.seconds
+    record = manifest(plan, written, judged, end) | {
+        "run": final.name,
+        "replay": replay_command(plan),
+        "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "wall_seconds": time.perf_counter() - began,
+        "phases": phases,
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
+    (folder / "manifest.json").write_text(json.dumps(record, indent=2), encoding="utf-8")

@@ -1,0 +1,217 @@
+"""The last steps: ask every projection the same questions, rebuild each, and judge each by the evidence."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from lab.base import stream
+from lab.experiment.progress import Progress
+from lab.experiment.project import Live
+from lab.experiment.write import Written
+from lab.measure import accounting, machine, queries
+from lab.projection.rebuild import rebuild
+from lab.projection.workers import Journal
+from lab.queries.answers import Row, answer
+from lab.queries.model import Query
+from lab.queries.parameters import draw
+from lab.truth import Truth
+from lab.verdict.checks import judge
+from lab.verdict.evidence import Evidence
+from lab.verdict.oracle import Oracle
+from lab.wiring import Plan
+
+PAST = ("as_of", "history")
+
+
+@dataclass
+class Judged:
+    """What came out: rows of the tables, and of each projection its verdict and the digest of its content."""
+
+    rebuild: list[dict[str, Any]] = field(default_factory=list)
+    accounting: list[dict[str, Any]] = field(default_factory=list)
+    verdicts: list[pl.DataFrame] = field(default_factory=list)
+    projections: list[dict[str, Any]] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: {"rebuild": 0.0, "judge": 0.0})
+
+
+def ask(plan: Plan, lives: list[Live], oracle: Oracle, progress: Progress) -> None:
+    """Time every query of every projection that can answer it, and compare the answers with the oracle's."""
+    measure, seed = plan.scenario.measure, plan.scenario.seed
+    turns = measure.warm_up + measure.samples
+    drawn = {
+        query.name: draw(query, _tables(oracle, query)[query.entity.name], turns, stream(seed, "query", query.name))
+        for query in plan.queries
+    }
+    for live in lives:
+        live.asked = [queries.Asked(live.plan.name, live.projector.store, query) for query in live.plan.queries]
+    asked = [one for live in lives for one in live.asked]
+    progress.step("asking", turns)
+    turn = iter(range(1, turns + 1))
+    queries.interleave(
+        asked,
+        drawn,
+        measure.warm_up,
+        measure.samples,
+        measure.budget,
+        stream(seed, "rounds"),
+        lambda: progress.done(next(turn)),
+    )
+
+    def right(query: Query, parameters: Row) -> list[Row]:
+        return answer(query, parameters, _tables(oracle, query))
+
+    queries.check(asked, right)
+
+
+def _tables(oracle: Oracle, query: Query) -> dict[str, Any]:
+    return oracle.histories if query.kind in PAST else oracle.tables
+
+
+def rebuild_and_judge(
+    plan: Plan, lives: list[Live], written: Written, truth: Truth, work: Path, progress: Progress
+) -> Judged:
+    """One projection after the other, so that only one at a time is in memory twice."""
+    judged = Judged()
+    progress.step("rebuilding and judging", len(lives))
+    for number, live in enumerate(lives, 1):
+        store, entities = live.projector.store, tuple(live.plan.layout.entities)
+        rebuilt = None
+        if plan.scenario.measure.rebuild:
+            began = perf_counter()
+            row, rebuilt = _rebuild(live, truth, work / live.plan.name)
+            rebuilt = _shared(rebuilt, live, written.oracle)
+            judged.rebuild.append(row)
+            judged.seconds["rebuild"] += perf_counter() - began
+        dumps: dict[str, pl.DataFrame] | None
+        dumps = _shared({name: store.dump(name) for name in entities}, live, written.oracle)
+        if store.name == "null":
+            dumps = rebuilt = None
+        began = perf_counter()
+        account, verdict, found = _judge(live, written, dumps, rebuilt)
+        judged.seconds["judge"] += perf_counter() - began
+        judged.accounting.append(account)
+        judged.verdicts.append(found)
+        judged.settings[live.plan.name] = store.settings()
+        judged.projections.append(_described(live, verdict, dumps))
+        # What this projection took is given back before the next one is looked at.
+        store.close()
+        live.journal = Journal(polls=live.journal.polls, batches=live.journal.batches)
+        progress.done(number)
+    return judged
+
+
+def _shared(dumps: dict[str, pl.DataFrame], live: Live, oracle: Oracle) -> dict[str, pl.DataFrame]:
+    """A dump that is what it must be takes no memory of its own: the oracle's frame stands for it."""
+    layout = live.plan.layout
+    must = {name: oracle.expected(layout.keeps, name, layout.totals) for name in dumps}
+    return {name: must[name] if frame.equals(must[name]) else frame for name, frame in dumps.items()}
+
+
+def _rebuild(live: Live, truth: Truth, path: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
+    """A new store beside the live one, filled from position 0; the time includes opening and closing it."""
+    store = live.plan.store(path)
+    machine.forget_peak()
+    began = perf_counter()
+    store.open()
+    changes = rebuild(store, live.plan.subscription(truth, before=False), live.plan.table.guard)
+    store.close()
+    seconds = perf_counter() - began
+    peak = machine.peak_rss_bytes()
+    size = store.size_bytes()
+    store.open()
+    dumps = {name: store.dump(name) for name in live.plan.layout.entities}
+    store.close()
+    shutil.rmtree(path, ignore_errors=True)
+    row = {
+        "projection": live.plan.name,
+        "store": store.name,
+        "changes": changes,
+        "seconds": seconds,
+        "changes_per_second": changes / seconds,
+        "size_bytes": size,
+        "peak_rss_bytes": peak,
+    }
+    return row, dumps
+
+
+def _judge(
+    live: Live,
+    written: Written,
+    dumps: dict[str, pl.DataFrame] | None,
+    rebuilt: dict[str, pl.DataFrame] | None,
+) -> tuple[dict[str, Any], str, pl.DataFrame]:
+    plan, oracle = live.plan, written.oracle
+    entities = tuple(plan.layout.entities)
+    account = accounting.account(
+        plan.name,
+        oracle.committed(entities),
+        live.chosen,
+        written.published.committed_at.size,
+        live.journal,
+        np.concatenate([live.projector.held(name) for name in entities]),
+        live.visible,
+    )
+    evidence = Evidence(
+        name=plan.name,
+        layout=plan.layout,
+        policy=plan.table.guard,
+        oracle=oracle,
+        published=written.published,
+        journal=live.journal,
+        chosen=live.chosen,
+        visible=live.visible,
+        dumps=dumps,
+        rebuilt=rebuilt,
+        checkpoints={name: live.projector.checkpoint(name) for name in entities},
+        accounting=account,
+        asked=sum(len(one.answers) for one in live.asked) if dumps is not None else 0,
+        wrong=[wrong for one in live.asked for wrong in one.wrong],
+    )
+    verdict, found = judge(evidence)
+    return account, verdict, found
+
+
+def _described(live: Live, verdict: str, dumps: dict[str, pl.DataFrame] | None) -> dict[str, Any]:
+    table = live.plan.table
+    return {
+        "name": live.plan.name,
+        "store": table.store,
+        "guard": table.guard,
+        "subscribe": table.subscribe,
+        "keeps": live.plan.layout.keeps,
+        "batch": table.batch,
+        "linger_seconds": table.linger,
+        "every_seconds": live.plan.pace.every,
+        "polls": live.journal.polls,
+        "batches": live.journal.batches,
+        "expect": table.expect,
+        "verdict": verdict,
+        "as_expected": verdict == table.expect,
+        "digest": None if dumps is None else digest(dumps),
+    }
+
+
+def digest(dumps: dict[str, pl.DataFrame]) -> str:
+    """SHA-256 over the projection's content as CSV, sorted: equal if and only if readers see the same rows.
+
+    Positions and times of commit are left out: they belong to the write model.
+    """
+    total = hashlib.sha256()
+    for name in sorted(dumps):
+        frame = dumps[name]
+        total.update(name.encode())
+        total.update(
+            frame.drop([column for column in ("position", "committed_at") if column in frame.columns])
+            .write_csv()
+            .encode()
+        )
+    return total.hexdigest()

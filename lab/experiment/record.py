@@ -1,0 +1,96 @@
+"""What a run leaves behind: the tables, and the manifest that says where every figure comes from."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from lab.channel.simulated import Deliveries, summary
+from lab.experiment.judge import Judged
+from lab.experiment.project import Live
+from lab.experiment.write import Written
+from lab.measure import lag, machine, queries
+from lab.runs import FORMAT, OPTIONAL, TABLES, write_table
+from lab.wiring import Plan
+
+
+def _frame(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=TABLES[name])
+
+
+def write_tables(
+    folder: Path, plan: Plan, written: Written, sent: Deliveries | None, lives: list[Live], judged: Judged
+) -> float:
+    """Every table of the run folder; returns when the last change was visible, in simulated seconds."""
+    published = written.published
+    shown = [float(live.visible[np.isfinite(live.visible)].max(initial=0.0)) for live in lives]
+    end = max([*shown, float(published.committed_at[-1]) if published.committed_at.size else 0.0])
+    lags = {live.plan.name: lag.lags(live.plan.name, published, live.visible, live.chosen) for live in lives}
+    write_table(folder, "lag", pl.concat(list(lags.values())))
+    write_table(folder, "lag_summary", _frame("lag_summary", [lag.summary(name, one) for name, one in lags.items()]))
+    write_table(folder, "visibility", pl.concat([lag.visibility(name, one) for name, one in lags.items()]))
+    behind = [lag.staleness(live.plan.name, published, live.visible, live.chosen, end) for live in lives]
+    write_table(folder, "staleness", pl.concat(behind))
+    model = {"write_model": plan.scenario.truth.model}
+    write_table(folder, "writes", _frame("writes", [model | written.writes]))
+    write_table(folder, "rebuild", _frame("rebuild", judged.rebuild))
+    write_table(folder, "queries", queries.table([one for live in lives for one in live.asked]))
+    write_table(folder, "accounting", _frame("accounting", judged.accounting))
+    write_table(folder, "verdicts", pl.concat(judged.verdicts))
+    if sent is None:
+        write_table(folder, "channel", _frame("channel", []))
+    else:
+        write_table(folder, "channel", summary(sent.journal))
+        write_table(folder, "deliveries", sent.journal.with_columns(position=pl.col("message") + 1), OPTIONAL)
+    return end
+
+
+def verdict(judged: Judged) -> str:
+    """Over all projections: pass when each is as expected, unknown when one could not be judged, else fail."""
+    surprises = [item for item in judged.projections if not item["as_expected"]]
+    if not surprises:
+        return "pass"
+    return "unknown" if all(item["verdict"] == "unknown" for item in surprises) else "fail"
+
+
+def manifest(plan: Plan, written: Written, judged: Judged, duration_seconds: float) -> dict[str, Any]:
+    """Scenario, seed, versions, machine, engine settings as read back, and what was found."""
+    scenario, source = plan.scenario, plan.source
+    service = f"simulated, service {scenario.time.service}"
+    return {
+        "format": FORMAT,
+        "scenario": {
+            "name": scenario.name,
+            "file": source.path.name,
+            "text": source.text,
+            "sha256": source.sha256,
+            "overrides": list(source.overrides),
+        },
+        "seed": scenario.seed,
+        "clocks": {
+            "lag": service,
+            "visibility": service,
+            "staleness": service,
+            "channel": "simulated",
+            "writes": "wall",
+            "rebuild": "wall",
+            "queries": "wall",
+        },
+        "verdict": verdict(judged),
+        "projections": judged.projections,
+        "machine": machine.machine(),
+        "versions": machine.versions() | {"python": platform.python_version()},
+        "engines": {"truth": written.settings, **judged.settings},
+        "durability": written.settings.get("durability", scenario.truth.durability),
+        "truth": {"model": scenario.truth.model, "engine": scenario.truth.engine},
+        "domain": plan.domain.name,
+        "changes": int(written.published.committed_at.size),
+        "duration_seconds": duration_seconds,
+        "notes": written.notes,
+        "channel": scenario.channel.model_dump(mode="json") if scenario.channel else None,
+        "outages": [item.model_dump() for item in scenario.channel.outages] if scenario.channel else [],
+    }

@@ -1,0 +1,134 @@
+"""The write step: commands are decided and committed, or a history is taken as it is; and its replay in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter, perf_counter_ns
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from lab.base import stream
+from lab.domain.model import Command
+from lab.experiment.progress import Progress
+from lab.feed.published import Published
+from lab.feed.subscription import with_before
+from lab.truth import Change, Truth
+from lab.verdict.oracle import Oracle
+from lab.wiring import Plan
+
+
+@dataclass
+class Written:
+    """What was committed: as it was published, as the oracle has it, and as rows with their events, to be replayed.
+
+    `writes` is the row of the table `writes`; a history that is loaded in bulk fills it in when it is replayed.
+    """
+
+    published: Published
+    oracle: Oracle
+    events: dict[str, pl.DataFrame]
+    writes: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def write(plan: Plan, work: Path, progress: Progress) -> Written:
+    """Everything that is committed in this run, with simulated times of commit."""
+    if plan.domain.has_trace:
+        progress.step("reading the history", 1)
+        trace = plan.domain.trace(plan.options)
+        frames = {name: frame.drop("event") for name, frame in trace.frames.items()}
+        oracle = Oracle.of_trace(plan.domain, frames)
+        progress.done(1)
+        writes = {"commands": trace.changes, "accepted": trace.changes, "rejected": 0, "conflicts": 0}
+        return Written(_published(plan, frames), oracle, trace.frames, writes, list(trace.notes))
+    commands = list(plan.domain.workload(plan.options, stream(plan.scenario.seed, "workload")))
+    truth = plan.truth(work / "written")
+    try:
+        changes, writes = _execute(truth, commands, progress)
+        settings = truth.settings()
+    finally:
+        truth.close()
+    events = _frames(plan, changes)
+    frames = {name: frame.drop("event") for name, frame in events.items()}
+    oracle = Oracle.of_commands(plan.domain, commands)
+    oracle.confirm(frames)
+    notes = ["A command is committed when it arrives: the source of truth's own time is in `writes`, not in the lag."]
+    return Written(_published(plan, frames), oracle, events, writes, notes, settings)
+
+
+def _execute(truth: Truth, commands: list[Command], progress: Progress) -> tuple[list[Change], dict[str, Any]]:
+    """Each command by itself, timed from outside."""
+    progress.step("executing commands", len(commands))
+    changes: list[Change] = []
+    truth.publish = changes.append
+    statuses = {"accepted": 0, "rejected": 0, "conflict": 0}
+    nanoseconds = np.zeros(len(commands), np.int64)
+    for index, command in enumerate(commands):
+        began = perf_counter_ns()
+        outcome = truth.execute(command)
+        nanoseconds[index] = perf_counter_ns() - began
+        statuses[outcome.status] += 1
+        if not index % 500:
+            progress.done(index)
+    return changes, {
+        "commands": len(commands),
+        "accepted": statuses["accepted"],
+        "rejected": statuses["rejected"],
+        "conflicts": statuses["conflict"],
+        "per_second": len(commands) / (float(nanoseconds.sum()) / 1e9),
+        "p50_us": float(np.quantile(nanoseconds, 0.5)) / 1e3,
+        "p99_us": float(np.quantile(nanoseconds, 0.99)) / 1e3,
+    }
+
+
+def _frames(plan: Plan, changes: list[Change]) -> dict[str, pl.DataFrame]:
+    rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in plan.domain.entities}
+    columns = {name: list(entity.columns) for name, entity in plan.domain.entities.items()}
+    for item in changes:
+        values = (item.state[name] for name in columns[item.entity])
+        meta = (item.position, item.key, item.revision, item.deleted, item.committed_at)
+        rows[item.entity].append((*meta, *values, item.event))
+    return {
+        name: pl.DataFrame(rows[name], schema=entity.schema | {"event": pl.String()}, orient="row")
+        for name, entity in plan.domain.entities.items()
+    }
+
+
+def _published(plan: Plan, frames: dict[str, pl.DataFrame]) -> Published:
+    """A projection that adds changes up is sent before-images with them."""
+    wanted: dict[str, dict[str, None]] = {}
+    for item in plan.projections:
+        if item.layout.totals and item.before:
+            wanted.setdefault(item.layout.totals.entity, {}).update(dict.fromkeys(item.before))
+    return Published.of(
+        {name: with_before(frame, tuple(wanted[name])) if name in wanted else frame for name, frame in frames.items()}
+    )
+
+
+class Replay:
+    """The source of truth moved through simulated time: at t it holds what was committed by t, and nothing else."""
+
+    def __init__(self, truth: Truth, events: dict[str, pl.DataFrame]) -> None:
+        self.truth, self.events = truth, events
+        self._times = {name: frame["committed_at"].to_numpy() for name, frame in events.items()}
+        self._loaded = dict.fromkeys(events, 0)
+        self.seconds = 0.0
+
+    def advance(self, at: float) -> None:
+        """Commit everything up to `at` seconds; a time before the last one changes nothing."""
+        for name, times in self._times.items():
+            last = int(np.searchsorted(times, at, side="right"))
+            first = self._loaded[name]
+            if last > first:
+                began = perf_counter()
+                self.truth.load(name, self.events[name][first:last])
+                self.seconds += perf_counter() - began
+                self._loaded[name] = last
+
+    def finish(self) -> None:
+        """Commit the rest."""
+        self.advance(float("inf"))

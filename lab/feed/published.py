@@ -1,0 +1,53 @@
+"""All changes of a run as they are published, with the arrays that find any of them by its position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Published:
+    """All changes of a run as they are published: for each entity a frame sorted by position.
+
+    The arrays are indexed by position less 1: `entity_of` and `row_of` find the change in its frame, `record`
+    numbers the records of all entities together.
+    """
+
+    frames: dict[str, pl.DataFrame]
+    entities: tuple[str, ...]
+    entity_of: np.ndarray
+    row_of: np.ndarray
+    record: np.ndarray
+    revision: np.ndarray
+    deleted: np.ndarray
+    committed_at: np.ndarray
+
+    @classmethod
+    def of(cls, frames: dict[str, pl.DataFrame]) -> Published:
+        """Index the frames. Positions run from 1 without a gap over all entities together."""
+        count = sum(frame.height for frame in frames.values())
+        entity_of, row_of = np.zeros(count, np.int8), np.zeros(count, np.int64)
+        record, revision = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        deleted, committed_at = np.zeros(count, bool), np.zeros(count)
+        for number, frame in enumerate(frames.values()):
+            places = frame["position"].to_numpy() - 1
+            entity_of[places], row_of[places] = number, np.arange(frame.height)
+            # A record is known by the place of its first change.
+            record[places] = frame.select(pl.col("position").first().over("key"))["position"].to_numpy()
+            revision[places] = frame["revision"].to_numpy()
+            deleted[places] = frame["deleted"].to_numpy()
+            committed_at[places] = frame["committed_at"].to_numpy()
+        return cls(frames, tuple(frames), entity_of, row_of, record, revision, deleted, committed_at)
+
+    def of_entities(self, names: tuple[str, ...]) -> np.ndarray:
+        """The indices of the changes of these entities, in commit order."""
+        numbers = [self.entities.index(name) for name in names]
+        return np.flatnonzero(np.isin(self.entity_of, numbers))
+
+    def change(self, index: int) -> tuple[str, dict[str, object]]:
+        """One change as a person may want to see it: its entity and its row."""
+        name = self.entities[int(self.entity_of[index])]
+        return name, self.frames[name].row(int(self.row_of[index]), named=True)

@@ -1,0 +1,52 @@
+"""The catch-up subscription: a projection's own view of the source of truth, as change frames of states.
+
+It is stateless: a page depends on the position alone, so that a projector that crashes and starts again at its
+checkpoint gets the same pages. An event-sourced feed is folded here: the page's records are read from their
+first event on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from lab.base import BEFORE
+from lab.feed.fold import fold
+from lab.truth.port import Truth
+
+
+class Subscription:
+    """`changes_since`, whatever the write model.
+
+    `before` are the columns whose before-images are wanted, `columns` those of the entity's own columns that
+    are read at all; None reads every one.
+    """
+
+    def __init__(self, truth: Truth, before: Sequence[str] = (), columns: Sequence[str] | None = None) -> None:
+        self.truth = truth
+        self.before = tuple(before)
+        self.columns = columns
+
+    def changes_since(self, entity: str, position: int, limit: int) -> pl.DataFrame:
+        """The next change frame after `position`, with before-images if they were asked for."""
+        if self.truth.model == "events":
+            return self._states(entity, position, limit)
+        return self.truth.changes_since(entity, position, limit, self.before, self.columns)
+
+    def _states(self, entity: str, position: int, limit: int) -> pl.DataFrame:
+        truth = self.truth
+        page = truth.changes_since(entity, position, limit, columns=self.columns)
+        if page.height and position:
+            page = pl.concat([truth.earlier(entity, position, limit, self.columns), page])
+        states = fold(page, truth.domain.entities[entity], truth.domain.events[entity]).drop("event")
+        if self.before:
+            states = with_before(states, self.before)
+        return states.filter(pl.col("position") > position).sort("position")
+
+
+def with_before(frame: pl.DataFrame, before: Sequence[str]) -> pl.DataFrame:
+    """Before-images from the frame itself, which must hold every revision of each of its records, in order."""
+    live = (~pl.col("deleted")).shift(1).over("key").fill_null(value=False).alias(f"{BEFORE}live")
+    images = (pl.col(name).shift(1).over("key").alias(f"{BEFORE}{name}") for name in before)
+    return frame.with_columns(live, *images)

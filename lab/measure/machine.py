@@ -1,0 +1,62 @@
+"""The machine that a run was made on, and how much memory its process took."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+STATUS = Path("/proc/self/status")
+CLEAR = Path("/proc/self/clear_refs")
+PACKAGES = (
+    "polyglot-lab", "adbc-driver-sqlite", "duckdb", "matplotlib", "numpy", "polars", "pyarrow", "pydantic",
+    "sqlite-utils",
+)  # fmt: skip
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores that this process may use, memory in bytes, system and Python."""
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "cpu": names[0].split(":", 1)[1].strip() if names else platform.processor() or platform.machine(),
+        "cores": cores,
+        "memory_bytes": memory,
+        "os": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions of the libraries that the figures depend on."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return found
+
+
+def forget_peak() -> None:
+    """Start the peak of resident memory anew, where the kernel lets a process do that (Linux)."""
+    try:
+        CLEAR.write_text("5")
+    except OSError:
+        return
+
+
+def peak_rss_bytes() -> int:
+    """The peak of resident memory since `forget_peak`, in bytes; elsewhere than on Linux, since the start."""
+    if STATUS.exists():
+        for line in STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

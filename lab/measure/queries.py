@@ -1,0 +1,138 @@
+"""Query latency: the same questions to every projection, in shuffled rounds, on the wall clock.
+
+The time is taken around the store's `query`, which returns a list of rows whatever the engine: a statement that
+has only been started has answered nothing. Answers are kept and compared with the oracle's afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter_ns
+
+import numpy as np
+import polars as pl
+
+from lab.queries.answers import Row, same
+from lab.queries.model import Query
+from lab.stores.port import Store
+
+# A query that is slow enough to use up its budget is still asked this often.
+SAMPLES_MIN = 5
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """An answer that is not the oracle's."""
+
+    query: Query
+    parameters: Row
+    expected: list[Row]
+    found: list[Row]
+
+    def lines(self) -> list[str]:
+        """The question, and the first row that differs."""
+        pairs = zip([*self.expected, None], [*self.found, None], strict=False)
+        expected, found = next(((a, b) for a, b in pairs if a is None or b is None or not same([a], [b])), (None, None))
+        asked = ", ".join(map(repr, self.parameters[:5]))
+        return [
+            f"wrong answer: {self.query.name}({asked}): {len(self.found)} rows, must be {len(self.expected)}",
+            f"  must be: {expected}",
+            f"  answers: {found}",
+        ]
+
+
+@dataclass
+class Asked:
+    """One query to one projection: every time in nanoseconds, and what was answered to what."""
+
+    projection: str
+    store: Store
+    query: Query
+    nanoseconds: list[int] = field(default_factory=list)
+    answers: list[tuple[Row, list[Row]]] = field(default_factory=list)
+    wrong: list[Wrong] = field(default_factory=list)
+
+    def ask(self, parameters: Row, counts: bool) -> None:
+        """Ask once."""
+        began = perf_counter_ns()
+        rows = self.store.query(self.query, parameters)
+        took = perf_counter_ns() - began
+        self.answers.append((parameters, rows))
+        if counts:
+            self.nanoseconds.append(took)
+
+
+def interleave(
+    asked: list[Asked],
+    parameters: dict[str, list[Row]],
+    warm_up: int,
+    samples: int,
+    budget_seconds: float,
+    rng: np.random.Generator,
+    progress: Callable[[], None] = lambda: None,
+) -> None:
+    """Ask everything, round by round, each round in a new order: what drifts, drifts for all alike.
+
+    `parameters` has `warm_up + samples` sets for each query by name; every projection is asked the same ones.
+    """
+    spent = dict.fromkeys(range(len(asked)), 0)
+    for turn in range(warm_up + samples):
+        for place in rng.permutation(len(asked)):
+            one = asked[place]
+            drawn = parameters[one.query.name]
+            over = spent[place] > budget_seconds * 1e9 and len(one.nanoseconds) >= SAMPLES_MIN
+            if drawn and not over:
+                one.ask(drawn[turn % len(drawn)], counts=turn >= warm_up)
+                spent[place] += one.nanoseconds[-1] if turn >= warm_up else 0
+        progress()
+
+
+def check(asked: list[Asked], right: Callable[[Query, Row], list[Row]]) -> None:
+    """Compare every answer with the right one, outside the timed region; the right one is worked out once."""
+    known: dict[tuple[str, Row], list[Row]] = {}
+    for one in asked:
+        for parameters, found in one.answers:
+            question = (one.query.name, parameters)
+            if question not in known:
+                known[question] = right(one.query, parameters)
+            if not same(known[question], found):
+                one.wrong.append(Wrong(one.query, parameters, known[question], found))
+
+
+def table(asked: list[Asked]) -> pl.DataFrame:
+    """The table `queries`. A wrong answer has no time: then its figures are null."""
+    rows = []
+    for one in asked:
+        # The null store has no answers to be right or wrong about; its time is the harness's own.
+        ok = None if one.store.name == "null" else not one.wrong
+        times = np.array(one.nanoseconds) / 1_000.0
+        quantiles = {name: float(np.quantile(times, share)) for name, share in QUANTILES.items()} if times.size else {}
+        rows.append(
+            {
+                "projection": one.projection,
+                "store": one.store.name,
+                "query": one.query.name,
+                "kind": one.query.kind,
+                "samples": times.size,
+                "rows": float(np.mean([len(found) for _, found in one.answers])) if one.answers else 0.0,
+                **{name: None if ok is False else quantiles.get(name) for name in QUANTILES},
+                "answer_ok": ok,
+                "weight": one.query.weight,
+            }
+        )
+    return pl.DataFrame(rows, schema=_SCHEMA)
+
+
+QUANTILES = {"p50_us": 0.5, "p90_us": 0.9, "p99_us": 0.99}
+_SCHEMA = {
+    "projection": pl.String,
+    "store": pl.String,
+    "query": pl.String,
+    "kind": pl.String,
+    "samples": pl.Int64,
+    "rows": pl.Float64,
+    **dict.fromkeys(QUANTILES, pl.Float64),
+    "answer_ok": pl.Boolean,
+    "weight": pl.Float64,
+}

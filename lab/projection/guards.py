@@ -1,0 +1,189 @@
+"""Guards: the idempotency policy. A guard decides which of the arriving changes are applied, and in what order.
+
+It decides row by row in the order of arrival, whatever batches they come in. What it must remember it can
+find again after a crash: in the projection's own rows, or in its memory, which is written with them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from lab.base import Key
+from lab.stores.port import Layout, Store
+
+
+@dataclass
+class Admission:
+    """What a guard makes of a frame: indices of its rows, in the order in which they are to be applied.
+
+    A row that had been held back is taken from `held` (by index there) when its gap is filled; `trigger` names
+    the row that filled it. `refused` rows are older than what is known, or known already.
+    """
+
+    take: list[int] = field(default_factory=list)
+    trigger: list[int] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)
+
+
+class Guard(ABC):
+    """One policy for one projection. Keeps a memory for each entity."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    @abstractmethod
+    def load(self, store: Store, entity: str) -> None:
+        """Find the memory again in what the store holds."""
+
+    @abstractmethod
+    def admit(self, entity: str, keys: Sequence[Key], revisions: Sequence[int], positions: Sequence[int]) -> Admission:
+        """Decide on rows in the order of arrival. Rows that are held back come first, as they were left."""
+
+    def passed(self, entity: str, checkpoint: int) -> None:  # noqa: B027 (most guards have nothing to do then)
+        """Everything up to this position is in."""
+
+
+class NoGuard(Guard):
+    """`none`: the last arrival wins."""
+
+    def load(self, store: Store, entity: str) -> None:
+        """There is nothing to remember."""
+
+    def admit(self, entity: str, keys: Sequence[Key], revisions: Sequence[int], positions: Sequence[int]) -> Admission:
+        """Everything is applied."""
+        rows = list(range(len(positions)))
+        return Admission(rows, rows)
+
+
+class Dedupe(Guard):
+    """`dedupe`: remembers the ids of messages. A change's position is its id; below the checkpoint all are known."""
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__(layout)
+        self._seen: dict[str, set[int]] = {}
+        self._checkpoint: dict[str, int] = {}
+
+    def load(self, store: Store, entity: str) -> None:
+        """The ids are the positions of the rows when all revisions are kept; else they are in the memory."""
+        self._checkpoint[entity] = store.checkpoint(entity)
+        if self.layout.keeps == "revisions":
+            self._seen[entity] = set(store.dump(entity)["position"].to_list())
+        else:
+            self._seen[entity] = set(store.memory(entity)["id"].to_list())
+
+    def admit(self, entity: str, keys: Sequence[Key], revisions: Sequence[int], positions: Sequence[int]) -> Admission:
+        """An id that has been seen is refused."""
+        seen, checkpoint = self._seen[entity], self._checkpoint[entity]
+        admission = Admission()
+        for row, position in enumerate(positions):
+            if position <= checkpoint or position in seen:
+                admission.refused.append(row)
+            else:
+                seen.add(position)
+                admission.take.append(row)
+        admission.trigger = admission.take
+        return admission
+
+    def passed(self, entity: str, checkpoint: int) -> None:
+        """What lies below the checkpoint needs no remembering."""
+        self._checkpoint[entity] = checkpoint
+        seen = self._seen[entity]
+        if len(seen) > 100_000:
+            self._seen[entity] = {position for position in seen if position > checkpoint}
+
+
+class HighestRevision(Guard):
+    """`revision`: keeps the highest revision of each record, tombstones included."""
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__(layout)
+        self._highest: dict[str, dict[Key, int]] = {}
+
+    def load(self, store: Store, entity: str) -> None:
+        """The revisions stand in the projection's own rows; a running aggregate has them in its memory."""
+        if self.layout.keeps == "totals":
+            frame = store.memory(entity).select("id", "revision")
+        else:
+            frame = store.dump(entity).select("key", "revision")
+        self._highest[entity] = dict(frame.iter_rows())
+
+    def admit(self, entity: str, keys: Sequence[Key], revisions: Sequence[int], positions: Sequence[int]) -> Admission:
+        """A revision that is not higher than the highest is refused."""
+        highest = self._highest[entity]
+        known = highest.get
+        take: list[int] = []
+        refused: list[int] = []
+        for row, (key, revision) in enumerate(zip(keys, revisions, strict=True)):
+            if revision > known(key, 0):
+                highest[key] = revision
+                take.append(row)
+            else:
+                refused.append(row)
+        return Admission(take, take, refused)
+
+
+class Ordered(HighestRevision):
+    """`ordered`: each record's revisions one after the other, none left out; what comes early is held back."""
+
+    def __init__(self, layout: Layout, hold: int) -> None:
+        super().__init__(layout)
+        self._hold = hold
+
+    def admit(self, entity: str, keys: Sequence[Key], revisions: Sequence[int], positions: Sequence[int]) -> Admission:
+        """A revision is taken when it is the next one, and pulls in those that waited for it.
+
+        The queue of rows that wait is bounded: what does not fit is dropped, and told.
+        """
+        highest = self._highest[entity]
+        waiting: dict[Key, dict[int, int]] = {}
+        admission = Admission()
+        held = 0
+        for row, (key, revision) in enumerate(zip(keys, revisions, strict=True)):
+            last = highest.get(key, 0)
+            early = waiting.get(key)
+            if revision <= last or (early is not None and revision in early):
+                admission.refused.append(row)
+            elif revision > last + 1:
+                if held >= self._hold:
+                    admission.dropped.append(row)
+                    continue
+                held += 1
+                waiting.setdefault(key, {})[revision] = row
+            else:
+                admission.take.append(row)
+                admission.trigger.append(row)
+                while early and revision + 1 in early:
+                    revision += 1
+                    held -= 1
+                    admission.take.append(early.pop(revision))
+                    admission.trigger.append(row)
+                highest[key] = revision
+        return admission
+
+
+def make_guard(policy: str, layout: Layout, hold: int) -> Guard:
+    """The guard of that name."""
+    if policy == "ordered":
+        return Ordered(layout, hold)
+    if policy == "revision" and layout.keeps == "revisions":
+        # Each revision has a row of its own there: the highest one is no reason to refuse the others.
+        return Dedupe(layout)
+    policies: dict[str, Callable[[Layout], Guard]] = {"none": NoGuard, "dedupe": Dedupe, "revision": HighestRevision}
+    return policies[policy](layout)
+
+
+def memory_schema(policy: str, keeps: str, key: pl.DataType, contribution: dict[str, Any]) -> dict[str, pl.DataType]:
+    """What a guard must have kept beside the data, so that a crash makes it forget nothing."""
+    if policy == "dedupe" and keeps != "revisions":
+        return {"id": pl.Int64()}
+    if keeps == "totals" and policy == "ordered":
+        return {"id": key, "revision": pl.Int64()}
+    if keeps == "totals" and policy == "revision":
+        return {"id": key, "revision": pl.Int64(), "live": pl.Boolean(), **contribution}
+    return {}

@@ -1,0 +1,275 @@
+"""Two runs side by side: what changed in the verdicts first, then lag, rebuild and queries.
+
+The lag has an interval, so "no difference shown" can be told from a difference. Rebuild and queries are one
+measurement in each run: only their ratio is told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lab.base import BadInput, Problem, stream
+from lab.report.facts import plain
+from lab.report.terminal import marked, plain_table
+from lab.report.words import NOTHING, count, duration, microseconds, size
+from lab.runs import Run
+
+ROWS_MAX = 20_000
+RESAMPLES = 400
+QUANTILES = {"p50": 0.50, "p99": 0.99}
+NO_DIFFERENCE = "no difference shown"
+ONE_EACH = "one measurement each"
+_SEED = 1
+# Machines report slightly different sizes of the same memory from boot to boot.
+_MEMORY_TOLERANCE = 0.02
+
+Lags = npt.NDArray[np.float64]
+
+
+def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
+    """What differs between two runs, in plain JSON types. Differences are b minus a, ratios b over a.
+
+    Raises BadInput for runs of different machines, numbers of changes or durability, unless `anyway`.
+    """
+    differs = _differs(a, b)
+    if differs and not anyway:
+        raise BadInput([Problem(f"{a.name} and {b.name}", text, "compare them anyway") for text in differs])
+    before, after = _verdicts(a), _verdicts(b)
+    both = [name for name in before if name in after]
+    result = {
+        "a": str(a.path),
+        "b": str(b.path),
+        "differs": differs,
+        "verdict_changes": _verdict_changes(a, b),
+        "only_in_a": [name for name in before if name not in after],
+        "only_in_b": [name for name in after if name not in before],
+        "lag": [_lag(a, b, name, _withheld(before[name], after[name])) for name in both],
+        "rebuild": _single(a, b, "rebuild", ["projection"], "seconds", both),
+        "queries": _single(a, b, "queries", ["projection", "query", "kind"], "p50_us", both),
+    }
+    plain_result: dict[str, Any] = plain(result)
+    return plain_result
+
+
+def _differs(a: Run, b: Run) -> list[str]:
+    """What makes the figures of two runs incomparable."""
+    told = []
+    machine_a, machine_b = a.manifest.get("machine", {}), b.manifest.get("machine", {})
+    for part in ("cpu", "cores"):
+        if machine_a.get(part) != machine_b.get(part):
+            told.append(f"different machines: {part} is {machine_a.get(part)} and {machine_b.get(part)}")
+    memory = [float(machine.get("memory_bytes") or 0) for machine in (machine_a, machine_b)]
+    if abs(memory[0] - memory[1]) > _MEMORY_TOLERANCE * max(memory):
+        told.append(f"different machines: memory is {size(memory[0])} and {size(memory[1])}")
+    for part, what in (("changes", "committed changes"), ("durability", "durability class")):
+        if a.manifest.get(part) != b.manifest.get(part):
+            told.append(f"different {what}: {a.manifest.get(part)} and {b.manifest.get(part)}")
+    return told
+
+
+def _verdicts(run: Run) -> dict[str, str]:
+    return {str(entry["name"]): str(entry["verdict"]) for entry in run.manifest["projections"]}
+
+
+def _withheld(verdict_a: str, verdict_b: str) -> str | None:
+    """Why a projection is not compared in words, if it isn't: it doesn't pass in both."""
+    if verdict_a == verdict_b != "pass":
+        return f"withheld: {verdict_a} in both"
+    told = [f"{verdict} in {run}" for verdict, run in ((verdict_a, "a"), (verdict_b, "b")) if verdict != "pass"]
+    return f"withheld: {' and '.join(told)}" if told else None
+
+
+def _verdict_changes(a: Run, b: Run) -> list[dict[str, Any]]:
+    """Each check, and each projection as a whole, whose verdict is another in b."""
+    whole = [
+        {"projection": name, "check": "all", "a": verdict, "b": _verdicts(b)[name]}
+        for name, verdict in _verdicts(a).items()
+        if name in _verdicts(b) and _verdicts(b)[name] != verdict
+    ]
+    columns = ["projection", "check", "verdict"]
+    joined = (
+        a.table("verdicts")
+        .select(columns)
+        .join(
+            b.table("verdicts").select(columns),
+            on=["projection", "check"],
+            suffix="_b",
+            maintain_order="left",
+        )
+    )
+    changed = joined.filter(pl.col("verdict") != pl.col("verdict_b"))
+    return whole + changed.select("projection", "check", a="verdict", b="verdict_b").to_dicts()
+
+
+def _lag(a: Run, b: Run, name: str, withheld: str | None) -> dict[str, Any]:
+    """One projection's lag in both runs; a change that never became visible has an infinite lag."""
+    frames = [
+        pl.scan_parquet(run.path / "lag.parquet")
+        .filter(pl.col("projection") == name)
+        .select("position", pl.col("lag_seconds").fill_nan(None).fill_null(math.inf))
+        .sort("position")
+        .collect()
+        for run in (a, b)
+    ]
+    never = [int(frame["lag_seconds"].is_infinite().sum()) for frame in frames]
+    row: dict[str, Any] = {"projection": name, "never_visible_a": never[0], "never_visible_b": never[1]}
+    if any(frame.is_empty() for frame in frames):
+        nothing = {"a_seconds": None, "b_seconds": None, "difference_seconds": None, "interval_seconds": None}
+        return row | {"pairing": None} | {quantile: nothing | {"says": "not measured"} for quantile in QUANTILES}
+    paired = frames[0]["position"].equals(frames[1]["position"])
+    lags = [_thinned(frame["lag_seconds"].to_numpy()) for frame in frames]
+    draws = _bootstrap(lags[0], lags[1], paired, name)
+    row["pairing"] = "by position" if paired else "none"
+    for at, (quantile, share) in enumerate(QUANTILES.items()):
+        exact = [_quantile(frame["lag_seconds"].to_numpy(), share) for frame in frames]
+        row[quantile] = _difference(exact[0], exact[1], draws[:, at], withheld)
+    return row
+
+
+def _thinned(lags: Lags) -> Lags:
+    """Evenly spaced changes, so that a quantile of many is as cheap as one of a few."""
+    if len(lags) <= ROWS_MAX:
+        return lags
+    return lags[np.linspace(0, len(lags) - 1, ROWS_MAX).astype(np.int64)]
+
+
+def _quantile(lags: Lags, share: float) -> float:
+    """The smallest lag that a share of the changes doesn't exceed: infinite if too few became visible."""
+    at = max(math.ceil(share * len(lags)) - 1, 0)
+    return float(np.partition(lags, at)[at])
+
+
+def _bootstrap(a: Lags, b: Lags, paired: bool, name: str) -> npt.NDArray[np.float64]:
+    """Resampled differences of each quantile: one row for each resample.
+
+    Whole stretches of changes are drawn, not single ones (the moving block bootstrap, Künsch 1989): changes
+    that travelled in one batch share its luck, and single draws would make the interval too narrow.
+    """
+    random = stream(_SEED, "compare", name)
+    found = np.empty((RESAMPLES, len(QUANTILES)))
+    for nth in range(RESAMPLES):
+        rows_a = _blocks(random, len(a))
+        rows_b = rows_a if paired else _blocks(random, len(b))
+        drawn_a, drawn_b = a[rows_a], b[rows_b]
+        for at, share in enumerate(QUANTILES.values()):
+            ends = _quantile(drawn_a, share), _quantile(drawn_b, share)
+            found[nth, at] = math.nan if math.inf in ends else ends[1] - ends[0]
+    return found
+
+
+def _blocks(random: np.random.Generator, rows: int) -> npt.NDArray[np.int64]:
+    """Rows of one resample: stretches from random starts, as many as the sample has rows."""
+    length = max(1, round(rows ** (1 / 2)))
+    starts = random.integers(0, rows - length + 1, size=math.ceil(rows / length))
+    taken: npt.NDArray[np.int64] = (starts[:, None] + np.arange(length)).ravel()[:rows]
+    return taken
+
+
+def _difference(a: float, b: float, draws: Lags, withheld: str | None) -> dict[str, Any]:
+    """One quantile's two values, their difference with its 95 % interval, and what that says in words."""
+    row: dict[str, Any] = {
+        "a_seconds": a,
+        "b_seconds": b,
+        "difference_seconds": b - a,
+        "interval_seconds": None,
+    }
+    if not np.isfinite(draws).all() or not math.isfinite(b - a):
+        return row | {"says": withheld or "not comparable: too many changes never visible"}
+    low, high = (float(end) for end in np.quantile(draws, [0.025, 0.975]))
+    says = NO_DIFFERENCE if low <= 0 <= high else "b lags more" if low > 0 else "b lags less"
+    return row | {"interval_seconds": [low, high], "says": withheld or says}
+
+
+def _single(a: Run, b: Run, table: str, by: list[str], column: str, names: list[str]) -> list[dict[str, Any]]:
+    """Figures that were measured once in each run: the two values and their ratio, nothing more."""
+    before, after = _verdicts(a), _verdicts(b)
+    frames = []
+    for run in (a, b):
+        frame = run.table(table).filter(pl.col("projection").is_in(names))
+        if "answer_ok" in frame.columns:
+            # A wrong answer has no time, whatever the table says.
+            frame = frame.with_columns(pl.when(pl.col("answer_ok").fill_null(True)).then(column).alias(column))
+        frames.append(frame.select(*by, column))
+    joined = frames[0].join(frames[1], on=by, suffix="_b", maintain_order="left")
+    found = []
+    for row in joined.iter_rows(named=True):
+        a_value, b_value = row.pop(column), row.pop(f"{column}_b")
+        known = bool(a_value) and b_value is not None
+        unit = column.removeprefix("p50_")
+        values = {f"a_{unit}": a_value, f"b_{unit}": b_value, "ratio": b_value / a_value if known else None}
+        withheld = _withheld(before[row["projection"]], after[row["projection"]])
+        found.append(row | values | {"says": withheld or (ONE_EACH if known else "not measured in both")})
+    return found
+
+
+def print_compare(result: dict[str, Any], console: Console) -> None:
+    """The comparison for a person: verdicts first, then one table for each thing that was measured."""
+    console.print(Text(f"a  {result['a']}\nb  {result['b']}"), soft_wrap=True)
+    for text in result["differs"]:
+        console.print(Text(f"! {text}: figures below may differ for that reason alone", "yellow"))
+    console.print(Text("\nverdicts", "bold"))
+    for change in result["verdict_changes"]:
+        what = change["projection"] + ("" if change["check"] == "all" else f", {change['check']}")
+        console.print(Text.assemble("  ", (what, "bold"), ": ", marked(change["a"]), " → ", marked(change["b"])))
+    if not result["verdict_changes"]:
+        console.print("  no verdict changed")
+    for run in ("a", "b"):
+        if only := result.get(f"only_in_{run}"):
+            console.print(Text(f"  only in {run}: {', '.join(only)}"))
+    console.print(Text("\nlag, with 95 % intervals of the difference", "bold"))
+    console.print(_lag_table(result["lag"]))
+    for table, unit, said in (("rebuild", "seconds", duration), ("queries", "us", microseconds)):
+        if result[table]:
+            console.print(Text(f"\n{table}, {ONE_EACH}" + ("" if table == "rebuild" else ", p50"), "bold"))
+            console.print(_single_table(result[table], unit, said))
+
+
+def _single_table(rows: list[dict[str, Any]], unit: str, said: Callable[[float | None], str]) -> Table:
+    """One line for each figure; a projection's queries stand below its name."""
+    table = plain_table("a", "b", "b/a", texts=("projection", ""))
+    name = None
+    for row in rows:
+        says = Text("" if row["says"] == ONE_EACH else row["says"])
+        ratio = NOTHING if row["ratio"] is None else f"{row['ratio']:.2f}×"
+        figures = [Text(said(row[f"a_{unit}"])), Text(said(row[f"b_{unit}"])), Text(ratio)]
+        if "query" not in row:
+            table.add_row(Text(row["projection"]), says, *figures)
+            continue
+        if row["projection"] != name:
+            name = row["projection"]
+            table.add_row(Text(name), says)
+        table.add_row(Text(f"  {row['query']}"), "", *figures)
+    return table
+
+
+def _lag_text(seconds: float | None, never_visible: int) -> str:
+    """A quantile of the lag; without a number because too many changes never became visible, it is never."""
+    return "never" if seconds is None and never_visible else duration(seconds)
+
+
+def _lag_table(rows: list[dict[str, Any]]) -> Table:
+    table = plain_table("a", "b", "difference", texts=("projection", ""))
+    for row in rows:
+        for quantile in QUANTILES:
+            found = row[quantile]
+            interval = found["interval_seconds"]
+            between = "" if interval is None else f"\n{duration(interval[0])} to {duration(interval[1])}"
+            table.add_row(
+                Text(row["projection"] if quantile == "p50" else ""),
+                Text(f"{quantile}: {found['says']}"),
+                *(Text(_lag_text(found[f"{run}_seconds"], row[f"never_visible_{run}"])) for run in ("a", "b")),
+                Text(duration(found["difference_seconds"]) + between),
+            )
+        never = [row["never_visible_a"], row["never_visible_b"]]
+        if any(never):
+            table.add_row("", Text("never visible"), Text(count(never[0])), Text(count(never[1])), "")
+    return table

@@ -1,0 +1,163 @@
+"""What a run found, as plain rows: shared by the page, the terminal and `--json`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from lab.report.words import ANOMALIES, duration, listed
+from lab.runs import Run
+
+
+@dataclass(frozen=True)
+class Overview:
+    """One projection in one line. `rebuild` and `lag` are rows of their tables, empty where there is none."""
+
+    name: str
+    store: str
+    guard: str
+    subscribe: str
+    keeps: str
+    expect: str
+    verdict: str
+    as_expected: bool
+    lag: Mapping[str, Any] = field(default_factory=dict)
+    rebuild: Mapping[str, Any] = field(default_factory=dict)
+    query_p50_us: float | None = None
+    wrong_answers: int = 0
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it may be called quick: it tells the truth, and it does something (`null` doesn't)."""
+        return self.verdict == "pass" and self.store.partition(".")[0] != "null"
+
+    def waited(self, quantile: str) -> str:
+        """A quantile of the lag in words: without a number, so many changes never became visible."""
+        seconds = self.lag.get(f"{quantile}_seconds")
+        return "never" if seconds is None and self.lag.get("never_visible") else duration(seconds)
+
+
+def overviews(run: Run) -> list[Overview]:
+    """All projections, in the manifest's order."""
+    lag = {row["projection"]: row for row in run.table("lag_summary").to_dicts()}
+    rebuild = {row["projection"]: row for row in run.table("rebuild").to_dicts()}
+    asked = run.table("queries")
+    right = asked.filter(pl.col("answer_ok").fill_null(True))
+    typical = dict(right.group_by("projection").agg(pl.col("p50_us").median()).iter_rows())
+    wrong = dict(asked.filter(~pl.col("answer_ok")).group_by("projection").len().iter_rows())
+    return [
+        Overview(
+            name=str(entry["name"]),
+            store=str(entry.get("store", "")),
+            guard=str(entry.get("guard", "")),
+            subscribe=str(entry.get("subscribe", "")),
+            keeps=str(entry.get("keeps", "")),
+            expect=str(entry.get("expect", "pass")),
+            verdict=str(entry.get("verdict", "unknown")),
+            as_expected=bool(entry.get("as_expected", False)),
+            lag=lag.get(entry["name"], {}),
+            rebuild=rebuild.get(entry["name"], {}),
+            query_p50_us=typical.get(entry["name"]),
+            wrong_answers=int(wrong.get(entry["name"], 0)),
+        )
+        for entry in run.manifest["projections"]
+    ]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed check: what it caught, how often, and the witness."""
+
+    projection: str
+    check: str
+    count: int | None
+    witness: str
+    expected: bool
+
+    @property
+    def anomaly(self) -> str:
+        """The anomaly's name, as a reader would say it."""
+        return ANOMALIES.get(self.check, (self.check.replace("_", " "), ""))[0]
+
+    @property
+    def explanation(self) -> str:
+        """Two sentences on what the anomaly means."""
+        return ANOMALIES.get(self.check, ("", ""))[1]
+
+    def lines(self, lines_max: int) -> list[str]:
+        """The witness, cut after some lines with a word on how many more there are."""
+        lines = self.witness.rstrip().splitlines()
+        if len(lines) <= lines_max:
+            return lines
+        return [*lines[:lines_max], f"… {len(lines) - lines_max} more lines in verdicts.parquet"]
+
+
+def failures(run: Run) -> list[Failure]:
+    """Every failed check, those of projections that should have passed first."""
+    expected = {entry["name"]: bool(entry.get("as_expected", False)) for entry in run.manifest["projections"]}
+    rows = run.table("verdicts").filter(pl.col("verdict") == "fail").to_dicts()
+    found = [
+        Failure(
+            str(row["projection"]),
+            str(row["check"]),
+            row["count"],
+            row["witness"] or "",
+            expected.get(row["projection"], False),
+        )
+        for row in rows
+    ]
+    return sorted(found, key=lambda failure: failure.expected)
+
+
+def matrix(run: Run) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """The checks that were made, and for each projection the verdict of each."""
+    verdicts = run.table("verdicts")
+    made = verdicts["check"].unique(maintain_order=True).to_list()
+    order = list(ANOMALIES)
+    checks = sorted(made, key=lambda check: order.index(check) if check in order else len(order))
+    cells: dict[str, dict[str, str]] = {str(entry["name"]): {} for entry in run.manifest["projections"]}
+    for name, check, verdict in verdicts.select("projection", "check", "verdict").iter_rows():
+        cells.setdefault(name, {})[check] = verdict
+    return checks, cells
+
+
+def headline(run: Run) -> str:
+    """The verdict over all in one sentence, naming whatever is not as expected."""
+    entries = run.manifest["projections"]
+    odd = [entry for entry in entries if not entry.get("as_expected", False)]
+    if not odd:
+        caught = [str(entry["name"]) for entry in entries if entry.get("expect") == "fail"]
+        does = "fail, as they should" if len(caught) > 1 else "fails, as it should"
+        rest = f" ({listed(caught)} {does})" if caught else ""
+        many = f"all {len(entries)} projections are" if len(entries) != 1 else "the projection is"
+        return f"{many} as expected{rest}"
+    told = [f"{entry['name']} ({entry['verdict']}, expected {entry.get('expect', 'pass')})" for entry in odd]
+    return f"not as expected: {listed(told)}"
+
+
+def unaccounted(row: Mapping[str, Any]) -> int:
+    """Committed changes that a row of `accounting` has in none of its parts; negative if some are in two."""
+    parts = ("applied", "superseded", "parked", "skipped", "pending")
+    return int(row["committed"]) - sum(int(row[part] or 0) for part in parts)
+
+
+def plain(value: Any) -> Any:
+    """A value as strict JSON has it: what is not a number becomes null, what JSON doesn't know, its text."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return str(value)
+
+
+def rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """A table's rows in strict JSON types."""
+    return [plain(row) for row in frame.to_dicts()]

@@ -1,0 +1,172 @@
+"""The report in words: what was run, and what to see in each figure.
+
+Only projections that pass (`Overview.ranked`) are ever called the quickest, the slowest or the furthest
+behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from lab.report.facts import Overview, unaccounted
+from lab.report.words import configured, count, duration, listed, microseconds, plural, ratio, share, size
+
+_NONE_PASSES = "No projection passes, so none is called the quickest."
+
+
+def what_was_run(manifest: Mapping[str, Any]) -> str:
+    """A short paragraph: the source of truth, the changes, the channel, the machine."""
+    truth, machine = manifest.get("truth", {}), manifest.get("machine", {})
+    entries = manifest["projections"]
+    stores = sorted({str(entry["store"]) for entry in entries})
+    parts = [
+        f"{plural(int(manifest['changes']), 'change')} committed over"
+        f" {configured(manifest['duration_seconds'])} of simulated time"
+        f" at a source of truth with the {truth.get('model', '?')} write model in {truth.get('engine', '?')}"
+        f" ({manifest.get('durability', '?')} durability)",
+        f"projected into {plural(len(entries), 'projection')} over {listed(stores)}",
+    ]
+    ran = f"{', '.join(parts)}. {channel_faults(manifest)}"
+    memory = size(machine.get("memory_bytes"))
+    cores = plural(int(machine.get("cores", 0)), "core")
+    took = duration(manifest.get("wall_seconds"))
+    return f"{ran} The run took {took} on {machine.get('cpu', '?')}, {cores}, {memory} of memory."
+
+
+def channel_faults(manifest: Mapping[str, Any]) -> str:
+    """What the channel was told to do wrong, in a sentence."""
+    options, outages = manifest.get("channel"), manifest.get("outages") or []
+    if not options:
+        return "There was no channel: catch-up alone carried the changes."
+    told = []
+    delay = options.get("delay")
+    if isinstance(delay, Mapping) and delay.get("mean"):
+        told.append(f"delayed messages by {configured(float(delay['mean']))} on average ({delay.get('kind', '?')})")
+    reorder = options.get("reorder")
+    reordered = reorder.get("share") if isinstance(reorder, Mapping) else reorder
+    for rate, word in (
+        (options.get("duplicate"), "duplicated"),
+        (options.get("lose"), "lost"),
+        (reordered, "reordered"),
+    ):
+        if isinstance(rate, int | float) and rate:
+            told.append(
+                f"{word} {share(float(rate))} of them" if told else f"{word} {share(float(rate))} of the messages"
+            )
+    if outages:
+        lasting = sum(float(outage["lasts"]) for outage in outages)
+        times = {1: "once", 2: "twice"}.get(len(outages), f"{len(outages)} times")
+        told.append(f"was cut off {times}, for {configured(lasting)} in all")
+    return f"The channel {listed(told)}." if told else "The channel did nothing wrong."
+
+
+def on_lag(found: Sequence[Overview]) -> str:
+    """Which projection shows changes soonest, and which never showed some."""
+    ranked = sorted(
+        (each for each in found if each.ranked and each.lag.get("p50_seconds") is not None),
+        key=lambda each: float(each.lag["p50_seconds"]),
+    )
+    told = _NONE_PASSES
+    if ranked:
+        first = ranked[0]
+        tail = first.waited("p50")
+        if first.lag.get("p99_seconds") is not None:
+            tail += f", 99 % within {first.waited('p99')}"
+        told = "The further left a curve, the sooner its changes are seen:"
+        told += f" half of those in {first.name} within {tail}."
+        if len(ranked) > 1:
+            last = ranked[-1]
+            told += " The longest wait among those that pass is in"
+            told += f" {last.name}: half within {last.waited('p50')}."
+    never = [each for each in found if each.lag.get("never_visible")]
+    if never:
+        each_one = [f"{each.name} never showed {count(each.lag['never_visible'])}" for each in never]
+        told += f" A curve that ends below 100 % misses changes: {listed(each_one)}."
+    return told
+
+
+def on_visibility(visibility: pl.DataFrame, found: Sequence[Overview]) -> str:
+    """How long to wait to be as good as sure."""
+    reached = (
+        visibility.filter(pl.col("probability") >= 0.999).group_by("projection").agg(pl.col("after_seconds").min())
+    )
+    waits: dict[str, float] = dict(reached.iter_rows())
+    told = [f"{duration(waits[each.name])} in {each.name}" for each in found if each.ranked and each.name in waits]
+    how = "Read it from the left: follow the chance that you need to a curve;"
+    how += " below is how long to wait after a commit."
+    return f"{how} A reader sees 999 of 1,000 changes after {listed(told)}." if told else how
+
+
+def on_staleness(staleness: pl.DataFrame, found: Sequence[Overview], outages: Sequence[Mapping[str, Any]]) -> str:
+    """How far behind, and when."""
+    names = [each.name for each in found if each.ranked]
+    worst = staleness.filter(pl.col("projection").is_in(names)).drop_nulls("seconds_behind")
+    told = "A saw-tooth is the rhythm of polls and batches."
+    if outages:
+        told += " While the channel is cut off, only catch-up keeps a projection fresh."
+    if len(worst) and names:
+        row = worst.sort("seconds_behind", descending=True).row(0, named=True)
+        behind, at = duration(row["seconds_behind"]), duration(row["at_seconds"])
+        told += f" Among those that pass, {row['projection']} was the furthest behind: {behind} at {at}."
+    return told
+
+
+def on_rebuild(found: Sequence[Overview]) -> str:
+    """Which projection is back soonest after being thrown away."""
+    ranked = sorted(
+        (each for each in found if each.ranked and each.rebuild.get("seconds")),
+        key=lambda each: float(each.rebuild["seconds"]),
+    )
+    if not ranked:
+        return _NONE_PASSES
+    first, last = ranked[0], ranked[-1]
+    told = f"Thrown away and projected again, {first.name} is back after {duration(first.rebuild['seconds'])}"
+    if last is not first:
+        times = ratio(float(last.rebuild["seconds"]), float(first.rebuild["seconds"]))
+        told += f"; {last.name} takes {times} as long"
+    return f"{told}. This is the price of changing one's mind about a read model."
+
+
+def on_queries(queries: pl.DataFrame, found: Sequence[Overview]) -> str:
+    """The quickest right answer to each kind of query."""
+    names = [each.name for each in found if each.ranked]
+    right = queries.filter(pl.col("projection").is_in(names), pl.col("answer_ok").fill_null(True)).drop_nulls("p50_us")
+    told = []
+    for (kind,), part in right.group_by("kind", maintain_order=True):
+        best = part.sort("p50_us").row(0, named=True)
+        told.append(f"{kind} in {best['projection']} ({microseconds(best['p50_us'])})")
+    text = f"The quickest right answers of projections that pass: {listed(told)}." if told else _NONE_PASSES
+    wrong = [f"{each.name} ({plural(each.wrong_answers, 'query', 'queries')})" for each in found if each.wrong_answers]
+    return text + (f" Wrong answers have no time: {listed(wrong)}." if wrong else "")
+
+
+def on_channel(channel: pl.DataFrame) -> str:
+    """What became of the messages."""
+    told = [f"{share(row['share'])} {row['fate']}" for row in channel.to_dicts() if row["messages"]]
+    if not told:
+        return "No message was sent."
+    among = " What was held or overtaken is counted where it ended up, too."
+    late = channel["fate"].is_in(["held", "overtaken"]).any()
+    return f"Of all copies that were sent: {listed(told)}.{among if late else ''}"
+
+
+def on_accounting(accounting: pl.DataFrame) -> str:
+    """Whether every committed change is in exactly one place."""
+    bad = [f"{row['projection']} ({count(unaccounted(row))})" for row in accounting.to_dicts() if unaccounted(row)]
+    rule = "Committed = applied + superseded + parked + skipped + pending;"
+    rule += " duplicates come on top and change nothing."
+    return f"{rule} It doesn't add up for {listed(bad)}." if bad else f"{rule} It adds up for every projection."
+
+
+def on_writes(writes: pl.DataFrame) -> str:
+    """What the source of truth decided."""
+    told = [
+        f"{count(row['accepted'])} of {plural(row['commands'], 'command')} accepted,"
+        f" {count(row['rejected'])} rejected and {count(row['conflicts'])} in conflict,"
+        f" at {count(row['per_second'])} commands/s"
+        for row in writes.to_dicts()
+    ]
+    return f"{listed(told)}." if told else "No command was timed."

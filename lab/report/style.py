@@ -1,0 +1,231 @@
+"""The one figure style: a colour for each store, a line style for each projection, and figures as inline SVG.
+
+Every figure of the lab is drawn through `drawing()` and leaves through `svg()`, so a store looks the same
+everywhere and several figures can stand in one page without sharing an element id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import re
+import threading
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from lab.report.words import MARKS, duration
+
+INK, FAINT, GRID = "#222222", "#666666", "#e4e4e4"
+BAD = "#D55E00"
+
+# Okabe and Ito's colour-blind safe palette, with darker and lighter tones of a hue for one engine's shapes.
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "sqlite": ("#0072B2", "#56B4E9", "#003F63", "#2E93D1"),
+    "duckdb": ("#E69F00", "#9C6B00", "#F5C04A", "#C98B00"),
+    "memory": ("#666666",),
+    "null": ("#B5B5B5",),
+    "lmdb": ("#009E73",),
+    "tantivy": ("#CC79A7",),
+    "files": ("#000000",),
+    "postgres": ("#D55E00", "#8F3F00", "#F08A45"),
+}
+REST = (
+    ("#009E73", "#006B4E", "#4CC4A2"),
+    ("#CC79A7", "#8F3F6B", "#E3AECB"),
+    ("#D55E00", "#8F3F00", "#F08A45"),
+    ("#000000", "#444444", "#888888"),
+    ("#B3A600", "#7A7100", "#F0E442"),
+)
+# A shape's place among its engine's tones. Fixed, so that a colour never depends on what else is drawn.
+SHAPES = {
+    "table": 0,
+    "columnar": 0,
+    "keyvalue": 0,
+    "document": 1,
+    "search": 2,
+    "graph": 3,
+    "log": 1,
+    "files": 2,
+}
+LINES: tuple[Any, ...] = ("solid", (0, (5, 1.8)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (9, 1.5)))
+
+WIDTH_INCHES = 7.6
+_CHARACTER_INCHES = 0.074
+_RC: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#999999",
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.labelsize": 8.5,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": "#999999",
+    "ytick.color": "#999999",
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "lines.linewidth": 1.7,
+    "figure.facecolor": "white",
+    "svg.fonttype": "none",
+    # A dollar sign in a name is a dollar sign, not the start of a formula.
+    "text.parse_math": False,
+}
+# Matplotlib's settings belong to the process: two threads that draw (a service does) take turns.
+_TURN = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one projection is drawn everywhere, and what its verdict was."""
+
+    name: str
+    store: str
+    colour: str
+    line: Any
+    verdict: str
+
+    @property
+    def label(self) -> str:
+        """The name, short enough for a margin, with the verdict's mark unless it passed."""
+        short = elided(self.name, 24)
+        return short if self.verdict == "pass" else f"{short} {MARKS.get(self.verdict, '?')}"
+
+
+def store_colour(store: str) -> str:
+    """The colour of a store, the same in every figure of every run."""
+    engine, _, shape = store.partition(".")
+    tones = FAMILIES.get(engine) or REST[zlib.crc32(engine.encode()) % len(REST)]
+    return tones[SHAPES.get(shape, zlib.crc32(shape.encode())) % len(tones)]
+
+
+def looks(projections: Sequence[Mapping[str, Any]]) -> dict[str, Look]:
+    """A look for each projection of a manifest: its store's colour, a line style of its own among them."""
+    seen: dict[str, int] = {}
+    found = {}
+    for projection in projections:
+        store = str(projection.get("store", ""))
+        colour = store_colour(store)
+        nth = seen[colour] = seen.get(colour, -1) + 1
+        name = str(projection["name"])
+        verdict = str(projection.get("verdict", "unknown"))
+        found[name] = Look(name, store, colour, LINES[nth % len(LINES)], verdict)
+    return found
+
+
+def look_of(known: Mapping[str, Look], name: str) -> Look:
+    """The look of a projection; one that the manifest doesn't name is drawn in grey."""
+    return known.get(name) or Look(name, "", FAINT, "solid", "unknown")
+
+
+def elided(text: str, characters: int) -> str:
+    """A text of one line, its middle left out where it is too long for a figure."""
+    text = " ".join(text.split())
+    if len(text) > characters:
+        text = text[: characters * 2 // 3] + "…" + text[-(characters - characters * 2 // 3 - 1) :]
+    return text
+
+
+@contextlib.contextmanager
+def drawing() -> Iterator[None]:
+    """The style, for the time of a block; the process's own settings come back afterwards."""
+    with _TURN, matplotlib.rc_context(_RC):
+        yield
+
+
+def sheet(
+    height_inches: float, left_inches: float, right_inches: float, rows: int = 1, top_inches: float = 0.12
+) -> tuple[Figure, list[Axes]]:
+    """A figure of the page's width with panels above each other and fixed margins around them."""
+    figure = Figure(figsize=(WIDTH_INCHES, height_inches))
+    grid = figure.subplots(rows, 1, sharex=True, squeeze=False)
+    figure.subplots_adjust(
+        left=left_inches / WIDTH_INCHES,
+        right=1 - right_inches / WIDTH_INCHES,
+        top=1 - top_inches / height_inches,
+        bottom=0.5 / height_inches,
+        hspace=0.14,
+    )
+    return figure, [axes for (axes,) in grid]
+
+
+def margin_inches(labels: Sequence[str], at_least: float = 0.6) -> float:
+    """The room that the longest of some labels needs beside the axes."""
+    longest = max((len(label) for label in labels), default=0)
+    return min(max(at_least, 0.2 + longest * _CHARACTER_INCHES), 2.9)
+
+
+def key(axes: Axes, entries: Sequence[tuple[Look, str]], step_inches: float = 0.36) -> None:
+    """Names in the right margin, each with a piece of its line and a remark below it."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    width = axes.get_position().width * figure.get_figwidth()
+    height = axes.get_position().height * figure.get_figheight()
+    for place, (look, remark) in enumerate(entries):
+        y = 1 - (0.09 + place * step_inches) / height
+        x = 1 + 0.12 / width
+        sample = Line2D([x, x + 0.26 / width], [y, y], color=look.colour, linestyle=look.line, transform=axes.transAxes)
+        sample.set_clip_on(False)
+        axes.add_line(sample)
+        at = x + 0.34 / width
+        axes.text(at, y, look.label, transform=axes.transAxes, va="center", fontsize=8.5)
+        if remark:
+            low = y - 0.145 / height
+            axes.text(at, low, remark, transform=axes.transAxes, va="center", fontsize=7.2, color=FAINT)
+
+
+def time_axis(axes: Axes, low_seconds: float, high_seconds: float) -> None:
+    """A logarithmic time axis, its ticks in the units that a person would say."""
+    axes.set_xscale("log")
+    axes.set_xlim(low_seconds, high_seconds)
+    decades = math.log10(high_seconds / low_seconds)
+    subs = (1.0, 2.0, 5.0) if decades <= 2.2 else (1.0, 3.0) if decades <= 3.2 else (1.0,)
+    axes.xaxis.set_major_locator(LogLocator(base=10, subs=subs, numticks=20))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value, digits=1)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def blank(text: str) -> Figure:
+    """A figure that says why there is nothing to draw."""
+    figure = Figure(figsize=(WIDTH_INCHES, 0.7))
+    figure.text(0.5, 0.5, text, ha="center", va="center", color=FAINT)
+    return figure
+
+
+_TAG = re.compile(r"<[^>]*>")
+_ID = re.compile(r'(\bid="|href="#|url\(#)')
+_FAMILY = re.compile(r"font-family: [^;\"]*;? ?|(?<=font: )([^;\"]*?px) [^;\"]*")
+
+
+def svg(figure: Figure, name: str, spoken: str) -> str:
+    """The figure as inline SVG: `spoken` for who can't see it, its ids apart from any other figure's.
+
+    Texts stay texts and take the page's own font: they are laid out in a wide one, so they fit.
+    """
+    out = io.StringIO()
+    with drawing(), matplotlib.rc_context({"svg.hashsalt": name}):
+        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(out, format="svg", metadata=metadata)
+    text = out.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    # The text between tags is data and has no bare angle bracket: only the tags are rewritten.
+    text = _TAG.sub(lambda tag: _ID.sub(rf"\1{name}-", _FAMILY.sub(r"\1", tag[0])), text)
+    head = f'<svg role="img" aria-label="{escape(spoken)}" '
+    first, rest = text.split(">", 1)
+    return head + re.sub(r'\b(width|height)="[^"]*" ?', "", first.removeprefix("<svg ")) + ">" + rest.strip()

@@ -1,0 +1,102 @@
+"""A run in the terminal, for a person, and as one JSON document, for a program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from lab.report.facts import Overview, failures, headline, overviews, plain, rows
+from lab.report.words import MARKS, count, duration, microseconds
+from lab.runs import Run
+
+COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
+# What was expected is known already: its witnesses are shorter.
+_WITNESS_LINES_MAX, _EXPECTED_LINES_MAX = 12, 4
+# From this width on, store and guard have columns of their own.
+_WIDE_COLUMNS = 110
+
+_SUMMARY_TABLES = (
+    "lag_summary",
+    "rebuild",
+    "queries",
+    "writes",
+    "accounting",
+    "verdicts",
+    "channel",
+)
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """The run for `--json`: strict JSON types only, figures that are not numbers become null."""
+    manifest = run.manifest
+    head = {
+        "run": str(run.path),
+        "verdict": manifest["verdict"],
+        "replay": manifest["replay"],
+        "projections": plain(manifest["projections"]),
+    }
+    return head | {name: rows(run.table(name)) for name in _SUMMARY_TABLES}
+
+
+def print_run(run: Run, console: Console) -> None:
+    """Verdict, projections, failed checks with their witnesses, where the report is, how to replay."""
+    verdict = str(run.manifest["verdict"])
+    line = Text.assemble(marked(verdict, upper=True), f": {headline(run)}")
+    console.print(line, highlight=False)
+    console.print(_projections(overviews(run), console.width))
+    for failure in failures(run):
+        expected = "as expected" if failure.expected else "not expected"
+        found = f", {count(failure.count)} found" if failure.count else ""
+        title = f"{failure.projection}: {failure.anomaly} ({failure.check}{found}), {expected}"
+        console.print(Text.assemble((f"{MARKS['fail']} ", "" if failure.expected else "red"), (title, "bold")))
+        for text in failure.lines(_EXPECTED_LINES_MAX if failure.expected else _WITNESS_LINES_MAX):
+            console.print(Padding(Text(text), (0, 0, 0, 4)))
+    console.print()
+    # Paths and commands are there to be copied: they are never wrapped.
+    report = run.path / "report.html"
+    if report.is_file():
+        console.print(Text(f"report  {report}"), soft_wrap=True)
+    console.print(Text(f"replay  {run.manifest['replay']}"), soft_wrap=True)
+
+
+def marked(verdict: str, upper: bool = False) -> Text:
+    """A verdict with its mark and colour; the word says it where there is no colour."""
+    word = verdict.upper() if upper else verdict
+    return Text(f"{MARKS.get(verdict, '?')} {word}", style=f"bold {COLOURS.get(verdict, 'yellow')}")
+
+
+def plain_table(*numbers: str, texts: tuple[str, ...]) -> Table:
+    """A table without a frame: columns of text that may wrap, then columns of numbers that may not."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    for text in texts:
+        table.add_column(text, overflow="fold", vertical="top")
+    for number in numbers:
+        table.add_column(number, justify="right", no_wrap=True, vertical="top")
+    return table
+
+
+def _projections(found: list[Overview], width: int) -> Padding:
+    wide = width >= _WIDE_COLUMNS
+    texts = ("projection", "store", "guard", "verdict") if wide else ("projection", "verdict")
+    table = plain_table("lag\np50", "lag\np99", "never\nvisible", "rebuild", "query\np50", texts=texts)
+    for each in found:
+        # What doesn't pass is dim: its figures are told, and compared with nothing.
+        style = "" if each.ranked else "dim"
+        names = [Text(each.name, "bold"), Text(each.store), Text(each.guard)]
+        odd = "" if each.as_expected else f"\nexpected {each.expect}"
+        if not wide:
+            names = [Text.assemble((each.name, "bold"), (f"\n{each.store} {each.guard}", "dim"), odd)]
+        table.add_row(
+            *names,
+            Text.assemble(marked(each.verdict), odd if wide else ""),
+            Text(each.waited("p50"), style),
+            Text(each.waited("p99"), style),
+            Text(count(each.lag.get("never_visible")), style),
+            Text(duration(each.rebuild.get("seconds")), style),
+            Text(microseconds(each.query_p50_us), style),
+        )
+    return Padding(table, (1, 0))

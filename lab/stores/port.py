@@ -1,0 +1,126 @@
+"""The store port: what a database in one shape must do to hold a projection.
+
+A store writes what it is given. Which changes are given, and in what order, is the projector's and its
+guard's business. Data, the guard's memory and the checkpoint land together or not at all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+
+from lab.base import Batch, Entity, NotAnswered, Totals
+from lab.queries.answers import Row
+from lab.queries.model import Query
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a projection keeps: the last revision of each record, all revisions, or a running aggregate.
+
+    `memory` are the columns that the guard wants kept with the data, `id` first; without any, it wants none.
+    """
+
+    keeps: str
+    entities: dict[str, Entity]
+    totals: Totals | None = None
+    memory: dict[str, pl.DataType] = field(default_factory=dict)
+    durability: str = "normal"
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The columns that tell one row of a projection from another: a second write of it replaces the first."""
+        return ("key",) if self.keeps == "records" else ("key", "revision")
+
+    def totals_schema(self) -> dict[str, pl.DataType]:
+        """The columns of a running aggregate's frame."""
+        assert self.totals is not None
+        entity = self.entities[self.totals.entity]
+        schema = {name: entity.schema[name] for name in self.totals.group_by}
+        schema["records"] = pl.Int64()
+        return schema | {f"sum_{name}": entity.schema[name] for name in self.totals.sum}
+
+    def schema(self, entity: str) -> dict[str, pl.DataType]:
+        """The columns of `dump(entity)`."""
+        return self.totals_schema() if self.keeps == "totals" else self.entities[entity].schema
+
+
+class Store(ABC):
+    """One projection in one engine. `path` is a folder of its own, which need not exist yet."""
+
+    name: ClassVar[str]
+    shape: ClassVar[str]
+    family: ClassVar[str]
+    # The classes of query that this store can answer natively; what a projection keeps narrows them further.
+    answers: ClassVar[frozenset[str]]
+    # What a crash can take, in a few words.
+    durability: ClassVar[str]
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self.path = path
+        self.layout = layout
+
+    @abstractmethod
+    def open(self) -> None:
+        """Open for writing; an empty projection is made if there is none."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give up every connection and file. Closing twice is allowed."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Throw everything away: data, memory and checkpoint."""
+
+    @abstractmethod
+    def checkpoint(self, entity: str) -> int:
+        """The catch-up position up to which everything is in; 0 for an empty projection."""
+
+    @abstractmethod
+    def apply(self, batch: Batch) -> None:
+        """Write one batch in one transaction.
+
+        Records: each row replaces the row of its key. Revisions: each row replaces the row of its key and
+        revision. Totals: each row's measures are added to those of its group.
+        """
+
+    @abstractmethod
+    def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
+        """Fill an empty projection from batches that never write one row twice; indexes are built last."""
+
+    @abstractmethod
+    def query(self, query: Query, parameters: Row) -> list[Row]:
+        """The rows, read on a connection that can't write. Raises NotAnswered for a class it doesn't answer."""
+
+    @abstractmethod
+    def dump(self, entity: str) -> pl.DataFrame:
+        """Everything of one entity, deleted records included, with `Layout.schema`; sorted by key and revision."""
+
+    @abstractmethod
+    def memory(self, entity: str) -> pl.DataFrame:
+        """What the guard asked to have kept, with the columns of `Layout.memory`; in no special order."""
+
+    @abstractmethod
+    def size_bytes(self) -> int:
+        """What the projection takes on disk (for a store in memory, an estimate of its frames)."""
+
+    def settings(self) -> dict[str, Any]:
+        """The engine's settings, as read back from it."""
+        return {}
+
+    def refuse(self, query: Query) -> None:
+        """Raise NotAnswered when this projection can't answer the query."""
+        if not self.answers_query(query):
+            kept = f"a projection of {self.layout.keeps} in {self.name}"
+            raise NotAnswered(f"{query.name}: {kept} can't answer `{query.kind}` of `{query.entity.name}`")
+
+    def answers_query(self, query: Query) -> bool:
+        """Whether this projection can answer this query at all."""
+        return query.kind in self.answers and query.answered_by(
+            self.layout.keeps, list(self.layout.entities), self.layout.totals
+        )

@@ -1,0 +1,28 @@
+"""The engines that can hold a source of truth, one file and one line each."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from lab.base import BadInput, Problem, nearest
+from lab.domain.model import Domain
+from lab.truth.port import Change, Truth
+
+ENGINES: dict[str, str] = {
+    "sqlite": "lab.truth.sqlite:MODELS",
+}
+
+
+def open_truth(engine: str, model: str, path: Path, domain: Domain, durability: str) -> Truth:
+    """The source of truth, open. Raises BadInput for an engine that there is none of."""
+    if engine not in ENGINES:
+        raise BadInput([Problem("truth.engine", f"no engine is called `{engine}`", nearest(engine, ENGINES))])
+    module, _, attribute = ENGINES[engine].partition(":")
+    models: dict[str, type[Truth]] = getattr(import_module(module), attribute)
+    truth = models[model](path, domain, durability)
+    truth.open()
+    return truth
+
+
+__all__ = ["ENGINES", "Change", "Truth", "open_truth"]

@@ -1,0 +1,175 @@
+"""The source of truth: strongly consistent, the only place where commands are decided.
+
+Three write models share one interface. **snapshot** keeps the last state of each record and publishes that;
+**history** keeps and publishes every revision; **events** keeps and publishes what happened, and folds it on read.
+Nothing is ever physically deleted.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lab.base import Key
+from lab.domain.model import Command, Domain, Event, Outcome, Record, Rejection, State
+
+
+@dataclass(frozen=True)
+class Change:
+    """One committed revision, as it is published."""
+
+    entity: str
+    position: int
+    key: Key
+    revision: int
+    deleted: bool
+    committed_at: float
+    event: str
+    state: State
+
+
+class Truth(ABC):
+    """One write model in one engine. `path` is a folder of its own."""
+
+    model: str
+    # Whether the feed shows every revision, or only those that have not been overwritten yet.
+    publishes_every_revision: bool
+
+    def __init__(self, path: Path, domain: Domain, durability: str) -> None:
+        self.path = path
+        self.domain = domain
+        self.durability = durability
+        self.publish: Callable[[Change], None] | None = None
+
+    def execute(self, command: Command) -> Outcome:
+        """Decide one command and commit what follows from it, in one transaction.
+
+        The outcome is accepted, with the new state and the position to wait for; rejected, with every
+        reason; or a conflict, when the record is not at the revision that the command expects.
+        """
+        self.begin()
+        try:
+            outcome, changes = self._decided(command)
+        except BaseException:
+            self.rollback()
+            raise
+        if changes:
+            self.commit()
+            if self.publish is not None:
+                for change in changes:
+                    self.publish(change)
+        else:
+            self.rollback()
+        return outcome
+
+    def _decided(self, command: Command) -> tuple[Outcome, list[Change]]:
+        record = self.get(command.entity, command.key)
+        revision = record.revision if record else 0
+        if command.expected is not None and command.expected != revision:
+            reason = f"expected revision {command.expected}, found {revision}"
+            return Outcome("conflict", command.key, (reason,), revision=revision), []
+        decision = self.domain.decide(self, command)
+        if isinstance(decision, Rejection):
+            return Outcome("rejected", command.key, decision.reasons, revision=revision), []
+        changes: list[Change] = []
+        types = self.domain.events[command.entity]
+        for event in decision:
+            state = self.domain.evolve(record.state if record else None, event)
+            record = Record(state, (record.revision if record else 0) + 1, types[event.name].deletes)
+            position = self.append(command.entity, command.key, record, event, command.at)
+            changes.append(
+                Change(
+                    command.entity,
+                    position,
+                    command.key,
+                    record.revision,
+                    record.deleted,
+                    command.at,
+                    event.name,
+                    state,
+                )
+            )
+        if not changes:
+            return Outcome("accepted", command.key, revision=revision), []
+        last = changes[-1]
+        return (
+            Outcome(
+                "accepted",
+                command.key,
+                event=last.event,
+                position=last.position,
+                revision=last.revision,
+                deleted=last.deleted,
+                state=last.state,
+            ),
+            changes,
+        )
+
+    @abstractmethod
+    def open(self) -> None:
+        """Open, and make what is missing."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give up the connection."""
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Start a transaction that no other writer can be in."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """End it, durably as the class says."""
+
+    @abstractmethod
+    def rollback(self) -> None:
+        """End it as if it had not been."""
+
+    @abstractmethod
+    def get(self, entity: str, key: Key) -> Record | None:
+        """The record as it stands in this transaction; an event-sourced model folds it here."""
+
+    @abstractmethod
+    def append(self, entity: str, key: Key, record: Record, event: Event, at: float) -> int:
+        """Write one new revision; returns its position."""
+
+    @abstractmethod
+    def load(self, entity: str, frame: pl.DataFrame) -> None:
+        """Commit a slice of a trace in bulk: a change frame with states and `event`, later than all that is there."""
+
+    @abstractmethod
+    def changes_since(
+        self,
+        entity: str,
+        position: int,
+        limit: int,
+        before: Sequence[str] = (),
+        columns: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """The next changes after `position`, at most `limit`, in commit order; of the entity's columns only `columns`.
+
+        A snapshot's frame never holds a revision that has been overwritten. An event-sourced frame holds
+        events: `event str` comes last, and the columns that an event doesn't set are null. `before` asks for
+        before-images of these columns (`before_live bool`, `before_<column>`); only `history` can give them here.
+        """
+
+    def earlier(self, entity: str, position: int, limit: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """All events up to `position` of the records that the page `changes_since(position, limit)` speaks of."""
+        raise NotImplementedError(f"{self.model} publishes states: there is nothing to fold")
+
+    @abstractmethod
+    def head(self, entity: str) -> int:
+        """The position of the newest change; 0 if there is none."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """The engine's settings, as read back from it."""
+
+    @abstractmethod
+    def size_bytes(self) -> int:
+        """What the write model takes on disk."""

@@ -1,0 +1,129 @@
+"""The oracle: what the source of truth must hold, and what each projection must show, by a path of its own.
+
+For commands it decides them all again in memory; for a trace it folds the trace. It uses the domain and plain
+frames, and no feed, channel, projector or store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+
+import polars as pl
+
+from lab.base import Key, Totals, Unsound
+from lab.domain.model import Command, Domain, Record, Rejection
+from lab.queries.answers import Table
+
+
+class _Model:
+    """Records in a dictionary: the simplest write model that can be."""
+
+    def __init__(self) -> None:
+        self.records: dict[tuple[str, Key], Record] = {}
+
+    def get(self, entity: str, key: Key) -> Record | None:
+        """The record, if there is or was one."""
+        return self.records.get((entity, key))
+
+
+class Oracle:
+    """The whole history as it must be: for each entity a change frame of every revision, by position."""
+
+    def __init__(self, domain: Domain, revisions: dict[str, pl.DataFrame], outcomes: dict[str, int]) -> None:
+        self.domain = domain
+        self.revisions = revisions
+        self.outcomes = outcomes
+        self._totals: dict[Totals, pl.DataFrame] = {}
+        self._sorted: dict[str, pl.DataFrame] = {}
+
+    @classmethod
+    def of_commands(cls, domain: Domain, commands: Iterable[Command]) -> Oracle:
+        """Decide every command again, in their order."""
+        model = _Model()
+        rows: dict[str, list[tuple[object, ...]]] = {name: [] for name in domain.entities}
+        outcomes = {"accepted": 0, "rejected": 0, "conflict": 0}
+        position = 0
+        for command in commands:
+            record = model.get(command.entity, command.key)
+            if command.expected is not None and command.expected != (record.revision if record else 0):
+                outcomes["conflict"] += 1
+                continue
+            decision = domain.decide(model, command)
+            if isinstance(decision, Rejection):
+                outcomes["rejected"] += 1
+                continue
+            outcomes["accepted"] += 1
+            columns = list(domain.entities[command.entity].columns)
+            for event in decision:
+                state = domain.evolve(record.state if record else None, event)
+                deleted = domain.events[command.entity][event.name].deletes
+                record = Record(state, (record.revision if record else 0) + 1, deleted)
+                model.records[command.entity, command.key] = record
+                position += 1
+                values = (state[name] for name in columns)
+                rows[command.entity].append((position, command.key, record.revision, deleted, command.at, *values))
+        frames = {
+            name: pl.DataFrame(rows[name], schema=entity.schema, orient="row")
+            for name, entity in domain.entities.items()
+        }
+        return cls(domain, frames, outcomes)
+
+    @classmethod
+    def of_trace(cls, domain: Domain, frames: dict[str, pl.DataFrame]) -> Oracle:
+        """The trace is the history already; all of it was accepted when it happened."""
+        revisions = {name: frame.select(list(domain.entities[name].schema)) for name, frame in frames.items()}
+        count = sum(frame.height for frame in frames.values())
+        return cls(domain, revisions, {"accepted": count, "rejected": 0, "conflict": 0})
+
+    @cached_property
+    def states(self) -> dict[str, pl.DataFrame]:
+        """The last revision of each record, deleted ones included, by key."""
+        return {
+            name: frame.filter(pl.col("revision") == pl.col("revision").max().over("key")).sort("key")
+            for name, frame in self.revisions.items()
+        }
+
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """For answers about records as they are."""
+        return {name: Table(self.domain.entities[name], frame) for name, frame in self.states.items()}
+
+    @cached_property
+    def histories(self) -> dict[str, Table]:
+        """For answers about records as they were."""
+        return {name: Table(self.domain.entities[name], frame) for name, frame in self.revisions.items()}
+
+    def totals(self, totals: Totals) -> pl.DataFrame:
+        """What a running aggregate must show: the live records counted and summed, once."""
+        if totals not in self._totals:
+            live = self.states[totals.entity].filter(~pl.col("deleted"))
+            sums = [pl.col(name).sum().alias(f"sum_{name}") for name in totals.sum]
+            grouped = live.group_by(totals.group_by).agg(pl.len().cast(pl.Int64).alias("records"), *sums)
+            self._totals[totals] = grouped.sort(totals.group_by, nulls_last=True)
+        return self._totals[totals]
+
+    def expected(self, keeps: str, entity: str, totals: Totals | None) -> pl.DataFrame:
+        """What a projection must hold of an entity, sorted as a store's dump is."""
+        if keeps == "totals":
+            assert totals is not None
+            return self.totals(totals)
+        if keeps == "revisions":
+            if entity not in self._sorted:
+                self._sorted[entity] = self.revisions[entity].sort("key", "revision")
+            return self._sorted[entity]
+        return self.states[entity]
+
+    def committed(self, entities: Iterable[str]) -> int:
+        """How many changes there are of these entities."""
+        return sum(self.revisions[name].height for name in entities)
+
+    def confirm(self, published: dict[str, pl.DataFrame]) -> None:
+        """Raise Unsound unless what the source of truth published is the history that must be."""
+        for name, frame in self.revisions.items():
+            found = published[name].select(frame.columns).sort("position")
+            if not found.equals(frame.sort("position")):
+                raise Unsound(
+                    f"the source of truth published {found.height} changes of `{name}` that are not the "
+                    f"{frame.height} that its commands amount to; no figure of this run means anything"
+                )

@@ -1,0 +1,293 @@
+"""The only place where a scenario's words become objects; and where words that fit no object are refused.
+
+Every mistake of a scenario is told at once, those of its shape (`lab.scenario`) and those of its meaning (here).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.base import BadInput, Entity, LabError, Problem, Totals, nearest
+from lab.domain import DOMAINS, domain
+from lab.domain.model import Domain, Options
+from lab.feed.subscription import Subscription
+from lab.projection.guards import memory_schema
+from lab.projection.lane import Pace
+from lab.projection.projector import Projector
+from lab.queries.model import Query, resolve
+from lab.scenario import ProjectionTable, QueryTable, Scenario, ServiceModel, Source, refuse
+from lab.stores import STORES, Layout, Store, store_class
+from lab.truth import ENGINES, Truth, open_truth
+
+
+@dataclass(frozen=True)
+class ProjectionPlan:
+    """One projection, ready to be made."""
+
+    table: ProjectionTable
+    layout: Layout
+    queries: tuple[Query, ...]
+    pace: Pace
+    model: ServiceModel
+
+    @property
+    def name(self) -> str:
+        """Its name in the scenario."""
+        return self.table.name
+
+    @property
+    def before(self) -> tuple[str, ...]:
+        """The columns whose before-images it must be fed: those of an aggregate without a memory of records."""
+        if self.layout.totals is None or self.table.guard == "revision":
+            return ()
+        return tuple(dict.fromkeys(self.layout.totals.columns))
+
+    @property
+    def subsumes(self) -> bool:
+        """Whether a later revision shows all that an earlier one did."""
+        return self.layout.keeps == "records" or (self.layout.keeps == "totals" and not self.before)
+
+    @property
+    def by_messages(self) -> bool:
+        """Whether it listens to the channel."""
+        return self.table.subscribe != "catch-up"
+
+    def store(self, path: Path) -> Store:
+        """A store for it, not yet open."""
+        return store_class(self.table.store)(path, self.layout)
+
+    def projector(self, path: Path) -> Projector:
+        """A projector on a store of its own, open."""
+        return Projector(self.store(path), self.table.guard, self.table.hold)
+
+    def subscription(self, truth: Truth, before: bool = True) -> Subscription:
+        """Its view of the source of truth; a rebuild looks at last revisions, and needs no before-images."""
+        totals = self.layout.totals
+        return Subscription(truth, self.before if before else (), totals.columns if totals else None)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A scenario whose every word stands for something."""
+
+    source: Source
+    scenario: Scenario
+    domain: Domain
+    options: Options
+    projections: tuple[ProjectionPlan, ...]
+    queries: tuple[Query, ...] = field(default=())
+
+    def truth(self, path: Path) -> Truth:
+        """A source of truth of the scenario's write model, open."""
+        table = self.scenario.truth
+        return open_truth(table.engine, table.model, path, self.domain, table.durability)
+
+
+def plan(source: Source) -> Plan:
+    """Everything that a run needs, or BadInput with every problem of the scenario."""
+    scenario, problems = source.validate()
+    if scenario is None:
+        raise BadInput(sorted(set(problems)))
+    file = source.path.name
+    if scenario.truth.engine not in ENGINES:
+        where = f"{file}: truth.engine"
+        problems.append(
+            Problem(
+                where,
+                f"no engine is called `{scenario.truth.engine}`",
+                nearest(scenario.truth.engine, ENGINES),
+            )
+        )
+    problems += _unknown_stores(scenario, file)
+    if scenario.domain.name not in DOMAINS:
+        where = f"{file}: domain.name"
+        problems.append(
+            Problem(where, f"no domain is called `{scenario.domain.name}`", nearest(scenario.domain.name, DOMAINS))
+        )
+        raise BadInput(sorted(set(problems)))
+    business = domain(scenario.domain.name)
+    problems += _workload(scenario, business, file)
+    queries, explicit, wrong = _queries(scenario, business, file)
+    problems += wrong
+    projections: list[ProjectionPlan] = []
+    for table in scenario.projection:
+        made, wrong = _projection(table, scenario, business, queries, explicit, file)
+        problems += wrong
+        projections += [made] if made else []
+    if explicit and not problems:
+        problems += _unanswered(queries, projections, file)
+    refuse(problems)
+    return Plan(source, scenario, business, _options(scenario), tuple(projections), queries)
+
+
+def _options(scenario: Scenario) -> Options:
+    business, work = scenario.domain, scenario.workload
+    return Options(
+        business.records, business.days, business.time_scale,
+        work.commands, work.rate, work.arrivals, work.skew, work.deletes, work.invalid,
+    )  # fmt: skip
+
+
+def _unknown_stores(scenario: Scenario, file: str) -> list[Problem]:
+    problems = []
+    for table in scenario.projection:
+        where = f"{file}: projection.{table.name}.store"
+        if table.store not in STORES:
+            problems.append(Problem(where, f"no store is called `{table.store}`", nearest(table.store, STORES)))
+        else:
+            try:
+                store_class(table.store)
+            except LabError as error:
+                problems.append(Problem(where, str(error)))
+    return problems
+
+
+def _workload(scenario: Scenario, business: Domain, file: str) -> list[Problem]:
+    commands, records = scenario.workload.commands, scenario.domain.records
+    where = f"{file}: workload.commands"
+    if business.has_trace and commands:
+        return [
+            Problem(
+                where,
+                f"`{business.name}` replays a history of its own and takes no commands",
+                "leave [workload] out",
+            )
+        ]
+    if not business.has_trace and not commands:
+        return [
+            Problem(
+                where,
+                f"`{business.name}` is made by commands, and there are none",
+                "for example commands = 100_000",
+            )
+        ]
+    if not business.has_trace and records and records > commands:
+        return [
+            Problem(
+                f"{file}: domain.records",
+                f"{records:,} records can't be made by {commands:,} commands",
+                "raise workload.commands",
+            )
+        ]
+    return []
+
+
+def _queries(scenario: Scenario, business: Domain, file: str) -> tuple[tuple[Query, ...], bool, list[Problem]]:
+    """The scenario's own queries, or the domain's where it has none."""
+    explicit = bool(scenario.query)
+    tables: Sequence[QueryTable] = scenario.query or [QueryTable.model_validate(item) for item in business.queries]
+    resolved = [resolve(table, business.entities, file) for table in tables]
+    problems = [problem for _, wrong in resolved for problem in wrong]
+    if explicit and scenario.truth.model == "snapshot":
+        problems += [
+            Problem(
+                f"{file}: query.{query.name}.kind",
+                f"`{query.kind}` needs every revision, and a snapshot feed never shows one that has been overwritten",
+                'set truth.model to "history" or "events"',
+            )
+            for query, _ in resolved
+            if query and query.kind in ("as_of", "history")
+        ]
+    return tuple(query for query, _ in resolved if query), explicit, problems
+
+
+def _projection(
+    table: ProjectionTable,
+    scenario: Scenario,
+    business: Domain,
+    queries: tuple[Query, ...],
+    explicit: bool,
+    file: str,
+) -> tuple[ProjectionPlan | None, list[Problem]]:
+    where = f"{file}: projection.{table.name}"
+    problems: list[Problem] = []
+    keeps = table.keeps or _kept(scenario, queries, explicit, table)
+    totals = _totals(table, business, where, problems) if keeps == "totals" else None
+    entities = _entities(table, business, totals, where, problems)
+    problems += _feed(table, keeps, scenario, where)
+    known = {query.name for query in queries}
+    for name in table.queries or ():
+        if name not in known:
+            problems.append(Problem(f"{where}.queries", f"no query is called `{name}`", nearest(name, known)))
+    if problems or table.store not in STORES:
+        return None, problems
+    kept = totals.columns if totals else ()
+    key = business.entities[totals.entity if totals else next(iter(entities))]
+    contribution = {name: key.schema[name] for name in kept}
+    memory = memory_schema(table.guard, keeps, key.schema["key"], contribution)
+    layout = Layout(keeps, entities, totals, memory, scenario.truth.durability)
+    asked = tuple(
+        query
+        for query in queries
+        if (table.queries is None or query.name in table.queries)
+        and query.kind in store_class(table.store).answers
+        and query.answered_by(keeps, list(entities), totals)
+    )
+    polls = table.subscribe != "channel"
+    capacity = scenario.channel.capacity if scenario.channel else 1
+    pace = Pace(table.batch, table.linger, table.every or scenario.catch_up.every, polls, capacity)
+    return ProjectionPlan(table, layout, asked, pace, table.model or scenario.time.model), []
+
+
+def _kept(scenario: Scenario, queries: tuple[Query, ...], explicit: bool, table: ProjectionTable) -> str:
+    """What is kept when the scenario doesn't say: all revisions where a declared query asks for the past."""
+    past = explicit and any(query.kind in ("as_of", "history") for query in queries)
+    asked = table.queries is None or any(query.name in table.queries for query in queries)
+    return "revisions" if past and asked and scenario.truth.model != "snapshot" else "records"
+
+
+def _totals(table: ProjectionTable, business: Domain, where: str, problems: list[Problem]) -> Totals | None:
+    name = table.totals or next(iter(business.totals), "")
+    if name not in business.totals:
+        way_out = nearest(str(name), business.totals) if business.totals else f"`{business.name}` has none"
+        problems.append(Problem(f"{where}.totals", f"no running aggregate is called `{name}`", way_out))
+        return None
+    return business.totals[name]
+
+
+def _entities(
+    table: ProjectionTable, business: Domain, totals: Totals | None, where: str, problems: list[Problem]
+) -> dict[str, Entity]:
+    if totals:
+        return {totals.entity: business.entities[totals.entity]}
+    chosen = table.entities or tuple(business.entities)
+    for name in chosen:
+        if name not in business.entities:
+            problems.append(
+                Problem(f"{where}.entities", f"no entity is called `{name}`", nearest(name, business.entities))
+            )
+    return {name: business.entities[name] for name in chosen if name in business.entities}
+
+
+def _feed(table: ProjectionTable, keeps: str, scenario: Scenario, where: str) -> list[Problem]:
+    """What the projection needs of its feed, and can't have."""
+    problems = []
+    way_out = 'set truth.model to "history" or "events"'
+    if scenario.truth.model == "snapshot":
+        missing = "a snapshot feed never shows a revision that has been overwritten"
+        if table.guard == "ordered":
+            problems.append(Problem(f"{where}.guard", f"`ordered` waits for every revision, and {missing}", way_out))
+        elif keeps == "totals" and table.guard != "revision":
+            what = f"adding up changes under guard `{table.guard}` needs every revision, and {missing}"
+            problems.append(Problem(f"{where}.guard", what, f'{way_out}, or guard to "revision"'))
+        if keeps == "revisions":
+            problems.append(Problem(f"{where}.keeps", f"it keeps every revision, and {missing}", way_out))
+    if table.subscribe == "channel" and scenario.channel is None:
+        what = "listens to a channel, and the scenario has none"
+        problems.append(Problem(f"{where}.subscribe", what, "add a [channel] table, or subscribe by catch-up"))
+    return problems
+
+
+def _unanswered(queries: tuple[Query, ...], projections: Sequence[ProjectionPlan], file: str) -> list[Problem]:
+    answered = {query.name for projection in projections for query in projection.queries}
+    return [
+        Problem(
+            f"{file}: query.{query.name}",
+            f"no projection can answer this `{query.kind}`",
+            'one that keeps = "revisions" can' if query.kind in ("as_of", "history") else "see `lab stores`",
+        )
+        for query in queries
+        if query.name not in answered
+    ]

@@ -1,0 +1,237 @@
+"""A synthetic but complete run folder, to test what reads runs without having to run anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from lab.runs import Run, write_table
+
+NASTY = "<script>alert('x')</script> & \"quotes\""
+# Each projection: name, store, guard, subscription, what it keeps, expected, found, mean lag in seconds.
+PROJECTIONS = [
+    ("directory", "sqlite.table", "revision", "both", "records", "pass", "pass", 0.03),
+    ("directory_polled", "sqlite.table", "revision", "catch-up", "records", "pass", "pass", 0.5),
+    ("salary_totals", "duckdb.columnar", "ordered", "channel", "totals", "pass", "pass", 0.2),
+    ("naive", "duckdb.columnar", "none", "channel", "records", "fail", "fail", 0.02),
+    ("nothing", "null", "none", "both", "records", "pass", "unknown", 0.01),
+]
+CHECKS = ("converged", "no_loss", "no_double_effect", "no_resurrection", "accounting", "answers_right")
+FAILED = {"converged": "record 17", "no_loss": f"position 12: {NASTY}\n  sent once\n  lost by the channel"}
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+QUERIES = [("by_id", "get", 12.0), ("by_department", "filter", 180.0), ("payroll", "aggregate", 900.0)]
+
+
+def fake_run(
+    root: Path, changes: int = 20_000, seed: int = 1, lags: dict[str, float] | None = None, **manifest: Any
+) -> Run:
+    """A run of five projections in `root`/fake/<seed>; `lags` replaces mean lags, `manifest` its entries."""
+    folder = root / "fake" / f"run-{seed}"
+    folder.mkdir(parents=True)
+    tables = _timeline(changes, seed, lags or {}) | _measured(changes) | _judged(changes)
+    for name, frame in tables.items():
+        write_table(folder, name, frame)
+    (folder / "manifest.json").write_text(json.dumps(_manifest(changes, seed) | manifest))
+    return Run(folder)
+
+
+def _lags(name: str, mean_seconds: float, changes: int, seed: int) -> pl.Series:
+    random = np.random.default_rng([seed, len(name)])
+    lag = pl.Series(random.lognormal(np.log(mean_seconds), 0.8, changes))
+    lag[np.arange(0, changes, 97)] = 0.0
+    if name == "naive":
+        lag = lag.scatter(np.arange(0, changes, 50), [None] * len(range(0, changes, 50)))
+    return lag
+
+
+def _quantile(seconds: pl.Series, share: float) -> float | None:
+    value = seconds.fill_null(np.inf).sort()[max(0, int(np.ceil(share * len(seconds))) - 1)]
+    return value if np.isfinite(value) else None
+
+
+def _timeline(changes: int, seed: int, means: dict[str, float]) -> dict[str, pl.DataFrame]:
+    lag, summary, visibility, staleness = [], [], [], []
+    after = np.logspace(-3, 1.5, 60)
+    at = np.arange(0.0, 20.0, 0.05)
+    for name, *_, mean in PROJECTIONS:
+        seconds = _lags(name, means.get(name, mean), changes, seed)
+        lag.append(
+            pl.DataFrame({"position": np.arange(1, changes + 1), "lag_seconds": seconds}).with_columns(
+                projection=pl.lit(name)
+            )
+        )
+        seen = seconds.drop_nulls()
+        summary.append(
+            {
+                "projection": name,
+                "changes": changes,
+                "visible": len(seen),
+                "never_visible": changes - len(seen),
+            }
+            | {f"{name}_seconds": _quantile(seconds, share) for name, share in QUANTILES.items()}
+        )
+        shown = np.searchsorted(np.sort(seen.to_numpy()), after) / changes
+        visibility.append(
+            pl.DataFrame({"after_seconds": after, "probability": shown}).with_columns(projection=pl.lit(name))
+        )
+        behind = np.abs(np.sin(at * (2 + len(name) % 3))) * mean + np.where((at > 10) & (at < 13), (at - 10) * 0.8, 0.0)
+        staleness.append(
+            pl.DataFrame(
+                {"at_seconds": at, "versions_behind": (behind * 1000).astype(int), "seconds_behind": behind}
+            ).with_columns(projection=pl.lit(name))
+        )
+    return {
+        "lag": pl.concat(lag),
+        "lag_summary": pl.DataFrame(summary),
+        "visibility": pl.concat(visibility),
+        "staleness": pl.concat(staleness),
+    }
+
+
+def _measured(changes: int) -> dict[str, pl.DataFrame]:
+    rebuild, queries = [], []
+    for at, (name, store, *_rest) in enumerate(PROJECTIONS):
+        seconds = 0.4 + 0.35 * at
+        rebuild.append(
+            {"projection": name, "store": store, "changes": changes, "seconds": seconds}
+            | {
+                "changes_per_second": changes / seconds,
+                "size_bytes": 1_300_000 * (at + 1),
+                "peak_rss_bytes": 10**8,
+            }
+        )
+        for query, kind, base in QUERIES:
+            wrong = name == "naive" and kind == "filter"
+            time = base * (1 + at) / (8 if store.startswith("duckdb") and kind == "aggregate" else 1)
+            times = {f"p{q}_us": None if wrong else time * (1 + q / 60) for q in (50, 90, 99)}
+            row = {
+                "projection": name,
+                "store": store,
+                "query": query,
+                "kind": kind,
+                "samples": 200,
+                "rows": 3.5,
+            }
+            queries.append(row | times | {"answer_ok": not wrong})
+    writes = {
+        "write_model": "snapshot",
+        "commands": changes + 900,
+        "accepted": changes,
+        "rejected": 850,
+        "conflicts": 50,
+    }
+    channel = [("delivered", 0.93, 0.02, 0.2), ("duplicate", 0.05, 0.05, 0.4), ("lost", 0.02, None, None)]
+    return {
+        "rebuild": pl.DataFrame(rebuild),
+        "queries": pl.DataFrame(queries, infer_schema_length=None),
+        "writes": pl.DataFrame([writes | {"per_second": 41_234.5, "p50_us": 22.0, "p99_us": 140.0}]),
+        "channel": pl.DataFrame(
+            [
+                {
+                    "fate": fate,
+                    "messages": int(part * changes),
+                    "share": part,
+                    "delay_p50_seconds": p50,
+                    "delay_p99_seconds": p99,
+                }
+                for fate, part, p50, p99 in channel
+            ],
+        ),
+    }
+
+
+def _judged(changes: int) -> dict[str, pl.DataFrame]:
+    accounting, verdicts = [], []
+    for name, *_, found, _mean in PROJECTIONS:
+        lost = changes // 50 if name == "naive" else 0
+        superseded = changes // 5
+        row = {
+            "projection": name,
+            "committed": changes,
+            "applied": changes - superseded - lost,
+            "superseded": superseded,
+        }
+        accounting.append(row | {"duplicates": changes // 20, "parked": 0, "skipped": lost, "pending": 0})
+        for check in CHECKS:
+            bad = found == "fail" and check in FAILED
+            verdict = "fail" if bad else "unknown" if found == "unknown" else "pass"
+            witness = FAILED[check] if bad else ""
+            verdicts.append(
+                {
+                    "projection": name,
+                    "check": check,
+                    "verdict": verdict,
+                    "count": lost if bad else 0,
+                    "witness": witness,
+                }
+            )
+    return {"accounting": pl.DataFrame(accounting), "verdicts": pl.DataFrame(verdicts)}
+
+
+def _manifest(changes: int, seed: int) -> dict[str, Any]:
+    projections = [
+        {"name": name, "store": store, "guard": guard, "subscribe": subscribe, "keeps": keeps, "batch": 1000}
+        | {
+            "linger_seconds": 0.25,
+            "expect": expect,
+            "verdict": found,
+            "as_expected": expect == found,
+            "digest": None,
+        }
+        for name, store, guard, subscribe, keeps, expect, found, _mean in PROJECTIONS
+    ]
+    text = f'schema = 1\nname = "fake"  # {NASTY}\nseed = {seed}\n'
+    return {
+        "format": 1,
+        "run": f"run-{seed}",
+        "scenario": {
+            "name": "fake",
+            "file": "scenarios/fake.toml",
+            "text": text,
+            "sha256": "ab" * 32,
+            "overrides": ["channel.lose=0.02"],
+        },
+        "seed": seed,
+        "replay": f"lab run scenarios/fake.toml --set channel.lose=0.02 --seed {seed}",
+        "started_at": "2025-06-01T12:00:00+00:00",
+        "wall_seconds": 12.25,
+        "phases": {"write": 1.0, "project": 5.5, "rebuild": 3.0, "query": 2.0, "judge": 0.75},
+        "clocks": {
+            "lag": "simulated, service measured",
+            "rebuild": "wall",
+            "queries": "wall",
+            "writes": "wall",
+        },
+        "verdict": "unknown",
+        "projections": projections,
+        "machine": {
+            "cpu": "Example CPU",
+            "cores": 2,
+            "memory_bytes": 8 * 2**30,
+            "os": "Linux 6.1",
+            "python": "3.11.9",
+        },
+        "versions": {"polyglot-lab": "0.1.0", "sqlite": "3.45.0", "duckdb": "2.0.0"},
+        "engines": {
+            "truth": {"journal_mode": "wal", "synchronous": 1},
+            "directory": {"journal_mode": "wal", "cache_size": -2000},
+            "naive": {"threads": 2, "memory_limit": "1.0 GiB"},
+        },
+        "durability": "normal",
+        "truth": {"model": "snapshot", "engine": "sqlite"},
+        "changes": changes,
+        "duration_seconds": 20.0,
+        "notes": ["Service times are measured on this machine and fed into the simulated clock."],
+        "channel": {
+            "delay": {"kind": "lognormal", "mean": 0.02, "sigma": 1.0},
+            "duplicate": 0.05,
+            "lose": 0.02,
+            "ordered_by_key": False,
+        },
+        "outages": [{"at": 10.0, "lasts": 3.0}],
+        "peak_rss_bytes": 300_000_000,
+    }
