@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from lab.base import BadInput, NotReadable, Problem, nearest
@@ -187,14 +187,6 @@ class Scenario(Table):
     measure: MeasureTable = MeasureTable()
     levels: LevelsTable = LevelsTable()
 
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> Scenario:
-        for table, rows in (("projection", self.projection), ("query", self.query)):
-            names = [row.name for row in rows]
-            if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise ValueError(f"two of [[{table}]] are called {', '.join(f'`{name}`' for name in twice)}")
-        return self
-
 
 class Source:
     """A scenario's text, with what was set on the command line: kept so that a run can be replayed."""
@@ -221,11 +213,23 @@ class Source:
         problems = [problem for item in self.overrides if (problem := _override(raw, item))]
         if self.seed is not None:
             raw["seed"] = self.seed
+        problems += _twice(self.path.name, raw)
         try:
             return Scenario.model_validate(raw), problems
         except ValidationError as error:
             problems += [_problem(self.path.name, raw, item) for item in error.errors()]
             return _rest(raw, error.errors()), problems
+
+
+def _twice(file: str, raw: dict[str, Any]) -> list[Problem]:
+    """Two of a kind with one name: neither could be spoken of."""
+    problems = []
+    for table in ("projection", "query"):
+        rows = raw.get(table)
+        names = [str(row.get("name")) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        for name in sorted({name for name in names if names.count(name) > 1 and name != "None"}):
+            problems.append(Problem(f"{file}: {table}.{name}", f"two of [[{table}]] are called `{name}`", "rename one"))
+    return problems
 
 
 def _read_text(path: Path) -> str:
@@ -267,9 +271,9 @@ def _override(raw: dict[str, Any], item: str) -> Problem | None:
         if key in ("projection", "query") and isinstance(table.get(key), list):
             wanted = keys.pop(0)
             rows = table[key] = [dict(row) if isinstance(row, dict) else row for row in table[key]]
-            names = {row.get("name"): row for row in rows if isinstance(row, dict)}
+            names = {str(row.get("name")): row for row in rows if isinstance(row, dict)}
             if wanted not in names:
-                return Problem(where, f"no {key} is called `{wanted}`", nearest(wanted, map(str, names)))
+                return Problem(where, f"no {key} is called `{wanted}`", nearest(wanted, names))
             if not keys:
                 return Problem(where, f"names a {key}, not a key of it", f"{key}.{wanted}.KEY=value")
             table = names[wanted]

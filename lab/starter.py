@@ -79,5 +79,9 @@ def write_starter(folder: Path, name: str, domain: str, seed: int | None, overri
     size = TRACE if business.has_trace else WORKLOAD
     drawn = secrets.randbelow(100_000) if seed is None else seed
     path.write_text(TEXT.format(name=name, seed=drawn, domain=domain, size=size), encoding="utf-8")
-    plan(Source(path))
+    try:
+        plan(Source(path))
+    except BadInput:
+        path.unlink()
+        raise
     return path

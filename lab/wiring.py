@@ -106,6 +106,8 @@ def plan(source: Source) -> Plan:
         problems.append(
             Problem(where, f"no domain is called `{scenario.domain.name}`", nearest(scenario.domain.name, DOMAINS))
         )
+        for table in scenario.projection:
+            problems += _feed(table, table.keeps or "records", scenario, f"{file}: projection.{table.name}")
         raise BadInput(sorted(set(problems)))
     business = domain(scenario.domain.name)
     problems += _workload(scenario, business, file)
@@ -233,9 +235,9 @@ def _projection(
 
 def _kept(scenario: Scenario, queries: tuple[Query, ...], explicit: bool, table: ProjectionTable) -> str:
     """What is kept when the scenario doesn't say: all revisions where a declared query asks for the past."""
-    past = explicit and any(query.kind in ("as_of", "history") for query in queries)
-    asked = table.queries is None or any(query.name in table.queries for query in queries)
-    return "revisions" if past and asked and scenario.truth.model != "snapshot" else "records"
+    past = {query.name for query in queries if query.kind in ("as_of", "history")}
+    asked = past if table.queries is None else past & set(table.queries)
+    return "revisions" if explicit and asked and scenario.truth.model != "snapshot" else "records"
 
 
 def _totals(table: ProjectionTable, business: Domain, where: str, problems: list[Problem]) -> Totals | None:

@@ -15,7 +15,7 @@ from lab.experiment.progress import Progress, Quiet
 from lab.experiment.project import Live, deliveries, project
 from lab.experiment.record import manifest, write_tables
 from lab.experiment.write import write
-from lab.measure.machine import peak_rss_bytes
+from lab.measure.machine import highest_rss_bytes
 from lab.report import write_report
 from lab.runs import Run, new_run
 from lab.wiring import Plan
@@ -78,6 +78,6 @@ def _run(plan: Plan, folder: Path, final: Path, progress: Progress) -> None:
         "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "wall_seconds": time.perf_counter() - began,
         "phases": phases,
-        "peak_rss_bytes": peak_rss_bytes(),
+        "peak_rss_bytes": highest_rss_bytes(),
     }
     (folder / "manifest.json").write_text(json.dumps(record, indent=2), encoding="utf-8")

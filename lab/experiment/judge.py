@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.base import stream
+from lab.base import Totals, stream
 from lab.experiment.progress import Progress
 from lab.experiment.project import Live
 from lab.experiment.write import Written
@@ -196,18 +196,21 @@ def _described(live: Live, verdict: str, dumps: dict[str, pl.DataFrame] | None) 
         "expect": table.expect,
         "verdict": verdict,
         "as_expected": verdict == table.expect,
-        "digest": None if dumps is None else digest(dumps),
+        "digest": None if dumps is None else digest(dumps, live.plan.layout.totals),
     }
 
 
-def digest(dumps: dict[str, pl.DataFrame]) -> str:
+def digest(dumps: dict[str, pl.DataFrame], totals: Totals | None) -> str:
     """SHA-256 over the projection's content as CSV, sorted: equal if and only if readers see the same rows.
 
-    Positions and times of commit are left out: they belong to the write model.
+    Positions and times of commit are left out: they belong to the write model. So are groups of a running
+    aggregate that have nothing in them any more.
     """
     total = hashlib.sha256()
     for name in sorted(dumps):
         frame = dumps[name]
+        if totals is not None:
+            frame = frame.filter(pl.any_horizontal(pl.col(totals.measures) != 0))
         total.update(name.encode())
         total.update(
             frame.drop([column for column in ("position", "committed_at") if column in frame.columns])

@@ -44,7 +44,8 @@ def write(plan: Plan, work: Path, progress: Progress) -> Written:
         oracle = Oracle.of_trace(plan.domain, frames)
         progress.done(1)
         writes = {"commands": trace.changes, "accepted": trace.changes, "rejected": 0, "conflicts": 0}
-        return Written(_published(plan, frames), oracle, trace.frames, writes, list(trace.notes))
+        bulk = "The history was loaded in bulk, as fast as it goes: `writes` is no rate of commands."
+        return Written(_published(plan, frames), oracle, trace.frames, writes, [*trace.notes, bulk])
     commands = list(plan.domain.workload(plan.options, stream(plan.scenario.seed, "workload")))
     truth = plan.truth(work / "written")
     try:

@@ -41,9 +41,10 @@ def account(
     """
     handed = _marked(size, journal.handed)
     applied = _marked(size, journal.written)
-    refused = _marked(size, journal.refused) & ~applied
-    parked = _marked(size, [held]) & ~applied & ~refused
-    skipped = _marked(size, journal.dropped) & ~applied & ~refused & ~parked
+    # A duplicate of what is held back is refused, and the change waits all the same: it is parked.
+    parked = _marked(size, [held]) & ~applied
+    skipped = _marked(size, journal.dropped) & ~applied & ~parked
+    refused = _marked(size, journal.refused) & ~applied & ~parked & ~skipped
     never = np.zeros(size, bool)
     never[chosen] = ~handed[chosen]
     unnecessary = never & np.isfinite(visible)

@@ -44,12 +44,23 @@ def versions() -> dict[str, str]:
     return found
 
 
+# The highest peak that has been forgotten: what a whole run took is known although its parts are measured.
+_highest = 0
+
+
 def forget_peak() -> None:
     """Start the peak of resident memory anew, where the kernel lets a process do that (Linux)."""
+    global _highest
+    _highest = max(_highest, peak_rss_bytes())
     try:
         CLEAR.write_text("5")
     except OSError:
         return
+
+
+def highest_rss_bytes() -> int:
+    """The peak of resident memory since the process started, in bytes."""
+    return max(_highest, peak_rss_bytes())
 
 
 def peak_rss_bytes() -> int:

@@ -55,6 +55,8 @@ class Lane:
     free_at: float = 0.0
     taken: int = 0
     due_at: float = field(init=False)
+    # The last page was a full one: the next is asked for at once.
+    more: bool = False
 
     def __post_init__(self) -> None:
         self.due_at = self.pace.every if self.pace.polls else INFINITY
@@ -64,7 +66,7 @@ class Lane:
         return min(self._poll_at(), self._batch_at())
 
     def _poll_at(self) -> float:
-        return max(self.free_at, self.due_at)
+        return self.free_at if self.more else max(self.free_at, self.due_at)
 
     def _batch_at(self) -> float:
         if self.taken >= self.arrives_at.size:
@@ -85,11 +87,11 @@ class Lane:
             self._take(batch_at)
 
     def _poll(self, start: float) -> None:
-        seconds, more = self.worker.poll(start)
+        seconds, self.more = self.worker.poll(start)
         self.free_at = start + seconds
-        if more:
-            self.due_at = self.free_at
-        elif start >= self.until and self.taken >= self.arrives_at.size:
+        if self.more:
+            return
+        if start >= self.until and self.taken >= self.arrives_at.size:
             self.due_at = INFINITY
         else:
             # The next poll keeps to the beat; beats that were missed meanwhile are not made up for.

@@ -191,6 +191,7 @@ class Modelled(Deliverer):
         super().__init__(published, deliveries, tuple(projector.layout.entities), journal, every_revision)
         self.projector, self.feeds, self.model = projector, feeds, model
         self.page, self.batch = page, batch
+        self.forgets = projector.policy == "dedupe"
         self.positions = {name: projector.checkpoint(name) for name in self.entities}
         self.settled = dict(self.positions)
         self.plan: list[_Planned] = []
@@ -199,7 +200,10 @@ class Modelled(Deliverer):
         return self.model.per_batch + self.model.per_row * rows
 
     def _add(self, entity: str, rows: np.ndarray, visible_at: float, checkpoint: int | None) -> None:
-        if not self.plan or self.plan[-1].entity != entity or self.plan[-1].count >= ROWS_AT_ONCE:
+        last = self.plan[-1] if self.plan else None
+        # A guard that forgets what lies below the checkpoint must see it move before the messages that follow.
+        passed = last is not None and last.checkpoint is not None and checkpoint is None
+        if last is None or last.entity != entity or last.count >= ROWS_AT_ONCE or (passed and self.forgets):
             self.plan.append(_Planned(entity))
         planned = self.plan[-1]
         planned.rows.append(rows)

@@ -77,6 +77,9 @@ def _matching(query: Query, parameters: Row, frame: pl.DataFrame) -> pl.DataFram
     values: Row = bind(tuple(condition.value for condition in query.where), parameters)
     tests: list[pl.Expr] = []
     for condition, value in zip(query.where, values, strict=True):
+        if value is None:
+            # As in SQL: nothing equals null, or is more or less than it.
+            return frame.clear()
         column = pl.col(condition.column)
         match condition.operator:
             case "=":

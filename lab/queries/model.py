@@ -36,6 +36,8 @@ KEEPS: dict[str, frozenset[str]] = {
 
 OPERATORS = {"equals": "=", "at_least": ">=", "less_than": "<"}
 DRAWN = "?"
+# What a column of each kind can be compared with. (A bool is an int in Python, and no number here.)
+VALUES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,12 @@ def resolve(table: QueryTable, entities: Mapping[str, Entity], file: str) -> tup
         if known("where", column, [*columns, "key"], "column"):
             operators = value if isinstance(value, dict) else {"equals": value}
             for operator, operand in operators.items():
-                if known(f"where.{column}", operator, list(OPERATORS), "operator"):
+                if not known(f"where.{column}", operator, list(OPERATORS), "operator"):
+                    continue
+                if operand != DRAWN and not isinstance(operand, VALUES[entity.kind(column)]):
+                    what = f"{operand!r} is no value of `{column}`, which is {entity.kind(column)}"
+                    problems.append(Problem(f"{where}.where.{column}", what, 'or "?", to draw it from the data'))
+                else:
                     conditions.append(Condition(column, OPERATORS[operator], operand))
     if table.order_by is not None:
         known("order_by", table.order_by, [*columns, "key"], "column")
@@ -127,6 +134,9 @@ def resolve(table: QueryTable, entities: Mapping[str, Entity], file: str) -> tup
         known("on", table.on, columns, "column")
         if known("to", table.to, list(entities), "entity"):
             other = entities[str(table.to)]
+            if table.on in columns and entity.kind(str(table.on)) != other.key:
+                what = f"`{table.on}` is {entity.kind(str(table.on))}, and the key of `{other.name}` is {other.key}"
+                problems.append(Problem(f"{where}.on", what, "join on a column that holds the other's key"))
             for column in table.take:
                 known("take", column, list(other.columns), "column")
     if table.kind == "aggregate" and not table.group_by:

@@ -110,5 +110,6 @@ def _traverse(query: Query, keeps: str) -> str:
         f"WITH RECURSIVE tree(key, depth) AS (SELECT key, 0 FROM {table} AS t WHERE key = ? AND NOT deleted "
         f"UNION SELECT c.key, depth + 1 FROM tree JOIN {table} AS c ON c.{parent} = tree.key "
         f"WHERE NOT c.deleted AND depth < {DEPTH_MAX}) "
-        "SELECT key, MIN(depth) AS depth FROM tree WHERE depth > 0 GROUP BY key ORDER BY depth, key"
+        "SELECT key, MIN(depth) AS depth FROM tree WHERE key NOT IN (SELECT key FROM tree WHERE depth = 0) "
+        "GROUP BY key ORDER BY depth, key"
     )

@@ -42,7 +42,9 @@ def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
     """
     differs = _differs(a, b)
     if differs and not anyway:
-        raise BadInput([Problem(f"{a.name} and {b.name}", text, "compare them anyway") for text in differs])
+        raise BadInput(
+            [Problem(f"{a.name} and {b.name}", text, "`--anyway` compares them all the same") for text in differs]
+        )
     before, after = _verdicts(a), _verdicts(b)
     both = [name for name in before if name in after]
     result = {

@@ -15,7 +15,7 @@ from lab.runs import Run
 
 COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
 # What was expected is known already: its witnesses are shorter.
-_WITNESS_LINES_MAX, _EXPECTED_LINES_MAX = 12, 4
+_WITNESS_LINES_MAX, _EXPECTED_LINES_MAX = 12, 8
 # From this width on, store and guard have columns of their own.
 _WIDE_COLUMNS = 110
 

@@ -74,9 +74,9 @@ def _difference(
     if "key" in on:
         key = identity["key"][0]
         frame = evidence.published.frames[entity]
-        position = frame.filter(pl.col("key") == key)["position"].head(1)
+        position = frame.filter(pl.col("key") == key)["position"].tail(1)
         if position.len():
-            lines += evidence.story(int(position[0]))
+            lines += evidence.story(int(position[0]) - 1)
     return lines
 
 
@@ -88,7 +88,7 @@ def no_loss(evidence: Evidence) -> Finding:
         index = int(lost[0])
         return [
             f"lost change: {evidence.label(index)} (position {index + 1}) never became visible",
-            *evidence.story(int(evidence.published.record[index])),
+            *evidence.story(index),
         ]
 
     return _found(lost.size, witness)
@@ -108,7 +108,7 @@ def no_double_effect(evidence: Evidence) -> Finding:
             index = int(again["index"][0])
             return [
                 f"double effect: {evidence.label(index)} was added {again['len'][0]} times",
-                *evidence.story(int(evidence.published.record[index])),
+                *evidence.story(index),
             ]
 
         return _found(again.height, witness)
@@ -129,13 +129,15 @@ def no_resurrection(evidence: Evidence) -> Finding:
     """What was deleted stays deleted: no older live revision is written over a tombstone, and none is left live."""
     if not _ordered(evidence):
         return DOES_NOT_APPLY
+    if evidence.in_order:
+        return Finding("pass")
     back = evidence.writes.filter(~pl.col("deleted") & (pl.col("tombstone") > pl.col("revision")))
 
     def witness() -> list[str]:
         index, tombstone = back.row(0, named=True)["index"], back["tombstone"][0]
         return [
             f"resurrection: {evidence.label(index)} was written over the tombstone of revision {tombstone}",
-            *evidence.story(int(evidence.published.record[index])),
+            *evidence.story(index),
         ]
 
     return _found(back.height, witness)
@@ -145,13 +147,15 @@ def per_key_order(evidence: Evidence) -> Finding:
     """The revisions of one record are written in rising order."""
     if not _ordered(evidence):
         return DOES_NOT_APPLY
+    if evidence.in_order:
+        return Finding("pass")
     stale = evidence.writes.filter(pl.col("revision") < pl.col("before"))
 
     def witness() -> list[str]:
         row = stale.row(0, named=True)
         return [
             f"stale overwrite: {evidence.label(row['index'])} was written over revision {row['before']}",
-            *evidence.story(int(row["record"])),
+            *evidence.story(int(row["index"])),
         ]
 
     return _found(stale.height, witness)
@@ -181,7 +185,7 @@ def checkpoint_sound(evidence: Evidence) -> Finding:
         return [
             f"checkpoint ahead of the data: at {at:.3f} s {entity} was at {checkpoint}, without",
             f"  {evidence.label(missing)} (position {missing + 1})",
-            *evidence.story(int(evidence.published.record[missing])),
+            *evidence.story(missing),
         ]
 
     return _found(len(worst), witness)
@@ -191,7 +195,7 @@ def monotonic_reads(evidence: Evidence) -> Finding:
     """A reader who looks twice never sees an older revision the second time."""
     if not _ordered(evidence):
         return DOES_NOT_APPLY
-    if not (evidence.writes["revision"] < evidence.writes["before"]).any():
+    if evidence.in_order:
         return Finding("pass")
     # What a batch leaves behind is what readers see: the last write of a record in it.
     shown = evidence.writes.group_by("record", "at", maintain_order=True).agg(
@@ -205,7 +209,7 @@ def monotonic_reads(evidence: Evidence) -> Finding:
         return [
             f"non-monotonic read: from {row['at']:.3f} s readers saw {evidence.label(row['index'])}",
             f"  after they had seen revision {row['former']}",
-            *evidence.story(int(row["record"])),
+            *evidence.story(int(row["index"])),
         ]
 
     return _found(back.height, witness)
@@ -231,7 +235,7 @@ def read_your_writes(evidence: Evidence) -> Finding:
         index = unread[0]
         return [
             f"unread own write: the checkpoint had reached {index + 1}, and {evidence.label(index)} was not there",
-            *evidence.story(int(evidence.published.record[index])),
+            *evidence.story(index),
         ]
 
     return _found(len(unread), witness)

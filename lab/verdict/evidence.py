@@ -16,7 +16,8 @@ from lab.projection.workers import Journal
 from lab.stores.port import Layout
 from lab.verdict.oracle import Oracle
 
-SHOWN = 8
+# A witness is for reading: so many commits and so many writes of a record, around the one that matters.
+COMMITS, WRITES = 2, 4
 
 
 @dataclass
@@ -37,6 +38,16 @@ class Evidence:
     accounting: dict[str, Any]
     asked: int
     wrong: list[Wrong]
+
+    @cached_property
+    def in_order(self) -> bool:
+        """Whether every record's revisions were written in rising order: then nothing went back. Quick to see."""
+        index = np.concatenate(self.journal.written) - 1 if self.journal.written else np.empty(0, np.int64)
+        record = self.published.record[index]
+        # A stable sort by record keeps each record's writes in the order in which they were made.
+        order = np.argsort(record, kind="stable")
+        record, revision = record[order], self.published.revision[index][order]
+        return bool(np.all((record[1:] != record[:-1]) | (revision[1:] > revision[:-1])))
 
     @cached_property
     def writes(self) -> pl.DataFrame:
@@ -77,14 +88,24 @@ class Evidence:
         entity, row = self.published.change(index)
         return f"{entity} {row['key']} revision {row['revision']}"
 
-    def story(self, record: int) -> list[str]:
-        """What was committed of a record, and what was written of it and when: in a few lines."""
+    def story(self, index: int) -> list[str]:
+        """What was committed and written of a change's record, around the change: in a few lines."""
+        record = int(self.published.record[index])
         committed = np.flatnonzero(self.published.record == record)
+        place = int(np.searchsorted(committed, index))
+        first = max(0, min(place, committed.size - COMMITS))
         lines = [
             f"  committed at {self.published.committed_at[index]:.3f} s: {self._short(int(index))}"
-            for index in committed[-SHOWN // 2 :]
+            for index in committed[first : first + COMMITS]
         ]
-        writes = self.writes.filter(pl.col("record") == record).tail(SHOWN)
+        writes = self.writes.filter(pl.col("record") == record)
+        # The write that is spoken of is the one that went back, if one did; what led to it comes before.
+        own = (writes["index"] == index).to_numpy()
+        back = own & (writes["revision"] < writes["before"]).to_numpy()
+        mine = np.flatnonzero(back if back.any() else own)
+        after = np.flatnonzero((writes["index"] > index).to_numpy())
+        centre = int(mine[0]) if mine.size else int(after[0]) if after.size else writes.height
+        writes = writes[max(0, centre - WRITES + 2) :][:WRITES]
         lines += [
             f"  written at   {at:.3f} s: {self._short(index)}" for index, at in writes.select("index", "at").rows()
         ]

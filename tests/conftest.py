@@ -1,0 +1,30 @@
+"""What all tests share: hypothesis without a time limit and without files of its own, and a folder for each example."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Examples open real engines, whose time says nothing about the code; nothing is written beside the tests' folders.
+settings.register_profile(
+    "lab", deadline=None, database=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("lab")
+
+
+@pytest.fixture(scope="session")
+def new_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """A folder of its own for each call: hypothesis runs many examples within one test."""
+    root = tmp_path_factory.mktemp("examples")
+    count = itertools.count()
+
+    def make() -> Path:
+        folder = root / str(next(count))
+        folder.mkdir()
+        return folder
+
+    return make

@@ -1,0 +1,156 @@
+"""Small pieces that several test files build with: a toy business of items and shelves, and employees at work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from lab.base import Entity, Totals, stream
+from lab.domain.employees import EMPLOYEES
+from lab.domain.model import Command, Options
+from lab.queries.model import Query, resolve
+from lab.scenario import QueryTable
+from lab.stores import Layout
+
+# One column of each kind, a parent among its own, and another entity to be joined with.
+ITEM = Entity(
+    "item",
+    "int",
+    {"label": "str", "parent": "int", "shelf": "str", "amount": "int", "weight": "float", "fragile": "bool"},
+    indexes=(("shelf", "amount"),),
+    parent="parent",
+)
+SHELF = Entity("shelf", "str", {"title": "str", "metres": "float"})
+ENTITIES = {"item": ITEM, "shelf": SHELF}
+BY_SHELF = Totals("item", ("shelf", "fragile"), ("amount",))
+
+NASTY = ("", "'; DROP TABLE item; --", 'say "no"', "nul\x00inside", "\x00", "naïve ☃ 🦆", "a\nb\tc", "%_\\")
+
+
+def layout(keeps: str = "records", memory: dict[str, pl.DataType] | None = None, durability: str = "normal") -> Layout:
+    """A layout of items and shelves; of items' totals by shelf."""
+    if keeps == "totals":
+        return Layout(keeps, {"item": ITEM}, BY_SHELF, memory or {}, durability)
+    return Layout(keeps, ENTITIES, None, memory or {}, durability)
+
+
+def items(*rows: Sequence[Any]) -> pl.DataFrame:
+    """A change frame of items from (key, revision, deleted, *columns), a position and a second each."""
+    wide = [
+        (at, key, revision, deleted, float(at), *values) for at, (key, revision, deleted, *values) in enumerate(rows, 1)
+    ]
+    return pl.DataFrame(wide, schema=ITEM.schema, orient="row")
+
+
+def item(key: int, revision: int = 1, deleted: bool = False, **columns: Any) -> tuple[Any, ...]:
+    """One row for `items`; columns that aren't given are null."""
+    return (key, revision, deleted, *(columns.get(name) for name in ITEM.columns))
+
+
+def sums(*rows: tuple[str | None, bool | None, int, int]) -> pl.DataFrame:
+    """Increments of `BY_SHELF`: shelf, fragile, records, sum of amounts."""
+    return pl.DataFrame(rows, schema=layout("totals").totals_schema(), orient="row")
+
+
+def ask(**table: Any) -> Query:
+    """A query about items, in the words of a scenario."""
+    words = {"name": "asked", "entity": "item"} | table
+    query, problems = resolve(QueryTable.model_validate(words), ENTITIES, "pieces")
+    assert query is not None, problems
+    return query
+
+
+def commands(count: int = 400, seed: int = 7, **options: Any) -> list[Command]:
+    """The employees' workload: many deletes, and some commands that are refused."""
+    wanted: dict[str, Any] = {"records": 30, "rate": 100.0, "skew": 0.8, "deletes": 0.05, "invalid": 0.05}
+    chosen = Options(commands=count, **(wanted | options))
+    return list(EMPLOYEES.workload(chosen, stream(seed, "workload")))
+
+
+@dataclass
+class Clerk:
+    """A worker that only writes down what it is told; service and polls take the seconds that they are said to take."""
+
+    per_batch: float = 0.0
+    per_row: float = 0.0
+    poll_seconds: Sequence[float] = (0.0,)
+    pages: Sequence[bool] = ()
+    takes: list[tuple[float, int, int]] = field(default_factory=list)
+    polls: list[float] = field(default_factory=list)
+    overflowed: int = 0
+
+    def take(self, start: float, first: int, last: int) -> float:
+        self.takes.append((start, first, last))
+        return self.per_batch + self.per_row * (last - first)
+
+    def poll(self, start: float) -> tuple[float, bool]:
+        number = len(self.polls)
+        self.polls.append(start)
+        return self.poll_seconds[number % len(self.poll_seconds)], number < len(self.pages) and self.pages[number]
+
+    def overflow(self, first: int, last: int) -> None:
+        self.overflowed += last - first
+
+
+# A scenario that is as small as one can be, and still has messages with faults, a total and a columnar store.
+SCENARIO = """
+schema = 1
+name = "mine"
+seed = 1087
+
+[domain]
+name = "employees"
+records = 200
+
+[workload]
+commands = 3_000
+rate = 1_000.0
+skew = 0.8
+deletes = 0.02
+invalid = 0.02
+
+[truth]
+model = "history"
+
+[catch_up]
+every = 0.5
+page = 1_000
+
+[channel]
+delay = { kind = "lognormal", mean = 0.02, sigma = 1.0 }
+duplicate = 0.05
+lose = 0.01
+reorder = { share = 0.1, extra = { kind = "exponential", mean = 0.2 } }
+
+[time]
+service = "modelled"
+
+[[projection]]
+name = "directory"
+store = "sqlite.table"
+guard = "revision"
+batch = 100
+linger = 0.05
+
+[[projection]]
+name = "analytics"
+store = "duckdb.columnar"
+guard = "revision"
+batch = 1_000
+linger = 0.5
+
+[[projection]]
+name = "payroll"
+store = "sqlite.table"
+keeps = "totals"
+guard = "dedupe"
+batch = 100
+linger = 0.05
+
+[measure]
+samples = 5
+warm_up = 1
+"""

@@ -1,0 +1,697 @@
+"""Projectors end where the source of truth is, whatever the messages did; and a lane is a queue with one server."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pieces import BY_SHELF, ITEM, Clerk, commands, item, items, layout
+
+from lab.base import Batch, Totals, stream
+from lab.channel.simulated import transmit
+from lab.domain.employees import EMPLOYEES
+from lab.experiment.write import Replay
+from lab.feed.arrays import FeedArrays
+from lab.feed.published import Published
+from lab.feed.subscription import Subscription, with_before
+from lab.projection import rebuild as rebuilding
+from lab.projection import workers
+from lab.projection.guards import memory_schema
+from lab.projection.lane import Lane, Pace, drive, single_server
+from lab.projection.projector import Projector
+from lab.projection.workers import Journal, Measured, Modelled
+from lab.scenario import ChannelTable, ServiceModel
+from lab.stores import Layout, Store, store_class
+from lab.truth import Truth, open_truth
+from lab.verdict.oracle import Oracle
+
+ALL = 10**6
+POLICIES = ("none", "dedupe", "revision", "ordered")
+
+
+def guarded(keeps: str, policy: str) -> Layout:
+    """A layout of items with the memory that the guard wants."""
+    kept = {name: ITEM.schema[name] for name in BY_SHELF.columns} if keeps == "totals" else {}
+    memory = memory_schema(policy, keeps, pl.Int64(), kept)
+    return Layout(keeps, {"item": ITEM}, BY_SHELF if keeps == "totals" else None, memory)
+
+
+def projector(
+    keeps: str, policy: str, store: str = "memory", path: Path = Path("unused"), hold: int = ALL
+) -> Projector:
+    return Projector(store_class(store)(path, guarded(keeps, policy)), policy, hold)
+
+
+# Histories, and what they must amount to
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> pl.DataFrame:
+    """Up to 25 changes of four items, in commit order, with before-images. What is deleted stays so."""
+    rows: list[tuple[Any, ...]] = []
+    revision: dict[int, int] = defaultdict(int)
+    dead: set[int] = set()
+    for key in draw(st.lists(st.integers(1, 4), min_size=1, max_size=25)):
+        if key in dead:
+            continue
+        revision[key] += 1
+        deleted = revision[key] > 1 and draw(st.integers(0, 5)) == 0
+        dead |= {key} if deleted else set()
+        columns = {
+            "shelf": draw(st.sampled_from([None, "a", "b"])),
+            "fragile": draw(st.sampled_from([None, True])),
+            "amount": draw(st.sampled_from([None, -2, 1, 5])),
+        }
+        rows.append(item(key, revision[key], deleted, **columns))
+    return with_before(items(*rows), BY_SHELF.columns).sort("position")
+
+
+def last_states(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.filter(pl.col("revision") == pl.col("revision").max().over("key")).sort("key")
+
+
+def expected(keeps: str, frame: pl.DataFrame) -> list[tuple[Any, ...]]:
+    """The rows of a right projection, by another path than the lab's own."""
+    columns = list(ITEM.schema)
+    if keeps == "records":
+        return last_states(frame).select(columns).rows()
+    if keeps == "revisions":
+        return frame.sort("key", "revision").select(columns).rows()
+    groups: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0])
+    for row in last_states(frame).rows(named=True):
+        if not row["deleted"]:
+            groups[row["shelf"], row["fragile"]][0] += 1
+            groups[row["shelf"], row["fragile"]][1] += row["amount"] or 0
+    schema = guarded("totals", "none").totals_schema()
+    rows = [(*group, *measures) for group, measures in groups.items()]
+    return pl.DataFrame(rows, schema=schema, orient="row").sort(BY_SHELF.group_by, nulls_last=True).rows()
+
+
+def shown(keeps: str, store: Store) -> list[tuple[Any, ...]]:
+    """The rows of the projection; of totals, those of groups that still count."""
+    dump = store.dump("item")
+    if keeps == "totals":
+        dump = dump.filter((pl.col("records") != 0) | (pl.col("sum_amount") != 0))
+    return dump.rows()
+
+
+# What happens to a projection: messages come, in any order and number; pages are polled; it stops, starts, fails.
+
+Happening = tuple[str, Any]
+messages = st.tuples(st.just("messages"), st.lists(st.integers(0, 10**6), min_size=1, max_size=8))
+polls = st.tuples(st.just("poll"), st.tuples(st.integers(1, 6), st.integers(0, 10)))
+crashes = st.tuples(st.just("crash"), st.none())
+failures = st.tuples(st.just("fail"), st.lists(st.integers(0, 10**6), min_size=1, max_size=4))
+happenings = st.lists(st.one_of(messages, polls), max_size=12)
+troubles = st.lists(st.one_of(messages, polls, crashes, failures), max_size=14)
+
+
+class Trouble(Exception):
+    """What a store raises when it is made to."""
+
+
+@dataclass
+class Driver:
+    """Does to a projector what a lane would do, and worse. The feed shows every revision, or only the last ones."""
+
+    keeps: str
+    policy: str
+    frame: pl.DataFrame
+    every_revision: bool = True
+    store: str = "memory"
+    path: Path = Path("unused")
+    committed: int = 0
+    position: int = 0
+    projector: Projector = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.projector = projector(self.keeps, self.policy, self.store, self.path)
+
+    def run(self, happened: Sequence[Happening]) -> None:
+        """Let it all happen; then catch up to the end."""
+        for what, how in happened:
+            getattr(self, what)(how)
+        self.committed = self.frame.height
+        while self.poll((5, 0)):
+            pass
+
+    def messages(self, drawn: list[int]) -> None:
+        rows = [index % self.frame.height for index in drawn]
+        self.committed = max(self.committed, max(rows) + 1)
+        self.projector.apply("item", self.frame[rows])
+
+    def poll(self, how: tuple[int, int]) -> int:
+        """A page of at most so many changes, after so many more were committed."""
+        limit, more = how
+        self.committed = min(self.frame.height, self.committed + more)
+        feed = self.frame[: self.committed]
+        if not self.every_revision:
+            feed = last_states(feed).sort("position")
+        page = feed.filter(pl.col("position") > self.position).head(limit)
+        if page.height:
+            self.position = int(page["position"][-1])
+        ended = page.height < limit
+        if page.height or ended:
+            # A snapshot's page says "everything up to here" only where the feed ends.
+            moves = self.every_revision or ended
+            self.projector.apply("item", page, self.position if moves else None)
+        return page.height
+
+    def crash(self, _: None) -> None:
+        """Stop between two batches, and start again on what is on disk; `memory` lives as long as its store."""
+        if self.store == "memory":
+            self.projector.start()
+        else:
+            self.projector.store.close()
+            self.projector = projector(self.keeps, self.policy, self.store, self.path)
+        self.position = self.projector.checkpoint("item")
+
+    def fail(self, drawn: list[int]) -> None:
+        """The store raises; whoever drives the projector tries again at the checkpoint."""
+        store: Any = self.projector.store
+        before = shown(self.keeps, store)
+
+        def raising(batch: Batch) -> None:
+            raise Trouble
+
+        store.apply = raising
+        rows = [index % self.frame.height for index in drawn]
+        self.committed = max(self.committed, max(rows) + 1)
+        with pytest.raises(Trouble):
+            self.projector.apply("item", self.frame[rows], self.position)
+        del store.apply
+        assert shown(self.keeps, store) == before
+        self.position = self.projector.checkpoint("item")
+        self.projector.apply("item", self.frame[rows])
+
+
+RIGHT = [
+    ("records", "revision"),
+    ("records", "ordered"),
+    ("totals", "revision"),
+    ("totals", "ordered"),
+    ("totals", "dedupe"),
+    ("revisions", "dedupe"),
+    ("revisions", "revision"),
+    ("revisions", "ordered"),
+]
+each_right = pytest.mark.parametrize(("keeps", "policy"), RIGHT)
+
+
+@each_right
+@settings(max_examples=25)
+@given(frame=histories(), happened=happenings)
+def test_whatever_the_messages_did_catch_up_ends_where_the_truth_is(
+    keeps: str, policy: str, frame: pl.DataFrame, happened: list[Happening]
+) -> None:
+    driver = Driver(keeps, policy, frame)
+    driver.run(happened)
+    assert shown(keeps, driver.projector.store) == expected(keeps, frame)
+    assert driver.projector.checkpoint("item") == frame.height
+    assert not driver.projector.held("item").size
+
+
+@pytest.mark.parametrize("keeps", ["records", "totals"])
+@settings(max_examples=25)
+@given(frame=histories(), happened=troubles)
+def test_a_snapshot_feed_is_enough_for_the_highest_revision(
+    keeps: str, frame: pl.DataFrame, happened: list[Happening]
+) -> None:
+    driver = Driver(keeps, "revision", frame, every_revision=False)
+    driver.run(happened)
+    assert shown(keeps, driver.projector.store) == expected(keeps, frame)
+
+
+@each_right
+@settings(max_examples=25)
+@given(frame=histories(), happened=troubles)
+def test_stopping_starting_and_failing_between_any_two_batches_changes_nothing(
+    keeps: str, policy: str, frame: pl.DataFrame, happened: list[Happening]
+) -> None:
+    driver = Driver(keeps, policy, frame)
+    driver.run(happened)
+    assert shown(keeps, driver.projector.store) == expected(keeps, frame)
+
+
+@pytest.mark.parametrize(("keeps", "policy"), [("records", "revision"), ("totals", "dedupe"), ("totals", "ordered")])
+@settings(max_examples=8)
+@given(frame=histories(), happened=troubles)
+def test_a_new_process_on_the_same_file_goes_on_where_the_last_one_stopped(
+    keeps: str, policy: str, frame: pl.DataFrame, happened: list[Happening], new_folder: Callable[[], Path]
+) -> None:
+    driver = Driver(keeps, policy, frame, store="sqlite.table", path=new_folder())
+    driver.run(happened)
+    assert shown(keeps, driver.projector.store) == expected(keeps, frame)
+    driver.projector.store.close()
+
+
+@pytest.mark.parametrize("keeps", ["records", "totals", "revisions"])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_feed_without_trouble_is_projected_right_by_every_guard(keeps: str, policy: str) -> None:
+    rows = [item(1, shelf="a", amount=1), item(2, shelf="b", amount=2), item(1, 2, shelf="b", amount=5)]
+    frame = with_before(items(*rows, item(2, 2, True, shelf="b", amount=2)), BY_SHELF.columns).sort("position")
+    driver = Driver(keeps, policy, frame)
+    driver.run([])
+    assert shown(keeps, driver.projector.store) == expected(keeps, frame)
+
+
+# Guards, one by one
+
+STORY = with_before(
+    items(item(1, shelf="a", amount=1), item(2, shelf="a", amount=10), item(1, 2, shelf="b", amount=3)),
+    BY_SHELF.columns,
+).sort("position")
+
+
+def test_without_a_guard_what_comes_twice_is_added_twice() -> None:
+    one = projector("totals", "none")
+    for _ in range(2):
+        one.apply("item", STORY)
+    assert shown("totals", one.store) == [
+        (*group, 2 * records, 2 * amount) for *group, records, amount in expected("totals", STORY)
+    ]
+
+
+@pytest.mark.parametrize("policy", ["none", "dedupe"])
+def test_without_an_order_an_old_revision_overwrites_a_new_one(policy: str) -> None:
+    one = projector("records", policy)
+    one.apply("item", STORY[[2]])
+    one.apply("item", STORY[[0]])
+    assert one.store.dump("item")["revision"].to_list() == [1]
+
+
+def test_a_tombstone_is_not_overwritten_by_what_was_before_it() -> None:
+    frame = items(item(1, shelf="a"), item(1, 2, True))
+    for policy in ("revision", "ordered"):
+        one = projector("records", policy)
+        for rows in ([1], [0], [1], [0]):
+            one.apply("item", frame[rows])
+        assert one.store.dump("item").select("revision", "deleted").rows() == [(2, True)]
+
+
+def test_a_projector_says_what_it_applied_refused_and_held() -> None:
+    one = projector("records", "ordered")
+    early = one.apply("item", STORY[[2, 1]])
+    assert early.positions.tolist() == [2]
+    assert one.held("item").tolist() == [3]
+    filled = one.apply("item", STORY[[1, 0]])
+    # The held change became visible through the row that filled its gap.
+    assert filled.positions.tolist() == [1, 3]
+    assert filled.trigger.tolist() == [1, 1]
+    assert filled.refused.tolist() == [2]
+    assert not one.held("item").size
+
+
+def test_what_does_not_fit_into_the_hold_is_dropped_and_told() -> None:
+    frame = items(*(item(1, revision) for revision in range(1, 7)))
+    one = projector("records", "ordered", hold=2)
+    early = one.apply("item", frame[[2, 3, 4]])
+    assert early.dropped.tolist() == [5]
+    assert one.held("item").tolist() == [3, 4]
+    assert one.apply("item", frame[[5]]).dropped.tolist() == [6]
+    assert one.apply("item", frame[[0, 1]]).positions.tolist() == [1, 2, 3, 4]
+    assert one.apply("item", frame, 6).positions.tolist() == [5, 6]
+    assert one.checkpoint("item") == 6
+
+
+@given(frame=histories(), drawn=st.lists(st.integers(0, 10**6), min_size=1, max_size=40), hold=st.integers(1, 3))
+def test_a_bounded_hold_accounts_for_every_row_it_is_given(frame: pl.DataFrame, drawn: list[int], hold: int) -> None:
+    one, held = projector("records", "ordered", hold=hold), np.empty(0, np.int64)
+    for start in range(0, len(drawn), 7):
+        rows = [index % frame.height for index in drawn[start : start + 7]]
+        done = one.apply("item", frame[rows])
+        given_rows = sorted([*held, *frame["position"].gather(rows)])
+        held = one.held("item")
+        assert held.size <= hold
+        assert sorted([*done.positions, *done.refused, *done.dropped, *held]) == given_rows
+
+
+def test_messages_never_move_the_checkpoint() -> None:
+    for policy in POLICIES:
+        one = projector("records", policy)
+        one.apply("item", STORY)
+        assert one.checkpoint("item") == 0
+        one.apply("item", STORY[:2], 2)
+        one.apply("item", STORY)
+        assert one.checkpoint("item") == 2
+
+
+def test_a_guard_that_had_counted_on_rows_forgets_them_when_the_store_fails() -> None:
+    for keeps, policy in RIGHT:
+        one = projector(keeps, policy)
+        store: Any = one.store
+
+        def raising(batch: Batch) -> None:
+            raise Trouble
+
+        store.apply = raising
+        with pytest.raises(Trouble):
+            one.apply("item", STORY, 3)
+        del store.apply
+        assert one.apply("item", STORY, 3).positions.size == 3
+        assert shown(keeps, store) == expected(keeps, STORY)
+
+
+def test_each_entity_has_a_guard_and_a_checkpoint_of_its_own() -> None:
+    one = Projector(store_class("memory")(Path("unused"), layout()), "revision", ALL)
+    one.apply("item", items(item(1, 5)), 1)
+    assert (one.checkpoint("item"), one.checkpoint("shelf")) == (1, 0)
+
+
+# Rebuilding
+
+EMPLOYEE = EMPLOYEES.entities["employee"]
+PAYROLL = EMPLOYEES.totals["payroll"]
+
+
+def staff(keeps: str, policy: str) -> Layout:
+    """A layout of employees."""
+    totals: Totals | None = PAYROLL if keeps == "totals" else None
+    kept = {name: EMPLOYEE.schema[name] for name in PAYROLL.columns} if totals else {}
+    return Layout(keeps, {"employee": EMPLOYEE}, totals, memory_schema(policy, keeps, pl.Int64(), kept))
+
+
+@pytest.fixture(scope="module")
+def oracle() -> Oracle:
+    return Oracle.of_commands(EMPLOYEES, commands())
+
+
+def trace(oracle: Oracle) -> pl.DataFrame:
+    """The oracle's history with the events' names, which the columns that changed give away."""
+    frame = oracle.revisions["employee"].sort("key", "revision")
+    moved = (
+        pl.struct("manager", "department").ne_missing(pl.struct("manager", "department").shift(1)).alias("moved"),
+        pl.col("salary").ne(pl.col("salary").shift(1)).alias("raised"),
+    )
+    event = (
+        pl.when(pl.col("revision") == 1)
+        .then(pl.lit("hired"))
+        .when("deleted")
+        .then(pl.lit("dismissed"))
+        .when("raised")
+        .then(pl.lit("raise_given"))
+        .when("moved")
+        .then(pl.lit("moved"))
+        .otherwise(pl.lit("renamed"))
+    )
+    return frame.with_columns(moved).with_columns(event=event).drop("moved", "raised").sort("position")
+
+
+@pytest.fixture(scope="module")
+def truths(tmp_path_factory: pytest.TempPathFactory, oracle: Oracle) -> Iterator[dict[str, Truth]]:
+    """The same history in each write model."""
+    found = {}
+    for model in ("snapshot", "history", "events"):
+        found[model] = open_truth("sqlite", model, tmp_path_factory.mktemp(model), EMPLOYEES, "normal")
+        found[model].load("employee", trace(oracle))
+    yield found
+    for truth in found.values():
+        truth.close()
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite.table", "duckdb.columnar"])
+@pytest.mark.parametrize(("keeps", "policy"), [*RIGHT, ("records", "dedupe")])
+def test_a_rebuild_equals_live_and_goes_on_like_it(
+    store: str,
+    keeps: str,
+    policy: str,
+    truths: dict[str, Truth],
+    oracle: Oracle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rebuilding, "PAGE", 53)
+    monkeypatch.setattr(rebuilding, "PILE", 120)
+    before = tuple(PAYROLL.columns) if keeps == "totals" else ()
+    live = Projector(store_class(store)(tmp_path / "live", staff(keeps, policy)), policy, ALL)
+    pages = Subscription(truths["history"], before).changes_since("employee", 0, ALL)
+    for start in range(0, pages.height, 100):
+        page = pages[start : start + 100]
+        live.apply("employee", page, int(page["position"][-1]))
+    again = store_class(store)(tmp_path / "again", staff(keeps, policy))
+    again.open()
+    read = rebuilding.rebuild(again, Subscription(truths["events"]), policy)
+    assert read == pages.height
+    both = (live, Projector(again, policy, ALL))
+    more = live_more(pages)
+    for _ in range(2):
+        dumps = [one.store.dump("employee") for one in both]
+        if keeps == "totals":
+            dumps = [dump.filter(pl.col("records") != 0) for dump in dumps]
+        assert dumps[0].equals(dumps[1])
+        assert both[0].checkpoint("employee") == both[1].checkpoint("employee")
+        for one in both:
+            # What came before comes again as late messages, and then something new.
+            one.apply("employee", pages[-20:])
+            one.apply("employee", more, int(more["position"][-1]))
+    for one in both:
+        one.store.close()
+
+
+def live_more(pages: pl.DataFrame) -> pl.DataFrame:
+    """One more change of the record that changed last and is still there."""
+    last = pages.filter(pl.col("revision") == pl.col("revision").max().over("key")).filter(~pl.col("deleted"))
+    after = last.sort("position").tail(1)
+    images = {name: name.removeprefix("before_") for name in pages.columns if name.startswith("before_")}
+    former = [pl.col(own).alias(name) for name, own in images.items() if own != "live"]
+    former += [pl.lit(value=True).alias("before_live")] if images else []
+    return after.with_columns(
+        *former, position=pages.height + 1, revision=pl.col("revision") + 1, salary=pl.col("salary") + 7
+    ).select(pages.columns)
+
+
+def test_a_rebuild_from_a_snapshot_is_the_same_rebuild(truths: dict[str, Truth], tmp_path: Path) -> None:
+    dumps = []
+    for model, truth in truths.items():
+        store = store_class("sqlite.table")(tmp_path / model, staff("records", "revision"))
+        store.open()
+        rebuilding.rebuild(store, Subscription(truth), "revision")
+        dumps.append(store.dump("employee"))
+        store.close()
+    assert dumps[0].equals(dumps[1])
+    assert dumps[0].equals(dumps[2])
+
+
+def test_a_rebuild_of_nothing_is_empty(tmp_path: Path) -> None:
+    truth = open_truth("sqlite", "history", tmp_path / "truth", EMPLOYEES, "normal")
+    for keeps in ("records", "revisions", "totals"):
+        store = store_class("sqlite.table")(tmp_path / keeps, staff(keeps, "revision"))
+        store.open()
+        assert rebuilding.rebuild(store, Subscription(truth), "revision") == 0
+        assert store.dump("employee").height == 0
+        assert store.checkpoint("employee") == 0
+        store.close()
+    truth.close()
+
+
+# Measured and modelled
+
+
+# On a snapshot feed, what wiring lets through; `totals` under `revision` needs no before-images.
+FEEDS = [
+    *(("snapshot", keeps, policy) for keeps, policy in (("records", "none"), ("records", "dedupe"), *RIGHT[:3:2])),
+    *(("history", keeps, policy) for keeps, policy in (("records", "none"), ("records", "dedupe"), *RIGHT[:6])),
+    ("events", "records", "dedupe"),
+    ("events", "totals", "dedupe"),
+]
+
+
+@pytest.mark.parametrize(("model", "keeps", "policy"), FEEDS)
+@pytest.mark.parametrize("seconds", [0.05, 2.5])
+def test_measured_and_modelled_runs_write_the_same_at_the_same_times(
+    model: str, keeps: str, policy: str, seconds: float, oracle: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a real engine that takes no time at all, and a model of one, there is no difference left to see.
+
+    Messages come before the poll that has them too, or long after it.
+    """
+    monkeypatch.setattr(workers, "perf_counter", lambda: 0.0)
+    history, before = trace(oracle), tuple(PAYROLL.columns) if keeps == "totals" and policy != "revision" else ()
+    frame = history.drop("event")
+    published = Published.of({"employee": with_before(frame, before).sort("position") if before else frame})
+    channel = {
+        "delay": {"kind": "exponential", "mean": seconds},
+        "duplicate": 0.3,
+        "lose": 0.1,
+        "reorder": {"share": 0.3, "extra": {"mean": 1.0}},
+    }
+    sent = transmit(
+        published.committed_at, published.record, ChannelTable.model_validate(channel), stream(1, "channel")
+    )
+    pace = Pace(batch=10, linger=0.1, every=0.5, polls=True, capacity=ALL)
+    found = []
+    for service in ("measured", "modelled"):
+        one = Projector(store_class("memory")(tmp_path / service, staff(keeps, policy)), policy, ALL)
+        journal, truth = Journal(), open_truth("sqlite", model, tmp_path / f"{service}-truth", EMPLOYEES, "normal")
+        args = (40, pace.batch, published, sent.message, journal)
+        worker: Measured | Modelled
+        if service == "measured":
+            replay = Replay(truth, {"employee": history})
+            worker = Measured(one, Subscription(truth, before), replay.advance, *args)
+        else:
+            feeds = {"employee": FeedArrays(published.frames["employee"], truth.publishes_every_revision)}
+            worker = Modelled(one, feeds, ServiceModel(per_batch=0.0, per_row=0.0), *args)
+        drive([Lane(pace, sent.arrives_at, float(published.committed_at[-1]), worker)])
+        if isinstance(worker, Modelled):
+            worker.carry_out()
+        truth.close()
+        found.append(
+            {
+                "polls": journal.polls,
+                "checkpoints": journal.checkpoints,
+                "handed": np.concatenate(journal.handed).tolist(),
+                "written": np.concatenate(journal.written).tolist(),
+                "visible_at": np.concatenate(journal.visible_at).tolist(),
+                # A group that nothing is left of is there in one and not in the other; no reader sees it.
+                "content": [row for row in one.store.dump("employee").rows() if keeps != "totals" or row[1]],
+            }
+        )
+    for name, measured in found[0].items():
+        assert measured == found[1][name], name
+    if (keeps, policy) in RIGHT:
+        must = oracle.expected(keeps, "employee", PAYROLL if keeps == "totals" else None)
+        assert found[0]["content"] == must.rows()
+
+
+# A lane against a simulation by hand
+
+
+def by_hand(pace: Pace, arrivals: list[int], until: float, clerk: Clerk) -> None:
+    """The rules of a lane, read word by word and looked up moment by moment. Whole seconds only."""
+    free, due, waiting, coming = 0.0, pace.every if pace.polls else float("inf"), [], list(arrivals)
+    taken = 0
+    while waiting or coming or due < float("inf"):
+        moment = free
+        while True:
+            while coming and coming[0] <= moment:
+                waiting.append(coming.pop(0))
+            if moment >= due:
+                seconds, _ = clerk.poll(moment)
+                free = moment + seconds
+                beats = itertools.count(1)
+                following = next(due + beat * pace.every for beat in beats if due + beat * pace.every >= free)
+                nothing_left = moment >= until and not waiting and not coming
+                due = float("inf") if nothing_left else following
+                break
+            if waiting and (len(waiting) >= pace.batch or moment >= waiting[0] + pace.linger):
+                size = min(pace.batch, len(waiting))
+                free = moment + clerk.take(moment, taken, taken + size)
+                taken, waiting = taken + size, waiting[size:]
+                if len(waiting) > pace.capacity:
+                    clerk.overflow(pace.capacity, len(waiting))
+                    waiting = waiting[: pace.capacity]
+                break
+            moment += 1
+
+
+@settings(max_examples=60)
+@given(
+    gaps=st.lists(st.integers(0, 6), max_size=40),
+    batch=st.integers(1, 6),
+    linger=st.integers(0, 8),
+    every=st.integers(1, 12),
+    polls=st.booleans(),
+    capacity=st.sampled_from([2, 5, ALL]),
+    service=st.tuples(st.integers(0, 7), st.integers(0, 2)),
+    poll_seconds=st.lists(st.integers(0, 20), min_size=1, max_size=4),
+)
+def test_a_lane_does_what_a_simulation_by_hand_does(
+    gaps: list[int],
+    batch: int,
+    linger: int,
+    every: int,
+    polls: bool,
+    capacity: int,
+    service: tuple[int, int],
+    poll_seconds: list[int],
+) -> None:
+    pace = Pace(batch, linger, every, polls, capacity)
+    arrivals = np.cumsum(gaps).astype(int).tolist()
+    until = arrivals[-1] if arrivals else 5
+    # Every so often a poll takes no time: polls that never leave a gap are looked at below.
+    hand, clerk = (Clerk(*service, [*poll_seconds, 0]) for _ in range(2))
+    by_hand(pace, arrivals, until, hand)
+    drive([Lane(pace, np.array(arrivals, float), until, clerk)])
+    assert clerk.takes == hand.takes
+    assert clerk.polls == hand.polls
+    assert clerk.overflowed == hand.overflowed
+    assert sum(last - first for _, first, last in clerk.takes) + clerk.overflowed == len(arrivals)
+
+
+@given(
+    gaps=st.lists(st.floats(0, 3, allow_subnormal=False), max_size=60),
+    seconds=st.floats(0, 2, allow_subnormal=False),
+)
+def test_one_server_in_closed_form_is_a_lane_that_takes_each_message_alone(gaps: list[float], seconds: float) -> None:
+    arrivals = np.cumsum(np.array(gaps, float))
+    clerk = Clerk(per_batch=seconds)
+    drive([Lane(Pace(1, 0.0, 1.0, False, ALL), arrivals, 0.0, clerk)])
+    departures = np.array([start + seconds for start, _, _ in clerk.takes])
+    assert departures == pytest.approx(single_server(arrivals, seconds))
+
+
+def polled(clerk: Clerk, every: float, until: float) -> list[float]:
+    """When a lane without messages polls."""
+    drive([Lane(Pace(1, 0.0, every, True, 1), np.empty(0), until, clerk)])
+    return clerk.polls
+
+
+def test_polls_keep_their_beat_whatever_they_take() -> None:
+    assert polled(Clerk(), 2.0, 7.0) == [2.0, 4.0, 6.0, 8.0]
+    assert polled(Clerk(poll_seconds=[1.5, 0.25]), 2.0, 7.0) == [2.0, 4.0, 6.0, 8.0]
+
+
+def test_beats_that_were_missed_are_not_made_up_for() -> None:
+    assert polled(Clerk(poll_seconds=[5.0, 0.0, 0.0]), 2.0, 11.0) == [2.0, 8.0, 10.0, 12.0]
+
+
+def test_a_poll_goes_on_page_by_page_and_the_next_one_keeps_the_beat() -> None:
+    clerk = Clerk(poll_seconds=[0.25], pages=[True, True, False])
+    assert polled(clerk, 2.0, 5.0) == [2.0, 2.25, 2.5, 4.0, 6.0]
+
+
+def test_a_poll_that_is_due_goes_before_messages_that_wait() -> None:
+    clerk = Clerk(per_batch=3.0, poll_seconds=[1.0])
+    drive([Lane(Pace(1, 0.0, 2.0, True, 10), np.array([0.0, 0.5, 0.6]), 2.0, clerk)])
+    # The beat of 4 falls on the end of the poll before; the one of 6 is in the middle of a message.
+    assert clerk.polls[:3] == [3.0, 4.0, 8.0]
+    assert [start for start, _, _ in clerk.takes] == [0.0, 5.0, 9.0]
+
+
+def test_polls_that_take_longer_than_their_beat_do_not_keep_messages_waiting_for_ever() -> None:
+    clerk = Clerk(poll_seconds=[3.0])
+    lane = Lane(Pace(1, 0.0, 2.0, True, 10), np.array([0.5, 2.5, 2.6]), 3.0, clerk)
+    for _ in range(1_000):
+        if lane.next_at() < float("inf"):
+            lane.step()
+    assert lane.next_at() == float("inf")
+    assert [last for _, _, last in clerk.takes] == [1, 2, 3]
+
+
+def test_a_lane_without_anything_to_do_is_done_at_once() -> None:
+    clerk = Clerk()
+    drive([Lane(Pace(1, 0.0, 1.0, False, 1), np.empty(0), 100.0, clerk)])
+    assert clerk.takes == clerk.polls == []
+
+
+def test_lanes_run_in_one_order_of_time() -> None:
+    seen: list[float] = []
+
+    class Watched(Clerk):
+        def poll(self, start: float) -> tuple[float, bool]:
+            seen.append(start)
+            return super().poll(start)
+
+    paces = [Pace(1, 0.0, every, True, 1) for every in (0.7, 1.0, 0.3)]
+    drive([Lane(pace, np.empty(0), 10.0, Watched(poll_seconds=[0.1])) for pace in paces])
+    assert seen == sorted(seen)
+    assert len(seen) > 50

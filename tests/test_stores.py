@@ -1,0 +1,549 @@
+"""The contract of every store: what is written is what is there, all of it or nothing, and nobody reads it wrong.
+
+A store that is registered is tested here; `null` keeps nothing on purpose, and has tests of its own at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pieces import ITEM, NASTY, SHELF, ask, item, items, layout, sums
+
+from lab.base import Batch, NotAnswered, ReadOnly
+from lab.queries.answers import Table, answer, same
+from lab.queries.model import KINDS, Query
+from lab.stores import STORES, Layout, Store, store_class
+
+KEEPING = [name for name in STORES if name != "null"]
+# `memory` has no engine to refuse a value, takes no statements, and ends with its object, as its docstring says.
+ENGINES = [name for name in KEEPING if name != "memory"]
+IDS = {"id": pl.Int64()}
+
+each_store = pytest.mark.parametrize("name", KEEPING)
+each_engine = pytest.mark.parametrize("name", ENGINES)
+MakeStore = Callable[..., Store]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[MakeStore]:
+    """Opens stores; two of one name share a folder, as a process and its successor do. Closes them all at the end."""
+    opened: list[Store] = []
+
+    def opening(name: str, keeps: str = "records", memory: dict[str, pl.DataType] | None = None) -> Store:
+        store = store_class(name)(tmp_path / name, layout(keeps, memory))
+        store.open()
+        opened.append(store)
+        return store
+
+    yield opening
+    for store in opened:
+        store.close()
+
+
+def content(store: Store) -> dict[str, Any]:
+    """All that a store holds: rows, the guard's memory, checkpoints."""
+    entities = list(store.layout.entities)
+    memory = [store.memory(name).sort("id").rows() for name in entities] if store.layout.memory else []
+    return {
+        "rows": [store.dump(name).rows() for name in entities],
+        "memory": memory,
+        "checkpoints": [store.checkpoint(name) for name in entities],
+    }
+
+
+# Writing
+
+
+@each_store
+def test_a_new_store_is_empty_and_stands_at_position_0(name: str, make: MakeStore) -> None:
+    store = make(name)
+    assert store.checkpoint("item") == 0
+    assert store.dump("item").equals(ITEM.empty())
+
+
+@each_store
+def test_a_record_replaces_the_record_of_its_key(name: str, make: MakeStore) -> None:
+    store = make(name)
+    store.apply(Batch("item", items(item(1, label="old"), item(2, label="stays"))))
+    store.apply(Batch("item", items(item(1, 2, label="new"))))
+    assert store.dump("item").select("key", "revision", "label").rows() == [(1, 2, "new"), (2, 1, "stays")]
+
+
+@each_store
+def test_a_store_judges_no_revision_and_an_older_one_replaces_a_newer_one(name: str, make: MakeStore) -> None:
+    store = make(name)
+    store.apply(Batch("item", items(item(1, 5, label="new"))))
+    store.apply(Batch("item", items(item(1, 3, label="old"))))
+    assert store.dump("item").select("revision", "label").rows() == [(3, "old")]
+
+
+@each_store
+def test_a_revision_replaces_only_the_row_of_its_key_and_number(name: str, make: MakeStore) -> None:
+    store = make(name, "revisions")
+    store.apply(Batch("item", items(item(1, 1, label="a"), item(1, 2, label="b"))))
+    store.apply(Batch("item", items(item(1, 2, label="B"), item(1, 3, True, label="c"))))
+    assert store.dump("item").select("revision", "label").rows() == [(1, "a"), (2, "B"), (3, "c")]
+
+
+@each_store
+def test_a_tombstone_is_a_row_and_stays(name: str, make: MakeStore) -> None:
+    store = make(name)
+    store.apply(Batch("item", items(item(1, 2, True, label="gone"))))
+    assert store.dump("item").select("key", "deleted").rows() == [(1, True)]
+    assert store.query(ask(kind="get"), (1,)) == []
+
+
+@each_store
+def test_totals_are_added_to_the_group_that_is_there(name: str, make: MakeStore) -> None:
+    store = make(name, "totals")
+    store.apply(Batch("item", sums(("a", True, 1, 10), ("b", False, 1, 5))))
+    store.apply(Batch("item", sums(("a", True, 2, -3), ("c", True, 1, 1))))
+    assert store.dump("item").rows() == [("a", True, 3, 7), ("b", False, 1, 5), ("c", True, 1, 1)]
+
+
+@each_store
+def test_a_group_without_a_value_is_one_group(name: str, make: MakeStore) -> None:
+    store = make(name, "totals")
+    for _ in range(3):
+        store.apply(Batch("item", sums((None, None, 1, 10), ("a", None, 1, 1), (None, True, 1, 2))))
+    assert store.dump("item").rows() == [("a", None, 3, 3), (None, True, 3, 6), (None, None, 3, 30)]
+
+
+@each_store
+def test_a_group_that_nothing_is_left_of_is_in_no_answer(name: str, make: MakeStore) -> None:
+    store = make(name, "totals")
+    store.apply(Batch("item", sums(("a", True, 1, 10), ("b", True, 1, 4))))
+    store.apply(Batch("item", sums(("a", True, -1, -10))))
+    query = ask(kind="aggregate", group_by=["shelf", "fragile"], sum=["amount"])
+    assert same([("b", True, 1, 4)], store.query(query, ()))
+
+
+@each_store
+def test_an_empty_batch_moves_the_checkpoint_alone(name: str, make: MakeStore) -> None:
+    store = make(name)
+    store.apply(Batch("item", items(item(1)), 3))
+    before = store.dump("item")
+    store.apply(Batch("item", ITEM.empty(), 9))
+    assert store.checkpoint("item") == 9
+    assert store.dump("item").equals(before)
+
+
+@each_store
+def test_a_batch_without_a_checkpoint_leaves_it_alone(name: str, make: MakeStore) -> None:
+    store = make(name)
+    store.apply(Batch("item", items(item(1)), 3))
+    store.apply(Batch("item", items(item(2))))
+    assert store.checkpoint("item") == 3
+
+
+@each_store
+def test_each_entity_has_its_own_rows_memory_and_checkpoint(name: str, make: MakeStore) -> None:
+    store = make(name, memory=IDS)
+    shelf = pl.DataFrame([(1, "a", 1, False, 0.5, "A", 1.5)], schema=SHELF.schema, orient="row")
+    store.apply(Batch("item", items(item(1)), 3, pl.DataFrame({"id": [3]})))
+    store.apply(Batch("shelf", shelf, 8, pl.DataFrame({"id": [8]})))
+    assert (store.checkpoint("item"), store.checkpoint("shelf")) == (3, 8)
+    assert store.memory("item").rows() == [(3,)]
+    assert store.memory("shelf").rows() == [(8,)]
+    assert store.dump("shelf").equals(shelf)
+
+
+@each_store
+def test_the_guards_memory_is_replaced_by_its_id(name: str, make: MakeStore) -> None:
+    store = make(name, memory={"id": pl.Int64(), "revision": pl.Int64(), "live": pl.Boolean()})
+    for revision, live in ((1, True), (2, False)):
+        memory = pl.DataFrame({"id": [4], "revision": [revision], "live": [live]})
+        store.apply(Batch("item", items(item(4, revision)), None, memory))
+    assert store.memory("item").rows() == [(4, 2, False)]
+    assert dict(store.memory("item").schema) == store.layout.memory
+
+
+# All or nothing
+
+
+@each_store
+@pytest.mark.parametrize("keeps", ["records", "revisions", "totals"])
+def test_a_frame_that_lacks_a_column_changes_nothing(name: str, keeps: str, make: MakeStore) -> None:
+    store = make(name, keeps, IDS)
+    good, bad = (sums(("a", True, 1, 1)), sums(("b", True, 1, 1)))
+    if keeps != "totals":
+        good, bad = items(item(1, label="a")), items(item(1, 2, label="b"), item(2))
+    store.apply(Batch("item", good, 4, pl.DataFrame({"id": [4]})))
+    before = content(store)
+    with pytest.raises(pl.exceptions.ColumnNotFoundError):
+        store.apply(Batch("item", bad.drop(bad.columns[-1]), 5, pl.DataFrame({"id": [5]})))
+    assert content(store) == before
+
+
+@each_engine
+@pytest.mark.parametrize("keeps", ["records", "revisions", "totals"])
+@pytest.mark.parametrize("part", ["memory", "checkpoint"])
+def test_what_an_engine_refuses_last_takes_back_what_came_first(
+    name: str, keeps: str, part: str, make: MakeStore
+) -> None:
+    store = make(name, keeps, IDS)
+    rows = sums(("a", True, 1, 1)) if keeps == "totals" else items(item(1, 3, label="a"), item(2))
+    store.apply(Batch("item", rows, 4, pl.DataFrame({"id": [4]})))
+    before = content(store)
+    # No engine's integer is as large as this, and no id is a list.
+    checkpoint, memory = (5, {"id": [[5]]}) if part == "memory" else (2**70, {"id": [5]})
+    with pytest.raises(Exception):  # noqa: B017, PT011 (each engine has an error of its own)
+        store.apply(Batch("item", rows, checkpoint, pl.DataFrame(memory)))
+    assert content(store) == before
+    store.apply(Batch("item", rows, 6))
+    assert store.checkpoint("item") == 6
+
+
+@each_engine
+def test_a_bulk_that_breaks_off_leaves_the_store_empty(name: str, make: MakeStore) -> None:
+    store = make(name)
+
+    def breaking_off() -> Iterator[Batch]:
+        yield Batch("item", items(item(1), item(2)), 2)
+        raise RuntimeError("the feed is gone")
+
+    with pytest.raises(RuntimeError, match="the feed is gone"):
+        store.bulk("item", breaking_off())
+    assert content(store)["rows"][0] == []
+    assert store.checkpoint("item") == 0
+    store.bulk("item", [Batch("item", items(item(1)), 1)])
+    assert store.dump("item").height == 1
+
+
+# What is there
+
+
+@each_store
+@pytest.mark.parametrize("keeps", ["records", "revisions"])
+def test_a_dump_is_canonical(name: str, keeps: str, make: MakeStore) -> None:
+    store = make(name, keeps)
+    frame = items(item(3, fragile=True), item(1, weight=0.1), item(2, amount=-(2**63)), item(10, amount=2**63 - 1))
+    store.apply(Batch("item", frame))
+    dump = store.dump("item")
+    assert dict(dump.schema) == store.layout.schema("item")
+    assert dump.equals(frame.sort("key", "revision"))
+
+
+@each_store
+def test_a_dump_of_totals_is_sorted_by_group_with_nulls_last(name: str, make: MakeStore) -> None:
+    store = make(name, "totals")
+    frame = sums((None, True, 1, 1), ("b", None, 1, 1), ("b", False, 1, 1), ("a", True, 1, 1))
+    store.apply(Batch("item", frame))
+    assert dict(store.dump("item").schema) == store.layout.schema("item")
+    assert [row[:2] for row in store.dump("item").rows()] == [("a", True), ("b", False), ("b", None), (None, True)]
+
+
+@each_store
+@pytest.mark.parametrize("count", [1, 2_500])
+def test_null_bytes_quotes_and_unicode_survive(name: str, count: int, make: MakeStore) -> None:
+    # From 2,000 rows on, SQLite is read through another library.
+    store = make(name)
+    texts = [NASTY[at % len(NASTY)] for at in range(max(count, len(NASTY)))]
+    frame = items(*(item(at, label=text, shelf=text) for at, text in enumerate(texts)))
+    store.apply(Batch("item", frame))
+    assert store.dump("item")["label"].to_list() == texts
+    assert store.query(ask(kind="get"), (3,))[0][2] == NASTY[3]
+    for text in NASTY:
+        found = store.query(ask(kind="filter", where={"shelf": "?"}), (text,))
+        assert {row[2] for row in found} == {text}
+
+
+@each_store
+def test_a_column_that_is_null_at_first_and_real_far_on_is_read_right(name: str, make: MakeStore) -> None:
+    store = make(name)
+    frame = items(*(item(at, weight=1.5 if at == 2_400 else None) for at in range(2_500)))
+    store.apply(Batch("item", frame))
+    assert store.dump("item").equals(frame)
+
+
+@each_store
+def test_reset_throws_everything_away(name: str, make: MakeStore) -> None:
+    store = make(name, memory=IDS)
+    empty = content(store)
+    store.apply(Batch("item", items(item(1), item(2)), 5, pl.DataFrame({"id": [1, 2]})))
+    store.reset()
+    assert content(store) == empty
+    store.apply(Batch("item", items(item(7)), 1))
+    assert store.dump("item")["key"].to_list() == [7]
+
+
+@each_engine
+@pytest.mark.parametrize("keeps", ["records", "revisions", "totals"])
+def test_a_successor_on_the_same_path_finds_everything(name: str, keeps: str, make: MakeStore) -> None:
+    store = make(name, keeps, IDS)
+    rows = sums(("a", None, 1, 1)) if keeps == "totals" else items(item(1, 3, label="a"), item(2))
+    store.apply(Batch("item", rows, 4, pl.DataFrame({"id": [4, 9]})))
+    before = content(store)
+    store.close()
+    assert content(make(name, keeps, IDS)) == before
+
+
+def test_memory_ends_with_its_object_and_says_so(make: MakeStore) -> None:
+    store = make("memory")
+    store.apply(Batch("item", items(item(1)), 4))
+    assert make("memory").checkpoint("item") == 0
+    assert store.durability == "gone with the process"
+
+
+@each_store
+def test_closing_twice_is_allowed_and_opening_again_forgets_nothing(name: str, make: MakeStore) -> None:
+    store = make(name)
+    store.apply(Batch("item", items(item(1)), 4))
+    before = content(store)
+    store.close()
+    store.close()
+    store.open()
+    store.open()
+    assert content(store) == before
+
+
+@each_store
+def test_size_is_more_than_nothing(name: str, make: MakeStore) -> None:
+    store = make(name)
+    store.apply(Batch("item", items(*(item(at, label="x" * 100) for at in range(100)))))
+    store.close()
+    assert store.size_bytes() > 100 * 100
+
+
+@each_store
+@pytest.mark.parametrize("keeps", ["records", "revisions", "totals"])
+def test_bulk_equals_apply(name: str, keeps: str, make: MakeStore, tmp_path: Path) -> None:
+    applied = make(name, keeps, IDS)
+    filled = store_class(name)(tmp_path / "filled", layout(keeps, IDS))
+    filled.open()
+    frames = [items(*(item(at * 3 + n, label=str(n), shelf="a") for n in range(3))) for at in range(4)]
+    if keeps == "totals":
+        frames = [sums(("a", True, at, 1), (None, None, 1, at)) for at in range(1, 4)]
+    batches = [Batch("item", frame, at, pl.DataFrame({"id": [at]})) for at, frame in enumerate(frames, 1)]
+    for batch in batches:
+        applied.apply(batch)
+    filled.bulk("item", iter(batches))
+    assert content(filled) == content(applied)
+    filled.apply(batches[-1])
+    applied.apply(batches[-1])
+    assert content(filled) == content(applied)
+    filled.close()
+
+
+# Answering
+
+KEYS = range(1, 13)
+texts = st.sampled_from([None, "", "a", "b", "B", "é", "nul\x00"])
+values = st.fixed_dictionaries(
+    {
+        "label": texts,
+        "shelf": texts,
+        "amount": st.one_of(st.none(), st.integers(-3, 3)),
+        "weight": st.one_of(st.none(), st.sampled_from([-1.5, -0.0, 0.0, 0.25, 1e6])),
+        "fragile": st.one_of(st.none(), st.booleans()),
+    }
+)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> pl.DataFrame:
+    """Revisions of a few records, many of them alike; a parent always has the lower number. Some end as tombstones."""
+    rows = []
+    for key in draw(st.lists(st.sampled_from(KEYS), min_size=1, unique=True)):
+        last = draw(st.integers(1, 3))
+        for revision in range(1, last + 1):
+            parent = draw(st.one_of(st.none(), st.integers(0, key - 1)))
+            deleted = revision == last and draw(st.integers(0, 3)) == 0
+            rows.append(item(key, revision, deleted, parent=parent, **draw(values)))
+    return items(*draw(st.permutations(rows)))
+
+
+shelves = pl.DataFrame(
+    [(1, "a", 1, False, 0.0, "first", 1.0), (2, "b", 2, True, 0.0, "gone", None), (3, "é", 1, False, 0.0, None, 0.5)],
+    schema=SHELF.schema,
+    orient="row",
+)
+
+COLUMNS = [*ITEM.columns, "key"]
+NOW: list[tuple[Query, tuple[Any, ...]]] = [
+    *((ask(kind="get"), (key,)) for key in (1, 5, 99)),
+    (ask(kind="get_many", count=4), (3, 1, 99, 3)),
+    *((ask(kind="traverse"), (key,)) for key in (0, 1, 2)),
+    *((ask(name=f"by_{by}", kind="filter", order_by=by, limit=5), ()) for by in COLUMNS),
+    *((ask(name=f"down_{by}", kind="filter", order_by=by, descending=True, limit=5), ()) for by in COLUMNS),
+    *((ask(name="of", kind="filter", where={"shelf": "?", "fragile": True}), (text,)) for text in ("a", "")),
+    (ask(name="range", kind="filter", where={"amount": {"at_least": "?", "less_than": "?"}}), (-1, 2)),
+    (ask(name="text", kind="filter", where={"label": {"at_least": "B"}}, order_by="label"), ()),
+    (ask(name="real", kind="filter", where={"weight": {"less_than": 0.25}}), ()),
+    (ask(name="sums", kind="aggregate", group_by=["shelf"], sum=["amount", "weight"]), ()),
+    (ask(name="groups", kind="aggregate", group_by=["fragile", "amount"], where={"label": "?"}), ("a",)),
+    (ask(name="shelved", kind="join", on="shelf", to="shelf", take=["title", "metres"], order_by="amount"), ()),
+    (ask(name="above", kind="join", on="parent", to="item", take=["label"], where={"shelf": "?"}, limit=3), ("a",)),
+]
+PAST: list[tuple[Query, tuple[Any, ...]]] = [
+    *((ask(kind="history"), (key,)) for key in (1, 2, 99)),
+    *((ask(kind="as_of"), (key, at)) for key in (1, 2, 99) for at in (0.5, 3.0, 7.5, 1e9)),
+]
+
+
+def test_every_class_of_query_is_asked_here() -> None:
+    assert {query.kind for query, _ in NOW + PAST} == set(KINDS)
+
+
+@each_store
+@pytest.mark.parametrize("keeps", ["records", "revisions"])
+@settings(max_examples=15)
+@given(history=histories())
+def test_every_answer_is_the_one_that_plain_frames_give(
+    name: str, keeps: str, history: pl.DataFrame, new_folder: Callable[[], Path]
+) -> None:
+    store = store_class(name)(new_folder(), layout(keeps))
+    store.open()
+    frame = history
+    if keeps == "records":
+        frame = history.sort("revision").unique("key", keep="last")
+    store.apply(Batch("item", frame))
+    store.apply(Batch("shelf", shelves))
+    assert store.dump("item").equals(frame.sort("key", "revision"))
+    tables = {"item": Table(ITEM, frame), "shelf": Table(SHELF, shelves)}
+    for query, parameters in NOW if keeps == "records" else NOW + PAST:
+        expected, found = answer(query, parameters, tables), store.query(query, parameters)
+        assert same(expected, found), (query, parameters, expected, found)
+    store.close()
+
+
+@each_store
+@settings(max_examples=15)
+@given(increments=st.lists(st.tuples(texts, st.one_of(st.none(), st.booleans()), st.integers(-2, 2)), max_size=30))
+def test_totals_answer_what_their_increments_amount_to(
+    name: str, increments: list[tuple[Any, Any, int]], new_folder: Callable[[], Path]
+) -> None:
+    store = store_class(name)(new_folder(), layout("totals"))
+    store.open()
+    expected: dict[tuple[Any, Any], int] = {}
+    for shelf, fragile, records in increments:
+        store.apply(Batch("item", sums((shelf, fragile, records, 10 * records))))
+        expected[shelf, fragile] = expected.get((shelf, fragile), 0) + records
+    rows = [(*group, records, 10 * records) for group, records in expected.items()]
+    must = sums(*rows).sort("shelf", "fragile", nulls_last=True)
+    assert store.dump("item").equals(must)
+    found = store.query(ask(kind="aggregate", group_by=["shelf", "fragile"], sum=["amount"]), ())
+    assert same(must.filter(pl.col("records") != 0).rows(), found)
+    store.close()
+
+
+@each_store
+def test_a_cycle_of_parents_ends_and_is_answered_alike(name: str, make: MakeStore) -> None:
+    # No source of truth holds one, and a projection that has diverged may.
+    store = make(name)
+    store.apply(Batch("item", items(item(1, parent=3), item(2, parent=1), item(3, parent=2), item(4, parent=4))))
+    tables = {"item": Table(ITEM, store.dump("item"))}
+    for start in (1, 4):
+        query = ask(kind="traverse")
+        assert same(answer(query, (start,), tables), store.query(query, (start,)))
+
+
+@each_store
+def test_a_parameter_without_a_value_equals_nothing(name: str, make: MakeStore) -> None:
+    # `draw` gives one for a column in which no live record has a value.
+    store = make(name)
+    store.apply(Batch("item", items(item(1), item(2, shelf="a"))))
+    query = ask(kind="filter", where={"shelf": "?"})
+    assert store.query(query, (None,)) == []
+    assert answer(query, (None,), {"item": Table(ITEM, store.dump("item"))}) == []
+
+
+@each_store
+def test_a_query_sees_what_was_written_after_the_query_before(name: str, make: MakeStore) -> None:
+    store = make(name)
+    query = ask(kind="get")
+    for revision in (1, 2, 3):
+        store.apply(Batch("item", items(item(1, revision)), revision))
+        assert store.query(query, (1,))[0][1] == revision
+        assert store.checkpoint("item") == revision
+
+
+def refused(keeps: str) -> list[Query]:
+    """What nobody who keeps this can answer."""
+    other = ask(name="other", kind="aggregate", group_by=["shelf"])
+    filtered = ask(kind="aggregate", group_by=["shelf", "fragile"], sum=["amount"], where={"label": "a"})
+    past = [ask(kind="as_of"), ask(kind="history")]
+    return past if keeps == "records" else [*past, ask(kind="get"), ask(kind="filter"), other, filtered]
+
+
+@each_store
+@pytest.mark.parametrize("keeps", ["records", "totals"])
+def test_what_it_can_not_answer_is_refused_by_name(name: str, keeps: str, make: MakeStore) -> None:
+    store = make(name, keeps)
+    for query in refused(keeps):
+        assert not store.answers_query(query)
+        with pytest.raises(NotAnswered, match=f"{query.name}.*{name}.*{query.kind}"):
+            store.query(query, (1,))
+
+
+@each_store
+def test_an_entity_that_it_does_not_hold_is_refused(name: str, tmp_path: Path) -> None:
+    store = store_class(name)(tmp_path / "half", Layout("records", {"item": ITEM}))
+    store.open()
+    with pytest.raises(NotAnswered):
+        store.query(ask(kind="join", on="shelf", to="shelf", take=["title"]), ())
+    store.close()
+
+
+WRITES = (
+    "DELETE FROM item",
+    "UPDATE item SET label = 'x'",
+    "INSERT INTO lab_checkpoint VALUES ('item', 99)",
+    "DROP TABLE item",
+    "CREATE TABLE mine (x INTEGER)",
+)
+
+
+@each_engine
+@pytest.mark.parametrize("statement", WRITES)
+def test_a_statement_that_writes_is_refused_and_changes_nothing(name: str, statement: str, make: MakeStore) -> None:
+    store: Any = make(name)
+    store.apply(Batch("item", items(item(1, label="a")), 4))
+    before = content(store)
+    with pytest.raises(ReadOnly, match="may not change a projection"):
+        store.read(statement)
+    assert content(store) == before
+    assert store.read("SELECT key FROM item") == [(1,)]
+
+
+@each_engine
+def test_no_parameter_is_ever_read_as_sql(name: str, make: MakeStore) -> None:
+    store = make(name)
+    store.apply(Batch("item", items(item(1, shelf="a"))))
+    assert store.query(ask(kind="filter", where={"shelf": "?"}), ("a' OR 1=1; DELETE FROM item --",)) == []
+    assert store.dump("item").height == 1
+
+
+@each_engine
+def test_settings_are_read_back_from_the_engine(name: str, make: MakeStore) -> None:
+    assert make(name).settings()["library"]
+
+
+# The store that keeps nothing
+
+
+def test_null_keeps_nothing_but_its_place() -> None:
+    store = store_class("null")(Path("nowhere"), layout("records", IDS))
+    store.open()
+    store.apply(Batch("item", items(item(1)), 4, pl.DataFrame({"id": [1]})))
+    assert store.checkpoint("item") == 4
+    assert store.dump("item").equals(ITEM.empty())
+    assert dict(store.memory("item").schema) == IDS
+    assert store.query(ask(kind="get"), (1,)) == []
+    assert store.size_bytes() == 0
+    assert not Path("nowhere").exists()
+
+
+def test_null_forgets_its_place_when_it_is_reset() -> None:
+    store = store_class("null")(Path("nowhere"), layout())
+    store.open()
+    store.bulk("item", [Batch("item", items(item(1)), 4)])
+    assert store.checkpoint("item") == 4
+    store.reset()
+    assert store.checkpoint("item") == 0

@@ -1,0 +1,587 @@
+"""The contract of the source of truth: three write models, one behaviour; and what its feed shows at any moment."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pieces import commands
+
+from lab.base import BEFORE, stream
+from lab.domain import DOMAINS, domain
+from lab.domain.employees import DEPARTMENTS, EMPLOYEES
+from lab.domain.model import Command, Event, Options, Outcome, Record, Rejection
+from lab.experiment.write import Replay
+from lab.feed.arrays import FeedArrays
+from lab.feed.fold import fold
+from lab.feed.subscription import Subscription, with_before
+from lab.truth import ENGINES, Change, Truth, open_truth
+
+MODELS = ("snapshot", "history", "events")
+each_model = pytest.mark.parametrize("model", MODELS)
+OpenTruth = Callable[..., Truth]
+ENTITY = EMPLOYEES.entities["employee"]
+ALL = 10**9
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[OpenTruth]:
+    """Opens a source of truth of each model that is asked for, in a folder of its own."""
+    truths: list[Truth] = []
+
+    def opening(model: str, durability: str = "normal") -> Truth:
+        truth = open_truth("sqlite", model, tmp_path / f"{model}-{len(truths)}", EMPLOYEES, durability)
+        truths.append(truth)
+        return truth
+
+    yield opening
+    for truth in truths:
+        truth.close()
+
+
+def hire(key: int, manager: int | None = None, salary: int = 3_000, **more: Any) -> Command:
+    fields = {"name": f"Number {key}", "manager": manager, "department": "Sales", "salary": salary}
+    return Command("employee", "hire", key, fields, **more)
+
+
+def give_raise(key: int, salary: int, **more: Any) -> Command:
+    return Command("employee", "give_raise", key, {"salary": salary}, **more)
+
+
+def dismiss(key: int) -> Command:
+    return Command("employee", "dismiss", key)
+
+
+def move(key: int, manager: int | None, department: str = "Legal") -> Command:
+    return Command("employee", "move", key, {"manager": manager, "department": department})
+
+
+def executed(truth: Truth, work: list[Command]) -> list[Change]:
+    """What the commands come to, as it is published."""
+    changes: list[Change] = []
+    truth.publish = changes.append
+    for command in work:
+        truth.execute(command)
+    return changes
+
+
+def framed(changes: list[Change]) -> pl.DataFrame:
+    """Changes as a trace: a change frame with states and `event` last."""
+    rows = [
+        (c.position, c.key, c.revision, c.deleted, c.committed_at, *(c.state[n] for n in ENTITY.columns), c.event)
+        for c in changes
+    ]
+    return pl.DataFrame(rows, schema=ENTITY.schema | {"event": pl.String()}, orient="row")
+
+
+@cache
+def trace(count: int = 400, seed: int = 7) -> pl.DataFrame:
+    """The whole history of a workload, made by hand: decide, evolve, count."""
+    view = Shelf()
+    changes = []
+    for command in commands(count, seed):
+        found = EMPLOYEES.decide(view, command)
+        if isinstance(found, Rejection):
+            continue
+        former = view.records.get(command.key)
+        (event,) = found
+        state = EMPLOYEES.evolve(former.state if former else None, event)
+        deletes = EMPLOYEES.events["employee"][event.name].deletes
+        record = Record(state, former.revision + 1 if former else 1, deletes)
+        view.records[command.key] = record
+        meta = (len(changes) + 1, command.key, record.revision, deletes, command.at)
+        changes.append(Change("employee", *meta, event.name, state))
+    return framed(changes)
+
+
+class Shelf:
+    """The simplest view of records that there is."""
+
+    def __init__(self) -> None:
+        self.records: dict[Any, Record] = {}
+
+    def get(self, entity: str, key: Any) -> Record | None:
+        return self.records.get(key) if entity == "employee" else None
+
+
+def last_states(frame: pl.DataFrame) -> pl.DataFrame:
+    """What a snapshot shows of a history."""
+    return frame.filter(pl.col("revision") == pl.col("revision").max().over("key")).sort("position")
+
+
+# Outcomes
+
+
+@each_model
+def test_an_accepted_command_returns_its_state_and_the_position_to_wait_for(model: str, opened: OpenTruth) -> None:
+    truth = opened(model)
+    first = truth.execute(hire(1))
+    assert first == Outcome(
+        "accepted",
+        1,
+        event="hired",
+        position=1,
+        revision=1,
+        state={"name": "Number 1", "manager": None, "department": "Sales", "salary": 3_000},
+    )
+    second = truth.execute(give_raise(1, 4_000))
+    assert (second.position, second.revision, second.event) == (2, 2, "raise_given")
+    assert second.state == (first.state or {}) | {"salary": 4_000}
+    truth.execute(hire(2, 1))
+    gone = truth.execute(dismiss(2))
+    assert (gone.status, gone.deleted, gone.position) == ("accepted", True, 4)
+
+
+@each_model
+def test_a_rejected_command_tells_every_reason_and_leaves_nothing(model: str, opened: OpenTruth) -> None:
+    truth = opened(model)
+    truth.execute(hire(1))
+    outcome = truth.execute(
+        Command("employee", "hire", 1, {"name": " ", "manager": 77, "department": "Piracy", "salary": 0})
+    )
+    assert outcome.status == "rejected"
+    assert len(outcome.reasons) == 5
+    assert truth.head("employee") == 1
+    assert truth.execute(hire(2)).position == 2
+    assert truth.changes_since("employee", 0, ALL).height == 2
+
+
+@each_model
+def test_a_command_that_was_decided_on_another_revision_is_a_conflict(model: str, opened: OpenTruth) -> None:
+    truth = opened(model)
+    assert truth.execute(hire(1, expected=3)).status == "conflict"
+    assert truth.execute(hire(1, expected=0)).status == "accepted"
+    assert truth.execute(give_raise(1, 4_000, expected=1)).status == "accepted"
+    late = truth.execute(give_raise(1, 5_000, expected=1))
+    assert (late.status, late.revision) == ("conflict", 2)
+    assert late.reasons == ("expected revision 1, found 2",)
+    assert late.position is None
+    assert truth.head("employee") == 2
+
+
+@each_model
+def test_an_error_in_a_decision_leaves_nothing_and_the_next_command_works(model: str, opened: OpenTruth) -> None:
+    truth = opened(model)
+    truth.execute(hire(1))
+    with pytest.raises(KeyError):
+        truth.execute(Command("employee", "rename", 1, {}))
+    assert truth.execute(give_raise(1, 4_000)).position == 2
+
+
+@each_model
+def test_every_commit_is_published_and_nothing_else_is(model: str, opened: OpenTruth) -> None:
+    truth = opened(model)
+    changes = executed(truth, [hire(1), hire(1), give_raise(1, 9_000), give_raise(1, 10)])
+    assert [(change.position, change.event, change.state["salary"]) for change in changes] == [
+        (1, "hired", 3_000),
+        (2, "raise_given", 9_000),
+    ]
+
+
+@each_model
+def test_positions_run_from_1_without_a_gap_and_published_is_what_the_oracles_way_gives(
+    model: str, opened: OpenTruth
+) -> None:
+    truth = opened(model)
+    changes = framed(executed(truth, commands()))
+    assert changes["position"].to_list() == list(range(1, changes.height + 1))
+    assert changes.equals(trace())
+    assert truth.head("employee") == changes.height
+
+
+@each_model
+def test_a_record_reads_back_as_it_was_committed(model: str, opened: OpenTruth) -> None:
+    truth = opened(model)
+    executed(truth, commands())
+    for row in last_states(trace()).rows(named=True):
+        state = {name: row[name] for name in ENTITY.columns}
+        assert truth.get("employee", row["key"]) == Record(state, row["revision"], row["deleted"])
+    assert truth.get("employee", 10**6) is None
+
+
+@each_model
+def test_a_delete_is_logical_the_record_stays_and_takes_no_more_commands(model: str, opened: OpenTruth) -> None:
+    truth = opened(model)
+    executed(truth, [hire(1), hire(2, 1), dismiss(2)])
+    record = truth.get("employee", 2)
+    assert record is not None
+    assert record.deleted
+    assert record.state["name"] == "Number 2"
+    assert truth.execute(give_raise(2, 9_000)).reasons == ("the employee has been dismissed",)
+    assert truth.execute(hire(2, 1)).status == "rejected"
+    assert truth.changes_since("employee", 0, ALL)["deleted"].to_list()[-1]
+
+
+@each_model
+def test_a_write_model_opened_again_goes_on_where_it_was(model: str, opened: OpenTruth) -> None:
+    truth = opened(model)
+    executed(truth, [hire(1), hire(2, 1)])
+    truth.close()
+    truth.open()
+    assert truth.head("employee") == 2
+    assert truth.execute(give_raise(1, 9_000)).position == 3
+
+
+@each_model
+@pytest.mark.parametrize("durability", ["full", "normal"])
+def test_durability_is_read_back_from_the_engine(model: str, durability: str, opened: OpenTruth) -> None:
+    found = opened(model, durability).settings()
+    assert found["durability"] == durability
+    assert found["synchronous"] == durability
+    assert found["journal_mode"] == "wal"
+
+
+@each_model
+def test_size_is_more_than_nothing(model: str, opened: OpenTruth) -> None:
+    truth = opened(model)
+    executed(truth, commands(100))
+    assert truth.size_bytes() > 1_000
+
+
+def test_every_engine_holds_every_model(tmp_path: Path) -> None:
+    for engine, model in itertools.product(ENGINES, MODELS):
+        truth = open_truth(engine, model, tmp_path / f"{engine}-{model}", EMPLOYEES, "normal")
+        assert truth.model == model
+        assert truth.publishes_every_revision == (model != "snapshot")
+        truth.close()
+
+
+# The feed
+
+
+def feed(truth: Truth, limit: int, **subscription: Any) -> pl.DataFrame:
+    """Everything, page by page."""
+    subscribed, position = Subscription(truth, **subscription), 0
+    pages = []
+    while True:
+        page = subscribed.changes_since("employee", position, limit)
+        assert page.height <= limit
+        if not page.height:
+            return pl.concat(pages) if pages else page
+        pages.append(page)
+        position = int(page["position"][-1])
+
+
+def test_history_and_events_show_every_revision_and_a_snapshot_only_the_last(opened: OpenTruth) -> None:
+    whole = trace().drop("event")
+    for model, must in (("snapshot", last_states(whole)), ("history", whole), ("events", whole)):
+        truth = opened(model)
+        executed(truth, commands())
+        found = feed(truth, ALL)
+        assert found.equals(must), model
+        assert dict(found.schema) == ENTITY.schema
+
+
+def test_a_snapshot_never_shows_a_revision_that_was_overwritten(opened: OpenTruth) -> None:
+    truth = opened("snapshot")
+    for command in commands(150):
+        truth.execute(command)
+        seen = truth.changes_since("employee", 0, ALL)
+        assert seen["key"].is_unique().all()
+        assert seen["position"].is_sorted()
+
+
+def test_the_feed_of_events_holds_what_happened_and_nothing_more(opened: OpenTruth) -> None:
+    truth = opened("events")
+    executed(truth, [hire(1), hire(2, 1), give_raise(2, 4_000), dismiss(2)])
+    page = truth.changes_since("employee", 0, ALL)
+    assert page.columns[-1] == "event"
+    assert page["event"].to_list() == ["hired", "hired", "raise_given", "dismissed"]
+    assert page["salary"].to_list() == [3_000, 3_000, 4_000, None]
+    assert page["name"].to_list() == ["Number 1", "Number 2", None, None]
+    assert page["deleted"].to_list() == [False, False, False, True]
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Truth]]:
+    """Each model with the same history of some 3,000 changes: large pages of it are read through Arrow."""
+    truths = {}
+    for model in MODELS:
+        path = tmp_path_factory.mktemp("truth") / model
+        truths[model] = open_truth("sqlite", model, path, EMPLOYEES, "normal")
+        truths[model].load("employee", trace(3_000, 11))
+    yield truths
+    for truth in truths.values():
+        truth.close()
+
+
+@each_model
+@settings(max_examples=12)
+@given(limit=st.one_of(st.integers(100, 400), st.sampled_from([1_999, 2_000, 2_001, 2_500, ALL])))
+def test_every_size_of_page_gives_the_same_changes(model: str, limit: int, full: dict[str, Truth]) -> None:
+    whole = trace(3_000, 11).drop("event")
+    assert whole.height > 2_600
+    assert feed(full[model], limit).equals(last_states(whole) if model == "snapshot" else whole)
+
+
+@each_model
+@pytest.mark.parametrize("limit", [1, 7])
+def test_the_smallest_pages_give_the_same_changes(model: str, limit: int, opened: OpenTruth) -> None:
+    truth = opened(model)
+    executed(truth, commands(200))
+    assert feed(truth, limit).equals(feed(truth, ALL))
+
+
+@each_model
+def test_a_reader_may_ask_for_some_columns_only(model: str, full: dict[str, Truth]) -> None:
+    found = feed(full[model], 700, columns=["salary"])
+    assert found.columns == ["position", "key", "revision", "deleted", "committed_at", "salary"]
+    assert found.equals(feed(full[model], ALL).select(found.columns))
+
+
+@pytest.mark.parametrize("model", ["history", "events"])
+@pytest.mark.parametrize("limit", [450, 2_200, ALL])
+def test_a_before_image_is_the_revision_before(model: str, limit: int, full: dict[str, Truth]) -> None:
+    found = feed(full[model], limit, before=("department", "salary"))
+    former: dict[int, dict[str, Any]] = {}
+    for row in found.rows(named=True):
+        before = former.get(row["key"])
+        assert row[f"{BEFORE}live"] == (before is not None and not before["deleted"])
+        assert row[f"{BEFORE}salary"] == (before["salary"] if before else None)
+        assert row[f"{BEFORE}department"] == (before["department"] if before else None)
+        former[row["key"]] = row
+
+
+def test_before_images_from_the_frame_itself_are_the_same(full: dict[str, Truth]) -> None:
+    made = with_before(trace(3_000, 11).drop("event"), ("salary",)).sort("position")
+    assert made.equals(feed(full["history"], ALL, before=("salary",)))
+
+
+# Folding, loading, and the feed in time
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10**6), deletes=st.sampled_from([0.0, 0.2]), records=st.integers(1, 12))
+def test_events_folded_column_by_column_are_events_folded_one_by_one(seed: int, deletes: float, records: int) -> None:
+    view, rows, must = Shelf(), [], []
+    for command in commands(60, seed, deletes=deletes, records=records):
+        found = EMPLOYEES.decide(view, command)
+        if isinstance(found, Rejection):
+            continue
+        former = view.records.get(command.key)
+        state = EMPLOYEES.evolve(former.state if former else None, found[0])
+        event: Event = found[0]
+        record = Record(state, former.revision + 1 if former else 1, event.name == "dismissed")
+        view.records[command.key] = record
+        meta = (len(rows) + 1, command.key, record.revision, record.deleted, command.at)
+        rows.append((*meta, *(event.fields.get(name) for name in ENTITY.columns), event.name))
+        must.append((*meta, *(state[name] for name in ENTITY.columns), event.name))
+    schema = ENTITY.schema | {"event": pl.String()}
+    events = pl.DataFrame(rows, schema=schema, orient="row").sample(fraction=1, shuffle=True, seed=seed)
+    folded = fold(events, ENTITY, EMPLOYEES.events["employee"])
+    assert folded.equals(pl.DataFrame(must, schema=schema, orient="row").sort("key", "revision"))
+
+
+def test_a_fold_of_nothing_is_nothing() -> None:
+    empty = pl.DataFrame(schema=ENTITY.schema | {"event": pl.String()})
+    assert fold(empty, ENTITY, EMPLOYEES.events["employee"]).height == 0
+
+
+@each_model
+@settings(max_examples=8)
+@given(cuts=st.lists(st.integers(0, 370), max_size=4))
+def test_a_trace_loaded_in_slices_gives_the_feed_of_its_commands(
+    model: str, cuts: list[int], new_folder: Callable[[], Path]
+) -> None:
+    made = open_truth("sqlite", model, new_folder(), EMPLOYEES, "normal")
+    loaded = open_truth("sqlite", model, new_folder(), EMPLOYEES, "normal")
+    executed(made, commands())
+    edges = sorted({0, *cuts, trace().height})
+    for first, last in itertools.pairwise(edges):
+        loaded.load("employee", trace()[first:last])
+    assert loaded.changes_since("employee", 0, ALL).equals(made.changes_since("employee", 0, ALL))
+    assert loaded.head("employee") == made.head("employee")
+    outcomes = [truth.execute(hire(10**6)) for truth in (made, loaded)]
+    assert outcomes[0] == outcomes[1]
+    made.close()
+    loaded.close()
+
+
+@each_model
+def test_a_load_that_fails_leaves_nothing(model: str, opened: OpenTruth) -> None:
+    truth = opened(model)
+    truth.load("employee", trace()[:10])
+    before = truth.changes_since("employee", 0, ALL)
+    # No integer of the engine's is as large as the last rows' salary; the first ones have gone in by then.
+    salary = pl.col("salary").cast(pl.UInt64())
+    bad = trace()[10:30].with_columns(salary=pl.when(pl.col("position") < 25).then(salary).otherwise(2**64 - 1))
+    with pytest.raises(OverflowError):
+        truth.load("employee", bad)
+    assert truth.changes_since("employee", 0, ALL).equals(before)
+    truth.load("employee", trace()[10:])
+    assert truth.head("employee") == trace().height
+
+
+@each_model
+def test_arrays_show_what_the_feed_shows_at_every_moment(model: str, opened: OpenTruth) -> None:
+    truth, history = opened(model), trace()
+    arrays = FeedArrays(history.drop("event"), truth.publishes_every_revision)
+    replay, subscription = Replay(truth, {"employee": history}), Subscription(truth)
+    rng = stream(3, "moments")
+    exact = history["committed_at"].gather(rng.integers(history.height, size=6)).to_list()
+    end = history["committed_at"][-1]
+    for at in sorted([0.0, *exact, *rng.uniform(0, end, 15), end, end + 1]):
+        replay.advance(at)
+        for position, limit in ((0, ALL), (0, 13), (int(rng.integers(history.height)), 25), (history.height, 5)):
+            page = subscription.changes_since("employee", position, limit)
+            rows = arrays.page(position, limit, at)
+            assert history.drop("event")[rows].equals(page), (at, position, limit)
+    assert truth.head("employee") == history.height
+
+
+def test_a_replay_never_goes_back(opened: OpenTruth) -> None:
+    truth = opened("history")
+    replay = Replay(truth, {"employee": trace()})
+    replay.advance(2.0)
+    head = truth.head("employee")
+    replay.advance(1.0)
+    assert truth.head("employee") == head
+    assert trace()["committed_at"][head - 1] <= 2.0 < trace()["committed_at"][head]
+    replay.finish()
+    assert truth.head("employee") == trace().height
+
+
+def test_the_positions_of_several_entities_are_one_sequence(tmp_path: Path) -> None:
+    flights = domain("flights")
+    frames = flights.trace(Options(days=1)).frames
+    truth = open_truth("sqlite", "snapshot", tmp_path, flights, "normal")
+    replay = Replay(truth, frames)
+    replay.finish()
+    heads = {name: truth.head(name) for name in flights.entities}
+    assert heads == {name: frame["position"].max() for name, frame in frames.items()}
+    positions = np.concatenate([frame["position"].to_numpy() for frame in frames.values()])
+    assert np.array_equal(np.sort(positions), np.arange(1, positions.size + 1))
+    for name, frame in frames.items():
+        arrays = FeedArrays(frame, every_revision=False)
+        page = truth.changes_since(name, 5, 50)
+        assert frame.drop("event")[arrays.page(5, 50, float("inf"))].equals(page)
+    truth.close()
+
+
+# The employees' decider
+
+
+REFUSED: dict[str, tuple[list[Command], Command, str]] = {
+    "an unknown manager": ([hire(1)], hire(2, 77), "there is no employee 77 to be the manager"),
+    "a dismissed manager": ([hire(1), hire(2, 1), dismiss(2)], hire(3, 2), "the manager 2 has been dismissed"),
+    "oneself as manager": ([hire(1), hire(2, 1)], move(2, 2), "cycle"),
+    "a cycle of managers": ([hire(1), hire(2, 1), hire(3, 2), hire(4, 3)], move(2, 4), "4 works below 2"),
+    "a second hire": ([hire(1)], hire(1), "there is already an employee"),
+    "a hire of one dismissed": ([hire(1), hire(2, 1), dismiss(2)], hire(2, 1), "there is already an employee"),
+    "nobody there": ([], give_raise(5, 100), "there is no employee with this number"),
+    "one dismissed": ([hire(1), hire(2, 1), dismiss(2)], dismiss(2), "has been dismissed"),
+    "the head dismissed": ([hire(1)], dismiss(1), "the head of the company can't be dismissed"),
+    "a raise that lowers": ([hire(1)], give_raise(1, 2_999), "a raise raises"),
+    "a raise of nothing": ([hire(1)], give_raise(1, 3_000), "a raise raises"),
+    "a salary below zero": ([], hire(1, salary=-5), "a salary is a positive amount"),
+    "an unknown department": ([hire(1)], move(1, None, "Piracy"), "there is no department 'Piracy'"),
+    "a name of spaces": ([hire(1)], Command("employee", "rename", 1, {"name": "  "}), "a name is needed"),
+    "an unknown command": ([hire(1)], Command("employee", "promote", 1), "no such command: promote"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_decider_refuses(name: str, opened: OpenTruth) -> None:
+    before, command, reason = REFUSED[name]
+    truth = opened("snapshot")
+    for each in before:
+        assert truth.execute(each).status == "accepted"
+    outcome = truth.execute(command)
+    assert outcome.status == "rejected"
+    assert any(reason in text for text in outcome.reasons), outcome.reasons
+
+
+def test_a_decision_changes_nothing_by_itself() -> None:
+    view = Shelf()
+    state = {"name": "A", "manager": None, "department": "Sales", "salary": 10}
+    view.records[1] = Record(dict(state), 1)
+    found = EMPLOYEES.decide(view, give_raise(1, 20))
+    assert found == (Event("raise_given", {"salary": 20}),)
+    assert EMPLOYEES.evolve(view.records[1].state, found[0])["salary"] == 20
+    assert view.records[1] == Record(state, 1)
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_a_first_event_sets_every_column(name: str) -> None:
+    business = domain(name)
+    for entity, types in business.events.items():
+        assert set(next(iter(types.values())).sets) == set(business.entities[entity].columns)
+
+
+# The workload
+
+
+def test_the_same_seed_is_the_same_workload_and_another_is_not() -> None:
+    assert commands(500, 5) == commands(500, 5)
+    assert commands(500, 5) != commands(500, 6)
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10**6), records=st.integers(1, 40), deletes=st.sampled_from([0.0, 0.3, 1.0]))
+def test_without_invalid_commands_every_command_is_accepted(seed: int, records: int, deletes: float) -> None:
+    view = Shelf()
+    for command in commands(150, seed, records=records, deletes=deletes, invalid=0.0):
+        found = EMPLOYEES.decide(view, command)
+        assert not isinstance(found, Rejection), (command, found)
+        former = view.records.get(command.key)
+        state = EMPLOYEES.evolve(former.state if former else None, found[0])
+        view.records[command.key] = Record(state, 1, found[0].name == "dismissed")
+
+
+def test_there_are_as_many_commands_and_records_as_asked_for() -> None:
+    work = commands(2_000, records=50, deletes=0.0, invalid=0.0)
+    assert len(work) == 2_000
+    assert len({command.key for command in work}) == 50
+    assert [command.name for command in work[:50]] == ["hire"] * 50
+
+
+def test_deletes_and_invalid_commands_have_their_shares(opened: OpenTruth) -> None:
+    work = commands(6_000, records=100, deletes=0.10, invalid=0.20)
+    names = Counter(command.name for command in work)
+    # Some of the deletes fall on invalid commands, on a hire or on the head: a tenth of four fifths, and a bit less.
+    assert 0.06 < names["dismiss"] / 6_000 < 0.085
+    view, rejected = Shelf(), 0
+    for command in work:
+        found = EMPLOYEES.decide(view, command)
+        if isinstance(found, Rejection):
+            rejected += 1
+        else:
+            former = view.records.get(command.key)
+            state = EMPLOYEES.evolve(former.state if former else None, found[0])
+            view.records[command.key] = Record(state, 1, found[0].name == "dismissed")
+    # Four standard deviations of a binomial share around a fifth.
+    assert abs(rejected / 5_900 - 0.20) < 4 * np.sqrt(0.2 * 0.8 / 5_900)
+
+
+@pytest.mark.parametrize("skew", [0.0, 1.0])
+def test_commands_fall_on_records_by_a_zipf_law(skew: float) -> None:
+    work = commands(40_050, records=50, deletes=0.0, invalid=0.0, skew=skew)[50:]
+    shares = np.array(sorted(Counter(command.key for command in work).values(), reverse=True)) / 40_000
+    law = 1.0 / np.arange(1, 51) ** skew
+    assert np.abs(shares - law / law.sum()).max() < 0.006
+
+
+@pytest.mark.parametrize("arrivals", ["uniform", "poisson", "bursty"])
+def test_commands_arrive_at_the_rate_asked_for_and_in_order(arrivals: str) -> None:
+    times = np.array([command.at for command in commands(20_000, arrivals=arrivals, rate=500.0)])
+    assert (np.diff(times) >= 0).all()
+    # Bursts of twenty: the mean of a thousand of them is known to a few percent.
+    assert times[-1] == pytest.approx(40.0, rel=0.15 if arrivals == "bursty" else 0.03)
+    gaps = np.diff(times) * 500.0
+    spread = {"uniform": 0.0, "poisson": 1.0, "bursty": 6.2}[arrivals]
+    assert gaps.std() == pytest.approx(spread, abs=1e-9 if arrivals == "uniform" else 0.1 * spread)
+
+
+def test_managers_and_departments_are_there() -> None:
+    hires = [command for command in commands(300, invalid=0.0) if command.name == "hire"]
+    assert {command.fields["department"] for command in hires} <= set(DEPARTMENTS)
+    assert [command.key for command in hires if command.fields["manager"] is None] == [1]
