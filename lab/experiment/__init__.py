@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shlex
 import shutil
@@ -23,10 +24,22 @@ from lab.wiring import Plan
 
 def run(plan: Plan, root: Path = Path("runs"), progress: Progress | None = None) -> Run:
     """Run a scenario and return the finished run. One that fails or is stopped leaves nothing behind."""
-    with new_run(root, plan.scenario.name) as (folder, final):
+    with new_run(root, plan.scenario.name) as (folder, final), _without_collector():
         _run(plan, folder, final, progress or Quiet())
         write_report(Run(folder))
     return Run(final.resolve())
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Python's cycle collector stays out of it: its pauses would be counted to whoever is at work just then."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def replay_command(plan: Plan) -> str:
