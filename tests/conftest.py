@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.configuration import set_hypothesis_home_dir
 
 # Examples open real engines, whose time says nothing about the code; nothing is written beside the tests' folders.
 settings.register_profile(
     "lab", deadline=None, database=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("lab")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """What hypothesis keeps between tests goes when they are done."""
-    home = tempfile.TemporaryDirectory(prefix="hypothesis-")
-    set_hypothesis_home_dir(home.name)
-    config.add_cleanup(home.cleanup)
 
 
 @pytest.fixture(scope="session")

@@ -208,7 +208,7 @@ each_right = pytest.mark.parametrize(("keeps", "policy"), RIGHT)
 
 
 @each_right
-@settings(max_examples=20)
+@settings(max_examples=25)
 @given(frame=histories(), happened=happenings)
 def test_whatever_the_messages_did_catch_up_ends_where_the_truth_is(
     keeps: str, policy: str, frame: pl.DataFrame, happened: list[Happening]
@@ -221,7 +221,7 @@ def test_whatever_the_messages_did_catch_up_ends_where_the_truth_is(
 
 
 @pytest.mark.parametrize("keeps", ["records", "totals"])
-@settings(max_examples=20)
+@settings(max_examples=25)
 @given(frame=histories(), happened=troubles)
 def test_a_snapshot_feed_is_enough_for_the_highest_revision(
     keeps: str, frame: pl.DataFrame, happened: list[Happening]
@@ -232,7 +232,7 @@ def test_a_snapshot_feed_is_enough_for_the_highest_revision(
 
 
 @each_right
-@settings(max_examples=20)
+@settings(max_examples=25)
 @given(frame=histories(), happened=troubles)
 def test_stopping_starting_and_failing_between_any_two_batches_changes_nothing(
     keeps: str, policy: str, frame: pl.DataFrame, happened: list[Happening]

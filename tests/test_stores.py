@@ -393,7 +393,7 @@ def test_every_class_of_query_is_asked_here() -> None:
 
 @each_store
 @pytest.mark.parametrize("keeps", ["records", "revisions"])
-@settings(max_examples=10)
+@settings(max_examples=15)
 @given(history=histories())
 def test_every_answer_is_the_one_that_plain_frames_give(
     name: str, keeps: str, history: pl.DataFrame, new_folder: Callable[[], Path]
@@ -414,7 +414,7 @@ def test_every_answer_is_the_one_that_plain_frames_give(
 
 
 @each_store
-@settings(max_examples=10)
+@settings(max_examples=15)
 @given(increments=st.lists(st.tuples(texts, st.one_of(st.none(), st.booleans()), st.integers(-2, 2)), max_size=30))
 def test_totals_answer_what_their_increments_amount_to(
     name: str, increments: list[tuple[Any, Any, int]], new_folder: Callable[[], Path]

@@ -315,7 +315,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Truth]]
 
 
 @each_model
-@settings(max_examples=8)
+@settings(max_examples=12)
 @given(limit=st.one_of(st.integers(100, 400), st.sampled_from([1_999, 2_000, 2_001, 2_500, ALL])))
 def test_every_size_of_page_gives_the_same_changes(model: str, limit: int, full: dict[str, Truth]) -> None:
     whole = trace(3_000, 11).drop("event")
@@ -327,7 +327,7 @@ def test_every_size_of_page_gives_the_same_changes(model: str, limit: int, full:
 @pytest.mark.parametrize("limit", [1, 7])
 def test_the_smallest_pages_give_the_same_changes(model: str, limit: int, opened: OpenTruth) -> None:
     truth = opened(model)
-    executed(truth, commands(100))
+    executed(truth, commands(200))
     assert feed(truth, limit).equals(feed(truth, ALL))
 
 
@@ -387,7 +387,7 @@ def test_a_fold_of_nothing_is_nothing() -> None:
 
 
 @each_model
-@settings(max_examples=5)
+@settings(max_examples=8)
 @given(cuts=st.lists(st.integers(0, 370), max_size=4))
 def test_a_trace_loaded_in_slices_gives_the_feed_of_its_commands(
     model: str, cuts: list[int], new_folder: Callable[[], Path]
