@@ -7,7 +7,7 @@ SCENARIO ?= scenarios/flights.toml
 # Two workers: as many as the smallest machine that the suite is kept quick on.
 WORKERS ?= 2
 
-.PHONY: setup run test check lab lock clean help
+.PHONY: setup run test nightly torture check lab lock clean help
 
 help:           ## what can be made
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -26,6 +26,12 @@ run: setup      ## the main job: a year of flights, broken messages, judged proj
 
 test: setup     ## the whole suite, in parallel
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+nightly: setup  ## many more histories for the correct projectors and the broken ones
+	HISTORIES=10000 $(BIN)/python -m pytest -n $(WORKERS) tests/test_mutants.py
+
+torture: setup  ## every process killed 50 times while commands keep coming, then everything counted
+	$(BIN)/lab torture scenarios/torture.toml --kills 50
 
 check: setup    ## lint, types, layers
 	$(BIN)/ruff check .

@@ -150,6 +150,8 @@ class LabError(Exception):
     │   └── NotReadable   the file itself can't be read: missing, binary, not TOML, not a run
     ├── MissingDriver     a store's library is not installed; says how to get it
     ├── ReadOnly          a query tried to change a projection
+    ├── CannotTake        a store can't take a change, however often it is tried: the change is poison to it
+    ├── Unavailable       a store refused a batch for now; the same batch may succeed later
     ├── NotAnswered       the store can't answer this class of query
     └── Unsound           the lab's own evidence contradicts itself: no figure of the run can be trusted
     """
@@ -180,6 +182,14 @@ class MissingDriver(LabError):
 
 class ReadOnly(LabError):
     """A query tried to change a projection."""
+
+
+class CannotTake(LabError):
+    """A store can't take a change, however often it is tried."""
+
+
+class Unavailable(LabError):
+    """A store refused a batch for now."""
 
 
 class NotAnswered(LabError):

@@ -175,6 +175,106 @@ def new(name: str, domain: str, as_json: bool, overrides: Sequence[str], seed: i
         click.echo(f"wrote {path.name}; next: lab run {path.name}")
 
 
+@lab.command()
+@click.argument("projector", metavar="MODULE:OBJECT")
+@common
+def check(projector: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+    """Try a projector of your own: duplicates, reordering, loss, late commits, tombstones and crashes."""
+    from lab.kit.check import SEED
+    from lab.kit.settings import settings
+    from lab.testing import check as check_projector
+
+    chosen = settings(overrides)
+    result = check_projector(projector, seed=SEED if seed is None else seed, histories=chosen.get("histories"))
+    if as_json:
+        _print_json(result.document())
+    else:
+        click.echo(result.text())
+    sys.exit(EXIT[result.verdict])
+
+
+@lab.command()
+@click.argument("scenario")
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where the files are.")
+@click.option("--projection", "names", multiple=True, metavar="NAME", help="Only this one; may be given again.")
+@click.option(
+    "--every", type=click.FloatRange(min=0.001), default=0.1, show_default=True, help="Seconds between polls."
+)
+@click.option("--until", type=click.IntRange(min=0), help="End when everything up to this position is in.")
+@common
+def project(
+    scenario: str,
+    folder: Path,
+    names: tuple[str, ...],
+    every: float,
+    until: int | None,
+    as_json: bool,
+    overrides: Sequence[str],
+    seed: int | None,
+) -> None:
+    """Keep a scenario's projections up to date, as a process of its own beside `lab execute`. Catch-up only."""
+    from lab.process.projector import project as keep_up
+    from lab.process.running import stopping, tell
+
+    plan = _plan(scenario, overrides, seed)
+    with stopping() as stop:
+        keep_up(plan, folder, names, every, until, stop, tell if as_json else _say)
+
+
+@lab.command()
+@click.argument("scenario")
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where the files are.")
+@click.option("--from", "first", type=click.IntRange(min=0), default=0, help="The first command that was not answered.")
+@click.option("--rate", type=click.FloatRange(min=0.001), help="Commands a second; without it, as fast as it goes.")
+@common
+def execute(
+    scenario: str,
+    folder: Path,
+    first: int,
+    rate: float | None,
+    as_json: bool,
+    overrides: Sequence[str],
+    seed: int | None,
+) -> None:
+    """Execute a scenario's commands, as a process of its own; each is acknowledged after its commit."""
+    from lab.process.executor import execute as work_off
+    from lab.process.running import stopping, tell
+
+    plan = _plan(scenario, overrides, seed)
+    with stopping() as stop:
+        work_off(plan, folder, first, rate, stop, tell if as_json else _say)
+
+
+@lab.command()
+@click.argument("scenario")
+@click.option("--kills", type=click.IntRange(min=1), default=50, show_default=True, help="Of each process.")
+@click.option("--rate", type=click.FloatRange(min=0.001), default=150.0, show_default=True, help="Commands a second.")
+@common
+def torture(scenario: str, kills: int, rate: float, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+    """Kill the executor and every projector with SIGKILL, again and again, and count what is left."""
+    from lab.process.torture import torture as kill_them
+    from lab.progress import bar
+
+    plan = _plan(scenario, overrides, seed)
+    arguments = [scenario, *(part for item in overrides for part in ("--set", item))]
+    arguments += [] if seed is None else ["--seed", str(seed)]
+    with bar(Console(stderr=True)) as progress:
+        progress.step("killing", kills * (1 + len(plan.projections)))
+        found = kill_them(plan, arguments, kills, rate, done=progress.done)
+    if as_json:
+        _print_json(found)
+    else:
+        from lab.report.torture import print_torture
+
+        print_torture(found, Console())
+    sys.exit(EXIT[found["verdict"]])
+
+
+def _say(row: dict[str, Any]) -> None:
+    """A row of what a process tells, for a person."""
+    click.echo(", ".join(f"{name} {value}" for name, value in row.items() if value is not None))
+
+
 def _no_scenario(overrides: Sequence[str], seed: int | None) -> None:
     """A finished run can't be set or seeded any more: better refused than ignored."""
     if overrides or seed is not None:

@@ -88,8 +88,9 @@ TABLES: dict[str, dict[str, pl.DataType]] = {
     "channel": {"fate": _S, "messages": _I, "share": _F, "delay_p50_seconds": _F, "delay_p99_seconds": _F},
 }
 
-# Tables that a run has when there is something to put in them. `deliveries`: what happened to every copy that was sent.
+# Tables that a run has when there is something to put in them. `Run.has` says whether; an absent one reads as empty.
 OPTIONAL: dict[str, dict[str, pl.DataType]] = {
+    # What happened to every copy that was sent.
     "deliveries": {
         "position": _I,
         "copy": _I,
@@ -98,6 +99,74 @@ OPTIONAL: dict[str, dict[str, pl.DataType]] = {
         "arrives_at": _F,
         "held": _B,
         "overtaken": _B,
+    },
+    # What went wrong at a projection (or, with an empty name, at the source of truth), and until when.
+    "faults": {
+        "projection": _S,
+        "kind": _S,
+        "step": _S,
+        "at_seconds": _F,
+        "until_seconds": _F,
+        "position": _I,
+        "detail": _S,
+    },
+    "gaps": {
+        "projection": _S,
+        "strategy": _S,
+        "writers": _S,
+        "changes": _I,
+        "lost": _I,
+        "given_up": _I,
+        "stall_p50_seconds": _F,
+        "stall_p99_seconds": _F,
+        "stall_max_seconds": _F,
+        "per_second": _F,
+        "throughput": _F,
+    },
+    "readers": {
+        "projection": _S,
+        "token": _S,
+        "reads": _I,
+        "answered": _I,
+        "stale": _I,
+        "unread": _I,
+        "backward": _I,
+        "wait_p50_seconds": _F,
+        "wait_p99_seconds": _F,
+    },
+    "rebuilds": {
+        "projection": _S,
+        "mode": _S,
+        "at_seconds": _F,
+        "seconds": _F,
+        "changes": _I,
+        "reads": _I,
+        "partial_reads": _I,
+        "backward_reads": _I,
+        "behind_max_seconds": _F,
+        "peak_bytes": _I,
+        "resting_bytes": _I,
+    },
+    "parked": {
+        "projection": _S,
+        "entity": _S,
+        "key": _S,
+        "position": _I,
+        "revision": _I,
+        "reason": _S,
+    },
+    # The witnesses of `verdicts`, step by step: what a timeline is drawn from.
+    "witnesses": {
+        "projection": _S,
+        "check": _S,
+        "step": _I,
+        "at_seconds": _F,
+        "line": _S,
+        "label": _S,
+        "detail": _S,
+        "position": _I,
+        "delivery": _I,
+        "mark": _S,
     },
 }
 
@@ -114,10 +183,19 @@ class Run:
         data: dict[str, Any] = json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))
         return data
 
+    def has(self, name: str) -> bool:
+        """Whether the run has this table: all of `TABLES`, and of `OPTIONAL` what there was something to put in."""
+        return (self.path / f"{name}.parquet").is_file()
+
     def table(self, name: str) -> pl.DataFrame:
-        """One table of `TABLES`, by name; an unknown name is a KeyError that says the nearest."""
+        """One table of `TABLES` or `OPTIONAL`; an optional one that the run doesn't have is empty, with its columns.
+
+        An unknown name is a KeyError that says the nearest.
+        """
         if name not in TABLES | OPTIONAL:
             raise KeyError(f"no table `{name}`: {nearest(name, TABLES | OPTIONAL)}")
+        if name in OPTIONAL and not self.has(name):
+            return pl.DataFrame(schema=OPTIONAL[name])
         return pl.read_parquet(self.path / f"{name}.parquet")
 
     def __getattr__(self, name: str) -> pl.DataFrame:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import lab.experiment
+
 # Examples open real engines, whose time says nothing about the code; nothing is written beside the tests' folders.
 settings.register_profile(
     "lab", deadline=None, database=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
@@ -28,3 +30,9 @@ def new_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs without their report, which has tests of its own."""
+    monkeypatch.setattr(lab.experiment, "write_report", lambda _: None)

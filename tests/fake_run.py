@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.runs import Run, write_table
+from lab.runs import OPTIONAL, Run, write_table
 
 NASTY = "<script>alert('x')</script> & \"quotes\""
 # Each projection: name, store, guard, subscription, what it keeps, expected, found, mean lag in seconds.
@@ -37,6 +37,104 @@ def fake_run(
         write_table(folder, name, frame)
     (folder / "manifest.json").write_text(json.dumps(_manifest(changes, seed) | manifest))
     return Run(folder)
+
+
+def with_troubles(run: Run, crashes: int = 7, **tables: pl.DataFrame) -> Run:
+    """The run with faults, gaps, readers, rebuilds, parked changes and witnesses; `tables` replaces some of them."""
+    found = {"faults": faults(crashes), "witnesses": witness(*RESURRECTION)}
+    found |= {name: pl.DataFrame(rows, schema=OPTIONAL[name]) for name, rows in TROUBLES.items()}
+    for name, frame in (found | tables).items():
+        write_table(run.path, name, frame, OPTIONAL)
+    judged = run.table("verdicts")
+    reduced = pl.when(pl.col("check") == "no_loss", pl.col("verdict") == "fail").then(2)
+    write_table(run.path, "verdicts", judged.with_columns(deliveries=reduced.cast(pl.Int64)))
+    return Run(run.path)
+
+
+def faults(crashes: int, seed: int = 3) -> pl.DataFrame:
+    """So many random crashes of `directory`, and a few of everything else."""
+    random = np.random.default_rng(seed)
+    steps = ("before apply", "between data and checkpoint", "after checkpoint")
+    rows = [
+        ("directory", "crash", steps[place % 3], float(at), float(at) + 0.2, None, "the process was away for 200 ms")
+        for place, at in enumerate(np.sort(random.uniform(0, 20, crashes)))
+    ]
+    rows += [
+        ("directory_polled", "slow", "", 4.0, 7.0, None, "the store took 8 times as long"),
+        ("directory_polled", "rebuild", "", 14.0, 16.5, None, "in place"),
+        ("naive", "poison", "", 6.0, 6.0, 77, NASTY),
+        ("naive", "refused_apply", "", 11.5, 11.5, None, "the store refused the batch for now"),
+    ]
+    rows += [("", "late_commit", "", at, at + 0.4, 9, "slept before the commit") for at in (2.0, 2.1, 12.0)]
+    return pl.DataFrame(rows, schema=OPTIONAL["faults"], orient="row")
+
+
+# Steps of a witness: at, line, label, detail, position, delivery, mark.
+RESURRECTION = [
+    (1.2, "source", "r3", "Record 17 was changed.", 3, None, ""),
+    (1.200012, "source", "r4 †", f"Record 17 was deleted {NASTY}.", 4, None, ""),
+    (1.25, "channel", "r4 †", "The tombstone arrived first.", 4, 1, ""),
+    (1.25, "projector", "r4 †", "It was applied.", 4, 1, ""),
+    (1.9, "projector", "crash", "The process died after the checkpoint.", None, None, "fault"),
+    (3.5, "channel", "r3", "The older revision arrived late.", 3, 2, ""),
+    (3.6, "projector", "r3", "It was written over the tombstone.", 3, 2, "wrong"),
+    (3.7, "reader", "r3", "Somebody read it.", 3, None, "read"),
+    (3.9, "channel", "r5", "Its message was lost.", 3, 3, "lost"),
+    (4.0, "projector", "r4 †", "Catch-up brought the tombstone.", 4, 4, ""),
+]
+
+
+def witness(*steps: tuple[Any, ...], projection: str = "naive", check: str = "no_loss") -> pl.DataFrame:
+    """A witness's rows, in order."""
+    names = ("at_seconds", "line", "label", "detail", "position", "delivery", "mark")
+    rows = [
+        {"projection": projection, "check": check, "step": place} | dict(zip(names, step, strict=True))
+        for place, step in enumerate(steps)
+    ]
+    return pl.DataFrame(rows, schema=OPTIONAL["witnesses"])
+
+
+def _gap(projection: str, strategy: str, lost: int, given_up: int, stall: float, throughput: float) -> dict[str, Any]:
+    stalls = {"stall_p50_seconds": stall / 3, "stall_p99_seconds": stall, "stall_max_seconds": stall * 1.5}
+    counts = {"changes": 20_000, "lost": lost, "given_up": given_up}
+    row = {"projection": projection, "strategy": strategy, "writers": "simulated"}
+    return row | counts | stalls | {"per_second": 2000.0 * throughput, "throughput": throughput}
+
+
+def _reads(projection: str, token: str, stale: int, unread: int, backward: int) -> dict[str, Any]:
+    row = {"projection": projection, "token": token, "reads": 20_000, "answered": 5000 - stale, "stale": stale}
+    wait = {"wait_p50_seconds": 0.02, "wait_p99_seconds": 0.9} if token != "none" else {}
+    return row | {"unread": unread, "backward": backward} | wait
+
+
+def _rebuilt(projection: str, mode: str, seconds: float, bad: int, behind: float, peak: int) -> dict[str, Any]:
+    row = {"projection": projection, "mode": mode, "at_seconds": 14.0, "seconds": seconds, "changes": 14_000}
+    seen = {"reads": 400, "partial_reads": bad * 3, "backward_reads": bad, "behind_max_seconds": behind}
+    return row | seen | {"peak_bytes": peak, "resting_bytes": 2_600_000}
+
+
+TROUBLES: dict[str, list[dict[str, Any]]] = {
+    "gaps": [
+        _gap("naive", "naive", 412, 0, 0.0, 1.0),
+        _gap("directory", "serialise", 0, 0, 0.0003, 0.31),
+        _gap("directory_polled", "horizon", 0, 0, 0.42, 1.0),
+        _gap("salary_totals", "hold", 31, 31, 0.25, 1.0),
+    ],
+    "readers": [
+        _reads("directory", "checkpoint", 12, 0, 0),
+        _reads("directory", "highest", 0, 9, 0),
+        _reads("naive", "none", 0, 2103, 311),
+    ],
+    "rebuilds": [
+        _rebuilt("directory_polled", "in-place", 2.5, 70, 14.2, 2_700_000),
+        _rebuilt("directory", "blue-green", 3.1, 0, 0.3, 5_200_000),
+    ],
+    "parked": [
+        {"projection": "naive", "entity": "employee", "key": str(key), "position": 70 + key, "revision": 2}
+        | {"reason": f"the store can't take revision 2 {NASTY}"}
+        for key in range(40)
+    ],
+}
 
 
 def _lags(name: str, mean_seconds: float, changes: int, seed: int) -> pl.Series:

@@ -94,6 +94,9 @@ class Clerk:
     def overflow(self, first: int, last: int) -> None:
         self.overflowed += last - first
 
+    def unfinished(self, at: float) -> bool:
+        return False
+
 
 # A scenario that is as small as one can be, and still has messages with faults, a total and a columnar store.
 SCENARIO = """

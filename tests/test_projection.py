@@ -26,9 +26,10 @@ from lab.feed.subscription import Subscription, with_before
 from lab.projection import rebuild as rebuilding
 from lab.projection import workers
 from lab.projection.guards import memory_schema
+from lab.projection.journal import Journal
 from lab.projection.lane import Lane, Pace, drive, single_server
 from lab.projection.projector import Projector
-from lab.projection.workers import Journal, Measured, Modelled
+from lab.projection.workers import Inbox, Measured, Modelled
 from lab.scenario import ChannelTable, ServiceModel
 from lab.stores import Layout, Store, store_class
 from lab.truth import Truth, open_truth
@@ -532,7 +533,7 @@ def test_measured_and_modelled_runs_write_the_same_at_the_same_times(
     for service in ("measured", "modelled"):
         one = Projector(store_class("memory")(tmp_path / service, staff(keeps, policy)), policy, ALL)
         journal, truth = Journal(), open_truth("sqlite", model, tmp_path / f"{service}-truth", EMPLOYEES, "normal")
-        args = (40, pace.batch, published, sent.message, journal)
+        args = (40, pace.batch, Inbox(published, sent.message, ("employee",)), journal)
         worker: Measured | Modelled
         if service == "measured":
             replay = Replay(truth, {"employee": history})
@@ -548,9 +549,9 @@ def test_measured_and_modelled_runs_write_the_same_at_the_same_times(
             {
                 "polls": journal.polls,
                 "checkpoints": journal.checkpoints,
-                "handed": np.concatenate(journal.handed).tolist(),
-                "written": np.concatenate(journal.written).tolist(),
-                "visible_at": np.concatenate(journal.visible_at).tolist(),
+                "handed": journal.all("handed").tolist(),
+                "written": journal.all("positions").tolist(),
+                "visible_at": journal.written_at.tolist(),
                 # A group that nothing is left of is there in one and not in the other; no reader sees it.
                 "content": [row for row in one.store.dump("employee").rows() if keeps != "totals" or row[1]],
             }

@@ -251,6 +251,7 @@ def test_a_share_is_never_rounded_to_nothing_or_to_all() -> None:
 def test_the_summary_is_strict_json(run: Run) -> None:
     found = json.loads(json.dumps(summary(run), allow_nan=False))
     tables = {"lag_summary", "rebuild", "queries", "writes", "accounting", "verdicts", "channel"}
+    tables |= {"gaps", "readers", "rebuilds", "parked", "faults"}
     assert set(found) == {"run", "verdict", "replay", "projections"} | tables
     assert [row["projection"] for row in found["lag_summary"]] == NAMES
 

@@ -15,9 +15,10 @@ from lab.experiment import run
 from lab.feed.arrays import FeedArrays
 from lab.feed.published import Published
 from lab.measure import lag
+from lab.projection.journal import CHANNEL, Journal
 from lab.projection.lane import Lane, Pace, drive, single_server
-from lab.projection.projector import Projector
-from lab.projection.workers import Journal, Modelled
+from lab.projection.projector import NONE, Applied, Projector
+from lab.projection.workers import Inbox, Modelled
 from lab.scenario import ChannelTable, ServiceModel, Source
 from lab.stores import Layout, store_class
 from lab.wiring import plan
@@ -45,7 +46,9 @@ def through_channel(seed: int = 1, **options: object) -> pl.DataFrame:
     """t-visibility when a change is visible as soon as its message arrives."""
     found = published()
     sent = transmit(found.committed_at, found.record, ChannelTable.model_validate(options), stream(seed, "channel"))
-    journal = Journal(written=[sent.message + 1], visible_at=[sent.arrives_at])
+    journal, positions = Journal(), sent.message + 1
+    applied = Applied(positions, np.arange(positions.size), NONE, NONE)
+    journal.note("bare", applied, positions, CHANNEL, sent.arrives_at, sent.arrives_at)
     return measured(found, journal)
 
 
@@ -104,8 +107,8 @@ def test_polling_alone_gives_a_lag_that_is_uniform_over_the_interval() -> None:
     found = published()
     projector = Projector(store_class("null")(Path("unused"), Layout("records", {"bare": BARE})), "none", 1)
     feeds, journal = {"bare": FeedArrays(found.frames["bare"], every_revision=True)}, Journal()
-    nothing = np.empty(0, np.int64)
-    worker = Modelled(projector, feeds, ServiceModel(per_batch=0.0, per_row=0.0), 10**6, 10**6, found, nothing, journal)
+    inbox = Inbox(found, np.empty(0, np.int64), ("bare",))
+    worker = Modelled(projector, feeds, ServiceModel(per_batch=0.0, per_row=0.0), 10**6, 10**6, inbox, journal)
     every = 0.4
     drive([Lane(Pace(10**6, 0.0, every, polls=True, capacity=1), np.empty(0), float(found.committed_at[-1]), worker)])
     worker.carry_out()

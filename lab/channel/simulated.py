@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from lab.scenario import ChannelTable, Delay
+from lab.scenario import ChannelTable
+from lab.scenario.draws import delays
 
 Floats = np.ndarray
 Ints = np.ndarray
@@ -30,19 +31,10 @@ class Deliveries:
     journal: pl.DataFrame
 
 
-def delays(options: Delay, count: int, rng: np.random.Generator) -> Floats:
-    """`count` delays in seconds. A lognormal's parameters are chosen so that its mean is `mean`."""
-    if options.kind == "exponential":
-        return rng.exponential(options.mean, count) if options.mean else np.zeros(count)
-    if options.kind == "lognormal" and options.mean:
-        return rng.lognormal(np.log(options.mean) - options.sigma**2 / 2, options.sigma, count)
-    return np.full(count, options.mean)
-
-
 def transmit(sent_at: Floats, record: Ints, options: ChannelTable, rng: np.random.Generator) -> Deliveries:
     """Send one message for each change.
 
-    `sent_at` is each change's time of commit in seconds, not falling; `record` says with a number which
+    `sent_at` is each change's time of commit in seconds, not falling within a record; `record` says with a number which
     record it belongs to. Copies of one message fare independently of each other.
     """
     count = sent_at.size

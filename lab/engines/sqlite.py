@@ -30,7 +30,9 @@ SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
 
 def connect(path: Path, durability: str) -> sqlite3.Connection:
     """A writing connection in WAL mode; transactions are begun and ended by hand."""
-    connection = sqlite3.connect(path, isolation_level=None, cached_statements=512, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, isolation_level=None, timeout=30.0, cached_statements=512, check_same_thread=False
+    )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS[durability]}")
     connection.execute("PRAGMA cache_size = -65536")
@@ -46,6 +48,17 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     )
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA cache_size = -65536")
+    return connection
+
+
+def connect_beside(path: Path) -> sqlite3.Connection:
+    """A connection that reads while another process writes, and that takes over its log when that process was killed.
+
+    Not opened as read-only: whoever opens first after a crash must recover the log. Every statement that would
+    write is refused all the same.
+    """
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30.0, check_same_thread=False)
+    connection.execute("PRAGMA query_only = ON")
     return connection
 
 

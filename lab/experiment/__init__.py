@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lab.experiment.judge import ask, rebuild_and_judge
 from lab.experiment.progress import Progress, Quiet
-from lab.experiment.project import Live, deliveries, project
+from lab.experiment.project import Projected, project
 from lab.experiment.record import manifest, write_tables
 from lab.experiment.write import write
 from lab.measure.machine import highest_rss_bytes
@@ -66,23 +66,25 @@ def _run(plan: Plan, folder: Path, final: Path, progress: Progress) -> None:
     with phase("write"):
         written = write(plan, work, progress)
     truth = plan.truth(work / "truth")
-    lives: list[Live] = []
+    projected: Projected | None = None
     try:
         with phase("project"):
-            sent = deliveries(plan, written.published)
-            lives, replay = project(plan, written, truth, sent, work / "live", progress)
+            projected = project(plan, written, truth, work / "live", progress)
         if plan.domain.has_trace:
             written.settings = truth.settings()
-            written.writes["per_second"] = written.writes["commands"] / max(replay.seconds, 1e-9)
+            seconds = max(projected.main.replay.seconds, 1e-9)
+            written.writes["per_second"] = written.writes["commands"] / seconds
         with phase("query"):
-            ask(plan, lives, written.oracle, progress)
-        judged = rebuild_and_judge(plan, lives, written, truth, work / "rebuilt", progress)
+            ask(plan, projected.lives, written.oracle, progress)
+        judged = rebuild_and_judge(plan, projected, written, work / "rebuilt", progress)
     finally:
-        for live in lives:
+        for live in projected.lives if projected else ():
             live.projector.store.close()
+        for strand in projected.every if projected else ():
+            strand.truth.close()
         truth.close()
     with phase("record"):
-        end = write_tables(folder, plan, written, sent, lives, judged)
+        end = write_tables(folder, plan, written, projected, judged)
         shutil.rmtree(work)
     phases |= judged.seconds
     record = manifest(plan, written, judged, end) | {

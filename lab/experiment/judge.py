@@ -14,11 +14,12 @@ import polars as pl
 
 from lab.base import Totals, stream
 from lab.experiment.progress import Progress
-from lab.experiment.project import Live
+from lab.experiment.project import Live, Projected
 from lab.experiment.write import Written
-from lab.measure import accounting, machine, queries
+from lab.measure import accounting, gaps, lag, machine, queries, readers, underfire
+from lab.projection.journal import Journal
+from lab.projection.parking import REASON
 from lab.projection.rebuild import rebuild
-from lab.projection.workers import Journal
 from lab.queries.answers import Row, answer
 from lab.queries.model import Query
 from lab.queries.parameters import draw
@@ -38,6 +39,12 @@ class Judged:
     rebuild: list[dict[str, Any]] = field(default_factory=list)
     accounting: list[dict[str, Any]] = field(default_factory=list)
     verdicts: list[pl.DataFrame] = field(default_factory=list)
+    witnesses: list[pl.DataFrame] = field(default_factory=list)
+    faults: list[dict[str, Any]] = field(default_factory=list)
+    gaps: list[dict[str, Any]] = field(default_factory=list)
+    readers: list[dict[str, Any]] = field(default_factory=list)
+    rebuilds: list[dict[str, Any]] = field(default_factory=list)
+    parked: list[dict[str, Any]] = field(default_factory=list)
     projections: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=lambda: {"rebuild": 0.0, "judge": 0.0})
@@ -76,11 +83,9 @@ def _tables(oracle: Oracle, query: Query) -> dict[str, Any]:
     return oracle.histories if query.kind in PAST else oracle.tables
 
 
-def rebuild_and_judge(
-    plan: Plan, lives: list[Live], written: Written, truth: Truth, work: Path, progress: Progress
-) -> Judged:
+def rebuild_and_judge(plan: Plan, projected: Projected, written: Written, work: Path, progress: Progress) -> Judged:
     """One projection after the other, so that only one at a time is in memory twice."""
-    judged = Judged()
+    judged, lives, truth = Judged(), projected.lives, projected.main.truth
     progress.step("rebuilding and judging", len(lives))
     for number, live in enumerate(lives, 1):
         store, entities = live.projector.store, tuple(live.plan.layout.entities)
@@ -96,10 +101,13 @@ def rebuild_and_judge(
         if store.name == "null":
             dumps = rebuilt = None
         began = perf_counter()
-        account, verdict, found = _judge(live, written, dumps, rebuilt)
+        evidence = _evidence(live, written, dumps, rebuilt)
+        verdict, found, witnesses = judge(evidence)
         judged.seconds["judge"] += perf_counter() - began
-        judged.accounting.append(account)
+        judged.accounting.append(evidence.accounting)
         judged.verdicts.append(found)
+        judged.witnesses.append(witnesses)
+        _looked_at(plan, projected, live, evidence, judged)
         judged.settings[live.plan.name] = store.settings()
         judged.projections.append(_described(live, verdict, dumps))
         # What this projection took is given back before the next one is looked at.
@@ -143,29 +151,33 @@ def _rebuild(live: Live, truth: Truth, path: Path) -> tuple[dict[str, Any], dict
     return row, dumps
 
 
-def _judge(
+def _evidence(
     live: Live,
     written: Written,
     dumps: dict[str, pl.DataFrame] | None,
     rebuilt: dict[str, pl.DataFrame] | None,
-) -> tuple[dict[str, Any], str, pl.DataFrame]:
+) -> Evidence:
     plan, oracle = live.plan, written.oracle
     entities = tuple(plan.layout.entities)
+    given_up = {position: at for at, position in (live.gate.given_up if live.gate else ()) if position}
+    parked = _parked(live)
+    waiting = [live.projector.held(name) for name in entities]
     account = accounting.account(
         plan.name,
         oracle.committed(entities),
         live.chosen,
-        written.published.committed_at.size,
+        live.published.committed_at.size,
         live.journal,
-        np.concatenate([live.projector.held(name) for name in entities]),
+        np.concatenate([np.fromiter(parked, np.int64, len(parked)), *waiting]),
+        np.fromiter(given_up, np.int64, len(given_up)),
         live.visible,
     )
-    evidence = Evidence(
+    return Evidence(
         name=plan.name,
         layout=plan.layout,
         policy=plan.table.guard,
         oracle=oracle,
-        published=written.published,
+        published=live.published,
         journal=live.journal,
         chosen=live.chosen,
         visible=live.visible,
@@ -173,11 +185,81 @@ def _judge(
         rebuilt=rebuilt,
         checkpoints={name: live.projector.checkpoint(name) for name in entities},
         accounting=account,
+        subsumes=plan.subsumes,
         asked=sum(len(one.answers) for one in live.asked) if dumps is not None else 0,
         wrong=[wrong for one in live.asked for wrong in one.wrong],
+        order=plan.table.checkpoint,
+        parked=parked,
+        taken_at=None if live.strand.timeline is None else live.strand.timeline.begun_at,
+        lost_messages=_lost(live),
+        given_up=given_up,
     )
-    verdict, found = judge(evidence)
-    return account, verdict, found
+
+
+def _parked(live: Live) -> dict[int, str]:
+    frames = [live.projector.parking.frame(name) for name in live.plan.layout.entities]
+    return {
+        position: reason
+        for frame in frames
+        if frame is not None
+        for position, reason in frame.select("position", REASON).iter_rows()
+    }
+
+
+def _lost(live: Live) -> dict[int, float]:
+    """The messages of which no copy came through, and when they were sent."""
+    sent = live.strand.sent
+    if sent is None or not live.plan.by_messages:
+        return {}
+    copies = sent.journal.group_by("message").agg(
+        (pl.col("fate") == "lost").all().alias("lost"), pl.col("sent_at").min()
+    )
+    return {int(index) + 1: at for index, at in copies.filter("lost").select("message", "sent_at").iter_rows()}
+
+
+def _looked_at(plan: Plan, projected: Projected, live: Live, evidence: Evidence, judged: Judged) -> None:
+    """The tables of what went wrong, and of what readers saw of it."""
+    name, journal, published = live.plan.name, live.journal, live.published
+    judged.faults += [
+        {"projection": name, "kind": fault.kind, "step": fault.step, "at_seconds": fault.at}
+        | {"until_seconds": fault.until, "position": fault.position, "detail": fault.detail}
+        for fault in journal.faults
+    ]
+    judged.faults += [
+        {"projection": name, "kind": "slow", "step": "", "at_seconds": slow.at, "until_seconds": slow.at + slow.lasts}
+        | {"position": None, "detail": f"the store takes {slow.factor:g} times as long"}
+        for slow in live.plan.faults.slow
+    ]
+    for entity in live.plan.layout.entities:
+        frame = live.projector.parking.frame(entity)
+        if frame is not None:
+            columns = frame.select(
+                pl.col("key").cast(pl.String), "position", "revision", pl.col(REASON).alias("reason")
+            )
+            judged.parked += [{"projection": name, "entity": entity} | row for row in columns.to_dicts()]
+    if live.gate is not None and projected.main.timeline is not None:
+        timeline = projected.main.timeline
+        judged.gaps.append(gaps.row(name, live.gate, published, journal, live.chosen, live.visible, timeline))
+    whole = live.plan.layout.keeps == "records"
+    row = readers.sessions(
+        name,
+        published,
+        journal,
+        live.chosen,
+        live.visible,
+        evidence.shown if whole else None,
+        evidence.ever_parked,
+        tuple(live.plan.layout.entities),
+        plan.scenario.readers,
+        plan.scenario.seed,
+    )
+    judged.readers += [row] if row else []
+    rebuild = live.plan.table.rebuild
+    if rebuild is not None:
+        resting, seed = live.projector.store.size_bytes(), plan.scenario.seed
+        shown = lag.shown(published, journal, whole)
+        found = underfire.row(name, rebuild.mode, rebuild.at, published, journal, shown, resting, seed)
+        judged.rebuilds += [found] if found else []
 
 
 def _described(live: Live, verdict: str, dumps: dict[str, pl.DataFrame] | None) -> dict[str, Any]:

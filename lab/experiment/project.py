@@ -8,16 +8,21 @@ from pathlib import Path
 import numpy as np
 
 from lab.base import stream
-from lab.channel.simulated import Deliveries, transmit
+from lab.channel.simulated import Deliveries
 from lab.experiment.progress import Progress
-from lab.experiment.write import Replay, Written
+from lab.experiment.strands import Strand, strands
+from lab.experiment.write import Written
 from lab.feed.arrays import FeedArrays
+from lab.feed.gaps import Gate
 from lab.feed.published import Published
 from lab.measure import lag
 from lab.measure.queries import Asked
-from lab.projection.lane import Lane, drive
+from lab.projection.journal import Journal
+from lab.projection.lane import Lane, Timed, drive
 from lab.projection.projector import Projector
-from lab.projection.workers import Journal, Measured, Modelled
+from lab.projection.trouble import Trouble
+from lab.projection.underfire import BlueGreen, InPlace
+from lab.projection.workers import Inbox, Measured, Modelled, Worker
 from lab.truth import Truth
 from lab.wiring import Plan, ProjectionPlan
 
@@ -26,65 +31,103 @@ from lab.wiring import Plan, ProjectionPlan
 class Live:
     """One projection that has been fed: its projector, its journal, and when each change was visible in it.
 
-    `chosen` are the indices of the changes that it subscribes to.
+    `chosen` are the indices of the changes that it subscribes to, `strand` the source of truth that it was fed from.
     """
 
     plan: ProjectionPlan
     projector: Projector
     chosen: np.ndarray
+    strand: Strand
     journal: Journal = field(default_factory=Journal)
     visible: np.ndarray = field(default_factory=lambda: np.empty(0))
     asked: list[Asked] = field(default_factory=list)
+    gate: Gate | None = None
+    resting_bytes: int = 0
+
+    @property
+    def published(self) -> Published:
+        """The changes with the times at which they were committed for this projection."""
+        return self.strand.published
 
 
-def deliveries(plan: Plan, published: Published) -> Deliveries | None:
-    """What the channel does to the run's messages: the same to every projection, so that they can be compared."""
-    if plan.scenario.channel is None:
-        return None
-    rng = stream(plan.scenario.seed, "channel")
-    return transmit(published.committed_at, published.record, plan.scenario.channel, rng)
+@dataclass
+class Projected:
+    """All of them, and the source of truth that they were fed from."""
+
+    lives: list[Live]
+    main: Strand
+    every: list[Strand]
 
 
-def project(
-    plan: Plan, written: Written, truth: Truth, sent: Deliveries | None, work: Path, progress: Progress
-) -> tuple[list[Live], Replay]:
+def project(plan: Plan, written: Written, truth: Truth, work: Path, progress: Progress) -> Projected:
     """Feed every projection to the end; the source of truth is complete afterwards."""
-    published = written.published
-    end = float(published.committed_at[-1]) if published.committed_at.size else 0.0
-    replay = Replay(truth, written.events)
-    lives, lanes, planned = [], [], []
+    main, by_strategy = strands(plan, written, truth, lambda: plan.truth(work / "queued-truth"))
+    lives, lanes, drivers = [], [], []
     for item in plan.projections:
-        live = Live(item, item.projector(work / item.name), published.of_entities(tuple(item.layout.entities)))
-        heard, arrives_at = _heard(live, published, sent)
-        page, batch = plan.scenario.catch_up.page, item.table.batch
-        worker: Measured | Modelled
-        if plan.scenario.time.service == "measured":
-            feed = item.subscription(truth)
-            worker = Measured(live.projector, feed, replay.advance, page, batch, published, heard, live.journal)
-        else:
-            every = truth.publishes_every_revision
-            feeds = {name: FeedArrays(published.frames[name], every) for name in item.layout.entities}
-            worker = Modelled(live.projector, feeds, item.model, page, batch, published, heard, live.journal)
-            planned.append(worker)
+        strand = by_strategy[item.gaps]
+        chosen = strand.published.of_entities(tuple(item.layout.entities))
+        live = Live(item, item.projector(work / item.name), chosen, strand)
+        if strand.timeline is not None:
+            live.gate = Gate(item.gaps, strand.timeline, item.gap_limit)
+        heard, arrives_at = _heard(live, strand.sent)
+        worker = _worker(plan, live, Inbox(strand.published, heard, tuple(item.layout.entities)))
+        lane = Lane(item.pace, arrives_at, strand.published.end, worker)
         lives.append(live)
-        lanes.append(Lane(item.pace, arrives_at, end, worker))
-    progress.step("projecting", end)
-    drive(lanes, progress.done)
-    for worker in planned:
-        worker.carry_out()
-    replay.finish()
+        lanes.append(lane)
+        drivers.append(_driver(live, lane, worker, work))
+    progress.step("projecting", max(strand.published.end for strand in by_strategy.values()))
+    drive(drivers, progress.done)
+    for live, lane in zip(lives, lanes, strict=True):
+        assert isinstance(lane.worker, Worker)
+        lane.worker.finish(lane.free_at)
+        live.projector, live.journal = lane.worker.projector, lane.worker.journal
+    every = list({id(strand): strand for strand in by_strategy.values()}.values())
+    for strand in every:
+        strand.replay.finish()
     for live in lives:
-        live.visible = lag.visible_at(published, live.journal, live.plan.subsumes)
-    return lives, replay
+        live.visible = lag.visible_at(live.published, live.journal, live.plan.subsumes)
+    return Projected(lives, main, every)
 
 
-def _heard(live: Live, published: Published, sent: Deliveries | None) -> tuple[np.ndarray, np.ndarray]:
+def _worker(plan: Plan, live: Live, inbox: Inbox) -> Worker:
+    item, strand = live.plan, live.strand
+    page, batch = plan.scenario.catch_up.page, item.table.batch
+    trouble = None
+    if item.faults.any:
+        rng = stream(plan.scenario.seed, "faults", item.name)
+        trouble = Trouble(item.faults, strand.published.record, live.chosen, rng)
+    if plan.scenario.time.service == "measured":
+        feed = item.subscription(strand.truth)
+        return Measured(
+            live.projector, feed, strand.replay.advance, page, batch, inbox, live.journal, live.gate, trouble
+        )
+    every = strand.truth.publishes_every_revision
+    feeds = {
+        name: FeedArrays(strand.published.frames[name], every, strand.published.times(name))
+        for name in item.layout.entities
+    }
+    return Modelled(live.projector, feeds, item.model, page, batch, inbox, live.journal, live.gate, trouble)
+
+
+def _driver(live: Live, lane: Lane, worker: Worker, work: Path) -> Timed:
+    """The lane as it is, or with a rebuild on its way."""
+    item = live.plan
+    rebuild = item.table.rebuild
+    if rebuild is None:
+        return lane
+    if rebuild.mode == "in-place":
+        return InPlace(lane, worker, rebuild.at)
+    return BlueGreen(lane, worker, rebuild.at, lambda: item.projector(work / f"{item.name}-green"))
+
+
+def _heard(live: Live, sent: Deliveries | None) -> tuple[np.ndarray, np.ndarray]:
     """The deliveries that a projection listens to: the changes they carry, and when they arrive."""
     if sent is None or not live.plan.by_messages:
         return np.empty(0, np.int64), np.empty(0)
-    if live.chosen.size == published.committed_at.size:
+    size = live.published.committed_at.size
+    if live.chosen.size == size:
         return sent.message, sent.arrives_at
-    mine = np.zeros(published.committed_at.size, bool)
+    mine = np.zeros(size, bool)
     mine[live.chosen] = True
     heard = mine[sent.message]
     return sent.message[heard], sent.arrives_at[heard]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.channel.simulated import Deliveries, summary
+from lab.channel.simulated import summary
 from lab.experiment.judge import Judged
-from lab.experiment.project import Live
+from lab.experiment.project import Projected
 from lab.experiment.write import Written
 from lab.measure import lag, machine, queries
 from lab.runs import FORMAT, OPTIONAL, TABLES, write_table
@@ -22,18 +22,16 @@ def _frame(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=TABLES[name])
 
 
-def write_tables(
-    folder: Path, plan: Plan, written: Written, sent: Deliveries | None, lives: list[Live], judged: Judged
-) -> float:
+def write_tables(folder: Path, plan: Plan, written: Written, projected: Projected, judged: Judged) -> float:
     """Every table of the run folder; returns when the last change was visible, in simulated seconds."""
-    published = written.published
+    lives, sent = projected.lives, projected.main.sent
     shown = [float(live.visible[np.isfinite(live.visible)].max(initial=0.0)) for live in lives]
-    end = max([*shown, float(published.committed_at[-1]) if published.committed_at.size else 0.0])
-    lags = {live.plan.name: lag.lags(live.plan.name, published, live.visible, live.chosen) for live in lives}
+    end = max([*shown, *(strand.published.end for strand in projected.every)])
+    lags = {live.plan.name: lag.lags(live.plan.name, live.published, live.visible, live.chosen) for live in lives}
     write_table(folder, "lag", pl.concat(list(lags.values())))
     write_table(folder, "lag_summary", _frame("lag_summary", [lag.summary(name, one) for name, one in lags.items()]))
     write_table(folder, "visibility", pl.concat([lag.visibility(name, one) for name, one in lags.items()]))
-    behind = [lag.staleness(live.plan.name, published, live.visible, live.chosen, end) for live in lives]
+    behind = [lag.staleness(live.plan.name, live.published, live.visible, live.chosen, end) for live in lives]
     write_table(folder, "staleness", pl.concat(behind))
     model = {"write_model": plan.scenario.truth.model}
     write_table(folder, "writes", _frame("writes", [model | written.writes]))
@@ -41,12 +39,39 @@ def write_tables(
     write_table(folder, "queries", queries.table([one for live in lives for one in live.asked]))
     write_table(folder, "accounting", _frame("accounting", judged.accounting))
     write_table(folder, "verdicts", pl.concat(judged.verdicts))
+    _write_optional(folder, projected, judged)
     if sent is None:
         write_table(folder, "channel", _frame("channel", []))
     else:
         write_table(folder, "channel", summary(sent.journal))
         write_table(folder, "deliveries", sent.journal.with_columns(position=pl.col("message") + 1), OPTIONAL)
     return end
+
+
+def _write_optional(folder: Path, projected: Projected, judged: Judged) -> None:
+    """What went wrong, and what it did; a table that would be empty is not written."""
+    timeline = projected.main.timeline
+    slept = np.flatnonzero(timeline.slept) if timeline is not None else ()
+    faults = [
+        {"projection": "", "kind": "late_commit", "step": "", "at_seconds": float(timeline.taken_at[number])}
+        | {"until_seconds": float(timeline.ended_at[number]), "position": int(timeline.position[number])}
+        | {"detail": "a writer took its position and slept before it committed"}
+        for number in slept
+        if timeline is not None
+    ]
+    rows = {
+        "faults": [*faults, *judged.faults],
+        "gaps": judged.gaps,
+        "readers": judged.readers,
+        "rebuilds": judged.rebuilds,
+        "parked": judged.parked,
+    }
+    for name, found in rows.items():
+        if found:
+            write_table(folder, name, pl.DataFrame(found, schema=OPTIONAL[name]), OPTIONAL)
+    witnesses = pl.concat(judged.witnesses)
+    if witnesses.height:
+        write_table(folder, "witnesses", witnesses, OPTIONAL)
 
 
 def verdict(judged: Judged) -> str:
@@ -92,5 +117,17 @@ def manifest(plan: Plan, written: Written, judged: Judged, duration_seconds: flo
         "duration_seconds": duration_seconds,
         "notes": written.notes,
         "channel": scenario.channel.model_dump(mode="json") if scenario.channel else None,
+        "writers": _writers(plan),
+        "faults": {item.name: item.faults.model_dump(mode="json") for item in plan.projections if item.faults.any},
+        "readers": scenario.readers.model_dump(mode="json"),
         "outages": [item.model_dump() for item in scenario.channel.outages] if scenario.channel else [],
     }
+
+
+def _writers(plan: Plan) -> dict[str, Any]:
+    """How commits came about: one writer after the other, or several at once, and then whether they were real."""
+    writers = plan.scenario.writers
+    if writers is None:
+        return {"how": "one after the other"}
+    why = f"simulated: {plan.scenario.truth.engine} has one writer at a time"
+    return {"how": why} | writers.model_dump(mode="json")

@@ -111,11 +111,23 @@ def _published(plan: Plan, frames: dict[str, pl.DataFrame]) -> Published:
 
 
 class Replay:
-    """The source of truth moved through simulated time: at t it holds what was committed by t, and nothing else."""
+    """The source of truth moved through simulated time: at t it holds what was committed by t, and nothing else.
 
-    def __init__(self, truth: Truth, events: dict[str, pl.DataFrame]) -> None:
+    The rows of `events` are committed when they say, or at the times that `published` gives.
+    """
+
+    def __init__(self, truth: Truth, events: dict[str, pl.DataFrame], published: Published | None = None) -> None:
         self.truth, self.events = truth, events
-        self._times = {name: frame["committed_at"].to_numpy() for name, frame in events.items()}
+        times = {
+            name: published.times(name) if published else frame["committed_at"].to_numpy()
+            for name, frame in events.items()
+        }
+        # With concurrent writers, commits don't come in the order of positions.
+        order = {name: np.argsort(at, kind="stable") for name, at in times.items()}
+        self._times = {name: at[order[name]] for name, at in times.items()}
+        self._order = {
+            name: None if np.array_equal(rows, np.arange(rows.size)) else rows for name, rows in order.items()
+        }
         self._loaded = dict.fromkeys(events, 0)
         self.seconds = 0.0
 
@@ -126,7 +138,9 @@ class Replay:
             first = self._loaded[name]
             if last > first:
                 began = perf_counter()
-                self.truth.load(name, self.events[name][first:last])
+                order = self._order[name]
+                rows = np.s_[first:last] if order is None else np.sort(order[first:last])
+                self.truth.load(name, self.events[name][rows])
                 self.seconds += perf_counter() - began
                 self._loaded[name] = last
 

@@ -10,30 +10,35 @@ import polars as pl
 
 
 class FeedArrays:
-    """One entity's changes, in commit order. `every_revision` is false for a feed that shows only the last."""
+    """One entity's changes, by position. `every_revision` is false for a feed that shows only the last."""
 
-    def __init__(self, frame: pl.DataFrame, every_revision: bool) -> None:
-        """`frame` has key, position and committed_at of every change, sorted by position."""
+    def __init__(self, frame: pl.DataFrame, every_revision: bool, committed_at: np.ndarray | None = None) -> None:
+        """`frame` has key, position and committed_at of every change, sorted by position.
+
+        `committed_at` says when they were really committed, if that is another time than the frame's.
+        """
         self.every_revision = every_revision
         self.positions = frame["position"].to_numpy()
-        self.committed_at = frame["committed_at"].to_numpy()
-        if every_revision:
-            self._overwritten_at = None
-        else:
-            following = frame.select(pl.col("position").shift(-1).over("key").fill_null(np.iinfo(np.int64).max))
-            self._overwritten_at = following["position"].to_numpy()
+        self.committed_at = frame["committed_at"].to_numpy() if committed_at is None else committed_at
+        # The earliest commit from each row on: what lies beyond the last that is not later than t, t can't show.
+        self._earliest = np.minimum.accumulate(self.committed_at[::-1])[::-1]
+        self.in_order = bool(np.array_equal(self._earliest, self.committed_at))
+        self._overwritten_at = None if every_revision else self._overwritten(frame)
 
-    def committed_by(self, at: float) -> int:
-        """How many changes are committed at `at` seconds."""
-        return int(np.searchsorted(self.committed_at, at, side="right"))
+    def _overwritten(self, frame: pl.DataFrame) -> np.ndarray:
+        times = frame.select("key").with_columns(at=pl.Series(self.committed_at))
+        # Never is no number: no time has come to it.
+        return times.select(pl.col("at").shift(-1).over("key").fill_null(np.nan))["at"].to_numpy()
 
     def page(self, position: int, limit: int, at: float) -> np.ndarray:
         """The rows of the history that `changes_since(position, limit)` returns at `at` seconds."""
         first = int(np.searchsorted(self.positions, position, side="right"))
-        last = self.committed_by(at)
-        if self._overwritten_at is None:
-            return np.arange(first, min(last, first + limit))
+        last = int(np.searchsorted(self._earliest, at, side="right"))
         if last <= first:
             return np.empty(0, np.int64)
-        kept = np.flatnonzero(self._overwritten_at[first:last] > self.positions[last - 1])
-        return first + kept[:limit]
+        if self._overwritten_at is None and self.in_order:
+            return np.arange(first, min(last, first + limit))
+        shown = self.committed_at[first:last] <= at
+        if self._overwritten_at is not None:
+            shown &= ~(self._overwritten_at[first:last] <= at)
+        return first + np.flatnonzero(shown)[:limit]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,8 @@ class Published:
     """All changes of a run as they are published: for each entity a frame sorted by position.
 
     The arrays are indexed by position less 1: `entity_of` and `row_of` find the change in its frame, `record`
-    numbers the records of all entities together.
+    numbers the records of all entities together. `committed_at` is when the change was really committed: with
+    concurrent writers it is later than the time that its row was stamped with, and does not rise with the position.
     """
 
     frames: dict[str, pl.DataFrame]
@@ -41,6 +42,20 @@ class Published:
             deleted[places] = frame["deleted"].to_numpy()
             committed_at[places] = frame["committed_at"].to_numpy()
         return cls(frames, tuple(frames), entity_of, row_of, record, revision, deleted, committed_at)
+
+    def committed(self, committed_at: np.ndarray) -> Published:
+        """The same changes, committed at other times: by writers that don't take turns, or that queue."""
+        return replace(self, committed_at=committed_at)
+
+    @property
+    def end(self) -> float:
+        """When the last change is committed, in seconds."""
+        return float(self.committed_at.max(initial=0.0))
+
+    def times(self, entity: str) -> np.ndarray:
+        """When each row of an entity's frame was really committed."""
+        times: np.ndarray = self.committed_at[self.frames[entity]["position"].to_numpy() - 1]
+        return times
 
     def of_entities(self, names: tuple[str, ...]) -> np.ndarray:
         """The indices of the changes of these entities, in commit order."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from lab.projection.workers import Journal
+from lab.projection.journal import Journal
 
 
 def _marked(size: int, arrays: Iterable[np.ndarray]) -> np.ndarray:
@@ -27,37 +27,54 @@ def account(
     chosen: np.ndarray,
     size: int,
     journal: Journal,
-    held: np.ndarray,
+    waiting: np.ndarray,
+    given_up: np.ndarray,
     visible: np.ndarray,
 ) -> dict[str, object]:
     """One row of `accounting`.
 
     `committed` is the oracle's count; `chosen` the indices of the changes subscribed to, of `size` in all;
-    `held` the positions still held back; `visible` the times at which each change was visible.
+    `waiting` the positions still held back or parked; `given_up` those that a reader stopped waiting for; `visible` the
+    times at which each change was visible.
 
     applied: written. superseded: a later revision had been written when it came, or made it unnecessary
-    before it came. parked: held back to the end. skipped: given up. pending: never handed over, and not
-    made unnecessary. duplicates: handed over again; they are no part of the sum.
+    before it came. parked: held back or set aside to the end. skipped: given up, and told. pending: never handed over
+    or forgotten in a crash, and not made unnecessary. duplicates: handed over again to the same projection; they are no
+    part of the sum.
     """
-    handed = _marked(size, journal.handed)
-    applied = _marked(size, journal.written)
+    handed = _marked(size, journal.each("handed"))
+    applied = _marked(size, journal.each("positions"))
     # A duplicate of what is held back is refused, and the change waits all the same: it is parked.
-    parked = _marked(size, [held]) & ~applied
-    skipped = _marked(size, journal.dropped) & ~applied & ~parked
-    refused = _marked(size, journal.refused) & ~applied & ~parked & ~skipped
+    parked = _marked(size, [waiting]) & ~applied
+    skipped = _marked(size, journal.each("dropped")) & ~applied & ~parked
+    refused = _marked(size, journal.each("refused")) & ~applied & ~parked & ~skipped
+    # What was in a projector's hands when its process died, and did not come again.
+    died = [note.handed for note in journal.notes if note.crash]
+    dead = _marked(size, [*died, *journal.forgotten]) & ~applied & ~parked & ~skipped & ~refused
     never = np.zeros(size, bool)
     never[chosen] = ~handed[chosen]
+    never |= dead
     unnecessary = never & np.isfinite(visible)
+    told = never & ~unnecessary & _marked(size, [given_up])
     return {
         "projection": projection,
         "committed": committed,
         "applied": int(applied.sum()),
         "superseded": int(refused.sum() + unnecessary.sum()),
-        "duplicates": sum(positions.size for positions in journal.handed) - int(handed.sum()),
+        "duplicates": _again(size, journal),
         "parked": int(parked.sum()),
-        "skipped": int(skipped.sum()),
-        "pending": int(never.sum() - unnecessary.sum()),
+        "skipped": int(skipped.sum() + told.sum()),
+        "pending": int(never.sum() - unnecessary.sum() - told.sum()),
     }
+
+
+def _again(size: int, journal: Journal) -> int:
+    """Handed over more than once within the life of one projection: a rebuild reads everything again by right."""
+    again = 0
+    for epoch in range(journal.epoch + 1):
+        arrays = [note.handed for note in journal.notes if note.epoch == epoch]
+        again += sum(positions.size for positions in arrays) - int(_marked(size, arrays).sum())
+    return again
 
 
 def balances(row: dict[str, object]) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from lab.feed.published import Published
-from lab.projection.workers import Journal
+from lab.projection.journal import Journal
 
 POINTS = 240
 QUANTILES = {"p50_seconds": 0.5, "p90_seconds": 0.9, "p99_seconds": 0.99, "max_seconds": 1.0}
@@ -23,14 +23,52 @@ def visible_at(published: Published, journal: Journal, subsumes: bool) -> np.nda
     where each change counts for itself, only its own write makes it visible.
     """
     first = np.full(published.committed_at.size, np.inf)
-    if journal.written:
+    if journal.notes:
         # Written backwards, so that the first write of a change is the one that stays.
-        written = np.concatenate(journal.written)[::-1] - 1
-        first[written] = np.concatenate(journal.visible_at)[::-1]
+        first[journal.all("positions")[::-1] - 1] = journal.written_at[::-1]
     if not subsumes:
         return first
     frame = pl.DataFrame({"record": published.record, "first": first})
     return frame.select(pl.col("first").cum_min(reverse=True).over("record"))["first"].to_numpy()
+
+
+def shown(published: Published, journal: Journal, replaces: bool = True) -> pl.DataFrame:
+    """What readers see of each record, from when on: record, at, revision (0: nothing), index (-1 for nothing).
+
+    What a batch leaves behind is what they see: the last write of a record in it. A projection that is thrown away in
+    place shows nothing from then on, until it is written again. Sorted by time.
+    """
+    index = journal.all("positions") - 1
+    writes = pl.DataFrame(
+        {
+            "record": published.record[index],
+            "at": journal.written_at,
+            "revision": published.revision[index],
+            "index": index,
+        }
+    )
+    newest = pl.col("revision", "index").last() if replaces else pl.col("revision", "index").max()
+    last = writes.group_by("record", "at", maintain_order=True).agg(newest)
+    for reset in journal.resets:
+        gone = last.filter(pl.col("at") < reset).select("record").unique(maintain_order=True)
+        nothing = gone.with_columns(at=pl.lit(reset), revision=pl.lit(0, pl.Int64), index=pl.lit(-1, pl.Int64))
+        last = pl.concat([last, nothing])
+    last = last.sort("at", maintain_order=True)
+    if replaces:
+        return last
+    life = pl.lit(0) + sum(((pl.col("at") >= reset).cast(pl.Int64) for reset in journal.resets), pl.lit(0))
+    return last.with_columns(pl.col("revision").cum_max().over("record", life))
+
+
+def passed_at(published: Published, journal: Journal, entity: str) -> tuple[np.ndarray, np.ndarray]:
+    """The entity's changes by index, and when the checkpoint first stood at or beyond each; infinity if never."""
+    chosen = published.of_entities((entity,))
+    noted = [(position, at) for at, name, position in journal.checkpoints if name == entity]
+    if not noted:
+        return chosen, np.full(chosen.size, np.inf)
+    reached, at = (np.array(values) for values in zip(*noted, strict=True))
+    token = np.searchsorted(np.maximum.accumulate(reached), chosen + 1, side="left")
+    return chosen, np.append(at, np.inf)[token]
 
 
 def lags(projection: str, published: Published, visible: np.ndarray, chosen: np.ndarray) -> pl.DataFrame:
@@ -85,7 +123,8 @@ def staleness(
     projection: str, published: Published, visible: np.ndarray, chosen: np.ndarray, end: float
 ) -> pl.DataFrame:
     """How far behind the projection is over time: changes committed and not visible, and the age of the oldest."""
-    committed, shown = published.committed_at[chosen], visible[chosen]
+    order = np.argsort(published.committed_at[chosen], kind="stable")
+    committed, shown = published.committed_at[chosen][order], visible[chosen][order]
     at = np.linspace(0.0, end, POINTS + 1)
     behind = np.searchsorted(committed, at, side="right") - np.searchsorted(np.sort(shown), at, side="right")
     # The oldest change that is not visible at t is the first whose running maximum of visibility lies after t.

@@ -45,8 +45,15 @@ class Guard(ABC):
     def admit(self, entity: str, keys: Sequence[Key], revisions: Sequence[int], positions: Sequence[int]) -> Admission:
         """Decide on rows in the order of arrival. Rows that are held back come first, as they were left."""
 
+    def known(self, entity: str, key: Key, revision: int, position: int) -> bool:
+        """Whether this change would be refused whatever comes before it: it, or a later one, is in."""
+        return False
+
     def passed(self, entity: str, checkpoint: int) -> None:  # noqa: B027 (most guards have nothing to do then)
         """Everything up to this position is in."""
+
+    def awaits(self, entity: str, positions: Sequence[int]) -> None:  # noqa: B027 (most guards look at revisions)
+        """These changes are parked: they are not in, wherever the checkpoint stands."""
 
 
 class NoGuard(Guard):
@@ -68,6 +75,7 @@ class Dedupe(Guard):
         super().__init__(layout)
         self._seen: dict[str, set[int]] = {}
         self._checkpoint: dict[str, int] = {}
+        self._parked: dict[str, set[int]] = {}
 
     def load(self, store: Store, entity: str) -> None:
         """The ids are the positions of the rows when all revisions are kept; else they are in the memory."""
@@ -80,9 +88,10 @@ class Dedupe(Guard):
     def admit(self, entity: str, keys: Sequence[Key], revisions: Sequence[int], positions: Sequence[int]) -> Admission:
         """An id that has been seen is refused."""
         seen, checkpoint = self._seen[entity], self._checkpoint[entity]
+        parked = self._parked.get(entity, set())
         admission = Admission()
         for row, position in enumerate(positions):
-            if position <= checkpoint or position in seen:
+            if position in seen or (position <= checkpoint and position not in parked):
                 admission.refused.append(row)
             else:
                 seen.add(position)
@@ -90,12 +99,22 @@ class Dedupe(Guard):
         admission.trigger = admission.take
         return admission
 
+    def known(self, entity: str, key: Key, revision: int, position: int) -> bool:
+        """An id that has been seen."""
+        below = position <= self._checkpoint[entity] and position not in self._parked.get(entity, set())
+        return below or position in self._seen[entity]
+
     def passed(self, entity: str, checkpoint: int) -> None:
         """What lies below the checkpoint needs no remembering."""
         self._checkpoint[entity] = checkpoint
         seen = self._seen[entity]
         if len(seen) > 100_000:
-            self._seen[entity] = {position for position in seen if position > checkpoint}
+            parked = self._parked.get(entity, set())
+            self._seen[entity] = {position for position in seen if position > checkpoint or position in parked}
+
+    def awaits(self, entity: str, positions: Sequence[int]) -> None:
+        """An id below the checkpoint is known, unless its change is parked."""
+        self._parked.setdefault(entity, set()).update(positions)
 
 
 class HighestRevision(Guard):
@@ -126,6 +145,10 @@ class HighestRevision(Guard):
             else:
                 refused.append(row)
         return Admission(take, take, refused)
+
+    def known(self, entity: str, key: Key, revision: int, position: int) -> bool:
+        """A revision that is not higher."""
+        return revision <= self._highest[entity].get(key, 0)
 
 
 class Ordered(HighestRevision):

@@ -1,6 +1,6 @@
 """A lane: one projection's place in simulated time. One server, two things to do: take messages, and poll.
 
-The lane decides *when*; a `Worker` does the work and says how long it took. A micro-batch starts when the
+The lane decides *when*; a `Server` does the work and says how long it took. A micro-batch starts when the
 projector is free and the batch is full, or its oldest message has lingered long enough. A poll starts when it
 is due and the projector is free, goes on page by page while there is more, and has precedence over messages.
 """
@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+
+from lab.projection.trouble import Interrupted
 
 INFINITY = float("inf")
 
@@ -28,17 +30,20 @@ class Pace:
     capacity: int
 
 
-class Worker(Protocol):
+class Server(Protocol):
     """Does what a lane has decided, and says how long the projector was busy with it, in seconds."""
 
     def take(self, start: float, first: int, last: int) -> float:
-        """Apply the deliveries `first` to `last` (exclusive)."""
+        """Apply the deliveries `first` to `last` (exclusive). Raises Interrupted when it comes to nothing."""
 
     def poll(self, start: float) -> tuple[float, bool]:
         """Apply the next page of each entity; also says whether there is more to be had at once."""
 
     def overflow(self, first: int, last: int) -> None:
         """These deliveries found the queue full."""
+
+    def unfinished(self, at: float) -> bool:
+        """Whether a poll that finds nothing at this time may find more later."""
 
 
 @dataclass
@@ -51,19 +56,21 @@ class Lane:
     pace: Pace
     arrives_at: np.ndarray
     until: float
-    worker: Worker
+    worker: Server
     free_at: float = 0.0
     taken: int = 0
     due_at: float = field(init=False)
-    # The last page was a full one: the next is asked for at once.
+    # The last page was a full one, or came to nothing: the next is asked for at once.
     more: bool = False
+    # Nothing new is begun while a projection that was built beside takes over.
+    paused: bool = False
 
     def __post_init__(self) -> None:
         self.due_at = self.pace.every if self.pace.polls else INFINITY
 
     def next_at(self) -> float:
         """When the next thing starts; infinity when there is nothing left."""
-        return min(self._poll_at(), self._batch_at())
+        return INFINITY if self.paused else min(self._poll_at(), self._batch_at())
 
     def _poll_at(self) -> float:
         return self.free_at if self.more else max(self.free_at, self.due_at)
@@ -87,11 +94,15 @@ class Lane:
             self._take(batch_at)
 
     def _poll(self, start: float) -> None:
-        seconds, self.more = self.worker.poll(start)
+        try:
+            seconds, self.more = self.worker.poll(start)
+        except Interrupted as stop:
+            self.free_at, self.more = stop.until, True
+            return
         self.free_at = start + seconds
         if self.more:
             return
-        if start >= self.until and self.taken >= self.arrives_at.size:
+        if start >= self.until and self.taken >= self.arrives_at.size and not self.worker.unfinished(start):
             self.due_at = INFINITY
         else:
             # The next poll keeps to the beat; beats that were missed meanwhile are not made up for.
@@ -101,7 +112,12 @@ class Lane:
     def _take(self, start: float) -> None:
         arrived = int(np.searchsorted(self.arrives_at, start, side="right"))
         last = min(arrived, self.taken + self.pace.batch)
-        self.free_at = start + self.worker.take(start, self.taken, last)
+        try:
+            self.free_at = start + self.worker.take(start, self.taken, last)
+        except Interrupted as stop:
+            # They were not acknowledged: they are delivered again.
+            self.free_at = stop.until
+            return
         self.taken = last
         room = last + self.pace.capacity
         if arrived > room:
@@ -109,7 +125,17 @@ class Lane:
             self.arrives_at = np.delete(self.arrives_at, np.s_[room:arrived])
 
 
-def drive(lanes: Sequence[Lane], progress: Callable[[float], None] = lambda _: None) -> None:
+class Timed(Protocol):
+    """Anything that has a next thing to do at a time."""
+
+    def next_at(self) -> float:
+        """When; infinity for never again."""
+
+    def step(self) -> None:
+        """Do it."""
+
+
+def drive(lanes: Sequence[Timed], progress: Callable[[float], None] = lambda _: None) -> None:
     """Run all lanes to their end in one order of simulated time, so that a shared feed only ever moves forward."""
     queue = [(lane.next_at(), place) for place, lane in enumerate(lanes)]
     heapq.heapify(queue)

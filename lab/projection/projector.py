@@ -1,54 +1,106 @@
 """The projector: takes changes from the feed, the channel or both; guards; applies; keeps the checkpoint.
 
-It knows nothing of time: whoever drives it (a simulation, a process) says what arrives and measures around it.
+It knows nothing of time: whoever drives it (a simulation, a process) says what arrives and measures around it. What a
+store can't take is parked with its record, and everything else goes on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
 
-from lab.base import BEFORE, META, Batch
+from lab.base import BEFORE, META, Batch, CannotTake, Unavailable
 from lab.projection.guards import Guard, Ordered, make_guard
+from lab.projection.parking import REASON, Parking
 from lab.projection.totals import Contributions, contributions, increments
 from lab.stores.port import Layout, Store
+
+NONE = np.empty(0, np.int64)
+# Why a change is parked that the store could take: one before it can't be taken.
+BEHIND = "a former change of the record is parked"
 
 
 @dataclass(frozen=True)
 class Applied:
     """What became of one frame: positions applied, in order, each with the row of the frame that brought it in.
 
-    `refused` are positions older than what was known, or known already; `dropped` found no room to wait in.
+    `refused` are positions older than what was known, or known already; `dropped` found no room to wait in;
+    `parked` are set aside, since their record holds a change that the store can't take.
     """
 
     positions: np.ndarray
     trigger: np.ndarray
     refused: np.ndarray
     dropped: np.ndarray
+    parked: np.ndarray = field(default_factory=lambda: NONE)
+
+    @classmethod
+    def joined(cls, parts: list[Applied]) -> Applied:
+        """Several as one."""
+        if len(parts) == 1:
+            return parts[0]
+        names = ("positions", "trigger", "refused", "dropped", "parked")
+        return cls(*(np.concatenate([NONE, *(getattr(part, name) for part in parts)]) for name in names))
+
+
+class Crashed(Exception):
+    """The process died while it applied: `applied` is what had landed, `moved` whether the checkpoint had.
+
+    `held` are the positions that were held back in memory, and are forgotten.
+    """
+
+    def __init__(self, applied: Applied, moved: bool, held: np.ndarray) -> None:
+        super().__init__("crashed while applying")
+        self.applied, self.moved, self.held = applied, moved, held
+
+
+class _Died(Exception):
+    def __init__(self, landed: bool, moved: bool) -> None:
+        super().__init__()
+        self.landed, self.moved = landed, moved
+        self.applied: Applied | None = None
 
 
 class Projector:
-    """One projection at work. `policy` names its guard; `hold` bounds how many changes may be held back."""
+    """One projection at work. `policy` names its guard; `hold` bounds how many changes may be held back.
 
-    def __init__(self, store: Store, policy: str, hold: int) -> None:
+    `order` says whether the checkpoint lands with the data, or wrongly before or after it. `inspect` is shown each
+    frame just before it is written, and may raise: a place for faults.
+    """
+
+    def __init__(self, store: Store, policy: str, hold: int, order: str = "with-data") -> None:
         self.store = store
         self.layout: Layout = store.layout
         self.policy = policy
+        self.order = order
+        self.inspect: Callable[[str, pl.DataFrame], None] | None = None
         self._hold = hold
         self.start()
 
     def start(self) -> None:
         """Open the store and find the guard's memory there: after a crash as at the first start."""
         self.store.open()
-        self.guard: Guard = make_guard(self.policy, self.layout, self._hold)
+        self.parking = Parking(self.store.path, self.layout.durability)
         self._held: dict[str, pl.DataFrame] = {}
+        self._recall()
+
+    def _recall(self) -> None:
+        self.guard: Guard = make_guard(self.policy, self.layout, self._hold)
         self._contributions: Contributions | None = None
         for entity in self.layout.entities:
             self.guard.load(self.store, entity)
+            self.guard.awaits(entity, self.parked(entity).tolist())
         if self.layout.totals and self.policy == "revision":
             self._contributions = Contributions(self.layout.totals, self.store.memory(self.layout.totals.entity))
+
+    def reset(self) -> None:
+        """Throw the projection away, with all that was known of it."""
+        self.store.reset()
+        self.parking.clear()
+        self.start()
 
     def checkpoint(self, entity: str) -> int:
         """Up to where catch-up has come."""
@@ -57,22 +109,128 @@ class Projector:
     def held(self, entity: str) -> np.ndarray:
         """Positions that are held back, waiting for a gap to be filled."""
         frame = self._held.get(entity)
-        return np.empty(0, np.int64) if frame is None else frame["position"].to_numpy()
+        return NONE if frame is None else frame["position"].to_numpy()
 
-    def apply(self, entity: str, frame: pl.DataFrame, checkpoint: int | None = None) -> Applied:
-        """Guard and write one frame of arrivals, in their order; checkpoint and data land together."""
+    def parked(self, entity: str) -> np.ndarray:
+        """Positions that are parked."""
+        frame = self.parking.frame(entity)
+        return NONE if frame is None else frame["position"].to_numpy()
+
+    def apply(
+        self, entity: str, frame: pl.DataFrame, checkpoint: int | None = None, crash: str | None = None
+    ) -> Applied:
+        """Guard and write one frame of arrivals, in their order; checkpoint and data land together.
+
+        `crash` is the step at which the process dies: Crashed is raised, and the projector has started anew.
+        """
         frame = frame.select(self._needed(entity))
+        rows = np.arange(frame.height)
+        aside = _NOTHING
+        if keys := self.parking.keys(entity):
+            waits = frame["key"].is_in(list(keys)).to_numpy()
+            if waits.any():
+                aside = self._behind(entity, frame.filter(pl.Series(waits)))
+                rows = np.flatnonzero(~waits)
+        try:
+            parts = self._attempt(entity, frame, rows, checkpoint, crash)
+        except _Died as died:
+            held = np.concatenate([NONE, *(self.held(name) for name in self.layout.entities)])
+            self.start()
+            raise Crashed(Applied.joined([died.applied or _NOTHING, aside]), died.moved, held) from None
+        return Applied.joined(parts if aside is _NOTHING else [*parts, aside])
+
+    def retry(self, entity: str) -> Applied:
+        """Try what is parked again, record by record, in the order of revisions; a store that refuses ends it."""
+        parts = [_NOTHING]
+        for key in sorted(self.parking.keys(entity), key=str):
+            waiting = self.parking.frame(entity)
+            assert waiting is not None
+            frame = waiting.filter(pl.col("key") == key).sort("revision").drop(REASON)
+            try:
+                part = self._guarded(entity, frame, None, None)
+            except CannotTake:
+                continue
+            except Unavailable:
+                break
+            self.parking.release(entity, key)
+            parts.append(replace(part, trigger=np.zeros(part.positions.size, np.int64)))
+        return Applied.joined(parts)
+
+    def _behind(self, entity: str, frame: pl.DataFrame) -> Applied:
+        """Changes of parked records: those that are in already are refused, the others wait with the rest."""
+        changes = frame.select("key", "revision", "position").iter_rows()
+        known = pl.Series([self.guard.known(entity, *change) for change in changes], dtype=pl.Boolean)
+        refused = frame.filter(known)["position"].to_numpy()
+        return replace(_NOTHING, refused=refused, parked=self._park(entity, frame.filter(~known), BEHIND))
+
+    def _park(self, entity: str, frame: pl.DataFrame, reason: str) -> np.ndarray:
+        if not frame.height:
+            return NONE
+        self.parking.add(entity, frame, reason)
+        self.guard.awaits(entity, frame["position"].to_list())
+        return frame["position"].to_numpy()
+
+    def _attempt(
+        self, entity: str, frame: pl.DataFrame, rows: np.ndarray, checkpoint: int | None, crash: str | None
+    ) -> list[Applied]:
+        """Apply these rows of the frame; when the store can't take them, look for the record that it can't take."""
+        whole = rows.size == frame.height
+        try:
+            part = self._guarded(entity, frame if whole else frame[rows], checkpoint, crash)
+        except CannotTake as error:
+            parts = self._divide(entity, frame, rows, str(error))
+            try:
+                return [*parts, self._guarded(entity, frame[:0], checkpoint, crash)]
+            except _Died as died:
+                # What was applied on the way had landed.
+                died.applied = Applied.joined([*parts, died.applied or _NOTHING])
+                raise
+        return [part if whole else replace(part, trigger=rows[part.trigger])]
+
+    def _divide(self, entity: str, frame: pl.DataFrame, rows: np.ndarray, reason: str) -> list[Applied]:
+        """Halve the records until those are alone that the store can't take, and park them."""
+        keys = frame[rows]["key"]
+        distinct = keys.unique(maintain_order=True)
+        if len(distinct) <= 1:
+            bad = frame[rows]
+            held = self._held.get(entity)
+            if held is not None:
+                # What the record held back for later can't come into its turn either.
+                waits = held["key"].is_in(distinct.implode())
+                bad, self._held[entity] = pl.concat([bad, held.filter(waits)]), held.filter(~waits)
+            return [replace(_NOTHING, parked=self._park(entity, bad, reason))]
+        parts: list[Applied] = []
+        for half in (distinct[: len(distinct) // 2], distinct[len(distinct) // 2 :]):
+            chosen = rows[keys.is_in(half.implode()).to_numpy()]
+            try:
+                part = self._guarded(entity, frame[chosen], None, None)
+                parts.append(replace(part, trigger=chosen[part.trigger]))
+            except CannotTake as error:
+                parts += self._divide(entity, frame, chosen, str(error))
+        return parts
+
+    def _guarded(self, entity: str, frame: pl.DataFrame, checkpoint: int | None, crash: str | None) -> Applied:
         held = self._held.get(entity)
         early = 0 if held is None else held.height
         if held is not None and early:
             frame = pl.concat([held, frame])
         positions = frame["position"].to_numpy()
         admission = self.guard.admit(entity, frame["key"].to_list(), frame["revision"].to_list(), positions.tolist())
+        applied = Applied(
+            positions[admission.take],
+            np.asarray(admission.trigger, np.int64) - early,
+            positions[admission.refused],
+            positions[admission.dropped],
+        )
         try:
-            self._write(entity, frame, admission.take, checkpoint)
+            self._write(entity, frame, admission.take, checkpoint, crash)
+        except _Died as died:
+            died.applied = applied if died.landed else None
+            raise
         except BaseException:
             # The guard has already counted on these rows; what the store holds is what is true.
-            self.start()
+            self.store.open()
+            self._recall()
             raise
         if isinstance(self.guard, Ordered):
             settled = np.zeros(frame.height, dtype=bool)
@@ -81,12 +239,7 @@ class Projector:
             self._held[entity] = frame.filter(~settled)
         if checkpoint is not None:
             self.guard.passed(entity, checkpoint)
-        return Applied(
-            positions[admission.take],
-            np.asarray(admission.trigger, np.int64) - early,
-            positions[admission.refused],
-            positions[admission.dropped],
-        )
+        return applied
 
     def _needed(self, entity: str) -> list[str]:
         """The columns that this projection looks at: those of a message and of a page are not the same."""
@@ -97,16 +250,46 @@ class Projector:
         before = [] if self.policy == "revision" else [f"{BEFORE}{name}" for name in ("live", *own)]
         return [*META, *own, *before]
 
-    def _write(self, entity: str, frame: pl.DataFrame, take: list[int], checkpoint: int | None) -> None:
+    def _write(
+        self, entity: str, frame: pl.DataFrame, take: list[int], checkpoint: int | None, crash: str | None
+    ) -> None:
         layout = self.layout
         if not take and checkpoint is None:
+            if crash:
+                raise _Died(landed=True, moved=False)
             return
         taken = frame if take == list(range(frame.height)) else frame[take]
+        if self.inspect is not None and taken.height:
+            self.inspect(entity, taken)
         if layout.keeps == "totals":
             rows, memory = self._totals(taken)
         else:
             rows, memory = _last(taken, layout.identity), self._memory(taken)
-        self.store.apply(Batch(entity, rows, checkpoint, memory))
+        self._land(Batch(entity, rows, checkpoint, memory), crash)
+
+    def _land(self, batch: Batch, crash: str | None) -> None:
+        """Data and checkpoint in one transaction, or in two in the order that the projection was built with."""
+        moves = batch.checkpoint is not None
+        if crash == "before-apply":
+            raise _Died(landed=False, moved=False)
+        if not moves:
+            # Messages move no checkpoint: between data and acknowledgement is after the data.
+            self.store.apply(batch)
+        elif self.order == "with-data":
+            if crash == "between":
+                # One transaction that never came to its commit.
+                raise _Died(landed=False, moved=False)
+            self.store.apply(batch)
+        else:
+            parts = [replace(batch, checkpoint=None), Batch(batch.entity, batch.rows[:0], batch.checkpoint)]
+            if self.order == "before-data":
+                parts.reverse()
+            self.store.apply(parts[0])
+            if crash == "between":
+                raise _Died(landed=self.order == "after-data", moved=self.order == "before-data")
+            self.store.apply(parts[1])
+        if crash:
+            raise _Died(landed=True, moved=moves)
 
     def _totals(self, taken: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame | None]:
         assert self.layout.totals is not None
@@ -123,6 +306,9 @@ class Projector:
         if names == ["id"]:
             return taken.select(pl.col("position").alias("id"))
         return _last(taken, ("key",)).select(pl.col("key").alias("id"), "revision")
+
+
+_NOTHING = Applied(NONE, NONE, NONE, NONE)
 
 
 def _last(frame: pl.DataFrame, identity: tuple[str, ...]) -> pl.DataFrame:

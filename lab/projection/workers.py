@@ -6,75 +6,119 @@ visible when.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
+from lab.base import Unavailable
 from lab.feed.arrays import FeedArrays
+from lab.feed.gaps import Gate
 from lab.feed.published import Published
 from lab.feed.subscription import Subscription
-from lab.projection.projector import Applied, Projector
+from lab.projection.journal import CATCH_UP, CHANNEL, RETRY, Fault, Journal
+from lab.projection.projector import Crashed, Projector
+from lab.projection.trouble import STEPS, Interrupted, Trouble
 from lab.scenario import ServiceModel
 
 # Modelled batches are applied together up to this many rows: big pages are what engines are quick at.
 ROWS_AT_ONCE = 100_000
+# How often what is parked is tried at the end of a run, when the store may refuse it for now.
+LAST_TRIES = 100
 
 
 @dataclass
-class Journal:
-    """What happened to a projection, as seen from outside: the evidence that figures and verdicts rest on.
+class Inbox:
+    """The deliveries that a projection listens to, and how the changes that they carry are looked up."""
 
-    `writes` are (entity, positions in the order they were applied, seconds at which they were visible);
-    `handed` counts what was given to the projector, by position.
+    published: Published
+    deliveries: np.ndarray
+    entities: tuple[str, ...]
+
+    def by_entity(self, messages: np.ndarray) -> list[tuple[str, np.ndarray]]:
+        """The rows of each entity's frame that these messages carry, in their order."""
+        if len(self.entities) == 1:
+            return [(self.entities[0], self.published.row_of[messages])]
+        numbers = self.published.entity_of[messages]
+        return [
+            (name, self.published.row_of[chosen])
+            for name in self.entities
+            if (chosen := messages[numbers == self.published.entities.index(name)]).size
+        ]
+
+
+class Worker(ABC):
+    """Takes messages and polls for one projection. A page is a frame or an array of rows: what the feed gives.
+
+    `gate` is its strategy for gaps, `trouble` what goes wrong; None for a feed without gaps, a life without faults.
     """
-
-    handed: list[np.ndarray] = field(default_factory=list)
-    written: list[np.ndarray] = field(default_factory=list)
-    visible_at: list[np.ndarray] = field(default_factory=list)
-    refused: list[np.ndarray] = field(default_factory=list)
-    dropped: list[np.ndarray] = field(default_factory=list)
-    overflowed: list[np.ndarray] = field(default_factory=list)
-    checkpoints: list[tuple[float, str, int]] = field(default_factory=list)
-    polls: int = 0
-    batches: int = 0
-
-    def note(self, applied: Applied, handed: np.ndarray, visible_at: np.ndarray | float) -> None:
-        """Write down one application; `visible_at` is one time, or one for each row handed over."""
-        # A copy: a column of a page would hold the whole page in memory for as long as the journal lasts.
-        self.handed.append(handed.copy())
-        self.written.append(applied.positions)
-        if isinstance(visible_at, np.ndarray):
-            times = visible_at[applied.trigger]
-        else:
-            times = np.full(applied.positions.size, visible_at)
-        self.visible_at.append(times)
-        self.refused.append(applied.refused)
-        self.dropped.append(applied.dropped)
-
-
-class Deliverer:
-    """What both workers share: the deliveries of one projection, and how their changes are looked up."""
 
     def __init__(
         self,
-        published: Published,
-        deliveries: np.ndarray,
-        entities: tuple[str, ...],
+        projector: Projector,
+        page: int,
+        batch: int,
+        inbox: Inbox,
         journal: Journal,
         every_revision: bool,
+        gate: Gate | None,
+        trouble: Trouble | None,
     ) -> None:
-        self.published, self.deliveries, self.entities, self.journal = (
-            published,
-            deliveries,
-            entities,
-            journal,
-        )
-        self.every_revision = every_revision
-        self.numbers = [published.entities.index(name) for name in entities]
+        self.projector, self.page, self.batch, self.inbox = projector, page, batch, inbox
+        self.journal, self.every_revision, self.gate, self.trouble = journal, every_revision, gate, trouble
+        self.entities = tuple(projector.layout.entities)
+        # The highest position that was handed over: what a projection that takes over must have reached.
+        self.highest = dict.fromkeys(self.entities, 0)
+        self._find_place()
+        self._retry_at = 0.0
 
-    def pieces(self, rows: int, page: int, batch: int) -> Iterator[tuple[int, int, bool]]:
+    def _find_place(self) -> None:
+        self.positions = {name: self.projector.checkpoint(name) for name in self.entities}
+        self.settled = dict(self.positions)
+
+    # -- what a lane asks for ------------------------------------------------------------------------------------------
+
+    def take(self, start: float, first: int, last: int) -> float:
+        """Apply the deliveries `first` to `last`; returns the seconds that it took."""
+        now = start + self._retry(start)
+        self.journal.batches += 1
+        for entity, rows in self.inbox.by_entity(self.inbox.deliveries[first:last]):
+            now += self._work(entity, self._messages(entity, rows), now, None, CHANNEL)
+        return now - start
+
+    def poll(self, start: float) -> tuple[float, bool]:
+        """Read a page of each entity as the feed is at `start`, and apply it batch by batch."""
+        self.journal.polls += 1
+        if self.gate is not None:
+            self.journal.polled_at.append(start)
+        # One clock for both: a checkpoint is kept at the very moment at which its data is visible.
+        now, more = start + self._retry(start), False
+        for entity in self.entities:
+            page, ended, took = self._page(entity, start)
+            now += took
+            more |= not ended and len(page) >= self.page
+            if self.gate is not None:
+                bound = self.gate.bound(start)
+                readable = int(np.searchsorted(self._positions(entity, page), bound, side="right"))
+                if readable < len(page):
+                    page, ended, more = page[:readable], False, False
+            for first, last, moves in self.pieces(len(page), ended, self.batch):
+                piece = page[first:last]
+                if last > first:
+                    self.positions[entity] = int(self._positions(entity, piece)[-1])
+                elif self.positions[entity] == self.settled[entity]:
+                    continue
+                checkpoint = self.positions[entity] if moves else None
+                now += self._work(entity, piece, now, checkpoint, CATCH_UP)
+                if moves:
+                    self.settled[entity] = self.positions[entity]
+                    self.journal.checkpoints.append((now, entity, self.positions[entity]))
+        return now - start, more
+
+    def pieces(self, rows: int, ended: bool, batch: int) -> Iterator[tuple[int, int, bool]]:
         """The batches of a page: from, to (exclusive), and whether the checkpoint moves with it.
 
         "Everything up to here" is true after each batch where the feed shows every revision. A snapshot feed
@@ -84,26 +128,130 @@ class Deliverer:
         # An empty page ends a full one that happened to be the last.
         for first in range(0, max(rows, 1), batch):
             last = min(rows, first + batch)
-            yield first, last, self.every_revision or (last == rows and rows < page)
+            yield first, last, self.every_revision or (last == rows and ended)
+
+    def unfinished(self, at: float) -> bool:
+        """Whether the feed still keeps something back at this time, for a gap that may be filled."""
+        return self.gate is not None and self.gate.keeps_back(at)
 
     def overflow(self, first: int, last: int) -> None:
         """Deliveries that found the queue full are gone."""
-        self.journal.overflowed.append(self.deliveries[first:last] + 1)
-        self.deliveries = np.delete(self.deliveries, np.s_[first:last])
+        self.journal.overflowed.append(self.inbox.deliveries[first:last] + 1)
+        self.inbox.deliveries = np.delete(self.inbox.deliveries, np.s_[first:last])
 
-    def by_entity(self, messages: np.ndarray) -> list[tuple[str, np.ndarray]]:
-        """The rows of each entity's frame that these messages carry, in their order."""
-        if len(self.numbers) == 1:
-            return [(self.entities[0], self.published.row_of[messages])]
-        numbers = self.published.entity_of[messages]
-        return [
-            (name, self.published.row_of[chosen])
-            for name, number in zip(self.entities, self.numbers, strict=True)
-            if (chosen := messages[numbers == number]).size
-        ]
+    def reset(self, start: float) -> float:
+        """Throw the projection away, to be read again from position 0: a rebuild in place."""
+        self.carry_out()
+        began = perf_counter()
+        self.projector.reset()
+        seconds = self._lasted(perf_counter() - began, 0)
+        self.journal.resets.append(start + seconds)
+        self.journal.epoch += 1
+        self.journal.checkpoints += [(start + seconds, name, 0) for name in self.entities]
+        self._find_place()
+        return seconds
+
+    @abstractmethod
+    def beside(self, projector: Projector) -> Worker:
+        """A worker on another store that reads the same feed, with a journal of its own: a rebuild beside."""
+
+    def level_with(self, other: Worker) -> bool:
+        """Whether all that the other was handed is in here too."""
+        return all(self.settled[name] >= other.highest[name] for name in self.entities)
+
+    def carry_out(self) -> None:  # noqa: B027 (a worker that does things at once has nothing left to do)
+        """Do what has only been planned so far."""
+
+    def finish(self, at: float) -> None:
+        """The run is over at `at` seconds: what is parked is tried once more, when it can be taken by then or later."""
+        self.carry_out()
+        trouble = self.trouble
+        for position, met_at in trouble.met.items() if trouble else ():
+            detail = "the store can't take the change: it is parked, and all that follows of its record"
+            self.journal.faults.append(Fault("poison", met_at, met_at, position=position, detail=detail))
+        if trouble is not None and trouble.options.heals_at is not None:
+            at = max(at, trouble.options.heals_at)
+            for _ in range(LAST_TRIES):
+                # A store that refuses is asked again.
+                self._retry_at = 0.0
+                at += self._retry(at)
+                if not any(self.projector.parked(name).size for name in self.entities):
+                    break
+
+    # -- how the work is done ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _messages(self, entity: str, rows: np.ndarray) -> Any:
+        """The messages as a page."""
+
+    @abstractmethod
+    def _page(self, entity: str, start: float) -> tuple[Any, bool, float]:
+        """The next page, whether it comes to the feed's end, and the seconds that reading it took."""
+
+    @abstractmethod
+    def _positions(self, entity: str, page: Any) -> np.ndarray:
+        """The positions in a page."""
+
+    @abstractmethod
+    def _do(
+        self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int, crash: str | None
+    ) -> float:
+        """Apply one piece, note it down, and say how many seconds it took. May raise Crashed, noted down too."""
+
+    @abstractmethod
+    def _lasted(self, measured: float, rows: int) -> float:
+        """The seconds that a piece of work counts for."""
+
+    def _work(self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int) -> float:
+        if len(piece):
+            self.highest[entity] = max(self.highest[entity], int(self._positions(entity, piece).max()))
+        trouble = self.trouble
+        if trouble is None:
+            return self._do(entity, piece, start, checkpoint, source, None)
+        trouble.begin()
+        self.projector.inspect = lambda _, frame: trouble.inspect(frame, start)
+        crash = trouble.crash(start)
+        try:
+            return self._do(entity, piece, start, checkpoint, source, crash[0] if crash else None)
+        except Crashed:
+            assert crash is not None
+            step, lasts = crash
+            self._find_place()
+            raise self._interrupted("crash", start, lasts, STEPS[step]) from None
+        except Unavailable as error:
+            raise self._interrupted("refused_apply", start, trouble.options.retry, "", str(error)) from None
+
+    def _interrupted(self, kind: str, at: float, lasts: float, step: str, detail: str = "") -> Interrupted:
+        self.journal.faults.append(Fault(kind, at, at + lasts, step, detail=detail))
+        # What a poll had come to is read again; a batch of messages is delivered again.
+        self.positions = dict(self.settled)
+        return Interrupted(at + lasts)
+
+    def _retry(self, start: float) -> float:
+        """Try what is parked again, now and then."""
+        trouble = self.trouble
+        if trouble is None or not trouble.options.poison or start < self._retry_at:
+            return 0.0
+        self._retry_at = start + trouble.options.retry_parked
+        trouble.begin()
+        self.projector.inspect = lambda _, frame: trouble.inspect(frame, start)
+        seconds = 0.0
+        for entity in self.entities:
+            parked = self.projector.parked(entity)
+            if not parked.size or not trouble.heals(start):
+                continue
+            began = perf_counter()
+            applied = self.projector.retry(entity)
+            took = self._lasted(perf_counter() - began, applied.positions.size)
+            seconds += took
+            self.journal.note(entity, applied, np.empty(0, np.int64), RETRY, start, start + seconds)
+        return seconds
+
+    def _slowed(self, seconds: float, start: float) -> float:
+        return seconds if self.trouble is None else seconds * self.trouble.factor(start)
 
 
-class Measured(Deliverer):
+class Measured(Worker):
     """Works with the real engine; the time it takes is the time it took. `advance` moves the source of truth."""
 
     def __init__(
@@ -113,68 +261,92 @@ class Measured(Deliverer):
         advance: Callable[[float], None],
         page: int,
         batch: int,
-        published: Published,
-        deliveries: np.ndarray,
+        inbox: Inbox,
         journal: Journal,
+        gate: Gate | None = None,
+        trouble: Trouble | None = None,
     ) -> None:
         every_revision = subscription.truth.publishes_every_revision
-        super().__init__(published, deliveries, tuple(projector.layout.entities), journal, every_revision)
-        self.projector, self.subscription, self.advance = projector, subscription, advance
-        self.page, self.batch = page, batch
-        self.positions = {name: projector.checkpoint(name) for name in self.entities}
-        self.settled = dict(self.positions)
+        super().__init__(projector, page, batch, inbox, journal, every_revision, gate, trouble)
+        self.subscription, self.advance = subscription, advance
 
-    def take(self, start: float, first: int, last: int) -> float:
-        """Apply the messages; making frames of them is the harness's work, and not timed."""
-        seconds = 0.0
-        self.journal.batches += 1
-        for entity, rows in self.by_entity(self.deliveries[first:last]):
-            frame = self.published.frames[entity][rows]
-            began = perf_counter()
-            applied = self.projector.apply(entity, frame)
-            seconds += perf_counter() - began
-            self.journal.note(applied, frame["position"].to_numpy(), start + seconds)
+    def beside(self, projector: Projector) -> Measured:
+        """The same feed, another store."""
+        gate = None if self.gate is None else Gate(self.gate.strategy, self.gate.timeline, self.gate.limit)
+        return Measured(
+            projector, self.subscription, self.advance, self.page, self.batch, self.inbox, Journal(), gate, self.trouble
+        )
+
+    def _messages(self, entity: str, rows: np.ndarray) -> Any:
+        # Making frames of messages is the harness's work, and not timed.
+        return self.inbox.published.frames[entity][rows]
+
+    def _page(self, entity: str, start: float) -> tuple[Any, bool, float]:
+        self.advance(start)
+        began = perf_counter()
+        page = self.subscription.changes_since(entity, self.positions[entity], self.page)
+        return page, page.height < self.page, perf_counter() - began
+
+    def _positions(self, entity: str, page: Any) -> np.ndarray:
+        positions: np.ndarray = page["position"].to_numpy()
+        return positions
+
+    def _do(
+        self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int, crash: str | None
+    ) -> float:
+        handed = piece["position"].to_numpy()
+        began = perf_counter()
+        try:
+            applied = self.projector.apply(entity, piece, checkpoint, crash)
+        except Crashed as crashed:
+            seconds = self._slowed(perf_counter() - began, start)
+            _note_crash(self.journal, crashed, entity, handed, source, start, seconds, crash, checkpoint)
+            raise
+        seconds = self._slowed(perf_counter() - began, start)
+        self.journal.note(entity, applied, handed, source, start, start + seconds, checkpoint=checkpoint)
         return seconds
 
-    def poll(self, start: float) -> tuple[float, bool]:
-        """Read a page of each entity as the source of truth is at `start`, and apply it batch by batch."""
-        self.advance(start)
-        self.journal.polls += 1
-        seconds, more = 0.0, False
-        for entity in self.entities:
-            began = perf_counter()
-            page = self.subscription.changes_since(entity, self.positions[entity], self.page)
-            seconds += perf_counter() - began
-            more |= page.height >= self.page
-            for first, last, moves in self.pieces(page.height, self.page, self.batch):
-                frame = page[first:last]
-                if frame.height:
-                    self.positions[entity] = int(frame["position"][-1])
-                elif self.positions[entity] == self.settled[entity]:
-                    continue
-                began = perf_counter()
-                applied = self.projector.apply(entity, frame, self.positions[entity] if moves else None)
-                seconds += perf_counter() - began
-                self.journal.note(applied, frame["position"].to_numpy(), start + seconds)
-                if moves:
-                    self.settled[entity] = self.positions[entity]
-                    self.journal.checkpoints.append((start + seconds, entity, self.positions[entity]))
-        return seconds, more
+    def _lasted(self, measured: float, rows: int) -> float:
+        return measured
+
+
+def _note_crash(
+    journal: Journal,
+    crashed: Crashed,
+    entity: str,
+    handed: np.ndarray,
+    source: int,
+    start: float,
+    seconds: float,
+    crash: str | None,
+    checkpoint: int | None,
+) -> None:
+    """What had landed before the crash is visible; what was only held in memory is forgotten."""
+    if crashed.held.size:
+        journal.forgotten.append(crashed.held)
+    if crashed.moved and checkpoint is not None:
+        journal.checkpoints.append((start + seconds, entity, checkpoint))
+    journal.note(entity, crashed.applied, handed, source, start, start + seconds, crash or "", checkpoint)
 
 
 @dataclass
 class _Planned:
-    """Rows of one entity that are to be applied, and when each of them became visible."""
+    """Rows of one entity that are to be applied, from where, and when each of them became visible."""
 
     entity: str
     rows: list[np.ndarray] = field(default_factory=list)
+    source: list[np.ndarray] = field(default_factory=list)
+    began_at: list[np.ndarray] = field(default_factory=list)
     visible_at: list[np.ndarray] = field(default_factory=list)
     checkpoint: int | None = None
     count: int = 0
 
 
-class Modelled(Deliverer):
-    """Times come from `per_batch + per_row * rows`; the work is planned first, and done afterwards by `carry_out`."""
+class Modelled(Worker):
+    """Times come from `per_batch + per_row * rows`; the work is planned first, and done afterwards by `carry_out`.
+
+    With faults each piece is done as it is planned, since what comes next depends on it.
+    """
 
     def __init__(
         self,
@@ -183,23 +355,59 @@ class Modelled(Deliverer):
         model: ServiceModel,
         page: int,
         batch: int,
-        published: Published,
-        deliveries: np.ndarray,
+        inbox: Inbox,
         journal: Journal,
+        gate: Gate | None = None,
+        trouble: Trouble | None = None,
     ) -> None:
         every_revision = all(feed.every_revision for feed in feeds.values())
-        super().__init__(published, deliveries, tuple(projector.layout.entities), journal, every_revision)
-        self.projector, self.feeds, self.model = projector, feeds, model
-        self.page, self.batch = page, batch
+        super().__init__(projector, page, batch, inbox, journal, every_revision, gate, trouble)
+        self.feeds, self.model = feeds, model
         self.forgets = projector.policy == "dedupe"
-        self.positions = {name: projector.checkpoint(name) for name in self.entities}
-        self.settled = dict(self.positions)
         self.plan: list[_Planned] = []
 
-    def _seconds(self, rows: int) -> float:
+    def beside(self, projector: Projector) -> Modelled:
+        """The same feed, another store."""
+        gate = None if self.gate is None else Gate(self.gate.strategy, self.gate.timeline, self.gate.limit)
+        return Modelled(
+            projector, self.feeds, self.model, self.page, self.batch, self.inbox, Journal(), gate, self.trouble
+        )
+
+    def _messages(self, entity: str, rows: np.ndarray) -> Any:
+        return rows
+
+    def _page(self, entity: str, start: float) -> tuple[Any, bool, float]:
+        # A poll that finds nothing takes no time.
+        page = self.feeds[entity].page(self.positions[entity], self.page, start)
+        return page, page.size < self.page, 0.0
+
+    def _positions(self, entity: str, page: Any) -> np.ndarray:
+        positions: np.ndarray = self.feeds[entity].positions[page]
+        return positions
+
+    def _lasted(self, measured: float, rows: int) -> float:
         return self.model.per_batch + self.model.per_row * rows
 
-    def _add(self, entity: str, rows: np.ndarray, visible_at: float, checkpoint: int | None) -> None:
+    def _do(
+        self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int, crash: str | None
+    ) -> float:
+        seconds = self._slowed(self._lasted(0.0, piece.size), start)
+        if self.trouble is None:
+            self._add(entity, piece, start, start + seconds, checkpoint, source)
+            return seconds
+        frame = self.inbox.published.frames[entity][piece]
+        handed = frame["position"].to_numpy()
+        try:
+            applied = self.projector.apply(entity, frame, checkpoint, crash)
+        except Crashed as crashed:
+            _note_crash(self.journal, crashed, entity, handed, source, start, seconds, crash, checkpoint)
+            raise
+        self.journal.note(entity, applied, handed, source, start, start + seconds, checkpoint=checkpoint)
+        return seconds
+
+    def _add(
+        self, entity: str, rows: np.ndarray, start: float, visible_at: float, checkpoint: int | None, source: int
+    ) -> None:
         last = self.plan[-1] if self.plan else None
         # A guard that forgets what lies below the checkpoint must see it move before the messages that follow.
         passed = last is not None and last.checkpoint is not None and checkpoint is None
@@ -207,45 +415,23 @@ class Modelled(Deliverer):
             self.plan.append(_Planned(entity))
         planned = self.plan[-1]
         planned.rows.append(rows)
+        planned.source.append(np.full(rows.size, source, np.int8))
+        planned.began_at.append(np.full(rows.size, start))
         planned.visible_at.append(np.full(rows.size, visible_at))
         planned.count += rows.size
         planned.checkpoint = checkpoint if checkpoint is not None else planned.checkpoint
 
-    def take(self, start: float, first: int, last: int) -> float:
-        """Plan the messages."""
-        seconds = 0.0
-        self.journal.batches += 1
-        for entity, rows in self.by_entity(self.deliveries[first:last]):
-            seconds += self._seconds(rows.size)
-            self._add(entity, rows, start + seconds, None)
-        return seconds
-
-    def poll(self, start: float) -> tuple[float, bool]:
-        """Plan the pages that the feed shows at `start`. A poll that finds nothing takes no time."""
-        self.journal.polls += 1
-        seconds, more = 0.0, False
-        for entity in self.entities:
-            feed = self.feeds[entity]
-            page = feed.page(self.positions[entity], self.page, start)
-            more |= page.size >= self.page
-            for first, last, moves in self.pieces(page.size, self.page, self.batch):
-                rows = page[first:last]
-                if rows.size:
-                    self.positions[entity] = int(feed.positions[rows[-1]])
-                elif self.positions[entity] == self.settled[entity]:
-                    continue
-                seconds += self._seconds(rows.size)
-                self._add(entity, rows, start + seconds, self.positions[entity] if moves else None)
-                if moves:
-                    self.settled[entity] = self.positions[entity]
-                    self.journal.checkpoints.append((start + seconds, entity, self.positions[entity]))
-        return seconds, more
-
     def carry_out(self) -> None:
         """Apply what was planned, in that order."""
         for planned in self.plan:
-            rows = np.concatenate(planned.rows)
-            frame = self.published.frames[planned.entity][rows]
+            frame = self.inbox.published.frames[planned.entity][np.concatenate(planned.rows)]
             applied = self.projector.apply(planned.entity, frame, planned.checkpoint)
-            self.journal.note(applied, frame["position"].to_numpy(), np.concatenate(planned.visible_at))
+            self.journal.note(
+                planned.entity,
+                applied,
+                frame["position"].to_numpy(),
+                np.concatenate(planned.source),
+                np.concatenate(planned.began_at),
+                np.concatenate(planned.visible_at),
+            )
         self.plan.clear()

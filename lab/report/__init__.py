@@ -1,7 +1,9 @@
 """The report room: a run as figures, one self-contained page, in the terminal, and beside another run.
 
 It reads run folders and nothing else: words and numbers in `words`, what was found in `facts`, sentences in
-`sentences`, the style in `style`, figures in `figures` (over time) and `bars` (totals).
+`sentences`, the style in `style`, figures in `figures` (over time) and `bars` (totals). What went wrong on purpose is
+drawn in `faults`, `shading` and `timelines`, and told in `troubles` and `mending`; `sections` puts figures and words
+together for the `page`.
 """
 
 from lab.report.compare import compare, print_compare

@@ -9,7 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from lab.report.words import ANOMALIES, duration, listed
+from lab.report.mending import chapter
+from lab.report.words import ANOMALIES, LINES, duration, listed, moments, plural
 from lab.runs import Run
 
 
@@ -70,13 +71,18 @@ def overviews(run: Run) -> list[Overview]:
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed check: what it caught, how often, and the witness."""
+    """A failed check: what it caught, how often, and the witness.
+
+    `steps` are the witness's rows of the table `witnesses`; `deliveries` is how many it was reduced to, if known.
+    """
 
     projection: str
     check: str
     count: int | None
     witness: str
     expected: bool
+    deliveries: int | None = None
+    steps: pl.DataFrame = field(default_factory=pl.DataFrame, compare=False)
 
     @property
     def anomaly(self) -> str:
@@ -87,6 +93,42 @@ class Failure:
     def explanation(self) -> str:
         """Two sentences on what the anomaly means."""
         return ANOMALIES.get(self.check, ("", ""))[1]
+
+    @property
+    def key(self) -> str:
+        """The failure's name in the page's addresses: no two failures of a run share one."""
+        return f"{self.projection}-{self.check}"
+
+    @property
+    def chapter(self) -> str:
+        """The chapter that teaches it; empty for a check that the report doesn't know."""
+        return chapter(self.check)
+
+    @property
+    def reduced(self) -> str:
+        """How small the witness is, in words."""
+        if self.deliveries is None:
+            return ""
+        return (
+            f"reduced to {plural(self.deliveries, 'delivery', 'deliveries')}"
+            if self.deliveries
+            else "no delivery at all"
+        )
+
+    def told(self) -> list[dict[str, Any]]:
+        """The steps as a table in words: at, line, what, and the mark."""
+        rows = self.steps.to_dicts()
+        times = moments([row["at_seconds"] for row in rows])
+        return [
+            {
+                "at": at,
+                "line": LINES.get(row["line"], row["line"]),
+                "label": row["label"] or "",
+                "mark": row["mark"] or "",
+            }
+            | {"what": row["detail"] or ""}
+            for at, row in zip(times, rows, strict=True)
+        ]
 
     def lines(self, lines_max: int) -> list[str]:
         """The witness, cut after some lines with a word on how many more there are."""
@@ -100,6 +142,7 @@ def failures(run: Run) -> list[Failure]:
     """Every failed check, those of projections that should have passed first."""
     expected = {entry["name"]: bool(entry.get("as_expected", False)) for entry in run.manifest["projections"]}
     rows = run.table("verdicts").filter(pl.col("verdict") == "fail").to_dicts()
+    drawn = run.table("witnesses").sort("step", maintain_order=True)
     found = [
         Failure(
             str(row["projection"]),
@@ -107,10 +150,22 @@ def failures(run: Run) -> list[Failure]:
             row["count"],
             row["witness"] or "",
             expected.get(row["projection"], False),
+            row.get("deliveries"),
+            drawn.filter(projection=row["projection"], check=row["check"]),
         )
         for row in rows
     ]
     return sorted(found, key=lambda failure: failure.expected)
+
+
+def unknowns(run: Run) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+    """Why checks could not say pass or fail: each reason, with the checks of each projection that it holds for."""
+    rows = run.table("verdicts").filter(pl.col("verdict") == "unknown")
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, check, reason in rows.select("projection", "check", pl.col("witness").fill_null("")).iter_rows():
+        reason = " ".join(reason.split()) or "no reason was kept"
+        found.setdefault(reason, {}).setdefault(name, []).append(check)
+    return [(reason, list(checks.items())) for reason, checks in found.items()]
 
 
 def matrix(run: Run) -> tuple[list[str], dict[str, dict[str, str]]]:

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
+from lab.report import shading
 from lab.report.style import (
     BAD,
     FAINT,
@@ -28,7 +29,7 @@ from lab.report.style import (
     sheet,
     time_axis,
 )
-from lab.report.words import configured, count, duration, plural, short_count, tick
+from lab.report.words import count, duration, short_count, tick
 
 # Where an ECDF is evaluated: evenly, and closer together in both tails, where the interest is.
 _TAIL = [0.0001, 0.0003, 0.001, 0.002, 0.003, 0.004]
@@ -204,32 +205,48 @@ def _wait_remark(wait_seconds: float) -> str:
     return "99 % never reached" if math.isinf(wait_seconds) else f"99 % within {duration(wait_seconds)}"
 
 
-def staleness(staleness: pl.DataFrame, looks: Mapping[str, Look], outages: Sequence[Mapping[str, Any]] = ()) -> Figure:
-    """How far each projection is behind over the run, in seconds and in versions; outages are shaded."""
+def staleness(
+    staleness: pl.DataFrame,
+    looks: Mapping[str, Look],
+    outages: Sequence[Mapping[str, Any]] = (),
+    faults: pl.DataFrame | None = None,
+) -> Figure:
+    """How far each projection is behind over the run, in seconds and in versions; outages and faults are shaded."""
     if staleness.is_empty():
         return blank("No staleness was measured.")
     thin = _thinned(staleness)
     groups = {str(name): part for (name,), part in thin.group_by("projection", maintain_order=True)}
     ordered = _in_order(looks, {name: -_peak(part) for name, part in groups.items()})
     remarks = [f"at most {duration(_peak(groups[name]))}" for name in ordered]
+    end = float(thin["at_seconds"].max() or 1.0)  # type: ignore[arg-type]
+    rug = shading.strips(faults, end)
     with drawing():
-        labels = [look_of(looks, name).label for name in ordered] + remarks
+        labels = [look_of(looks, name).label for name in ordered] + remarks + [strip.remark[:36] for strip in rug]
         tall = max(4.4, 0.75 + 0.37 * len(ordered))
-        figure, panels = sheet(tall, 0.75, 0.35 + margin_inches(labels), rows=2, top_inches=0.28)
-        for axes, column in zip(panels, ("seconds_behind", "versions_behind"), strict=True):
+        below = shading.inches(rug)
+        figure, panels = sheet(
+            tall + below,
+            0.75,
+            0.35 + margin_inches(labels),
+            rows=3 if rug else 2,
+            top_inches=0.28,
+            heights=[tall / 2, tall / 2, below] if rug else None,
+        )
+        for axes, column in zip(panels, ("seconds_behind", "versions_behind"), strict=False):
             for name in reversed(ordered):
                 part, look = groups[name], look_of(looks, name)
                 axes.plot(part["at_seconds"], part[column], color=look.colour, linestyle=look.line, linewidth=1.2)
             _behind_axis(axes, thin, column)
-            for outage in outages:
-                start, lasts = float(outage["at"]), float(outage["lasts"])
-                axes.axvspan(start, start + lasts, color="#000000", alpha=0.08, linewidth=0)
-        _name_outages(panels[0], outages)
+            shading.outages(axes, outages)
+            shading.lines(axes, rug, looks)
+        shading.name_outages(panels[0], outages)
+        if rug:
+            shading.draw(panels[2], rug, looks)
         panels[0].set_ylabel("behind (seconds)")
         panels[1].set_ylabel("behind (versions)")
         panels[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
-        panels[1].set_xlabel("simulated time (seconds)")
-        panels[1].set_xlim(float(thin["at_seconds"].min()), float(thin["at_seconds"].max()))  # type: ignore[arg-type]
+        panels[-1].set_xlabel("simulated time (seconds)")
+        panels[-1].set_xlim(float(thin["at_seconds"].min()), end)  # type: ignore[arg-type]
         key(panels[0], [(look_of(looks, name), remark) for name, remark in zip(ordered, remarks, strict=True)])
     return figure
 
@@ -260,22 +277,3 @@ def _behind_axis(axes: Axes, thin: pl.DataFrame, column: str) -> None:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
         axes.text(0.005, 0.97, "log scale above", transform=axes.transAxes, fontsize=7, color=FAINT, va="top")
     axes.set_ylim(0, high * 1.06 or 1.0)
-
-
-def _name_outages(axes: Axes, outages: Sequence[Mapping[str, Any]]) -> None:
-    for place, outage in enumerate(outages):
-        start, lasts = float(outage["at"]), float(outage["lasts"])
-        # Many outages leave no room for a name over each: the first speaks for all.
-        if place and len(outages) > 4:
-            break
-        text = f"{plural(len(outages), 'outage')} shaded" if len(outages) > 4 else f"outage {configured(lasts)}"
-        axes.text(
-            start + lasts / 2,
-            1.02,
-            text,
-            transform=axes.get_xaxis_transform(),
-            ha="center",
-            va="bottom",
-            fontsize=7.5,
-            color=FAINT,
-        )

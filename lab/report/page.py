@@ -11,14 +11,27 @@ from typing import Any
 import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
-from matplotlib.figure import Figure
 
-from lab.report import bars, figures, sentences, words
-from lab.report.facts import Overview, failures, headline, matrix, overviews, unaccounted
-from lab.report.style import looks, svg
+from lab.report import sentences, troubles, words
+from lab.report.facts import Overview, failures, headline, matrix, overviews, unaccounted, unknowns
+from lab.report.mending import MENDING, chapter
+from lab.report.sections import sections, timelines
 from lab.runs import Run
 
 _WITNESS_LINES_MAX = 40
+_PARKED_MAX = 12
+# The sections that only some runs have, in the page's order.
+_TITLES = {
+    "faults": "Faults",
+    "parked": "Parked changes",
+    "gaps": "Gaps",
+    "readers": "Readers",
+    "rebuilds": "Rebuild under fire",
+}
+# What provenance tells the clock of.
+_ON_A_CLOCK = {
+    name: name for name in ("lag", "visibility", "staleness", "channel", *_TITLES, "rebuild", "queries", "writes")
+} | {"visibility": "t-visibility", "rebuilds": "rebuild under fire"}
 # A number and its unit stay on one line.
 _UNIT = re.compile(r"(\d) (µs|ms|s|min|%|kB|MB|GB|k|M)(?!\w)")
 
@@ -34,10 +47,14 @@ def render(run: Run) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= _FILTERS
-    environment.globals |= {"marks": words.MARKS, "unaccounted": unaccounted}
+    environment.globals |= {"marks": words.MARKS, "unaccounted": unaccounted, "chapter": chapter, "titles": _TITLES}
     manifest = run.manifest
     found = overviews(run)
+    drawn = sections(run, found)
+    clock = _clock(manifest)
     checks, cells = matrix(run)
+    failed = failures(run)
+    parked, parked_more = troubles.parked_rows(run.table("parked"), _PARKED_MAX)
     return environment.get_template("page.html").render(
         run=run,
         manifest=manifest,
@@ -46,16 +63,25 @@ def render(run: Run) -> str:
         headline=headline(run),
         what_was_run=sentences.what_was_run(manifest),
         overviews=sorted(found, key=lambda each: each.verdict != "pass"),
-        sections=_sections(run, found),
+        sections=drawn,
         checks=checks,
         cells=cells,
+        unknowns=unknowns(run),
         anomalies=words.ANOMALIES,
-        failures=failures(run),
+        mending=MENDING,
+        failures=failed,
+        timelines=timelines(run, failed),
         witness_lines_max=_WITNESS_LINES_MAX,
         queries=_query_rows(run.table("queries"), found),
         writes=run.table("writes").to_dicts(),
         accounting=run.table("accounting").to_dicts(),
-        clock=_clock(manifest),
+        optional={name: run.table(name).to_dicts() for name in ("gaps", "readers", "rebuilds")},
+        faults=troubles.fault_rows(run.table("faults")),
+        parked=parked,
+        parked_more=parked_more,
+        set_up=troubles.set_up(manifest),
+        clock=clock,
+        clocks={said: clock(name) for name, said in _ON_A_CLOCK.items() if name not in _TITLES or name in drawn},
     )
 
 
@@ -81,62 +107,6 @@ def _clock(manifest: Mapping[str, Any]) -> Callable[[str], str]:
         return str(clocks.get(table) or (clocks.get("lag", usual) if usual == words.SIMULATED else usual))
 
     return clock
-
-
-def _sections(run: Run, found: list[Overview]) -> dict[str, dict[str, Any]]:
-    """Each figure with its words: what it is of, for who can't see it, and what to see in it."""
-    manifest = run.manifest
-    outages = manifest.get("outages") or []
-    known = looks(manifest["projections"])
-    tables = {name: run.table(name) for name in ("visibility", "staleness", "rebuild", "queries", "channel")}
-    accounting = run.table("accounting")
-    # The lag table is the only large one: it is read lazily, one projection at a time.
-    quantiles = figures.lag_quantiles(pl.scan_parquet(run.path / "lag.parquet"), list(known))
-    drawn: dict[str, tuple[str, Figure, str]] = {
-        "lag": (
-            "Consistency lag by projection, as a cumulative distribution.",
-            figures.lag_ecdf(quantiles, known),
-            sentences.on_lag(found),
-        ),
-        "visibility": (
-            "Probability that a change is visible within a time after its commit, by projection.",
-            figures.t_visibility(tables["visibility"], known),
-            sentences.on_visibility(tables["visibility"], found),
-        ),
-        "staleness": (
-            "Seconds and versions that each projection is behind over the run.",
-            figures.staleness(tables["staleness"], known, outages),
-            sentences.on_staleness(tables["staleness"], found, outages),
-        ),
-        "rebuild": (
-            "Seconds to rebuild each projection.",
-            bars.rebuild(tables["rebuild"], known),
-            sentences.on_rebuild(found),
-        ),
-        "queries": (
-            "Time of each query in each projection, p50 and p99.",
-            bars.queries(tables["queries"], known),
-            sentences.on_queries(tables["queries"], found),
-        ),
-        "channel": (
-            "What became of the channel's messages.",
-            bars.channel(tables["channel"]),
-            sentences.on_channel(tables["channel"]),
-        ),
-        "accounting": (
-            "Where each projection's committed changes are.",
-            bars.accounting(accounting, known),
-            sentences.on_accounting(accounting),
-        ),
-        "writes": ("", Figure(), sentences.on_writes(run.table("writes"))),
-    }
-    return {name: _section(name, *parts) for name, parts in drawn.items()}
-
-
-def _section(name: str, spoken: str, figure: Figure, see: str) -> dict[str, Any]:
-    """A figure ready for the page. Its markup comes from matplotlib, which has escaped the names in it."""
-    drawing = Markup(svg(figure, f"figure-{name}", f"{spoken} {see}")) if spoken else ""
-    return {"name": name, "figure": drawing, "see": see}
 
 
 def _query_rows(queries: pl.DataFrame, found: list[Overview]) -> list[dict[str, Any]]:
@@ -165,5 +135,10 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "unbroken": lambda text: _UNIT.sub("\\1\u00a0\\2", text),
     # A long name may be broken after an underscore, and is copied whole all the same.
     "breakable": lambda name: Markup("_<wbr>").join(map(escape, name.split("_"))),
+    # Names of the lab's own words are set between backticks.
+    "coded": lambda text: Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
+        for place, part in enumerate(str(text).split("`"))
+    ),
     "said": lambda value: value.replace("_", " "),
 }

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from lab.report.facts import Overview, unaccounted
+from lab.report.troubles import what_was_set
 from lab.report.words import configured, count, duration, listed, microseconds, plural, ratio, share, size
 
 _NONE_PASSES = "No projection passes, so none is called the quickest."
@@ -29,7 +30,7 @@ def what_was_run(manifest: Mapping[str, Any]) -> str:
         f" ({manifest.get('durability', '?')} durability)",
         f"projected into {plural(len(entries), 'projection')} over {listed(stores)}",
     ]
-    ran = f"{', '.join(parts)}. {channel_faults(manifest)}"
+    ran = " ".join(filter(None, (f"{', '.join(parts)}.", channel_faults(manifest), what_was_set(manifest))))
     memory = size(machine.get("memory_bytes"))
     cores = plural(int(machine.get("cores", 0)), "core")
     took = duration(manifest.get("wall_seconds"))

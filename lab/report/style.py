@@ -60,7 +60,7 @@ SHAPES = {
 LINES: tuple[Any, ...] = ("solid", (0, (5, 1.8)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (9, 1.5)))
 
 WIDTH_INCHES = 7.6
-_CHARACTER_INCHES = 0.074
+CHARACTER_INCHES = 0.074
 _RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
@@ -150,11 +150,16 @@ def drawing() -> Iterator[None]:
 
 
 def sheet(
-    height_inches: float, left_inches: float, right_inches: float, rows: int = 1, top_inches: float = 0.12
+    height_inches: float,
+    left_inches: float,
+    right_inches: float,
+    rows: int = 1,
+    top_inches: float = 0.12,
+    heights: Sequence[float] | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of the page's width with panels above each other and fixed margins around them."""
+    """A figure of the page's width with panels above each other (of these relative heights) and fixed margins."""
     figure = Figure(figsize=(WIDTH_INCHES, height_inches))
-    grid = figure.subplots(rows, 1, sharex=True, squeeze=False)
+    grid = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=heights)
     figure.subplots_adjust(
         left=left_inches / WIDTH_INCHES,
         right=1 - right_inches / WIDTH_INCHES,
@@ -168,7 +173,7 @@ def sheet(
 def margin_inches(labels: Sequence[str], at_least: float = 0.6) -> float:
     """The room that the longest of some labels needs beside the axes."""
     longest = max((len(label) for label in labels), default=0)
-    return min(max(at_least, 0.2 + longest * _CHARACTER_INCHES), 2.9)
+    return min(max(at_least, 0.2 + longest * CHARACTER_INCHES), 2.9)
 
 
 def key(axes: Axes, entries: Sequence[tuple[Look, str]], step_inches: float = 0.36) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.report.facts import Overview, failures, headline, overviews, plain, rows
-from lab.report.words import MARKS, count, duration, microseconds
+from lab.report.words import MARKS, count, duration, microseconds, share, size
 from lab.runs import Run
 
 COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
@@ -27,6 +28,11 @@ _SUMMARY_TABLES = (
     "accounting",
     "verdicts",
     "channel",
+    "gaps",
+    "readers",
+    "rebuilds",
+    "parked",
+    "faults",
 )
 
 
@@ -48,10 +54,13 @@ def print_run(run: Run, console: Console) -> None:
     line = Text.assemble(marked(verdict, upper=True), f": {headline(run)}")
     console.print(line, highlight=False)
     console.print(_projections(overviews(run), console.width))
+    for title, table in _troubles(run):
+        console.print(Text(title, "bold"))
+        console.print(Padding(table, (0, 0, 1, 0)))
     for failure in failures(run):
         expected = "as expected" if failure.expected else "not expected"
-        found = f", {count(failure.count)} found" if failure.count else ""
-        title = f"{failure.projection}: {failure.anomaly} ({failure.check}{found}), {expected}"
+        told = [failure.check, f"{count(failure.count)} found" if failure.count else "", failure.reduced]
+        title = f"{failure.projection}: {failure.anomaly} ({', '.join(filter(None, told))}), {expected}"
         console.print(Text.assemble((f"{MARKS['fail']} ", "" if failure.expected else "red"), (title, "bold")))
         for text in failure.lines(_EXPECTED_LINES_MAX if failure.expected else _WITNESS_LINES_MAX):
             console.print(Padding(Text(text), (0, 0, 0, 4)))
@@ -77,6 +86,36 @@ def plain_table(*numbers: str, texts: tuple[str, ...]) -> Table:
     for number in numbers:
         table.add_column(number, justify="right", no_wrap=True, vertical="top")
     return table
+
+
+def _troubles(run: Run) -> Iterator[tuple[str, Table]]:
+    """Gaps, readers and rebuilds as small tables, each only where the run has it."""
+    if rows := run.table("gaps").to_dicts():
+        table = plain_table("lost", "given\nup", "stall\np99", "writes", texts=("projection", "strategy"))
+        for row in rows:
+            lost = Text(count(row["lost"]), "red" if row["lost"] else "")
+            rest = (count(row["given_up"]), duration(row["stall_p99_seconds"]), share(row["throughput"]))
+            table.add_row(Text(row["projection"]), Text(row["strategy"]), lost, *rest)
+        yield "gaps", table
+    if rows := run.table("readers").to_dicts():
+        table = plain_table("reads", "stale", "unread", "back-\nward", "wait\np99", texts=("projection", "token"))
+        for row in rows:
+            bad = [Text(count(row[name]), "red" if row[name] else "") for name in ("unread", "backward")]
+            wait = duration(row["wait_p99_seconds"])
+            table.add_row(
+                Text(row["projection"]), Text(row["token"]), count(row["reads"]), count(row["stale"]), *bad, wait
+            )
+        yield "readers", table
+    if rows := run.table("rebuilds").to_dicts():
+        table = plain_table("time", "partial", "back-\nward", "behind", "disk\npeak", texts=("projection", "mode"))
+        for row in rows:
+            bad = [Text(count(row[name]), "red" if row[name] else "") for name in ("partial_reads", "backward_reads")]
+            behind = duration(row["behind_max_seconds"])
+            table.add_row(
+                Text(row["projection"]), Text(row["mode"]), duration(row["seconds"]), *bad, behind,
+                size(row["peak_bytes"]),
+            )  # fmt: skip
+        yield "rebuild under fire", table
 
 
 def _projections(found: list[Overview], width: int) -> Padding:

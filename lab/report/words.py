@@ -34,10 +34,20 @@ ANOMALIES: dict[str, tuple[str, str]] = {
         "An older revision of a record was written over a newer one. "
         "Messages overtake each other, so the last to arrive is not the last that happened.",
     ),
+    "no_rewind": (
+        "rewind",
+        "The stored checkpoint or the content went back to an earlier position. "
+        "What readers had seen already was gone again, until the projector had come as far a second time.",
+    ),
     "checkpoint_sound": (
-        "checkpoint ahead of the data",
+        "torn checkpoint",
         "The checkpoint promises changes that the data doesn't hold. "
         "After a restart catch-up begins behind them, and nobody ever asks for them again.",
+    ),
+    "no_skipped_gap": (
+        "skipped gap",
+        "A change took its position early and was committed late, when the reader's cursor had passed that position. "
+        "Catch-up asks only for what comes after its cursor, so the change is never asked for.",
     ),
     "monotonic_reads": (
         "non-monotonic read",
@@ -48,6 +58,11 @@ ANOMALIES: dict[str, tuple[str, str]] = {
         "unread own write",
         "Whoever wrote waited for the position of the write and still read the state before it. "
         "The projection said that it had come that far when it had not.",
+    ),
+    "no_phantom": (
+        "phantom row",
+        "The projection shows a row, or content of a row, that the source of truth never had. "
+        "A reader decides on something that never happened, and no later change takes it back.",
     ),
     "rebuild_equals_live": (
         "rebuild differs from live",
@@ -66,6 +81,9 @@ ANOMALIES: dict[str, tuple[str, str]] = {
     ),
 }
 
+# The lines of a witness's timeline, from top to bottom.
+LINES = {"source": "source of truth", "channel": "channel", "projector": "projector", "reader": "reader"}
+
 SIMULATED, WALL = "simulated", "wall"
 CLOCKS = {
     "lag": SIMULATED,
@@ -73,6 +91,12 @@ CLOCKS = {
     "staleness": SIMULATED,
     "channel": SIMULATED,
     "accounting": SIMULATED,
+    "faults": SIMULATED,
+    "gaps": SIMULATED,
+    "readers": SIMULATED,
+    "rebuilds": SIMULATED,
+    "parked": SIMULATED,
+    "witnesses": SIMULATED,
     "rebuild": WALL,
     "queries": WALL,
     "writes": WALL,
@@ -111,6 +135,14 @@ def configured(seconds: float) -> str:
     """A duration that was set rather than measured: no zeros behind it that would claim precision."""
     text, _, unit = duration(seconds).partition(" ")
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} {unit}"
+
+
+def moments(seconds: list[float]) -> list[str]:
+    """Points in time, each with as many decimals as tell all of them apart: `1.250 s`, `1.250014 s`."""
+    decimals = next(
+        (digits for digits in (3, 6) if len({f"{at:.{digits}f}" for at in seconds}) == len(set(seconds))), 9
+    )
+    return [f"{at:.{decimals}f} s" if math.isfinite(at) else NOTHING for at in seconds]
 
 
 def microseconds(value: float | None) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from lab.base import Batch, ReadOnly
+from lab.base import Batch, CannotTake, ReadOnly
 from lab.engines import duckdb as engine
 from lab.queries import sql
 from lab.queries.answers import Row
@@ -101,8 +101,11 @@ class DuckdbColumnar(Store):
 
     def apply(self, batch: Batch) -> None:
         """One transaction: rows, the guard's memory, the checkpoint."""
-        with self._transaction():
-            self._write(batch, replace=True)
+        try:
+            with self._transaction():
+                self._write(batch, replace=True)
+        except (duckdb.ConstraintException, duckdb.ConversionException, duckdb.OutOfRangeException) as error:
+            raise CannotTake(f"{self.name}: {error}") from None
 
     def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
         """One transaction for all, inserts only."""
@@ -129,11 +132,10 @@ class DuckdbColumnar(Store):
     @contextlib.contextmanager
     def _incoming(self, rows: pl.DataFrame) -> Iterator[duckdb.DuckDBPyConnection]:
         connection = self._writing()
+        # In a transaction that has failed nothing can be unregistered; the next one's frame replaces this one.
         connection.register("incoming", rows.to_arrow())
-        try:
-            yield connection
-        finally:
-            connection.unregister("incoming")
+        yield connection
+        connection.unregister("incoming")
 
     def _put(self, table: str, rows: pl.DataFrame, identity: Sequence[str]) -> None:
         with self._incoming(rows) as connection:

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import sqlite_utils
 
-from lab.base import Batch, ReadOnly
+from lab.base import Batch, CannotTake, ReadOnly
 from lab.engines import sqlite
 from lab.queries import sql
 from lab.queries.answers import Row
@@ -122,8 +122,11 @@ class SqliteTable(Store):
 
     def apply(self, batch: Batch) -> None:
         """One transaction: rows, the guard's memory, the checkpoint."""
-        with self._transaction():
-            self._write(batch, replace=True)
+        try:
+            with self._transaction():
+                self._write(batch, replace=True)
+        except (sqlite3.IntegrityError, sqlite3.DataError, OverflowError) as error:
+            raise CannotTake(f"{self.name}: {error}") from None
 
     def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
         """One transaction for all: plain inserts, then the indexes over what is there."""
@@ -213,7 +216,9 @@ class SqliteTable(Store):
         return sqlite.frame(self._connection, statement, (), self.layout.memory, count)
 
     def size_bytes(self) -> int:
-        """The file and its log."""
+        """The file and its log; a log that is being written is folded in first, since its length says nothing."""
+        if self._writer is not None:
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return sqlite.size_bytes(self._file)
 
     def settings(self) -> dict[str, Any]:

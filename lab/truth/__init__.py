@@ -14,15 +14,20 @@ ENGINES: dict[str, str] = {
 }
 
 
-def open_truth(engine: str, model: str, path: Path, domain: Domain, durability: str) -> Truth:
-    """The source of truth, open. Raises BadInput for an engine that there is none of."""
+def make_truth(engine: str, model: str, path: Path, domain: Domain, durability: str) -> Truth:
+    """The source of truth, not yet open. Raises BadInput for an engine that there is none of."""
     if engine not in ENGINES:
         raise BadInput([Problem("truth.engine", f"no engine is called `{engine}`", nearest(engine, ENGINES))])
     module, _, attribute = ENGINES[engine].partition(":")
     models: dict[str, type[Truth]] = getattr(import_module(module), attribute)
-    truth = models[model](path, domain, durability)
+    return models[model](path, domain, durability)
+
+
+def open_truth(engine: str, model: str, path: Path, domain: Domain, durability: str) -> Truth:
+    """The source of truth, open for writing. Raises BadInput for an engine that there is none of."""
+    truth = make_truth(engine, model, path, domain, durability)
     truth.open()
     return truth
 
 
-__all__ = ["ENGINES", "Change", "Truth", "open_truth"]
+__all__ = ["ENGINES", "Change", "Truth", "make_truth", "open_truth"]

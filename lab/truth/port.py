@@ -46,19 +46,25 @@ class Truth(ABC):
         self.durability = durability
         self.publish: Callable[[Change], None] | None = None
 
-    def execute(self, command: Command) -> Outcome:
+    def execute(self, command: Command, request: str | None = None) -> Outcome:
         """Decide one command and commit what follows from it, in one transaction.
 
         The outcome is accepted, with the new state and the position to wait for; rejected, with every
         reason; or a conflict, when the record is not at the revision that the command expects.
+
+        With the id of a request the outcome is kept in the same transaction: whoever doesn't know whether a command
+        was executed sends it again under the same id, gets the outcome of the first time, and nothing is done twice.
         """
         self.begin()
         try:
-            outcome, changes = self._decided(command)
+            former = None if request is None else self.answered(request)
+            outcome, changes = (former, []) if former else self._decided(command)
+            if request is not None and former is None:
+                self.answer(request, outcome)
         except BaseException:
             self.rollback()
             raise
-        if changes:
+        if changes or (request is not None and former is None):
             self.commit()
             if self.publish is not None:
                 for change in changes:
@@ -115,6 +121,10 @@ class Truth(ABC):
         """Open, and make what is missing."""
 
     @abstractmethod
+    def open_shared(self) -> bool:
+        """Open for reading only, beside a process that writes; false when there is nothing to be read yet."""
+
+    @abstractmethod
     def close(self) -> None:
         """Give up the connection."""
 
@@ -135,12 +145,24 @@ class Truth(ABC):
         """The record as it stands in this transaction; an event-sourced model folds it here."""
 
     @abstractmethod
+    def answered(self, request: str) -> Outcome | None:
+        """The outcome that a request had; None if it is a new one."""
+
+    @abstractmethod
+    def answer(self, request: str, outcome: Outcome) -> None:
+        """Keep the outcome of a request, in this transaction."""
+
+    @abstractmethod
     def append(self, entity: str, key: Key, record: Record, event: Event, at: float) -> int:
         """Write one new revision; returns its position."""
 
     @abstractmethod
     def load(self, entity: str, frame: pl.DataFrame) -> None:
-        """Commit a slice of a trace in bulk: a change frame with states and `event`, later than all that is there."""
+        """Commit a slice of a trace in bulk: a change frame with states and `event`, sorted by position.
+
+        Each record's revisions are later than those that are there; positions need not be, as with writers that
+        commit late.
+        """
 
     @abstractmethod
     def changes_since(

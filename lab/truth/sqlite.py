@@ -6,14 +6,16 @@ order: a reader of the feed can't be overtaken by a late commit.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import polars as pl
 
 from lab.base import BEFORE, Key
-from lab.domain.model import Event, Record
+from lab.domain.model import Event, Outcome, Record
 from lab.engines import sqlite
 from lab.queries.sql import columns as listed
 from lab.queries.sql import quoted
@@ -22,6 +24,8 @@ from lab.truth.port import Truth
 
 class SqliteTruth(Truth):
     """What the three models share: the file, the transaction, the sequence, and how a page is read."""
+
+    _shared = False
 
     def open(self) -> None:
         """Open the file in its durability class, and make the tables."""
@@ -32,11 +36,27 @@ class SqliteTruth(Truth):
         self._execute("CREATE TABLE IF NOT EXISTS lab_sequence (position INTEGER NOT NULL)")
         if not self._execute("SELECT COUNT(*) FROM lab_sequence").fetchone()[0]:
             self._execute("INSERT INTO lab_sequence VALUES (0)")
+        self._execute(
+            "CREATE TABLE IF NOT EXISTS lab_requests (id TEXT PRIMARY KEY, outcome TEXT NOT NULL) WITHOUT ROWID"
+        )
         self._statements: dict[str, str] = {}
         for name in self.domain.entities:
             self._execute(self._table(name))
             marks = ", ".join("?" * len(self._columns(name)))
             self._statements[name] = self._insert(name, f"VALUES ({marks})")
+
+    def open_shared(self) -> bool:
+        """A connection that can't write. Another process does, so nothing is folded and every row is read by itself."""
+        self._file = self.path / "truth.sqlite"
+        if not self._file.exists():
+            return False
+        self._connection = sqlite.connect_beside(self._file)
+        self._execute, self._shared = self._connection.execute, True
+        found = {name for (name,) in self._execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if found.issuperset(self.domain.entities):
+            return True
+        self._connection.close()
+        return False
 
     def close(self) -> None:
         """Close the connection; the log is folded into the file."""
@@ -68,6 +88,18 @@ class SqliteTruth(Truth):
     def size_bytes(self) -> int:
         """The file and its log."""
         return sqlite.size_bytes(self._file)
+
+    def answered(self, request: str) -> Outcome | None:
+        """One look-up."""
+        found = self._execute("SELECT outcome FROM lab_requests WHERE id = ?", (request,)).fetchone()
+        if found is None:
+            return None
+        kept = json.loads(found[0])
+        return Outcome(**kept | {"reasons": tuple(kept["reasons"])})
+
+    def answer(self, request: str, outcome: Outcome) -> None:
+        """One row, as JSON."""
+        self._execute("INSERT INTO lab_requests VALUES (?, ?)", (request, json.dumps(asdict(outcome))))
 
     def append(self, entity: str, key: Key, record: Record, event: Event, at: float) -> int:
         """Take the next position and write the revision."""
@@ -106,7 +138,12 @@ class SqliteTruth(Truth):
         return sqlite.frame(self._connection, page, (position, limit), schema, self._at_most(entity, position, limit))
 
     def _at_most(self, entity: str, position: int, limit: int) -> int:
-        """How many rows a page can have: positions are shared by all entities, so there may be fewer."""
+        """How many rows a page can have: positions are shared by all entities, so there may be fewer.
+
+        0 beside another process: a page of any size is then read row by row, which is right while the file changes.
+        """
+        if self._shared:
+            return 0
         return min(limit, max(0, self.head(entity) - position))
 
     def _page(self, entity: str, names: list[str]) -> str:
@@ -265,7 +302,8 @@ class Events(SqliteTruth):
         keys = f"SELECT key FROM {table} WHERE position > ? ORDER BY position LIMIT ?"
         chosen = listed(list(schema))
         statement = f"SELECT {chosen} FROM {table} WHERE position <= ? AND key IN ({keys})"
-        return sqlite.frame(self._connection, statement, (position, position, limit), schema, position)
+        rows = 0 if self._shared else position
+        return sqlite.frame(self._connection, statement, (position, position, limit), schema, rows)
 
 
 MODELS: dict[str, type[Truth]] = {"snapshot": Snapshot, "history": History, "events": Events}

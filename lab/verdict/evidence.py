@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,13 +11,11 @@ import numpy as np
 import polars as pl
 
 from lab.feed.published import Published
+from lab.measure import lag
 from lab.measure.queries import Wrong
-from lab.projection.workers import Journal
+from lab.projection.journal import Journal
 from lab.stores.port import Layout
 from lab.verdict.oracle import Oracle
-
-# A witness is for reading: so many commits and so many writes of a record, around the one that matters.
-COMMITS, WRITES = 2, 4
 
 
 @dataclass
@@ -36,14 +34,28 @@ class Evidence:
     rebuilt: dict[str, pl.DataFrame] | None
     checkpoints: dict[str, int]
     accounting: dict[str, Any]
+    subsumes: bool
     asked: int
     wrong: list[Wrong]
+    # Whether the checkpoint lands with the data, or before or after it.
+    order: str = "with-data"
+    # Changes that are set aside since the store can't take them: position and reason.
+    parked: dict[int, str] = field(default_factory=dict)
+    # With concurrent writers: when each change's position was taken, by index.
+    taken_at: np.ndarray | None = None
+    # Positions whose messages were lost on the way, and when they were sent.
+    lost_messages: dict[int, float] = field(default_factory=dict)
+    # Positions that the reader of the feed stopped waiting for, and when.
+    given_up: dict[int, float] = field(default_factory=dict)
 
     @cached_property
     def in_order(self) -> bool:
         """Whether every record's revisions were written in rising order: then nothing went back. Quick to see."""
-        index = np.concatenate(self.journal.written) - 1 if self.journal.written else np.empty(0, np.int64)
+        index = self.journal.all("positions") - 1
         record = self.published.record[index]
+        if self.journal.epoch:
+            # A projection that was thrown away begins anew.
+            record = record + self.journal.epochs * (self.published.record.size + 1)
         # A stable sort by record keeps each record's writes in the order in which they were made.
         order = np.argsort(record, kind="stable")
         record, revision = record[order], self.published.revision[index][order]
@@ -51,29 +63,72 @@ class Evidence:
 
     @cached_property
     def writes(self) -> pl.DataFrame:
-        """Every write in its order: change index, record, revision, deleted, and when it was visible.
+        """Every write in its order: change index, record, revision, deleted, epoch, and when it was visible.
 
-        `before` is the highest revision that had been written of the record, `tombstone` its highest
+        `before` is the highest revision that had been written of the record in that epoch, `tombstone` its highest
         deleted one; both 0 at first.
         """
-        journal = self.journal
-        index = np.concatenate(journal.written) - 1 if journal.written else np.empty(0, np.int64)
-        at = np.concatenate(journal.visible_at) if journal.visible_at else np.empty(0)
-        revision = self.published.revision[index]
+        index = self.journal.all("positions") - 1
         frame = pl.DataFrame(
             {
                 "index": index,
                 "record": self.published.record[index],
-                "revision": revision,
+                "revision": self.published.revision[index],
                 "deleted": self.published.deleted[index],
-                "at": at,
+                "epoch": self.journal.epochs,
+                "at": self.journal.written_at,
             }
         )
         tombstone = pl.when("deleted").then("revision").otherwise(0)
         return frame.with_columns(
-            pl.col("revision").cum_max().shift(1).over("record").fill_null(0).alias("before"),
-            tombstone.cum_max().shift(1).over("record").fill_null(0).alias("tombstone"),
+            pl.col("revision").cum_max().shift(1).over("epoch", "record").fill_null(0).alias("before"),
+            tombstone.cum_max().shift(1).over("epoch", "record").fill_null(0).alias("tombstone"),
         )
+
+    @cached_property
+    def shown(self) -> pl.DataFrame:
+        """What readers see of each record, from when on: record, at, revision (0: nothing), index."""
+        return lag.shown(self.published, self.journal)
+
+    @cached_property
+    def _handed(self) -> np.ndarray:
+        """How many deliveries each record had."""
+        positions = self.journal.all("handed")
+        return np.bincount(self.published.record[positions - 1], minlength=self.published.record.size + 2)
+
+    def simplest(self, indices: np.ndarray) -> int:
+        """Of these changes the one whose record had the fewest deliveries: the easiest to follow."""
+        return int(indices[np.argmin(self._handed[self.published.record[indices]])])
+
+    @cached_property
+    def parked_marks(self) -> np.ndarray:
+        """Which changes are parked, by index."""
+        marks = np.zeros(self.published.committed_at.size, bool)
+        marks[np.fromiter(self.parked, np.int64, len(self.parked)) - 1] = True
+        return marks
+
+    @cached_property
+    def ever_parked(self) -> np.ndarray:
+        """Which changes were parked at some time, by index: the projection knew that they weren't in."""
+        marks = self.parked_marks.copy()
+        marks[self.journal.all("parked") - 1] = True
+        return marks
+
+    def passed_at(self, entity: str) -> tuple[np.ndarray, np.ndarray]:
+        """The entity's changes by index, and when the checkpoint first stood at or beyond each; infinity if never."""
+        return lag.passed_at(self.published, self.journal, entity)
+
+    def asked_at(self, passed_at: np.ndarray) -> np.ndarray:
+        """When the feed was asked for the page that moved the checkpoint at these times.
+
+        What is committed while the page is being applied can't be in it; with writers that take turns, it stands
+        beyond the page.
+        """
+        polled = np.array(sorted(self.journal.polled_at))
+        if not polled.size:
+            return passed_at
+        asked = np.append(-np.inf, polled)[np.searchsorted(polled, passed_at, side="right")]
+        return np.where(np.isfinite(passed_at), asked, np.inf)
 
     def contents(self) -> Iterator[tuple[str, pl.DataFrame, pl.DataFrame]]:
         """Each entity with what must be there and what is."""
@@ -83,34 +138,7 @@ class Evidence:
                 found = found.filter(pl.any_horizontal(pl.col(self.layout.totals.measures) != 0))  # type: ignore[union-attr]
             yield entity, self.oracle.expected(self.layout.keeps, entity, self.layout.totals), found
 
-    def label(self, index: int) -> str:
+    def label(self, index: int, with_revision: bool = True) -> str:
         """`employee 17 revision 3`, for a change by its index."""
         entity, row = self.published.change(index)
-        return f"{entity} {row['key']} revision {row['revision']}"
-
-    def story(self, index: int) -> list[str]:
-        """What was committed and written of a change's record, around the change: in a few lines."""
-        record = int(self.published.record[index])
-        committed = np.flatnonzero(self.published.record == record)
-        place = int(np.searchsorted(committed, index))
-        first = max(0, min(place, committed.size - COMMITS))
-        lines = [
-            f"  committed at {self.published.committed_at[index]:.3f} s: {self._short(int(index))}"
-            for index in committed[first : first + COMMITS]
-        ]
-        writes = self.writes.filter(pl.col("record") == record)
-        # The write that is spoken of is the one that went back, if one did; what led to it comes before.
-        own = (writes["index"] == index).to_numpy()
-        back = own & (writes["revision"] < writes["before"]).to_numpy()
-        mine = np.flatnonzero(back if back.any() else own)
-        after = np.flatnonzero((writes["index"] > index).to_numpy())
-        centre = int(mine[0]) if mine.size else int(after[0]) if after.size else writes.height
-        writes = writes[max(0, centre - WRITES + 2) :][:WRITES]
-        lines += [
-            f"  written at   {at:.3f} s: {self._short(index)}" for index, at in writes.select("index", "at").rows()
-        ]
-        return lines if writes.height else [*lines, "  written: never"]
-
-    def _short(self, index: int) -> str:
-        tombstone = " (tombstone)" if self.published.deleted[index] else ""
-        return f"revision {self.published.revision[index]}, position {index + 1}{tombstone}"
+        return f"{entity} {row['key']} revision {row['revision']}" if with_revision else f"{entity} {row['key']}"

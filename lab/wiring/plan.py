@@ -1,4 +1,4 @@
-"""The only place where a scenario's words become objects; and where words that fit no object are refused.
+"""A scenario's words become objects; words that fit no object are refused.
 
 Every mistake of a scenario is told at once, those of its shape (`lab.scenario`) and those of its meaning (here).
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.base import BadInput, Entity, LabError, Problem, Totals, nearest
+from lab.base import BadInput, Entity, Problem, Totals, nearest
 from lab.domain import DOMAINS, domain
 from lab.domain.model import Domain, Options
 from lab.feed.subscription import Subscription
@@ -17,9 +17,10 @@ from lab.projection.guards import memory_schema
 from lab.projection.lane import Pace
 from lab.projection.projector import Projector
 from lab.queries.model import Query, resolve
-from lab.scenario import ProjectionTable, QueryTable, Scenario, ServiceModel, Source, refuse
+from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, ServiceModel, Source, refuse
 from lab.stores import STORES, Layout, Store, store_class
-from lab.truth import ENGINES, Truth, open_truth
+from lab.truth import ENGINES, Truth, make_truth, open_truth
+from lab.wiring import meaning
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class ProjectionPlan:
     queries: tuple[Query, ...]
     pace: Pace
     model: ServiceModel
+    gaps: str
+    gap_limit: float
+    faults: FaultsTable
 
     @property
     def name(self) -> str:
@@ -60,7 +64,7 @@ class ProjectionPlan:
 
     def projector(self, path: Path) -> Projector:
         """A projector on a store of its own, open."""
-        return Projector(self.store(path), self.table.guard, self.table.hold)
+        return Projector(self.store(path), self.table.guard, self.table.hold, self.table.checkpoint)
 
     def subscription(self, truth: Truth, before: bool = True) -> Subscription:
         """Its view of the source of truth; a rebuild looks at last revisions, and needs no before-images."""
@@ -84,6 +88,12 @@ class Plan:
         table = self.scenario.truth
         return open_truth(table.engine, table.model, path, self.domain, table.durability)
 
+    def truth_beside(self, path: Path) -> Truth | None:
+        """The same for reading only, while another process writes; None when there is nothing to be read yet."""
+        table = self.scenario.truth
+        truth = make_truth(table.engine, table.model, path, self.domain, table.durability)
+        return truth if truth.open_shared() else None
+
 
 def plan(source: Source) -> Plan:
     """Everything that a run needs, or BadInput with every problem of the scenario."""
@@ -100,17 +110,17 @@ def plan(source: Source) -> Plan:
                 nearest(scenario.truth.engine, ENGINES),
             )
         )
-    problems += _unknown_stores(scenario, file)
+    problems += meaning.unknown_stores(scenario, file)
     if scenario.domain.name not in DOMAINS:
         where = f"{file}: domain.name"
         problems.append(
             Problem(where, f"no domain is called `{scenario.domain.name}`", nearest(scenario.domain.name, DOMAINS))
         )
         for table in scenario.projection:
-            problems += _feed(table, table.keeps or "records", scenario, f"{file}: projection.{table.name}")
+            problems += meaning.feed(table, table.keeps or "records", scenario, f"{file}: projection.{table.name}")
         raise BadInput(sorted(set(problems)))
     business = domain(scenario.domain.name)
-    problems += _workload(scenario, business, file)
+    problems += meaning.workload(scenario, business, file)
     queries, explicit, wrong = _queries(scenario, business, file)
     problems += wrong
     projections: list[ProjectionPlan] = []
@@ -119,7 +129,7 @@ def plan(source: Source) -> Plan:
         problems += wrong
         projections += [made] if made else []
     if explicit and not problems:
-        problems += _unanswered(queries, projections, file)
+        problems += meaning.unanswered(queries, projections, file)
     refuse(problems)
     return Plan(source, scenario, business, _options(scenario), tuple(projections), queries)
 
@@ -130,50 +140,6 @@ def _options(scenario: Scenario) -> Options:
         business.records, business.days, business.time_scale,
         work.commands, work.rate, work.arrivals, work.skew, work.deletes, work.invalid,
     )  # fmt: skip
-
-
-def _unknown_stores(scenario: Scenario, file: str) -> list[Problem]:
-    problems = []
-    for table in scenario.projection:
-        where = f"{file}: projection.{table.name}.store"
-        if table.store not in STORES:
-            problems.append(Problem(where, f"no store is called `{table.store}`", nearest(table.store, STORES)))
-        else:
-            try:
-                store_class(table.store)
-            except LabError as error:
-                problems.append(Problem(where, str(error)))
-    return problems
-
-
-def _workload(scenario: Scenario, business: Domain, file: str) -> list[Problem]:
-    commands, records = scenario.workload.commands, scenario.domain.records
-    where = f"{file}: workload.commands"
-    if business.has_trace and commands:
-        return [
-            Problem(
-                where,
-                f"`{business.name}` replays a history of its own and takes no commands",
-                "leave [workload] out",
-            )
-        ]
-    if not business.has_trace and not commands:
-        return [
-            Problem(
-                where,
-                f"`{business.name}` is made by commands, and there are none",
-                "for example commands = 100_000",
-            )
-        ]
-    if not business.has_trace and records and records > commands:
-        return [
-            Problem(
-                f"{file}: domain.records",
-                f"{records:,} records can't be made by {commands:,} commands",
-                "raise workload.commands",
-            )
-        ]
-    return []
 
 
 def _queries(scenario: Scenario, business: Domain, file: str) -> tuple[tuple[Query, ...], bool, list[Problem]]:
@@ -208,7 +174,9 @@ def _projection(
     keeps = table.keeps or _kept(scenario, queries, explicit, table)
     totals = _totals(table, business, where, problems) if keeps == "totals" else None
     entities = _entities(table, business, totals, where, problems)
-    problems += _feed(table, keeps, scenario, where)
+    problems += meaning.feed(table, keeps, scenario, where)
+    problems += meaning.gaps(table, scenario, where)
+    problems += meaning.rebuild(table, where)
     known = {query.name for query in queries}
     for name in table.queries or ():
         if name not in known:
@@ -230,7 +198,17 @@ def _projection(
     polls = table.subscribe != "channel"
     capacity = scenario.channel.capacity if scenario.channel else 1
     pace = Pace(table.batch, table.linger, table.every or scenario.catch_up.every, polls, capacity)
-    return ProjectionPlan(table, layout, asked, pace, table.model or scenario.time.model), []
+    catch_up = scenario.catch_up
+    return ProjectionPlan(
+        table,
+        layout,
+        asked,
+        pace,
+        table.model or scenario.time.model,
+        table.gaps or catch_up.gaps,
+        table.gap_limit or catch_up.gap_limit,
+        table.faults or scenario.faults,
+    ), []
 
 
 def _kept(scenario: Scenario, queries: tuple[Query, ...], explicit: bool, table: ProjectionTable) -> str:
@@ -261,35 +239,3 @@ def _entities(
                 Problem(f"{where}.entities", f"no entity is called `{name}`", nearest(name, business.entities))
             )
     return {name: business.entities[name] for name in chosen if name in business.entities}
-
-
-def _feed(table: ProjectionTable, keeps: str, scenario: Scenario, where: str) -> list[Problem]:
-    """What the projection needs of its feed, and can't have."""
-    problems = []
-    way_out = 'set truth.model to "history" or "events"'
-    if scenario.truth.model == "snapshot":
-        missing = "a snapshot feed never shows a revision that has been overwritten"
-        if table.guard == "ordered":
-            problems.append(Problem(f"{where}.guard", f"`ordered` waits for every revision, and {missing}", way_out))
-        elif keeps == "totals" and table.guard != "revision":
-            what = f"adding up changes under guard `{table.guard}` needs every revision, and {missing}"
-            problems.append(Problem(f"{where}.guard", what, f'{way_out}, or guard to "revision"'))
-        if keeps == "revisions":
-            problems.append(Problem(f"{where}.keeps", f"it keeps every revision, and {missing}", way_out))
-    if table.subscribe == "channel" and scenario.channel is None:
-        what = "listens to a channel, and the scenario has none"
-        problems.append(Problem(f"{where}.subscribe", what, "add a [channel] table, or subscribe by catch-up"))
-    return problems
-
-
-def _unanswered(queries: tuple[Query, ...], projections: Sequence[ProjectionPlan], file: str) -> list[Problem]:
-    answered = {query.name for projection in projections for query in projection.queries}
-    return [
-        Problem(
-            f"{file}: query.{query.name}",
-            f"no projection can answer this `{query.kind}`",
-            'one that keeps = "revisions" can' if query.kind in ("as_of", "history") else "see `lab stores`",
-        )
-        for query in queries
-        if query.name not in answered
-    ]

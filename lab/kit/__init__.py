@@ -1,0 +1,1 @@
+"""The kit: checks for anybody's projector."""

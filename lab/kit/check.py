@@ -1,0 +1,254 @@
+"""Try a projector: many small histories for each property, and for what fails the smallest witness and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import Any
+
+from lab.kit.families import case as make_case
+from lab.kit.history import Shape
+from lab.kit.properties import NEED_RESTART, PROPERTIES
+from lab.kit.reader import Reader, Violation
+from lab.kit.reduce import reduce
+from lab.kit.script import Case
+from lab.kit.telling import state
+from lab.kit.trial import Outcome, run
+
+SEED = 1087
+HISTORIES = 30
+# A projector in a slow engine is tried on fewer histories, unless somebody says how many it must be.
+SECONDS = 10.0
+
+# Each property: the anomaly as the report of a run calls it, and what to do about it.
+ADVICE: dict[str, tuple[str, str]] = {
+    "converged": (
+        "diverged projection",
+        "Begin here: nothing was repeated, lost or out of order. Write the whole state of each change under its key,"
+        " and take the record out when `deleted` is true.",
+    ),
+    "no_loss": (
+        "lost change",
+        "Decide for each key by its revision, never by the highest position seen so far:"
+        " catch-up brings changes that are older than what messages brought already.",
+    ),
+    "no_double_effect": (
+        "double effect",
+        "Remember what has been applied: keep the highest revision of each key and ignore what is not higher,"
+        " and write with INSERT ... ON CONFLICT (key) DO UPDATE, so that a key has one row.",
+    ),
+    "no_resurrection": (
+        "resurrection",
+        "Keep the tombstone: mark the row deleted with its revision instead of removing it,"
+        " and ignore every change of that key whose revision is not higher.",
+    ),
+    "per_key_order": (
+        "stale overwrite",
+        "Keep each key's revision beside its state, compare it as a number, and ignore a change that is not higher.",
+    ),
+    "no_rewind": (
+        "rewind",
+        "A replay begins with old changes: compare revisions before writing, and never move a checkpoint back.",
+    ),
+    "checkpoint_sound": (
+        "torn checkpoint",
+        "Write the data and the checkpoint in one transaction, and move the checkpoint by catch-up only:"
+        " a message says nothing of the changes before it.",
+    ),
+    "no_skipped_gap": (
+        "skipped gap",
+        "A lower position may be committed after a higher one. Don't ignore a change because its position is below"
+        " the highest; read up to the oldest open transaction only.",
+    ),
+    "monotonic_reads": (
+        "non-monotonic read",
+        "Let catch-up go through the same guard as messages: what is older than the row is not written.",
+    ),
+    "read_your_writes": (
+        "unread own write",
+        "Make a change visible before `apply` returns: who is told that a position is in goes and reads it.",
+    ),
+    "no_phantom": (
+        "phantom row",
+        "Write each change as it was published: all of its columns together, nulls included, in one statement.",
+    ),
+    "survives_crash": (
+        "lost or doubled by a crash",
+        "Apply a batch in one transaction, all or nothing, commit before returning, and expect that a batch that was"
+        " not acknowledged comes again.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found of one property. `deliveries` counts those of the witness; `tried` the histories."""
+
+    prop: str
+    verdict: str
+    witness: str = ""
+    deliveries: int = 0
+    tried: int = 0
+    raised: bool = False
+
+    @property
+    def advice(self) -> str:
+        """What to do about a failure."""
+        if self.raised and self.prop == "converged":
+            return "Mend the exception first: it comes without anything repeated, lost or out of order."
+        return ADVICE[self.prop][1]
+
+
+@dataclass(frozen=True)
+class Result:
+    """All verdicts of a projector, and the command that does it again."""
+
+    name: str
+    verdicts: tuple[Verdict, ...]
+    replay: str
+
+    @property
+    def verdict(self) -> str:
+        """Fail if any property fails. What can't be known without `reopen()` alone changes nothing."""
+        found = {item.prop: item.verdict for item in self.verdicts}
+        if "fail" in found.values():
+            return "fail"
+        rest = [verdict for prop, verdict in found.items() if prop not in NEED_RESTART]
+        return "unknown" if "unknown" in rest else "pass"
+
+    def document(self) -> dict[str, Any]:
+        """The same for programs."""
+        rows = [{"property": item.prop, "verdict": item.verdict, "witness": item.witness} for item in self.verdicts]
+        return {"verdict": self.verdict, "verdicts": rows, "replay": self.replay}
+
+    def text(self) -> str:
+        """The same for people: a line for each property, the witness and the way out below what fails."""
+        width = max(len(item.prop) for item in self.verdicts)
+        lines: list[str] = []
+        for item in self.verdicts:
+            why = "" if item.verdict != "unknown" else f"  {item.witness}"
+            lines.append(f"{item.prop:<{width}}  {item.verdict}{why}")
+            if item.verdict == "fail":
+                lines += [f"    {line}" for line in item.witness.splitlines()]
+                lines += [f"    what to do: {item.advice}", ""]
+        return "\n".join([*lines, f"{self.verdict}; again with: {self.replay}"])
+
+
+@dataclass
+class Options:
+    """How much is tried. `histories` of None: as usual, and fewer of what is slow."""
+
+    seed: int = SEED
+    histories: int | None = None
+    properties: Sequence[str] = tuple(PROPERTIES)
+    shape: Shape = field(default_factory=Shape)
+    recreate: bool = False
+    snapshot: bool = False
+    restarts: bool = True
+
+
+def judge(make: Callable[[], Any], options: Options, name: str, replay: Callable[[int, int], str]) -> Result:
+    """Try everything, round by round, so that a limited time is shared fairly.
+
+    `replay` says how to do it again, from the seed and the number of rounds.
+    """
+    wanted = HISTORIES if options.histories is None else options.histories
+    trials = {prop: _Trial(make, prop, options) for prop in options.properties}
+    began, rounds = monotonic(), 0
+    while rounds < wanted:
+        for trial in trials.values():
+            trial.once(rounds)
+        rounds += 1
+        if options.histories is None and monotonic() - began > SECONDS:
+            break
+    verdicts = [trial.verdict() for trial in trials.values()]
+    broken = next((item for item in verdicts if item.prop == "converged" and item.raised), None)
+    if broken:
+        why = "it raises when everything comes once and in order: see converged"
+        verdicts = [
+            replace(item, verdict="unknown", witness=why) if item.raised and item is not broken else item
+            for item in verdicts
+        ]
+    return Result(name, tuple(verdicts), replay(options.seed, rounds))
+
+
+class _Trial:
+    """One property and what has been found of it so far."""
+
+    def __init__(self, make: Callable[[], Any], prop: str, options: Options) -> None:
+        self.make, self.prop, self.options = make, prop, options
+        self.failed: Case | None = None
+        self.tried = 0
+        # Whether any row had something besides its key that could be compared.
+        self.compared = False
+        self.shown = False
+
+    def once(self, number: int) -> None:
+        """Try one more history, unless it is known to fail."""
+        options = self.options
+        if self.failed or (self.prop in NEED_RESTART and not options.restarts):
+            return
+        case = make_case(
+            self.prop, options.seed, number, options.shape, recreate=options.recreate, snapshot=options.snapshot
+        )
+        self.tried += 1
+        outcome = run(self.make, case)
+        for seen in outcome.seen[-1:]:
+            self.shown = self.shown or bool(seen.rows)
+            self.compared = self.compared or any(len(row.keys() & case.history.at(1).keys()) > 1 for row in seen.rows)
+        if outcome.raised or self.look(outcome):
+            self.failed = case
+
+    def look(self, outcome: Outcome) -> Violation | None:
+        return PROPERTIES[self.prop](Reader(outcome), lambda case: run(self.make, case))
+
+    def verdict(self) -> Verdict:
+        if self.prop in NEED_RESTART and not self.options.restarts:
+            return Verdict(self.prop, "unknown", "no reopen(): nobody can say what a restart does")
+        if self.failed is None:
+            if self.shown and not self.compared:
+                why = "rows() gives nothing but keys: there is no state to compare"
+                return Verdict(self.prop, "unknown", why, tried=self.tried)
+            return Verdict(self.prop, "pass", tried=self.tried)
+        raised = bool(run(self.make, self.failed).raised)
+
+        known: dict[str, bool] = {}
+
+        def fails(case: Case) -> bool:
+            words = repr((case.script, case.history.changes, case.page))
+            if words not in known:
+                outcome = run(self.make, case)
+                seen = bool(outcome.raised) if raised else not outcome.raised and self.look(outcome) is not None
+                known[words] = seen
+            return known[words]
+
+        least = reduce(self.failed, fails)
+        outcome = run(self.make, least)
+        return Verdict(
+            self.prop, "fail", _witness(self.prop, outcome, self.look(outcome)), outcome.deliveries, self.tried, raised
+        )
+
+
+def _witness(prop: str, outcome: Outcome, violation: Violation | None) -> str:
+    """The anomaly in one line, then what happened, then what was shown and should have been."""
+    if outcome.raised:
+        first = f"{ADVICE[prop][0]}: the projector raises {outcome.raised}"
+    elif violation is None:
+        return f"{ADVICE[prop][0]}: seen once, and not again: the projector does not do the same every time"
+    else:
+        first = f"{ADVICE[prop][0]}: {violation.text}"
+    end = outcome.raised_at if outcome.raised or violation is None else violation.step
+    lines = [first, *(f"  {who:<9}  {what}" for step, who, what, _ in outcome.lines if step <= end)]
+    if violation is not None and not outcome.raised and violation.key is not None:
+        shows = "; ".join(_shown(row) for row in violation.shows) or "nothing"
+        lines += [
+            f"  {'rows()':<9}  shows of key {violation.key!r}: {shows}",
+            f"  {'':<9}  should show: {violation.should}",
+        ]
+    return "\n".join(lines)
+
+
+def _shown(row: dict[str, Any]) -> str:
+    revision = f" (revision {row['revision']})" if "revision" in row else ""
+    return state(row) + revision

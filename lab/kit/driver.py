@@ -1,0 +1,127 @@
+"""What is judged: a *consumer*, which takes messages, polls for itself and keeps its checkpoint.
+
+A projector that only has `apply` and `rows` is made one by `Driver`, which delivers at least once, as a careful
+program would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from lab.base import BadInput, Problem
+from lab.kit.feed import Feed
+from lab.kit.history import Change, Row
+
+
+class Died(BaseException):
+    """The process dies here. Not an Exception: no handler of a projector's own may catch it."""
+
+
+class Consumer(Protocol):
+    """What a trial is run against. `armed` is the step at which the next `receive` or `poll` must die, by raising."""
+
+    armed: str | None
+
+    def receive(self, changes: list[Change]) -> None:
+        """A batch of messages; returning acknowledges them."""
+
+    def poll(self, feed: Any, limit: int) -> None:
+        """Ask the feed for one page after the own checkpoint, and apply it."""
+
+    def restart(self) -> None:
+        """What is only in memory is gone; what is stored is read again."""
+
+    def rows(self) -> list[Row]:
+        """The live records."""
+
+    def checkpoint(self) -> int:
+        """Everything up to this position is in, says the consumer."""
+
+
+class Torn(list[Any]):
+    """A batch in whose middle the process dies: the changes after the first few are never reached."""
+
+    reach = 1
+
+    def __iter__(self) -> Iterator[Any]:
+        for index in range(min(self.reach, len(self))):
+            yield self[index]
+        raise Died
+
+
+class Driver:
+    """Makes a consumer of a projector that has `apply(changes)` and `rows()`, and perhaps `reopen()`.
+
+    Its cursor follows the order of commits, and moves when `apply` has returned: delivery is at least once.
+    """
+
+    def __init__(self, projector: Any) -> None:
+        self.projector = projector
+        self.armed: str | None = None
+        # How far an apply comes that is interrupted in the middle.
+        self.reach = 1
+        self._cursor = 0
+        self._checkpoint = 0
+
+    def receive(self, changes: list[Change]) -> None:
+        """Hand a batch of messages over."""
+        self._apply(changes)
+
+    def poll(self, feed: Feed, limit: int) -> None:
+        """Hand the next page over, and only then move on."""
+        page, cursor = feed.commits_since(self._cursor, limit)
+        if page:
+            self._apply(page)
+            self._cursor, self._checkpoint = cursor, feed.horizon(cursor)
+
+    def rewind(self, count: int) -> None:
+        """Begin again after the first `count` commits."""
+        self._cursor, self._checkpoint = min(self._cursor, count), 0
+
+    def _apply(self, changes: list[Change]) -> None:
+        if self.armed == "before-apply":
+            raise Died
+        if self.armed == "between":
+            if hasattr(self.projector, "interrupt"):
+                self.projector.interrupt(self.reach)
+                self.projector.apply(changes)
+            else:
+                torn = Torn(changes)
+                torn.reach = 1 + (self.reach - 1) % len(changes)
+                self.projector.apply(torn)
+            raise Died
+        self.projector.apply(changes)
+        if self.armed:
+            raise Died
+
+    def restart(self) -> None:
+        """A restart is what the projector says that it is."""
+        if hasattr(self.projector, "reopen"):
+            self.projector.reopen()
+
+    def rows(self) -> list[Row]:
+        """What the projector shows."""
+        return checked_rows(self.projector.rows())
+
+    def checkpoint(self) -> int:
+        """What has been applied for certain."""
+        return self._checkpoint
+
+    def close(self) -> None:
+        """Give the projector's files up, if it has any."""
+        if hasattr(self.projector, "close"):
+            self.projector.close()
+
+
+def checked_rows(rows: Any) -> list[Row]:
+    """The rows, if they are what rows must be. Raises BadInput."""
+    if not isinstance(rows, list) or any(not isinstance(row, dict) for row in rows):
+        kind = type(rows).__name__
+        if isinstance(rows, list):
+            kind = f"list of {next(type(row).__name__ for row in rows if not isinstance(row, dict))}"
+        raise BadInput([Problem("rows()", f"gives a {kind}", "give a list with a dict for each live record")])
+    if any("key" not in row for row in rows):
+        names = ", ".join(map(str, next(row for row in rows if "key" not in row)))
+        raise BadInput([Problem("rows()", f"a row has no `key`, only {names}", "call the column of the key `key`")])
+    return rows

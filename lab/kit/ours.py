@@ -1,0 +1,67 @@
+"""The lab's own projector as a consumer, so that it stands the same trials as everybody else's."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lab.base import DTYPES, Entity
+from lab.kit.feed import Feed
+from lab.kit.history import Change, Row, Shape
+from lab.projection.guards import memory_schema
+from lab.projection.projector import Projector
+from lab.stores import Layout, store_class
+
+# More than any history here has.
+HOLD = 10_000
+
+
+class Ours:
+    """A projector of the lab on one of its stores. Each trial has a folder of its own."""
+
+    def __init__(self, policy: str, store: str = "memory", shape: Shape | None = None) -> None:
+        self.armed: str | None = None
+        shape = shape or Shape()
+        self._entity = Entity("record", "str" if shape.key == "str" else "int", dict(shape.columns))
+        self._folder = Path(tempfile.mkdtemp(prefix="lab-check-"))
+        memory = memory_schema(policy, "records", DTYPES[shape.key], {})
+        layout = Layout("records", {"record": self._entity}, None, memory)
+        self._projector = Projector(store_class(store)(self._folder / "store", layout), policy, HOLD)
+
+    def receive(self, changes: list[Change]) -> None:
+        """Messages don't move the checkpoint."""
+        self._apply(changes, None)
+
+    def poll(self, feed: Feed, limit: int) -> None:
+        """The next page, up to the oldest open transaction."""
+        horizon = feed.horizon()
+        page = [item for item in feed.changes_since(self.checkpoint(), limit) if item["position"] <= horizon]
+        if page:
+            self._apply(page, page[-1]["position"])
+
+    def _apply(self, changes: list[Change], checkpoint: int | None) -> None:
+        frame = pl.DataFrame([change | {"committed_at": 0.0} for change in changes], schema=self._entity.schema)
+        self._projector.apply("record", frame, checkpoint, self.armed)
+
+    def restart(self) -> None:
+        """As after a crash."""
+        self._projector.start()
+
+    def rows(self) -> list[Row]:
+        """What the store holds, without its tombstones."""
+        frame: Any = self._projector.store.dump("record").filter(~pl.col("deleted")).drop("committed_at")
+        rows: list[Row] = frame.to_dicts()
+        return rows
+
+    def checkpoint(self) -> int:
+        """As the store keeps it."""
+        return self._projector.checkpoint("record")
+
+    def close(self) -> None:
+        """Give up the store and its folder."""
+        self._projector.store.close()
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,0 +1,283 @@
+"""The properties: each looks at what a projector showed in one trial, and says in plain words what is wrong.
+
+They have the names of the checks of a run wherever they are about the same thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from lab.kit.history import Change, Row
+from lab.kit.reader import Reader, Violation, of, went_back
+from lab.kit.script import Case, Commit, Crash, Message, Step
+from lab.kit.trial import Outcome, Seen
+
+Again = Callable[[Case], Outcome]
+
+
+def converged(reader: Reader, again: Again) -> Violation | None:
+    """After everything came once and in order, the live records are those of the source of truth."""
+    outcome = reader.outcome
+    if not outcome.seen or not (outcome.case.drain or outcome.complete()):
+        return None
+    seen = outcome.seen[-1]
+    for key in reader.records():
+        last = reader.changes(key)[-1]
+        rows = [row for row in seen.rows if row["key"] == key]
+        if last["deleted"] and rows:
+            return reader.violation(seen, f"key {key!r} is deleted and still shown", key)
+        if not last["deleted"] and not rows:
+            return reader.violation(seen, f"key {key!r} is not shown", key, last)
+        if len(rows) > 1:
+            return reader.violation(seen, f"key {key!r} is shown {len(rows)} times", key, last)
+        if rows and last["revision"] not in reader.matches(rows[0]):
+            return reader.violation(seen, f"key {key!r} is not shown as it is", key, last)
+    return _unknown_keys(reader, seen)
+
+
+def _unknown_keys(reader: Reader, seen: Seen) -> Violation | None:
+    for row in seen.rows:
+        if not reader.changes(row["key"]):
+            return reader.violation(
+                seen, f"key {row['key']!r} is shown, and there has never been such a record", row["key"]
+            )
+    return None
+
+
+def _missing(reader: Reader, wanted: Callable[[Change], bool]) -> Violation | None:
+    """The first record whose last change is one of those wanted, and is not shown at the end."""
+    outcome = reader.outcome
+    if not outcome.seen or not (outcome.case.drain or outcome.complete()):
+        return None
+    seen = outcome.seen[-1]
+    for key in reader.records():
+        last = reader.changes(key)[-1]
+        if wanted(last) and not reader.has(seen, last):
+            text = f"revision {last['revision']} of key {key!r} (position {last['position']}) never became visible"
+            return reader.violation(seen, text, key, last)
+    return None
+
+
+def no_loss(reader: Reader, again: Again) -> Violation | None:
+    """What a message didn't bring, catch-up does."""
+    return _missing(reader, lambda _: True)
+
+
+def no_skipped_gap(reader: Reader, again: Again) -> Violation | None:
+    """What is committed late, behind the cursor, is seen all the same."""
+    late, highest = set(), 0
+    for position in reader.outcome.committed:
+        if position < highest:
+            late.add(position)
+        highest = max(highest, position)
+    return _missing(reader, lambda change: change["position"] in late)
+
+
+def no_double_effect(reader: Reader, again: Again) -> Violation | None:
+    """What comes again changes nothing: compared with the same changes, each delivered once."""
+    outcome = reader.outcome
+    if not outcome.seen or not outcome.complete():
+        return None
+    seen = outcome.seen[-1]
+    once: list[Step] = []
+    for position in sorted(outcome.committed):
+        once += [Commit((position,)), Message((position,))]
+    base: Outcome | None = None
+    for key in reader.records():
+        rows = [row for row in seen.rows if row["key"] == key]
+        if len(rows) <= 1 and all(reader.matches(row) for row in rows):
+            continue
+        base = base or again(replace(outcome.case.with_script(once), drain=False))
+        if base.raised or not base.seen:
+            return None
+        other = [row for row in base.seen[-1].rows if row["key"] == key]
+        if len(rows) > len(other):
+            text = f"key {key!r} is shown {_times(len(rows))}, and {_times(len(other))} when each change comes once"
+            return reader.violation(seen, text, key, reader.changes(key)[-1])
+        if any(not reader.matches(row) for row in rows) and all(reader.matches(row) for row in other):
+            return reader.violation(seen, f"key {key!r} counts a change twice", key, reader.changes(key)[-1])
+    return None
+
+
+def _times(count: int) -> str:
+    return {0: "not at all", 1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def no_resurrection(reader: Reader, again: Again) -> Violation | None:
+    """What is deleted stays deleted: it does not come back, and is not left at the end."""
+    outcome = reader.outcome
+    gone_at: dict[Any, int] = {}
+    highest: dict[Any, int] = {}
+    for seen in outcome.seen:
+        for key in reader.records():
+            shown = reader.revisions(seen, key)
+            if shown is None:
+                if key in highest and key not in gone_at:
+                    dead = [item["revision"] for item in reader.told(seen, key) if item["deleted"]]
+                    if after := [revision for revision in dead if revision > highest[key]]:
+                        gone_at[key] = min(after)
+                continue
+            if key in gone_at and shown[1] < gone_at[key]:
+                text = f"key {key!r} was deleted by revision {gone_at[key]}, and revision {shown[1]} is shown again"
+                return reader.violation(seen, text, key)
+            gone_at.pop(key, None)
+            highest[key] = max(highest.get(key, 0), shown[0])
+    if not outcome.seen or not outcome.complete():
+        return None
+    seen = outcome.seen[-1]
+    for key in reader.records():
+        last, shown = reader.changes(key)[-1], reader.revisions(seen, key)
+        if last["deleted"] and shown is not None:
+            text = (
+                f"key {key!r} was deleted by revision {last['revision']}, and revision {shown[1]} is alive at the end"
+            )
+            return reader.violation(seen, text, key)
+    return None
+
+
+def per_key_order(reader: Reader, again: Again) -> Violation | None:
+    """The last revision stays, although an older one arrived after it."""
+    outcome = reader.outcome
+    if not outcome.seen or not outcome.complete():
+        return None
+    seen = outcome.seen[-1]
+    for key in reader.records():
+        last = reader.changes(key)[-1]
+        arrived = outcome.handed.index(last["position"])
+        later = {reader.history.at(place)["revision"] for place in of(reader, outcome.handed[arrived + 1 :], key)}
+        shown = reader.revisions(seen, key)
+        if shown is not None and shown[1] < last["revision"] and shown[1] in later:
+            text = f"revision {shown[1]} of key {key!r} was written over revision {last['revision']}, and stays"
+            return reader.violation(seen, text, key, last)
+    return None
+
+
+def monotonic_reads(reader: Reader, again: Again) -> Violation | None:
+    """Who looks twice never finds an older revision the second time."""
+    for seen, key, before, now in went_back(reader):
+        found = f"revision {now}" if now else "nothing"
+        text = f"a reader saw revision {before} of key {key!r}, looked again and found {found}"
+        return reader.violation(seen, text, key, reader.changes(key)[before - 1])
+    return None
+
+
+def no_rewind(reader: Reader, again: Again) -> Violation | None:
+    """Neither the checkpoint nor the content goes back, when catch-up goes through old pages once more."""
+    last = 0
+    for seen in reader.outcome.seen:
+        if seen.checkpoint < last and seen.after != "rewind":
+            text = f"the checkpoint went from {last} back to {seen.checkpoint}"
+            return Violation(seen.step, text, None, [], "")
+        last = seen.checkpoint
+    for seen, key, before, now in went_back(reader):
+        text = f"key {key!r} went from revision {before} back to {now or 'nothing'}"
+        return reader.violation(seen, text, key, reader.changes(key)[before - 1])
+    return None
+
+
+def _promised(reader: Reader) -> Violation | None:
+    """Where the checkpoint says that a change is in, and it is not."""
+    for seen in reader.outcome.seen:
+        committed = reader.outcome.committed[: seen.committed]
+        last = reader.history.last(position for position in committed if position <= seen.checkpoint)
+        for key, change in last.items():
+            newest = reader.history.last(of(reader, committed, key))[key]
+            if newest is not change and reader.outcome.case.snapshot:
+                # It has been overwritten: a feed of last states brings the newer one when its turn comes.
+                continue
+            if not reader.has(seen, change):
+                text = (
+                    f"the checkpoint is at {seen.checkpoint},"
+                    f" and revision {change['revision']} of key {key!r} (position {change['position']}) is not there"
+                )
+                return reader.violation(seen, text, key, change)
+    return None
+
+
+def checkpoint_sound(reader: Reader, again: Again) -> Violation | None:
+    """Whatever the checkpoint promises is there, after a crash too."""
+    return _promised(reader)
+
+
+def read_your_writes(reader: Reader, again: Again) -> Violation | None:
+    """Who waits until the checkpoint has reached a write then reads it."""
+    return _promised(reader)
+
+
+def no_phantom(reader: Reader, again: Again) -> Violation | None:
+    """Nothing is shown that the source of truth never had."""
+    for seen in reader.outcome.seen:
+        for row in seen.rows:
+            if not reader.matches(row):
+                told = reader.told(seen, row["key"])
+                text = f"key {row['key']!r} is shown as it has never been"
+                return reader.violation(seen, text, row["key"], told[-1] if told else None)
+    return None
+
+
+def survives_crash(reader: Reader, again: Again) -> Violation | None:
+    """What was acknowledged outlives a restart, and what was interrupted does no harm when it comes again."""
+    outcome = reader.outcome
+    before: Seen | None = None
+    for seen in outcome.seen:
+        if seen.after == "crash" and before is not None:
+            for key in reader.records():
+                was, shown = reader.revisions(before, key), reader.revisions(seen, key)
+                if was and (shown[1] if shown else 0) < was[0] and not _interrupted_delete(reader, key, was[0]):
+                    text = f"revision {was[0]} of key {key!r} was acknowledged and shown, and is gone after the restart"
+                    return reader.violation(seen, text, key, reader.changes(key)[was[0] - 1])
+        before = seen
+    if not outcome.seen or not any(isinstance(step, Crash) for step in outcome.case.script):
+        return None
+    calm = again(outcome.case.with_script([step for step in outcome.case.script if not isinstance(step, Crash)]))
+    if calm.raised or not calm.seen:
+        return None
+    one, other = _content(reader, outcome.seen[-1].rows), _content(reader, calm.seen[-1].rows)
+    for key in sorted(one.keys() | other.keys(), key=str):
+        mine, theirs = one.get(key, []), other.get(key, [])
+        if sorted(mine) != sorted(theirs):
+            text = f"key {key!r} is not what it is without the crash"
+            should = "; ".join(theirs) or "nothing"
+            rows = [row for row in outcome.seen[-1].rows if row["key"] == key]
+            return Violation(outcome.seen[-1].step, text, key, rows, f"{should}, as without the crash")
+    return None
+
+
+def _interrupted_delete(reader: Reader, key: Any, revision: int) -> bool:
+    """Whether a tombstone was handed over meanwhile, and landed before the crash."""
+    handed = set(reader.outcome.handed)
+    return any(
+        item["deleted"] and item["revision"] > revision and item["position"] in handed for item in reader.changes(key)
+    )
+
+
+def _content(reader: Reader, rows: list[Row]) -> dict[Any, list[str]]:
+    names = {name for name, _ in reader.history.shape.columns}
+    found: dict[Any, list[str]] = {}
+    for row in rows:
+        text = ", ".join(f"{name} {row[name]!r}" for name in sorted(row) if name in names)
+        found.setdefault(row["key"], []).append(text or "shown")
+    return found
+
+
+PROPERTIES: dict[str, Callable[[Reader, Again], Violation | None]] = {
+    check.__name__: check
+    for check in (
+        converged,
+        no_loss,
+        no_double_effect,
+        no_resurrection,
+        per_key_order,
+        no_rewind,
+        checkpoint_sound,
+        no_skipped_gap,
+        monotonic_reads,
+        read_your_writes,
+        no_phantom,
+        survives_crash,
+    )
+}
+# Without `reopen()` nobody can say what a restart does.
+NEED_RESTART = ("checkpoint_sound", "survives_crash")

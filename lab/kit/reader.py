@@ -1,0 +1,103 @@
+"""Somebody who looks at what a projector showed, and knows the history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lab.kit.history import Change, Row
+from lab.kit.telling import state
+from lab.kit.trial import Outcome, Seen
+
+
+@dataclass(frozen=True)
+class Violation:
+    """What is wrong, at which step, of which record; and what is shown and should be."""
+
+    step: int
+    text: str
+    key: Any
+    shows: list[Row]
+    should: str
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are the same; a number may come back from a database in another type."""
+    return bool(one == other) if one is not None and other is not None else one is other
+
+
+class Reader:
+    """Somebody who looks at what was shown, and knows the history."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.history = outcome.case.history
+        self._changes: dict[Any, list[Change]] = {}
+        for position in sorted(outcome.committed):
+            change = self.history.at(position)
+            self._changes.setdefault(change["key"], []).append(change)
+
+    def records(self) -> list[Any]:
+        """Every key that was ever committed."""
+        return list(self._changes)
+
+    def changes(self, key: Any) -> list[Change]:
+        """A record's committed changes by revision."""
+        return self._changes.get(key, [])
+
+    def matches(self, row: Row) -> list[int]:
+        """The revisions of the row's record that look like this row. Columns that no change has are ignored."""
+        return [
+            change["revision"]
+            for change in self.changes(row["key"])
+            if not change["deleted"] and all(same(row[name], change[name]) for name in row if name in change)
+        ]
+
+    def revisions(self, seen: Seen, key: Any) -> tuple[int, int] | None:
+        """The lowest and highest revision that the record's rows may be showing; None when it isn't shown."""
+        found = [revision for row in seen.rows if row["key"] == key for revision in self.matches(row)]
+        return (min(found), max(found)) if found else None
+
+    def told(self, seen: Seen, key: Any) -> list[Change]:
+        """The record's changes that had been acknowledged by then."""
+        by_then = set(self.outcome.told[: seen.told])
+        return [change for change in self.changes(key) if change["position"] in by_then]
+
+    def violation(self, seen: Seen, text: str, key: Any, must: Change | None = None) -> Violation:
+        """A violation about one record, with what is shown of it and what should be."""
+        should = "nothing" if must is None or must["deleted"] else f"{state(must)} (revision {must['revision']})"
+        return Violation(seen.step, text, key, [row for row in seen.rows if row["key"] == key], should)
+
+    def has(self, seen: Seen, change: Change) -> bool:
+        """Whether this change, or a later one, is what is shown of its record."""
+        shown = self.revisions(seen, change["key"])
+        if change["deleted"]:
+            return shown is None or shown[1] > change["revision"]
+        gone = any(later["deleted"] and later["revision"] > change["revision"] for later in self.told_or_handed(change))
+        return shown[1] >= change["revision"] if shown else gone
+
+    def told_or_handed(self, change: Change) -> list[Change]:
+        """Changes of the same record that were handed over at any time."""
+        handed = set(self.outcome.handed)
+        return [other for other in self.changes(change["key"]) if other["position"] in handed]
+
+
+def of(reader: Reader, positions: list[int], key: Any) -> list[int]:
+    return [position for position in positions if reader.history.at(position)["key"] == key]
+
+
+def went_back(reader: Reader) -> Iterator[tuple[Seen, Any, int, int]]:
+    """Where a record was shown at an earlier revision than before, or not at all though nobody had deleted it."""
+    highest: dict[Any, int] = {}
+    for seen in reader.outcome.seen:
+        for key in reader.records():
+            shown = reader.revisions(seen, key)
+            if shown is None:
+                deleted = any(change["deleted"] for change in reader.told(seen, key))
+                if key in highest and not deleted:
+                    yield seen, key, highest[key], 0
+            elif shown[1] < highest.get(key, 0):
+                yield seen, key, highest[key], shown[1]
+            else:
+                highest[key] = max(highest.get(key, 0), shown[0])

@@ -1,0 +1,171 @@
+"""The projector that is to be checked: found by its name, made anew for each trial, looked at before anything is tried.
+
+Whatever is wrong with it is told in one line: what, where, and the way out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lab.base import DTYPES, BadInput, LabError, Problem, nearest
+from lab.kit.driver import Driver, checked_rows
+from lab.kit.history import COLUMNS, META, Shape
+from lab.kit.telling import told
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A projector by its name. `make` makes a fresh one, `restarts` says whether it has `reopen()`."""
+
+    name: str
+    make: Callable[[], Any]
+    shape: Shape
+    restarts: bool
+
+    def consumer(self) -> Driver:
+        """A fresh one, with somebody who delivers to it."""
+        return Driver(self.make())
+
+
+def bad(where: str, what: str, way_out: str = "") -> BadInput:
+    """One thing that is wrong."""
+    return BadInput([Problem(where, what, way_out)])
+
+
+def load(target: str) -> Subject:
+    """The subject called MODULE:OBJECT; a module in the current folder is found. Raises BadInput."""
+    module_name, colon, name = target.partition(":")
+    if module_name.endswith(".py") or "/" in module_name:
+        dotted = module_name.removesuffix(".py").strip("./").replace("/", ".")
+        raise bad(target, "a module is wanted, not a file", f"`lab check {dotted}:{name or 'OBJECT'}`")
+    if not colon or not module_name or not name:
+        raise bad(target, "MODULE:OBJECT is wanted", "for example `lab check package.module:Projector`")
+    found: Any = _module(module_name)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            own = [item for item in vars(found) if not item.startswith("_")] if hasattr(found, "__dict__") else []
+            raise bad(target, f"`{module_name}` has no `{part}`", nearest(part, own))
+        found = getattr(found, part)
+    return subject(found, target)
+
+
+def _module(name: str) -> ModuleType:
+    folder = str(Path.cwd())
+    if sys.path[:1] != [folder]:
+        sys.path.insert(0, folder)
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if name != missing and not name.startswith(f"{missing}."):
+            raise bad(name, f"can't be imported: it needs `{missing}`, which is not installed", "install it") from None
+        parent, _, last = missing.rpartition(".")
+        siblings = list(_siblings(parent))
+        way_out = nearest(last, siblings) if siblings else "go to the folder that the module is in, or install it"
+        raise bad(name, f"there is no module `{missing}`, here or among what is installed", way_out) from None
+    except LabError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise bad(name, f"can't be imported: {_where(error)}", "mend the module first") from None
+
+
+def _where(error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        return f"SyntaxError: {error.msg} ({Path(error.filename or '').name}:{error.lineno})"
+    return told(error)
+
+
+def _siblings(parent: str) -> Iterable[str]:
+    """The modules that stand where the missing one was looked for."""
+    if not parent:
+        return [item.name for item in pkgutil.iter_modules([str(Path.cwd())])]
+    return [item.name for item in pkgutil.iter_modules(getattr(sys.modules.get(parent), "__path__", []))]
+
+
+def subject(found: Any, name: str = "") -> Subject:
+    """The subject that a class, a function that makes a projector, a decorated function or an object stands for."""
+    name = name or getattr(found, "__name__", type(found).__name__)
+    make = _maker(found, name)
+    try:
+        one = make()
+    except LabError:
+        raise
+    except Exception as error:
+        raise bad(name, f"can't be made: {told(error)}", "it must be possible to call it without arguments") from None
+    missing = [verb for verb in ("apply", "rows") if not callable(getattr(one, verb, None))]
+    if missing:
+        raise bad(
+            name,
+            f"has no `{missing[0]}`",
+            "a projector has `apply(changes)` and `rows()`; a plain function on a connection takes the decorator"
+            " lab.testing.on_sqlite or lab.testing.on_duckdb",
+        )
+    try:
+        rows = one.rows()
+    except Exception as error:
+        raise bad(name, f"rows() of a fresh projector raises {told(error)}", "let it give an empty list") from None
+    finally:
+        if hasattr(one, "close"):
+            one.close()
+    if checked_rows(rows):
+        raise bad(
+            name,
+            f"a fresh projector has {len(rows)} rows already",
+            "let every new one begin empty: files and globals of its own are shared by all trials",
+        )
+    return Subject(name, make, _shape(one, name), callable(getattr(one, "reopen", None)))
+
+
+def _maker(found: Any, name: str) -> Callable[[], Any]:
+    if isinstance(found, type):
+        return found
+    if hasattr(found, "lab_projector"):
+        maker: Callable[[], Any] = found.lab_projector
+        return maker
+    if hasattr(found, "apply") and hasattr(found, "rows"):
+        try:
+            copy.deepcopy(found)
+        except Exception:
+            raise bad(
+                name, "is an object that can't be copied", "name its class, or a function that makes it"
+            ) from None
+        return lambda: copy.deepcopy(found)
+    if not callable(found):
+        kind = type(found).__name__
+        raise bad(name, f"is a {kind}", "name a class with `apply(changes)` and `rows()`, or a function that makes one")
+    with contextlib.suppress(TypeError, ValueError):
+        empty = inspect.Parameter.empty
+        given = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        needs = [item for item in inspect.signature(found).parameters.values() if item.default is empty]
+        if any(item.kind not in given for item in needs):
+            raise bad(
+                name,
+                f"is a function of {', '.join(item.name for item in needs)}",
+                "a function on a connection takes the decorator lab.testing.on_sqlite or lab.testing.on_duckdb",
+            )
+    return lambda: found()
+
+
+def _shape(one: Any, name: str) -> Shape:
+    """What its history looks like: `lab_columns` and `lab_key`, where the projector wants columns of its own."""
+    columns, key = getattr(one, "lab_columns", None) or COLUMNS, getattr(one, "lab_key", None) or "int"
+    if not isinstance(columns, dict):
+        raise bad(name, "`lab_columns` is not a dict", 'for example {"name": "str", "salary": "float"}')
+    for column, kind in columns.items():
+        if kind not in DTYPES:
+            raise bad(f"{name}, column {column}", f"there is no type `{kind}`", nearest(str(kind), DTYPES))
+        if column in META:
+            raise bad(f"{name}, column {column}", "every change has this one already", "leave it out of the columns")
+    if key not in ("int", "str"):
+        raise bad(name, f"a key can't be of type `{key}`", "valid: int, str")
+    return Shape(key, tuple(columns.items()))

@@ -1,0 +1,60 @@
+"""What a gap strategy costs: changes lost, stall between commit and feed, write throughput; on the simulated clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lab.feed.gaps import Gate
+from lab.feed.published import Published
+from lab.feed.writers import Timeline
+from lab.projection.journal import CATCH_UP, Journal
+
+
+def row(
+    name: str,
+    gate: Gate,
+    published: Published,
+    journal: Journal,
+    chosen: np.ndarray,
+    visible: np.ndarray,
+    unrestricted: Timeline,
+) -> dict[str, Any]:
+    """One row of the table `gaps`. `unrestricted` are the same writers when nothing makes them take turns.
+
+    The stall is the time from the first poll that could have returned a change, having begun after its commit, to the
+    poll that did: what the strategy adds to the interval of polling.
+    """
+    polled = np.array(sorted(journal.polled_at))
+    stall = np.empty(0)
+    handed = [
+        (note.handed, np.broadcast_to(np.asarray(note.began_at), note.handed.shape))
+        for note in journal.notes
+        if np.any(np.asarray(note.source) == CATCH_UP)
+    ]
+    if handed and polled.size:
+        positions = np.concatenate([positions for positions, _ in handed])
+        began_at = np.concatenate([times for _, times in handed])
+        positions, first = np.unique(positions, return_index=True)
+        offered = polled[np.searchsorted(polled, began_at[first], side="right") - 1]
+        due = np.searchsorted(polled, published.committed_at[positions - 1], side="left")
+        stall = np.maximum(offered - polled[np.minimum(due, polled.size - 1)], 0.0)
+    whole = unrestricted.per_second
+    return {
+        "projection": name,
+        "strategy": gate.strategy,
+        "writers": "simulated",
+        "changes": int(chosen.size),
+        "lost": int((~np.isfinite(visible[chosen])).sum()),
+        "given_up": len(gate.given_up),
+        "stall_p50_seconds": _quantile(stall, 0.5),
+        "stall_p99_seconds": _quantile(stall, 0.99),
+        "stall_max_seconds": _quantile(stall, 1.0),
+        "per_second": gate.timeline.per_second,
+        "throughput": gate.timeline.per_second / whole if whole else None,
+    }
+
+
+def _quantile(values: np.ndarray, share: float) -> float | None:
+    return float(np.quantile(values, share)) if values.size else None

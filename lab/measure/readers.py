@@ -1,0 +1,105 @@
+"""Readers: sessions that write, wait for what they wrote with a token, and read; on the simulated clock.
+
+A session commits a change, thinks, and asks the projection for its record. With a token it waits until the
+projection says that it has come to the position of the write; after a time limit it is answered "stale", and
+never nothing. Then it reads again and again, and must not see the record at an older revision than before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from lab.base import stream
+from lab.feed.published import Published
+from lab.measure.lag import passed_at
+from lab.projection.journal import Journal
+from lab.scenario import ReadersTable
+from lab.scenario.draws import delays
+
+
+def sessions(
+    name: str,
+    published: Published,
+    journal: Journal,
+    chosen: np.ndarray,
+    visible: np.ndarray,
+    shown: pl.DataFrame | None,
+    parked: np.ndarray,
+    entities: Sequence[str],
+    options: ReadersTable,
+    seed: int,
+) -> dict[str, Any] | None:
+    """One row of the table `readers`; None when nobody reads.
+
+    `shown` is what readers see of each record (`lag.shown`), or None where a projection shows no revisions of
+    records: then a write is read when it has become visible. `parked` marks the changes that were
+    ever set aside, by index.
+    """
+    count = min(options.sessions, 1_000_000 if chosen.size else 0)
+    if not count:
+        return None
+    rng = stream(seed, "readers")
+    written = rng.choice(chosen, count)
+    asked_at = published.committed_at[written] + delays(options.think, count, rng)
+    again = np.cumsum(delays(options.think, count * (options.reads - 1), rng).reshape(count, -1), axis=1)
+    token_at = asked_at
+    if options.token == "checkpoint":
+        token_at = _checkpoint_token(published, journal, entities)[written]
+    elif options.token == "highest":
+        token_at = _highest_token(published, journal)[written]
+    if options.token != "none":
+        # Of what is parked the projection knows that it isn't in, until it has been applied after all.
+        token_at = np.where(parked[written], np.maximum(token_at, visible[written]), token_at)
+    waited = np.maximum(token_at - asked_at, 0.0)
+    stale = waited > options.wait
+    read_at = np.where(stale, asked_at + options.wait, np.maximum(asked_at, token_at))
+    if shown is None:
+        unread, backward = visible[written] > read_at, 0
+    else:
+        times = np.column_stack([read_at, read_at[:, None] + again])
+        seen = look(shown, np.repeat(published.record[written], times.shape[1]), times.ravel()).reshape(times.shape)
+        unread = seen[:, 0] < published.revision[written]
+        # Only a session that was answered goes on reading.
+        backward = int((np.diff(seen, axis=1) < 0)[~stale].sum())
+    answered = waited[~stale]
+    return {
+        "projection": name,
+        "token": options.token,
+        "reads": int(count + (~stale).sum() * (options.reads - 1)),
+        "answered": int((~stale).sum()),
+        "stale": int(stale.sum()),
+        "unread": int((unread & ~stale).sum()),
+        "backward": backward,
+        "wait_p50_seconds": float(np.quantile(answered, 0.5)) if answered.size else None,
+        "wait_p99_seconds": float(np.quantile(answered, 0.99)) if answered.size else None,
+    }
+
+
+def look(shown: pl.DataFrame, record: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The revision that is shown of each record at each time; 0 for nothing."""
+    asked = pl.DataFrame({"record": record, "at": at, "row": np.arange(at.size)}).sort("at")
+    found = asked.join_asof(shown.select("record", "at", "revision"), on="at", by="record", check_sortedness=False)
+    revisions: np.ndarray = found.sort("row")["revision"].fill_null(0).to_numpy()
+    return revisions
+
+
+def _checkpoint_token(published: Published, journal: Journal, entities: Sequence[str]) -> np.ndarray:
+    """When the checkpoint says that all up to a change is in, by index."""
+    token = np.full(published.committed_at.size, np.inf)
+    for entity in entities:
+        indices, at = passed_at(published, journal, entity)
+        token[indices] = at
+    return token
+
+
+def _highest_token(published: Published, journal: Journal) -> np.ndarray:
+    """When something at or beyond a change had been applied, by index: a promise that nobody made."""
+    order = np.argsort(journal.written_at, kind="stable")
+    highest = np.maximum.accumulate(journal.all("positions")[order])
+    reached = np.searchsorted(highest, np.arange(1, published.committed_at.size + 1), side="left")
+    token: np.ndarray = np.append(journal.written_at[order], np.inf)[reached]
+    return token

@@ -1,0 +1,125 @@
+"""The journal: what happened to a projection, as seen from outside; figures and verdicts rest on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from lab.projection.projector import NONE, Applied
+
+CHANNEL, CATCH_UP, RETRY = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Note:
+    """One application: what was handed to the projector, from where, and what became of it.
+
+    `began_at` and `visible_at` are seconds, one for all rows or one for each; `source` likewise. `epoch` counts
+    how often the projection had been thrown away before. `crash` names the step at which the process died,
+    `checkpoint` is what the checkpoint was to be moved to.
+    """
+
+    entity: str
+    epoch: int
+    handed: np.ndarray
+    source: np.ndarray | int
+    began_at: np.ndarray | float
+    visible_at: np.ndarray | float
+    applied: Applied
+    crash: str = ""
+    checkpoint: int | None = None
+
+    @property
+    def written_at(self) -> np.ndarray:
+        """When each applied position was visible."""
+        if isinstance(self.visible_at, np.ndarray):
+            times: np.ndarray = self.visible_at[self.applied.trigger]
+            return times
+        return np.full(self.applied.positions.size, self.visible_at)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that went wrong, or was done, at a time: seconds. `step` is where a crash came."""
+
+    kind: str
+    at: float
+    until: float
+    step: str = ""
+    position: int | None = None
+    detail: str = ""
+
+
+@dataclass
+class Journal:
+    """All of it, in order. `resets` are the times at which readers found the projection empty.
+
+    `checkpoints` are (seconds, entity, position). `polled_at` are the times at which catch-up asked, `offered` what
+    it was given: (seconds, positions). `forgotten` are positions that were held back in memory when it was lost.
+    """
+
+    notes: list[Note] = field(default_factory=list)
+    overflowed: list[np.ndarray] = field(default_factory=list)
+    forgotten: list[np.ndarray] = field(default_factory=list)
+    checkpoints: list[tuple[float, str, int]] = field(default_factory=list)
+    polled_at: list[float] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    resets: list[float] = field(default_factory=list)
+    swapped_at: float | None = None
+    rebuilt_at: float | None = None
+    peak_bytes: int = 0
+    epoch: int = 0
+    polls: int = 0
+    batches: int = 0
+
+    def note(
+        self,
+        entity: str,
+        applied: Applied,
+        handed: np.ndarray,
+        source: np.ndarray | int,
+        began_at: np.ndarray | float,
+        visible_at: np.ndarray | float,
+        crash: str = "",
+        checkpoint: int | None = None,
+    ) -> None:
+        """Write down one application."""
+        # A copy: a column of a page would hold the whole page in memory for as long as the journal lasts.
+        handed = handed.copy()
+        self.notes.append(Note(entity, self.epoch, handed, source, began_at, visible_at, applied, crash, checkpoint))
+
+    def each(self, what: str) -> Iterator[np.ndarray]:
+        """`handed`, or a part of what became of it, note by note."""
+        for note in self.notes:
+            yield note.handed if what == "handed" else getattr(note.applied, what)
+
+    def all(self, what: str) -> np.ndarray:
+        """The same as one array of positions."""
+        return np.concatenate([NONE, *self.each(what)])
+
+    @property
+    def written_at(self) -> np.ndarray:
+        """When each applied position was visible, beside `all("positions")`."""
+        return np.concatenate([np.empty(0), *(note.written_at for note in self.notes)])
+
+    @property
+    def epochs(self) -> np.ndarray:
+        """The epoch of each applied position."""
+        return np.concatenate([NONE, *(np.full(note.applied.positions.size, note.epoch) for note in self.notes)])
+
+    def swap(self, green: Journal, at: float, settled: dict[str, int]) -> None:
+        """What was built beside is what readers see from now on; until now they saw nothing of it."""
+        self.epoch += 1
+        for note in green.notes:
+            seen = np.maximum(note.visible_at, at)
+            shown = seen if isinstance(note.visible_at, np.ndarray) else float(seen)
+            self.notes.append(replace(note, epoch=self.epoch, visible_at=shown))
+        self.checkpoints += [(at, entity, position) for entity, position in settled.items()]
+        self.faults += green.faults
+        self.polled_at += green.polled_at
+        self.forgotten += green.forgotten
+        self.polls += green.polls
+        self.batches += green.batches
+        self.swapped_at = self.rebuilt_at = at

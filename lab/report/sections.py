@@ -1,0 +1,118 @@
+"""The page's figures with their words, ready to be put in: only of what the run has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import polars as pl
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from lab.report import bars, faults, figures, sentences, troubles
+from lab.report.facts import Failure, Overview
+from lab.report.style import WIDTH_INCHES, look_of, looks, svg
+from lab.report.timelines import timeline
+from lab.runs import Run
+
+
+def sections(run: Run, found: list[Overview]) -> dict[str, dict[str, Any]]:
+    """Each figure with its words: what it is of, for who can't see it, and what to see in it."""
+    manifest = run.manifest
+    outages = manifest.get("outages") or []
+    known = looks(manifest["projections"])
+    tables = {name: run.table(name) for name in ("visibility", "staleness", "rebuild", "queries", "channel")}
+    accounting = run.table("accounting")
+    shaded = troubles.in_staleness(run.table("faults"))
+    # The lag table is the only large one: it is read lazily, one projection at a time.
+    quantiles = figures.lag_quantiles(pl.scan_parquet(run.path / "lag.parquet"), list(known))
+    drawn: dict[str, tuple[str, Figure | None, str]] = {
+        "lag": (
+            "Consistency lag by projection, as a cumulative distribution.",
+            figures.lag_ecdf(quantiles, known),
+            sentences.on_lag(found),
+        ),
+        "visibility": (
+            "Probability that a change is visible within a time after its commit, by projection.",
+            figures.t_visibility(tables["visibility"], known),
+            sentences.on_visibility(tables["visibility"], found),
+        ),
+        "staleness": (
+            "Seconds and versions that each projection is behind over the run.",
+            figures.staleness(tables["staleness"], known, outages, run.table("faults")),
+            " ".join(filter(None, (sentences.on_staleness(tables["staleness"], found, outages), shaded))),
+        ),
+        "rebuild": (
+            "Seconds to rebuild each projection.",
+            bars.rebuild(tables["rebuild"], known),
+            sentences.on_rebuild(found),
+        ),
+        "queries": (
+            "Time of each query in each projection, p50 and p99.",
+            bars.queries(tables["queries"], known),
+            sentences.on_queries(tables["queries"], found),
+        ),
+        "channel": (
+            "What became of the channel's messages.",
+            bars.channel(tables["channel"]),
+            sentences.on_channel(tables["channel"]),
+        ),
+        "accounting": (
+            "Where each projection's committed changes are.",
+            bars.accounting(accounting, known),
+            sentences.on_accounting(accounting),
+        ),
+        "writes": ("", None, sentences.on_writes(run.table("writes"))),
+    }
+    return {name: _section(name, *parts) for name, parts in (drawn | _optional(run, found)).items()}
+
+
+def _optional(run: Run, found: list[Overview]) -> dict[str, tuple[str, Figure | None, str]]:
+    """The sections that only some runs have: those whose table has a row."""
+    known = looks(run.manifest["projections"])
+    tables = {name: run.table(name) for name in ("gaps", "readers", "rebuilds", "faults", "parked")}
+    drawn: dict[str, Callable[[pl.DataFrame], tuple[str, Figure | None, str]]] = {
+        "gaps": lambda table: (
+            "Changes lost, stall and write throughput of each gap strategy.",
+            faults.gaps(table, known),
+            troubles.on_gaps(table, found),
+        ),
+        "readers": lambda table: (
+            "What readers' sessions saw in each projection, as shares of their reads.",
+            faults.readers(table, known),
+            troubles.on_readers(table),
+        ),
+        "rebuilds": lambda table: (
+            "Rebuilds while changes kept coming: what readers saw, and what each took.",
+            faults.rebuilds(table, known),
+            troubles.on_rebuilds(table),
+        ),
+        "faults": lambda table: ("", None, troubles.on_faults(table)),
+        "parked": lambda table: ("", None, troubles.on_parked(table)),
+    }
+    return {name: drawn[name](table) for name, table in tables.items() if not table.is_empty()}
+
+
+def timelines(run: Run, failed: Sequence[Failure]) -> dict[str, dict[str, Any]]:
+    """The timeline of each failure that has one, by the failure's key."""
+    known = looks(run.manifest["projections"])
+    return {
+        failure.key: _section(
+            f"witness-{place}",
+            f"Timeline of {failure.anomaly} in {failure.projection}, step by step. The table below says the same.",
+            timeline(failure.steps, look_of(known, failure.projection)),
+            "",
+        )
+        for place, failure in enumerate(failed)
+        if not failure.steps.is_empty()
+    }
+
+
+def _section(name: str, spoken: str, figure: Figure | None, see: str) -> dict[str, Any]:
+    """A figure ready for the page. Its markup comes from matplotlib, which has escaped the names in it.
+
+    `wide` is how much wider than the page's other figures it is: a phone scrolls it, and its texts stay as large.
+    """
+    drawing = "" if figure is None else Markup(svg(figure, f"figure-{name}", f"{spoken} {see}".rstrip()))
+    wide = 1.0 if figure is None else figure.get_figwidth() / WIDTH_INCHES
+    return {"name": name, "figure": drawing, "see": see, "wide": f"{wide:.2f}"}

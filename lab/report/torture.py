@@ -1,0 +1,33 @@
+"""What a torture found, in the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from lab.report.terminal import marked, plain_table
+from lab.report.words import count, duration
+
+
+def print_torture(found: dict[str, Any], console: Console) -> None:
+    """The verdict, a line for each process, and whatever is wrong."""
+    kills = sum(row["kills"] for row in found["processes"])
+    told = f": {count(kills)} kills in {duration(found['tortured_seconds'])}"
+    told += f"; {count(found['acknowledged'])} commands acknowledged, {count(found['changes'])} changes committed"
+    console.print(Text.assemble(marked(found["verdict"], upper=True), told))
+    texts = ("process", "store")
+    table = plain_table("kills", "rows", "lost", "doubled", "back\np50", "back\nat most", texts=texts)
+    for row in found["processes"]:
+        table.add_row(
+            Text(row["process"], "bold"),
+            Text(row["store"]),
+            *(Text(count(row[name])) for name in ("kills", "rows", "lost", "doubled")),
+            Text(duration(row["recovery_p50_seconds"])),
+            Text(duration(row["recovery_max_seconds"])),
+        )
+    console.print(table)
+    console.print(Text("back: from the kill to the first word of the next process, on the wall clock", "dim"))
+    for problem in found["problems"]:
+        console.print(Text(problem, "red"))

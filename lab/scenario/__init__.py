@@ -1,0 +1,53 @@
+"""The file a person writes, validated: TOML in, a frozen `Scenario` out, or every problem at once.
+
+This room knows the words' shapes and ranges (`tables`) and how a file and `--set` become them (`source`). Whether a
+word names something that exists (a store, a domain, a column) is decided in `lab.wiring`, which is the only place
+that turns words into objects.
+"""
+
+from lab.scenario.source import Source, refuse
+from lab.scenario.tables import (
+    NAME,
+    ChannelTable,
+    CheckpointOrder,
+    Crash,
+    CrashStep,
+    Delay,
+    FaultsTable,
+    GapStrategy,
+    Outage,
+    ProjectionTable,
+    QueryTable,
+    ReadersTable,
+    RebuildTable,
+    Reorder,
+    Scenario,
+    ServiceModel,
+    Sleep,
+    Slow,
+    WritersTable,
+)
+
+__all__ = [
+    "NAME",
+    "ChannelTable",
+    "CheckpointOrder",
+    "Crash",
+    "CrashStep",
+    "Delay",
+    "FaultsTable",
+    "GapStrategy",
+    "Outage",
+    "ProjectionTable",
+    "QueryTable",
+    "ReadersTable",
+    "RebuildTable",
+    "Reorder",
+    "Scenario",
+    "ServiceModel",
+    "Sleep",
+    "Slow",
+    "Source",
+    "WritersTable",
+    "refuse",
+]

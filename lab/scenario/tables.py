@@ -1,0 +1,257 @@
+"""The tables of a scenario: their keys, shapes and ranges. Unknown keys and loose types are refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
+Name = Annotated[str, Field(pattern=NAME)]
+GapStrategy = Literal["naive", "serialise", "horizon", "hold"]
+CrashStep = Literal["before-apply", "between", "after-checkpoint"]
+# Whether the checkpoint lands with the data, or in a transaction of its own: then a crash can come between the two.
+CheckpointOrder = Literal["with-data", "after-data", "before-data"]
+
+
+class Table(BaseModel):
+    """A table of the scenario: unknown keys and loose types are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DomainTable(Table):
+    """Which business, and how much of it."""
+
+    name: str
+    records: int | None = Field(None, ge=1)
+    days: int | None = Field(None, ge=1)
+    time_scale: Positive | None = None
+
+
+class WorkloadTable(Table):
+    """The commands: how many, how fast, on which records, and how many of them are bad."""
+
+    commands: int = Field(0, ge=0)
+    rate: Positive = 1_000.0
+    arrivals: Literal["poisson", "uniform", "bursty"] = "poisson"
+    skew: float = Field(0.0, ge=0.0, le=5.0)
+    deletes: Probability = 0.0
+    invalid: Probability = 0.0
+
+
+class TruthTable(Table):
+    """The source of truth: its write model, its engine, and how durable a commit is."""
+
+    model: Literal["snapshot", "history", "events"] = "snapshot"
+    engine: str = "sqlite"
+    durability: Literal["full", "normal"] = "normal"
+
+
+class CatchUpTable(Table):
+    """Synchronous publishing: how often a projection polls, how much it takes at once, and what it does about gaps."""
+
+    every: Positive = 1.0
+    page: int = Field(10_000, ge=1, le=1_000_000)
+    gaps: GapStrategy = "naive"
+    gap_limit: Positive = 1.0
+
+
+class Delay(Table):
+    """A delay's distribution; `mean` in seconds. `sigma` is the lognormal's, of the logarithm."""
+
+    kind: Literal["constant", "exponential", "lognormal"] = "constant"
+    mean: Seconds = 0.0
+    sigma: float = Field(1.0, ge=0.0, le=5.0)
+
+
+class Reorder(Table):
+    """A share of the messages takes a detour, and later ones overtake them."""
+
+    share: Probability = 0.0
+    extra: Delay = Delay()
+
+
+class Sleep(Table):
+    """A share of the writers takes a position and then sleeps before the commit."""
+
+    share: Probability = 0.0
+    lasts: Delay = Delay()
+
+
+class WritersTable(Table):
+    """Concurrent transactions: a position is taken at the start of each, and the commit comes `hold` later."""
+
+    count: int = Field(8, ge=1, le=10_000)
+    hold: Delay = Delay()
+    sleep: Sleep = Sleep()
+    abort: Probability = 0.0
+
+
+class Outage(Table):
+    """The channel is cut off: messages wait until it is back, or are lost."""
+
+    at: Seconds
+    lasts: Seconds
+    loses: bool = False
+
+
+class ChannelTable(Table):
+    """Asynchronous publishing over messages. Every fault is zero by default."""
+
+    delay: Delay = Delay()
+    duplicate: Probability = 0.0
+    lose: Probability = 0.0
+    reorder: Reorder = Reorder()
+    ordered_by_key: bool = False
+    outages: tuple[Outage, ...] = Field((), strict=False)
+    capacity: int = Field(1_000_000, ge=1)
+
+
+class ServiceModel(Table):
+    """A modelled store: a batch of n rows takes `per_batch + per_row * n` seconds."""
+
+    per_batch: Seconds = 0.000_5
+    per_row: Seconds = 0.000_01
+
+
+class TimeTable(Table):
+    """Where a store's own working time comes from: the real engine, or a model."""
+
+    service: Literal["measured", "modelled"] = "measured"
+    model: ServiceModel = ServiceModel()
+
+
+class Crash(Table):
+    """The projector's process dies at its first apply from `at` on, at this step, and is back after `lasts`."""
+
+    at: Seconds
+    step: CrashStep = "between"
+    lasts: Seconds = 0.1
+
+
+class Slow(Table):
+    """The store takes `factor` times as long for a while, and a backlog builds up."""
+
+    at: Seconds
+    lasts: Seconds
+    factor: Positive = 10.0
+
+
+class FaultsTable(Table):
+    """What goes wrong at a projection itself, beside what the channel does."""
+
+    crashes: tuple[Crash, ...] = Field((), strict=False)
+    crash: Probability = 0.0
+    down: Seconds = 0.1
+    refuse: Probability = 0.0
+    retry: Positive = 0.05
+    poison: Probability = 0.0
+    heals_at: Seconds | None = None
+    retry_parked: Positive = 1.0
+    slow: tuple[Slow, ...] = Field((), strict=False)
+
+    @property
+    def any(self) -> bool:
+        """Whether anything can go wrong at all."""
+        return bool(self.crashes or self.slow or self.crash or self.refuse or self.poison)
+
+
+class RebuildTable(Table):
+    """A rebuild while changes keep coming: in place, where readers see it, or beside, to be swapped in."""
+
+    at: Seconds
+    mode: Literal["in-place", "blue-green"] = "blue-green"
+
+
+class ProjectionTable(Table):
+    """One read model: what it keeps, where, fed how, and what its verdict should be."""
+
+    name: Name
+    store: str
+    keeps: Literal["records", "revisions", "totals"] | None = None
+    totals: str | None = None
+    entities: tuple[str, ...] | None = Field(None, strict=False)
+    queries: tuple[str, ...] | None = Field(None, strict=False)
+    guard: Literal["none", "dedupe", "revision", "ordered"] = "revision"
+    subscribe: Literal["catch-up", "channel", "both"] = "both"
+    batch: int = Field(1_000, ge=1, le=1_000_000)
+    linger: Seconds = 0.0
+    every: Positive | None = None
+    model: ServiceModel | None = None
+    hold: int = Field(1_000_000, ge=1)
+    checkpoint: CheckpointOrder = "with-data"
+    gaps: GapStrategy | None = None
+    gap_limit: Positive | None = None
+    faults: FaultsTable | None = None
+    rebuild: RebuildTable | None = None
+    expect: Literal["pass", "fail", "unknown"] = "pass"
+
+
+class QueryTable(Table):
+    """One question, declared once; each store answers it in its own way."""
+
+    name: Name
+    kind: str
+    entity: str
+    where: dict[str, Any] = Field(default_factory=dict)
+    order_by: str | None = None
+    descending: bool = False
+    limit: int | None = Field(None, ge=1)
+    count: int = Field(20, ge=1, le=1_000)
+    group_by: tuple[str, ...] = Field((), strict=False)
+    sum: tuple[str, ...] = Field((), strict=False)
+    on: str | None = None
+    to: str | None = None
+    take: tuple[str, ...] = Field((), strict=False)
+    weight: Positive = 1.0
+
+
+class MeasureTable(Table):
+    """How hard to measure: query samples, rounds before they count, and a bound on each query's time."""
+
+    samples: int = Field(50, ge=1)
+    warm_up: int = Field(3, ge=0)
+    budget: Positive = 1.0
+    rebuild: bool = True
+
+
+class ReadersTable(Table):
+    """Sessions that write, wait for what they wrote, and read: how often what they see is not what they may expect."""
+
+    sessions: int = Field(500, ge=0, le=1_000_000)
+    reads: int = Field(4, ge=1, le=1_000)
+    think: Delay = Delay(kind="exponential", mean=0.05)
+    token: Literal["checkpoint", "highest", "none"] = "checkpoint"
+    wait: Seconds = 2.0
+
+
+class LevelsTable(Table):
+    """Service levels, for advice; seconds."""
+
+    lag_p99: Positive | None = None
+    rebuild: Positive | None = None
+
+
+class Scenario(Table):
+    """One experiment. `seed` has no default: a run that can't be replayed is no evidence."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    name: Name
+    seed: int = Field(ge=0, lt=2**63)
+    domain: DomainTable
+    workload: WorkloadTable = WorkloadTable()
+    truth: TruthTable = TruthTable()
+    catch_up: CatchUpTable = CatchUpTable()
+    writers: WritersTable | None = None
+    channel: ChannelTable | None = None
+    faults: FaultsTable = FaultsTable()
+    readers: ReadersTable = ReadersTable()
+    time: TimeTable = TimeTable()
+    projection: tuple[ProjectionTable, ...] = Field(strict=False, min_length=1)
+    query: tuple[QueryTable, ...] = Field((), strict=False)
+    measure: MeasureTable = MeasureTable()
+    levels: LevelsTable = LevelsTable()

@@ -1,0 +1,108 @@
+"""Checks on what a projection holds: beside what it must hold, and beside itself built anew."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from lab.verdict.evidence import Evidence
+from lab.verdict.finding import NOTHING_KEPT, Finding, found
+
+
+def converged(evidence: Evidence) -> Finding:
+    """The projection's content is what the source of truth amounts to, row by row."""
+    if evidence.dumps is None:
+        return NOTHING_KEPT
+    count, focus = 0, None
+    lines: list[str] = []
+    for entity, expected, shows in evidence.contents():
+        if expected.equals(shows.select(expected.columns)):
+            continue
+        identity = list(evidence.layout.totals.group_by) if evidence.layout.totals else list(evidence.layout.identity)
+        missing = expected.join(shows, on=expected.columns, how="anti", nulls_equal=True)
+        extra = shows.join(expected, on=expected.columns, how="anti", nulls_equal=True)
+        either = pl.concat([missing.select(identity), extra.select(identity)]).unique(maintain_order=True)
+        count += max(1, either.height)
+        if not lines:
+            either, focus = _simplest(evidence, entity, either)
+            lines = _difference(evidence, entity, either, expected, shows)
+    return found(count, lambda: lines, focus)
+
+
+def _simplest(evidence: Evidence, entity: str, either: pl.DataFrame) -> tuple[pl.DataFrame, int | None]:
+    """Of the rows that differ the one that is easiest to follow, and the last change of its record."""
+    if "key" not in either.columns or not either.height:
+        return either.head(1), None
+    frame = evidence.published.frames[entity].select("key", "position")
+    last = frame.join(either.select("key"), on="key", how="semi").group_by("key").agg(pl.col("position").max())
+    if not last.height:
+        return either.head(1), None
+    focus = evidence.simplest(last["position"].to_numpy() - 1)
+    key = last.filter(pl.col("position") == focus + 1)["key"][0]
+    return either.filter(pl.col("key") == key).head(1), focus
+
+
+def _difference(
+    evidence: Evidence, entity: str, identity: pl.DataFrame, expected: pl.DataFrame, found: pl.DataFrame
+) -> list[str]:
+    if not identity.height:
+        return [f"diverged projection: rows of `{entity}` are there more than once"]
+    on = identity.columns
+    must = expected.join(identity, on=on, how="semi", nulls_equal=True).rows(named=True)
+    shows = found.join(identity, on=on, how="semi", nulls_equal=True).rows(named=True)
+    what = ", ".join(f"{name} {value}" for name, value in identity.row(0, named=True).items())
+    lines = [f"diverged projection: {entity}, {what}"]
+    differs = [name for name in expected.columns if not must or not shows or must[0][name] != shows[0][name]]
+    for title, rows in (("must be", must), ("shows  ", shows)):
+        text = ", ".join(f"{name}={rows[0][name]!r}" for name in differs) if rows else "nothing"
+        lines.append(f"  {title}: {text}")
+    if "key" in on:
+        mine = evidence.published.frames[entity].filter(pl.col("key") == identity["key"][0])["position"]
+        lines += [
+            f"  parked: {evidence.label(position - 1)} (position {position}): {evidence.parked[position]}"
+            for position in mine.to_list()
+            if position in evidence.parked
+        ][:4]
+    return lines
+
+
+def no_phantom(evidence: Evidence) -> Finding:
+    """Every row that is shown is one that the source of truth had at some time."""
+    if evidence.dumps is None:
+        return NOTHING_KEPT
+    count = 0
+    first: list[str] = []
+    for entity, expected, shows in evidence.contents():
+        if expected.equals(shows.select(expected.columns)):
+            continue
+        history = evidence.oracle.revisions[entity]
+        # A row of a running aggregate has had no content of its own: its group must have existed.
+        on = list(evidence.layout.totals.group_by) if evidence.layout.totals else expected.columns
+        phantom = shows.join(history, on=on, how="anti", nulls_equal=True)
+        count += phantom.height
+        if phantom.height and not first:
+            first = [f"phantom row: {entity} has never been like this", f"  shows: {phantom.row(0, named=True)}"]
+    return found(count, lambda: first)
+
+
+def rebuild_equals_live(evidence: Evidence) -> Finding:
+    """Thrown away and projected again from position 0, the projection is what it was."""
+    if evidence.dumps is None or evidence.rebuilt is None:
+        return Finding("unknown", 0, "not rebuilt" if evidence.dumps is not None else "the store keeps nothing")
+    count = 0
+    lines: list[str] = []
+    for entity, live in evidence.dumps.items():
+        again = evidence.rebuilt[entity]
+        if evidence.layout.keeps == "totals":
+            measured = pl.any_horizontal(pl.col(evidence.layout.totals.measures) != 0)  # type: ignore[union-attr]
+            live, again = live.filter(measured), again.filter(measured)
+        if live.equals(again):
+            continue
+        only = [
+            frame.join(other, on=live.columns, how="anti", nulls_equal=True)
+            for frame, other in ((live, again), (again, live))
+        ]
+        count += max(1, sum(frame.height for frame in only))
+        for title, frame in zip(("live   ", "rebuilt"), only, strict=True):
+            if frame.height:
+                lines.append(f"  {title}: {frame.row(0, named=True)}")
+    return found(count, lambda: ["rebuild differs from live: rows that only one of them has", *lines])

@@ -1,0 +1,39 @@
+"""What a check says: pass, fail or unknown, how often, and with which witness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lab.verdict.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found. `count` is the number of violations; the witness explains one of them.
+
+    `focus` is the index of the change that the witness is about, if there is one; `indices` are all such.
+    """
+
+    verdict: str
+    count: int = 0
+    witness: str = ""
+    focus: int | None = None
+    indices: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+
+def found(count: int, witness: Callable[[], list[str]], focus: int | None = None) -> Finding:
+    return Finding("fail", count, "\n".join(witness()), focus) if count else Finding("pass")
+
+
+def about(evidence: Evidence, indices: np.ndarray, witness: Callable[[int], list[str]]) -> Finding:
+    """A finding about changes: the witness is about the one that is easiest to follow."""
+    if not indices.size:
+        return Finding("pass")
+    index = evidence.simplest(indices)
+    return Finding("fail", int(indices.size), "\n".join(witness(index)), index, indices)
+
+
+NOTHING_KEPT = Finding("unknown", 0, "the store keeps nothing to look at")

@@ -1,0 +1,164 @@
+"""A few deliveries again, through a new projector of the same kind: does the anomaly still show?
+
+The history is cut down to a few records and its positions are numbered anew, so that what comes out is a whole small
+run, judged by the same checks as the large one.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from lab.base import CannotTake
+from lab.feed.published import Published
+from lab.measure import lag
+from lab.projection.journal import Journal
+from lab.projection.projector import BEHIND, Crashed, Projector
+from lab.stores.memory import Memory
+from lab.verdict.evidence import Evidence
+from lab.verdict.oracle import Oracle
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One change handed to the projector. Those with one `batch` were handed over together, at the same time.
+
+    `index` is the change's; `checkpoint` the position that the batch moved the checkpoint to, None if it didn't;
+    `crash` the step at which the process died over the batch.
+    """
+
+    batch: int
+    entity: str
+    index: int
+    source: int
+    began_at: float
+    visible_at: float
+    checkpoint: int | None
+    crash: str
+
+
+def deliveries(evidence: Evidence, wanted: np.ndarray, epoch: int | None = None) -> list[Delivery]:
+    """What was handed over of the changes that `wanted` marks (by index), in order, in the last or another epoch."""
+    journal = evidence.journal
+    epoch = journal.epoch if epoch is None else epoch
+    moved = {(at, entity): position for at, entity, position in journal.checkpoints}
+    found: list[Delivery] = []
+    batch = 0
+    for note in journal.notes:
+        if note.epoch != epoch:
+            continue
+        mine = np.flatnonzero(wanted[note.handed - 1])
+        former: float | None = None
+        for row in mine.tolist():
+            visible_at = _at(note.visible_at, row)
+            if visible_at != former:
+                batch, former = batch + 1, visible_at
+            index = int(note.handed[row]) - 1
+            checkpoint, source = note.checkpoint, note.source
+            if isinstance(source, np.ndarray):
+                # Several batches that were carried out together.
+                checkpoint, source = moved.get((visible_at, note.entity)), int(source[row])
+            began_at = _at(note.began_at, row)
+            found.append(Delivery(batch, note.entity, index, source, began_at, visible_at, checkpoint, note.crash))
+    return found
+
+
+def _at(times: np.ndarray | float, row: int) -> float:
+    return float(times[row]) if isinstance(times, np.ndarray) else times
+
+
+@dataclass
+class Replay:
+    """A cut-down history, and what its deliveries lead to. `indices` are its changes, in the large run's numbers."""
+
+    evidence: Evidence
+    indices: np.ndarray
+
+    def __post_init__(self) -> None:
+        published = self.evidence.published
+        frames, places = {}, np.zeros(published.committed_at.size, np.int64)
+        places[self.indices] = np.arange(1, self.indices.size + 1)
+        for entity in self.evidence.layout.entities:
+            frame = published.frames[entity]
+            mine = places[frame["position"].to_numpy() - 1]
+            frames[entity] = frame.with_columns(position=pl.Series(mine)).filter(pl.col("position") > 0)
+        self.place = places
+        self.published = Published.of(frames).committed(published.committed_at[self.indices])
+        oracle = self.evidence.oracle
+        revisions = {name: frame.select(oracle.revisions[name].columns) for name, frame in frames.items()}
+        self.oracle = Oracle(oracle.domain, revisions, {})
+
+        # What the store could not take in the large run, it can't take here.
+        parked = self.evidence.parked
+        bad = [position for position, reason in parked.items() if reason != BEHIND and places[position - 1]]
+        self._poison = places[np.array(bad, np.int64) - 1]
+
+    def _refuse(self, _: str, frame: pl.DataFrame) -> None:
+        if frame["position"].is_in(self._poison.tolist()).any():
+            raise CannotTake("the store can't take it")
+
+    def after(self, chosen: Sequence[Delivery]) -> Evidence:
+        """The evidence that these deliveries leave behind."""
+        journal = Journal()
+        with tempfile.TemporaryDirectory() as folder:
+            projector = Projector(
+                Memory(Path(folder), self.evidence.layout), self.evidence.policy, 1_000_000, self.evidence.order
+            )
+            for batch in _batches(chosen):
+                self._deliver(projector, batch, journal)
+            names = tuple(self.evidence.layout.entities)
+            dumps = {name: projector.store.dump(name) for name in names}
+            checkpoints = {name: projector.checkpoint(name) for name in names}
+        return replace(
+            self.evidence,
+            oracle=self.oracle,
+            published=self.published,
+            journal=journal,
+            chosen=np.arange(self.indices.size),
+            visible=lag.visible_at(self.published, journal, self.evidence.subsumes),
+            dumps=dumps,
+            rebuilt=None,
+            checkpoints=checkpoints,
+            accounting={},
+            asked=0,
+            wrong=[],
+            parked={},
+            given_up={},
+        )
+
+    def _deliver(self, projector: Projector, batch: list[Delivery], journal: Journal) -> None:
+        first = batch[0]
+        rows = self.published.row_of[self.place[[item.index for item in batch]] - 1]
+        frame = self.published.frames[first.entity][rows]
+        checkpoint = None
+        if first.checkpoint is not None:
+            checkpoint = int(np.searchsorted(self.indices + 1, first.checkpoint, side="right"))
+        handed = frame["position"].to_numpy()
+        crash = first.crash or None
+        if self._poison.size:
+            projector.inspect = self._refuse
+        try:
+            applied = projector.apply(first.entity, frame, checkpoint, crash)
+        except Crashed as crashed:
+            applied = crashed.applied
+            if crashed.moved and checkpoint is not None:
+                journal.checkpoints.append((first.visible_at, first.entity, checkpoint))
+        else:
+            if checkpoint is not None:
+                journal.checkpoints.append((first.visible_at, first.entity, checkpoint))
+        journal.note(first.entity, applied, handed, first.source, first.began_at, first.visible_at, first.crash)
+
+
+def _batches(chosen: Sequence[Delivery]) -> list[list[Delivery]]:
+    found: list[list[Delivery]] = []
+    for item in chosen:
+        if found and found[-1][0].batch == item.batch:
+            found[-1].append(item)
+        else:
+            found.append([item])
+    return found

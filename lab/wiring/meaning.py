@@ -1,0 +1,118 @@
+"""What a scenario's words mean together: combinations that can't be, each with its place and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from lab.base import LabError, Problem, nearest
+from lab.domain.model import Domain
+from lab.queries.model import Query
+from lab.scenario import ProjectionTable, Scenario
+from lab.stores import STORES, store_class
+
+
+class Answering(Protocol):
+    """A projection that answers queries."""
+
+    @property
+    def queries(self) -> tuple[Query, ...]:
+        """Those that it can answer."""
+
+
+def unknown_stores(scenario: Scenario, file: str) -> list[Problem]:
+    problems = []
+    for table in scenario.projection:
+        where = f"{file}: projection.{table.name}.store"
+        if table.store not in STORES:
+            problems.append(Problem(where, f"no store is called `{table.store}`", nearest(table.store, STORES)))
+        else:
+            try:
+                store_class(table.store)
+            except LabError as error:
+                problems.append(Problem(where, str(error)))
+    return problems
+
+
+def workload(scenario: Scenario, business: Domain, file: str) -> list[Problem]:
+    commands, records = scenario.workload.commands, scenario.domain.records
+    where = f"{file}: workload.commands"
+    if business.has_trace and commands:
+        return [
+            Problem(
+                where,
+                f"`{business.name}` replays a history of its own and takes no commands",
+                "leave [workload] out",
+            )
+        ]
+    if not business.has_trace and not commands:
+        return [
+            Problem(
+                where,
+                f"`{business.name}` is made by commands, and there are none",
+                "for example commands = 100_000",
+            )
+        ]
+    if not business.has_trace and records and records > commands:
+        return [
+            Problem(
+                f"{file}: domain.records",
+                f"{records:,} records can't be made by {commands:,} commands",
+                "raise workload.commands",
+            )
+        ]
+    return []
+
+
+def feed(table: ProjectionTable, keeps: str, scenario: Scenario, where: str) -> list[Problem]:
+    """What the projection needs of its feed, and can't have."""
+    problems = []
+    way_out = 'set truth.model to "history" or "events"'
+    if scenario.truth.model == "snapshot":
+        missing = "a snapshot feed never shows a revision that has been overwritten"
+        if table.guard == "ordered":
+            problems.append(Problem(f"{where}.guard", f"`ordered` waits for every revision, and {missing}", way_out))
+        elif keeps == "totals" and table.guard != "revision":
+            what = f"adding up changes under guard `{table.guard}` needs every revision, and {missing}"
+            problems.append(Problem(f"{where}.guard", what, f'{way_out}, or guard to "revision"'))
+        if keeps == "revisions":
+            problems.append(Problem(f"{where}.keeps", f"it keeps every revision, and {missing}", way_out))
+    if table.subscribe == "channel" and scenario.channel is None:
+        what = "listens to a channel, and the scenario has none"
+        problems.append(Problem(f"{where}.subscribe", what, "add a [channel] table, or subscribe by catch-up"))
+    return problems
+
+
+def gaps(table: ProjectionTable, scenario: Scenario, where: str) -> list[Problem]:
+    """Strategies for gaps that there can't be, or that can't be told."""
+    strategy = table.gaps or scenario.catch_up.gaps
+    place = f"{where}.gaps" if table.gaps else f"{where.partition(':')[0]}: catch_up.gaps"
+    if strategy == "naive":
+        return []
+    if scenario.writers is None:
+        what = f"`{strategy}` is for writers that commit side by side, and here they take turns"
+        return [Problem(place, what, "add a [writers] table")]
+    if strategy == "hold" and scenario.truth.model == "snapshot":
+        what = "`hold` waits for missing positions, and on a snapshot feed each overwritten revision is one"
+        return [Problem(place, what, 'use "horizon", or set truth.model to "history" or "events"')]
+    return []
+
+
+def rebuild(table: ProjectionTable, where: str) -> list[Problem]:
+    if table.rebuild is not None and table.subscribe == "channel":
+        what = "messages that have gone by don't come again: there is nothing to rebuild it from"
+        return [Problem(f"{where}.rebuild", what, 'subscribe = "both" or "catch-up"')]
+    return []
+
+
+def unanswered(queries: tuple[Query, ...], projections: Sequence[Answering], file: str) -> list[Problem]:
+    answered = {query.name for projection in projections for query in projection.queries}
+    return [
+        Problem(
+            f"{file}: query.{query.name}",
+            f"no projection can answer this `{query.kind}`",
+            'one that keeps = "revisions" can' if query.kind in ("as_of", "history") else "see `lab stores`",
+        )
+        for query in queries
+        if query.name not in answered
+    ]

@@ -1,0 +1,296 @@
+"""Crashes, refused applies, poison and slowness: what a right projection survives, and what is told of the rest."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pieces import items, layout
+from running import failed, run_text
+
+from lab.base import Batch, CannotTake
+from lab.measure.accounting import balances
+from lab.projection.projector import BEHIND, Crashed, Projector
+from lab.runs import Run
+from lab.scenario import Source
+from lab.stores import store_class
+from lab.wiring import plan
+
+SHIPPED = Path(__file__).parent.parent / "scenarios"
+
+BASE = """
+schema = 1
+name = "faulty"
+seed = 7
+[domain]
+name = "employees"
+records = 40
+[workload]
+commands = 600
+rate = 300.0
+skew = 0.5
+deletes = 0.05
+[truth]
+model = "history"
+[catch_up]
+every = 0.2
+page = 100
+[channel]
+delay = { kind = "exponential", mean = 0.02 }
+duplicate = 0.2
+lose = 0.02
+reorder = { share = 0.3, extra = { kind = "exponential", mean = 0.1 } }
+[time]
+service = "modelled"
+[measure]
+samples = 1
+warm_up = 0
+rebuild = false
+[readers]
+sessions = 50
+"""
+
+RIGHT = (
+    ("records", "revision"), ("records", "ordered"), ("totals", "dedupe"),
+    ("totals", "revision"), ("totals", "ordered"), ("revisions", "dedupe"),
+)  # fmt: skip
+PROJECTIONS = "".join(
+    f'[[projection]]\nname = "{keeps}-{guard}"\nstore = "memory"\nkeeps = "{keeps}"\nguard = "{guard}"\nbatch = 30\n'
+    for keeps, guard in RIGHT
+)
+
+
+def accounted(finished: Run) -> None:
+    for row in finished.table("accounting").rows(named=True):
+        assert balances(row) == 0, row
+
+
+faults = st.fixed_dictionaries(
+    {
+        "crash": st.sampled_from([0.0, 0.1, 0.3]),
+        "refuse": st.sampled_from([0.0, 0.2]),
+        "poison": st.sampled_from([0.0, 0.1]),
+        "heals_at": st.sampled_from([0.5, 1.5, 5.0]),
+        "subscribe": st.sampled_from(["both", "catch-up"]),
+        "model": st.sampled_from(["history", "events"]),
+    }
+)
+
+
+@settings(max_examples=6, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate))
+@given(drawn=faults, seed=st.integers(0, 1_000))
+def test_right_projections_survive_whatever_happens_to_them(
+    drawn: dict[str, Any], seed: int, new_folder: Any, quick: None
+) -> None:
+    finished = run_text(
+        new_folder(),
+        BASE + PROJECTIONS,
+        f"truth.model={drawn['model']}",
+        *(f"faults.{name}={drawn[name]}" for name in ("crash", "refuse", "poison", "heals_at")),
+        "faults.down=0.05",
+        "faults.retry_parked=0.1",
+        *(f"projection.{keeps}-{guard}.subscribe={drawn['subscribe']}" for keeps, guard in RIGHT),
+        seed=seed,
+    )
+    accounted(finished)
+    assert failed(finished) == set(), [row for row in finished.table("verdicts").to_dicts() if row["verdict"] == "fail"]
+    kinds = set(finished.table("faults")["kind"]) if (finished.path / "faults.parquet").exists() else set()
+    assert ("crash" in kinds) == bool(drawn["crash"])
+
+
+def test_the_same_seed_brings_the_same_faults(tmp_path: Path, quick: None) -> None:
+    settings = ("faults.crash=0.1", "faults.refuse=0.1")
+    once, again = (run_text(tmp_path, BASE + PROJECTIONS, *settings) for _ in range(2))
+    assert once.table("faults").equals(again.table("faults"))
+    assert once.table("lag").equals(again.table("lag"))
+    other = run_text(tmp_path, BASE + PROJECTIONS, *settings, seed=8)
+    assert not once.table("faults").equals(other.table("faults"))
+
+
+def test_without_faults_there_is_nothing_to_tell(tmp_path: Path, quick: None) -> None:
+    finished = run_text(tmp_path, BASE + PROJECTIONS)
+    for name in ("faults", "parked", "gaps", "rebuilds", "witnesses"):
+        assert not (finished.path / f"{name}.parquet").exists()
+
+
+# --- crashes at each step, with the checkpoint where it belongs and where it doesn't ---------------------------------
+
+STEPS = ("before-apply", "between", "after-checkpoint")
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("order", ["with-data", "after-data", "before-data"])
+@pytest.mark.parametrize("keeps", ["records", "totals"])
+def test_what_a_crash_leaves_behind(step: str, order: str, keeps: str, tmp_path: Path) -> None:
+    """Data and checkpoint after a crash, for each step and each order of writing the two."""
+    rows = items((1, 1, False, "a", None, "x", 5, 1.0, False), (2, 1, False, "b", None, "x", 7, 1.0, False))
+    memory = {"id": pl.Int64()} if keeps == "totals" else {}
+    frame = rows.with_columns(
+        before_live=pl.lit(False),
+        **{f"before_{name}": pl.lit(None, rows.schema[name]) for name in ("shelf", "fragile", "amount")},
+    )
+    store = store_class("sqlite.table")(tmp_path, layout(keeps, memory))
+    projector = Projector(store, "dedupe" if keeps == "totals" else "revision", 10, order)
+    with pytest.raises(Crashed) as crashed:
+        projector.apply("item", frame, 2, step)
+    data = {
+        ("after-data", "between"): True, ("before-data", "between"): False,
+    }.get((order, step), step == "after-checkpoint")  # fmt: skip
+    moved = {
+        ("after-data", "between"): False, ("before-data", "between"): True,
+    }.get((order, step), step == "after-checkpoint")  # fmt: skip
+    assert crashed.value.moved == moved
+    assert projector.checkpoint("item") == (2 if moved else 0)
+    assert bool(store.dump("item").height) == data
+    assert crashed.value.applied.positions.tolist() == ([1, 2] if data else [])
+    # A new start, and the same again: nothing is there twice.
+    projector.apply("item", frame, 2)
+    if not (moved and not data):
+        if keeps == "totals":
+            assert store.dump("item").rows() == [("x", False, 2, 12)]
+        else:
+            assert store.dump("item")["key"].to_list() == [1, 2]
+    store.close()
+
+
+def shipped(name: str, root: Path, *overrides: str) -> Run:
+    from lab.experiment import run
+
+    return run(plan(Source(SHIPPED / f"{name}.toml", overrides)), root)
+
+
+def test_a_torn_checkpoint_is_caught_with_its_witness(tmp_path: Path, quick: None) -> None:
+    finished = shipped("torn-checkpoint", tmp_path, "time.service=modelled")
+    assert finished.manifest["verdict"] == "pass"
+    accounted(finished)
+    assert {"checkpoint_sound", "no_loss", "converged", "read_your_writes"} <= failed(finished, "checkpoint-first")
+    assert {"no_double_effect", "converged"} <= failed(finished, "sums-data-first")
+    rows = finished.table("verdicts").filter(projection="checkpoint-first", check="checkpoint_sound")
+    assert rows["witness"][0].startswith("torn checkpoint: ")
+    assert rows["deliveries"][0] == 1
+    drawn = finished.table("witnesses").filter(projection="checkpoint-first", check="checkpoint_sound")
+    assert "crash" in drawn["label"].to_list()
+    assert set(drawn["mark"]) >= {"fault", "wrong"}
+    crashes = finished.table("faults").filter(projection="one-transaction")
+    assert crashes["step"].to_list() == [
+        "before apply", "between data and checkpoint", "after checkpoint", "between data and checkpoint",
+        "between data and checkpoint",
+    ]  # fmt: skip
+    assert (crashes["until_seconds"] - crashes["at_seconds"]).to_list() == pytest.approx([0.1] * 5)
+
+
+# --- poison ----------------------------------------------------------------------------------------------------------
+
+
+def test_poison_is_parked_with_what_follows_and_everything_else_goes_on(tmp_path: Path, quick: None) -> None:
+    finished = shipped("poison", tmp_path, "time.service=modelled", "workload.commands=2000")
+    assert finished.manifest["verdict"] == "pass"
+    accounted(finished)
+    assert failed(finished, "poisoned") == {"converged", "rebuild_equals_live", "answers_right"} & failed(finished)
+    parked = finished.table("parked")
+    assert set(parked["projection"]) == {"poisoned"}
+    for _, rows in parked.group_by("key"):
+        ordered = rows.sort("revision")
+        # Each record is parked from one revision on, without a hole.
+        assert ordered["revision"].to_list() == list(range(ordered["revision"][0], ordered["revision"][-1] + 1))
+        assert (rows["reason"] != BEHIND).any()
+    account = {row["projection"]: row for row in finished.table("accounting").to_dicts()}
+    assert account["poisoned"]["parked"] == parked.height
+    assert account["mended"]["parked"] == account["sums-mended"]["parked"] == 0
+    lag = finished.table("lag_summary").filter(projection="poisoned")
+    assert lag["never_visible"][0] == parked.height
+
+
+@settings(max_examples=30)
+@given(
+    bad=st.sets(st.integers(1, 12), max_size=4),
+    cuts=st.lists(st.integers(1, 12), max_size=4),
+    policy=st.sampled_from(["revision", "dedupe", "ordered"]),
+)
+def test_only_the_records_that_cannot_be_taken_are_parked_and_retried_in_order(
+    bad: set[int], cuts: list[int], policy: str, new_folder: Any
+) -> None:
+    rows = items(*((key, revision, False, f"{key}-{revision}", None, "x", 1, 1.0, False)
+                   for revision in (1, 2, 3) for key in (1, 2, 3, 4)))  # fmt: skip
+    memory = {"id": pl.Int64()} if policy == "dedupe" else {}
+    path = new_folder()
+    store = store_class("sqlite.table")(path, layout("records", memory))
+    projector = Projector(store, policy, 100)
+
+    def inspect(_: str, frame: pl.DataFrame) -> None:
+        if found := bad & set(frame["position"].to_list()):
+            raise CannotTake(f"position {min(found)}")
+
+    projector.inspect = inspect
+    edges = sorted({0, *cuts, 12})
+    seen: list[int] = []
+    for first, last in itertools.pairwise(edges):
+        applied = projector.apply("item", rows[first:last], last)
+        seen += [*applied.positions.tolist(), *applied.parked.tolist()]
+        # A crash at any time finds the same again.
+        projector.start()
+    key_of = dict(rows.select("position", "key").iter_rows())
+    first_bad = {key: min(p for p in bad if key_of[p] == key) for key in {key_of[p] for p in bad}}
+    must_park = {p for p, key in key_of.items() if p >= first_bad.get(key, 99)}
+    parked = set(projector.parked("item").tolist())
+    # A bad revision that was never written for a later one of the same batch is looked at all the same.
+    assert parked == must_park or parked >= must_park
+    assert {key_of[p] for p in parked} == {key_of[p] for p in must_park}
+    assert sorted(seen) == list(range(1, 13))
+    assert projector.checkpoint("item") == 12
+    projector.inspect = None
+    projector.retry("item")
+    assert projector.parked("item").size == 0
+    assert store.dump("item").select("key", "revision").rows() == [(key, 3) for key in (1, 2, 3, 4)]
+    store.close()
+
+
+def test_a_store_says_itself_what_it_cannot_take_and_goes_on(tmp_path: Path) -> None:
+    """A sum that runs over its column: no retry will ever help."""
+    store = store_class("duckdb.columnar")(tmp_path, layout("totals"))
+    store.open()
+    schema = layout("totals").totals_schema()
+    huge, small = (pl.DataFrame([("x", False, 1, size)], schema=schema, orient="row") for size in (2**62, 1))
+    store.apply(Batch("item", huge, 1))
+    with pytest.raises(CannotTake, match=r"duckdb\.columnar"):
+        store.apply(Batch("item", huge, 2))
+    assert store.checkpoint("item") == 1
+    store.apply(Batch("item", small, 3))
+    assert store.dump("item").rows() == [("x", False, 2, 2**62 + 1)]
+    store.close()
+
+
+# --- slow consumers and refused batches ------------------------------------------------------------------------------
+
+
+def test_a_slow_store_builds_up_a_backlog_and_works_it_off(tmp_path: Path, quick: None) -> None:
+    text = BASE + '[[projection]]\nname = "one"\nstore = "memory"\nbatch = 10\n'
+    model = "time.model={ per_batch = 0.0, per_row = 0.001 }"
+    slow = "faults.slow=[{ at = 0.5, lasts = 0.5, factor = 20.0 }]"
+    usual, slowed = (run_text(tmp_path, text, model, *more) for more in ((), (slow,)))
+    behind = [
+        finished.table("staleness").filter(pl.col("at_seconds").is_between(0.8, 1.2))["versions_behind"].max()
+        for finished in (usual, slowed)
+    ]
+    assert behind[1] > 2 * behind[0]
+    assert failed(slowed) == set()
+    rows = slowed.table("faults").rows(named=True)
+    assert [(row["kind"], row["at_seconds"], row["until_seconds"]) for row in rows] == [("slow", 0.5, 1.0)]
+    ends = [finished.table("lag_summary")["max_seconds"][0] for finished in (usual, slowed)]
+    assert ends[1] > ends[0]
+
+
+def test_a_refused_batch_is_tried_again_after_the_time_that_is_set(tmp_path: Path, quick: None) -> None:
+    text = BASE + '[[projection]]\nname = "one"\nstore = "memory"\n'
+    finished = run_text(tmp_path, text, "faults.refuse=0.5", "faults.retry=0.07")
+    rows = finished.table("faults")
+    assert set(rows["kind"]) == {"refused_apply"}
+    assert np.allclose(rows["until_seconds"] - rows["at_seconds"], 0.07)
+    assert failed(finished) == set()
+    accounted(finished)

@@ -1,0 +1,178 @@
+"""Every broken projector is caught by the check that is named for it; the correct ones pass the same histories.
+
+HISTORIES says on how many each property is tried: `make nightly` takes 10,000.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lab.kit.check import ADVICE, Options, Result, judge
+from lab.kit.ours import Ours
+from lab.kit.properties import PROPERTIES
+from lab.projection.mutants import MUTANTS, Reference
+from lab.report.words import ANOMALIES
+
+HISTORIES = int(os.environ.get("HISTORIES", "300"))
+
+# Mutant, the check that is named for it, and the first line of its witness.
+TABLE = [
+    (
+        "double counting",
+        "no_double_effect",
+        "double effect: key 1 is shown twice, and once when each change comes once",
+    ),
+    (
+        "a window that is too small",
+        "no_double_effect",
+        "double effect: key 2 is shown twice, and once when each change comes once",
+    ),
+    (
+        "off by one: a page's edge twice",
+        "no_double_effect",
+        "double effect: key 5 is shown twice, and once when each change comes once",
+    ),
+    (
+        "off by one: a page's edge skipped",
+        "no_loss",
+        "lost change: revision 2 of key 1 (position 2) never became visible",
+    ),
+    ("clock instead of position", "no_loss", "lost change: revision 2 of key 1 (position 2) never became visible"),
+    ("high-water mark", "no_loss", "lost change: revision 1 of key 2 (position 1) never became visible"),
+    (
+        "last arrival wins",
+        "per_key_order",
+        "stale overwrite: revision 1 of key 2 was written over revision 2, and stays",
+    ),
+    (
+        "revision compared as text",
+        "per_key_order",
+        "stale overwrite: revision 9 of key 1 was written over revision 10, and stays",
+    ),
+    (
+        "tombstone forgotten",
+        "no_resurrection",
+        "resurrection: key 4 was deleted by revision 2, and revision 1 is shown again",
+    ),
+    (
+        "resurrection by a late snapshot row",
+        "no_resurrection",
+        "resurrection: key 4 was deleted by revision 2, and revision 1 is shown again",
+    ),
+    ("deletes ignored", "converged", "diverged projection: key 1 is deleted and still shown"),
+    (
+        "catch-up overwrites",
+        "monotonic_reads",
+        "non-monotonic read: a reader saw revision 2 of key 5, looked again and found revision 1",
+    ),
+    (
+        "checkpoint before data",
+        "checkpoint_sound",
+        "torn checkpoint: the checkpoint is at 1, and revision 1 of key 1 (position 1) is not there",
+    ),
+    (
+        "checkpoint beyond what was applied",
+        "checkpoint_sound",
+        "torn checkpoint: the checkpoint is at 2, and revision 1 of key 1 (position 1) is not there",
+    ),
+    ("checkpoint follows the source", "no_rewind", "rewind: the checkpoint went from 1 back to 0"),
+    ("gap skipped", "no_skipped_gap", "skipped gap: revision 1 of key 3 (position 1) never became visible"),
+    ("nulls skipped", "no_phantom", "phantom row: key 2 is shown as it has never been"),
+    (
+        "written late",
+        "read_your_writes",
+        "unread own write: the checkpoint is at 1, and revision 1 of key 3 (position 1) is not there",
+    ),
+    (
+        "partial batch on failure",
+        "survives_crash",
+        "lost or doubled by a crash: key 2 is not what it is without the crash",
+    ),
+    (
+        "data in memory only",
+        "survives_crash",
+        "lost or doubled by a crash: revision 1 of key 1 was acknowledged and shown, and is gone after the restart",
+    ),
+]
+
+
+def judged(make: Callable[[], Any], histories: int, *properties: str, **options: Any) -> Result:
+    chosen = properties or tuple(PROPERTIES)
+    return judge(make, Options(histories=histories, properties=chosen, **options), "projector", lambda *_: "")
+
+
+@pytest.mark.parametrize(("mutant", "check", "witness"), TABLE, ids=[row[0] for row in TABLE])
+def test_a_mutant_is_caught_by_the_check_that_is_named_for_it(mutant: str, check: str, witness: str) -> None:
+    broken, named = MUTANTS[mutant]
+    assert named == check
+    found = judged(broken, 60, check).verdicts[0]
+    assert found.verdict == "fail"
+    assert found.witness.splitlines()[0] == witness
+    assert found.deliveries <= 12
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_mutant_is_caught_with_other_seeds_too(mutant: str, seed: int) -> None:
+    broken, check = MUTANTS[mutant]
+    found = judged(broken, 150, check, seed=seed).verdicts[0]
+    assert found.verdict == "fail"
+    assert found.deliveries <= 12
+
+
+def test_the_table_has_every_mutant_and_every_property_catches_one() -> None:
+    assert [row[0] for row in TABLE] == list(MUTANTS)
+    assert {check for _, check in MUTANTS.values()} == set(PROPERTIES)
+    assert len(MUTANTS) >= 14
+    assert all(broken.__doc__ for broken, _ in MUTANTS.values())
+
+
+def test_an_anomaly_is_called_the_same_here_as_in_a_report() -> None:
+    assert set(ADVICE) == set(PROPERTIES)
+    for prop, (anomaly, _) in ADVICE.items():
+        if prop in ANOMALIES:
+            assert anomaly == ANOMALIES[prop][0]
+
+
+VARIANTS: list[dict[str, bool]] = [{}, {"recreate": True}, {"snapshot": True}]
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=["history", "recreated", "snapshot"])
+@pytest.mark.parametrize("prop", PROPERTIES)
+def test_the_correct_projector_passes(prop: str, options: dict[str, bool]) -> None:
+    """Each property on its own histories: 12 times as many as HISTORIES in all."""
+    assert judged(Reference, HISTORIES, prop, **options).text().startswith(f"{prop}  pass")
+
+
+# Of what a projector with this guard promises. A feed of last states has no use for `ordered`.
+IN_ORDER = ("converged", "no_double_effect", "no_phantom", "survives_crash")
+
+
+@pytest.mark.parametrize(
+    ("policy", "store", "properties", "options", "share"),
+    [
+        ("revision", "memory", (), {}, 40),
+        ("revision", "memory", (), {"recreate": True}, 60),
+        ("revision", "memory", (), {"snapshot": True}, 60),
+        ("ordered", "memory", (), {}, 60),
+        ("dedupe", "memory", IN_ORDER, {}, 60),
+        ("revision", "sqlite.table", (), {}, 100),
+    ],
+)
+def test_the_labs_own_projector_passes(
+    policy: str, store: str, properties: tuple[str, ...], options: dict[str, bool], share: int
+) -> None:
+    """A store of a real engine takes its time: it is tried on a share of the histories."""
+    result = judged(lambda: Ours(policy, store), max(1, HISTORIES // share), *properties, **options)
+    assert result.verdict == "pass", result.text()
+
+
+def test_the_labs_own_projector_without_a_guard_is_caught_like_a_mutant() -> None:
+    found = {item.prop: item for item in judged(lambda: Ours("none"), 15, "per_key_order", "converged").verdicts}
+    assert found["per_key_order"].verdict == "fail"
+    assert found["per_key_order"].deliveries <= 12
+    assert found["converged"].verdict == "pass"

@@ -1,0 +1,86 @@
+"""Requests: a command that is sent again gets the outcome that it had, and is not done twice."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pieces import commands
+
+from lab.domain.employees import EMPLOYEES
+from lab.feed.subscription import Subscription
+from lab.truth import Truth, make_truth, open_truth
+
+MODELS = ("snapshot", "history", "events")
+
+
+def states(truth: Truth) -> pl.DataFrame:
+    return Subscription(truth).changes_since("employee", 0, 10**6)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@settings(max_examples=6)
+@given(again=st.lists(st.integers(0, 119), max_size=60), reopened=st.sets(st.integers(0, 119), max_size=3))
+def test_sent_again_a_command_is_answered_and_not_done(
+    model: str, again: list[int], reopened: set[int], new_folder: Callable[[], Path]
+) -> None:
+    """Any request may come again at any later time, before and after the process has started anew."""
+    work, folder = commands(120, invalid=0.2), new_folder()
+    once = open_truth("sqlite", model, folder / "once", EMPLOYEES, "normal")
+    wanted = [once.execute(command) for command in work]
+    truth = open_truth("sqlite", model, folder / "again", EMPLOYEES, "normal")
+    published: list[int] = []
+    truth.publish = lambda change: published.append(change.position)
+    for number, command in enumerate(work):
+        assert truth.execute(command, request=f"r{number}") == wanted[number]
+        if number in reopened:
+            truth.close()
+            truth.open()
+        for former in (one for one in again if one <= number):
+            assert truth.execute(work[former], request=f"r{former}") == wanted[former]
+    assert states(truth).equals(states(once))
+    # What was not done again was not published again either.
+    assert published == [outcome.position for outcome in wanted if outcome.position is not None]
+    for one in (once, truth):
+        one.close()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_same_request_is_the_same_whatever_it_says(model: str, tmp_path: Path) -> None:
+    first, second = commands(2)
+    truth = open_truth("sqlite", model, tmp_path, EMPLOYEES, "normal")
+    outcome = truth.execute(first, request="one")
+    assert truth.execute(second, request="one") == outcome
+    assert truth.answered("two") is None
+    assert truth.head("employee") == 1
+    truth.close()
+
+
+def test_without_an_id_nothing_is_remembered(tmp_path: Path) -> None:
+    truth = open_truth("sqlite", "history", tmp_path, EMPLOYEES, "normal")
+    (hire,) = commands(1)
+    assert [truth.execute(hire).status for _ in range(2)] == ["accepted", "rejected"]
+    truth.close()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_beside_another_process_it_reads_the_same_and_cannot_write(model: str, tmp_path: Path) -> None:
+    beside = make_truth("sqlite", model, tmp_path, EMPLOYEES, "normal")
+    assert not beside.open_shared()
+    truth = open_truth("sqlite", model, tmp_path, EMPLOYEES, "normal")
+    # More than are read row by row: beside a writer they all are.
+    for command in commands(2_500, records=500):
+        truth.execute(command)
+    assert beside.open_shared()
+    assert states(beside).equals(states(truth))
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        beside.execute(commands(1)[0])
+    truth.execute(commands(2_501, records=500)[-1])
+    assert beside.head("employee") == truth.head("employee")
+    beside.close()
+    truth.close()
