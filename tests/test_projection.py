@@ -29,7 +29,8 @@ from lab.projection.guards import memory_schema
 from lab.projection.journal import Journal
 from lab.projection.lane import Lane, Pace, drive, single_server
 from lab.projection.projector import Projector
-from lab.projection.workers import Inbox, Measured, Modelled
+from lab.projection.worker import Inbox
+from lab.projection.workers import Measured, Modelled
 from lab.scenario import ChannelTable, ServiceModel
 from lab.stores import Layout, Store, store_class
 from lab.truth import Truth, open_truth

@@ -18,7 +18,8 @@ from lab.measure import lag
 from lab.projection.journal import CHANNEL, Journal
 from lab.projection.lane import Lane, Pace, drive, single_server
 from lab.projection.projector import NONE, Applied, Projector
-from lab.projection.workers import Inbox, Modelled
+from lab.projection.worker import Inbox
+from lab.projection.workers import Modelled
 from lab.scenario import ChannelTable, ServiceModel, Source
 from lab.stores import Layout, store_class
 from lab.wiring import plan

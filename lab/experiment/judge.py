@@ -15,10 +15,10 @@ import polars as pl
 from lab.base import Totals, stream
 from lab.experiment.progress import Progress
 from lab.experiment.project import Live, Projected
+from lab.experiment.troubles import Troubles, look, lost_messages, parked
 from lab.experiment.write import Written
-from lab.measure import accounting, gaps, lag, machine, queries, readers, underfire
+from lab.measure import accounting, machine, queries
 from lab.projection.journal import Journal
-from lab.projection.parking import REASON
 from lab.projection.rebuild import rebuild
 from lab.queries.answers import Row, answer
 from lab.queries.model import Query
@@ -40,11 +40,7 @@ class Judged:
     accounting: list[dict[str, Any]] = field(default_factory=list)
     verdicts: list[pl.DataFrame] = field(default_factory=list)
     witnesses: list[pl.DataFrame] = field(default_factory=list)
-    faults: list[dict[str, Any]] = field(default_factory=list)
-    gaps: list[dict[str, Any]] = field(default_factory=list)
-    readers: list[dict[str, Any]] = field(default_factory=list)
-    rebuilds: list[dict[str, Any]] = field(default_factory=list)
-    parked: list[dict[str, Any]] = field(default_factory=list)
+    troubles: Troubles = field(default_factory=Troubles)
     projections: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=lambda: {"rebuild": 0.0, "judge": 0.0})
@@ -107,7 +103,7 @@ def rebuild_and_judge(plan: Plan, projected: Projected, written: Written, work: 
         judged.accounting.append(evidence.accounting)
         judged.verdicts.append(found)
         judged.witnesses.append(witnesses)
-        _looked_at(plan, projected, live, evidence, judged)
+        look(plan, projected, live, evidence, judged.troubles)
         judged.settings[live.plan.name] = store.settings()
         judged.projections.append(_described(live, verdict, dumps))
         # What this projection took is given back before the next one is looked at.
@@ -160,7 +156,7 @@ def _evidence(
     plan, oracle = live.plan, written.oracle
     entities = tuple(plan.layout.entities)
     given_up = {position: at for at, position in (live.gate.given_up if live.gate else ()) if position}
-    parked = _parked(live)
+    aside = parked(live)
     waiting = [live.projector.held(name) for name in entities]
     account = accounting.account(
         plan.name,
@@ -168,7 +164,7 @@ def _evidence(
         live.chosen,
         live.published.committed_at.size,
         live.journal,
-        np.concatenate([np.fromiter(parked, np.int64, len(parked)), *waiting]),
+        np.concatenate([np.fromiter(aside, np.int64, len(aside)), *waiting]),
         np.fromiter(given_up, np.int64, len(given_up)),
         live.visible,
     )
@@ -189,77 +185,11 @@ def _evidence(
         asked=sum(len(one.answers) for one in live.asked) if dumps is not None else 0,
         wrong=[wrong for one in live.asked for wrong in one.wrong],
         order=plan.table.checkpoint,
-        parked=parked,
+        parked=aside,
         taken_at=None if live.strand.timeline is None else live.strand.timeline.begun_at,
-        lost_messages=_lost(live),
+        lost_messages=lost_messages(live),
         given_up=given_up,
     )
-
-
-def _parked(live: Live) -> dict[int, str]:
-    frames = [live.projector.parking.frame(name) for name in live.plan.layout.entities]
-    return {
-        position: reason
-        for frame in frames
-        if frame is not None
-        for position, reason in frame.select("position", REASON).iter_rows()
-    }
-
-
-def _lost(live: Live) -> dict[int, float]:
-    """The messages of which no copy came through, and when they were sent."""
-    sent = live.strand.sent
-    if sent is None or not live.plan.by_messages:
-        return {}
-    copies = sent.journal.group_by("message").agg(
-        (pl.col("fate") == "lost").all().alias("lost"), pl.col("sent_at").min()
-    )
-    return {int(index) + 1: at for index, at in copies.filter("lost").select("message", "sent_at").iter_rows()}
-
-
-def _looked_at(plan: Plan, projected: Projected, live: Live, evidence: Evidence, judged: Judged) -> None:
-    """The tables of what went wrong, and of what readers saw of it."""
-    name, journal, published = live.plan.name, live.journal, live.published
-    judged.faults += [
-        {"projection": name, "kind": fault.kind, "step": fault.step, "at_seconds": fault.at}
-        | {"until_seconds": fault.until, "position": fault.position, "detail": fault.detail}
-        for fault in journal.faults
-    ]
-    judged.faults += [
-        {"projection": name, "kind": "slow", "step": "", "at_seconds": slow.at, "until_seconds": slow.at + slow.lasts}
-        | {"position": None, "detail": f"the store takes {slow.factor:g} times as long"}
-        for slow in live.plan.faults.slow
-    ]
-    for entity in live.plan.layout.entities:
-        frame = live.projector.parking.frame(entity)
-        if frame is not None:
-            columns = frame.select(
-                pl.col("key").cast(pl.String), "position", "revision", pl.col(REASON).alias("reason")
-            )
-            judged.parked += [{"projection": name, "entity": entity} | row for row in columns.to_dicts()]
-    if live.gate is not None and projected.main.timeline is not None:
-        timeline = projected.main.timeline
-        judged.gaps.append(gaps.row(name, live.gate, published, journal, live.chosen, live.visible, timeline))
-    whole = live.plan.layout.keeps == "records"
-    row = readers.sessions(
-        name,
-        published,
-        journal,
-        live.chosen,
-        live.visible,
-        evidence.shown if whole else None,
-        evidence.ever_parked,
-        tuple(live.plan.layout.entities),
-        plan.scenario.readers,
-        plan.scenario.seed,
-    )
-    judged.readers += [row] if row else []
-    rebuild = live.plan.table.rebuild
-    if rebuild is not None:
-        resting, seed = live.projector.store.size_bytes(), plan.scenario.seed
-        shown = lag.shown(published, journal, whole)
-        found = underfire.row(name, rebuild.mode, rebuild.at, published, journal, shown, resting, seed)
-        judged.rebuilds += [found] if found else []
 
 
 def _described(live: Live, verdict: str, dumps: dict[str, pl.DataFrame] | None) -> dict[str, Any]:

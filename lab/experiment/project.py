@@ -22,7 +22,8 @@ from lab.projection.lane import Lane, Timed, drive
 from lab.projection.projector import Projector
 from lab.projection.trouble import Trouble
 from lab.projection.underfire import BlueGreen, InPlace
-from lab.projection.workers import Inbox, Measured, Modelled, Worker
+from lab.projection.worker import Inbox, Worker
+from lab.projection.workers import Measured, Modelled
 from lab.truth import Truth
 from lab.wiring import Plan, ProjectionPlan
 

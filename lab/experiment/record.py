@@ -60,11 +60,11 @@ def _write_optional(folder: Path, projected: Projected, judged: Judged) -> None:
         if timeline is not None
     ]
     rows = {
-        "faults": [*faults, *judged.faults],
-        "gaps": judged.gaps,
-        "readers": judged.readers,
-        "rebuilds": judged.rebuilds,
-        "parked": judged.parked,
+        "faults": [*faults, *judged.troubles.faults],
+        "gaps": judged.troubles.gaps,
+        "readers": judged.troubles.readers,
+        "rebuilds": judged.troubles.rebuilds,
+        "parked": judged.troubles.parked,
     }
     for name, found in rows.items():
         if found:

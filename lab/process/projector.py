@@ -15,7 +15,8 @@ from lab.feed.published import Published
 from lab.process.running import Stop, owned
 from lab.projection.journal import Journal
 from lab.projection.projector import Projector
-from lab.projection.workers import Inbox, Measured
+from lab.projection.worker import Inbox
+from lab.projection.workers import Measured
 from lab.truth import Truth
 from lab.wiring import Plan, ProjectionPlan
 

@@ -24,8 +24,9 @@ from lab.verdict.oracle import Oracle
 from lab.wiring import Plan
 
 # Most are killed at work: so many seconds after they first told something, drawn evenly, or after being silent for so
-# long. The others are killed while they start, or recover what the one before left.
-AT_WORK, SILENT, STARTING, EARLY = (0.0, 0.6), 20.0, (0.2, 2.0), 0.2
+# long. The others are killed while they start, or recover what the one before left. The executor lives longer, so that
+# changes keep coming.
+AT_WORK, EXECUTING, SILENT, STARTING, EARLY = (0.0, 0.6), (0.1, 3.0), 20.0, (0.2, 2.0), 0.2
 
 
 @dataclass
@@ -93,7 +94,7 @@ def _kill(plan: Plan, victims: list[Victim], kills: int, done: Callable[[int], N
     draws = {}
     for victim in victims:
         victim.start()
-        draws[victim.name] = _fate(rng)
+        draws[victim.name] = _fate(rng, victim)
     while any(victim.kills < kills for victim in victims):
         time.sleep(0.002)
         for victim in victims:
@@ -104,13 +105,14 @@ def _kill(plan: Plan, victims: list[Victim], kills: int, done: Callable[[int], N
                 victim.kill()
                 done(sum(one.kills for one in victims))
                 victim.start()
-                draws[victim.name] = _fate(rng)
+                draws[victim.name] = _fate(rng, victim)
 
 
-def _fate(rng: np.random.Generator) -> tuple[bool, float]:
+def _fate(rng: np.random.Generator, victim: Victim) -> tuple[bool, float]:
     """Whether a process dies while it starts, and after how many seconds of its start or of its work."""
     early = bool(rng.random() < EARLY)
-    return early, float(rng.uniform(*(STARTING if early else AT_WORK)))
+    at_work = EXECUTING if victim.name == TRUTH else AT_WORK
+    return early, float(rng.uniform(*(STARTING if early else at_work)))
 
 
 def _judge(

@@ -15,7 +15,7 @@ import numpy as np
 from lab.projection.journal import Fault
 from lab.projection.lane import INFINITY, Lane
 from lab.projection.projector import Projector
-from lab.projection.workers import Worker
+from lab.projection.worker import Worker
 
 
 @dataclass
