@@ -252,7 +252,16 @@ def told(token: str, wait: float) -> dict[str, object]:
     shown = pl.DataFrame({"record": [1] * 4, "at": [1.5, 2.5, 3.0, 4.0], "revision": [1, 2, 1, 2]})
     options = ReadersTable(sessions=1, reads=3, think=Delay(mean=0.6), token=token, wait=wait)  # type: ignore[arg-type]
     found = sessions(
-        "one", published, journal, np.array([1]), np.array([1.5, 2.5]), shown, np.zeros(2, bool), ["item"], options, 1
+        "one",
+        published,
+        journal,
+        np.array([1]),
+        np.array([1.5, 2.5]),
+        lambda _: shown,
+        np.zeros(2, bool),
+        ["item"],
+        options,
+        1,
     )
     assert found is not None
     return found

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,12 @@ from pieces import commands
 from running import call
 
 from lab.base import BadInput, stream
+from lab.feed.subscription import Subscription
 from lab.process import torture as tortures
 from lab.process.executor import execute
 from lab.process.projector import project
 from lab.process.running import Stop, owned
 from lab.scenario import Source
-from lab.truth import open_truth
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan, plan
 
@@ -62,7 +63,8 @@ def made(tmp_path: Path) -> Callable[..., Plan]:
 
     def make(*overrides: str, model: str = "history") -> Plan:
         path = tmp_path / "torn.toml"
-        path.write_text(TEXT.replace("MODEL", model))
+        guard = "revision" if model == "snapshot" else "dedupe"
+        path.write_text(TEXT.replace("MODEL", model).replace("dedupe", guard))
         return plan(Source(path, overrides))
 
     return make
@@ -135,6 +137,8 @@ def test_a_folder_has_one_owner_for_each_part(made: Callable[..., Plan], tmp_pat
           "--set", "channel.lose=0"), "none cross from process to process"),
         (("execute", "flights.toml", "--folder", "shop"), "takes no commands"),
         (("torture", "missing.toml"), "no such file"),
+        (("torture", "torn.toml", "--set", "truth.model=snapshot", "--set", "projection.sums.guard=revision"),
+         "exactly once"),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_in_one_line(
@@ -227,39 +231,121 @@ project(ready, folder, ("records",), 0.01, None, Stop(), lambda _: None, make)
 """
 
 
-def test_what_a_kill_tears_is_counted(made: Callable[..., Plan], tmp_path: Path) -> None:
-    """A projector that is killed between its checkpoint and its data: the count must show it."""
-    ready, folder = made("workload.commands=300"), tmp_path / "shop"
-    told: list[dict[str, Any]] = []
-    execute(ready, folder, 0, None, Stop(), told.append)
-    words = [sys.executable, "-c", CHECKPOINT_FIRST, str(tmp_path / "torn.toml"), str(folder)]
-    assert subprocess.run(words, timeout=60, check=False).returncode == -signal.SIGKILL
-    ledger = tortures.Ledger({row["request"]: row for row in told})
+def executed(ready: Plan, folder: Path, count: int) -> tortures.Ledger:
+    """So many commands executed and acknowledged; the workload has more."""
+    ledger, stop = tortures.Ledger(), Stop()
+
+    def hear(row: dict[str, Any]) -> None:
+        ledger.hear(row)
+        if len(ledger.rows) == count:
+            stop()
+
+    execute(ready, folder, 0, None, stop, hear)
+    return ledger
+
+
+def counted(ready: Plan, folder: Path, ledger: tortures.Ledger) -> dict[str, Any]:
+    scenario = [str(folder.parent / "torn.toml"), "--set", "workload.commands=400"]
     victims = [tortures._projector(item.name, [], lambda _: None) for item in ready.projections]
     executor = tortures.Victim("truth", lambda: [], lambda _: None)
-    scenario = [str(tmp_path / "torn.toml"), "--set", "workload.commands=300"]
-    found = tortures._judge(ready, folder, scenario, ["--folder", str(folder), "--json"], executor, victims, ledger)
-    rows = {row["process"]: row for row in found["processes"]}
+    place = ["--folder", str(folder), "--json"]
+    return tortures._judge(ready, folder, scenario, place, executor, victims, ledger)
+
+
+def test_what_a_kill_tears_is_counted(made: Callable[..., Plan], tmp_path: Path) -> None:
+    """A projector that is killed between its checkpoint and its data, beside one that is not."""
+    ready = made("workload.commands=400")
+    for name, verdict in (("whole", "pass"), ("torn", "fail")):
+        folder = tmp_path / name
+        ledger = executed(ready, folder, 300)
+        if name == "torn":
+            words = [sys.executable, "-c", CHECKPOINT_FIRST, str(tmp_path / "torn.toml"), str(folder)]
+            assert subprocess.run(words, timeout=60, check=False).returncode == -signal.SIGKILL
+        found = counted(ready, folder, ledger)
+        rows = {row["process"]: row for row in found["processes"]}
+        assert found["verdict"] == verdict, found["problems"]
+        assert (rows["records"]["lost"] > 0) == (name == "torn")
+        assert rows["sums"]["lost"] == rows["truth"]["lost"] == 0
+        assert any("records is not what" in problem for problem in found["problems"]) == (name == "torn")
+
+
+LIES: dict[str, Callable[[tortures.Ledger], Any]] = {
+    "a change that is not there": lambda ledger: ledger.rows[7].update(position=9_999),
+    "two with one position": lambda ledger: ledger.rows[7].update(position=ledger.rows[8]["position"]),
+    "another status": lambda ledger: ledger.rows[7].update(status="rejected"),
+    "another answer the second time": lambda ledger: ledger.hear(ledger.rows[7] | {"position": 7_777}),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_an_acknowledgement_that_is_not_so_is_told(lie: str, made: Callable[..., Plan], tmp_path: Path) -> None:
+    ready, folder = made("workload.commands=400"), tmp_path / "shop"
+    ledger = executed(ready, folder, 120)
+    LIES[lie](ledger)
+    found = counted(ready, folder, ledger)
     assert found["verdict"] == "fail"
-    assert rows["records"]["lost"] > 0
-    assert rows["sums"]["lost"] == rows["truth"]["lost"] == 0
-    assert any("records is not what" in problem for problem in found["problems"])
+    assert all(row["lost"] == row["doubled"] == 0 for row in found["processes"])
 
 
-def test_an_acknowledged_command_that_is_not_there_is_told(made: Callable[..., Plan], tmp_path: Path) -> None:
-    ready, folder = made("workload.commands=60"), tmp_path / "shop"
-    told: list[dict[str, Any]] = []
-    execute(ready, folder, 0, None, Stop(), told.append)
-    ledger = tortures.Ledger()
-    for row in told:
-        ledger.hear(row)
-    ledger.hear({"request": 60, "status": "accepted", "position": 9_999})
-    ledger.hear(told[3] | {"position": 7_777})
-    truth = open_truth("sqlite", "history", folder / "truth", ready.domain, "normal")
-    published = {"employee": truth.changes_since("employee", 0, 1_000)}
+def test_a_torture_that_is_stopped_takes_its_victims_along(
+    made: Callable[..., Plan], started: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made()
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    process = started("torture", "torn.toml", "--kills", "50", "--json")
+    while not list((tmp_path / "tmp").glob("torture-*/.*.lock")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert list((tmp_path / "tmp").glob("torture-*")) == []
+    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(tmp_path) not in found
+
+
+def test_a_process_that_cannot_start_ends_the_torture(made: Callable[..., Plan], tmp_path: Path) -> None:
+    found = tortures.torture(made(), [str(tmp_path / "torn.toml"), "--set", "truth.model=snapshots"], 50, 100.0)
+    assert found["verdict"] == "fail"
+    assert any("ended with 2" in problem and "snapshots" in problem for problem in found["problems"])
+
+
+def test_a_snapshot_is_refused(made: Callable[..., Plan]) -> None:
+    with pytest.raises(BadInput, match="keeps the last one"):
+        tortures.torture(made(model="snapshot"), [], 1, 1.0)
+
+
+@pytest.mark.parametrize("model", ["snapshot", "history", "events"])
+def test_pages_are_whole_while_another_process_writes(
+    model: str, made: Callable[..., Plan], started: Callable[..., Any], tmp_path: Path
+) -> None:
+    ready = made("workload.commands=1500", model=model)
+    writer = started("execute", "torn.toml", "--folder", "shop", "--set", "workload.commands=1500")
+    truth = None
+    while truth is None:
+        truth = ready.truth_beside(tmp_path / "shop" / "truth")
+    feed, position, pages, seen = Subscription(truth), 0, 0, []
+    while writer.poll() is None or truth.head("employee") > position:
+        page = feed.changes_since("employee", position, 7)
+        if not page.height:
+            continue
+        pages += 1
+        positions = page["position"].to_list()
+        assert positions == sorted(positions)
+        assert positions[0] > position
+        position = positions[-1]
+        seen += page.select("position", "key", "revision").rows()
     truth.close()
-    assert len(tortures._unkept(ledger, published)) == 1
-    assert len(ledger.contradictions) == 1
+    assert writer.returncode == 0
+    assert pages > 10
+    whole = ready.truth(tmp_path / "shop" / "truth")
+    states = Subscription(whole).changes_since("employee", 0, 10_000)
+    whole.close()
+    if model == "snapshot":
+        assert set(states.select("position", "key", "revision").rows()) <= set(seen)
+    else:
+        assert seen == states.select("position", "key", "revision").rows()
 
 
 def test_no_signal_is_swallowed_while_commands_are_made() -> None:

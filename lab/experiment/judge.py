@@ -81,36 +81,40 @@ def _tables(oracle: Oracle, query: Query) -> dict[str, Any]:
 
 def rebuild_and_judge(plan: Plan, projected: Projected, written: Written, work: Path, progress: Progress) -> Judged:
     """One projection after the other, so that only one at a time is in memory twice."""
-    judged, lives, truth = Judged(), projected.lives, projected.main.truth
-    progress.step("rebuilding and judging", len(lives))
-    for number, live in enumerate(lives, 1):
-        store, entities = live.projector.store, tuple(live.plan.layout.entities)
-        rebuilt = None
-        if plan.scenario.measure.rebuild:
-            began = perf_counter()
-            row, rebuilt = _rebuild(live, truth, work / live.plan.name)
-            rebuilt = _shared(rebuilt, live, written.oracle)
-            judged.rebuild.append(row)
-            judged.seconds["rebuild"] += perf_counter() - began
-        dumps: dict[str, pl.DataFrame] | None
-        dumps = _shared({name: store.dump(name) for name in entities}, live, written.oracle)
-        if store.name == "null":
-            dumps = rebuilt = None
-        began = perf_counter()
-        evidence = _evidence(live, written, dumps, rebuilt)
-        verdict, found, witnesses = judge(evidence)
-        judged.seconds["judge"] += perf_counter() - began
-        judged.accounting.append(evidence.accounting)
-        judged.verdicts.append(found)
-        judged.witnesses.append(witnesses)
-        look(plan, projected, live, evidence, judged.troubles)
-        judged.settings[live.plan.name] = store.settings()
-        judged.projections.append(_described(live, verdict, dumps))
+    judged = Judged()
+    progress.step("rebuilding and judging", len(projected.lives))
+    for number, live in enumerate(projected.lives, 1):
+        _look_at(plan, projected, live, written, work, judged)
         # What this projection took is given back before the next one is looked at.
-        store.close()
+        live.projector.store.close()
         live.journal = Journal(polls=live.journal.polls, batches=live.journal.batches)
         progress.done(number)
     return judged
+
+
+def _look_at(plan: Plan, projected: Projected, live: Live, written: Written, work: Path, judged: Judged) -> None:
+    store, entities = live.projector.store, tuple(live.plan.layout.entities)
+    rebuilt = None
+    if plan.scenario.measure.rebuild:
+        began = perf_counter()
+        row, rebuilt = _rebuild(live, projected.main.truth, work / live.plan.name)
+        rebuilt = _shared(rebuilt, live, written.oracle)
+        judged.rebuild.append(row)
+        judged.seconds["rebuild"] += perf_counter() - began
+    dumps: dict[str, pl.DataFrame] | None
+    dumps = _shared({name: store.dump(name) for name in entities}, live, written.oracle)
+    if store.name == "null":
+        dumps = rebuilt = None
+    began = perf_counter()
+    evidence = _evidence(live, written, dumps, rebuilt)
+    verdict, found, witnesses = judge(evidence)
+    judged.seconds["judge"] += perf_counter() - began
+    judged.accounting.append(evidence.accounting)
+    judged.verdicts.append(found)
+    judged.witnesses.append(witnesses)
+    look(plan, projected, live, evidence, judged.troubles)
+    judged.settings[live.plan.name] = store.settings()
+    judged.projections.append(_described(live, verdict, dumps))
 
 
 def _shared(dumps: dict[str, pl.DataFrame], live: Live, oracle: Oracle) -> dict[str, pl.DataFrame]:

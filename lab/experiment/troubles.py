@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -76,7 +77,7 @@ def look(plan: Plan, projected: Projected, live: Live, evidence: Evidence, found
         journal,
         live.chosen,
         live.visible,
-        evidence.shown if whole else None,
+        partial(lag.shown, published, journal, True) if whole else None,
         evidence.ever_parked,
         tuple(live.plan.layout.entities),
         plan.scenario.readers,

@@ -32,7 +32,9 @@ def visible_at(published: Published, journal: Journal, subsumes: bool) -> np.nda
     return frame.select(pl.col("first").cum_min(reverse=True).over("record"))["first"].to_numpy()
 
 
-def shown(published: Published, journal: Journal, replaces: bool = True) -> pl.DataFrame:
+def shown(
+    published: Published, journal: Journal, replaces: bool = True, records: np.ndarray | None = None
+) -> pl.DataFrame:
     """What readers see of each record, from when on: record, at, revision (0: nothing), index (-1 for nothing).
 
     What a batch leaves behind is what they see: the last write of a record in it. A projection that is thrown away in

@@ -7,7 +7,7 @@ never nothing. Then it reads again and again, and must not see the record at an 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ def sessions(
     journal: Journal,
     chosen: np.ndarray,
     visible: np.ndarray,
-    shown: pl.DataFrame | None,
+    shown: Callable[[np.ndarray], pl.DataFrame] | None,
     parked: np.ndarray,
     entities: Sequence[str],
     options: ReadersTable,
@@ -35,7 +35,7 @@ def sessions(
 ) -> dict[str, Any] | None:
     """One row of the table `readers`; None when nobody reads.
 
-    `shown` is what readers see of each record (`lag.shown`), or None where a projection shows no revisions of
+    `shown` gives what readers see of some records (`lag.shown`), or is None where a projection shows no revisions of
     records: then a write is read when it has become visible. `parked` marks the changes that were
     ever set aside, by index.
     """
@@ -61,7 +61,8 @@ def sessions(
         unread, backward = visible[written] > read_at, 0
     else:
         times = np.column_stack([read_at, read_at[:, None] + again])
-        seen = look(shown, np.repeat(published.record[written], times.shape[1]), times.ravel()).reshape(times.shape)
+        mine = shown(np.unique(published.record[written]))
+        seen = look(mine, np.repeat(published.record[written], times.shape[1]), times.ravel()).reshape(times.shape)
         unread = seen[:, 0] < published.revision[written]
         # Only a session that was answered goes on reading.
         backward = int((np.diff(seen, axis=1) < 0)[~stale].sum())

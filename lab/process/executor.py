@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.base import BadInput, Problem, stream
-from lab.process.running import Stop, owned
+from lab.process.running import TRUTH, Stop, owned
 from lab.wiring import Plan
-
-TRUTH = "truth"
 
 
 def execute(

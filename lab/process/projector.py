@@ -12,7 +12,7 @@ import numpy as np
 
 from lab.base import BadInput, Problem, nearest
 from lab.feed.published import Published
-from lab.process.running import Stop, owned
+from lab.process.running import TRUTH, Stop, owned
 from lab.projection.journal import Journal
 from lab.projection.projector import Projector
 from lab.projection.worker import Inbox
@@ -44,6 +44,11 @@ def chosen(plan: Plan, names: tuple[str, ...]) -> list[ProjectionPlan]:
         for item in known.values()
         if item.table.subscribe == "channel" and (not names or item.name in names)
     ]  # fmt: skip
+    problems += [
+        Problem(f"projection.{TRUTH}", "the folder of that name is the source of truth's", "call it something else")
+        for name in known
+        if name == TRUTH
+    ]
     if problems:
         raise BadInput(problems)
     return [known[name] for name in names] if names else list(plan.projections)
@@ -97,7 +102,7 @@ def project(
 def _wait_for(plan: Plan, folder: Path, every: float, stop: Stop) -> Truth | None:
     """The source of truth, as soon as there is one; None when told to stop before."""
     while not stop.asked():
-        truth = plan.truth_beside(folder / "truth")
+        truth = plan.truth_beside(folder / TRUTH)
         if truth is not None:
             return truth
         time.sleep(every)

@@ -13,6 +13,9 @@ from typing import Any
 
 from lab.base import BadInput, Problem
 
+# The source of truth's part of the folder.
+TRUTH = "truth"
+
 
 class Stop:
     """Set by a polite kill or by Ctrl-C; looked at between two steps, so that nothing is left half done."""

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.base import Unsound, stream
+from lab.base import BadInput, Problem, Unsound, stream
 from lab.feed.subscription import Subscription
-from lab.process.executor import TRUTH
+from lab.process.running import TRUTH
 from lab.process.victims import Victim
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan
@@ -60,6 +60,9 @@ def torture(
 
     `scenario` are the arguments that name the plan's scenario to a process. `done` is told how many kills there were.
     """
+    if plan.scenario.truth.model == "snapshot":
+        what = "a snapshot can't show that each command is there exactly once: it keeps the last one of each record"
+        raise BadInput([Problem("truth.model", what, 'set truth.model to "history" or "events"')])
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="torture-") as made:
             return torture(plan, scenario, kills, rate, Path(made), done)
@@ -75,13 +78,22 @@ def torture(
         heads[row["projection"]] = max(heads[row["projection"]], row["position"])
 
     projectors = [_projector(name, [*scenario, *place, "--every", "0.02"], hear) for name in heads]
+    victims = [executor, *projectors]
     began = time.monotonic()
-    _kill(plan, [executor, *projectors], kills, done)
-    executor.stop()
-    for victim in projectors:
-        victim.stop()
+    try:
+        _kill(plan, victims, kills, done)
+        for victim in victims:
+            victim.stop()
+    finally:
+        for victim in victims:
+            victim.reap()
     tortured = time.monotonic() - began
-    return _judge(plan, folder, scenario, place, executor, projectors, ledger) | {"tortured_seconds": tortured}
+    found = _judge(plan, folder, scenario, place, executor, projectors, ledger)
+    found["problems"] += [
+        f"{victim.name} was killed {victim.kills} times, and not {kills}" for victim in victims if victim.kills < kills
+    ]
+    verdict = "fail" if found["problems"] else "pass"
+    return found | {"verdict": verdict, "tortured_seconds": tortured}
 
 
 def _projector(name: str, arguments: list[str], hear: Callable[[dict[str, Any]], None]) -> Victim:
@@ -95,8 +107,12 @@ def _kill(plan: Plan, victims: list[Victim], kills: int, done: Callable[[int], N
     for victim in victims:
         victim.start()
         draws[victim.name] = _fate(rng, victim)
+    executor = victims[0]
     while any(victim.kills < kills for victim in victims):
         time.sleep(0.002)
+        if any(victim.errors for victim in victims) or (executor.ended and not executor.errors):
+            # One that can't start would be waited for in vain; without commands there is nothing to be torn.
+            return
         for victim in victims:
             early, after = draws[victim.name]
             alive, at_work = victim.lived()
@@ -140,7 +156,7 @@ def _judge(
     workload = plan.domain.workload(plan.options, stream(plan.scenario.seed, "workload"))
     oracle = Oracle.of_commands(plan.domain, itertools.islice(workload, executed))
     rows = [_row(executor, "sqlite", *_compared(oracle.revisions, published))]
-    problems = [*ledger.contradictions, *_unkept(ledger, published)]
+    problems = [*ledger.contradictions, *_unkept(ledger, oracle, published)]
     try:
         oracle.confirm(published)
     except Unsound as error:
@@ -176,15 +192,27 @@ def _judge(
     }
 
 
-def _unkept(ledger: Ledger, published: dict[str, pl.DataFrame]) -> list[str]:
-    """Acknowledged commands whose change is not there."""
-    positions = set(pl.concat([frame.select("position") for frame in published.values()])["position"])
-    acknowledged = {row["position"]: number for number, row in ledger.rows.items() if row["position"] is not None}
-    return [
-        f"request {number} was acknowledged with position {position}, and there is no such change"
-        for position, number in acknowledged.items()
-        if position not in positions
-    ][:20]
+def _unkept(ledger: Ledger, oracle: Oracle, published: dict[str, pl.DataFrame]) -> list[str]:
+    """What was acknowledged and is not so: another status than the command deserves, or a change that is not there."""
+    there = {position for frame in published.values() for position in frame["position"]}
+    statuses: dict[str, int] = {"accepted": 0, "rejected": 0, "conflict": 0}
+    owners: dict[int, int] = {}
+    problems = []
+    for number, row in sorted(ledger.rows.items()):
+        statuses[row["status"]] += 1
+        position = row["position"]
+        if position is None:
+            continue
+        if position in owners:
+            problems.append(f"requests {owners[position]} and {number} were both acknowledged with position {position}")
+        owners[position] = number
+        if position not in there:
+            problems.append(f"request {number} was acknowledged with position {position}, and there is no such change")
+    # At the most one command was decided and not acknowledged.
+    more = {status: oracle.outcomes[status] - count for status, count in statuses.items()}
+    if sum(more.values()) not in (0, 1) or min(more.values()) < 0:
+        problems.append(f"acknowledged were {statuses}, and the commands deserve {oracle.outcomes}")
+    return problems[:20]
 
 
 def _compared(must: dict[str, pl.DataFrame], found: dict[str, pl.DataFrame]) -> tuple[int, int, int]:
@@ -204,6 +232,7 @@ def _row(victim: Victim, store: str, rows: int, lost: int, doubled: int) -> dict
         "store": store,
         "kills": victim.kills,
         "early_kills": victim.early,
+        "starts": victim.starts,
         "rows": rows,
         "lost": lost,
         "doubled": doubled,

@@ -58,17 +58,27 @@ class Victim:
             if not line.endswith("\n"):
                 # The kill came in the middle of it: nobody was told.
                 break
+            try:
+                row = json.loads(line)
+            except ValueError:
+                # Part of a complaint, which it makes on standard error too.
+                continue
             if self._killed_at is not None:
                 self.recovered.append(time.monotonic() - self._killed_at)
                 self._killed_at = None
             self._told += 1
             self._told_at = self._told_at or time.monotonic()
-            self.hear(json.loads(line))
+            self.hear(row)
 
     @property
     def running(self) -> bool:
         """Whether it is alive."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was started, and has come to its end by itself."""
+        return self._process is not None and self._process.poll() is not None
 
     def lived(self) -> tuple[float, float | None]:
         """Seconds since it was started, and since it first told something; None if it has not yet."""
@@ -83,10 +93,18 @@ class Victim:
             self._process.send_signal(signal.SIGKILL)
             killed_at = time.monotonic()
             self.kills += 1
-            # What it had told before is heard to the end first.
+            # What it had told before is heard to the end first. The one before may have died without a word: then the
+            # silence began with its predecessor's death.
             self._end()
-            self._killed_at = killed_at
+            self._killed_at = self._killed_at or killed_at
         else:
+            self._end()
+
+    def reap(self) -> None:
+        """Whatever is left of it is ended: nobody will come back for it."""
+        if self._process is not None:
+            if self.running:
+                self._process.kill()
             self._end()
 
     def stop(self, timeout: float = 60.0) -> None:
@@ -106,9 +124,10 @@ class Victim:
         process, listener = self._process, self._listener
         assert process is not None
         assert listener is not None
+        if process.stdout is None or process.stdout.closed:
+            return
         process.wait()
         listener.join()
-        assert process.stdout is not None
         assert process.stderr is not None
         complaint = process.stderr.read()
         # Killed, or told to stop: at work, or while it was still starting.

@@ -88,6 +88,9 @@ class Journal:
         """Write down one application."""
         # A copy: a column of a page would hold the whole page in memory for as long as the journal lasts.
         handed = handed.copy()
+        if not isinstance(visible_at, np.ndarray):
+            # Which row brought a change in only matters where the rows were visible at different times.
+            applied = replace(applied, trigger=NONE)
         self.notes.append(Note(entity, self.epoch, handed, source, began_at, visible_at, applied, crash, checkpoint))
 
     def each(self, what: str) -> Iterator[np.ndarray]:

@@ -18,12 +18,14 @@ def print_torture(found: dict[str, Any], console: Console) -> None:
     told += f"; {count(found['acknowledged'])} commands acknowledged, {count(found['changes'])} changes committed"
     console.print(Text.assemble(marked(found["verdict"], upper=True), told))
     texts = ("process", "store")
-    table = plain_table("kills", "rows", "lost", "doubled", "back\np50", "back\nat most", texts=texts)
+    table = plain_table(
+        "kills", "while\nstarting", "rows", "lost", "doubled", "back\np50", "back\nat most", texts=texts
+    )
     for row in found["processes"]:
         table.add_row(
             Text(row["process"], "bold"),
             Text(row["store"]),
-            *(Text(count(row[name])) for name in ("kills", "rows", "lost", "doubled")),
+            *(Text(count(row[name])) for name in ("kills", "early_kills", "rows", "lost", "doubled")),
             Text(duration(row["recovery_p50_seconds"])),
             Text(duration(row["recovery_max_seconds"])),
         )
