@@ -16,7 +16,8 @@ from running import failed, run_text
 
 from lab.base import Batch, CannotTake
 from lab.measure.accounting import balances
-from lab.projection.projector import BEHIND, Crashed, Projector
+from lab.projection.applied import Crashed
+from lab.projection.projector import BEHIND, Projector
 from lab.runs import Run
 from lab.scenario import Source
 from lab.stores import store_class

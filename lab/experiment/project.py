@@ -43,7 +43,8 @@ class Live:
     visible: np.ndarray = field(default_factory=lambda: np.empty(0))
     asked: list[Asked] = field(default_factory=list)
     gate: Gate | None = None
-    resting_bytes: int = 0
+    # Of a projection that was thrown away in place: when, and when each change was visible after that.
+    again: tuple[float, np.ndarray] | None = None
 
     @property
     def published(self) -> Published:
@@ -81,12 +82,16 @@ def project(plan: Plan, written: Written, truth: Truth, work: Path, progress: Pr
     for live, lane in zip(lives, lanes, strict=True):
         assert isinstance(lane.worker, Worker)
         lane.worker.finish(lane.free_at)
-        live.projector, live.journal = lane.worker.projector, lane.worker.journal
+        live.projector, live.journal, live.gate = lane.worker.projector, lane.worker.journal, lane.worker.gate
     every = list({id(strand): strand for strand in by_strategy.values()}.values())
     for strand in every:
         strand.replay.finish()
     for live in lives:
         live.visible = lag.visible_at(live.published, live.journal, live.plan.subsumes)
+        if live.journal.resets:
+            since = live.journal.epoch
+            after = lag.visible_at(live.published, live.journal, live.plan.subsumes, since)
+            live.again = live.journal.resets[-1], after
     return Projected(lives, main, every)
 
 

@@ -31,7 +31,9 @@ def write_tables(folder: Path, plan: Plan, written: Written, projected: Projecte
     write_table(folder, "lag", pl.concat(list(lags.values())))
     write_table(folder, "lag_summary", _frame("lag_summary", [lag.summary(name, one) for name, one in lags.items()]))
     write_table(folder, "visibility", pl.concat([lag.visibility(name, one) for name, one in lags.items()]))
-    behind = [lag.staleness(live.plan.name, live.published, live.visible, live.chosen, end) for live in lives]
+    behind = [
+        lag.staleness(live.plan.name, live.published, live.visible, live.chosen, end, live.again) for live in lives
+    ]
     write_table(folder, "staleness", pl.concat(behind))
     model = {"write_model": plan.scenario.truth.model}
     write_table(folder, "writes", _frame("writes", [model | written.writes]))

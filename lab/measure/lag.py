@@ -16,16 +16,20 @@ POINTS = 240
 QUANTILES = {"p50_seconds": 0.5, "p90_seconds": 0.9, "p99_seconds": 0.99, "max_seconds": 1.0}
 
 
-def visible_at(published: Published, journal: Journal, subsumes: bool) -> np.ndarray:
+def visible_at(published: Published, journal: Journal, subsumes: bool, epoch: int = 0) -> np.ndarray:
     """For each change of the run, by index, when it was first visible, in seconds; infinity if never.
 
     `subsumes` says whether a later revision shows all that an earlier one did, as in a projection of records;
-    where each change counts for itself, only its own write makes it visible.
+    where each change counts for itself, only its own write makes it visible. `epoch` is the first that is looked at.
     """
     first = np.full(published.committed_at.size, np.inf)
     if journal.notes:
+        written, times = journal.all("positions"), journal.written_at
+        if epoch:
+            since = journal.epochs >= epoch
+            written, times = written[since], times[since]
         # Written backwards, so that the first write of a change is the one that stays.
-        first[journal.all("positions")[::-1] - 1] = journal.written_at[::-1]
+        first[written[::-1] - 1] = times[::-1]
     if not subsumes:
         return first
     frame = pl.DataFrame({"record": published.record, "first": first})
@@ -122,18 +126,23 @@ def visibility(projection: str, lag: pl.DataFrame) -> pl.DataFrame:
 
 
 def staleness(
-    projection: str, published: Published, visible: np.ndarray, chosen: np.ndarray, end: float
+    projection: str,
+    published: Published,
+    visible: np.ndarray,
+    chosen: np.ndarray,
+    end: float,
+    again: tuple[float, np.ndarray] | None = None,
 ) -> pl.DataFrame:
-    """How far behind the projection is over time: changes committed and not visible, and the age of the oldest."""
-    order = np.argsort(published.committed_at[chosen], kind="stable")
-    committed, shown = published.committed_at[chosen][order], visible[chosen][order]
+    """How far behind the projection is over time: changes committed and not visible, and the age of the oldest.
+
+    `again` is for a projection that is thrown away in place: when, and when each change was visible after that.
+    """
     at = np.linspace(0.0, end, POINTS + 1)
-    behind = np.searchsorted(committed, at, side="right") - np.searchsorted(np.sort(shown), at, side="right")
-    # The oldest change that is not visible at t is the first whose running maximum of visibility lies after t.
-    reached = np.maximum.accumulate(shown)
-    oldest = np.searchsorted(reached, at, side="right")
-    since = np.append(committed, np.inf)[oldest]
-    age = np.where(since <= at, at - np.minimum(since, at), 0.0)
+    behind, age = _behind(published.committed_at[chosen], visible[chosen], at)
+    if again is not None:
+        since, visible_again = again
+        later = _behind(published.committed_at[chosen], visible_again[chosen], at)
+        behind, age = (np.where(at >= since, new, old) for new, old in zip(later, (behind, age), strict=True))
     return pl.DataFrame(
         {
             "projection": pl.repeat(projection, at.size, eager=True),
@@ -142,3 +151,14 @@ def staleness(
             "seconds_behind": age,
         }
     )
+
+
+def _behind(committed: np.ndarray, shown: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(committed, kind="stable")
+    committed, shown = committed[order], shown[order]
+    behind = np.searchsorted(committed, at, side="right") - np.searchsorted(np.sort(shown), at, side="right")
+    # The oldest change that is not visible at t is the first whose running maximum of visibility lies after t.
+    reached = np.maximum.accumulate(shown)
+    oldest = np.searchsorted(reached, at, side="right")
+    since = np.append(committed, np.inf)[oldest]
+    return behind, np.where(since <= at, at - np.minimum(since, at), 0.0)

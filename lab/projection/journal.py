@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from lab.projection.projector import NONE, Applied
+from lab.projection.applied import NONE, Applied
 
 CHANNEL, CATCH_UP, RETRY = 0, 1, 2
 

@@ -7,54 +7,20 @@ store can't take is parked with its record, and everything else goes on.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
 from lab.base import BEFORE, META, Batch, CannotTake, Unavailable
+from lab.projection.applied import NONE, NOTHING, Applied, Crashed
 from lab.projection.guards import Guard, Ordered, make_guard
 from lab.projection.parking import REASON, Parking
 from lab.projection.totals import Contributions, contributions, increments
 from lab.stores.port import Layout, Store
 
-NONE = np.empty(0, np.int64)
 # Why a change is parked that the store could take: one before it can't be taken.
 BEHIND = "a former change of the record is parked"
-
-
-@dataclass(frozen=True)
-class Applied:
-    """What became of one frame: positions applied, in order, each with the row of the frame that brought it in.
-
-    `refused` are positions older than what was known, or known already; `dropped` found no room to wait in;
-    `parked` are set aside, since their record holds a change that the store can't take.
-    """
-
-    positions: np.ndarray
-    trigger: np.ndarray
-    refused: np.ndarray
-    dropped: np.ndarray
-    parked: np.ndarray = field(default_factory=lambda: NONE)
-
-    @classmethod
-    def joined(cls, parts: list[Applied]) -> Applied:
-        """Several as one."""
-        if len(parts) == 1:
-            return parts[0]
-        names = ("positions", "trigger", "refused", "dropped", "parked")
-        return cls(*(np.concatenate([NONE, *(getattr(part, name) for part in parts)]) for name in names))
-
-
-class Crashed(Exception):
-    """The process died while it applied: `applied` is what had landed, `moved` whether the checkpoint had.
-
-    `held` are the positions that were held back in memory, and are forgotten.
-    """
-
-    def __init__(self, applied: Applied, moved: bool, held: np.ndarray) -> None:
-        super().__init__("crashed while applying")
-        self.applied, self.moved, self.held = applied, moved, held
 
 
 class _Died(Exception):
@@ -125,7 +91,7 @@ class Projector:
         """
         frame = frame.select(self._needed(entity))
         rows = np.arange(frame.height)
-        aside = _NOTHING
+        aside = NOTHING
         if keys := self.parking.keys(entity):
             waits = frame["key"].is_in(list(keys)).to_numpy()
             if waits.any():
@@ -136,12 +102,12 @@ class Projector:
         except _Died as died:
             held = np.concatenate([NONE, *(self.held(name) for name in self.layout.entities)])
             self.start()
-            raise Crashed(Applied.joined([died.applied or _NOTHING, aside]), died.moved, held) from None
-        return Applied.joined(parts if aside is _NOTHING else [*parts, aside])
+            raise Crashed(Applied.joined([died.applied or NOTHING, aside]), died.moved, held) from None
+        return Applied.joined(parts if aside is NOTHING else [*parts, aside])
 
     def retry(self, entity: str) -> Applied:
         """Try what is parked again, record by record, in the order of revisions; a store that refuses ends it."""
-        parts = [_NOTHING]
+        parts = [NOTHING]
         for key in sorted(self.parking.keys(entity), key=str):
             waiting = self.parking.frame(entity)
             assert waiting is not None
@@ -161,7 +127,7 @@ class Projector:
         changes = frame.select("key", "revision", "position").iter_rows()
         known = pl.Series([self.guard.known(entity, *change) for change in changes], dtype=pl.Boolean)
         refused = frame.filter(known)["position"].to_numpy()
-        return replace(_NOTHING, refused=refused, parked=self._park(entity, frame.filter(~known), BEHIND))
+        return replace(NOTHING, refused=refused, parked=self._park(entity, frame.filter(~known), BEHIND))
 
     def _park(self, entity: str, frame: pl.DataFrame, reason: str) -> np.ndarray:
         if not frame.height:
@@ -183,7 +149,7 @@ class Projector:
                 return [*parts, self._guarded(entity, frame[:0], checkpoint, crash)]
             except _Died as died:
                 # What was applied on the way had landed.
-                died.applied = Applied.joined([*parts, died.applied or _NOTHING])
+                died.applied = Applied.joined([*parts, died.applied or NOTHING])
                 raise
         return [part if whole else replace(part, trigger=rows[part.trigger])]
 
@@ -198,7 +164,7 @@ class Projector:
                 # What the record held back for later can't come into its turn either.
                 waits = held["key"].is_in(distinct.implode())
                 bad, self._held[entity] = pl.concat([bad, held.filter(waits)]), held.filter(~waits)
-            return [replace(_NOTHING, parked=self._park(entity, bad, reason))]
+            return [replace(NOTHING, parked=self._park(entity, bad, reason))]
         parts: list[Applied] = []
         for half in (distinct[: len(distinct) // 2], distinct[len(distinct) // 2 :]):
             chosen = rows[keys.is_in(half.implode()).to_numpy()]
@@ -306,9 +272,6 @@ class Projector:
         if names == ["id"]:
             return taken.select(pl.col("position").alias("id"))
         return _last(taken, ("key",)).select(pl.col("key").alias("id"), "revision")
-
-
-_NOTHING = Applied(NONE, NONE, NONE, NONE)
 
 
 def _last(frame: pl.DataFrame, identity: tuple[str, ...]) -> pl.DataFrame:

@@ -16,8 +16,9 @@ import numpy as np
 from lab.feed.arrays import FeedArrays
 from lab.feed.gaps import Gate
 from lab.feed.subscription import Subscription
+from lab.projection.applied import Crashed
 from lab.projection.journal import Journal
-from lab.projection.projector import Crashed, Projector
+from lab.projection.projector import Projector
 from lab.projection.trouble import Trouble
 from lab.projection.worker import Inbox, Worker
 from lab.scenario import ServiceModel

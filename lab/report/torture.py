@@ -23,8 +23,7 @@ def print_torture(found: dict[str, Any], console: Console) -> None:
     )
     for row in found["processes"]:
         table.add_row(
-            Text(row["process"], "bold"),
-            Text(row["store"]),
+            Text.assemble((row["process"], "bold"), (f"\n{row['store']}", "dim")),
             *(Text(count(row[name])) for name in ("kills", "early_kills", "rows", "lost", "doubled")),
             Text(duration(row["recovery_p50_seconds"])),
             Text(duration(row["recovery_max_seconds"])),

@@ -17,8 +17,9 @@ import polars as pl
 from lab.base import CannotTake
 from lab.feed.published import Published
 from lab.measure import lag
+from lab.projection.applied import Crashed
 from lab.projection.journal import Journal
-from lab.projection.projector import BEHIND, Crashed, Projector
+from lab.projection.projector import BEHIND, Projector
 from lab.stores.memory import Memory
 from lab.verdict.evidence import Evidence
 from lab.verdict.oracle import Oracle
