@@ -10,6 +10,7 @@ from pieces import SCENARIO
 
 from lab.cli import lab as command_line
 from lab.experiment import run
+from lab.measure.accounting import balances
 from lab.runs import Run
 from lab.scenario import Source
 from lab.wiring import plan
@@ -22,11 +23,31 @@ def call(*arguments: str) -> Result:
     return found
 
 
-def run_text(root: Path, text: str = SCENARIO, *overrides: str, seed: int | None = None) -> Run:
-    """Run a scenario given as text; its folder goes below `root`."""
+SHIPPED = Path(__file__).parent.parent / "scenarios"
+
+
+def run_text(root: Path, text: str = SCENARIO, *overrides: str, seed: int | None = None, accounted: bool = True) -> Run:
+    """Run a scenario given as text; its folder goes below `root`. No change may be unaccounted for."""
     path = root / "mine.toml"
     path.write_text(text)
-    return run(plan(Source(path, overrides, seed)), root / "runs")
+    finished = run(plan(Source(path, overrides, seed)), root / "runs")
+    if accounted:
+        account(finished)
+    return finished
+
+
+def shipped(name: str, root: Path, *overrides: str) -> Run:
+    """Run a scenario that ships, modelled and with few samples, with keys set; no change may be unaccounted for."""
+    small = ("measure.samples=5", "measure.warm_up=0", "time.service=modelled", *overrides)
+    finished = run(plan(Source(SHIPPED / f"{name}.toml", small)), root)
+    account(finished)
+    return finished
+
+
+def account(finished: Run) -> None:
+    """The identity of the accounting holds for every projection."""
+    for row in finished.table("accounting").rows(named=True):
+        assert balances(row) == 0, row
 
 
 def failed(finished: Run, projection: str | None = None) -> set[str]:

@@ -12,18 +12,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pieces import items, layout
-from running import failed, run_text
+from running import failed, run_text, shipped
 
 from lab.base import Batch, CannotTake
-from lab.measure.accounting import balances
 from lab.projection.applied import Crashed
 from lab.projection.projector import BEHIND, Projector
-from lab.runs import Run
-from lab.scenario import Source
 from lab.stores import store_class
-from lab.wiring import plan
-
-SHIPPED = Path(__file__).parent.parent / "scenarios"
 
 BASE = """
 schema = 1
@@ -67,11 +61,6 @@ PROJECTIONS = "".join(
 )
 
 
-def accounted(finished: Run) -> None:
-    for row in finished.table("accounting").rows(named=True):
-        assert balances(row) == 0, row
-
-
 faults = st.fixed_dictionaries(
     {
         "crash": st.sampled_from([0.0, 0.1, 0.3]),
@@ -99,7 +88,6 @@ def test_right_projections_survive_whatever_happens_to_them(
         *(f"projection.{keeps}-{guard}.subscribe={drawn['subscribe']}" for keeps, guard in RIGHT),
         seed=seed,
     )
-    accounted(finished)
     assert failed(finished) == set(), [row for row in finished.table("verdicts").to_dicts() if row["verdict"] == "fail"]
     kinds = set(finished.table("faults")["kind"]) if (finished.path / "faults.parquet").exists() else set()
     assert ("crash" in kinds) == bool(drawn["crash"])
@@ -160,16 +148,9 @@ def test_what_a_crash_leaves_behind(step: str, order: str, keeps: str, tmp_path:
     store.close()
 
 
-def shipped(name: str, root: Path, *overrides: str) -> Run:
-    from lab.experiment import run
-
-    return run(plan(Source(SHIPPED / f"{name}.toml", overrides)), root)
-
-
 def test_a_torn_checkpoint_is_caught_with_its_witness(tmp_path: Path, quick: None) -> None:
-    finished = shipped("torn-checkpoint", tmp_path, "time.service=modelled")
+    finished = shipped("torn-checkpoint", tmp_path)
     assert finished.manifest["verdict"] == "pass"
-    accounted(finished)
     assert {"checkpoint_sound", "no_loss", "converged", "read_your_writes"} <= failed(finished, "checkpoint-first")
     assert {"no_double_effect", "converged"} <= failed(finished, "sums-data-first")
     rows = finished.table("verdicts").filter(projection="checkpoint-first", check="checkpoint_sound")
@@ -190,9 +171,8 @@ def test_a_torn_checkpoint_is_caught_with_its_witness(tmp_path: Path, quick: Non
 
 
 def test_poison_is_parked_with_what_follows_and_everything_else_goes_on(tmp_path: Path, quick: None) -> None:
-    finished = shipped("poison", tmp_path, "time.service=modelled", "workload.commands=2000")
+    finished = shipped("poison", tmp_path, "workload.commands=2000")
     assert finished.manifest["verdict"] == "pass"
-    accounted(finished)
     assert failed(finished, "poisoned") == {"converged", "rebuild_equals_live", "answers_right"} & failed(finished)
     parked = finished.table("parked")
     assert set(parked["projection"]) == {"poisoned"}
@@ -294,4 +274,3 @@ def test_a_refused_batch_is_tried_again_after_the_time_that_is_set(tmp_path: Pat
     assert set(rows["kind"]) == {"refused_apply"}
     assert np.allclose(rows["until_seconds"] - rows["at_seconds"], 0.07)
     assert failed(finished) == set()
-    accounted(finished)

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from running import failed, run_text
-from test_faults import BASE, accounted, shipped
+from running import failed, run_text, shipped
+from test_faults import BASE
 
 from lab.feed.arrays import FeedArrays
 from lab.feed.gaps import Gate
@@ -158,7 +158,6 @@ def test_four_strategies_side_by_side(service: str, model: str, tmp_path: Path, 
     finished = run_text(
         tmp_path, BASE + WRITERS + STRATEGIES, f"time.service={service}", f"truth.model={model}", "catch_up.every=0.05"
     )
-    accounted(finished)
     assert {"no_skipped_gap", "no_loss"} <= failed(finished, "naive")
     for name in ("serialise", "horizon", "hold"):
         assert failed(finished, name) == set()
@@ -181,7 +180,6 @@ def test_a_snapshot_feed_can_be_read_up_to_the_horizon(tmp_path: Path, quick: No
     for service in ("measured", "modelled"):
         finished = run_text(tmp_path, BASE + WRITERS + one, "truth.model=snapshot", f"time.service={service}")
         assert failed(finished) == set()
-        accounted(finished)
 
 
 def test_a_gap_that_is_given_up_is_skipped_and_told(tmp_path: Path, quick: None) -> None:
@@ -199,9 +197,8 @@ def test_a_gap_that_is_given_up_is_skipped_and_told(tmp_path: Path, quick: None)
 
 
 def test_the_shipped_scenario_tells_the_lesson(tmp_path: Path, quick: None) -> None:
-    finished = shipped("gaps", tmp_path, "time.service=modelled")
+    finished = shipped("gaps", tmp_path)
     assert finished.manifest["verdict"] == "pass"
-    accounted(finished)
 
 
 def test_real_threads_skip_too(tmp_path: Path) -> None:
@@ -326,7 +323,6 @@ def test_blue_green_shows_nothing_partial_and_in_place_does(service: str, tmp_pa
     finished = run_text(
         tmp_path, BASE + FIRE, f"time.service={service}", "time.model={ per_batch = 0.005, per_row = 0.0001 }"
     )
-    accounted(finished)
     rows = {row["projection"]: row for row in finished.table("rebuilds").to_dicts()}
     assert len(rows) == 6
     for name, row in rows.items():
@@ -354,13 +350,13 @@ def test_a_rebuild_under_fire_survives_faults(tmp_path: Path, quick: None) -> No
         tmp_path, BASE + FIRE, "faults.crash=0.05", "faults.refuse=0.05", "faults.down=0.02",
         *(f"projection.in-place-{keeps}.expect=fail" for keeps in ("records",)),
     )  # fmt: skip
-    accounted(finished)
     for name in ("records", "revisions", "totals"):
         assert failed(finished, f"blue-green-{name}") == set()
         assert failed(finished, f"in-place-{name}") <= {"monotonic_reads"}
 
 
 def test_the_shipped_rebuild_is_as_expected(tmp_path: Path, quick: None) -> None:
-    finished = shipped("rebuild-under-fire", tmp_path, "workload.commands=24000", "domain.records=500")
+    finished = shipped(
+        "rebuild-under-fire", tmp_path, "time.service=measured", "workload.commands=24000", "domain.records=500"
+    )
     assert finished.manifest["verdict"] == "pass"
-    accounted(finished)

@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 from click.testing import Result
 from pieces import SCENARIO
-from running import call, digests, failed, run_text, verdicts, witness
+from running import call, digests, failed, run_text, shipped, verdicts, witness
 
 from lab.base import NotReadable, Unsound
 from lab.experiment import run
@@ -331,11 +331,6 @@ def test_a_scenario_may_lie_anywhere_and_run_from_anywhere(
 
 
 # The shipped scenarios, scaled down
-
-
-def shipped(name: str, root: Path, *overrides: str) -> Run:
-    small = ("measure.samples=5", "measure.warm_up=0", "time.service=modelled", *overrides)
-    return run(plan(Source(SHIPPED / f"{name}.toml", small)), root)
 
 
 def test_of_four_guards_under_duplicates_and_disorder_the_right_ones_fail(tmp_path: Path, quick: None) -> None:
@@ -667,7 +662,7 @@ def test_a_broken_piece_is_caught_by_the_checks_that_are_there_for_it(
 ) -> None:
     breaking, caught = BROKEN[name]
     breaking(monkeypatch)
-    finished = run_text(tmp_path, PLANTED, *PLANTED_OPTIONS)
+    finished = run_text(tmp_path, PLANTED, *PLANTED_OPTIONS, accounted=False)
     assert finished.manifest["verdict"] == "fail"
     for projection, checks in caught.items():
         assert failed(finished, projection) >= checks
