@@ -7,9 +7,10 @@ guard's business. Data, the guard's memory and the checkpoint land together or n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import polars as pl
@@ -58,6 +59,10 @@ class Store(ABC):
     family: ClassVar[str]
     # The classes of query that this store can answer natively; what a projection keeps narrows them further.
     answers: ClassVar[frozenset[str]]
+    # The other classes, and why not: `never: ...` (the family can't) or `not yet: ...`.
+    gaps: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    # What a projection in this store can keep: records, revisions, totals. The first is what it keeps unasked.
+    holds: ClassVar[tuple[str, ...]] = ("records", "revisions", "totals")
     # What a crash can take, in a few words.
     durability: ClassVar[str]
 

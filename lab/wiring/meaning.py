@@ -9,7 +9,7 @@ from lab.base import LabError, Problem, nearest
 from lab.domain.model import Domain
 from lab.queries.model import Query
 from lab.scenario import ProjectionTable, Scenario
-from lab.stores import STORES, store_class
+from lab.stores import STORES, Store, store_class
 
 
 class Answering(Protocol):
@@ -62,6 +62,22 @@ def workload(scenario: Scenario, business: Domain, file: str) -> list[Problem]:
             )
         ]
     return []
+
+
+def usable(store: str) -> type[Store] | None:
+    """The store's class; None for one that is unknown or not installed, of which `unknown_stores` tells."""
+    try:
+        return store_class(store)
+    except LabError:
+        return None
+
+
+def holds(table: ProjectionTable, keeps: str, where: str) -> list[Problem]:
+    """What the store can't keep."""
+    store = usable(table.store)
+    if store is None or keeps in store.holds:
+        return []
+    return [Problem(f"{where}.keeps", f"`{table.store}` can't keep {keeps}", f"valid: {', '.join(store.holds)}")]
 
 
 def feed(table: ProjectionTable, keeps: str, scenario: Scenario, where: str) -> list[Problem]:

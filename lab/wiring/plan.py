@@ -18,7 +18,7 @@ from lab.projection.lane import Pace
 from lab.projection.projector import Projector
 from lab.queries.model import Query, resolve
 from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, ServiceModel, Source, refuse
-from lab.stores import STORES, Layout, Store, store_class
+from lab.stores import Layout, Store, store_class
 from lab.truth import ENGINES, Truth, make_truth, open_truth
 from lab.wiring import meaning
 
@@ -174,6 +174,7 @@ def _projection(
     keeps = table.keeps or _kept(scenario, queries, explicit, table)
     totals = _totals(table, business, where, problems) if keeps == "totals" else None
     entities = _entities(table, business, totals, where, problems)
+    problems += meaning.holds(table, keeps, where)
     problems += meaning.feed(table, keeps, scenario, where)
     problems += meaning.gaps(table, scenario, where)
     problems += meaning.rebuild(table, where)
@@ -181,7 +182,8 @@ def _projection(
     for name in table.queries or ():
         if name not in known:
             problems.append(Problem(f"{where}.queries", f"no query is called `{name}`", nearest(name, known)))
-    if problems or table.store not in STORES:
+    store = meaning.usable(table.store)
+    if problems or store is None:
         return None, problems
     kept = totals.columns if totals else ()
     key = business.entities[totals.entity if totals else next(iter(entities))]
@@ -192,7 +194,7 @@ def _projection(
         query
         for query in queries
         if (table.queries is None or query.name in table.queries)
-        and query.kind in store_class(table.store).answers
+        and query.kind in store.answers
         and query.answered_by(keeps, list(entities), totals)
     )
     polls = table.subscribe != "channel"
@@ -213,9 +215,14 @@ def _projection(
 
 def _kept(scenario: Scenario, queries: tuple[Query, ...], explicit: bool, table: ProjectionTable) -> str:
     """What is kept when the scenario doesn't say: all revisions where a declared query asks for the past."""
+    store = meaning.usable(table.store)
+    holds = store.holds if store else ("records",)
+    if holds[0] != "records":
+        return holds[0]
     past = {query.name for query in queries if query.kind in ("as_of", "history")}
     asked = past if table.queries is None else past & set(table.queries)
-    return "revisions" if explicit and asked and scenario.truth.model != "snapshot" else "records"
+    wanted = explicit and asked and scenario.truth.model != "snapshot" and "revisions" in holds
+    return "revisions" if wanted else "records"
 
 
 def _totals(table: ProjectionTable, business: Domain, where: str, problems: list[Problem]) -> Totals | None:
