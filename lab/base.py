@@ -38,7 +38,7 @@ class Entity:
 
     `columns` maps a column to int, float, str or bool; any of them may be null. `indexes` are the columns
     that readers filter and sort by together: a store that has indexes builds these. `parent` is the column that holds
-    the key of another record of the same entity, for `traverse`.
+    the key of another record of the same entity, for `traverse`. `texts` are the columns whose words readers search.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Entity:
     columns: dict[str, Kind]
     indexes: tuple[tuple[str, ...], ...] = ()
     parent: str | None = None
+    texts: tuple[str, ...] = ()
 
     @property
     def schema(self) -> dict[str, pl.DataType]:

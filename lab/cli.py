@@ -156,7 +156,10 @@ def stores(as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
         installed = "installed" if row["installed"] else f"not installed; get it with: {row['install']}"
         click.secho(row["store"], bold=True)
         click.echo(f"  {row['family']}, {row['shape']}; {row['engine']}; {installed}")
+        click.echo(f"  keeps: {', '.join(row['holds'])}")
         click.echo(f"  answers: {', '.join(row['answers'])}")
+        for kind, reason in row["gaps"].items():
+            click.echo(f"    not {kind}; {reason}")
         click.echo(f"  a crash: {row['durability']}")
 
 

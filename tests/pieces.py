@@ -11,7 +11,8 @@ import polars as pl
 from lab.base import Entity, Totals, stream
 from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Command, Options
-from lab.queries.model import Query, resolve
+from lab.queries.model import Query
+from lab.queries.resolve import resolve
 from lab.scenario import QueryTable
 from lab.stores import Layout
 
@@ -22,6 +23,7 @@ ITEM = Entity(
     {"label": "str", "parent": "int", "shelf": "str", "amount": "int", "weight": "float", "fragile": "bool"},
     indexes=(("shelf", "amount"),),
     parent="parent",
+    texts=("label", "shelf"),
 )
 SHELF = Entity("shelf", "str", {"title": "str", "metres": "float"})
 ENTITIES = {"item": ITEM, "shelf": SHELF}

@@ -107,7 +107,7 @@ HEADINGS = [(heading, model) for heading, model in tables() if model is not Dela
 def test_every_key_of_a_table_is_explained_in_its_section_and_no_other(heading: str, model: type[BaseModel]) -> None:
     documented = set(rows(sections("scenarios/README.md")[heading]))
     if heading == "[[query]]":
-        documented -= {"get", "get_many", "filter", "aggregate", "join", "traverse", "as_of", "history"}
+        documented -= set(KINDS) - {"sql"}
     assert documented == {field.alias or name for name, field in model.model_fields.items()}
 
 

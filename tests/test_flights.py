@@ -16,7 +16,7 @@ import pytest
 from lab.base import BadInput, Key
 from lab.domain.flights import DATA, FLIGHTS, flight_key
 from lab.domain.model import Command, Domain, Event, Options, Record, Rejection, Trace
-from lab.queries.model import resolve
+from lab.queries.resolve import resolve
 from lab.scenario import QueryTable
 
 BYTES_MAX = 5_000_000

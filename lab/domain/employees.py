@@ -64,6 +64,7 @@ class Employees:
             columns={"name": "str", "manager": "int", "department": "str", "salary": "int"},
             indexes=(("department", "salary"),),
             parent="manager",
+            texts=("name", "department"),
         )
     }
     events: Mapping[str, Mapping[str, EventType]] = {
@@ -107,6 +108,9 @@ class Employees:
             "limit": 50,
         },
         {"name": "everyone_below", "kind": "traverse", "entity": "employee"},
+        {"name": "close_colleagues", "kind": "traverse", "entity": "employee", "walk": "near", "depth": 2},
+        {"name": "line_between", "kind": "traverse", "entity": "employee", "walk": "path"},
+        {"name": "named", "kind": "search", "entity": "employee", "words": 2, "limit": 10},
         {"name": "employee_as_of", "kind": "as_of", "entity": "employee"},
         {"name": "career", "kind": "history", "entity": "employee"},
     )

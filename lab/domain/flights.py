@@ -35,12 +35,14 @@ FLIGHT = Entity(
 AIRPORT = Entity(
     name="airport", key="str",
     columns={"name": "str", "latitude": "float", "longitude": "float", "altitude": "int", "time_zone": "str"},
+    texts=("name",),
 )  # fmt: skip
 AIRLINE = Entity(name="airline", key="str", columns={"name": "str"})
 PLANE = Entity(
     name="plane", key="str",
     columns={"year": "int", "manufacturer": "str", "model": "str", "engines": "int", "seats": "int",
              "engine": "str"},
+    texts=("manufacturer", "model"),
 )  # fmt: skip
 # What is there before the first flight, in the order of registration, and its file.
 REGISTERED = {"airlines": AIRLINE, "airports": AIRPORT, "planes": PLANE}
@@ -120,6 +122,7 @@ class Flights:
             "on": "tail", "to": "plane", "take": ["manufacturer", "model", "seats"],
             "where": {"carrier": "?", "origin": "?"}, "order_by": "scheduled_at", "limit": 50,
         },
+        {"name": "planes_called", "kind": "search", "entity": "plane", "words": 2, "limit": 10},
         {"name": "flight_as_of", "kind": "as_of", "entity": "flight"},
         {"name": "flight_history", "kind": "history", "entity": "flight"},
     )  # fmt: skip

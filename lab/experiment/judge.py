@@ -51,7 +51,7 @@ def ask(plan: Plan, lives: list[Live], oracle: Oracle, progress: Progress) -> No
     measure, seed = plan.scenario.measure, plan.scenario.seed
     turns = measure.warm_up + measure.samples
     drawn = {
-        query.name: draw(query, _tables(oracle, query)[query.entity.name], turns, stream(seed, "query", query.name))
+        query.name: draw(query, _tables(oracle, query), turns, stream(seed, "query", query.name))
         for query in plan.queries
     }
     for live in lives:

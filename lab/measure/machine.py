@@ -13,8 +13,8 @@ from typing import Any
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
 PACKAGES = (
-    "polyglot-lab", "adbc-driver-sqlite", "duckdb", "matplotlib", "numpy", "polars", "pyarrow", "pydantic",
-    "sqlite-utils",
+    "polyglot-lab", "adbc-driver-sqlite", "duckdb", "lmdb", "matplotlib", "numpy", "polars", "pyarrow", "pydantic",
+    "sqlglot", "sqlite-utils", "tantivy",
 )  # fmt: skip
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,8 @@ import polars as pl
 from lab.base import Entity
 from lab.queries.model import Query
 from lab.queries.sql import DEPTH_MAX, bind
+from lab.queries.text import plain
+from lab.queries.user_sql import reference
 
 Row = tuple[Any, ...]
 
@@ -46,6 +49,20 @@ class Table:
             below[parent].append(key)
         return below
 
+    @cached_property
+    def parents(self) -> dict[Any, Any]:
+        """What is above each live record."""
+        return dict(self.live.select("key", str(self.entity.parent)).iter_rows())
+
+    @cached_property
+    def words(self) -> dict[str, set[Any]]:
+        """The keys of the live records in whose texts each word is."""
+        found: dict[str, set[Any]] = defaultdict(set)
+        for key, text in self.live.select("key", text=plain(self.entity.texts)).iter_rows():
+            for word in text.split():
+                found[word].add(key)
+        return found
+
     def revisions(self, key: Any) -> pl.DataFrame:
         """All revisions of a record, oldest first."""
         return self.frame.filter(pl.col("key") == key).sort("revision")
@@ -62,7 +79,13 @@ def answer(query: Query, parameters: Row, tables: dict[str, Table]) -> list[Row]
         case "aggregate":
             return _aggregate(query, _matching(query, parameters, table.live))
         case "traverse":
-            return _traverse(parameters[0], table)
+            return _WALKS[query.walk](query, parameters, table)
+        case "search":
+            return _search(query, parameters[0], table)
+        case "sql":
+            used = {entity.name: tables[entity.name] for entity in (query.entity, *query.uses)}
+            frames = {name: one.live.select(one.entity.row) for name, one in used.items()}
+            return reference(query.statement, parameters, frames)
         case "as_of":
             key, at = parameters
             newest = table.revisions(key).filter(pl.col("committed_at") <= at).tail(1)
@@ -112,17 +135,80 @@ def _aggregate(query: Query, frame: pl.DataFrame) -> list[Row]:
     return grouped.sort(query.group_by, nulls_last=True).rows()
 
 
-def _traverse(start: Any, table: Table) -> list[Row]:
-    if not table.rows([start]):
+def _search(query: Query, words: str, table: Table) -> list[Row]:
+    """Every match, by key; a store may rank them as it likes, and gives `limit` of them."""
+    wanted = [table.words.get(word, set()) for word in words.split()]
+    return [(key,) for key in sorted(set.intersection(*wanted))] if wanted else []
+
+
+def _below(query: Query, parameters: Row, table: Table) -> list[Row]:
+    return _reached(parameters[0], table, DEPTH_MAX, lambda key: table.children.get(key, ()))
+
+
+def _near(query: Query, parameters: Row, table: Table) -> list[Row]:
+    def steps(key: Any) -> list[Any]:
+        above = table.parents.get(key)
+        return [*table.children.get(key, ()), *([above] if above in table.parents else [])]
+
+    return _reached(parameters[0], table, query.depth, steps)
+
+
+def _reached(start: Any, table: Table, most: int, steps: Callable[[Any], Iterable[Any]]) -> list[Row]:
+    """Key and depth of each record that is reached from the first, level by level."""
+    if start not in table.parents:
         return []
     depth_of: dict[Any, int] = {start: 0}
     level, depth = [start], 0
-    while level and depth < DEPTH_MAX:
+    while level and depth < most:
         depth += 1
-        level = [child for key in level for child in table.children.get(key, ()) if child not in depth_of]
+        level = [other for key in level for other in steps(key) if other not in depth_of]
         depth_of.update((key, depth) for key in level)
     del depth_of[start]
     return sorted(depth_of.items(), key=lambda item: (item[1], item[0]))
+
+
+def _path(query: Query, parameters: Row, table: Table) -> list[Row]:
+    one, other = (_line(key, table) for key in parameters)
+    depth = {key: place for place, key in reversed(list(enumerate(other)))}
+    meet = [(up + depth[key], up, depth[key]) for up, key in enumerate(one) if key in depth]
+    if not meet:
+        return []
+    _, up, down = min(meet)
+    return list(enumerate([*one[: up + 1], *reversed(other[:down])]))
+
+
+def _line(key: Any, table: Table) -> list[Any]:
+    """From a record upwards, itself first; a cycle, which a projection that has diverged can hold, ends it."""
+    line: list[Any] = []
+    while key in table.parents and key not in line and len(line) <= DEPTH_MAX:
+        line.append(key)
+        key = table.parents[key]
+    return line
+
+
+_WALKS = {"below": _below, "near": _near, "path": _path}
+
+
+def agrees(query: Query, expected: Sequence[Row], found: Sequence[Row]) -> bool:
+    """Whether an answer is right. Of a search all matches are expected, and `limit` of them may be found."""
+    if query.kind == "search":
+        most = len(expected) if query.limit is None else min(query.limit, len(expected))
+        return len(found) == len(set(found)) == most and set(found) <= set(expected)
+    if query.kind == "sql":
+        return same(sorted(expected, key=_order), sorted(found, key=_order))
+    return same(expected, found)
+
+
+def _order(row: Row) -> tuple[tuple[int, Any], ...]:
+    """Any rows have an order, whatever is in them; floats that are told apart by rounding only stand together."""
+    return tuple(
+        (0, 0)
+        if value is None
+        else (1, float(f"{float(value):.6g}"))
+        if isinstance(value, int | float | Decimal)
+        else (2, str(value))
+        for value in row
+    )
 
 
 def same(expected: Sequence[Row], found: Sequence[Row]) -> bool:
@@ -133,6 +219,8 @@ def same(expected: Sequence[Row], found: Sequence[Row]) -> bool:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, float) and isinstance(other, int | float):
+    if isinstance(one, float | Decimal) or isinstance(other, float | Decimal):
+        if not isinstance(one, int | float | Decimal) or not isinstance(other, int | float | Decimal):
+            return False
         return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
     return bool(one == other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,18 +10,26 @@ import polars as pl
 
 from lab.queries.answers import Row, Table
 from lab.queries.model import Query
+from lab.queries.text import plain
 
 
-def draw(query: Query, table: Table, count: int, rng: np.random.Generator) -> list[Row]:
+def draw(query: Query, tables: Mapping[str, Table], count: int, rng: np.random.Generator) -> list[Row]:
     """`count` sets of parameters. Half of the drawn keys come from a hot hundredth of the records.
 
-    `table` holds the last revision of each record; for `as_of` and `history` all revisions. Without a
+    `tables` hold the last revision of each record; for `as_of` and `history` all revisions. Without a
     single live record there is nothing to ask, and the list is empty.
     """
+    table = tables[query.entity.name]
     frame = table.frame.sort("position") if query.kind in ("as_of", "history") else table.live
     if not frame.height:
         return []
     match query.kind:
+        case "traverse" if query.walk == "path":
+            return list(zip(_keys(frame, count, rng), _keys(frame, count, rng), strict=True))
+        case "search":
+            return _words(query, frame, count, rng)
+        case "sql":
+            return _columns(query, tables, count, rng)
         case "get" | "traverse" | "history":
             return [(key,) for key in _keys(frame, count, rng)]
         case "get_many":
@@ -38,6 +47,29 @@ def _keys(frame: pl.DataFrame, count: int, rng: np.random.Generator) -> list[Any
     hot = rng.integers(max(1, frame.height // 100), size=count)
     rows = np.where(rng.random(count) < 0.5, hot, cold)
     return frame["key"].gather(rows).to_list()
+
+
+def _words(query: Query, frame: pl.DataFrame, count: int, rng: np.random.Generator) -> list[Row]:
+    """Words that are together in one drawn record, so that there is a match."""
+    texts = frame.select(text=plain(query.entity.texts)).filter(pl.col("text") != "")["text"]
+    if not texts.len():
+        return []
+    drawn = []
+    for text in texts.gather(rng.integers(texts.len(), size=count)):
+        words = sorted(set(text.split()))
+        drawn.append((" ".join(rng.choice(words, size=min(query.words, len(words)), replace=False).tolist()),))
+    return drawn
+
+
+def _columns(query: Query, tables: Mapping[str, Table], count: int, rng: np.random.Generator) -> list[Row]:
+    """Values of drawn records for a statement's parameters; without a value to draw there is nothing to ask."""
+    drawn = []
+    for entity, column in query.parameters:
+        values = tables[entity].live[column].drop_nulls()
+        if not values.len():
+            return []
+        drawn.append(values.gather(rng.integers(values.len(), size=count)).to_list())
+    return list(zip(*drawn, strict=True)) if drawn else [()] * count
 
 
 def _conditions(query: Query, frame: pl.DataFrame, rng: np.random.Generator) -> Row:

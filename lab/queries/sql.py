@@ -7,10 +7,20 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from lab.queries import user_sql
 from lab.queries.model import Query
+from lab.queries.text import sql_plain
 
 # A projection that has diverged can hold a cycle of parents; a traversal ends at this depth all the same.
 DEPTH_MAX = 64
+
+# The end of a path's statement: of two lines upwards, `one` and `other`, what lies below the place where they meet.
+MEETING = (
+    "top(up, down) AS (SELECT one.depth, other.depth FROM one JOIN other ON other.key = one.key "
+    "ORDER BY one.depth + other.depth, one.depth LIMIT 1) "
+    "SELECT one.depth AS step, one.key FROM one, top WHERE one.depth <= up "
+    "UNION ALL SELECT up + down - other.depth, other.key FROM other, top WHERE other.depth < down ORDER BY 1"
+)
 
 
 def quoted(name: str) -> str:
@@ -24,8 +34,8 @@ def columns(names: tuple[str, ...] | list[str], table: str = "") -> str:
 
 
 @lru_cache(maxsize=4096)
-def translate(query: Query, keeps: str) -> tuple[str, tuple[object, ...]]:
-    """The statement, and its arguments with `?` where a parameter goes."""
+def translate(query: Query, keeps: str, dialect: str = "sqlite") -> tuple[str, tuple[object, ...]]:
+    """The statement in the dialect of `sqlite` or `duckdb`, and its arguments with `?` where a parameter goes."""
     arguments = tuple(condition.value for condition in query.where)
     match query.kind:
         case "get":
@@ -41,7 +51,11 @@ def translate(query: Query, keeps: str) -> tuple[str, tuple[object, ...]]:
         case "aggregate":
             return _aggregate(query, keeps), arguments
         case "traverse":
-            return _traverse(query, keeps), ("?",)
+            return _WALKS[query.walk](query, keeps)
+        case "search":
+            return _search(query, keeps), ("?",)
+        case "sql":
+            return _user(query, keeps, dialect), ("?",) * len(query.parameters)
         case "as_of":
             chosen = columns(query.entity.row)
             newest = (
@@ -104,12 +118,65 @@ def _aggregate(query: Query, keeps: str) -> str:
     return f"SELECT {groups}, COUNT(*){sums} FROM {source} GROUP BY {groups} ORDER BY {_grouped(query)}"
 
 
-def _traverse(query: Query, keeps: str) -> str:
-    table, parent = _source(query.entity.name, keeps), quoted(str(query.entity.parent))
+def _search(query: Query, keeps: str) -> str:
+    """Without an index of words every record is looked at, and none is better than another. DuckDB's functions."""
+    words = sql_plain(columns(query.entity.texts, "t"))
+    limit = f" LIMIT {query.limit}" if query.limit else ""
     return (
+        f"SELECT t.key FROM {_source(query.entity.name, keeps)} AS t "
+        "JOIN (SELECT CAST(? AS VARCHAR) AS wanted) AS w ON w.wanted <> '' WHERE NOT t.deleted "
+        f"AND list_has_all(string_split({words}, ' '), string_split(w.wanted, ' ')) ORDER BY t.key{limit}"
+    )
+
+
+def _user(query: Query, keeps: str, dialect: str) -> str:
+    entities = [query.entity, *query.uses]
+    sources = {
+        entity.name: f"SELECT {columns(entity.row)} FROM {_source(entity.name, keeps)} AS t WHERE NOT deleted"
+        for entity in entities
+    }
+    return user_sql.with_live(query.statement, dialect, sources)
+
+
+def _below(query: Query, keeps: str) -> tuple[str, tuple[object, ...]]:
+    table, parent = _source(query.entity.name, keeps), quoted(str(query.entity.parent))
+    statement = (
         f"WITH RECURSIVE tree(key, depth) AS (SELECT key, 0 FROM {table} AS t WHERE key = ? AND NOT deleted "
         f"UNION SELECT c.key, depth + 1 FROM tree JOIN {table} AS c ON c.{parent} = tree.key "
         f"WHERE NOT c.deleted AND depth < {DEPTH_MAX}) "
         "SELECT key, MIN(depth) AS depth FROM tree WHERE key NOT IN (SELECT key FROM tree WHERE depth = 0) "
         "GROUP BY key ORDER BY depth, key"
     )
+    return statement, ("?",)
+
+
+def _near(query: Query, keeps: str) -> tuple[str, tuple[object, ...]]:
+    """A step up or down at a time."""
+    table, parent = _source(query.entity.name, keeps), quoted(str(query.entity.parent))
+    statement = (
+        f"WITH RECURSIVE near(key, above, depth) AS (SELECT key, {parent}, 0 FROM {table} AS t "
+        f"WHERE key = ? AND NOT deleted UNION SELECT o.key, o.{parent}, depth + 1 FROM near "
+        f"JOIN {table} AS o ON o.{parent} = near.key OR o.key = near.above "
+        f"WHERE NOT o.deleted AND depth < {query.depth}) "
+        "SELECT key, MIN(depth) AS depth FROM near WHERE key NOT IN (SELECT key FROM near WHERE depth = 0) "
+        "GROUP BY key ORDER BY depth, key"
+    )
+    return statement, ("?",)
+
+
+def _path(query: Query, keeps: str) -> tuple[str, tuple[object, ...]]:
+    """Both lines upwards; where they meet first is the top of the path."""
+    table, parent = _source(query.entity.name, keeps), quoted(str(query.entity.parent))
+
+    def line(name: str) -> str:
+        return (
+            f"{name}(key, above, depth) AS (SELECT key, {parent}, 0 FROM {table} AS t WHERE key = ? AND NOT deleted "
+            f"UNION SELECT o.key, o.{parent}, depth + 1 FROM {name} JOIN {table} AS o ON o.key = {name}.above "
+            f"WHERE NOT o.deleted AND depth < {DEPTH_MAX})"
+        )
+
+    statement = f"WITH RECURSIVE {line('one')}, {line('other')}, {MEETING}"
+    return statement, ("?", "?")
+
+
+_WALKS = {"below": _below, "near": _near, "path": _path}

@@ -207,6 +207,11 @@ class QueryTable(Table):
     on: str | None = None
     to: str | None = None
     take: tuple[str, ...] = Field((), strict=False)
+    walk: str = "below"
+    depth: int = Field(2, ge=1, le=64)
+    words: int = Field(1, ge=1, le=10)
+    sql: str | None = None
+    parameters: tuple[str, ...] = Field((), strict=False)
     weight: Positive = 1.0
 
 

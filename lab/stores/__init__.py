@@ -15,10 +15,15 @@ STORES: dict[str, str] = {
     "null": "lab.stores.null:Null",
     "sqlite.table": "lab.stores.sqlite_table:SqliteTable",
     "duckdb.columnar": "lab.stores.duckdb_columnar:DuckdbColumnar",
+    "lmdb.keyvalue": "lab.stores.lmdb_keyvalue:LmdbKeyvalue",
+    "sqlite.search": "lab.stores.sqlite_search:SqliteSearch",
+    "sqlite.graph": "lab.stores.sqlite_graph:SqliteGraph",
+    "sqlite.log": "lab.stores.sqlite_log:SqliteLog",
+    "tantivy.search": "lab.stores.tantivy_search:TantivySearch",
 }
 
 # How to get the driver of a store that is not part of the core.
-EXTRAS: dict[str, str] = {}
+EXTRAS: dict[str, str] = {"lmdb.keyvalue": "keyvalue", "tantivy.search": "search"}
 
 
 def store_class(name: str) -> type[Store]:

@@ -19,6 +19,7 @@ def catalogue() -> list[dict[str, Any]]:
 def _row(name: str) -> dict[str, Any]:
     engine = name.partition(".")[0]
     row: dict[str, Any] = {"store": name, "family": "", "shape": "", "engine": _engine(engine), "answers": []}
+    row |= {"gaps": {}, "holds": []}
     row |= {"durability": "", "installed": True, "install": ""}
     try:
         found = store_class(name)
@@ -28,6 +29,8 @@ def _row(name: str) -> dict[str, Any]:
         "family": found.family,
         "shape": found.shape,
         "answers": [kind for kind in KINDS if kind in found.answers],
+        "gaps": dict(found.gaps),
+        "holds": list(found.holds),
         "durability": found.durability,
     }
 

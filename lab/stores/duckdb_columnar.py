@@ -162,7 +162,7 @@ class DuckdbColumnar(Store):
     def query(self, query: Query, parameters: Row) -> list[Row]:
         """Answered on a read-only connection; the first query after a write gives up the writing one."""
         self.refuse(query)
-        statement, arguments = sql.translate(query, self.layout.keeps)
+        statement, arguments = sql.translate(query, self.layout.keeps, "duckdb")
         return self.read(statement, sql.bind(arguments, parameters))
 
     def read(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:

@@ -81,7 +81,8 @@ class Memory(Store):
             return records.sort(query.group_by, nulls_last=True).rows()
         for name in query.entities - self._tables.keys():
             self._tables[name] = Table(self.layout.entities[name], self.dump(name))
-        return answer(query, parameters, self._tables)
+        # Of a search every match is right, and a reader gets the first of them.
+        return answer(query, parameters, self._tables)[: query.limit if query.kind == "search" else None]
 
     def dump(self, entity: str) -> pl.DataFrame:
         """The dictionary as a frame."""

@@ -126,6 +126,9 @@ class Store(ABC):
 
     def answers_query(self, query: Query) -> bool:
         """Whether this projection can answer this query at all."""
-        return query.kind in self.answers and query.answered_by(
-            self.layout.keeps, list(self.layout.entities), self.layout.totals
-        )
+        return self.can_answer(query, self.layout)
+
+    @classmethod
+    def can_answer(cls, query: Query, layout: Layout) -> bool:
+        """Whether a projection of this layout could answer the query."""
+        return query.kind in cls.answers and query.answered_by(layout.keeps, list(layout.entities), layout.totals)

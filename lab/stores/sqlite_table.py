@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -29,7 +30,8 @@ class SqliteTable(Store):
     name = "sqlite.table"
     shape = "relational table"
     family = "relational"
-    answers = frozenset(KINDS)
+    answers = frozenset(KINDS) - {"search"}
+    gaps = MappingProxyType({"search": "never: SQL finds letters with LIKE, not words; see sqlite.search"})
     durability = "full or normal; data and checkpoint in one transaction"
 
     _writer: sqlite3.Connection | None = None
@@ -130,24 +132,20 @@ class SqliteTable(Store):
 
     def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
         """One transaction for all: plain inserts, then the indexes over what is there."""
-        with self._transaction() as connection:
-            indexes = [columns for table, columns in self._indexes() if table == entity]
-            for columns in indexes:
-                connection.execute(f"DROP INDEX IF EXISTS {sql.quoted(_index_name(entity, columns))}")
+        with self._transaction():
+            self._before_bulk(entity)
             for batch in frames:
                 self._write(batch, replace=False)
-            for columns in indexes:
-                name = sql.quoted(_index_name(entity, columns))
-                connection.execute(f"CREATE INDEX {name} ON {sql.quoted(entity)} ({sql.columns(columns)})")
+            self._after_bulk(entity)
 
     def _write(self, batch: Batch, replace: bool) -> None:
         layout, connection = self.layout, self._connection
         if layout.keeps == "totals":
             self._add(batch.rows)
         elif batch.rows.height:
-            schema = layout.schema(batch.entity)
-            statement = self._insert(batch.entity, list(schema), layout.identity if replace else ())
-            connection.executemany(statement, batch.rows.select(list(schema)).rows())
+            names = self._columns(batch.entity)
+            statement = self._insert(batch.entity, names, layout.identity if replace else ())
+            connection.executemany(statement, self._rows(batch))
         if batch.memory is not None and batch.memory.height:
             statement = self._insert(f"lab_memory_{batch.entity}", list(layout.memory), ("id",))
             connection.executemany(statement, batch.memory.select(list(layout.memory)).rows())
@@ -156,6 +154,26 @@ class SqliteTable(Store):
                 self._insert("lab_checkpoint", ["entity", "position"], ("entity",)),
                 (batch.entity, batch.checkpoint),
             )
+
+    def _columns(self, entity: str) -> list[str]:
+        """The columns of a row as it is stored."""
+        return list(self.layout.schema(entity))
+
+    def _rows(self, batch: Batch) -> list[Row]:
+        return batch.rows.select(self._columns(batch.entity)).rows()
+
+    def _before_bulk(self, entity: str) -> None:
+        """What would slow an insert down is taken away."""
+        for columns in self._indexes_of(entity):
+            self._connection.execute(f"DROP INDEX IF EXISTS {sql.quoted(_index_name(entity, columns))}")
+
+    def _after_bulk(self, entity: str) -> None:
+        for columns in self._indexes_of(entity):
+            name = sql.quoted(_index_name(entity, columns))
+            self._connection.execute(f"CREATE INDEX {name} ON {sql.quoted(entity)} ({sql.columns(columns)})")
+
+    def _indexes_of(self, entity: str) -> list[list[str]]:
+        return [columns for table, columns in self._indexes() if table == entity]
 
     def _insert(self, table: str, names: list[str], identity: Sequence[str]) -> str:
         statement = f"INSERT INTO {sql.quoted(table)} ({sql.columns(names)}) VALUES ({', '.join('?' * len(names))})"
@@ -183,7 +201,7 @@ class SqliteTable(Store):
     def query(self, query: Query, parameters: Row) -> list[Row]:
         """Answered on a read-only connection, opened by the first query."""
         self.refuse(query)
-        statement, arguments = sql.translate(query, self.layout.keeps)
+        statement, arguments = sql.translate(query, self.layout.keeps, "sqlite")
         return self.read(statement, sql.bind(arguments, parameters))
 
     def read(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:

@@ -16,7 +16,8 @@ from lab.feed.subscription import Subscription
 from lab.projection.guards import memory_schema
 from lab.projection.lane import Pace
 from lab.projection.projector import Projector
-from lab.queries.model import Query, resolve
+from lab.queries.model import Query
+from lab.queries.resolve import resolve
 from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, ServiceModel, Source, refuse
 from lab.stores import Layout, Store, store_class
 from lab.truth import ENGINES, Truth, make_truth, open_truth
@@ -193,9 +194,7 @@ def _projection(
     asked = tuple(
         query
         for query in queries
-        if (table.queries is None or query.name in table.queries)
-        and query.kind in store.answers
-        and query.answered_by(keeps, list(entities), totals)
+        if (table.queries is None or query.name in table.queries) and store.can_answer(query, layout)
     )
     polls = table.subscribe != "channel"
     capacity = scenario.channel.capacity if scenario.channel else 1

@@ -1,0 +1,28 @@
+"""What a word is, the same for every engine: a run of letters and digits, in lower case.
+
+A store that indexes words indexes the text as it is made plain here, so that engines differ in speed and in ranking,
+never in what a word is. Two capitals whose lower case depends on the engine or on their place are evened out.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+NOT_A_WORD = r"[^\p{L}\p{N}]+"
+
+
+def plain(columns: tuple[str, ...]) -> pl.Expr:
+    """The words of these columns together, a space between two; null counts as nothing."""
+    text = pl.concat_str([pl.col(name) for name in columns], separator=" ", ignore_nulls=True)
+    lower = (
+        text.str.to_lowercase()
+        .str.replace_all("i\u0307", "i", literal=True)
+        .str.replace_all("\u03c2", "\u03c3", literal=True)
+    )
+    return lower.str.replace_all(NOT_A_WORD, " ").str.strip_chars(" ")
+
+
+def sql_plain(columns: str) -> str:
+    """The same in DuckDB's SQL; `columns` is a list of expressions."""
+    lower = f"replace(replace(lower(concat_ws(' ', {columns})), 'i\u0307', 'i'), '\u03c2', '\u03c3')"
+    return f"trim(regexp_replace({lower}, '{NOT_A_WORD}', ' ', 'g'))"

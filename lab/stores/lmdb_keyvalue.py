@@ -1,0 +1,262 @@
+"""`lmdb.keyvalue`: a sorted map from key to row, in one memory-mapped file.
+
+Keys are encoded so that their bytes sort as they do; a projection of revisions puts the revision behind the key, so
+that a record's past lies together. A value is a row in Python's own binary form (`marshal`): quick, exact, and read by
+nobody but the lab.
+"""
+
+from __future__ import annotations
+
+import marshal
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from types import MappingProxyType
+from typing import Any
+
+import lmdb
+import polars as pl
+
+from lab.base import Batch, CannotTake
+from lab.queries.answers import Row
+from lab.queries.model import Query
+from lab.stores.port import Layout, Store
+
+# How large the map is at first, in bytes. It is address space: the file is as large as what is in it.
+MAP_BYTES = 64 * 2**20
+SMALLEST = -(2**63)
+CHECKPOINTS, TOTALS, MEMORY = b"lab_checkpoint", b"totals", "lab_memory_"
+
+
+class LmdbKeyvalue(Store):
+    """A projection in one LMDB environment, with a map for each entity; readers see the last commit."""
+
+    name = "lmdb.keyvalue"
+    shape = "sorted key/value map"
+    family = "key/value"
+    answers = frozenset({"get", "get_many", "aggregate", "as_of", "history"})
+    gaps = MappingProxyType(
+        {
+            "filter": "never: a map is asked by key; each other way in would be a map of its own",
+            "join": "never: a map knows no other",
+            "traverse": "never: a map knows no links",
+            "search": "never: a map knows no words",
+            "sql": "never: a map has no language",
+        }
+    )
+    durability = "full or normal; data and checkpoint in one transaction"
+
+    _environment: lmdb.Environment | None = None
+
+    @classmethod
+    def can_answer(cls, query: Query, layout: Layout) -> bool:
+        """An aggregate is only looked up, where it is what the projection keeps."""
+        return super().can_answer(query, layout) and (query.kind != "aggregate" or layout.keeps == "totals")
+
+    def open(self) -> None:
+        """Open the environment; maps are made where they are missing. A commit is synced in class `full` only."""
+        if self._environment is None:
+            self.path.mkdir(parents=True, exist_ok=True)
+            full = self.layout.durability == "full"
+            entities = self.layout.entities
+            # Without a sync the system still has every commit when the process dies; a power cut may take the last.
+            self._environment = lmdb.open(
+                str(self.path), map_size=MAP_BYTES, max_dbs=2 + 2 * len(entities), sync=full, metasync=full
+            )
+            names = [CHECKPOINTS, TOTALS, *map(_map_name, entities), *(_map_name(MEMORY + name) for name in entities)]
+            self._maps = {name: self._environment.open_db(name) for name in names}
+
+    def close(self) -> None:
+        """Sync, and give the file up."""
+        if self._environment is not None:
+            self._environment.sync(True)
+            self._environment.close()
+            self._environment = None
+
+    def _opened(self) -> lmdb.Environment:
+        if self._environment is None:
+            self.open()
+        assert self._environment is not None
+        return self._environment
+
+    def _map(self, entity: str) -> Any:
+        return self._maps[TOTALS if self.layout.keeps == "totals" else _map_name(entity)]
+
+    def reset(self) -> None:
+        """Empty every map."""
+
+        def empty(transaction: lmdb.Transaction) -> None:
+            for database in self._maps.values():
+                transaction.drop(database, delete=False)
+
+        self._commit(empty)
+
+    def _commit(self, work: Callable[[lmdb.Transaction], None]) -> None:
+        """Do the work in one transaction; when the map is too small, in a larger one, from the start."""
+        environment = self._opened()
+        while True:
+            try:
+                with environment.begin(write=True) as transaction:
+                    work(transaction)
+                return
+            except lmdb.MapFullError:
+                environment.set_mapsize(2 * environment.info()["map_size"])
+            except lmdb.BadValsizeError:
+                raise CannotTake(f"{self.name}: a key of more than {environment.max_key_size()} bytes") from None
+
+    def checkpoint(self, entity: str) -> int:
+        """The number in the map of checkpoints."""
+        with self._opened().begin() as transaction:
+            found = transaction.get(entity.encode(), db=self._maps[CHECKPOINTS])
+        return int(struct.unpack(">q", found)[0]) if found else 0
+
+    def apply(self, batch: Batch) -> None:
+        """One transaction: rows, the guard's memory, the checkpoint."""
+        parts = self._encoded(batch)
+        self._commit(lambda transaction: self._write(transaction, batch.entity, *parts))
+
+    def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
+        """One transaction for all. What comes in the order of keys is appended by the engine without a search."""
+        encoded = [self._encoded(batch) for batch in frames]
+
+        def write(transaction: lmdb.Transaction) -> None:
+            for parts in encoded:
+                self._write(transaction, entity, *parts)
+
+        self._commit(write)
+
+    def _encoded(self, batch: Batch) -> tuple[list[tuple[bytes, Row]], list[tuple[bytes, bytes]], bytes | None]:
+        """Everything is encoded before a transaction begins, so that one that starts again costs no more."""
+        layout = self.layout
+        rows = batch.rows.select(list(layout.schema(batch.entity))).cast(layout.schema(batch.entity))  # type: ignore[arg-type]
+        named = [(self._name(row), row) for row in rows.iter_rows()]
+        memory: list[tuple[bytes, bytes]] = []
+        if batch.memory is not None and layout.memory:
+            kept = batch.memory.select(list(layout.memory)).cast(layout.memory)  # type: ignore[arg-type]
+            memory = [(_bytes(row[0]), marshal.dumps(row)) for row in kept.iter_rows()]
+        # As wide as every other engine's integers: a larger number is refused here, not kept and misread elsewhere.
+        checkpoint = None if batch.checkpoint is None else struct.pack(">q", batch.checkpoint)
+        return named, memory, checkpoint
+
+    def _name(self, row: Row) -> bytes:
+        if self.layout.totals:
+            return marshal.dumps(row[: len(self.layout.totals.group_by)], 2)
+        key = _bytes(row[1])
+        return key if self.layout.keeps == "records" else _record(key) + _bytes(row[2])
+
+    def _write(
+        self,
+        transaction: lmdb.Transaction,
+        entity: str,
+        rows: list[tuple[bytes, Row]],
+        memory: list[tuple[bytes, bytes]],
+        checkpoint: bytes | None,
+    ) -> None:
+        database = self._map(entity)
+        if self.layout.keeps == "totals":
+            self._add(transaction, rows)
+        else:
+            with transaction.cursor(database) as cursor:
+                cursor.putmulti([(name, marshal.dumps(row)) for name, row in rows])
+        if memory:
+            with transaction.cursor(self._maps[_map_name(MEMORY + entity)]) as cursor:
+                cursor.putmulti(memory)
+        if checkpoint is not None:
+            transaction.put(entity.encode(), checkpoint, db=self._maps[CHECKPOINTS])
+
+    def _add(self, transaction: lmdb.Transaction, rows: list[tuple[bytes, Row]]) -> None:
+        assert self.layout.totals is not None
+        width, database = len(self.layout.totals.group_by), self._maps[TOTALS]
+        for name, row in rows:
+            former = transaction.get(name, db=database)
+            if former is not None:
+                before = marshal.loads(former)
+                row = (*row[:width], *(a + b for a, b in zip(before[width:], row[width:], strict=True)))
+            transaction.put(name, marshal.dumps(row), db=database)
+
+    def query(self, query: Query, parameters: Row) -> list[Row]:
+        """Look-ups, and walks over the revisions of one record."""
+        self.refuse(query)
+        with self._opened().begin(db=self._map(query.entity.name)) as transaction:
+            match query.kind:
+                case "aggregate":
+                    found = self._frame(query.entity.name).filter(pl.col("records") != 0)
+                    return found.sort(query.group_by, nulls_last=True).rows()
+                case "history":
+                    rows = self._revisions(transaction, parameters[0])
+                    return [(row[1], row[2], row[3], row[4], *row[5:]) for row in rows]
+                case "as_of":
+                    return _seen(self._as_of(transaction, *parameters))
+            keys = sorted(set(parameters)) if len(parameters) > 1 else parameters
+            return [row for key in keys for row in _seen(self._last(transaction, key))]
+
+    def _last(self, transaction: lmdb.Transaction, key: Any) -> Row | None:
+        if self.layout.keeps == "records":
+            found = transaction.get(_bytes(key))
+            return None if found is None else marshal.loads(found)
+        return next(self._backwards(transaction, key), None)
+
+    def _as_of(self, transaction: lmdb.Transaction, key: Any, at: float) -> Row | None:
+        return next((row for row in self._backwards(transaction, key) if row[4] <= at), None)
+
+    def _backwards(self, transaction: lmdb.Transaction, key: Any) -> Iterator[Row]:
+        """The revisions of one record, the last first."""
+        name = _record(_bytes(key))
+        with transaction.cursor() as cursor:
+            there = cursor.prev() if cursor.set_range(name + b"\xff" * 9) else cursor.last()
+            while there and bytes(cursor.key()).startswith(name):
+                yield marshal.loads(cursor.value())
+                there = cursor.prev()
+
+    def _revisions(self, transaction: lmdb.Transaction, key: Any) -> list[Row]:
+        return list(self._backwards(transaction, key))[::-1]
+
+    def _frame(self, entity: str) -> pl.DataFrame:
+        with self._opened().begin() as transaction, transaction.cursor(self._map(entity)) as cursor:
+            rows = [marshal.loads(value) for value in cursor.iternext(keys=False)]
+        return pl.DataFrame(rows, schema=self.layout.schema(entity), orient="row")
+
+    def dump(self, entity: str) -> pl.DataFrame:
+        """The whole map, from its first key to its last."""
+        keys = self.layout.totals.group_by if self.layout.totals else ("key", "revision")
+        return self._frame(entity).sort(keys, nulls_last=True)
+
+    def memory(self, entity: str) -> pl.DataFrame:
+        """What the guard asked to have kept."""
+        database = self._maps[_map_name(MEMORY + entity)]
+        with self._opened().begin() as transaction, transaction.cursor(database) as cursor:
+            rows = [marshal.loads(value) for value in cursor.iternext(keys=False)]
+        return pl.DataFrame(rows, schema=self.layout.memory, orient="row")
+
+    def size_bytes(self) -> int:
+        """The pages that are in use; the file itself may be larger, and grows by leaps."""
+        environment = self._opened()
+        return int((environment.info()["last_pgno"] + 1) * environment.stat()["psize"])
+
+    def settings(self) -> dict[str, Any]:
+        """The library, and the environment's flags as it has them."""
+        environment = self._opened()
+        flags = environment.flags()
+        durable = "full" if flags.get("sync") and flags.get("metasync") else "normal"
+        library = ".".join(map(str, lmdb.version()))
+        return {"library": library, "map_size": environment.info()["map_size"], "durability": durable}
+
+
+def _map_name(name: str) -> bytes:
+    return name.encode() if name.startswith(MEMORY) else b"of_" + name.encode()
+
+
+def _bytes(value: Any) -> bytes:
+    """A key's bytes, in the order of keys: integers with the sign turned round, text with a letter before it."""
+    if isinstance(value, int):
+        return struct.pack(">Q", value - SMALLEST)
+    return b"t" + str(value).encode("utf-8", "surrogatepass")
+
+
+def _record(key: bytes) -> bytes:
+    """What the revisions of a record begin with, and those of no other: NUL is doubled, and an end put behind."""
+    return key.replace(b"\x00", b"\x00\xff") + b"\x00\x01"
+
+
+def _seen(row: Row | None) -> list[Row]:
+    """A row as a reader of the record sees it, unless it is deleted."""
+    return [] if row is None or row[3] else [(row[1], row[2], *row[5:])]

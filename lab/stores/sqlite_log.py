@@ -1,0 +1,32 @@
+"""`sqlite.log`: every revision in the order of its arrival, appended; what was, is read from it.
+
+A log grows at its end, whatever the keys: nothing is put between older rows but an entry in the index of revisions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import sqlite_utils
+
+from lab.engines import sqlite
+from lab.queries import sql
+from lab.stores.sqlite_table import SqliteTable
+
+
+class SqliteLog(SqliteTable):
+    """An append-only table with an index by key and revision; a revision that comes again replaces itself."""
+
+    name = "sqlite.log"
+    shape = "append-only log of revisions"
+    family = "event log"
+    holds = ("revisions",)
+
+    def _make_table(self, database: sqlite_utils.Database, name: str, schema: dict[str, pl.DataType], key: Any) -> None:
+        if name not in self.layout.entities:
+            return super()._make_table(database, name, schema, key)
+        declared = ", ".join(f"{sql.quoted(column)} {sqlite.TYPES[dtype]}" for column, dtype in schema.items())
+        unique = f"UNIQUE ({sql.columns(list(self.layout.identity))})"
+        self._connection.execute(f"CREATE TABLE IF NOT EXISTS {sql.quoted(name)} ({declared}, {unique})")
+        return None

@@ -1,0 +1,101 @@
+"""`sqlite.search`: records with an index of their words, by SQLite's FTS5.
+
+sqlite-utils makes the index and the triggers that keep it beside the records, so that both change in one transaction.
+What a word is, is said by `lab.queries.text`: the engine's own splitting has nothing left to decide.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+
+import polars as pl
+import sqlite_utils
+
+from lab.base import Batch
+from lab.engines import sqlite
+from lab.queries import sql
+from lab.queries.answers import Row
+from lab.queries.model import Query
+from lab.queries.text import plain
+from lab.stores.sqlite_table import SqliteTable
+
+WORDS = "lab_words"
+NOT_ITS_TRADE = "not yet: an index of words is asked for words; see sqlite.table"
+
+
+class SqliteSearch(SqliteTable):
+    """A relational table of records whose words are indexed; a record without texts is only kept."""
+
+    name = "sqlite.search"
+    shape = "inverted index"
+    family = "search index"
+    answers = frozenset({"get", "get_many", "search"})
+    gaps = MappingProxyType(
+        dict.fromkeys(("filter", "aggregate", "join", "traverse", "sql"), NOT_ITS_TRADE)
+        | dict.fromkeys(("as_of", "history"), "never: an index is of what is now")
+    )
+    holds = ("records",)
+
+    def _make_table(self, database: sqlite_utils.Database, name: str, schema: dict[str, pl.DataType], key: Any) -> None:
+        entity = self.layout.entities.get(name)
+        if entity is None or not entity.texts:
+            return super()._make_table(database, name, schema, key)
+        # An index of words points at a row's number, which a table that is its own index doesn't have.
+        columns = {column: sqlite.TYPES[dtype] for column, dtype in schema.items()} | {WORDS: "TEXT"}
+        declared = ", ".join(f"{sql.quoted(column)} {kind}" for column, kind in columns.items())
+        self._connection.execute(f"CREATE TABLE IF NOT EXISTS {sql.quoted(name)} ({declared}, PRIMARY KEY (key))")
+        self._index(database, name)
+        return None
+
+    def _index(self, database: sqlite_utils.Database, name: str) -> None:
+        table = database.table(name)
+        if table.detect_fts() is None:
+            table.enable_fts([WORDS], tokenize="unicode61 remove_diacritics 0", create_triggers=True)
+
+    def _make_indexes(self) -> None:
+        """Only words are looked for."""
+
+    def reset(self) -> None:
+        """Drop the tables with their indexes of words, and make them anew."""
+        database = sqlite_utils.Database(self._connection)
+        for name, entity in self.layout.entities.items():
+            if entity.texts:
+                database.table(name).disable_fts()
+        super().reset()
+
+    def _columns(self, entity: str) -> list[str]:
+        names = list(self.layout.schema(entity))
+        return [*names, WORDS] if self.layout.entities[entity].texts else names
+
+    def _rows(self, batch: Batch) -> list[Row]:
+        texts = self.layout.entities[batch.entity].texts
+        rows = batch.rows.select(list(self.layout.schema(batch.entity)))
+        if texts:
+            rows = rows.with_columns(pl.when(pl.col("deleted")).then(None).otherwise(plain(texts)).alias(WORDS))
+        return rows.rows()
+
+    def _before_bulk(self, entity: str) -> None:
+        if self.layout.entities[entity].texts:
+            sqlite_utils.Database(self._connection).table(entity).disable_fts()
+
+    def _after_bulk(self, entity: str) -> None:
+        if self.layout.entities[entity].texts:
+            # Over what is there already: quicker than word by word as the rows came.
+            self._index(sqlite_utils.Database(self._connection), entity)
+
+    def query(self, query: Query, parameters: Row) -> list[Row]:
+        """A search is ranked by the engine's BM25, equals by key."""
+        if query.kind != "search":
+            return super().query(query, parameters)
+        self.refuse(query)
+        words = " ".join(f'"{word}"' for word in str(parameters[0]).split())
+        if not words:
+            return []
+        name, index = sql.quoted(query.entity.name), sql.quoted(f"{query.entity.name}_fts")
+        limit = f" LIMIT {query.limit}" if query.limit else ""
+        statement = (
+            f"SELECT t.key FROM {index} AS f JOIN {name} AS t ON t.rowid = f.rowid "
+            f"WHERE f.{index} MATCH ? ORDER BY f.rank, t.key{limit}"
+        )
+        return self.read(statement, (words,))
