@@ -64,6 +64,7 @@ class LmdbKeyvalue(Store):
             )
             names = [CHECKPOINTS, TOTALS, *map(_map_name, entities), *(_map_name(MEMORY + name) for name in entities)]
             self._maps = {name: self._environment.open_db(name) for name in names}
+            self._of = {name: self._maps[TOTALS if self.layout.totals else _map_name(name)] for name in entities}
 
     def close(self) -> None:
         """Sync, and give the file up."""
@@ -77,9 +78,6 @@ class LmdbKeyvalue(Store):
             self.open()
         assert self._environment is not None
         return self._environment
-
-    def _map(self, entity: str) -> Any:
-        return self._maps[TOTALS if self.layout.keeps == "totals" else _map_name(entity)]
 
     def reset(self) -> None:
         """Empty every map."""
@@ -151,7 +149,7 @@ class LmdbKeyvalue(Store):
         memory: list[tuple[bytes, bytes]],
         checkpoint: bytes | None,
     ) -> None:
-        database = self._map(entity)
+        database = self._of[entity]
         if self.layout.keeps == "totals":
             self._add(transaction, rows)
         else:
@@ -176,7 +174,9 @@ class LmdbKeyvalue(Store):
     def query(self, query: Query, parameters: Row) -> list[Row]:
         """Look-ups, and walks over the revisions of one record."""
         self.refuse(query)
-        with self._opened().begin(db=self._map(query.entity.name)) as transaction:
+        with self._opened().begin(db=self._of[query.entity.name]) as transaction:
+            if query.kind == "get":
+                return _seen(self._last(transaction, parameters[0]))
             match query.kind:
                 case "aggregate":
                     found = self._frame(query.entity.name).filter(pl.col("records") != 0)
@@ -186,8 +186,7 @@ class LmdbKeyvalue(Store):
                     return [(row[1], row[2], row[3], row[4], *row[5:]) for row in rows]
                 case "as_of":
                     return _seen(self._as_of(transaction, *parameters))
-            keys = sorted(set(parameters)) if len(parameters) > 1 else parameters
-            return [row for key in keys for row in _seen(self._last(transaction, key))]
+            return [row for key in sorted(set(parameters)) for row in _seen(self._last(transaction, key))]
 
     def _last(self, transaction: lmdb.Transaction, key: Any) -> Row | None:
         if self.layout.keeps == "records":
@@ -211,7 +210,7 @@ class LmdbKeyvalue(Store):
         return list(self._backwards(transaction, key))[::-1]
 
     def _frame(self, entity: str) -> pl.DataFrame:
-        with self._opened().begin() as transaction, transaction.cursor(self._map(entity)) as cursor:
+        with self._opened().begin() as transaction, transaction.cursor(self._of[entity]) as cursor:
             rows = [marshal.loads(value) for value in cursor.iternext(keys=False)]
         return pl.DataFrame(rows, schema=self.layout.schema(entity), orient="row")
 

@@ -69,6 +69,7 @@ class Store(ABC):
     def __init__(self, path: Path, layout: Layout) -> None:
         self.path = path
         self.layout = layout
+        self._able: dict[int, Query] = {}
 
     @abstractmethod
     def open(self) -> None:
@@ -119,10 +120,13 @@ class Store(ABC):
         return {}
 
     def refuse(self, query: Query) -> None:
-        """Raise NotAnswered when this projection can't answer the query."""
+        """Raise NotAnswered when this projection can't answer the query; one that it can is looked at once."""
+        if self._able.get(id(query)) is query:
+            return
         if not self.answers_query(query):
             kept = f"a projection of {self.layout.keeps} in {self.name}"
             raise NotAnswered(f"{query.name}: {kept} can't answer `{query.kind}` of `{query.entity.name}`")
+        self._able[id(query)] = query
 
     def answers_query(self, query: Query) -> bool:
         """Whether this projection can answer this query at all."""

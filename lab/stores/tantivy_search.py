@@ -165,7 +165,7 @@ class TantivySearch(Store):
         return [searcher.doc(address) for _, address in searcher.search(wanted, most, count=False).hits]
 
     def _documents(self, names: list[str]) -> list[Any]:
-        return self._found(tantivy.Query.term_set_query(_schema(), "id", names)) if names else []
+        return self._found(tantivy.Query.term_set_query(_schema(), "id", names), len(names)) if names else []
 
     def dump(self, entity: str) -> pl.DataFrame:
         """Every record's document."""
