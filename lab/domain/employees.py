@@ -7,6 +7,7 @@ manager, and no one may end up above themselves.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from lab.base import Entity, Totals
 from lab.domain import model
 from lab.domain.employees_workload import DEPARTMENTS, Workload
-from lab.domain.model import Command, Event, EventType, Options, Record, Rejection, State, Trace, View
+from lab.domain.model import Command, Contract, Event, EventType, Options, Record, Rejection, State, Trace, View
 
 
 class Employees:
@@ -31,6 +32,7 @@ class Employees:
             parent="manager",
         )
     }
+    contracts: Mapping[str, Contract] = MappingProxyType({})
     events: Mapping[str, Mapping[str, EventType]] = {
         "employee": {
             "hired": EventType(("name", "manager", "department", "salary")),
