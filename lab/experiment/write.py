@@ -60,6 +60,12 @@ def write(plan: Plan, work: Path, progress: Progress) -> Written:
     oracle = Oracle.of_commands(plan.domain, commands)
     oracle.confirm(frames)
     notes = ["A command is committed when it arrives: the source of truth's own time is in `writes`, not in the lag."]
+    if plan.options.change_at is not None:
+        changed = " and ".join(f"`{name}`" for name in plan.domain.contracts)
+        notes.append(
+            f"From {plan.options.change_at:g} s on the write model of {changed} is another one, and its records are "
+            f"migrated over {plan.options.change_takes:g} s; what is published of them stays as it was."
+        )
     return Written(_published(plan, frames), oracle, events, writes, notes, settings)
 
 

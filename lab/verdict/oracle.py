@@ -156,6 +156,9 @@ def _as_published(domain: Domain, written: dict[str, pl.DataFrame]) -> dict[str,
     for name, contract in domain.contracts.items():
         meta = written[name].select(META).rows()
         states = map(contract.publish, written[name].select(list(domain.entities[name].columns)).iter_rows(named=True))
-        rows = [(*row, *(state[column] for column in contract.entity.columns)) for row, state in zip(meta, states)]
+        rows = [
+            (*row, *(state[column] for column in contract.entity.columns))
+            for row, state in zip(meta, states, strict=True)
+        ]
         frames[name] = pl.DataFrame(rows, schema=contract.entity.schema, orient="row")
     return frames

@@ -48,6 +48,10 @@ class Marketing:
             "name": "campaigns_with_product", "kind": "join", "entity": "campaign", "on": "product", "to": "product",
             "take": ["name", "category", "price"], "where": {"status": "?"}, "limit": 50,
         },
+        {
+            "name": "agents_of_region", "kind": "filter", "entity": "agent",
+            "where": {"region": "?"}, "order_by": "name", "limit": 50,
+        },
         {"name": "recruited_below", "kind": "traverse", "entity": "agent"},
         {"name": "lead_as_of", "kind": "as_of", "entity": "lead"},
         {"name": "lead_history", "kind": "history", "entity": "lead"},

@@ -91,6 +91,7 @@ EVENTS: dict[str, dict[str, EventType]] = {
 TOTALS = {
     "profit_by_campaign": Totals("spend", ("campaign",), ("amount", "revenue", "profit")),
     "profit_by_day": Totals("spend", ("day",), ("amount", "revenue", "profit")),
+    "agents_by_region": Totals("agent", ("region",)),
     "leads_by_agent": Totals("lead", ("agent", "status"), ("value",)),
 }
 

@@ -1,27 +1,22 @@
 """The company at work: masters first, then mostly leads and spend; and, if it is wanted, agents whose names are split.
 
-It remembers just enough to know which command would be valid. Everything is drawn from the seed, and the change of the
-write model draws nothing: with it and without it, the same things happen to the same records.
+Everything is drawn from the seed, and the change of the write model draws nothing: with it and without it, the same
+things happen to the same records.
 """
 
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from lab.base import Key
 from lab.domain.arrivals import arrivals
-from lab.domain.marketing.entities import CATEGORIES, CHANNELS, REGIONS, spend_key
-from lab.domain.marketing.words import person, text
-from lab.domain.model import Command, Options
+from lab.domain.marketing.company import Company, Made
+from lab.domain.marketing.entities import spend_key
+from lab.domain.marketing.words import text
+from lab.domain.model import Command
 
-# What the company starts with, in this order, and the shares of `records`; there is one of each at the least.
-MASTERS = {"product": 0.05, "strategy": 0.05, "agent": 0.40, "campaign": 0.20, "creative": 0.30}
 # What a command is about, beside the deletes that the scenario asks for.
 MIX = {
     "lead": 0.60,
@@ -50,70 +45,9 @@ NEW_LEADS = 0.28  # The share of the commands on leads that capture a new one.
 SECONDS_A_DAY = 1.0  # A day of the company goes by in a second of the run.
 NOBODY = 1_000_000_000  # A key that no record ever has.
 
-Made = tuple[str, str, Key, dict[str, Any]]
 
-
-@dataclass
-class Desks:
-    """One kind of master. A desk holds a key; when its record is deleted, the next one made there gets a new key.
-
-    Desks are picked by a Zipf law over their ranks, in an order of its own.
-    """
-
-    keys: list[int | None]
-    ranks: list[int]
-    cumulated: list[float]
-    next_key: int = 1
-    gone: list[int] = field(default_factory=list)
-
-    @classmethod
-    def make(cls, count: int, skew: float, rng: np.random.Generator) -> Desks:
-        """So many empty desks."""
-        weight = np.cumsum(1.0 / np.arange(1, count + 1) ** skew)
-        return cls([None] * count, rng.permutation(count).tolist(), (weight / weight[-1]).tolist())
-
-    def pick(self, draw: float) -> int:
-        """A desk, for a draw from 0 to 1."""
-        return self.ranks[min(bisect_right(self.cumulated, draw), len(self.ranks) - 1)]
-
-    def fill(self, desk: int) -> int:
-        """A new key for an empty desk."""
-        key = self.next_key
-        self.keys[desk], self.next_key = key, key + 1
-        return key
-
-    def clear(self, desk: int) -> int:
-        """The desk's record is deleted."""
-        key = self.keys[desk]
-        assert key is not None
-        self.keys[desk] = None
-        self.gone.append(key)
-        return key
-
-
-class Workload:
+class Workload(Company):
     """Commands one after the other, each with whether it must be refused."""
-
-    def __init__(self, options: Options, rng: np.random.Generator) -> None:
-        self.options, self.rng = options, rng
-        # Texts are of unlike lengths: a stream of their own keeps them from moving the other draws.
-        (self.words,) = rng.spawn(1)
-        records = options.records or max(10, options.commands // 20)
-        self.desks = {
-            name: Desks.make(max(1, round(share * records)), options.skew, rng) for name, share in MASTERS.items()
-        }
-        self.campaigns: dict[int, dict[str, int]] = {}
-        self.paused: set[int] = set()
-        self.recruiters: dict[int, int | None] = {}
-        self.whole_names: set[int] = set()
-        self.leads: list[int] = []
-        self.agents: dict[int, int | None] = {}
-        self.contacted: set[int] = set()
-        self.won: list[int] = []
-        self.next_lead = 1
-        # What a campaign has spent on its last day; None when that day's record is void.
-        self.spent: dict[int, tuple[int, int | None]] = {}
-        self.at = 0.0
 
     def commands(self) -> Iterator[Command]:
         """All commands, in the order of their arrival."""
@@ -132,7 +66,7 @@ class Workload:
         gone = rng.choice(
             list(DELETES), p=np.array(list(DELETES.values())) / sum(DELETES.values()), size=count
         ).tolist()
-        # A row at a time: all draws at once would take more memory than all commands.
+        # So many at a time: all at once would take more memory than is needed.
         draws = (row for _ in range(0, count, 1_000) for row in rng.random((1_000, 5)).tolist())
         first = [(kind, desk) for kind, desks in self.desks.items() for desk in range(len(desks.keys))]
         splits: Iterator[tuple[float, int]] | None = None
@@ -152,7 +86,7 @@ class Workload:
             bad = invalid[index] and index >= len(first)
             if index < len(first):
                 kind, desk = first[index]
-                entity, name, key, fields = self._make(kind, desk, draw)
+                entity, name, key, fields = self.make(kind, desk, draw)
             elif bad:
                 entity, name, key, fields = self._bad(draw)
             else:
@@ -166,11 +100,6 @@ class Workload:
         for number, key in enumerate(there):
             yield change_at + self.options.change_takes * number / len(there), key
 
-    @property
-    def changed(self) -> bool:
-        """Whether agents have first and last names from now on."""
-        return self.options.change_at is not None and self.at >= self.options.change_at
-
     # What is made, and what is done to it
 
     def _ordinary(self, kind: str, draw: Sequence[float]) -> Made:
@@ -181,78 +110,24 @@ class Workload:
         desk = self.desks[kind].pick(draw[0])
         key = self.desks[kind].keys[desk]
         if key is None:
-            return self._make(kind, desk, draw)
+            return self.make(kind, desk, draw)
         match kind:
             case "product":
                 return kind, "reprice", key, {"price": 100 + int(draw[1] * 9_900)}
             case "strategy":
                 return kind, "refocus", key, {"audience": text(2, self.words)}
             case "creative":
-                return kind, "revise", key, self._creative_text()
+                return kind, "revise", key, self.creative_text()
             case "agent":
                 return self._agent(key, draw)
         return self._campaign(key, draw)
 
-    def _make(self, kind: str, desk: int, draw: Sequence[float]) -> Made:
-        """A new record at an empty desk; what it can't be without is made first, if that is not there."""
-        desks = self.desks
-        if kind in ("campaign", "creative"):
-            for needed, chance in (("product", draw[2]), ("strategy", draw[3])):
-                other = desks[needed].pick(chance)
-                if desks[needed].keys[other] is None and (kind, needed) != ("creative", "strategy"):
-                    return self._make(needed, other, draw)
-        key = desks[kind].fill(desk)
-        match kind:
-            case "product":
-                fields = {"name": text(2, self.words), "category": _one(CATEGORIES, draw[1])}
-                return kind, "launch", key, fields | {"price": 100 + int(draw[2] * 9_900)}
-            case "strategy":
-                name, audience = text(2, self.words), text(2, self.words)
-                return kind, "adopt", key, {"name": name, "channel": _one(CHANNELS, draw[1]), "audience": audience}
-            case "agent":
-                recruiter = None if draw[3] < 0.1 else self._recruiter(key, draw[4])
-                self.recruiters[key] = recruiter
-                fields = {"recruiter": recruiter, "region": _one(REGIONS, draw[0])}
-                return kind, "recruit", key, self._named(key, draw, self.changed) | fields
-        product = desks["product"].keys[desks["product"].pick(draw[2])]
-        if kind == "creative":
-            return kind, "write", key, {"product": product} | self._creative_text()
-        strategy = desks["strategy"].keys[desks["strategy"].pick(draw[3])]
-        assert product is not None
-        self.campaigns[key] = {"product": product, "budget": 1_000 + int(draw[4] * 9_000)}
-        fields = {"product": product, "strategy": strategy, "daily_budget": self.campaigns[key]["budget"]}
-        return kind, "start", key, self._campaign_text() | fields
-
-    def _creative_text(self) -> dict[str, Any]:
-        return {"headline": text(5, self.words), "body": text(25, self.words)}
-
-    def _campaign_text(self) -> dict[str, Any]:
-        return {"name": text(3, self.words), "description": text(12, self.words)}
-
-    def _named(self, key: int, draw: Sequence[float], parts: bool) -> dict[str, Any]:
-        """A name in the way that the write model has it by now."""
-        first, last = person(draw[1], draw[2])
-        if parts:
-            self.whole_names.discard(key)
-            return {"first_name": first, "last_name": last}
-        self.whole_names.add(key)
-        return {"name": f"{first} {last}"}
-
-    def _recruiter(self, key: int, draw: float) -> int | None:
-        """Somebody who was recruited earlier: so no valid command closes a cycle."""
-        keys = self.desks["agent"].keys
-        for desk in range(int(draw * draw * len(keys)), -1, -1):
-            found = keys[desk]
-            if found is not None and found < key:
-                return found
-        return None
-
     def _agent(self, key: int, draw: Sequence[float]) -> Made:
         if draw[3] < 0.5:
-            recruiter = self._recruiter(key, draw[4])
+            recruiter = self.recruiter(key, draw[4])
             self.recruiters[key] = recruiter
             return "agent", "hand_over", key, {"recruiter": recruiter}
-        return "agent", "rename", key, self._named(key, draw, key not in self.whole_names)
+        return "agent", "rename", key, self.named(key, draw, key not in self.whole_names)
 
     def _campaign(self, key: int, draw: Sequence[float]) -> Made:
         if key in self.paused:
@@ -263,12 +138,8 @@ class Workload:
             self.paused.add(key)
             return "campaign", "pause", key, {}
         if draw[1] < 0.6:
-            return "campaign", "describe", key, self._campaign_text()
-        return self._budget(key, 1_000 + int(draw[2] * 9_000))
-
-    def _budget(self, key: int, amount: int) -> Made:
-        self.campaigns[key]["budget"] = amount
-        return "campaign", "set_budget", key, {"daily_budget": amount}
+            return "campaign", "describe", key, self.campaign_text()
+        return self.budget(key, 1_000 + int(draw[2] * 9_000))
 
     def _of_running(self, draw: Sequence[float]) -> tuple[int, None] | tuple[None, Made]:
         """A campaign in which something can happen, or the command that brings one about."""
@@ -276,7 +147,7 @@ class Workload:
         desk = desks.pick(draw[0])
         key = desks.keys[desk]
         if key is None:
-            return None, self._make("campaign", desk, draw)
+            return None, self.make("campaign", desk, draw)
         return (None, self._campaign(key, draw)) if key in self.paused else (key, None)
 
     def _lead(self, draw: Sequence[float]) -> Made:
@@ -298,7 +169,7 @@ class Workload:
             return "lead", "contact", key, {}
         if draw[3] < 0.2:
             return self._assign(key, draw)
-        self._forget(place)
+        self.forget(place)
         if draw[3] < 0.5:
             self.won.append(key)
             return "lead", "win", key, {"value": 100 + int(draw[4] * 20_000)}
@@ -309,19 +180,10 @@ class Workload:
         desk = desks.pick(draw[4])
         agent = desks.keys[desk]
         if agent is None:
-            return self._make("agent", desk, draw)
+            return self.make("agent", desk, draw)
         self.agents[key] = agent
         self.contacted.discard(key)
         return "lead", "assign", key, {"agent": agent}
-
-    def _forget(self, place: int) -> int:
-        """The lead is open no more."""
-        key = self.leads[place]
-        self.leads[place] = self.leads[-1]
-        self.leads.pop()
-        del self.agents[key]
-        self.contacted.discard(key)
-        return key
 
     def _spend(self, draw: Sequence[float]) -> Made:
         campaign, instead = self._of_running(draw)
@@ -334,9 +196,9 @@ class Workload:
         left = 0 if spent is None else self.campaigns[campaign]["budget"] - spent
         if spent is None:
             # That day's record is void: there is nothing more to be booked.
-            return "campaign", "describe", campaign, self._campaign_text()
+            return "campaign", "describe", campaign, self.campaign_text()
         if left <= 0:
-            return self._budget(campaign, spent + 1_000 + int(draw[1] * 9_000))
+            return self.budget(campaign, spent + 1_000 + int(draw[1] * 9_000))
         now = 1 + int(draw[1] * 0.5 * (left - 1))
         self.spent[campaign] = day, spent + now
         fields = {"campaign": campaign, "day": day, "amount": now, "revenue": int(draw[2] * 3 * now)}
@@ -349,7 +211,7 @@ class Workload:
         if kind == "lead":
             if not self.leads:
                 return None
-            return kind, "discard", self._forget(int(draw[0] * len(self.leads))), {}
+            return kind, "discard", self.forget(int(draw[0] * len(self.leads))), {}
         if kind == "spend":
             if not self.spent:
                 return None
@@ -371,7 +233,7 @@ class Workload:
         return kind, DELETE[kind], key, {}
 
     def _bad(self, draw: Sequence[float]) -> Made:
-        """A lead won twice or given to nobody, too much spend, a line in a cycle, a campaign for a product that is gone."""
+        """A lead won twice or given to nobody, too much spend, a line in a cycle, a campaign for what is gone."""
         case = int(draw[0] * 5)
         if case == 0 and self.won:
             return "lead", "win", self.won[int(draw[1] * len(self.won))], {"value": 100}
@@ -395,8 +257,4 @@ class Workload:
             return "agent", "hand_over", above, {"recruiter": below}
         products = self.desks["product"].gone or [NOBODY]
         fields = {"product": products[int(draw[1] * len(products))], "strategy": NOBODY, "daily_budget": 1_000}
-        return "campaign", "start", self.desks["campaign"].next_key, self._campaign_text() | fields
-
-
-def _one(words: Sequence[str], draw: float) -> str:
-    return words[int(draw * len(words))]
+        return "campaign", "start", self.desks["campaign"].next_key, self.campaign_text() | fields
