@@ -10,6 +10,7 @@ from lab.domain.model import Domain
 DOMAINS: dict[str, str] = {
     "employees": "lab.domain.employees:EMPLOYEES",
     "flights": "lab.domain.flights:FLIGHTS",
+    "marketing": "lab.domain.marketing:MARKETING",
 }
 
 

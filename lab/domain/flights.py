@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,7 +18,8 @@ import polars as pl
 
 from lab.base import BadInput, Entity, Problem, Totals, nearest
 from lab.domain import model
-from lab.domain.model import Command, Event, EventType, Options, Rejection, State, Trace, View
+from lab.domain.fields import wrong
+from lab.domain.model import Command, Contract, Event, EventType, Options, Rejection, State, Trace, View
 
 DATA = Path(__file__).parent / "data" / "flights"
 NEW_YORK = "America/New_York"
@@ -79,6 +81,7 @@ class Flights:
     name = "flights"
     has_trace = True
     entities: Mapping[str, Entity] = {entity.name: entity for entity in (FLIGHT, *REGISTERED.values())}
+    contracts: Mapping[str, Contract] = MappingProxyType({})
     events: Mapping[str, Mapping[str, EventType]] = {
         "flight": {
             "scheduled": EventType(tuple(FLIGHT.columns)),
@@ -145,7 +148,7 @@ class Flights:
             status = record.state["status"]
             return Rejection((f"flight {command.key} is {status}; only one that is {before} can {command.name}",))
         wanted = {name: FLIGHT.columns[name] for name in self.events["flight"][event].sets if name != "status"}
-        reasons = _wrong(command.fields, wanted)
+        reasons = wrong(command.fields, wanted, NULLABLE)
         return Rejection(reasons) if reasons else (Event(event, {**command.fields, "status": event}),)
 
     def evolve(self, state: State | None, event: Event) -> State:
@@ -182,7 +185,8 @@ def _local(seconds: int) -> datetime:
 
 def _schedule(view: View, command: Command) -> tuple[Event, ...] | Rejection:
     fields = command.fields
-    reasons = _wrong(fields, {name: kind for name, kind in FLIGHT.columns.items() if name not in NOT_GIVEN})
+    wanted = {name: kind for name, kind in FLIGHT.columns.items() if name not in NOT_GIVEN}
+    reasons = wrong(fields, wanted, NULLABLE)
     if reasons:
         return Rejection(reasons)
     if not 0 <= fields["scheduled_at"] < YEAR_2100:
@@ -205,24 +209,11 @@ def _schedule(view: View, command: Command) -> tuple[Event, ...] | Rejection:
 def _register(view: View, command: Command, entity: Entity) -> tuple[Event, ...] | Rejection:
     if command.name != "register":
         return Rejection((f"no such command: {command.name} (valid: register)",))
-    reasons = _wrong(command.fields, entity.columns)
+    reasons = wrong(command.fields, entity.columns, NULLABLE)
     if view.get(entity.name, command.key):
         reasons += (f"{entity.name} {command.key} is registered already",)
     fields = dict.fromkeys(entity.columns) | dict(command.fields)
     return Rejection(reasons) if reasons else (Event("registered", fields),)
-
-
-def _wrong(fields: Mapping[str, Any], wanted: Mapping[str, str]) -> tuple[str, ...]:
-    """What is missing, unknown or not of its column's kind."""
-    kinds = {"int": (int,), "float": (float, int), "str": (str,)}
-    reasons = [f"no field `{name}` ({nearest(name, wanted)})" for name in fields if name not in wanted]
-    for name, kind in wanted.items():
-        value = fields.get(name)
-        if value is None and name not in NULLABLE:
-            reasons.append(f"`{name}` is needed")
-        elif value is not None and (isinstance(value, bool) or not isinstance(value, kinds[kind])):
-            reasons.append(f"`{name}` is {kind}, and {value!r} is not")
-    return tuple(reasons)
 
 
 def _registered(entity: Entity, path: Path, start: int) -> pl.DataFrame:

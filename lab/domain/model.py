@@ -6,7 +6,7 @@ one stores the events. The pattern is Jérémie Chassaing's "functional event so
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -84,6 +84,20 @@ class EventType:
 
 
 @dataclass(frozen=True)
+class Contract:
+    """What is published of an entity where that is not what the write model holds, so that the write model may change.
+
+    `entity` has the published columns; name and key are the write model's. `publish` makes a published state of a
+    state of the write model. `expressions` say the same for whole frames: a published column over columns of the write
+    model; what they don't name is published as it is. The oracle goes by `publish`, the feed by `expressions`.
+    """
+
+    entity: Entity
+    publish: Callable[[State], State]
+    expressions: Mapping[str, pl.Expr]
+
+
+@dataclass(frozen=True)
 class Trace:
     """A history that is there already: for each entity a change frame with states, and `event str` as last column.
 
@@ -113,6 +127,8 @@ class Options:
     skew: float = 0.0
     deletes: float = 0.0
     invalid: float = 0.0
+    change_at: float | None = None
+    change_takes: float = 0.0
 
 
 class Domain(Protocol):
@@ -124,7 +140,11 @@ class Domain(Protocol):
 
     @property
     def entities(self) -> Mapping[str, Entity]:
-        """What there is, by name."""
+        """What there is, by name, as the write model holds it."""
+
+    @property
+    def contracts(self) -> Mapping[str, Contract]:
+        """What is published of an entity, for those that are not published as they are."""
 
     @property
     def events(self) -> Mapping[str, Mapping[str, EventType]]:
@@ -158,3 +178,11 @@ class Domain(Protocol):
 def evolve(state: State | None, event: Event) -> State:
     """The fold of an event that sets columns: what most domains' `evolve` is."""
     return {**(state or {}), **event.fields}
+
+
+def published(domain: Domain) -> dict[str, Entity]:
+    """The entities as they are published: what projections, queries and running aggregates speak of."""
+    return {
+        name: domain.contracts[name].entity if name in domain.contracts else entity
+        for name, entity in domain.entities.items()
+    }

@@ -13,6 +13,7 @@ import polars as pl
 from lab.base import stream
 from lab.domain.model import Command
 from lab.experiment.progress import Progress
+from lab.feed.contracts import published
 from lab.feed.published import Published
 from lab.feed.subscription import with_before
 from lab.truth import Change, Truth
@@ -24,6 +25,7 @@ from lab.wiring import Plan
 class Written:
     """What was committed: as it was published, as the oracle has it, and as rows with their events, to be replayed.
 
+    `events` has the columns of the write model, `published` those of the contracts.
     `writes` is the row of the table `writes`; a history that is loaded in bulk fills it in when it is replayed.
     """
 
@@ -58,6 +60,12 @@ def write(plan: Plan, work: Path, progress: Progress) -> Written:
     oracle = Oracle.of_commands(plan.domain, commands)
     oracle.confirm(frames)
     notes = ["A command is committed when it arrives: the source of truth's own time is in `writes`, not in the lag."]
+    if plan.options.change_at is not None:
+        changed = " and ".join(f"`{name}`" for name in plan.domain.contracts)
+        notes.append(
+            f"From {plan.options.change_at:g} s on the write model of {changed} is another one, and its records are "
+            f"migrated over {plan.options.change_takes:g} s; what is published of them stays as it was."
+        )
     return Written(_published(plan, frames), oracle, events, writes, notes, settings)
 
 
@@ -100,7 +108,9 @@ def _frames(plan: Plan, changes: list[Change]) -> dict[str, pl.DataFrame]:
 
 
 def _published(plan: Plan, frames: dict[str, pl.DataFrame]) -> Published:
-    """A projection that adds changes up is sent before-images with them."""
+    """As messages carry them: translated by the contracts; who adds changes up is sent before-images with them."""
+    contracts = plan.domain.contracts
+    frames = {name: published(frame, contracts.get(name)) for name, frame in frames.items()}
     wanted: dict[str, dict[str, None]] = {}
     for item in plan.projections:
         if item.layout.totals and item.before:

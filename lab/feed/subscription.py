@@ -2,7 +2,7 @@
 
 It is stateless: a page depends on the position alone, so that a projector that crashes and starts again at its
 checkpoint gets the same pages. An event-sourced feed is folded here: the page's records are read from their
-first event on.
+first event on. What leaves here is what is published: where an entity has a contract, its columns and no others.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from lab.base import BEFORE
+from lab.feed.contracts import before_images, needed, published
 from lab.feed.fold import fold
 from lab.truth.port import Truth
 
@@ -19,8 +20,8 @@ from lab.truth.port import Truth
 class Subscription:
     """`changes_since`, whatever the write model.
 
-    `before` are the columns whose before-images are wanted, `columns` those of the entity's own columns that
-    are read at all; None reads every one.
+    `before` are the published columns whose before-images are wanted, `columns` those of the entity's own that are
+    read at all; None reads every one.
     """
 
     def __init__(self, truth: Truth, before: Sequence[str] = (), columns: Sequence[str] | None = None) -> None:
@@ -32,14 +33,22 @@ class Subscription:
         """The next change frame after `position`, with before-images if they were asked for."""
         if self.truth.model == "events":
             return self._states(entity, position, limit)
-        return self.truth.changes_since(entity, position, limit, self.before, self.columns)
+        contract = self.truth.domain.contracts.get(entity)
+        before, columns = needed(contract, self.before) or (), needed(contract, self.columns)
+        page = self.truth.changes_since(entity, position, limit, before, columns)
+        states = published(page, contract, self.columns)
+        if contract is None or not self.before:
+            return states
+        return pl.concat([states, before_images(page, contract, self.before)], how="horizontal")
 
     def _states(self, entity: str, position: int, limit: int) -> pl.DataFrame:
-        truth = self.truth
-        page = truth.changes_since(entity, position, limit, columns=self.columns)
+        truth, contract = self.truth, self.truth.domain.contracts.get(entity)
+        columns = needed(contract, self.columns)
+        page = truth.changes_since(entity, position, limit, columns=columns)
         if page.height and position:
-            page = pl.concat([truth.earlier(entity, position, limit, self.columns), page])
-        states = fold(page, truth.domain.entities[entity], truth.domain.events[entity]).drop("event")
+            page = pl.concat([truth.earlier(entity, position, limit, columns), page])
+        folded = fold(page, truth.domain.entities[entity], truth.domain.events[entity]).drop("event")
+        states = published(folded, contract)
         if self.before:
             states = with_before(states, self.before)
         return states.filter(pl.col("position") > position).sort("position")

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from lab.base import BadInput, Problem, Unsound, stream
+from lab.domain.model import published as published_entities
 from lab.feed.subscription import Subscription
 from lab.process.running import TRUTH
 from lab.process.victims import Victim
@@ -145,7 +146,7 @@ def _judge(
     try:
         published = {
             name: Subscription(truth).changes_since(name, 0, 2**62).select(list(entity.schema))
-            for name, entity in plan.domain.entities.items()
+            for name, entity in published_entities(plan.domain).items()
         }
         head = max(truth.head(name) for name in plan.domain.entities)
         unknown = [number for number in range(ledger.next + 1) if truth.answered(str(number)) is None]
@@ -158,7 +159,7 @@ def _judge(
     rows = [_row(executor, "sqlite", *_compared(oracle.revisions, published))]
     problems = [*ledger.contradictions, *_unkept(ledger, oracle, published)]
     try:
-        oracle.confirm(published)
+        oracle.confirm_published(published)
     except Unsound as error:
         problems.append(str(error))
     for victim, item in zip(projectors, plan.projections, strict=True):

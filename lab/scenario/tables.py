@@ -30,6 +30,8 @@ class DomainTable(Table):
     records: int | None = Field(None, ge=1)
     days: int | None = Field(None, ge=1)
     time_scale: Positive | None = None
+    change_at: Seconds | None = None
+    change_takes: Seconds = 1.0
 
 
 class WorkloadTable(Table):

@@ -1,7 +1,8 @@
 """The oracle: what the source of truth must hold, and what each projection must show, by a path of its own.
 
 For commands it decides them all again in memory; for a trace it folds the trace. It uses the domain and plain
-frames, and no feed, channel, projector or store.
+frames, and no feed, channel, projector or store. What is published of a record it makes of each state by itself, by
+the contract's plain function, and not by the expressions that the feed goes by.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from functools import cached_property
 
 import polars as pl
 
-from lab.base import Key, Totals, Unsound
-from lab.domain.model import Command, Domain, Record, Rejection
+from lab.base import META, Key, Totals, Unsound
+from lab.domain.model import Command, Domain, Record, Rejection, published
 from lab.queries.answers import Table
 
 
@@ -28,11 +29,22 @@ class _Model:
 
 
 class Oracle:
-    """The whole history as it must be: for each entity a change frame of every revision, by position."""
+    """The whole history as it must be: for each entity a change frame of every revision, by position.
 
-    def __init__(self, domain: Domain, revisions: dict[str, pl.DataFrame], outcomes: dict[str, int]) -> None:
+    `revisions` have the published columns; `written` those of the write model, where they are not the same.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        revisions: dict[str, pl.DataFrame],
+        outcomes: dict[str, int],
+        written: dict[str, pl.DataFrame] | None = None,
+    ) -> None:
         self.domain = domain
+        self.entities = published(domain)
         self.revisions = revisions
+        self.written = revisions if written is None else written
         self.outcomes = outcomes
         self._totals: dict[Totals, pl.DataFrame] = {}
         self._sorted: dict[str, pl.DataFrame] = {}
@@ -67,14 +79,15 @@ class Oracle:
             name: pl.DataFrame(rows[name], schema=entity.schema, orient="row")
             for name, entity in domain.entities.items()
         }
-        return cls(domain, frames, outcomes)
+        return cls(domain, _as_published(domain, frames), outcomes, frames)
 
     @classmethod
     def of_trace(cls, domain: Domain, frames: dict[str, pl.DataFrame]) -> Oracle:
         """The trace is the history already; all of it was accepted when it happened."""
         revisions = {name: frame.select(list(domain.entities[name].schema)) for name, frame in frames.items()}
         count = sum(frame.height for frame in frames.values())
-        return cls(domain, revisions, {"accepted": count, "rejected": 0, "conflict": 0})
+        outcomes = {"accepted": count, "rejected": 0, "conflict": 0}
+        return cls(domain, _as_published(domain, revisions), outcomes, revisions)
 
     @cached_property
     def states(self) -> dict[str, pl.DataFrame]:
@@ -87,12 +100,12 @@ class Oracle:
     @cached_property
     def tables(self) -> dict[str, Table]:
         """For answers about records as they are."""
-        return {name: Table(self.domain.entities[name], frame) for name, frame in self.states.items()}
+        return {name: Table(self.entities[name], frame) for name, frame in self.states.items()}
 
     @cached_property
     def histories(self) -> dict[str, Table]:
         """For answers about records as they were."""
-        return {name: Table(self.domain.entities[name], frame) for name, frame in self.revisions.items()}
+        return {name: Table(self.entities[name], frame) for name, frame in self.revisions.items()}
 
     def totals(self, totals: Totals) -> pl.DataFrame:
         """What a running aggregate must show: the live records counted and summed, once."""
@@ -118,12 +131,34 @@ class Oracle:
         """How many changes there are of these entities."""
         return sum(self.revisions[name].height for name in entities)
 
-    def confirm(self, published: dict[str, pl.DataFrame]) -> None:
-        """Raise Unsound unless what the source of truth published is the history that must be."""
-        for name, frame in self.revisions.items():
-            found = published[name].select(frame.columns).sort("position")
-            if not found.equals(frame.sort("position")):
-                raise Unsound(
-                    f"the source of truth published {found.height} changes of `{name}` that are not the "
-                    f"{frame.height} that its commands amount to; no figure of this run means anything"
-                )
+    def confirm(self, written: dict[str, pl.DataFrame]) -> None:
+        """Raise Unsound unless what the source of truth has written is the history that must be."""
+        _same(self.written, written, "wrote")
+
+    def confirm_published(self, found: dict[str, pl.DataFrame]) -> None:
+        """Raise Unsound unless what its feed shows of every revision is what must be published."""
+        _same(self.revisions, found, "published")
+
+
+def _same(must: dict[str, pl.DataFrame], found: dict[str, pl.DataFrame], did: str) -> None:
+    for name, frame in must.items():
+        rows = found[name].select(frame.columns).sort("position")
+        if not rows.equals(frame.sort("position")):
+            raise Unsound(
+                f"the source of truth {did} {rows.height} changes of `{name}` that are not the "
+                f"{frame.height} that its commands amount to; no figure of this run means anything"
+            )
+
+
+def _as_published(domain: Domain, written: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """What is published of the write model's revisions: state by state, where there is a contract."""
+    frames = dict(written)
+    for name, contract in domain.contracts.items():
+        meta = written[name].select(META).rows()
+        states = map(contract.publish, written[name].select(list(domain.entities[name].columns)).iter_rows(named=True))
+        rows = [
+            (*row, *(state[column] for column in contract.entity.columns))
+            for row, state in zip(meta, states, strict=True)
+        ]
+        frames[name] = pl.DataFrame(rows, schema=contract.entity.schema, orient="row")
+    return frames

@@ -84,20 +84,24 @@ class Replay:
         published = self.evidence.published
         frames, places = {}, np.zeros(published.committed_at.size, np.int64)
         places[self.indices] = np.arange(1, self.indices.size + 1)
-        for entity in self.evidence.layout.entities:
-            frame = published.frames[entity]
-            mine = places[frame["position"].to_numpy() - 1]
-            frames[entity] = frame.with_columns(position=pl.Series(mine)).filter(pl.col("position") > 0)
         self.place = places
+        for entity in self.evidence.layout.entities:
+            frames[entity] = self._cut(published.frames[entity])
         self.published = Published.of(frames).committed(published.committed_at[self.indices])
         oracle = self.evidence.oracle
-        revisions = {name: frame.select(oracle.revisions[name].columns) for name, frame in frames.items()}
+        # Not what was published, but what must have been: the two can differ.
+        revisions = {name: self._cut(oracle.revisions[name]) for name in frames}
         self.oracle = Oracle(oracle.domain, revisions, {})
 
         # What the store could not take in the large run, it can't take here.
         parked = self.evidence.parked
         bad = [position for position, reason in parked.items() if reason != BEHIND and places[position - 1]]
         self._poison = places[np.array(bad, np.int64) - 1]
+
+    def _cut(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows of the chosen changes, with their new positions."""
+        mine = self.place[frame["position"].to_numpy() - 1]
+        return frame.with_columns(position=pl.Series(mine)).filter(pl.col("position") > 0)
 
     def _refuse(self, _: str, frame: pl.DataFrame) -> None:
         if frame["position"].is_in(self._poison.tolist()).any():

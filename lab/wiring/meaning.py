@@ -64,6 +64,14 @@ def workload(scenario: Scenario, business: Domain, file: str) -> list[Problem]:
     return []
 
 
+def change(scenario: Scenario, business: Domain, file: str) -> list[Problem]:
+    """A change of the write model that the domain doesn't have."""
+    if scenario.domain.change_at is None or business.contracts:
+        return []
+    what = f"the write model of `{business.name}` doesn't change"
+    return [Problem(f"{file}: domain.change_at", what, "leave it out, or take the domain `marketing`")]
+
+
 def usable(store: str) -> type[Store] | None:
     """The store's class; None for one that is unknown or not installed, of which `unknown_stores` tells."""
     try:

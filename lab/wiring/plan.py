@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lab.base import BadInput, Entity, Problem, Totals, nearest
 from lab.domain import DOMAINS, domain
-from lab.domain.model import Domain, Options
+from lab.domain.model import Domain, Options, published
 from lab.feed.subscription import Subscription
 from lab.projection.guards import memory_schema
 from lab.projection.lane import Pace
@@ -122,6 +122,7 @@ def plan(source: Source) -> Plan:
         raise BadInput(sorted(set(problems)))
     business = domain(scenario.domain.name)
     problems += meaning.workload(scenario, business, file)
+    problems += meaning.change(scenario, business, file)
     queries, explicit, wrong = _queries(scenario, business, file)
     problems += wrong
     projections: list[ProjectionPlan] = []
@@ -140,6 +141,7 @@ def _options(scenario: Scenario) -> Options:
     return Options(
         business.records, business.days, business.time_scale,
         work.commands, work.rate, work.arrivals, work.skew, work.deletes, work.invalid,
+        business.change_at, business.change_takes,
     )  # fmt: skip
 
 
@@ -147,7 +149,8 @@ def _queries(scenario: Scenario, business: Domain, file: str) -> tuple[tuple[Que
     """The scenario's own queries, or the domain's where it has none."""
     explicit = bool(scenario.query)
     tables: Sequence[QueryTable] = scenario.query or [QueryTable.model_validate(item) for item in business.queries]
-    resolved = [resolve(table, business.entities, file) for table in tables]
+    entities = published(business)
+    resolved = [resolve(table, entities, file) for table in tables]
     problems = [problem for _, wrong in resolved for problem in wrong]
     if explicit and scenario.truth.model == "snapshot":
         problems += [
@@ -187,7 +190,7 @@ def _projection(
     if problems or store is None:
         return None, problems
     kept = totals.columns if totals else ()
-    key = business.entities[totals.entity if totals else next(iter(entities))]
+    key = entities[totals.entity if totals else next(iter(entities))]
     contribution = {name: key.schema[name] for name in kept}
     memory = memory_schema(table.guard, keeps, key.schema["key"], contribution)
     layout = Layout(keeps, entities, totals, memory, scenario.truth.durability)
@@ -236,12 +239,11 @@ def _totals(table: ProjectionTable, business: Domain, where: str, problems: list
 def _entities(
     table: ProjectionTable, business: Domain, totals: Totals | None, where: str, problems: list[Problem]
 ) -> dict[str, Entity]:
+    known = published(business)
     if totals:
-        return {totals.entity: business.entities[totals.entity]}
-    chosen = table.entities or tuple(business.entities)
+        return {totals.entity: known[totals.entity]}
+    chosen = table.entities or tuple(known)
     for name in chosen:
-        if name not in business.entities:
-            problems.append(
-                Problem(f"{where}.entities", f"no entity is called `{name}`", nearest(name, business.entities))
-            )
-    return {name: business.entities[name] for name in chosen if name in business.entities}
+        if name not in known:
+            problems.append(Problem(f"{where}.entities", f"no entity is called `{name}`", nearest(name, known)))
+    return {name: known[name] for name in chosen if name in known}

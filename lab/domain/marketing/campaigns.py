@@ -1,0 +1,100 @@
+"""Rules for products, strategies, creatives, campaigns, and what campaigns spend."""
+
+from __future__ import annotations
+
+from lab.domain.marketing.cases import Case, Found, among, live, of_running, positive, running, words
+from lab.domain.marketing.entities import CATEGORIES, CHANNELS, spend_key
+
+# Products, strategies, creatives
+
+
+def launch(case: Case) -> Found:
+    """A product has a name, a known category and a price."""
+    fields = case.fields
+    return words(fields, "name") + among(fields, "category", CATEGORIES) + positive(fields, "price"), dict(fields)
+
+
+def reprice(case: Case) -> Found:
+    """A price is above 0."""
+    return positive(case.fields, "price"), dict(case.fields)
+
+
+def adopt(case: Case) -> Found:
+    """A strategy goes through a known channel, to somebody."""
+    return words(case.fields, "name", "audience") + among(case.fields, "channel", CHANNELS), dict(case.fields)
+
+
+def refocus(case: Case) -> Found:
+    """To somebody."""
+    return words(case.fields, "audience"), dict(case.fields)
+
+
+def write(case: Case) -> Found:
+    """A creative is about a live product, and says something."""
+    reasons = words(case.fields, "headline", "body") + live(case.view, "product", case.fields["product"])
+    return reasons, dict(case.fields)
+
+
+def revise(case: Case) -> Found:
+    """It still says something."""
+    return words(case.fields, "headline", "body"), dict(case.fields)
+
+
+# Campaigns
+
+
+def start(case: Case) -> Found:
+    """A campaign needs a live product, a live strategy and a budget."""
+    fields = case.fields
+    reasons = words(fields, "name", "description") + positive(fields, "daily_budget")
+    reasons += live(case.view, "product", fields["product"]) + live(case.view, "strategy", fields["strategy"])
+    return reasons, {**fields, "status": "running"}
+
+
+def describe(case: Case) -> Found:
+    """A campaign has a name and a description."""
+    return words(case.fields, "name", "description"), dict(case.fields)
+
+
+def set_budget(case: Case) -> Found:
+    """A budget is above 0; what has been spent is spent."""
+    return positive(case.fields, "daily_budget"), dict(case.fields)
+
+
+def pause(case: Case) -> Found:
+    """Only what runs can pause."""
+    return running(case.key, case.state), {"status": "paused"}
+
+
+def resume(case: Case) -> Found:
+    """Only what has paused can go on, and only for a live product."""
+    reasons = [] if case.state["status"] == "paused" else [f"campaign {case.key} is running already"]
+    return reasons + live(case.view, "product", case.state["product"]), {"status": "running"}
+
+
+def close(_: Case) -> Found:
+    """Closed for good."""
+    return [], {"status": "closed"}
+
+
+# Spend
+
+
+def book(case: Case) -> Found:
+    """Within the daily budget of a running campaign, all bookings of the day together."""
+    fields = case.fields
+    campaign, day = fields["campaign"], fields["day"]
+    reasons, state = of_running(case.view, campaign)
+    if case.key != spend_key(campaign, day):
+        reasons.append(f"the key of this spend is {spend_key(campaign, day)}, not {case.key}")
+    if day < 0:
+        reasons.append("days are counted from 0")
+    reasons += positive(fields, "amount")
+    if fields["revenue"] < 0:
+        reasons.append("a revenue is no negative amount")
+    amount = case.state.get("amount", 0) + fields["amount"]
+    revenue = case.state.get("revenue", 0) + fields["revenue"]
+    if state and amount > state["daily_budget"]:
+        reasons.append(f"{amount} is more than the daily budget of campaign {campaign}, {state['daily_budget']}")
+    sums = {"amount": amount, "revenue": revenue, "profit": revenue - amount}
+    return reasons, sums if case.state else {"campaign": campaign, "day": day} | sums

@@ -1,0 +1,136 @@
+"""What a marketing company has and what happens to it: entities, events, aggregates, and the contract of agents.
+
+The write model of an agent changes while the company is at work: `name` becomes `first_name` and `last_name`. What is
+published of an agent has a `name`, before, during and after.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from lab.base import Entity, Totals
+from lab.domain.model import Contract, EventType, State
+
+PRODUCT = Entity(name="product", key="int", columns={"name": "str", "category": "str", "price": "int"})
+STRATEGY = Entity(name="strategy", key="int", columns={"name": "str", "channel": "str", "audience": "str"})
+CREATIVE = Entity(name="creative", key="int", columns={"product": "int", "headline": "str", "body": "str"})
+CAMPAIGN = Entity(
+    name="campaign", key="int",
+    columns={"name": "str", "description": "str", "product": "int", "strategy": "int", "daily_budget": "int",
+             "status": "str"},
+    indexes=(("status",),),
+)  # fmt: skip
+AGENT = Entity(
+    name="agent", key="int",
+    columns={"name": "str", "first_name": "str", "last_name": "str", "recruiter": "int", "region": "str"},
+    parent="recruiter",
+)  # fmt: skip
+LEAD = Entity(
+    name="lead", key="int",
+    columns={"campaign": "int", "agent": "int", "status": "str", "value": "int"},
+    indexes=(("agent", "status", "value"),),
+)  # fmt: skip
+# A record for each campaign and day; its key is `spend_key` of the two. Amounts are in whole cents.
+SPEND = Entity(
+    name="spend", key="str",
+    columns={"campaign": "int", "day": "int", "amount": "int", "revenue": "int", "profit": "int"},
+    indexes=(("campaign", "day"),),
+)  # fmt: skip
+ENTITIES = {entity.name: entity for entity in (PRODUCT, STRATEGY, CREATIVE, CAMPAIGN, AGENT, LEAD, SPEND)}
+
+CATEGORIES = ("books", "clothes", "garden", "kitchen", "music", "sports", "tools", "toys")
+CHANNELS = ("letters", "mail", "posters", "radio", "search", "social")
+REGIONS = ("centre", "east", "north", "south", "west")
+
+EVENTS: dict[str, dict[str, EventType]] = {
+    "product": {
+        "launched": EventType(tuple(PRODUCT.columns)),
+        "repriced": EventType(("price",)),
+        "discontinued": EventType((), deletes=True),
+    },
+    "strategy": {
+        "adopted": EventType(tuple(STRATEGY.columns)),
+        "refocused": EventType(("audience",)),
+        "dropped": EventType((), deletes=True),
+    },
+    "creative": {
+        "written": EventType(tuple(CREATIVE.columns)),
+        "revised": EventType(("headline", "body")),
+        "withdrawn": EventType((), deletes=True),
+    },
+    "campaign": {
+        "started": EventType(tuple(CAMPAIGN.columns)),
+        "described": EventType(("name", "description")),
+        "budget_set": EventType(("daily_budget",)),
+        "paused": EventType(("status",)),
+        "resumed": EventType(("status",)),
+        "closed": EventType(("status",), deletes=True),
+    },
+    "agent": {
+        "recruited": EventType(tuple(AGENT.columns)),
+        "renamed": EventType(("name", "first_name", "last_name")),
+        "name_split": EventType(("name", "first_name", "last_name")),
+        "handed_over": EventType(("recruiter",)),
+        "dismissed": EventType((), deletes=True),
+    },
+    "lead": {
+        "captured": EventType(tuple(LEAD.columns)),
+        "assigned": EventType(("agent", "status")),
+        "contacted": EventType(("status",)),
+        "won": EventType(("status", "value")),
+        "lost": EventType(("status",)),
+        "discarded": EventType((), deletes=True),
+    },
+    "spend": {
+        "booked": EventType(tuple(SPEND.columns)),
+        "added": EventType(("amount", "revenue", "profit")),
+        "voided": EventType((), deletes=True),
+    },
+}
+
+TOTALS = {
+    "profit_by_campaign": Totals("spend", ("campaign",), ("amount", "revenue", "profit")),
+    "profit_by_day": Totals("spend", ("day",), ("amount", "revenue", "profit")),
+    "agents_by_region": Totals("agent", ("region",)),
+    "leads_by_agent": Totals("lead", ("agent", "status"), ("value",)),
+}
+
+
+def spend_key(campaign: int, day: int) -> str:
+    """The key of what a campaign spent on a day."""
+    return f"{campaign}-{day}"
+
+
+def split(name: str) -> tuple[str, str | None]:
+    """A name as the first name and the rest; None when there is no rest. `joined` takes it back."""
+    first, _, last = name.partition(" ")
+    return first, last or None
+
+
+def joined(first: str, last: str | None) -> str:
+    """The name of somebody with these names."""
+    return first if last is None else f"{first} {last}"
+
+
+def publish_agent(state: State) -> State:
+    """An agent as it is published: with a name, in whatever way the write model keeps it."""
+    name = state["name"]
+    if name is None and state["first_name"] is not None:
+        name = joined(state["first_name"], state["last_name"])
+    return {"name": name, "recruiter": state["recruiter"], "region": state["region"]}
+
+
+CONTRACTS = {
+    "agent": Contract(
+        entity=Entity(
+            name="agent",
+            key="int",
+            columns={"name": "str", "recruiter": "int", "region": "str"},
+            parent="recruiter",
+        ),
+        publish=publish_agent,
+        expressions={
+            "name": pl.coalesce("name", pl.concat_str("first_name", "last_name", separator=" "), "first_name")
+        },
+    )
+}
