@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from lab.base import BadInput, Problem, nearest
+from lab.base import TRUTH, BadInput, Problem, nearest
 from lab.feed.published import Published
-from lab.process.running import TRUTH, Stop, owned
+from lab.process.running import Stop, owned, shareable
 from lab.projection.journal import Journal
 from lab.projection.projector import Projector
 from lab.projection.worker import Inbox
@@ -44,11 +44,6 @@ def chosen(plan: Plan, names: tuple[str, ...]) -> list[ProjectionPlan]:
         for item in known.values()
         if item.table.subscribe == "channel" and (not names or item.name in names)
     ]  # fmt: skip
-    problems += [
-        Problem(f"projection.{TRUTH}", "the folder of that name is the source of truth's", "call it something else")
-        for name in known
-        if name == TRUTH
-    ]
     if problems:
         raise BadInput(problems)
     return [known[name] for name in names] if names else list(plan.projections)
@@ -70,6 +65,7 @@ def project(
     process is at work on one of the projections.
     """
     items = chosen(plan, names)
+    shareable(plan)
     with ExitStack() as stack:
         for item in items:
             stack.enter_context(owned(folder, item.name))
