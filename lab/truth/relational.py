@@ -230,7 +230,7 @@ class History(_Log):
     """Every revision of each record, whole. A query about records as they are must first find the last revisions."""
 
     model = "history"
-    reads, keeps = "history", "revisions"
+    reads = keeps = "revisions"
 
     def get(self, entity: str, key: Key) -> Record | None:
         """The newest revision."""
