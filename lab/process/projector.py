@@ -12,7 +12,7 @@ import numpy as np
 
 from lab.base import TRUTH, BadInput, Problem, nearest
 from lab.feed.published import Published
-from lab.process.running import Stop, owned, shareable
+from lab.process.running import Stop, owned
 from lab.projection.journal import Journal
 from lab.projection.projector import Projector
 from lab.projection.worker import Inbox
@@ -62,10 +62,9 @@ def project(
     """Poll until told to stop; or until everything up to position `until` is in, when that is given.
 
     A row is told for each checkpoint that has moved: projection, entity, position. Raises BadInput when another
-    process is at work on one of the projections.
+    process is at work on one of the projections, and for a source of truth that can't be read beside its writer.
     """
     items = chosen(plan, names)
-    shareable(plan)
     with ExitStack() as stack:
         for item in items:
             stack.enter_context(owned(folder, item.name))
