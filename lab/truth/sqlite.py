@@ -87,7 +87,7 @@ class SqliteSnapshot(Sqlite, Snapshot):
 
 
 class SqliteHistory(Sqlite, History):
-    """Every revision, in SQLite. It finds the last ones by its own key, ten times as quickly as by a window over all."""
+    """Every revision, in SQLite. Its own key finds the last ones, ten times as quickly as a window over all."""
 
     reads = "history"
 
