@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pieces import SCENARIO, commands
 from rich.console import Console
-from running import call, failed, run_text, verdicts, witness
+from running import call, failed, run_text, shipped, verdicts, witness
 
 from lab.base import NotAnswered, stream
 from lab.domain import domain
@@ -335,6 +335,13 @@ def test_the_manifest_says_that_a_commit_of_duckdb_is_synced(quick: None, tmp_pa
     assert finished.manifest["durability"] == "full"
     assert finished.manifest["engines"]["truth"]["durability"] == "full"
     assert finished.manifest["verdict"] == "pass"
+
+
+def test_the_scenario_that_ships_shows_it(quick: None, tmp_path: Path) -> None:
+    finished = shipped("columnar-truth", tmp_path, "workload.commands=60", "domain.records=30")
+    assert finished.manifest["verdict"] == "pass"
+    assert finished.manifest["truth"] == {"model": "history", "engine": "duckdb", "answers": "pass"}
+    assert set(of_truth(finished)["store"]) == {"duckdb.history"}
 
 
 def test_the_name_is_taken(tmp_path: Path) -> None:
