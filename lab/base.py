@@ -25,6 +25,9 @@ DTYPES: dict[str, pl.DataType] = {
     "bool": pl.Boolean(),
 }
 
+# What the source of truth is called where projections are named: in tables, in figures, among a run's files.
+TRUTH = "truth"
+
 # The first columns of every change frame, in this order; the entity's own columns follow.
 META = ("position", "key", "revision", "deleted", "committed_at")
 

@@ -139,6 +139,9 @@ def test_a_folder_has_one_owner_for_each_part(made: Callable[..., Plan], tmp_pat
         (("torture", "missing.toml"), "no such file"),
         (("torture", "torn.toml", "--set", "truth.model=snapshot", "--set", "projection.sums.guard=revision"),
          "exactly once"),
+        (("torture", "torn.toml", "--set", "truth.engine=duckdb"), "one process at a time"),
+        (("execute", "torn.toml", "--folder", "shop", "--set", "truth.engine=duckdb"), 'set truth.engine to "sqlite"'),
+        (("project", "torn.toml", "--folder", "shop", "--set", "truth.engine=duckdb"), "one process at a time"),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_in_one_line(

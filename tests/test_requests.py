@@ -23,17 +23,20 @@ def states(truth: Truth) -> pl.DataFrame:
     return Subscription(truth).changes_since("employee", 0, 10**6)
 
 
+# A commit takes DuckDB milliseconds.
+@pytest.mark.parametrize(("engine", "count"), [("sqlite", 120), ("duckdb", 12)])
 @pytest.mark.parametrize("model", MODELS)
 @settings(max_examples=6)
 @given(again=st.lists(st.integers(0, 119), max_size=60), reopened=st.sets(st.integers(0, 119), max_size=3))
 def test_sent_again_a_command_is_answered_and_not_done(
-    model: str, again: list[int], reopened: set[int], new_folder: Callable[[], Path]
+    model: str, engine: str, count: int, again: list[int], reopened: set[int], new_folder: Callable[[], Path]
 ) -> None:
     """Any request may come again at any later time, before and after the process has started anew."""
-    work, folder = commands(120, invalid=0.2), new_folder()
-    once = open_truth("sqlite", model, folder / "once", EMPLOYEES, "normal")
+    work, folder = commands(count, invalid=0.2, records=min(count, 30)), new_folder()
+    again, reopened = [number % count for number in again][:count], {number % count for number in reopened}
+    once = open_truth(engine, model, folder / "once", EMPLOYEES, "normal")
     wanted = [once.execute(command) for command in work]
-    truth = open_truth("sqlite", model, folder / "again", EMPLOYEES, "normal")
+    truth = open_truth(engine, model, folder / "again", EMPLOYEES, "normal")
     published: list[int] = []
     truth.publish = lambda change: published.append(change.position)
     for number, command in enumerate(work):

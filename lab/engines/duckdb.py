@@ -5,6 +5,7 @@ A file has one writing process, and within a process one configuration at a time
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,11 @@ def settings(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     return {"library": duckdb.__version__, **dict(zip(names, map(str, row), strict=True))}
 
 
-def frame(connection: duckdb.DuckDBPyConnection, sql: str, schema: dict[str, pl.DataType]) -> pl.DataFrame:
+def frame(
+    connection: duckdb.DuckDBPyConnection, sql: str, schema: dict[str, pl.DataType], arguments: Sequence[Any] = ()
+) -> pl.DataFrame:
     """The result as a frame of the given columns and types, in the engine's order."""
-    found = pl.from_arrow(connection.sql(sql).to_arrow_table())
+    found = pl.from_arrow(connection.sql(sql, params=list(arguments)).to_arrow_table())
     assert isinstance(found, pl.DataFrame)
     return found.cast(schema)  # type: ignore[arg-type]
 

@@ -75,8 +75,8 @@ def _run(plan: Plan, folder: Path, final: Path, progress: Progress) -> None:
             seconds = max(projected.main.replay.seconds, 1e-9)
             written.writes["per_second"] = written.writes["commands"] / seconds
         with phase("query"):
-            ask(plan, projected.lives, written.oracle, progress)
-        judged = rebuild_and_judge(plan, projected, written, work / "rebuilt", progress)
+            of_truth = ask(plan, projected.lives, truth, written.oracle, progress)
+        judged = rebuild_and_judge(plan, projected, written, of_truth, work / "rebuilt", progress)
     finally:
         for live in projected.lives if projected else ():
             live.projector.store.close()

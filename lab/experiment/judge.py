@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.base import Totals, stream
+from lab.base import TRUTH, Totals, stream
 from lab.experiment.progress import Progress
 from lab.experiment.project import Live, Projected
 from lab.experiment.troubles import Troubles, look, lost_messages, parked
@@ -24,7 +24,7 @@ from lab.queries.answers import Row, answer
 from lab.queries.model import Query
 from lab.queries.parameters import draw
 from lab.truth import Truth
-from lab.verdict.checks import judge
+from lab.verdict.checks import judge, judge_truth
 from lab.verdict.evidence import Evidence
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan
@@ -34,7 +34,10 @@ PAST = ("as_of", "history")
 
 @dataclass
 class Judged:
-    """What came out: rows of the tables, and of each projection its verdict and the digest of its content."""
+    """What came out: rows of the tables, and of each projection its verdict and the digest of its content.
+
+    `of_truth` is what the source of truth was asked, `truth` the verdict on its answers; None if it gave none.
+    """
 
     rebuild: list[dict[str, Any]] = field(default_factory=list)
     accounting: list[dict[str, Any]] = field(default_factory=list)
@@ -44,10 +47,16 @@ class Judged:
     projections: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=lambda: {"rebuild": 0.0, "judge": 0.0})
+    of_truth: list[queries.Asked] = field(default_factory=list)
+    truth: str | None = None
 
 
-def ask(plan: Plan, lives: list[Live], oracle: Oracle, progress: Progress) -> None:
-    """Time every query of every projection that can answer it, and compare the answers with the oracle's."""
+def ask(plan: Plan, lives: list[Live], truth: Truth, oracle: Oracle, progress: Progress) -> list[queries.Asked]:
+    """Time every query of every projection that can answer it, and compare the answers with the oracle's.
+
+    So is the source of truth asked, in the same rounds: what it answers well enough needs no projection. Without
+    patience, since nothing in it is made for readers, and one answer may take seconds. Returns what it was asked.
+    """
     measure, seed = plan.scenario.measure, plan.scenario.seed
     turns = measure.warm_up + measure.samples
     drawn = {
@@ -56,7 +65,12 @@ def ask(plan: Plan, lives: list[Live], oracle: Oracle, progress: Progress) -> No
     }
     for live in lives:
         live.asked = [queries.Asked(live.plan.name, live.projector.store, query) for query in live.plan.queries]
-    asked = [one for live in lives for one in live.asked]
+    of_truth = [
+        queries.Asked(TRUTH, truth, query, patient=False)
+        for query in plan.queries
+        if measure.truth and truth.answers(query)
+    ]
+    asked = [*(one for live in lives for one in live.asked), *of_truth]
     progress.step("asking", turns)
     turn = iter(range(1, turns + 1))
     queries.interleave(
@@ -73,15 +87,18 @@ def ask(plan: Plan, lives: list[Live], oracle: Oracle, progress: Progress) -> No
         return answer(query, parameters, _tables(oracle, query))
 
     queries.check(asked, right)
+    return of_truth
 
 
 def _tables(oracle: Oracle, query: Query) -> dict[str, Any]:
     return oracle.histories if query.kind in PAST else oracle.tables
 
 
-def rebuild_and_judge(plan: Plan, projected: Projected, written: Written, work: Path, progress: Progress) -> Judged:
+def rebuild_and_judge(
+    plan: Plan, projected: Projected, written: Written, of_truth: list[queries.Asked], work: Path, progress: Progress
+) -> Judged:
     """One projection after the other, so that only one at a time is in memory twice."""
-    judged = Judged()
+    judged = Judged(of_truth=of_truth)
     progress.step("rebuilding and judging", len(projected.lives))
     for number, live in enumerate(projected.lives, 1):
         _look_at(plan, projected, live, written, work, judged)
@@ -89,6 +106,9 @@ def rebuild_and_judge(plan: Plan, projected: Projected, written: Written, work: 
         live.projector.store.close()
         live.journal = Journal(polls=live.journal.polls, batches=live.journal.batches)
         progress.done(number)
+    if any(one.answers for one in of_truth):
+        judged.truth, found = judge_truth([wrong for one in of_truth for wrong in one.wrong])
+        judged.verdicts.append(found)
     return judged
 
 

@@ -38,7 +38,8 @@ def write_tables(folder: Path, plan: Plan, written: Written, projected: Projecte
     model = {"write_model": plan.scenario.truth.model}
     write_table(folder, "writes", _frame("writes", [model | written.writes]))
     write_table(folder, "rebuild", _frame("rebuild", judged.rebuild))
-    write_table(folder, "queries", queries.table([one for live in lives for one in live.asked]))
+    asked = [*(one for live in lives for one in live.asked), *judged.of_truth]
+    write_table(folder, "queries", queries.table(asked))
     write_table(folder, "accounting", _frame("accounting", judged.accounting))
     write_table(folder, "verdicts", pl.concat(judged.verdicts))
     _write_optional(folder, projected, judged)
@@ -77,7 +78,12 @@ def _write_optional(folder: Path, projected: Projected, judged: Judged) -> None:
 
 
 def verdict(judged: Judged) -> str:
-    """Over all projections: pass when each is as expected, unknown when one could not be judged, else fail."""
+    """Over all projections: pass when each is as expected, unknown when one could not be judged, else fail.
+
+    A wrong answer of the source of truth is expected of none: fail.
+    """
+    if judged.truth == "fail":
+        return "fail"
     surprises = [item for item in judged.projections if not item["as_expected"]]
     if not surprises:
         return "pass"
@@ -113,7 +119,7 @@ def manifest(plan: Plan, written: Written, judged: Judged, duration_seconds: flo
         "versions": machine.versions() | {"python": platform.python_version()},
         "engines": {"truth": written.settings, **judged.settings},
         "durability": written.settings.get("durability", scenario.truth.durability),
-        "truth": {"model": scenario.truth.model, "engine": scenario.truth.engine},
+        "truth": {"model": scenario.truth.model, "engine": scenario.truth.engine, "answers": judged.truth},
         "domain": plan.domain.name,
         "changes": int(written.published.committed_at.size),
         "duration_seconds": duration_seconds,

@@ -48,7 +48,7 @@ class Subscription:
         if page.height and position:
             page = pl.concat([truth.earlier(entity, position, limit, columns), page])
         folded = fold(page, truth.domain.entities[entity], truth.domain.events[entity]).drop("event")
-        states = published(folded, contract)
+        states = published(folded, contract, self.columns)
         if self.before:
             states = with_before(states, self.before)
         return states.filter(pl.col("position") > position).sort("position")

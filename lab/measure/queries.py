@@ -1,4 +1,4 @@
-"""Query latency: the same questions to every projection, in shuffled rounds, on the wall clock.
+"""Query latency: the same questions to every projection and to the source of truth, in shuffled rounds, wall clock.
 
 The time is taken around the store's `query`, which returns a list of rows whatever the engine: a statement that
 has only been started has answered nothing. Answers are kept and compared with the oracle's afterwards.
@@ -9,16 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from time import perf_counter_ns
+from typing import Protocol
 
 import numpy as np
 import polars as pl
 
 from lab.queries.answers import Row, agrees, same
 from lab.queries.model import Query
-from lab.stores.port import Store
 
-# A query that is slow enough to use up its budget is still asked this often.
+# A query that is slow enough to use up its budget is still asked this often; or that often, where nobody waits for it.
 SAMPLES_MIN = 5
+SAMPLES_FEW = 2
+
+
+class Answering(Protocol):
+    """What can be asked: a store with a projection in it, or the source of truth."""
+
+    @property
+    def name(self) -> str:
+        """`engine.shape`, or `engine.model`."""
+
+    def query(self, query: Query, parameters: Row) -> list[Row]:
+        """The rows."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +56,17 @@ class Wrong:
 
 @dataclass
 class Asked:
-    """One query to one projection: every time in nanoseconds, and what was answered to what."""
+    """One query to one projection: every time in nanoseconds, and what was answered to what.
+
+    One that is asked without patience spends its budget from the first round on, warm-up or not; with it, only the
+    rounds that count. `spent` is in nanoseconds.
+    """
 
     projection: str
-    store: Store
+    store: Answering
     query: Query
+    patient: bool = True
+    spent: int = 0
     nanoseconds: list[int] = field(default_factory=list)
     answers: list[tuple[Row, list[Row]]] = field(default_factory=list)
     wrong: list[Wrong] = field(default_factory=list)
@@ -61,6 +79,16 @@ class Asked:
         self.answers.append((parameters, rows))
         if counts:
             self.nanoseconds.append(took)
+        if counts or not self.patient:
+            self.spent += took
+
+    def over(self, counts: bool, budget_seconds: float) -> bool:
+        """Whether it has used up its budget and been asked as often as is needed all the same."""
+        if self.spent <= budget_seconds * 1e9:
+            return False
+        if self.patient:
+            return len(self.nanoseconds) >= SAMPLES_MIN
+        return not counts or len(self.nanoseconds) >= SAMPLES_FEW
 
 
 def interleave(
@@ -76,15 +104,12 @@ def interleave(
 
     `parameters` has `warm_up + samples` sets for each query by name; every projection is asked the same ones.
     """
-    spent = dict.fromkeys(range(len(asked)), 0)
     for turn in range(warm_up + samples):
         for place in rng.permutation(len(asked)):
             one = asked[place]
-            drawn = parameters[one.query.name]
-            over = spent[place] > budget_seconds * 1e9 and len(one.nanoseconds) >= SAMPLES_MIN
-            if drawn and not over:
-                one.ask(drawn[turn % len(drawn)], counts=turn >= warm_up)
-                spent[place] += one.nanoseconds[-1] if turn >= warm_up else 0
+            drawn, counts = parameters[one.query.name], turn >= warm_up
+            if drawn and not one.over(counts, budget_seconds):
+                one.ask(drawn[turn % len(drawn)], counts)
         progress()
 
 

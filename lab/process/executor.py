@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab.base import BadInput, Problem, stream
-from lab.process.running import TRUTH, Stop, owned
+from lab.base import TRUTH, BadInput, Problem, stream
+from lab.process.running import Stop, owned, shareable
 from lab.wiring import Plan
 
 
@@ -24,6 +24,7 @@ def execute(
     if plan.domain.has_trace:
         what = f"`{plan.domain.name}` replays a history of its own and takes no commands"
         raise BadInput([Problem("domain.name", what, 'use a scenario of "employees"')])
+    shareable(plan)
     commands = plan.domain.workload(plan.options, stream(plan.scenario.seed, "workload"))
     with owned(folder, TRUTH):
         truth = plan.truth(folder / TRUTH)

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from lab.base import BadInput, Problem, nearest
+from lab.base import TRUTH, BadInput, Problem, nearest
 from lab.feed.published import Published
-from lab.process.running import TRUTH, Stop, owned
+from lab.process.running import Stop, owned
 from lab.projection.journal import Journal
 from lab.projection.projector import Projector
 from lab.projection.worker import Inbox
@@ -44,11 +44,6 @@ def chosen(plan: Plan, names: tuple[str, ...]) -> list[ProjectionPlan]:
         for item in known.values()
         if item.table.subscribe == "channel" and (not names or item.name in names)
     ]  # fmt: skip
-    problems += [
-        Problem(f"projection.{TRUTH}", "the folder of that name is the source of truth's", "call it something else")
-        for name in known
-        if name == TRUTH
-    ]
     if problems:
         raise BadInput(problems)
     return [known[name] for name in names] if names else list(plan.projections)
@@ -67,7 +62,7 @@ def project(
     """Poll until told to stop; or until everything up to position `until` is in, when that is given.
 
     A row is told for each checkpoint that has moved: projection, entity, position. Raises BadInput when another
-    process is at work on one of the projections.
+    process is at work on one of the projections, and for a source of truth that can't be read beside its writer.
     """
     items = chosen(plan, names)
     with ExitStack() as stack:

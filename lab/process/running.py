@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.base import BadInput, Problem
-
-# The source of truth's part of the folder.
-TRUTH = "truth"
+from lab.truth import one_process, truth_class
+from lab.wiring import Plan
 
 
 class Stop:
@@ -30,6 +29,13 @@ class Stop:
     def asked(self) -> bool:
         """Whether one has."""
         return self._asked
+
+
+def shareable(plan: Plan) -> None:
+    """Raise BadInput for a source of truth that one process alone can have open."""
+    table = plan.scenario.truth
+    if not truth_class(table.engine, table.model).shared:
+        raise one_process(table.engine)
 
 
 @contextmanager

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.base import BadInput, Problem, Unsound, stream
+from lab.base import TRUTH, BadInput, Problem, Unsound, stream
 from lab.domain.model import published as published_entities
 from lab.feed.subscription import Subscription
-from lab.process.running import TRUTH
+from lab.process.running import shareable
 from lab.process.victims import Victim
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan
@@ -64,6 +64,7 @@ def torture(
     if plan.scenario.truth.model == "snapshot":
         what = "a snapshot can't show that each command is there exactly once: it keeps the last one of each record"
         raise BadInput([Problem("truth.model", what, 'set truth.model to "history" or "events"')])
+    shareable(plan)
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="torture-") as made:
             return torture(plan, scenario, kills, rate, Path(made), done)
@@ -156,7 +157,7 @@ def _judge(
     executed = min(unknown, default=ledger.next + 1)
     workload = plan.domain.workload(plan.options, stream(plan.scenario.seed, "workload"))
     oracle = Oracle.of_commands(plan.domain, itertools.islice(workload, executed))
-    rows = [_row(executor, "sqlite", *_compared(oracle.revisions, published))]
+    rows = [_row(executor, plan.scenario.truth.engine, *_compared(oracle.revisions, published))]
     problems = [*ledger.contradictions, *_unkept(ledger, oracle, published)]
     try:
         oracle.confirm_published(published)

@@ -35,7 +35,10 @@ def columns(names: tuple[str, ...] | list[str], table: str = "") -> str:
 
 @lru_cache(maxsize=4096)
 def translate(query: Query, keeps: str, dialect: str = "sqlite") -> tuple[str, tuple[object, ...]]:
-    """The statement in the dialect of `sqlite` or `duckdb`, and its arguments with `?` where a parameter goes."""
+    """The statement in the dialect of `sqlite` or `duckdb`, and its arguments with `?` where a parameter goes.
+
+    `keeps` is what a projection keeps; or `history`: all revisions without a gap, as only the source of truth has them.
+    """
     arguments = tuple(condition.value for condition in query.where)
     match query.kind:
         case "get":
@@ -81,6 +84,10 @@ def _source(name: str, keeps: str) -> str:
     """The last revision of each record: the table itself, or what is to be looked for among all revisions."""
     if keeps == "records":
         return quoted(name)
+    if keeps == "history":
+        # Where no revision is missing, the last one has no next one: an index of keys and revisions finds that out.
+        follows = f"SELECT 1 FROM {quoted(name)} AS n WHERE n.key = every.key AND n.revision = every.revision + 1"
+        return f"(SELECT * FROM {quoted(name)} AS every WHERE NOT EXISTS ({follows}))"
     newest = f"SELECT *, MAX(revision) OVER (PARTITION BY key) AS newest FROM {quoted(name)}"
     return f"(SELECT * FROM ({newest}) AS every WHERE revision = newest)"
 

@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lab.base import BadInput, Problem, stream
-from lab.report.facts import plain
+from lab.base import TRUTH, BadInput, Problem, stream
+from lab.report.facts import plain, truth_asked
 from lab.report.terminal import marked, plain_table
-from lab.report.words import NOTHING, count, duration, microseconds, size
+from lab.report.words import NOTHING, count, duration, microseconds, short_count, size
 from lab.runs import Run
 
 ROWS_MAX = 20_000
@@ -56,7 +56,9 @@ def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
         "only_in_b": [name for name in after if name not in before],
         "lag": [_lag(a, b, name, _withheld(before[name], after[name])) for name in both],
         "rebuild": _single(a, b, "rebuild", ["projection"], "seconds", both),
-        "queries": _single(a, b, "queries", ["projection", "query", "kind"], "p50_us", both),
+        "queries": _single(a, b, "queries", ["projection", "query", "kind"], "p50_us", [*both, TRUTH]),
+        "truth": [_truth(run) for run in (a, b)],
+        "writes": _writes(a, b),
     }
     plain_result: dict[str, Any] = plain(result)
     return plain_result
@@ -191,9 +193,28 @@ def _difference(a: float, b: float, draws: Lags, withheld: str | None) -> dict[s
     return row | {"interval_seconds": [low, high], "says": withheld or says}
 
 
+def _answers(run: Run) -> dict[str, str]:
+    """The verdict on the source of truth's answers, where it was asked."""
+    asked = truth_asked(run)
+    return {TRUTH: asked.verdict} if asked else {}
+
+
+def _truth(run: Run) -> str:
+    """The source of truth as `engine.model`."""
+    truth = run.manifest.get("truth", {})
+    return f"{truth.get('engine', '?')}.{truth.get('model', '?')}"
+
+
+def _writes(a: Run, b: Run) -> dict[str, Any]:
+    """Commands a second in each run: the source of truth's side of the bargain."""
+    rates = [run.table("writes")["per_second"].to_list() for run in (a, b)]
+    one, other = (rate[0] if rate else None for rate in rates)
+    return {"a_per_second": one, "b_per_second": other, "ratio": other / one if one and other else None}
+
+
 def _single(a: Run, b: Run, table: str, by: list[str], column: str, names: list[str]) -> list[dict[str, Any]]:
     """Figures that were measured once in each run: the two values and their ratio, nothing more."""
-    before, after = _verdicts(a), _verdicts(b)
+    before, after = (_verdicts(run) | _answers(run) for run in (a, b))
     frames = []
     for run in (a, b):
         frame = run.table(table).filter(pl.col("projection").is_in(names))
@@ -227,6 +248,10 @@ def print_compare(result: dict[str, Any], console: Console) -> None:
     for run in ("a", "b"):
         if only := result.get(f"only_in_{run}"):
             console.print(Text(f"  only in {run}: {', '.join(only)}"))
+    console.print(Text("\nsource of truth, commands a second", "bold"))
+    writes = result["writes"]
+    for run, name in zip(("a", "b"), result["truth"], strict=True):
+        console.print(Text(f"  {run}: {name}, {short_count(writes[f'{run}_per_second'])}"))
     console.print(Text("\nlag, with 95 % intervals of the difference", "bold"))
     console.print(_lag_table(result["lag"]))
     for table, unit, said in (("rebuild", "seconds", duration), ("queries", "us", microseconds)):

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from lab.base import TRUTH
 from lab.report.mending import chapter
 from lab.report.words import ANOMALIES, LINES, duration, listed, moments, plural
 from lab.runs import Run
@@ -67,6 +68,29 @@ def overviews(run: Run) -> list[Overview]:
         )
         for entry in run.manifest["projections"]
     ]
+
+
+@dataclass(frozen=True)
+class TruthAsked:
+    """What the source of truth answered beside the projections, in one line; `store` is its engine and model."""
+
+    store: str
+    verdict: str
+    queries: int
+    query_p50_us: float | None
+    wrong_answers: int
+
+
+def truth_asked(run: Run) -> TruthAsked | None:
+    """None where it was asked nothing, or can't answer."""
+    asked = run.table("queries").filter(pl.col("projection") == TRUTH)
+    verdict = run.manifest.get("truth", {}).get("answers")
+    if asked.is_empty() or verdict is None:
+        return None
+    typical = asked.filter(pl.col("answer_ok"))["p50_us"].median()
+    wrong = asked.filter(~pl.col("answer_ok")).height
+    p50_us = float(typical) if isinstance(typical, int | float) else None
+    return TruthAsked(str(asked["store"][0]), str(verdict), asked.height, p50_us, wrong)
 
 
 @dataclass(frozen=True)
@@ -184,6 +208,9 @@ def headline(run: Run) -> str:
     """The verdict over all in one sentence, naming whatever is not as expected."""
     entries = run.manifest["projections"]
     odd = [entry for entry in entries if not entry.get("as_expected", False)]
+    astray = run.manifest.get("truth", {}).get("answers") == "fail"
+    if not odd and astray:
+        return "not as expected: the source of truth itself gave wrong answers"
     if not odd:
         caught = [str(entry["name"]) for entry in entries if entry.get("expect") == "fail"]
         does = "fail, as they should" if len(caught) > 1 else "fails, as it should"
@@ -191,7 +218,7 @@ def headline(run: Run) -> str:
         many = f"all {len(entries)} projections are" if len(entries) != 1 else "the projection is"
         return f"{many} as expected{rest}"
     told = [f"{entry['name']} ({entry['verdict']}, expected {entry.get('expect', 'pass')})" for entry in odd]
-    return f"not as expected: {listed(told)}"
+    return f"not as expected: {listed([*told, *(['the source of truth itself (wrong answers)'] if astray else [])])}"
 
 
 def unaccounted(row: Mapping[str, Any]) -> int:

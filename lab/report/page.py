@@ -12,8 +12,9 @@ import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from lab.base import TRUTH
 from lab.report import sentences, troubles, words
-from lab.report.facts import Overview, failures, headline, matrix, overviews, unaccounted, unknowns
+from lab.report.facts import Overview, failures, headline, matrix, overviews, truth_asked, unaccounted, unknowns
 from lab.report.mending import MENDING, chapter
 from lab.report.sections import sections, timelines
 from lab.runs import Run
@@ -63,6 +64,7 @@ def render(run: Run) -> str:
         headline=headline(run),
         what_was_run=sentences.what_was_run(manifest),
         overviews=sorted(found, key=lambda each: each.verdict != "pass"),
+        truth=truth_asked(run),
         sections=drawn,
         checks=checks,
         cells=cells,
@@ -111,7 +113,7 @@ def _clock(manifest: Mapping[str, Any]) -> Callable[[str], str]:
 
 def _query_rows(queries: pl.DataFrame, found: list[Overview]) -> list[dict[str, Any]]:
     """The rows by query, quickest right answer first; those of projections that don't pass come last."""
-    ranked = {each.name for each in found if each.ranked}
+    ranked = {TRUTH, *(each.name for each in found if each.ranked)}
     kinds = queries["kind"].unique(maintain_order=True).to_list()
     return sorted(
         queries.to_dicts(),

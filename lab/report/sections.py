@@ -9,9 +9,10 @@ import polars as pl
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from lab.base import TRUTH
 from lab.report import bars, faults, figures, sentences, troubles
-from lab.report.facts import Failure, Overview
-from lab.report.style import WIDTH_INCHES, look_of, looks, svg
+from lab.report.facts import Failure, Overview, truth_asked
+from lab.report.style import WIDTH_INCHES, look_of, looks, svg, truth_look
 from lab.report.timelines import timeline
 from lab.runs import Run
 
@@ -21,6 +22,8 @@ def sections(run: Run, found: list[Overview]) -> dict[str, dict[str, Any]]:
     manifest = run.manifest
     outages = manifest.get("outages") or []
     known = looks(manifest["projections"])
+    truth = truth_asked(run)
+    answering = known | ({TRUTH: truth_look(truth.store, truth.verdict)} if truth else {})
     tables = {name: run.table(name) for name in ("visibility", "staleness", "rebuild", "queries", "channel")}
     accounting = run.table("accounting")
     shaded = troubles.in_staleness(run.table("faults"))
@@ -48,8 +51,8 @@ def sections(run: Run, found: list[Overview]) -> dict[str, dict[str, Any]]:
             sentences.on_rebuild(found),
         ),
         "queries": (
-            "Time of each query in each projection, p50 and p99.",
-            bars.queries(tables["queries"], known),
+            "Time of each query in each projection, and at the source of truth where it can answer; p50 and p99.",
+            bars.queries(tables["queries"], answering),
             sentences.on_queries(tables["queries"], found),
         ),
         "channel": (

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from lab.base import TRUTH
 from lab.report.facts import Overview, unaccounted
 from lab.report.troubles import what_was_set
 from lab.report.words import configured, count, duration, listed, microseconds, plural, ratio, share, size
@@ -140,8 +141,23 @@ def on_queries(queries: pl.DataFrame, found: Sequence[Overview]) -> str:
         best = part.sort("p50_us").row(0, named=True)
         told.append(f"{kind} in {best['projection']} ({microseconds(best['p50_us'])})")
     text = f"The quickest right answers of projections that pass: {listed(told)}." if told else _NONE_PASSES
+    text += _of_truth(queries, right)
     wrong = [f"{each.name} ({plural(each.wrong_answers, 'query', 'queries')})" for each in found if each.wrong_answers]
     return text + (f" Wrong answers have no time: {listed(wrong)}." if wrong else "")
+
+
+def _of_truth(queries: pl.DataFrame, right: pl.DataFrame) -> str:
+    """What the source of truth answers as well as any projection. `right` are the projections' rows."""
+    own = queries.filter(pl.col("projection") == TRUTH, pl.col("answer_ok")).drop_nulls("p50_us")
+    if own.is_empty():
+        return ""
+    best = right.group_by("query").agg(pl.col("p50_us").min().alias("best_us"))
+    beside = own.join(best, on="query", how="left", maintain_order="left")
+    quick = beside.filter(pl.col("best_us").is_null() | (pl.col("p50_us") <= pl.col("best_us")))["query"].to_list()
+    text = f" The source of truth itself answered {len(own)} of {queries['query'].n_unique()} queries"
+    if quick:
+        return f"{text}, and {listed(quick)} as quickly as any projection that passes: for these none is needed."
+    return f"{text}, each more slowly than the quickest projection that passes."
 
 
 def on_channel(channel: pl.DataFrame) -> str:

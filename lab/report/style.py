@@ -23,10 +23,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from lab.base import TRUTH
 from lab.report.words import MARKS, duration
 
 INK, FAINT, GRID = "#222222", "#666666", "#e4e4e4"
 BAD = "#D55E00"
+# The source of truth among projections: of no store's hue.
+NEUTRAL = "#4d4d4d"
 
 # Okabe and Ito's colour-blind safe palette, with darker and lighter tones of a hue for one engine's shapes.
 FAMILIES: dict[str, tuple[str, ...]] = {
@@ -127,6 +130,11 @@ def looks(projections: Sequence[Mapping[str, Any]]) -> dict[str, Look]:
         verdict = str(projection.get("verdict", "unknown"))
         found[name] = Look(name, store, colour, LINES[nth % len(LINES)], verdict)
     return found
+
+
+def truth_look(store: str, verdict: str) -> Look:
+    """How the source of truth is drawn where it stands beside projections."""
+    return Look(TRUTH, store, NEUTRAL, "solid", verdict)
 
 
 def look_of(known: Mapping[str, Look], name: str) -> Look:

@@ -10,8 +10,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.report.facts import Overview, failures, headline, overviews, plain, rows
-from lab.report.words import MARKS, count, duration, microseconds, share, size
+from lab.base import TRUTH
+from lab.report.facts import Overview, TruthAsked, failures, headline, overviews, plain, rows, truth_asked
+from lab.report.words import MARKS, NOTHING, count, duration, microseconds, share, size
 from lab.runs import Run
 
 COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
@@ -53,7 +54,7 @@ def print_run(run: Run, console: Console) -> None:
     verdict = str(run.manifest["verdict"])
     line = Text.assemble(marked(verdict, upper=True), f": {headline(run)}")
     console.print(line, highlight=False)
-    console.print(_projections(overviews(run), console.width))
+    console.print(_projections(overviews(run), truth_asked(run), console.width))
     for title, table in _troubles(run):
         console.print(Text(title, "bold"))
         console.print(Padding(table, (0, 0, 1, 0)))
@@ -118,7 +119,8 @@ def _troubles(run: Run) -> Iterator[tuple[str, Table]]:
         yield "rebuild under fire", table
 
 
-def _projections(found: list[Overview], width: int) -> Padding:
+def _projections(found: list[Overview], truth: TruthAsked | None, width: int) -> Padding:
+    """A line for each projection; the source of truth comes last, if it was asked: it has queries and nothing else."""
     wide = width >= _WIDE_COLUMNS
     texts = ("projection", "store", "guard", "verdict") if wide else ("projection", "verdict")
     table = plain_table("lag\np50", "lag\np99", "never\nvisible", "rebuild", "query\np50", texts=texts)
@@ -138,4 +140,9 @@ def _projections(found: list[Overview], width: int) -> Padding:
             Text(duration(each.rebuild.get("seconds")), style),
             Text(microseconds(each.query_p50_us), style),
         )
+    if truth is not None:
+        names = [Text(TRUTH, "bold"), Text(truth.store), Text("")]
+        if not wide:
+            names = [Text.assemble((TRUTH, "bold"), (f"\n{truth.store}", "dim"))]
+        table.add_row(*names, marked(truth.verdict), *[NOTHING] * 4, microseconds(truth.query_p50_us))
     return Padding(table, (1, 0))

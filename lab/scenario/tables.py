@@ -218,12 +218,13 @@ class QueryTable(Table):
 
 
 class MeasureTable(Table):
-    """How hard to measure: query samples, rounds before they count, and a bound on each query's time."""
+    """How hard to measure: query samples, rounds before they count, a bound on each query's time, and what is asked."""
 
     samples: int = Field(50, ge=1)
     warm_up: int = Field(3, ge=0)
     budget: Positive = 1.0
     rebuild: bool = True
+    truth: bool = True
 
 
 class ReadersTable(Table):

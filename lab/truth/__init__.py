@@ -7,20 +7,26 @@ from pathlib import Path
 
 from lab.base import BadInput, Problem, nearest
 from lab.domain.model import Domain
-from lab.truth.port import Change, Truth
+from lab.truth.port import Change, Truth, one_process
 
 ENGINES: dict[str, str] = {
     "sqlite": "lab.truth.sqlite:MODELS",
+    "duckdb": "lab.truth.duckdb:MODELS",
 }
 
 
-def make_truth(engine: str, model: str, path: Path, domain: Domain, durability: str) -> Truth:
-    """The source of truth, not yet open. Raises BadInput for an engine that there is none of."""
+def truth_class(engine: str, model: str) -> type[Truth]:
+    """The class of a write model in an engine. Raises BadInput for an engine that there is none of."""
     if engine not in ENGINES:
         raise BadInput([Problem("truth.engine", f"no engine is called `{engine}`", nearest(engine, ENGINES))])
     module, _, attribute = ENGINES[engine].partition(":")
     models: dict[str, type[Truth]] = getattr(import_module(module), attribute)
-    return models[model](path, domain, durability)
+    return models[model]
+
+
+def make_truth(engine: str, model: str, path: Path, domain: Domain, durability: str) -> Truth:
+    """The source of truth, not yet open. Raises BadInput for an engine that there is none of."""
+    return truth_class(engine, model)(path, domain, durability)
 
 
 def open_truth(engine: str, model: str, path: Path, domain: Domain, durability: str) -> Truth:
@@ -30,4 +36,4 @@ def open_truth(engine: str, model: str, path: Path, domain: Domain, durability: 
     return truth
 
 
-__all__ = ["ENGINES", "Change", "Truth", "make_truth", "open_truth"]
+__all__ = ["ENGINES", "Change", "Truth", "make_truth", "one_process", "open_truth", "truth_class"]

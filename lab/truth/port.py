@@ -11,12 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 
-from lab.base import Key
+from lab.base import BadInput, Key, Problem
 from lab.domain.model import Command, Domain, Event, Outcome, Record, Rejection, State
+from lab.queries.answers import Row
+from lab.queries.model import Query
 
 
 @dataclass(frozen=True)
@@ -33,18 +35,32 @@ class Change:
     state: State
 
 
+def one_process(engine: str) -> BadInput:
+    """What to tell somebody who wants several processes to share the source of truth in an engine that can't."""
+    what = f"several processes share the source of truth here, and a file of `{engine}` has one process at a time"
+    return BadInput([Problem("truth.engine", what, 'set truth.engine to "sqlite"')])
+
+
 class Truth(ABC):
     """One write model in one engine. `path` is a folder of its own."""
 
-    model: str
+    engine: ClassVar[str]
+    model: ClassVar[str]
+    # Whether other processes can read it while one writes.
+    shared: ClassVar[bool] = True
     # Whether the feed shows every revision, or only those that have not been overwritten yet.
-    publishes_every_revision: bool
+    publishes_every_revision: ClassVar[bool]
 
     def __init__(self, path: Path, domain: Domain, durability: str) -> None:
         self.path = path
         self.domain = domain
         self.durability = durability
         self.publish: Callable[[Change], None] | None = None
+
+    @property
+    def name(self) -> str:
+        """`engine.model`, as a store has a name of two parts: `sqlite.snapshot`."""
+        return f"{self.engine}.{self.model}"
 
     def execute(self, command: Command, request: str | None = None) -> Outcome:
         """Decide one command and commit what follows from it, in one transaction.
@@ -187,6 +203,17 @@ class Truth(ABC):
     @abstractmethod
     def head(self, entity: str) -> int:
         """The position of the newest change; 0 if there is none."""
+
+    @abstractmethod
+    def answers(self, query: Query) -> bool:
+        """Whether a query can be answered from here, natively and without a projection."""
+
+    @abstractmethod
+    def query(self, query: Query, parameters: Row) -> list[Row]:
+        """The rows of what has been committed, in the order of `lab.queries.model`; never within a transaction.
+
+        Nothing is indexed for it: this is the write model. Raises NotAnswered for what it doesn't answer.
+        """
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:

@@ -5,10 +5,12 @@ A witness names its anomaly first; `lab.verdict.witness` adds the fewest deliver
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
+from lab.base import TRUTH
+from lab.measure.queries import Wrong
 from lab.verdict import contents, effects
 from lab.verdict.evidence import Evidence
 from lab.verdict.finding import Finding
@@ -51,9 +53,22 @@ def judge(evidence: Evidence) -> tuple[str, pl.DataFrame, pl.DataFrame]:
         rows.append(row | {"witness": text, "deliveries": None if shown is None else shown.deliveries})
         if shown is not None:
             drawn.append(shown.frame)
-    schema = {"deliveries": pl.Int64()}
     return (
         "fail" if failed else found["converged"].verdict,
-        pl.DataFrame(rows, schema_overrides=schema),
+        pl.DataFrame(rows, schema_overrides=_SCHEMA),
         pl.concat(drawn),
     )
+
+
+def judge_truth(wrong: Sequence[Wrong]) -> tuple[str, pl.DataFrame]:
+    """The verdict on what the source of truth answered, and its one row of the table `verdicts`.
+
+    Its content needs no check here: the run stops when it is not what the oracle has.
+    """
+    finding = effects.all_right(wrong)
+    row = {"projection": TRUTH, "check": effects.answers_right.__name__, "verdict": finding.verdict}
+    rest = {"count": finding.count, "witness": finding.witness, "deliveries": None}
+    return finding.verdict, pl.DataFrame([row | rest], schema_overrides=_SCHEMA)
+
+
+_SCHEMA = {"deliveries": pl.Int64()}

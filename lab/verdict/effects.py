@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
 from lab.measure.accounting import balances
+from lab.measure.queries import Wrong
 from lab.verdict.evidence import Evidence
 from lab.verdict.finding import NOTHING_KEPT, Finding, about, found
 
@@ -216,4 +219,9 @@ def answers_right(evidence: Evidence) -> Finding:
     """Every answer that was given while measuring is the oracle's."""
     if not evidence.asked:
         return Finding("unknown", 0, "no query of the scenario is for this projection")
-    return found(len(evidence.wrong), lambda: evidence.wrong[0].lines())
+    return all_right(evidence.wrong)
+
+
+def all_right(wrong: Sequence[Wrong]) -> Finding:
+    """Whether there is a wrong answer; the first one is the witness."""
+    return found(len(wrong), lambda: wrong[0].lines())

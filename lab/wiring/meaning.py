@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from lab.base import LabError, Problem, nearest
+from lab.base import TRUTH, LabError, Problem, nearest
 from lab.domain.model import Domain
 from lab.queries.model import Query
 from lab.scenario import ProjectionTable, Scenario
@@ -18,6 +18,16 @@ class Answering(Protocol):
     @property
     def queries(self) -> tuple[Query, ...]:
         """Those that it can answer."""
+
+
+def names(scenario: Scenario, file: str) -> list[Problem]:
+    """A name that is taken: the source of truth stands beside projections in tables, in figures and among files."""
+    what = "is what the source of truth is called wherever projections are named"
+    return [
+        Problem(f"{file}: projection.{TRUTH}.name", f"`{TRUTH}` {what}", "call the projection something else")
+        for table in scenario.projection
+        if table.name == TRUTH
+    ]
 
 
 def unknown_stores(scenario: Scenario, file: str) -> list[Problem]:

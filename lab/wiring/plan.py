@@ -111,6 +111,7 @@ def plan(source: Source) -> Plan:
                 nearest(scenario.truth.engine, ENGINES),
             )
         )
+    problems += meaning.names(scenario, file)
     problems += meaning.unknown_stores(scenario, file)
     if scenario.domain.name not in DOMAINS:
         where = f"{file}: domain.name"

@@ -1,0 +1,107 @@
+"""The source of truth in DuckDB: the same three write models in a columnar engine, to show what that costs.
+
+A command comes with one row, and a columnar engine makes ready for millions: each statement costs about as much as it
+would for thousands of rows. Commits are always synced; the engine offers no weaker class.
+
+A file has one process, and within it one configuration at a time: writing and reading take turns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from lab.engines import duckdb as driver
+from lab.queries.answers import Row
+from lab.truth.port import Truth, one_process
+from lab.truth.relational import Events, History, Relational, Snapshot
+
+
+class Duckdb(Relational):
+    """The file, the transaction, and how results are read. A result is always fetched whole: one that isn't finished
+    owns its connection."""
+
+    engine = "duckdb"
+    shared = False
+    TYPES = driver.TYPES
+
+    _connection: duckdb.DuckDBPyConnection | None = None
+    _read_only = False
+
+    def open(self) -> None:
+        """Open the file for writing, and make the tables."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._file = self.path / "truth.duckdb"
+        self._connect(read_only=False)
+        self._make_tables()
+
+    def open_shared(self) -> bool:
+        """Refused: raises BadInput."""
+        raise one_process(self.engine)
+
+    def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
+        self.close()
+        self._connection, self._read_only = driver.connect(self._file, read_only), read_only
+        self._execute = self._connection.execute
+        return self._connection
+
+    @property
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        assert self._connection is not None, "the source of truth is not open"
+        return self._connection
+
+    def close(self) -> None:
+        """Close the connection; the log is folded into the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def begin(self) -> None:
+        """There is one connection, so no other writer; after a query it is opened for writing again."""
+        if self._read_only:
+            self._connect(read_only=False)
+        self._execute("BEGIN")
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that matter, read back. Commits are synced, whatever the scenario asked for."""
+        return driver.settings(self._open) | {"durability": "full"}
+
+    def size_bytes(self) -> int:
+        """The file and its log."""
+        return driver.size_bytes(self._file)
+
+    def load(self, entity: str, frame: pl.DataFrame) -> None:
+        """One transaction. The rows' name outlives it, since in one that failed nothing can be unregistered."""
+        try:
+            super().load(entity, frame)
+        finally:
+            self._open.unregister("incoming")
+
+    def _fill(self, entity: str, rows: pl.DataFrame) -> None:
+        self._open.register("incoming", rows.to_arrow())
+        self._execute(self._insert(entity, "SELECT * FROM incoming"))
+
+    def _frame(self, statement: str, arguments: Row, schema: dict[str, pl.DataType], rows: int) -> pl.DataFrame:
+        return driver.frame(self._open, statement, schema, arguments)
+
+    def _ask(self, statement: str, arguments: Row) -> list[Row]:
+        """The first query after a commit gives up the writing connection, as a projection does."""
+        connection = self._open if self._read_only else self._connect(read_only=True)
+        return connection.execute(statement, list(arguments)).fetchall()
+
+
+class DuckdbSnapshot(Duckdb, Snapshot):
+    """The last state of each record, in DuckDB."""
+
+
+class DuckdbHistory(Duckdb, History):
+    """Every revision, in DuckDB."""
+
+
+class DuckdbEvents(Duckdb, Events):
+    """What happened, in DuckDB."""
+
+
+MODELS: dict[str, type[Truth]] = {"snapshot": DuckdbSnapshot, "history": DuckdbHistory, "events": DuckdbEvents}
