@@ -27,6 +27,19 @@ IDS = {"id": pl.Int64()}
 
 each_store = pytest.mark.parametrize("name", KEEPING)
 each_engine = pytest.mark.parametrize("name", ENGINES)
+
+
+def each_kept(*ways: str, names: list[str] = KEEPING) -> pytest.MarkDecorator:
+    """Each store with each of these ways of keeping changes that it has; all ways, if none is named."""
+    pairs = [(name, keeps) for name in names for keeps in store_class(name).holds if not ways or keeps in ways]
+    return pytest.mark.parametrize(("name", "keeps"), pairs)
+
+
+def each_that_holds(keeps: str) -> pytest.MarkDecorator:
+    """Each store that can keep changes in this way."""
+    return pytest.mark.parametrize("name", [name for name in KEEPING if keeps in store_class(name).holds])
+
+
 MakeStore = Callable[..., Store]
 
 
@@ -83,7 +96,7 @@ def test_a_store_judges_no_revision_and_an_older_one_replaces_a_newer_one(name: 
     assert store.dump("item").select("revision", "label").rows() == [(3, "old")]
 
 
-@each_store
+@each_that_holds("revisions")
 def test_a_revision_replaces_only_the_row_of_its_key_and_number(name: str, make: MakeStore) -> None:
     store = make(name, "revisions")
     store.apply(Batch("item", items(item(1, 1, label="a"), item(1, 2, label="b"))))
@@ -99,7 +112,7 @@ def test_a_tombstone_is_a_row_and_stays(name: str, make: MakeStore) -> None:
     assert store.query(ask(kind="get"), (1,)) == []
 
 
-@each_store
+@each_that_holds("totals")
 def test_totals_are_added_to_the_group_that_is_there(name: str, make: MakeStore) -> None:
     store = make(name, "totals")
     store.apply(Batch("item", sums(("a", True, 1, 10), ("b", False, 1, 5))))
@@ -107,7 +120,7 @@ def test_totals_are_added_to_the_group_that_is_there(name: str, make: MakeStore)
     assert store.dump("item").rows() == [("a", True, 3, 7), ("b", False, 1, 5), ("c", True, 1, 1)]
 
 
-@each_store
+@each_that_holds("totals")
 def test_a_group_without_a_value_is_one_group(name: str, make: MakeStore) -> None:
     store = make(name, "totals")
     for _ in range(3):
@@ -115,7 +128,7 @@ def test_a_group_without_a_value_is_one_group(name: str, make: MakeStore) -> Non
     assert store.dump("item").rows() == [("a", None, 3, 3), (None, True, 3, 6), (None, None, 3, 30)]
 
 
-@each_store
+@each_that_holds("totals")
 def test_a_group_that_nothing_is_left_of_is_in_no_answer(name: str, make: MakeStore) -> None:
     store = make(name, "totals")
     store.apply(Batch("item", sums(("a", True, 1, 10), ("b", True, 1, 4))))
@@ -167,8 +180,7 @@ def test_the_guards_memory_is_replaced_by_its_id(name: str, make: MakeStore) -> 
 # All or nothing
 
 
-@each_store
-@pytest.mark.parametrize("keeps", ["records", "revisions", "totals"])
+@each_kept()
 def test_a_frame_that_lacks_a_column_changes_nothing(name: str, keeps: str, make: MakeStore) -> None:
     store = make(name, keeps, IDS)
     good, bad = (sums(("a", True, 1, 1)), sums(("b", True, 1, 1)))
@@ -181,8 +193,7 @@ def test_a_frame_that_lacks_a_column_changes_nothing(name: str, keeps: str, make
     assert content(store) == before
 
 
-@each_engine
-@pytest.mark.parametrize("keeps", ["records", "revisions", "totals"])
+@each_kept(names=ENGINES)
 @pytest.mark.parametrize("part", ["memory", "checkpoint"])
 def test_what_an_engine_refuses_last_takes_back_what_came_first(
     name: str, keeps: str, part: str, make: MakeStore
@@ -219,8 +230,7 @@ def test_a_bulk_that_breaks_off_leaves_the_store_empty(name: str, make: MakeStor
 # What is there
 
 
-@each_store
-@pytest.mark.parametrize("keeps", ["records", "revisions"])
+@each_kept("records", "revisions")
 def test_a_dump_is_canonical(name: str, keeps: str, make: MakeStore) -> None:
     store = make(name, keeps)
     frame = items(item(3, fragile=True), item(1, weight=0.1), item(2, amount=-(2**63)), item(10, amount=2**63 - 1))
@@ -230,7 +240,7 @@ def test_a_dump_is_canonical(name: str, keeps: str, make: MakeStore) -> None:
     assert dump.equals(frame.sort("key", "revision"))
 
 
-@each_store
+@each_that_holds("totals")
 def test_a_dump_of_totals_is_sorted_by_group_with_nulls_last(name: str, make: MakeStore) -> None:
     store = make(name, "totals")
     frame = sums((None, True, 1, 1), ("b", None, 1, 1), ("b", False, 1, 1), ("a", True, 1, 1))
@@ -273,8 +283,7 @@ def test_reset_throws_everything_away(name: str, make: MakeStore) -> None:
     assert store.dump("item")["key"].to_list() == [7]
 
 
-@each_engine
-@pytest.mark.parametrize("keeps", ["records", "revisions", "totals"])
+@each_kept(names=ENGINES)
 def test_a_successor_on_the_same_path_finds_everything(name: str, keeps: str, make: MakeStore) -> None:
     store = make(name, keeps, IDS)
     rows = sums(("a", None, 1, 1)) if keeps == "totals" else items(item(1, 3, label="a"), item(2))
@@ -311,8 +320,7 @@ def test_size_is_more_than_nothing(name: str, make: MakeStore) -> None:
     assert store.size_bytes() > 100 * 100
 
 
-@each_store
-@pytest.mark.parametrize("keeps", ["records", "revisions", "totals"])
+@each_kept()
 def test_bulk_equals_apply(name: str, keeps: str, make: MakeStore, tmp_path: Path) -> None:
     applied = make(name, keeps, IDS)
     filled = store_class(name)(tmp_path / "filled", layout(keeps, IDS))
@@ -391,8 +399,7 @@ def test_every_class_of_query_is_asked_here() -> None:
     assert {query.kind for query, _ in NOW + PAST} == set(KINDS)
 
 
-@each_store
-@pytest.mark.parametrize("keeps", ["records", "revisions"])
+@each_kept("records", "revisions")
 @settings(max_examples=15)
 @given(history=histories())
 def test_every_answer_is_the_one_that_plain_frames_give(
@@ -407,13 +414,15 @@ def test_every_answer_is_the_one_that_plain_frames_give(
     store.apply(Batch("shelf", shelves))
     assert store.dump("item").equals(frame.sort("key", "revision"))
     tables = {"item": Table(ITEM, frame), "shelf": Table(SHELF, shelves)}
-    for query, parameters in NOW if keeps == "records" else NOW + PAST:
+    for query, parameters in NOW + PAST:
+        if not store.answers_query(query):
+            continue
         expected, found = answer(query, parameters, tables), store.query(query, parameters)
         assert same(expected, found), (query, parameters, expected, found)
     store.close()
 
 
-@each_store
+@each_that_holds("totals")
 @settings(max_examples=15)
 @given(increments=st.lists(st.tuples(texts, st.one_of(st.none(), st.booleans()), st.integers(-2, 2)), max_size=30))
 def test_totals_answer_what_their_increments_amount_to(
@@ -472,8 +481,7 @@ def refused(keeps: str) -> list[Query]:
     return past if keeps == "records" else [*past, ask(kind="get"), ask(kind="filter"), other, filtered]
 
 
-@each_store
-@pytest.mark.parametrize("keeps", ["records", "totals"])
+@each_kept("records", "totals")
 def test_what_it_can_not_answer_is_refused_by_name(name: str, keeps: str, make: MakeStore) -> None:
     store = make(name, keeps)
     for query in refused(keeps):
@@ -493,7 +501,7 @@ def test_an_entity_that_it_does_not_hold_is_refused(name: str, tmp_path: Path) -
 
 WRITES = (
     "DELETE FROM item",
-    "UPDATE item SET label = 'x'",
+    "UPDATE item SET revision = 9",
     "INSERT INTO lab_checkpoint VALUES ('item', 99)",
     "DROP TABLE item",
     "CREATE TABLE mine (x INTEGER)",

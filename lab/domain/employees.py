@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lab.base import Entity, Totals
+from lab.base import Embed, Entity, Totals
 from lab.domain import model
 from lab.domain.model import Command, Event, EventType, Options, Record, Rejection, State, Trace, View
 
@@ -64,6 +64,7 @@ class Employees:
             columns={"name": "str", "manager": "int", "department": "str", "salary": "int"},
             indexes=(("department", "salary"),),
             parent="manager",
+            embeds=(Embed("manager", "employee", ("name",)),),
         )
     }
     events: Mapping[str, Mapping[str, EventType]] = {

@@ -65,6 +65,10 @@ class Store(ABC):
     holds: ClassVar[tuple[str, ...]] = ("records", "revisions", "totals")
     # What a crash can take, in a few words.
     durability: ClassVar[str]
+    # Documents that `apply` wrote, and those that it wrote because of another record alone: what denormalising costs.
+    # Stores of other shapes leave both at 0.
+    documents_written: int = 0
+    fan_out: int = 0
 
     def __init__(self, path: Path, layout: Layout) -> None:
         self.path = path
@@ -126,6 +130,10 @@ class Store(ABC):
 
     def answers_query(self, query: Query) -> bool:
         """Whether this projection can answer this query at all."""
-        return query.kind in self.answers and query.answered_by(
-            self.layout.keeps, list(self.layout.entities), self.layout.totals
-        )
+        return self.can_answer(query, self.layout)
+
+    @classmethod
+    def can_answer(cls, query: Query, layout: Layout) -> bool:
+        """Whether a projection of this layout in this store could answer; known before there is one."""
+        held = list(layout.entities)
+        return query.kind in cls.answers and query.answered_by(layout.keeps, held, layout.totals)

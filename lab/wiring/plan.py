@@ -193,9 +193,7 @@ def _projection(
     asked = tuple(
         query
         for query in queries
-        if (table.queries is None or query.name in table.queries)
-        and query.kind in store.answers
-        and query.answered_by(keeps, list(entities), totals)
+        if (table.queries is None or query.name in table.queries) and store.can_answer(query, layout)
     )
     polls = table.subscribe != "channel"
     capacity = scenario.channel.capacity if scenario.channel else 1
