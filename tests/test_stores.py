@@ -387,6 +387,7 @@ NOW: list[tuple[Query, tuple[Any, ...]]] = [
     (ask(name="sums", kind="aggregate", group_by=["shelf"], sum=["amount", "weight"]), ()),
     (ask(name="groups", kind="aggregate", group_by=["fragile", "amount"], where={"label": "?"}), ("a",)),
     (ask(name="shelved", kind="join", on="shelf", to="shelf", take=["title", "metres"], order_by="amount"), ()),
+    (ask(name="titled", kind="join", on="shelf", to="shelf", take=["title"], order_by="label", descending=True), ()),
     (ask(name="above", kind="join", on="parent", to="item", take=["label"], where={"shelf": "?"}, limit=3), ("a",)),
 ]
 PAST: list[tuple[Query, tuple[Any, ...]]] = [
@@ -397,6 +398,16 @@ PAST: list[tuple[Query, tuple[Any, ...]]] = [
 
 def test_every_class_of_query_is_asked_here() -> None:
     assert {query.kind for query, _ in NOW + PAST} == set(KINDS)
+
+
+@each_store
+def test_every_class_that_a_store_answers_is_asked_and_what_it_leaves_out_has_a_reason(name: str) -> None:
+    found = store_class(name)
+    asked = [query for keeps in found.holds for query, _ in NOW + PAST if found.can_answer(query, layout(keeps))]
+    assert {query.kind for query in asked} == found.answers
+    assert found.answers | found.gaps.keys() >= set(KINDS)
+    assert found.answers.isdisjoint(found.gaps)
+    assert all(reason.startswith(("never: ", "not yet: ")) for reason in found.gaps.values())
 
 
 @each_kept("records", "revisions")
