@@ -36,12 +36,31 @@ BEFORE = "before_"
 
 
 @dataclass(frozen=True)
+class Embed:
+    """What a document holds beside its own columns: some columns of another record, which it is joined to in advance.
+
+    `take` are columns of the live record of `entity` whose key is in the document's column `on`; all of them are null
+    while none is live.
+    """
+
+    on: str
+    entity: str
+    take: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What it is called within a document."""
+        return f"{self.on}_{self.entity}"
+
+
+@dataclass(frozen=True)
 class Entity:
     """One type of record: its key, its typed columns, and what its readers look for.
 
     `columns` maps a column to int, float, str or bool; any of them may be null. `indexes` are the columns
     that readers filter and sort by together: a store that has indexes builds these. `parent` is the column that holds
     the key of another record of the same entity, for `traverse`. `texts` are the columns whose words readers search.
+    `embeds` is what a store of documents keeps denormalised; stores of another shape have no use for it.
     """
 
     name: str
@@ -50,6 +69,7 @@ class Entity:
     indexes: tuple[tuple[str, ...], ...] = ()
     parent: str | None = None
     texts: tuple[str, ...] = ()
+    embeds: tuple[Embed, ...] = ()
 
     @property
     def schema(self) -> dict[str, pl.DataType]:

@@ -155,6 +155,15 @@ OPTIONAL: dict[str, dict[str, pl.DataType]] = {
         "revision": _I,
         "reason": _S,
     },
+    # Of stores of documents: what was written because another record changed, while the projection was fed.
+    "fan_out": {
+        "projection": _S,
+        "store": _S,
+        "changes": _I,
+        "documents_written": _I,
+        "fanned_out": _I,
+        "ratio": _F,
+    },
     # The witnesses of `verdicts`, step by step: what a timeline is drawn from.
     "witnesses": {
         "projection": _S,

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from lab.base import Entity, Totals, stream
+from lab.base import Embed, Entity, Totals, stream
 from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Command, Options
 from lab.queries.model import Query
@@ -24,6 +24,7 @@ ITEM = Entity(
     indexes=(("shelf", "amount"),),
     parent="parent",
     texts=("label", "shelf"),
+    embeds=(Embed("parent", "item", ("label",)), Embed("shelf", "shelf", ("title",))),
 )
 SHELF = Entity("shelf", "str", {"title": "str", "metres": "float"})
 ENTITIES = {"item": ITEM, "shelf": SHELF}

@@ -409,6 +409,7 @@ NOW: list[tuple[Query, tuple[Any, ...]]] = [
     (ask(name="sums", kind="aggregate", group_by=["shelf"], sum=["amount", "weight"]), ()),
     (ask(name="groups", kind="aggregate", group_by=["fragile", "amount"], where={"label": "?"}), ("a",)),
     (ask(name="shelved", kind="join", on="shelf", to="shelf", take=["title", "metres"], order_by="amount"), ()),
+    (ask(name="titled", kind="join", on="shelf", to="shelf", take=["title"], order_by="label", descending=True), ()),
     (ask(name="above", kind="join", on="parent", to="item", take=["label"], where={"shelf": "?"}, limit=3), ("a",)),
 ]
 PAST: list[tuple[Query, tuple[Any, ...]]] = [
@@ -541,7 +542,7 @@ def test_an_entity_that_it_does_not_hold_is_refused(name: str, tmp_path: Path) -
 
 WRITES = (
     "DELETE FROM item",
-    "UPDATE item SET label = 'x'",
+    "UPDATE item SET revision = 9",
     "INSERT INTO lab_checkpoint VALUES ('item', 99)",
     "DROP TABLE item",
     "CREATE TABLE mine (x INTEGER)",

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lab.base import Entity, Totals
+from lab.base import Embed, Entity, Totals
 from lab.domain import model
 from lab.domain.employees_workload import DEPARTMENTS, Workload
 from lab.domain.model import Command, Contract, Event, EventType, Options, Record, Rejection, State, Trace, View
@@ -31,6 +31,7 @@ class Employees:
             indexes=(("department", "salary"),),
             parent="manager",
             texts=("name", "department"),
+            embeds=(Embed("manager", "employee", ("name",)),),
         )
     }
     contracts: Mapping[str, Contract] = MappingProxyType({})

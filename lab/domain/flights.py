@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from lab.base import BadInput, Entity, Problem, Totals, nearest
+from lab.base import BadInput, Embed, Entity, Problem, Totals, nearest
 from lab.domain import model
 from lab.domain.fields import wrong
 from lab.domain.model import Command, Contract, Event, EventType, Options, Rejection, State, Trace, View
@@ -33,6 +33,11 @@ FLIGHT = Entity(
              "month": "int", "scheduled_at": "int", "departure_delay": "int", "arrival_delay": "int",
              "air_time": "int", "distance": "int", "status": "str"},
     indexes=(("carrier", "origin", "scheduled_at"),),
+    embeds=(
+        Embed("carrier", "airline", ("name",)),
+        Embed("origin", "airport", ("name",)),
+        Embed("destination", "airport", ("name",)),
+    ),
 )  # fmt: skip
 AIRPORT = Entity(
     name="airport", key="str",

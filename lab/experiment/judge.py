@@ -41,6 +41,7 @@ class Judged:
 
     rebuild: list[dict[str, Any]] = field(default_factory=list)
     accounting: list[dict[str, Any]] = field(default_factory=list)
+    fan_out: list[dict[str, Any]] = field(default_factory=list)
     verdicts: list[pl.DataFrame] = field(default_factory=list)
     witnesses: list[pl.DataFrame] = field(default_factory=list)
     troubles: Troubles = field(default_factory=Troubles)
@@ -130,11 +131,27 @@ def _look_at(plan: Plan, projected: Projected, live: Live, written: Written, wor
     verdict, found, witnesses = judge(evidence)
     judged.seconds["judge"] += perf_counter() - began
     judged.accounting.append(evidence.accounting)
+    # Where the store's work is modelled, all is applied in large pages at the end: that isn't what batches would write.
+    if store.documents_written and plan.scenario.time.service == "measured":
+        judged.fan_out.append(_fan_out(live, int(evidence.accounting["applied"])))
     judged.verdicts.append(found)
     judged.witnesses.append(witnesses)
     look(plan, projected, live, evidence, judged.troubles)
     judged.settings[live.plan.name] = store.settings()
     judged.projections.append(_described(live, verdict, dumps))
+
+
+def _fan_out(live: Live, changes: int) -> dict[str, Any]:
+    """What denormalising cost while the projection was fed; a rebuild on the side is not in it."""
+    store = live.projector.store
+    return {
+        "projection": live.plan.name,
+        "store": store.name,
+        "changes": changes,
+        "documents_written": store.documents_written,
+        "fanned_out": store.fan_out,
+        "ratio": store.fan_out / changes if changes else None,
+    }
 
 
 def _shared(dumps: dict[str, pl.DataFrame], live: Live, oracle: Oracle) -> dict[str, pl.DataFrame]:

@@ -68,6 +68,7 @@ def _write_optional(folder: Path, projected: Projected, judged: Judged) -> None:
         "readers": judged.troubles.readers,
         "rebuilds": judged.troubles.rebuilds,
         "parked": judged.troubles.parked,
+        "fan_out": judged.fan_out,
     }
     for name, found in rows.items():
         if found:

@@ -76,6 +76,7 @@ def render(run: Run) -> str:
         witness_lines_max=_WITNESS_LINES_MAX,
         queries=_query_rows(run.table("queries"), found),
         writes=run.table("writes").to_dicts(),
+        fan_out=sentences.on_fan_out(run.table("fan_out")),
         accounting=run.table("accounting").to_dicts(),
         optional={name: run.table(name).to_dicts() for name in ("gaps", "readers", "rebuilds")},
         faults=troubles.fault_rows(run.table("faults")),

@@ -38,6 +38,17 @@ def what_was_run(manifest: Mapping[str, Any]) -> str:
     return f"{ran} The run took {took} on {machine.get('cpu', '?')}, {cores}, {memory} of memory."
 
 
+def on_fan_out(fan_out: pl.DataFrame) -> str:
+    """What documents that hold parts of other records cost while they were fed; empty without such documents."""
+    told = [
+        f"{row['projection']} wrote {plural(row['documents_written'], 'document')}"
+        f" for {plural(row['changes'], 'change')},"
+        f" {count(row['fanned_out'])} of them only because a record that they hold a part of had changed"
+        for row in fan_out.to_dicts()
+    ]
+    return f"The price of documents that are joined in advance: {listed(told)}." if told else ""
+
+
 def channel_faults(manifest: Mapping[str, Any]) -> str:
     """What the channel was told to do wrong, in a sentence."""
     options, outages = manifest.get("channel"), manifest.get("outages") or []

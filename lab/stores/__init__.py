@@ -15,6 +15,8 @@ STORES: dict[str, str] = {
     "null": "lab.stores.null:Null",
     "sqlite.table": "lab.stores.sqlite_table:SqliteTable",
     "duckdb.columnar": "lab.stores.duckdb_columnar:DuckdbColumnar",
+    "sqlite.document": "lab.stores.sqlite_document:SqliteDocument",
+    "duckdb.document": "lab.stores.duckdb_document:DuckdbDocument",
     "lmdb.keyvalue": "lab.stores.lmdb_keyvalue:LmdbKeyvalue",
     "sqlite.search": "lab.stores.sqlite_search:SqliteSearch",
     "sqlite.graph": "lab.stores.sqlite_graph:SqliteGraph",

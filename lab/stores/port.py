@@ -65,6 +65,10 @@ class Store(ABC):
     holds: ClassVar[tuple[str, ...]] = ("records", "revisions", "totals")
     # What a crash can take, in a few words.
     durability: ClassVar[str]
+    # Documents that `apply` wrote, and those that it wrote because of another record alone: what denormalising costs.
+    # Stores of other shapes leave both at 0.
+    documents_written: int = 0
+    fan_out: int = 0
 
     def __init__(self, path: Path, layout: Layout) -> None:
         self.path = path
@@ -134,5 +138,6 @@ class Store(ABC):
 
     @classmethod
     def can_answer(cls, query: Query, layout: Layout) -> bool:
-        """Whether a projection of this layout could answer the query."""
-        return query.kind in cls.answers and query.answered_by(layout.keeps, list(layout.entities), layout.totals)
+        """Whether a projection of this layout in this store could answer; known before there is one."""
+        held = list(layout.entities)
+        return query.kind in cls.answers and query.answered_by(layout.keeps, held, layout.totals)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import polars as pl
 import sqlite_utils
 
-from lab.base import Batch
+from lab.base import Batch, Entity
 from lab.engines import sqlite
 from lab.queries import sql
 from lab.queries.answers import Row
@@ -35,13 +35,17 @@ class SqliteGraph(SqliteTable):
     )
     holds = ("records",)
 
-    def _make_tables(self) -> None:
-        super()._make_tables()
+    def _make_shape(self) -> None:
+        super()._make_shape()
         for entity in self.layout.entities.values():
             if entity.parent:
                 kind = sqlite.TYPES[entity.schema["key"]]
                 columns = f"child {kind} PRIMARY KEY, above {kind} NOT NULL"
                 self._connection.execute(f"CREATE TABLE IF NOT EXISTS {_links(entity.name)} ({columns}) WITHOUT ROWID")
+
+    def _indexes(self, entity: Entity) -> list[tuple[str, ...]]:
+        """None of the nodes': what is looked for is in the links."""
+        return []
 
     def _make_indexes(self) -> None:
         for entity in self.layout.entities.values():
@@ -49,8 +53,8 @@ class SqliteGraph(SqliteTable):
                 table = sqlite_utils.Database(self._connection).table(f"lab_links_{entity.name}")
                 table.create_index(["above", "child"], index_name=f"{entity.name}_below", if_not_exists=True)
 
-    def _write(self, batch: Batch, replace: bool) -> None:
-        super()._write(batch, replace)
+    def _put(self, batch: Batch, replace: bool) -> None:
+        super()._put(batch, replace)
         parent = self.layout.entities[batch.entity].parent
         if parent is None or not batch.rows.height:
             return

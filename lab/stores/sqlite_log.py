@@ -5,11 +5,6 @@ A log grows at its end, whatever the keys: nothing is put between older rows but
 
 from __future__ import annotations
 
-from typing import Any
-
-import polars as pl
-import sqlite_utils
-
 from lab.engines import sqlite
 from lab.queries import sql
 from lab.stores.sqlite_table import SqliteTable
@@ -23,10 +18,8 @@ class SqliteLog(SqliteTable):
     family = "event log"
     holds = ("revisions",)
 
-    def _make_table(self, database: sqlite_utils.Database, name: str, schema: dict[str, pl.DataType], key: Any) -> None:
-        if name not in self.layout.entities:
-            return super()._make_table(database, name, schema, key)
+    def _make_entity(self, name: str) -> None:
+        schema = self.layout.schema(name)
         declared = ", ".join(f"{sql.quoted(column)} {sqlite.TYPES[dtype]}" for column, dtype in schema.items())
         unique = f"UNIQUE ({sql.columns(list(self.layout.identity))})"
         self._connection.execute(f"CREATE TABLE IF NOT EXISTS {sql.quoted(name)} ({declared}, {unique})")
-        return None

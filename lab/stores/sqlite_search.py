@@ -7,12 +7,11 @@ What a word is, is said by `lab.queries.text`: the engine's own splitting has no
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
 
 import polars as pl
 import sqlite_utils
 
-from lab.base import Batch
+from lab.base import Batch, Entity
 from lab.engines import sqlite
 from lab.queries import sql
 from lab.queries.answers import Row
@@ -37,24 +36,25 @@ class SqliteSearch(SqliteTable):
     )
     holds = ("records",)
 
-    def _make_table(self, database: sqlite_utils.Database, name: str, schema: dict[str, pl.DataType], key: Any) -> None:
-        entity = self.layout.entities.get(name)
-        if entity is None or not entity.texts:
-            return super()._make_table(database, name, schema, key)
+    def _make_entity(self, name: str) -> None:
+        entity = self.layout.entities[name]
+        if not entity.texts:
+            super()._make_entity(name)
+            return
         # An index of words points at a row's number, which a table that is its own index doesn't have.
-        columns = {column: sqlite.TYPES[dtype] for column, dtype in schema.items()} | {WORDS: "TEXT"}
+        columns = {column: sqlite.TYPES[dtype] for column, dtype in entity.schema.items()} | {WORDS: "TEXT"}
         declared = ", ".join(f"{sql.quoted(column)} {kind}" for column, kind in columns.items())
         self._connection.execute(f"CREATE TABLE IF NOT EXISTS {sql.quoted(name)} ({declared}, PRIMARY KEY (key))")
-        self._index(database, name)
-        return None
+        self._index(name)
 
-    def _index(self, database: sqlite_utils.Database, name: str) -> None:
-        table = database.table(name)
+    def _index(self, name: str) -> None:
+        table = sqlite_utils.Database(self._connection).table(name)
         if table.detect_fts() is None:
             table.enable_fts([WORDS], tokenize="unicode61 remove_diacritics 0", create_triggers=True)
 
-    def _make_indexes(self) -> None:
-        """Only words are looked for."""
+    def _indexes(self, entity: Entity) -> list[tuple[str, ...]]:
+        """None: only words are looked for."""
+        return []
 
     def reset(self) -> None:
         """Drop the tables with their indexes of words, and make them anew."""
@@ -75,14 +75,14 @@ class SqliteSearch(SqliteTable):
             rows = rows.with_columns(pl.when(pl.col("deleted")).then(None).otherwise(plain(texts)).alias(WORDS))
         return rows.rows()
 
-    def _before_bulk(self, entity: str) -> None:
+    def _prepare(self, entity: str) -> None:
         if self.layout.entities[entity].texts:
             sqlite_utils.Database(self._connection).table(entity).disable_fts()
 
-    def _after_bulk(self, entity: str) -> None:
+    def _settle(self, entity: str) -> None:
         if self.layout.entities[entity].texts:
             # Over what is there already: quicker than word by word as the rows came.
-            self._index(sqlite_utils.Database(self._connection), entity)
+            self._index(entity)
 
     def query(self, query: Query, parameters: Row) -> list[Row]:
         """A search is ranked by the engine's BM25, equals by key."""

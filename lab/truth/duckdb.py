@@ -77,11 +77,11 @@ class Duckdb(Relational):
         try:
             super().load(entity, frame)
         finally:
-            self._open.unregister("incoming")
+            self._open.unregister("lab_incoming")
 
     def _fill(self, entity: str, rows: pl.DataFrame) -> None:
-        self._open.register("incoming", rows.to_arrow())
-        self._execute(self._insert(entity, "SELECT * FROM incoming"))
+        self._open.register("lab_incoming", rows.to_arrow())
+        self._execute(self._insert(entity, "SELECT * FROM lab_incoming"))
 
     def _frame(self, statement: str, arguments: Row, schema: dict[str, pl.DataType], rows: int) -> pl.DataFrame:
         return driver.frame(self._open, statement, schema, arguments)

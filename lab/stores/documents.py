@@ -1,0 +1,195 @@
+"""What stores of documents have in common: a JSON body for each record, and parts of other records kept within it.
+
+A body holds the record's own columns and, below `_embedded`, what the entity embeds: columns of the live record that
+one of its columns points to. A join is thereby done when a record is written, and done again when the other record
+changes: its change fans out to every document that holds a part of it, a tombstone's too. Both sides repair what they
+find, so that records may come in any order.
+
+Every column that is asked for is computed by the engine from the body. What is asked is SQL as for any table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import MappingProxyType
+
+import polars as pl
+
+from lab.base import META, CannotTake, Embed, Entity
+from lab.queries.model import KINDS, Query
+from lab.queries.sql import columns, quoted
+from lab.stores.port import Layout, Store
+
+EMBEDDED = "_embedded"
+# The columns that a document's table stores; all others are computed.
+STORED = (*META, "body")
+
+GAPS: Mapping[str, str] = MappingProxyType(
+    {
+        "as_of": "not yet: a document is the record as it stands; its former revisions are not kept",
+        "history": "not yet: a document is the record as it stands; its former revisions are not kept",
+        "search": "not yet: the words within a body are in no index",
+        "sql": "not yet: a user's own statement is written for tables",
+    }
+)
+
+
+class Documents(Store):
+    """What a store of documents answers: what is in one document, or is found by walking from one to another."""
+
+    shape = "JSON documents"
+    family = "document"
+    answers = frozenset(KINDS) - GAPS.keys()
+    gaps = GAPS
+    holds = ("records",)
+
+    _written = _fanned_out = 0
+
+    @classmethod
+    def can_answer(cls, query: Query, layout: Layout) -> bool:
+        """A join only where each document holds the other record's part already."""
+        return super().can_answer(query, layout) and (query.kind != "join" or embed_for(query) is not None)
+
+    def _asked(self, query: Query) -> Query:
+        return within(query) if query.kind == "join" else query
+
+    def _begin(self) -> None:
+        self._written = self._fanned_out = 0
+
+    def _landed(self) -> None:
+        """Count what the transaction wrote, now that it can't be taken back."""
+        self.documents_written += self._written + self._fanned_out
+        self.fan_out += self._fanned_out
+
+
+def embed_for(query: Query) -> Embed | None:
+    """What the documents embed that answers this join; None if they don't."""
+    assert query.other is not None
+    for embed in query.entity.embeds:
+        if (embed.on, embed.entity) == (query.on, query.other.name) and set(query.take) <= set(embed.take):
+            return embed
+    return None
+
+
+@lru_cache(maxsize=1024)
+def within(query: Query) -> Query:
+    """A join as a filter over documents alone: what is taken from the other record is a column of the document."""
+    embed = embed_for(query)
+    assert embed is not None
+    assert query.other is not None
+    taken = {column_of(embed, column): query.other.columns[column] for column in query.take}
+    entity = replace(query.entity, columns={**query.entity.columns, **taken})
+    return replace(query, kind="filter", entity=entity, on=None, other=None, take=())
+
+
+def embeds(layout: Layout, entity: Entity) -> list[Embed]:
+    """What an entity's documents embed in this projection: nothing of an entity that it doesn't hold."""
+    return [embed for embed in entity.embeds if embed.entity in layout.entities]
+
+
+def column_of(embed: Embed, column: str) -> str:
+    """The computed column of an embedded one."""
+    return f"{EMBEDDED}.{embed.name}.{column}"
+
+
+def bodies(rows: pl.DataFrame, entity: Entity, store: str) -> pl.DataFrame:
+    """The rows with their own columns as one more column: `body`, in JSON.
+
+    Raises CannotTake for a number that JSON has no word for.
+    """
+    reals = [pl.col(name) for name, kind in entity.columns.items() if kind == "float"]
+    finite = pl.all_horizontal(pl.lit(True), *(real.is_finite().fill_null(True) for real in reals))
+    if reals and not rows.select(finite.all()).item():
+        raise CannotTake(f"{store}: JSON has no word for a number that is not finite")
+    own = pl.struct(list(entity.columns)).struct.json_encode() if entity.columns else pl.lit("{}")
+    return rows.with_columns(body=own)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """Where two engines say the same in JSON differently.
+
+    `merge` is the function that lays one object over another (RFC 7396); `extract` turns a path within a body into a
+    value of each kind.
+    """
+
+    merge: str
+    types: Mapping[str, str]
+    extract: Mapping[str, str]
+
+    def computed(self, layout: Layout, entity: Entity) -> list[str]:
+        """The definitions of all computed columns: the entity's own, then what it embeds."""
+        paths = {name: (kind, _path(name)) for name, kind in entity.columns.items()}
+        for embed in embeds(layout, entity):
+            for name in embed.take:
+                kind = layout.entities[embed.entity].columns[name]
+                paths[column_of(embed, name)] = kind, _path(EMBEDDED, embed.name, name)
+        return [
+            f"{quoted(name)} {self.types[kind]} GENERATED ALWAYS AS ({self.extract[kind].format(path)}) VIRTUAL"
+            for name, (kind, path) in paths.items()
+        ]
+
+    def whole(self, layout: Layout, entity: Entity, incoming: str) -> str:
+        """Select what comes in as whole documents. A record that comes along counts before one that is there."""
+        parts, joins = [], []
+        for number, embed in enumerate(embeds(layout, entity)):
+            there, along = f"p{number}", f"q{number}"
+            on = f"i.{quoted(embed.on)}"
+            joins.append(f"LEFT JOIN {quoted(embed.entity)} AS {there} ON {there}.key = {on}")
+            if embed.entity == entity.name:
+                joins.append(f"LEFT JOIN {incoming} AS {along} ON {along}.key = {on}")
+                taken = {
+                    name: f"CASE WHEN {along}.key IS NULL THEN {_json(there, name)} ELSE {_json(along, name)} END"
+                    for name in embed.take
+                }
+            else:
+                taken = {name: _json(there, name) for name in embed.take}
+            parts.append(f"{_literal(embed.name)}, {_object(taken)}")
+        body = "i.body"
+        if parts:
+            body = f"{self.merge}(i.body, json_object({_literal(EMBEDDED)}, json_object({', '.join(parts)})))"
+        source = " ".join([f"{incoming} AS i", *joins])
+        # An upsert from a join needs a condition, or else its ON is read as the join's.
+        return f"SELECT {columns(META, 'i')}, {body} AS body FROM {source} WHERE TRUE"
+
+    def fan_out(self, child: Entity, embed: Embed, changed: str, pin: str = "") -> str:
+        """Write anew those documents whose part of a record in `changed` is not what the record says.
+
+        `pin` before a column keeps a planner from looking through all documents for the few that hold such a part.
+        """
+        taken = _object({name: _json("p", name) for name in embed.take})
+        patch = f"json_object({_literal(EMBEDDED)}, json_object({_literal(embed.name)}, {taken}))"
+        differs = " OR ".join(
+            f"c.{quoted(column_of(embed, name))} IS DISTINCT FROM CASE WHEN NOT p.deleted THEN p.{quoted(name)} END"
+            for name in embed.take
+        )
+        return (
+            f"UPDATE {quoted(child.name)} AS c SET body = {self.merge}(c.body, {patch}) FROM {changed} AS p "
+            f"WHERE c.{quoted(embed.on)} = {pin}p.key AND ({differs})"
+        )
+
+
+def holders(layout: Layout, entity: str) -> list[tuple[Entity, Embed]]:
+    """Who embeds parts of this entity, and which."""
+    every = layout.entities.values()
+    return [(child, embed) for child in every for embed in embeds(layout, child) if embed.entity == entity]
+
+
+def _json(table: str, column: str) -> str:
+    """A column of a live record as it stands in its body, so that no number is written anew."""
+    return f"CASE WHEN NOT {table}.deleted THEN {table}.body -> {_path(column)} END"
+
+
+def _object(values: Mapping[str, str]) -> str:
+    # `json` says that it is JSON already: what comes out of a CASE may have forgotten it.
+    return f"json_object({', '.join(f'{_literal(name)}, json({value})' for name, value in values.items())})"
+
+
+def _path(*names: str) -> str:
+    return _literal("$" + "".join(f'."{name}"' for name in names))
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,61 @@
+"""`duckdb.document`: one JSON document for each record in a columnar engine, replaced a whole batch at a time.
+
+It builds no indexes: the engine scans, and looks into the bodies on its way.
+"""
+
+from __future__ import annotations
+
+from lab.base import META, Batch
+from lab.queries import sql
+from lab.stores.documents import STORED, Dialect, Documents, bodies, holders
+from lab.stores.duckdb_file import DuckdbFile
+
+DIALECT = Dialect(
+    merge="json_merge_patch",
+    types={"int": "BIGINT", "float": "DOUBLE", "str": "VARCHAR", "bool": "BOOLEAN"},
+    extract={
+        "int": "CAST(body ->> {} AS BIGINT)",
+        "float": "CAST(body ->> {} AS DOUBLE)",
+        "str": "body ->> {}",
+        "bool": "CAST(body ->> {} AS BOOLEAN)",
+    },
+)
+
+
+class DuckdbDocument(Documents, DuckdbFile):
+    """A table of documents for each entity."""
+
+    name = "duckdb.document"
+
+    def _make_shape(self) -> None:
+        for entity in self.layout.entities.values():
+            schema = {name: entity.schema[name] for name in META}
+            self._make_table(entity.name, schema, ["body JSON", *DIALECT.computed(self.layout, entity)])
+
+    def apply(self, batch: Batch) -> None:
+        """One transaction: documents, those that hold parts of them, the guard's memory, the checkpoint."""
+        self._begin()
+        super().apply(batch)
+        self._landed()
+
+    def _put(self, batch: Batch, replace: bool) -> None:
+        if not batch.rows.height:
+            return
+        entity = self.layout.entities[batch.entity]
+        rows = bodies(batch.rows.select(list(entity.schema)), entity, self.name)
+        self._written += rows.height
+        with self._incoming(rows) as connection:
+            # What stands there is looked up before it is deleted.
+            whole = DIALECT.whole(self.layout, entity, "lab_incoming")
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE lab_whole AS {whole}")
+            self._remove(entity.name, ("key",) if replace else ())
+            table = sql.quoted(entity.name)
+            connection.execute(f"INSERT INTO {table} ({sql.columns(STORED)}) SELECT * FROM lab_whole")
+            for child, embed in holders(self.layout, entity.name) if replace else ():
+                changed = connection.execute(DIALECT.fan_out(child, embed, "lab_incoming")).fetchall()
+                self._fanned_out += changed[0][0]
+
+    def _settle(self, entity: str) -> None:
+        """Documents that came before the records that they hold parts of."""
+        for child, embed in holders(self.layout, entity):
+            self._writing().execute(DIALECT.fan_out(child, embed, sql.quoted(entity)))

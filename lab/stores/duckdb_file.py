@@ -1,0 +1,193 @@
+"""What the DuckDB stores have in common: one file, whole batches straight from Arrow, one transaction a batch.
+
+A shape says which tables there are (`_make_shape`) and how rows get into them (`_put`). Every entity's table has the
+entity's columns, stored or computed, so that all shapes are asked and read in the same SQL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from lab.base import Batch, CannotTake, ReadOnly
+from lab.engines import duckdb as engine
+from lab.queries import sql
+from lab.queries.answers import Row
+from lab.queries.model import Query
+from lab.stores.port import Store
+
+
+class DuckdbFile(Store):
+    """A projection in one DuckDB file. It is open for writing or for reading, never for both."""
+
+    durability = "full; data and checkpoint in one transaction"
+
+    _connection: duckdb.DuckDBPyConnection | None = None
+    _read_only = False
+
+    @property
+    def _file(self) -> Any:
+        return self.path / "projection.duckdb"
+
+    def open(self) -> None:
+        """Open for writing; tables are made where they are missing."""
+        if self._connection is None or self._read_only:
+            self.close()
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._connection, self._read_only = engine.connect(self._file), False
+            self._make_tables()
+
+    def close(self) -> None:
+        """Close the connection; the log is folded into the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _writing(self) -> duckdb.DuckDBPyConnection:
+        if self._connection is None or self._read_only:
+            self.open()
+        assert self._connection is not None
+        return self._connection
+
+    def _reading(self) -> duckdb.DuckDBPyConnection:
+        if self._connection is None or not self._read_only:
+            self.close()
+            self._connection, self._read_only = engine.connect(self._file, read_only=True), True
+        return self._connection
+
+    def reset(self) -> None:
+        """Drop the tables and make them anew."""
+        connection = self._writing()
+        for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+            connection.execute(f"DROP TABLE {sql.quoted(table)}")
+        self._make_tables()
+
+    def _make_tables(self) -> None:
+        self._make_table("lab_checkpoint", {"entity": pl.String(), "position": pl.Int64()})
+        for name in self.layout.entities if self.layout.memory else ():
+            self._make_table(f"lab_memory_{name}", self.layout.memory)
+        self._make_shape()
+
+    @abstractmethod
+    def _make_shape(self) -> None:
+        """Make the tables of the entities, where they are missing."""
+
+    def _make_table(self, name: str, schema: dict[str, pl.DataType], more: Sequence[str] = ()) -> None:
+        """A table of these columns; `more` are definitions of columns in SQL."""
+        plain = [f"{sql.quoted(column)} {engine.TYPES[dtype]}" for column, dtype in schema.items()]
+        self._writing().execute(f"CREATE TABLE IF NOT EXISTS {sql.quoted(name)} ({', '.join([*plain, *more])})")
+
+    def checkpoint(self, entity: str) -> int:
+        """The position kept with the data."""
+        connection = self._connection or self._writing()
+        found = connection.execute("SELECT position FROM lab_checkpoint WHERE entity = ?", (entity,)).fetchall()
+        return int(found[0][0]) if found else 0
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        connection = self._writing()
+        connection.execute("BEGIN")
+        try:
+            yield connection
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def apply(self, batch: Batch) -> None:
+        """One transaction: rows, the guard's memory, the checkpoint."""
+        try:
+            with self._transaction():
+                self._write(batch, replace=True)
+        except (duckdb.ConstraintException, duckdb.ConversionException, duckdb.OutOfRangeException) as error:
+            raise CannotTake(f"{self.name}: {error}") from None
+
+    def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
+        """One transaction for all, inserts only."""
+        with self._transaction():
+            for batch in frames:
+                self._write(batch, replace=False)
+            self._settle(entity)
+
+    def _settle(self, entity: str) -> None:
+        """What is to be done once an entity is in as a whole, within the same transaction."""
+
+    def _write(self, batch: Batch, replace: bool) -> None:
+        connection = self._writing()
+        self._put(batch, replace)
+        if batch.memory is not None and batch.memory.height:
+            self._replace(f"lab_memory_{batch.entity}", batch.memory.select(list(self.layout.memory)), ("id",))
+        if batch.checkpoint is not None:
+            connection.execute("DELETE FROM lab_checkpoint WHERE entity = ?", (batch.entity,))
+            connection.execute("INSERT INTO lab_checkpoint VALUES (?, ?)", (batch.entity, batch.checkpoint))
+
+    @abstractmethod
+    def _put(self, batch: Batch, replace: bool) -> None:
+        """Write the batch's rows; those that are there already are replaced, if there can be any."""
+
+    @contextlib.contextmanager
+    def _incoming(self, rows: pl.DataFrame) -> Iterator[duckdb.DuckDBPyConnection]:
+        connection = self._writing()
+        # In a transaction that has failed nothing can be unregistered; the next one's frame replaces this one.
+        connection.register("lab_incoming", rows.to_arrow())
+        yield connection
+        connection.unregister("lab_incoming")
+
+    def _replace(self, table: str, rows: pl.DataFrame, identity: Sequence[str]) -> None:
+        with self._incoming(rows) as connection:
+            self._remove(table, identity)
+            connection.execute(f"INSERT INTO {sql.quoted(table)} SELECT * FROM lab_incoming")
+
+    def _remove(self, table: str, identity: Sequence[str]) -> None:
+        """Delete the rows whose identity is among what comes in; nothing without an identity."""
+        if identity:
+            same = " AND ".join(f"t.{sql.quoted(name)} = i.{sql.quoted(name)}" for name in identity)
+            self._writing().execute(f"DELETE FROM {sql.quoted(table)} AS t USING lab_incoming AS i WHERE {same}")
+
+    def query(self, query: Query, parameters: Row) -> list[Row]:
+        """Answered on a read-only connection; the first query after a write gives up the writing one."""
+        self.refuse(query)
+        statement, arguments = sql.translate(self._asked(query), self.layout.keeps, "duckdb")
+        return self.read(statement, sql.bind(arguments, parameters))
+
+    def _asked(self, query: Query) -> Query:
+        """The query as this shape's tables are asked."""
+        return query
+
+    def read(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:
+        """The rows of any statement that only reads. Raises ReadOnly for one that tries to write."""
+        try:
+            return self._reading().execute(statement, list(arguments)).fetchall()
+        except duckdb.InvalidInputException as error:
+            if "read-only" in str(error):
+                raise ReadOnly(f"{self.name}: a query may not change a projection: {statement[:80]}") from None
+            raise
+
+    def dump(self, entity: str) -> pl.DataFrame:
+        """Everything, straight from Arrow."""
+        schema = self.layout.schema(entity)
+        table = "totals" if self.layout.keeps == "totals" else entity
+        keys = self.layout.totals.group_by if self.layout.totals else ("key", "revision")
+        connection = self._connection or self._writing()
+        found = engine.frame(connection, f"SELECT {sql.columns(list(schema))} FROM {sql.quoted(table)}", schema)
+        return found.sort(keys, nulls_last=True)
+
+    def memory(self, entity: str) -> pl.DataFrame:
+        """What the guard asked to have kept."""
+        if not self.layout.memory:
+            return pl.DataFrame()
+        connection = self._connection or self._writing()
+        return engine.frame(connection, f"SELECT * FROM {sql.quoted(f'lab_memory_{entity}')}", self.layout.memory)
+
+    def size_bytes(self) -> int:
+        """The file and its log."""
+        return engine.size_bytes(self._file)
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that matter, read back; a commit is synced to disk, and the engine offers no other class."""
+        return engine.settings(self._connection or self._writing()) | {"durability": "full"}

@@ -1,0 +1,235 @@
+"""What the SQLite stores have in common: one file, one connection that writes and one that can't.
+
+A shape says which tables there are (`_make_shape`) and how rows get into them (`_put`). Every entity's table has the
+entity's columns, stored or computed, so that all shapes are asked and read in the same SQL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import polars as pl
+import sqlite_utils
+
+from lab.base import Batch, CannotTake, Entity, ReadOnly
+from lab.engines import sqlite
+from lab.queries import sql
+from lab.queries.answers import Row
+from lab.queries.model import Query
+from lab.stores.port import Store
+
+PYTHON_TYPES = {"INTEGER": int, "REAL": float, "TEXT": str}
+
+
+class SqliteFile(Store):
+    """A projection in one SQLite file in WAL mode, read on a connection that can't write."""
+
+    durability = "full or normal; data and checkpoint in one transaction"
+
+    _writer: sqlite3.Connection | None = None
+    _reader: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Open for writing; tables and indexes are made where they are missing."""
+        if self._writer is None:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._writer = sqlite.connect(self._file, self.layout.durability)
+            # A projection is written in large batches: a longer log lets pages that are written twice be folded once.
+            self._writer.execute("PRAGMA wal_autocheckpoint = 16000")
+            self._make_tables()
+            self._make_indexes()
+
+    @property
+    def _file(self) -> Any:
+        return self.path / "projection.sqlite"
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        assert self._writer is not None, "the store is not open"
+        return self._writer
+
+    def close(self) -> None:
+        """Close both connections; the log is folded into the file."""
+        self._close_reader()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def reset(self) -> None:
+        """Drop the tables and make them anew."""
+        database = sqlite_utils.Database(self._connection)
+        for table in database.table_names():
+            database.table(table).drop()
+        self._make_tables()
+        self._make_indexes()
+
+    def _make_tables(self) -> None:
+        database = sqlite_utils.Database(self._connection)
+        database.table("lab_checkpoint").create({"entity": str, "position": int}, pk="entity", if_not_exists=True)
+        for name in self.layout.entities if self.layout.memory else ():
+            self._make_table(f"lab_memory_{name}", self.layout.memory, "id")
+        self._make_shape()
+
+    @abstractmethod
+    def _make_shape(self) -> None:
+        """Make the tables of the entities, where they are missing."""
+
+    def _make_table(self, name: str, schema: dict[str, pl.DataType], key: Any, computed: Sequence[str] = ()) -> None:
+        """A table whose key is not a lone integer is its own index: one tree to write instead of two.
+
+        `computed` are the definitions of more columns, which the engine works out from the others.
+        """
+        types = {column: PYTHON_TYPES[sqlite.TYPES[dtype]] for column, dtype in schema.items()}
+        made = sqlite_utils.Database(self._connection).create_table_sql(name, types, pk=key, if_not_exists=True)
+        statement = made.rstrip().rstrip(";").rstrip().removesuffix(")").rstrip() + "".join(
+            f", {one}" for one in computed
+        )
+        clustered = key is not None and (isinstance(key, tuple) or schema[key] == pl.String())
+        self._connection.execute(f"{statement})" + (" WITHOUT ROWID" if clustered else ""))
+
+    def _make_indexes(self) -> None:
+        for entity in self.layout.entities.values():
+            for columns in self._indexes(entity):
+                self._make_index(entity.name, columns)
+
+    def _make_index(self, table: str, columns: tuple[str, ...]) -> None:
+        name = sql.quoted(_index_name(table, columns))
+        self._connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {sql.quoted(table)} ({sql.columns(columns)})")
+
+    def _indexes(self, entity: Entity) -> list[tuple[str, ...]]:
+        """The columns that readers of an entity look for together."""
+        if self.layout.keeps != "records":
+            return []
+        return [*entity.indexes, *([(entity.parent,)] if entity.parent else [])]
+
+    def checkpoint(self, entity: str) -> int:
+        """The position kept with the data."""
+        found = self._connection.execute("SELECT position FROM lab_checkpoint WHERE entity = ?", (entity,)).fetchone()
+        return int(found[0]) if found else 0
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def apply(self, batch: Batch) -> None:
+        """One transaction: rows, the guard's memory, the checkpoint."""
+        try:
+            with self._transaction():
+                self._write(batch, replace=True)
+        except (sqlite3.IntegrityError, sqlite3.DataError, OverflowError) as error:
+            raise CannotTake(f"{self.name}: {error}") from None
+
+    def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
+        """One transaction for all: plain inserts, then the indexes over what is there."""
+        with self._transaction():
+            self._prepare(entity)
+            for batch in frames:
+                self._write(batch, replace=False)
+            self._settle(entity)
+            for columns in self._indexes(self.layout.entities[entity]):
+                self._make_index(entity, columns)
+
+    def _prepare(self, entity: str) -> None:
+        """What would slow an insert down is taken away, before an entity comes as a whole."""
+        for columns in self._indexes(self.layout.entities[entity]):
+            self._connection.execute(f"DROP INDEX IF EXISTS {sql.quoted(_index_name(entity, columns))}")
+
+    def _settle(self, entity: str) -> None:
+        """What is to be done once an entity is in as a whole, within the same transaction."""
+
+    def _write(self, batch: Batch, replace: bool) -> None:
+        layout, connection = self.layout, self._connection
+        self._put(batch, replace)
+        if batch.memory is not None and batch.memory.height:
+            statement = self._insert(f"lab_memory_{batch.entity}", list(layout.memory), ("id",))
+            connection.executemany(statement, batch.memory.select(list(layout.memory)).rows())
+        if batch.checkpoint is not None:
+            connection.execute(
+                self._insert("lab_checkpoint", ["entity", "position"], ("entity",)),
+                (batch.entity, batch.checkpoint),
+            )
+
+    @abstractmethod
+    def _put(self, batch: Batch, replace: bool) -> None:
+        """Write the batch's rows; those that are there already are replaced, if there can be any."""
+
+    def _insert(self, table: str, names: list[str], identity: Sequence[str], source: str = "") -> str:
+        """An insert of values, or of what `source` selects, that replaces rows of the same identity."""
+        values = source or f"VALUES ({', '.join('?' * len(names))})"
+        statement = f"INSERT INTO {sql.quoted(table)} ({sql.columns(names)}) {values}"
+        rest = [name for name in names if name not in identity]
+        if not identity:
+            return statement
+        if not rest:
+            return f"{statement} ON CONFLICT DO NOTHING"
+        changes = ", ".join(f"{sql.quoted(name)} = excluded.{sql.quoted(name)}" for name in rest)
+        return f"{statement} ON CONFLICT ({sql.columns(list(identity))}) DO UPDATE SET {changes}"
+
+    def query(self, query: Query, parameters: Row) -> list[Row]:
+        """Answered on a read-only connection, opened by the first query."""
+        self.refuse(query)
+        statement, arguments = sql.translate(self._asked(query), self.layout.keeps, "sqlite")
+        return self.read(statement, sql.bind(arguments, parameters))
+
+    def _asked(self, query: Query) -> Query:
+        """The query as this shape's tables are asked."""
+        return query
+
+    def read(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:
+        """The rows of any statement that only reads. Raises ReadOnly for one that tries to write."""
+        if self._reader is None:
+            self._reader = sqlite.connect_read_only(self._file)
+        try:
+            return self._reader.execute(statement, arguments).fetchall()
+        except sqlite3.OperationalError as error:
+            if "readonly" in str(error):
+                raise ReadOnly(f"{self.name}: a query may not change a projection: {statement[:80]}") from None
+            raise
+
+    def dump(self, entity: str) -> pl.DataFrame:
+        """Everything, straight into Arrow."""
+        schema = self.layout.schema(entity)
+        table = "totals" if self.layout.keeps == "totals" else entity
+        count = self._connection.execute(f"SELECT COUNT(*) FROM {sql.quoted(table)}").fetchone()[0]
+        keys = self.layout.totals.group_by if self.layout.totals else ("key", "revision")
+        statement = f"SELECT {sql.columns(list(schema))} FROM {sql.quoted(table)}"
+        return sqlite.frame(self._connection, statement, (), schema, count).sort(keys, nulls_last=True)
+
+    def memory(self, entity: str) -> pl.DataFrame:
+        """What the guard asked to have kept."""
+        if not self.layout.memory:
+            return pl.DataFrame()
+        table = sql.quoted(f"lab_memory_{entity}")
+        count = self._connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
+        statement = f"SELECT {sql.columns(list(self.layout.memory))} FROM {table}"
+        return sqlite.frame(self._connection, statement, (), self.layout.memory, count)
+
+    def size_bytes(self) -> int:
+        """The file and its log; a log that is being written is folded in first, since its length says nothing."""
+        if self._writer is not None:
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return sqlite.size_bytes(self._file)
+
+    def settings(self) -> dict[str, Any]:
+        """The PRAGMAs that matter, read back."""
+        return sqlite.settings(self._connection)
+
+
+def _index_name(table: str, columns: tuple[str, ...]) -> str:
+    return f"{table}_by_{'_'.join(columns)}"
