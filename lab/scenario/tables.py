@@ -260,6 +260,7 @@ class Scenario(Table):
     readers: ReadersTable = ReadersTable()
     time: TimeTable = TimeTable()
     projection: tuple[ProjectionTable, ...] = Field(strict=False, min_length=1)
+    projections: Literal["declared", "all"] = "declared"
     query: tuple[QueryTable, ...] = Field((), strict=False)
     measure: MeasureTable = MeasureTable()
     levels: LevelsTable = LevelsTable()

@@ -22,6 +22,7 @@ from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, Ser
 from lab.stores import Layout, Store, store_class
 from lab.truth import ENGINES, Truth, make_truth, open_truth
 from lab.wiring import meaning
+from lab.wiring.every_store import expanded
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ def plan(source: Source) -> Plan:
     scenario, problems = source.validate()
     if scenario is None:
         raise BadInput(sorted(set(problems)))
+    scenario = expanded(scenario)
     file = source.path.name
     if scenario.truth.engine not in ENGINES:
         where = f"{file}: truth.engine"

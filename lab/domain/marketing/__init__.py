@@ -34,6 +34,7 @@ class Marketing:
             "where": {"agent": "?", "status": "?"}, "order_by": "value", "descending": True, "limit": 50,
         },
         {"name": "campaign_by_id", "kind": "get", "entity": "campaign", "weight": 5.0},
+        {"name": "campaigns_about", "kind": "search", "entity": "campaign", "limit": 20, "weight": 3.0},
         {"name": "creative_by_id", "kind": "get", "entity": "creative", "weight": 5.0},
         {"name": "creatives_by_id", "kind": "get_many", "entity": "creative", "count": 10},
         {
@@ -53,6 +54,7 @@ class Marketing:
             "where": {"region": "?"}, "order_by": "name", "limit": 50,
         },
         {"name": "recruited_below", "kind": "traverse", "entity": "agent"},
+        {"name": "line_between_agents", "kind": "traverse", "entity": "agent", "walk": "path"},
         {"name": "lead_as_of", "kind": "as_of", "entity": "lead"},
         {"name": "lead_history", "kind": "history", "entity": "lead"},
     )  # fmt: skip

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import polars as pl
 
-from lab.base import Entity, Totals
+from lab.base import Embed, Entity, Totals
 from lab.domain.model import Contract, EventType, State
 
 PRODUCT = Entity(name="product", key="int", columns={"name": "str", "category": "str", "price": "int"})
 STRATEGY = Entity(name="strategy", key="int", columns={"name": "str", "channel": "str", "audience": "str"})
-CREATIVE = Entity(name="creative", key="int", columns={"product": "int", "headline": "str", "body": "str"})
+CREATIVE = Entity(
+    name="creative",
+    key="int",
+    columns={"product": "int", "headline": "str", "body": "str"},
+    texts=("headline", "body"),
+)
 CAMPAIGN = Entity(
     name="campaign", key="int",
     columns={"name": "str", "description": "str", "product": "int", "strategy": "int", "daily_budget": "int",
              "status": "str"},
-    indexes=(("status",),),
+    indexes=(("status",),), texts=("name", "description"),
+    embeds=(Embed("product", "product", ("name", "category", "price")),),
 )  # fmt: skip
 AGENT = Entity(
     name="agent", key="int",
