@@ -543,7 +543,8 @@ def test_what_adds_changes_up_is_sent_before_images_of_what_is_published(
 @pytest.mark.parametrize("model", ["snapshot", "history", "events"])
 def test_the_scenario_that_ships_passes_on_every_write_model_that_it_can_have(model: str, tmp_path: Path) -> None:
     small = ("workload.commands=5000", "domain.records=300", "domain.change_at=0.8", "domain.change_takes=0.8")
-    past = ("projection.lead_book.keeps=records", "projection.lead_book.guard=revision") if model == "snapshot" else ()
+    to_records = ("store=duckdb.columnar", "keeps=records", "guard=revision")
+    past = tuple(f"projection.lead_book.{word}" for word in to_records) if model == "snapshot" else ()
     finished = shipped("marketing", tmp_path, f"truth.model={model}", *small, *past)
     assert set(verdicts(finished).values()) == {"pass"}
     asked = finished.table("queries")

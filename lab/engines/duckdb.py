@@ -21,16 +21,21 @@ TYPES = {
 
 # Enough for a million rows several times over, and small enough for several files to be open at once.
 MEMORY_LIMIT = "128MB"
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "memory_limit": MEMORY_LIMIT,
+}
 
 
 def connect(path: Path, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     """A connection to the file, for writing or for reading only."""
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-        "memory_limit": MEMORY_LIMIT,
-    }
-    return duckdb.connect(str(path), read_only=read_only, config=config)
+    return duckdb.connect(str(path), read_only=read_only, config=dict(CONFIG))
+
+
+def connect_memory() -> duckdb.DuckDBPyConnection:
+    """A connection to nothing: to ask files that are not the engine's own."""
+    return duckdb.connect(":memory:", config=dict(CONFIG))
 
 
 def settings(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:

@@ -1,0 +1,333 @@
+"""What the stores of Parquet files have in common: immutable files, and a manifest that says which of them count.
+
+A file is never changed. What a batch brings is written into new files, and then a new manifest takes the old one's
+place in one step: rows, the guard's memory and the checkpoint are there together or not at all. Files that no manifest
+names are what a killed process left behind, and are swept away when the store is opened.
+
+Each table is a number of parts, sorted and written once, and one small file with what has come since, which stands
+before them: files in which every row can be anywhere would have to be written anew for every batch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lab.base import Batch, CannotTake
+from lab.stores.port import Layout, Store
+
+MANIFEST = "manifest.json"
+# Rows of a part, of a row group within it (the least that a reader of one key must look at), and of what may have come
+# since before it becomes a part, or a quarter of the parts, whichever is more.
+PART_ROWS, GROUP_ROWS, RECENT_ROWS, RECENT_MOST = 500_000, 16_384, 20_000, 500_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """A sorted file: how many rows, how many bytes, and its first and its last key."""
+
+    file: str
+    rows: int
+    bytes: int
+    first: Any
+    last: Any
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's files as one manifest has them. `recent` are the rows that have come since the parts were written."""
+
+    schema: Mapping[str, pl.DataType]
+    identity: tuple[str, ...]
+    recent: pl.DataFrame
+    parts: tuple[Part, ...] = ()
+    recent_part: Part | None = None
+
+    @classmethod
+    def empty(cls, schema: Mapping[str, pl.DataType], identity: tuple[str, ...]) -> Table:
+        """Without a row."""
+        return cls(schema, identity, pl.DataFrame(schema=schema))
+
+    @property
+    def files(self) -> list[Part]:
+        """Every file of it, those with the newest rows last."""
+        return [*self.parts, *([self.recent_part] if self.recent_part else [])]
+
+    @property
+    def limit(self) -> int:
+        """How many rows may have come before they become a part."""
+        return max(RECENT_ROWS, min(RECENT_MOST, sum(part.rows for part in self.parts) // 4))
+
+    def fit(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows with the table's columns and types; of two with one identity, the later one."""
+        fitting = rows.select(list(self.schema)).cast(dict(self.schema))  # type: ignore[arg-type]
+        return fitting.unique(list(self.identity), keep="last", maintain_order=True)
+
+
+@dataclass
+class Landing:
+    """Files that are being written, and count from the next manifest on."""
+
+    folder: Path
+    sequence: int
+    synced: bool
+    written: list[str] = field(default_factory=list)
+
+    def write(self, name: str, rows: pl.DataFrame, key: str) -> Part:
+        """One file, sorted as the rows are."""
+        self.sequence += 1
+        file = f"{re.sub(r'[^A-Za-z0-9]', '_', name)[:40]}-{self.sequence:08d}.parquet"
+        self.written.append(file)
+        path = self.folder / file
+        rows.write_parquet(path, compression="zstd", compression_level=1, row_group_size=GROUP_ROWS, statistics=True)
+        if self.synced:
+            sync(path)
+        return Part(file, rows.height, path.stat().st_size, rows[key].min(), rows[key].max())
+
+    def write_parts(self, name: str, rows: pl.DataFrame, identity: Sequence[str]) -> tuple[Part, ...]:
+        """Sorted rows as parts of a bounded size."""
+        ordered = rows.sort(identity)
+        starts = range(0, ordered.height, PART_ROWS)
+        return tuple(self.write(name, ordered.slice(start, PART_ROWS), identity[0]) for start in starts)
+
+
+class ParquetFolder(Store):
+    """A projection in a folder of Parquet files; a reader sees the files of the last manifest."""
+
+    durability = "full; or normal: a power cut can take the projection, which then starts from nothing"
+
+    _tables: dict[str, Table] | None = None
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        super().__init__(path, layout)
+        self._checkpoints: dict[str, int] = {}
+        self._sequence = 0
+
+    def open(self) -> None:
+        """Read the manifest, and sweep away what it doesn't name. Files that aren't whole are as good as none."""
+        if self._tables is None:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not self._read_manifest():
+                self._forget()
+            self._sweep()
+
+    def close(self) -> None:
+        """Nothing is open between two calls; what is known of the files is given up."""
+        self._tables = None
+
+    def reset(self) -> None:
+        """An empty manifest, then no files."""
+        sequence = self._sequence
+        self._forget()
+        self._sequence = sequence
+        self._write_manifest(self._known(), self._checkpoints)
+        self._sweep()
+
+    def _known(self) -> dict[str, Table]:
+        if self._tables is None:
+            self.open()
+        assert self._tables is not None
+        return self._tables
+
+    def _forget(self) -> None:
+        self._tables, self._checkpoints, self._sequence = {}, {}, 0
+        for name in self.layout.entities:
+            self._tables[name] = Table.empty(self.layout.schema(name), self.layout.identity)
+            if self.layout.memory:
+                self._tables[_memory(name)] = Table.empty(self.layout.memory, ("id",))
+
+    def checkpoint(self, entity: str) -> int:
+        """The position in the manifest."""
+        self._known()
+        return self._checkpoints.get(entity, 0)
+
+    def apply(self, batch: Batch) -> None:
+        """New files, then a new manifest."""
+        self._land(batch.entity, [batch], whole=False)
+
+    def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
+        """All parts at once, sorted; then one manifest."""
+        self._land(entity, list(frames), whole=True)
+
+    def _land(self, entity: str, batches: list[Batch], whole: bool) -> None:
+        tables, checkpoints = dict(self._known()), dict(self._checkpoints)
+        landing = Landing(self.path, self._sequence, self.layout.durability == "full")
+        try:
+            for name, frames in (
+                (entity, [batch.rows for batch in batches]),
+                (_memory(entity), [batch.memory for batch in batches if batch.memory is not None]),
+            ):
+                filled = [frame for frame in frames if frame.height]
+                if filled and name in tables:
+                    rows = pl.concat([tables[name].fit(frame) for frame in filled])
+                    tables[name] = self._with(name, tables[name], rows, landing, whole)
+            for batch in batches:
+                if batch.checkpoint is not None:
+                    checkpoints[entity] = _position(batch.checkpoint, self.name)
+            self._sequence = landing.sequence
+            self._write_manifest(tables, checkpoints)
+        except BaseException:
+            for file in landing.written:
+                (self.path / file).unlink(missing_ok=True)
+            raise
+        former = self._known()
+        self._tables, self._checkpoints = tables, checkpoints
+        kept = {part.file for table in tables.values() for part in table.files}
+        for part in (part for table in former.values() for part in table.files):
+            if part.file not in kept:
+                (self.path / part.file).unlink(missing_ok=True)
+
+    def _with(self, name: str, table: Table, rows: pl.DataFrame, landing: Landing, whole: bool) -> Table:
+        """The table with these rows in it, in new files."""
+        identity = list(table.identity)
+        recent = pl.concat([table.recent, rows]).unique(identity, keep="last", maintain_order=True)
+        if not whole and recent.height <= table.limit:
+            part = landing.write(name, recent.sort(identity), identity[0])
+            return replace(table, recent=recent, recent_part=part)
+        parts = self._settled(name, table, recent, landing)
+        return replace(table, parts=parts, recent=recent.clear(), recent_part=None)
+
+    @abstractmethod
+    def _settled(self, name: str, table: Table, recent: pl.DataFrame, landing: Landing) -> tuple[Part, ...]:
+        """The table's parts when what is recent becomes part of them."""
+
+    def _write_manifest(self, tables: Mapping[str, Table], checkpoints: Mapping[str, int]) -> None:
+        said = {
+            "sequence": self._sequence,
+            "checkpoints": checkpoints,
+            "tables": {
+                name: {
+                    "parts": [_listed(part) for part in table.parts],
+                    "recent": _listed(table.recent_part) if table.recent_part else None,
+                }
+                for name, table in tables.items()
+            },
+        }
+        beside = self.path / f"{MANIFEST}.next"
+        beside.write_text(json.dumps(said), encoding="utf-8")
+        if self.layout.durability == "full":
+            sync(beside)
+        beside.replace(self.path / MANIFEST)
+        if self.layout.durability == "full":
+            sync(self.path)
+
+    def _read_manifest(self) -> bool:
+        """Whether there is a manifest with all of its files."""
+        path = self.path / MANIFEST
+        if not path.exists():
+            return False
+        self._forget()
+        assert self._tables is not None
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))
+            for name, table in self._tables.items():
+                found = said["tables"].get(name, {"parts": [], "recent": None})
+                parts = tuple(self._part(item) for item in found["parts"])
+                recent_part = self._part(found["recent"]) if found["recent"] else None
+                recent = pl.read_parquet(self.path / recent_part.file) if recent_part else table.recent
+                self._tables[name] = replace(table, parts=parts, recent=recent, recent_part=recent_part)
+        except (ValueError, KeyError, TypeError, OSError, pl.exceptions.PolarsError):
+            return False
+        self._checkpoints, self._sequence = dict(said["checkpoints"]), int(said["sequence"])
+        return True
+
+    def _part(self, said: Mapping[str, Any]) -> Part:
+        part = Part(**said)
+        if (self.path / part.file).stat().st_size != part.bytes:
+            raise ValueError(f"{part.file} is not whole")
+        return part
+
+    def _sweep(self) -> None:
+        named = {part.file for table in self._known().values() for part in table.files}
+        for path in self.path.glob("*.parquet"):
+            if path.name not in named:
+                path.unlink(missing_ok=True)
+        (self.path / f"{MANIFEST}.next").unlink(missing_ok=True)
+
+    def memory(self, entity: str) -> pl.DataFrame:
+        """What the guard asked to have kept."""
+        if not self.layout.memory:
+            return pl.DataFrame()
+        table = self._known()[_memory(entity)]
+        return merged(self._frames(table), table)
+
+    def dump(self, entity: str) -> pl.DataFrame:
+        """All parts, with what has come since."""
+        table = self._known()[entity]
+        return merged(self._frames(table), table).sort("key", "revision")
+
+    def _frames(self, table: Table) -> list[pl.DataFrame]:
+        """The table's rows, the newest last."""
+        return [*(pl.read_parquet(self.path / part.file) for part in table.parts), table.recent]
+
+    def size_bytes(self) -> int:
+        """The files that count, and the manifest."""
+        manifest = self.path / MANIFEST
+        files = sum(part.bytes for table in self._known().values() for part in table.files)
+        return files + (manifest.stat().st_size if manifest.exists() else 0)
+
+    def settings(self) -> dict[str, Any]:
+        """The library, and how the files are laid out."""
+        rows = {"part_rows": PART_ROWS, "row_group_rows": GROUP_ROWS}
+        return {"library": pl.__version__, "compression": "zstd", **rows, "durability": self.layout.durability}
+
+
+def merged(frames: list[pl.DataFrame], table: Table) -> pl.DataFrame:
+    """Frames as one; of rows with one identity, the last one."""
+    return pl.concat(frames).unique(list(table.identity), keep="last", maintain_order=True).select(list(table.schema))
+
+
+def compacted(
+    name: str, parts: Sequence[Part], recent: pl.DataFrame, table: Table, landing: Landing, folder: Path
+) -> tuple[Part, ...]:
+    """Parts with the recent rows in their places: a part at a time, so that no more is in memory than one of them."""
+    identity = list(table.identity)
+    if not parts:
+        return landing.write_parts(name, recent, identity)
+    key = identity[0]
+    found: list[Part] = []
+    bounds = [None, *(part.first for part in parts[1:]), None]
+    for part, (low, high) in zip(parts, pairwise(bounds), strict=True):
+        own = recent
+        if low is not None:
+            own = own.filter(pl.col(key) >= low)
+        if high is not None:
+            own = own.filter(pl.col(key) < high)
+        if own.is_empty():
+            found.append(part)
+            continue
+        found += landing.write_parts(name, merged([pl.read_parquet(folder / part.file), own], table), identity)
+    return tuple(found)
+
+
+def sync(path: Path) -> None:
+    """To disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _memory(entity: str) -> str:
+    return f"lab_memory_{entity}"
+
+
+def _listed(part: Part) -> dict[str, Any]:
+    return {"file": part.file, "rows": part.rows, "bytes": part.bytes, "first": part.first, "last": part.last}
+
+
+def _position(number: int, store: str) -> int:
+    """As wide as every other engine's integers: a larger number is refused here, not kept and misread elsewhere."""
+    if not -(2**63) <= number < 2**63:
+        raise CannotTake(f"{store}: a checkpoint of more than 64 bits")
+    return number
