@@ -22,13 +22,14 @@ STORES: dict[str, str] = {
     "duckdb.files": "lab.stores.duckdb_files:DuckdbFiles",
     "parquet.log": "lab.stores.parquet_log:ParquetLog",
     "sqlite.search": "lab.stores.sqlite_search:SqliteSearch",
+    "ladybug.graph": "lab.stores.ladybug_graph:LadybugGraph",
     "sqlite.graph": "lab.stores.sqlite_graph:SqliteGraph",
     "sqlite.log": "lab.stores.sqlite_log:SqliteLog",
     "tantivy.search": "lab.stores.tantivy_search:TantivySearch",
 }
 
 # How to get the driver of a store that is not part of the core.
-EXTRAS: dict[str, str] = {"lmdb.keyvalue": "keyvalue", "tantivy.search": "search"}
+EXTRAS: dict[str, str] = {"ladybug.graph": "graph", "lmdb.keyvalue": "keyvalue", "tantivy.search": "search"}
 
 
 def store_class(name: str) -> type[Store]:

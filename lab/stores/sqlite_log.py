@@ -5,6 +5,8 @@ A log grows at its end, whatever the keys: nothing is put between older rows but
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from lab.engines import sqlite
 from lab.queries import sql
 from lab.stores.sqlite_table import SqliteTable
@@ -16,6 +18,10 @@ class SqliteLog(SqliteTable):
     name = "sqlite.log"
     shape = "append-only log of revisions"
     family = "event log"
+    answers = SqliteTable.answers - {"traverse"}
+    gaps = MappingProxyType(
+        {**SqliteTable.gaps, "traverse": "never: each step would look for the last revisions of all records anew"}
+    )
     holds = ("revisions",)
 
     def _make_entity(self, name: str) -> None:
