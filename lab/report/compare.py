@@ -19,20 +19,16 @@ from rich.text import Text
 
 from lab.base import BadInput, Problem, stream
 from lab.report.facts import plain
+from lab.report.stretches import RESAMPLES, SEED, Lags, quantile, stretches, thinned
 from lab.report.terminal import marked, plain_table
 from lab.report.words import NOTHING, count, duration, microseconds, size
 from lab.runs import Run
 
-ROWS_MAX = 20_000
-RESAMPLES = 400
 QUANTILES = {"p50": 0.50, "p99": 0.99}
 NO_DIFFERENCE = "no difference shown"
 ONE_EACH = "one measurement each"
-_SEED = 1
 # Machines report slightly different sizes of the same memory from boot to boot.
 _MEMORY_TOLERANCE = 0.02
-
-Lags = npt.NDArray[np.float64]
 
 
 def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
@@ -126,54 +122,32 @@ def _lag(a: Run, b: Run, name: str, withheld: str | None) -> dict[str, Any]:
     row: dict[str, Any] = {"projection": name, "never_visible_a": never[0], "never_visible_b": never[1]}
     if any(frame.is_empty() for frame in frames):
         nothing = {"a_seconds": None, "b_seconds": None, "difference_seconds": None, "interval_seconds": None}
-        return row | {"pairing": None} | {quantile: nothing | {"says": "not measured"} for quantile in QUANTILES}
+        return row | {"pairing": None} | {part: nothing | {"says": "not measured"} for part in QUANTILES}
     paired = frames[0]["position"].equals(frames[1]["position"])
-    lags = [_thinned(frame["lag_seconds"].to_numpy()) for frame in frames]
+    lags = [thinned(frame["lag_seconds"].to_numpy()) for frame in frames]
     draws = _bootstrap(lags[0], lags[1], paired, name)
     row["pairing"] = "by position" if paired else "none"
-    for at, (quantile, share) in enumerate(QUANTILES.items()):
-        exact = [_quantile(frame["lag_seconds"].to_numpy(), share) for frame in frames]
-        row[quantile] = _difference(exact[0], exact[1], draws[:, at], withheld)
+    for at, (part, share) in enumerate(QUANTILES.items()):
+        exact = [quantile(frame["lag_seconds"].to_numpy(), share) for frame in frames]
+        row[part] = _difference(exact[0], exact[1], draws[:, at], withheld)
     return row
 
 
-def _thinned(lags: Lags) -> Lags:
-    """Evenly spaced changes, so that a quantile of many is as cheap as one of a few."""
-    if len(lags) <= ROWS_MAX:
-        return lags
-    return lags[np.linspace(0, len(lags) - 1, ROWS_MAX).astype(np.int64)]
-
-
-def _quantile(lags: Lags, share: float) -> float:
-    """The smallest lag that a share of the changes doesn't exceed: infinite if too few became visible."""
-    at = max(math.ceil(share * len(lags)) - 1, 0)
-    return float(np.partition(lags, at)[at])
-
-
 def _bootstrap(a: Lags, b: Lags, paired: bool, name: str) -> npt.NDArray[np.float64]:
-    """Resampled differences of each quantile: one row for each resample.
+    """Resampled differences of each quantile, one row for each resample; see `stretches`.
 
-    Whole stretches of changes are drawn, not single ones (the moving block bootstrap, Künsch 1989): changes
-    that travelled in one batch share its luck, and single draws would make the interval too narrow.
+    Where the runs are paired, the same stretches are drawn from both.
     """
-    random = stream(_SEED, "compare", name)
+    random = stream(SEED, "compare", name)
     found = np.empty((RESAMPLES, len(QUANTILES)))
     for nth in range(RESAMPLES):
-        rows_a = _blocks(random, len(a))
-        rows_b = rows_a if paired else _blocks(random, len(b))
+        rows_a = stretches(random, len(a))
+        rows_b = rows_a if paired else stretches(random, len(b))
         drawn_a, drawn_b = a[rows_a], b[rows_b]
         for at, share in enumerate(QUANTILES.values()):
-            ends = _quantile(drawn_a, share), _quantile(drawn_b, share)
+            ends = quantile(drawn_a, share), quantile(drawn_b, share)
             found[nth, at] = math.nan if math.inf in ends else ends[1] - ends[0]
     return found
-
-
-def _blocks(random: np.random.Generator, rows: int) -> npt.NDArray[np.int64]:
-    """Rows of one resample: stretches from random starts, as many as the sample has rows."""
-    length = max(1, round(rows ** (1 / 2)))
-    starts = random.integers(0, rows - length + 1, size=math.ceil(rows / length))
-    taken: npt.NDArray[np.int64] = (starts[:, None] + np.arange(length)).ravel()[:rows]
-    return taken
 
 
 def _difference(a: float, b: float, draws: Lags, withheld: str | None) -> dict[str, Any]:
@@ -261,13 +235,13 @@ def _lag_text(seconds: float | None, never_visible: int) -> str:
 def _lag_table(rows: list[dict[str, Any]]) -> Table:
     table = plain_table("a", "b", "difference", texts=("projection", ""))
     for row in rows:
-        for quantile in QUANTILES:
-            found = row[quantile]
+        for part in QUANTILES:
+            found = row[part]
             interval = found["interval_seconds"]
             between = "" if interval is None else f"\n{duration(interval[0])} to {duration(interval[1])}"
             table.add_row(
-                Text(row["projection"] if quantile == "p50" else ""),
-                Text(f"{quantile}: {found['says']}"),
+                Text(row["projection"] if part == "p50" else ""),
+                Text(f"{part}: {found['says']}"),
                 *(Text(_lag_text(found[f"{run}_seconds"], row[f"never_visible_{run}"])) for run in ("a", "b")),
                 Text(duration(found["difference_seconds"]) + between),
             )

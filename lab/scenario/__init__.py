@@ -5,7 +5,7 @@ word names something that exists (a store, a domain, a column) is decided in `la
 that turns words into objects.
 """
 
-from lab.scenario.source import Source, refuse
+from lab.scenario.source import Source, question, refuse
 from lab.scenario.tables import (
     NAME,
     ChannelTable,
@@ -51,5 +51,6 @@ __all__ = [
     "Slow",
     "Source",
     "WritersTable",
+    "question",
     "refuse",
 ]

@@ -1,0 +1,147 @@
+"""The Pareto front as a figure: a row for each portfolio, a panel for each of lag p99, rebuild, query time and disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from lab.report.advice.answer import Advice
+from lab.report.advice.portfolio import Portfolio
+from lab.report.advice.telling import portfolio_said
+from lab.report.style import BAD, FAINT, INK, WIDTH_INCHES, blank, drawing, elided, margin_inches, store_colour
+from lab.report.words import duration, size
+
+ROWS_MAX = 14
+_NAME_MAX = 30
+_SWATCH_INCHES = 0.11
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One measure: its title, the figure of a portfolio, the ends of its interval, its level, and its unit."""
+
+    title: str
+    value: Callable[[Portfolio], float]
+    ends: Callable[[Portfolio], tuple[float | None, float | None]]
+    level: float | None
+    said: Callable[[float], str]
+
+
+def shown(advice: Advice) -> list[Portfolio]:
+    """The portfolios that are drawn: the answer, then the front in its order, as many as there is room for."""
+    first = [advice.answer] if advice.answer else []
+    names = {each.names for each in first}
+    return [*first, *(each for each in advice.front if each.names not in names)][:ROWS_MAX]
+
+
+def pareto(advice: Advice) -> Figure:
+    """The front; a hollow dot misses a level, a dashed line is a level, and the answer is set in bold."""
+    rows = shown(advice)
+    if not rows:
+        return blank("No portfolio answers every query.")
+    levels = advice.problem.levels
+    panels = (
+        _Panel(
+            "lag p99", lambda each: each.lag.value, lambda each: (each.lag.low, each.lag.high), levels.lag_p99, _time
+        ),
+        _Panel("rebuild", lambda each: each.rebuild.value, lambda _: (None, None), levels.rebuild, _time),
+        _Panel("query, weighted p50", lambda each: each.cost, lambda each: each.cost_interval, None, _time),
+        _Panel("disk", lambda each: each.disk, lambda _: (None, None), levels.disk_bytes, size),
+    )
+    labels = [elided(portfolio_said(each), _NAME_MAX) for each in rows]
+    stores = [[member.store for member in each.used] for each in rows]
+    with drawing():
+        swatches = 0.12 + _SWATCH_INCHES * max(map(len, stores))
+        left = margin_inches(labels) + swatches
+        tall = 0.95 + 0.3 * len(rows)
+        figure = Figure(figsize=(WIDTH_INCHES, tall))
+        grid = figure.subplots(1, len(panels), sharey=True)
+        figure.subplots_adjust(
+            left=left / WIDTH_INCHES, right=0.985, top=1 - 0.32 / tall, bottom=0.62 / tall, wspace=0.16
+        )
+        for axes, panel in zip(grid, panels, strict=True):
+            _draw(axes, panel, rows, advice)
+        _name(grid[0], rows, labels, advice, swatches)
+        _swatch(grid[0], stores)
+    return figure
+
+
+def _lag_ends(each: Portfolio) -> tuple[float | None, float | None]:
+    return each.lag.low, each.lag.high
+
+
+def _time(value: float) -> str:
+    return duration(value, digits=1)
+
+
+def _draw(axes: Axes, panel: _Panel, rows: Sequence[Portfolio], advice: Advice) -> None:
+    """One panel: dots, whiskers where there is an interval, the level."""
+    values = [panel.value(each) for each in rows]
+    known = [value for value in [*values, panel.level or 0.0] if 0 < value < math.inf]
+    low, high = (min(known), max(known)) if known else (1.0, 10.0)
+    # Ends that are far apart share a panel: a logarithmic axis. What is 0 stands at its left edge.
+    left, right = low / (high / low) ** 0.12 / 1.6, high * (high / low) ** 0.12 * 1.6
+    axes.set_xscale("log")
+    axes.set_xlim(left, right)
+    _ticks(axes, left, right, panel.said)
+    for place, (each, value) in enumerate(zip(rows, values, strict=True)):
+        if math.isinf(value):
+            axes.annotate("none", (right, place), xytext=(-3, 0), textcoords="offset points", fontsize=7, color=FAINT,
+                          ha="right", va="center")  # fmt: skip
+            continue
+        at = max(value, left)
+        start, end = panel.ends(each)
+        if value and start and end:
+            axes.plot([max(start, left), min(end, right)], [place, place], color=INK, linewidth=1.2)
+        inside = "white" if each.misses else INK
+        axes.plot([at], [place], "o", color=INK, markerfacecolor=inside, markersize=5, clip_on=False, zorder=3)
+        if not value:
+            axes.annotate("0", (at, place), xytext=(6, 0), textcoords="offset points", fontsize=7, color=FAINT,
+                          va="center")  # fmt: skip
+    if panel.level is not None:
+        axes.axvline(max(panel.level, left), color=BAD, linewidth=1.1, linestyle=(0, (4, 2)), zorder=1)
+    if advice.answer is not None:
+        axes.axhspan(-0.45, 0.45, color="#f0f1f1", zorder=0)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.set_title(panel.title, fontsize=8.5, loc="left")
+    axes.set_xlabel("bytes, log scale" if panel.said is size else "seconds, log scale", fontsize=7.5)
+    axes.tick_params(axis="x", labelsize=7)
+
+
+def _ticks(axes: Axes, left: float, right: float, said: Callable[[float], str]) -> None:
+    """Three ticks or so in units that a person would say: the panels are narrow."""
+    decades = math.log10(right / left)
+    base = 10.0 ** max(1, math.ceil(decades / 3))
+    axes.xaxis.set_major_locator(LogLocator(base=base, subs=(1.0, 3.0) if decades < 1.6 else (1.0,), numticks=5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: said(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _name(axes: Axes, rows: Sequence[Portfolio], labels: Sequence[str], advice: Advice, swatches: float) -> None:
+    """Names in the left margin, before the swatches; the answer's in bold."""
+    axes.set_yticks(range(len(rows)), labels)
+    axes.tick_params(axis="y", length=0, pad=swatches * 72, labelsize=7.8)
+    if advice.answer is not None:
+        axes.get_yticklabels()[0].set_fontweight("bold")
+
+
+def _swatch(axes: Axes, stores: Sequence[Sequence[str]]) -> None:
+    """A small square in the colour of each store, as everywhere on the page."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    width = axes.get_position().width * figure.get_figwidth()
+    step = _SWATCH_INCHES / width
+    for place, found in enumerate(stores):
+        for nth, store in enumerate(reversed(found)):
+            x = -0.06 / width - step * (nth + 1)
+            axes.add_patch(
+                Rectangle((x, place - 0.17), step * 0.8, 0.34, color=store_colour(store), linewidth=0,
+                          transform=axes.get_yaxis_transform(), clip_on=False)
+            )  # fmt: skip
