@@ -1,7 +1,8 @@
 """Two runs side by side: what changed in the verdicts first, then lag, rebuild and queries.
 
-The lag has an interval, so "no difference shown" can be told from a difference. Rebuild and queries are one
-measurement in each run: only their ratio is told.
+The lag has an interval of its difference, from changes paired by position where both runs committed the same ones. A
+query has an interval in each run: where the two overlap, no difference is shown. Rebuild is one measurement in each
+run: only its ratio is told.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.base import BadInput, Problem, stream
+from lab.report.advice.model import TRUTH
 from lab.report.facts import plain
 from lab.report.stretches import RESAMPLES, SEED, Lags, quantile, stretches, thinned
 from lab.report.terminal import marked, plain_table
@@ -52,7 +54,7 @@ def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
         "only_in_b": [name for name in after if name not in before],
         "lag": [_lag(a, b, name, _withheld(before[name], after[name])) for name in both],
         "rebuild": _single(a, b, "rebuild", ["projection"], "seconds", both),
-        "queries": _single(a, b, "queries", ["projection", "query", "kind"], "p50_us", both),
+        "queries": _single(a, b, "queries", ["projection", "query", "kind"], "p50_us", [*both, TRUTH]),
     }
     plain_result: dict[str, Any] = plain(result)
     return plain_result
@@ -68,9 +70,13 @@ def _differs(a: Run, b: Run) -> list[str]:
     memory = [float(machine.get("memory_bytes") or 0) for machine in (machine_a, machine_b)]
     if abs(memory[0] - memory[1]) > _MEMORY_TOLERANCE * max(memory):
         told.append(f"different machines: memory is {size(memory[0])} and {size(memory[1])}")
-    for part, what in (("changes", "committed changes"), ("durability", "durability class")):
+    parts = {"domain": "domains", "changes": "committed changes", "durability": "durability class"}
+    for part, what in parts.items():
         if a.manifest.get(part) != b.manifest.get(part):
             told.append(f"different {what}: {a.manifest.get(part)} and {b.manifest.get(part)}")
+    clocks = [run.manifest.get("clocks", {}).get("lag") for run in (a, b)]
+    if clocks[0] != clocks[1]:
+        told.append(f"different clocks of the lag: {clocks[0]} and {clocks[1]}")
     return told
 
 
@@ -123,7 +129,8 @@ def _lag(a: Run, b: Run, name: str, withheld: str | None) -> dict[str, Any]:
     if any(frame.is_empty() for frame in frames):
         nothing = {"a_seconds": None, "b_seconds": None, "difference_seconds": None, "interval_seconds": None}
         return row | {"pairing": None} | {part: nothing | {"says": "not measured"} for part in QUANTILES}
-    paired = frames[0]["position"].equals(frames[1]["position"])
+    # The same position is the same change only where both runs drew the same commands.
+    paired = frames[0]["position"].equals(frames[1]["position"]) and a.manifest["seed"] == b.manifest["seed"]
     lags = [thinned(frame["lag_seconds"].to_numpy()) for frame in frames]
     draws = _bootstrap(lags[0], lags[1], paired, name)
     row["pairing"] = "by position" if paired else "none"
@@ -166,25 +173,49 @@ def _difference(a: float, b: float, draws: Lags, withheld: str | None) -> dict[s
 
 
 def _single(a: Run, b: Run, table: str, by: list[str], column: str, names: list[str]) -> list[dict[str, Any]]:
-    """Figures that were measured once in each run: the two values and their ratio, nothing more."""
+    """Figures of each run by themselves: the two values, their ratio, their intervals, and what those say."""
     before, after = _verdicts(a), _verdicts(b)
-    frames = []
-    for run in (a, b):
-        frame = run.table(table).filter(pl.col("projection").is_in(names))
-        if "answer_ok" in frame.columns:
-            # A wrong answer has no time, whatever the table says.
-            frame = frame.with_columns(pl.when(pl.col("answer_ok").fill_null(True)).then(column).alias(column))
-        frames.append(frame.select(*by, column))
+    frames = [_figures(run, table, by, column, names) for run in (a, b)]
     joined = frames[0].join(frames[1], on=by, suffix="_b", maintain_order="left")
     found = []
     for row in joined.iter_rows(named=True):
         a_value, b_value = row.pop(column), row.pop(f"{column}_b")
+        ends = [(row.pop(f"low{run}"), row.pop(f"high{run}")) for run in ("", "_b")]
         known = bool(a_value) and b_value is not None
         unit = column.removeprefix("p50_")
         values = {f"a_{unit}": a_value, f"b_{unit}": b_value, "ratio": b_value / a_value if known else None}
-        withheld = _withheld(before[row["projection"]], after[row["projection"]])
-        found.append(row | values | {"says": withheld or (ONE_EACH if known else "not measured in both")})
+        intervals = {f"{run}_interval_{unit}": list(pair) for run, pair in zip("ab", ends, strict=True)}
+        # The source of truth has no verdict: it is what verdicts are given by.
+        name = row["projection"]
+        withheld = _withheld(before.get(name, "pass"), after.get(name, "pass"))
+        says = withheld or (_apart(*ends) if known else "not measured in both")
+        found.append(row | values | (intervals if table == "queries" else {}) | {"says": says})
     return found
+
+
+def _figures(run: Run, table: str, by: list[str], column: str, names: list[str]) -> pl.DataFrame:
+    """One column of a table with its interval, `low` and `high`; null where the run has none."""
+    frame = run.table(table).filter(pl.col("projection").is_in(names))
+    parts = {"low": column.replace("p50", "p50_low"), "high": column.replace("p50", "p50_high")}
+    ends = {
+        end: pl.col(name) if name in frame.columns and name != column else pl.lit(None, pl.Float64)
+        for end, name in parts.items()
+    }
+    value = pl.col(column)
+    if "answer_ok" in frame.columns:
+        # A wrong answer has no time, whatever the table says.
+        value = pl.when(pl.col("answer_ok").fill_null(True)).then(value).alias(column)
+    return frame.select(*by, value, **ends)
+
+
+def _apart(a: tuple[float | None, float | None], b: tuple[float | None, float | None]) -> str:
+    """What two 95 % intervals say of their difference. That they don't overlap asks for more than 95 % of it."""
+    if None in (*a, *b):
+        return ONE_EACH
+    (a_low, a_high), (b_low, b_high) = a, b
+    if a_high < b_low:  # type: ignore[operator]
+        return "b is slower"
+    return "b is faster" if b_high < a_low else NO_DIFFERENCE  # type: ignore[operator]
 
 
 def print_compare(result: dict[str, Any], console: Console) -> None:
@@ -205,7 +236,8 @@ def print_compare(result: dict[str, Any], console: Console) -> None:
     console.print(_lag_table(result["lag"]))
     for table, unit, said in (("rebuild", "seconds", duration), ("queries", "us", microseconds)):
         if result[table]:
-            console.print(Text(f"\n{table}, {ONE_EACH}" + ("" if table == "rebuild" else ", p50"), "bold"))
+            how = f", {ONE_EACH}" if table == "rebuild" else ", p50: a difference where the 95 % intervals lie apart"
+            console.print(Text(f"\n{table}{how}", "bold"))
             console.print(_single_table(result[table], unit, said))
 
 
@@ -222,8 +254,8 @@ def _single_table(rows: list[dict[str, Any]], unit: str, said: Callable[[float |
             continue
         if row["projection"] != name:
             name = row["projection"]
-            table.add_row(Text(name), says)
-        table.add_row(Text(f"  {row['query']}"), "", *figures)
+            table.add_row(Text(name), "")
+        table.add_row(Text(f"  {row['query']}"), says, *figures)
     return table
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lab.report.advice.answer import Advice
 from lab.report.advice.portfolio import Portfolio
 from lab.report.advice.telling import portfolio_said
 from lab.report.style import BAD, FAINT, INK, WIDTH_INCHES, blank, drawing, elided, margin_inches, store_colour
-from lab.report.words import duration, size
+from lab.report.words import duration
 
 ROWS_MAX = 14
 _NAME_MAX = 30
 _SWATCH_INCHES = 0.11
+_TICKS_MAX = 3
 
 
 @dataclass(frozen=True)
@@ -51,19 +53,20 @@ def pareto(advice: Advice) -> Figure:
             "lag p99", lambda each: each.lag.value, lambda each: (each.lag.low, each.lag.high), levels.lag_p99, _time
         ),
         _Panel("rebuild", lambda each: each.rebuild.value, lambda _: (None, None), levels.rebuild, _time),
-        _Panel("query, weighted p50", lambda each: each.cost, lambda each: each.cost_interval, None, _time),
-        _Panel("disk", lambda each: each.disk, lambda _: (None, None), levels.disk_bytes, size),
+        _Panel("query (weighted)", lambda each: each.cost, lambda each: each.cost_interval, None, _time),
+        _Panel("disk", lambda each: each.disk, lambda _: (None, None), levels.disk_bytes, _bytes),
     )
-    labels = [elided(portfolio_said(each), _NAME_MAX) for each in rows]
+    labels = [_label(each) for each in rows]
     stores = [[member.store for member in each.used] for each in rows]
     with drawing():
         swatches = 0.12 + _SWATCH_INCHES * max(map(len, stores))
-        left = margin_inches(labels) + swatches
-        tall = 0.95 + 0.3 * len(rows)
+        lines = [line for label in labels for line in label.splitlines()]
+        left = min(margin_inches(lines), 2.3) + swatches
+        tall = 0.95 + 0.33 * len(rows)
         figure = Figure(figsize=(WIDTH_INCHES, tall))
         grid = figure.subplots(1, len(panels), sharey=True)
         figure.subplots_adjust(
-            left=left / WIDTH_INCHES, right=0.985, top=1 - 0.32 / tall, bottom=0.62 / tall, wspace=0.16
+            left=left / WIDTH_INCHES, right=0.985, top=1 - 0.32 / tall, bottom=0.62 / tall, wspace=0.2
         )
         for axes, panel in zip(grid, panels, strict=True):
             _draw(axes, panel, rows, advice)
@@ -72,12 +75,24 @@ def pareto(advice: Advice) -> Figure:
     return figure
 
 
+def _label(each: Portfolio) -> str:
+    """A portfolio's name in two lines at the most."""
+    lines = textwrap.wrap(portfolio_said(each), _NAME_MAX, break_long_words=False, break_on_hyphens=False)
+    rest = " ".join(lines[1:])
+    return "\n".join(elided(line, _NAME_MAX) for line in (lines[0], rest) if line)
+
+
 def _lag_ends(each: Portfolio) -> tuple[float | None, float | None]:
     return each.lag.low, each.lag.high
 
 
 def _time(value: float) -> str:
     return duration(value, digits=1)
+
+
+def _bytes(value: float) -> str:
+    unit, scale = next(pair for pair in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0)) if value >= pair[1])
+    return f"{value / scale:.3g} {unit}"
 
 
 def _draw(axes: Axes, panel: _Panel, rows: Sequence[Portfolio], advice: Advice) -> None:
@@ -111,23 +126,30 @@ def _draw(axes: Axes, panel: _Panel, rows: Sequence[Portfolio], advice: Advice) 
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.set_title(panel.title, fontsize=8.5, loc="left")
-    axes.set_xlabel("bytes, log scale" if panel.said is size else "seconds, log scale", fontsize=7.5)
+    axes.set_xlabel("kB to MB, log scale" if panel.said is _bytes else "µs to s, log scale", fontsize=7.5)
     axes.tick_params(axis="x", labelsize=7)
+    axes.tick_params(axis="y", left=False)
 
 
 def _ticks(axes: Axes, left: float, right: float, said: Callable[[float], str]) -> None:
-    """Three ticks or so in units that a person would say: the panels are narrow."""
-    decades = math.log10(right / left)
-    base = 10.0 ** max(1, math.ceil(decades / 3))
-    axes.xaxis.set_major_locator(LogLocator(base=base, subs=(1.0, 3.0) if decades < 1.6 else (1.0,), numticks=5))
+    """Three round ticks at the most, away from both edges: the panels are narrow, and their neighbours near."""
+    start, end = (math.log10(left) * (1 - share) + math.log10(right) * share for share in (0.12, 0.88))
+    decades = range(math.floor(start), math.ceil(end) + 1)
+    able: list[float] = []
+    for steps in ((1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
+        able = [step * 10.0**decade for decade in decades for step in steps]
+        able = [value for value in able if start <= math.log10(value) <= end]
+        if len(able) <= _TICKS_MAX:
+            break
+    axes.xaxis.set_major_locator(FixedLocator(able[:: math.ceil(len(able) / _TICKS_MAX) or 1]))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: said(value)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _name(axes: Axes, rows: Sequence[Portfolio], labels: Sequence[str], advice: Advice, swatches: float) -> None:
     """Names in the left margin, before the swatches; the answer's in bold."""
     axes.set_yticks(range(len(rows)), labels)
-    axes.tick_params(axis="y", length=0, pad=swatches * 72, labelsize=7.8)
+    axes.tick_params(axis="y", length=0, pad=swatches * 72, labelsize=7.2)
     if advice.answer is not None:
         axes.get_yticklabels()[0].set_fontweight("bold")
 

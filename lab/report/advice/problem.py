@@ -33,8 +33,11 @@ def read(run: Run, overrides: Sequence[str] = ()) -> model.Problem:
         raise BadInput([Problem(run.name, "no query was asked: there is nothing to advise on", "see [[query]]")])
     levels, weights = asked(run, queries, overrides)
     entries = run.manifest["projections"]
-    left_out = [f"{each['name']}: its verdict is {each['verdict']}" for each in entries if each["verdict"] != "pass"]
+    left_out = [f"levels.queries.{name}: the query was not asked" for name in levels.queries if name not in weights]
+    left_out += [f"{each['name']}: its verdict is {each['verdict']}" for each in entries if each["verdict"] != "pass"]
     names = {str(each["name"]) for each in entries}
+    if "p50_low_us" not in queries.columns:
+        left_out.append("intervals of query times: this run is from before they were kept, so nothing is told apart")
     candidates = []
     # A projection may be called that too: then it is one.
     truth = queries.filter(projection=TRUTH) if TRUTH not in names else queries.clear()
