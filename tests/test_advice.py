@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 from typing import Any
 
 import numpy as np
@@ -226,6 +226,16 @@ def test_a_query_goes_to_the_source_of_truth_unless_a_projection_that_is_needed_
     assert smallest(slower)[0].assigned["by_key"].truth
 
 
+def test_within_a_portfolio_a_query_goes_to_the_lowest_p50_whose_p99_is_within_the_level() -> None:
+    steady = candidate("steady", by_key=answer(2, 3), by_words=1)
+    jumpy = candidate("jumpy", by_key=answer(1, 9), sums=1)
+    assert smallest(problem(steady, jumpy))[0].assigned["by_key"].name == "jumpy"
+    assert smallest(problem(steady, jumpy, query_p99=5))[0].assigned["by_key"].name == "steady"
+    # Nobody is within the level: the miss is the smallest that can be.
+    (both,) = [each for each in portfolios(problem(steady, jumpy, query_p99=2)) if len(each.members) == 2]
+    assert [(miss.of, miss.had) for miss in both.misses] == [("by_key", 3)]
+
+
 def test_an_engine_that_is_operated_already_costs_none() -> None:
     table = candidate("table", "sqlite.table", by_key=1, sums=9)
     columns = candidate("columns", "duckdb.columnar", sums=1)
@@ -244,6 +254,11 @@ def test_equals_are_decided_by_disk_then_lag_then_rebuild_then_engines_then_name
     for worse in ({"disk": 2}, {"lag": 2}, {"rebuild": 2}):
         assert names(smallest(problem(candidate("a", "sqlite.table", **(same | worse)), first))) == [("z",), ("a",)]
     assert names(smallest(problem(candidate("a", "duckdb.columnar", **same), first))) == [("z",), ("a",)]
+    # What comes earlier in the rule outweighs all that comes later.
+    weights = ({"disk": 2}, {"lag": 9}, {"rebuild": 9})
+    for earlier, later in pairwise(weights):
+        worse = candidate("a", "sqlite.table", **(same | earlier))
+        assert names(smallest(problem(worse, candidate("z", "sqlite.table", **(same | later))))) == [("z",), ("a",)]
     assert names(smallest(problem(first, candidate("a", "sqlite.table", **same)))) == [("a",), ("z",)]
 
 

@@ -377,9 +377,8 @@ def test_queries_differ_where_their_intervals_lie_apart_and_nowhere_else(fake: R
 
 
 def test_the_source_of_truth_s_own_answers_are_compared_too(tmp_path: Path) -> None:
-    runs = [
-        with_truth(with_intervals(fake_run(tmp_path / name, changes=200)), at) for name, at in (("a", 50), ("b", 90))
-    ]
+    times = {"a": 50.0, "b": 90.0}
+    runs = [with_truth(with_intervals(fake_run(tmp_path / name, changes=200)), at) for name, at in times.items()]
     assert set(by_query(compare(*runs), TRUTH).values()) == {"b is slower"}
 
 
