@@ -21,7 +21,9 @@ from lab.report.words import duration
 ROWS_MAX = 14
 _NAME_MAX = 30
 _SWATCH_INCHES = 0.11
-_TICKS_MAX = 3
+# As a share of a panel's width: what the text of a tick takes.
+_APART = 0.45
+_FACTOR_MIN = 20.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def pareto(advice: Advice) -> Figure:
         _Panel("disk", lambda each: each.disk, lambda _: (None, None), levels.disk_bytes, _bytes),
     )
     labels = [_label(each) for each in rows]
-    stores = [[member.store for member in each.used] for each in rows]
+    stores = [[member.store for member in each.members or each.used] for each in rows]
     with drawing():
         swatches = 0.12 + _SWATCH_INCHES * max(map(len, stores))
         lines = [line for label in labels for line in label.splitlines()]
@@ -100,8 +102,9 @@ def _draw(axes: Axes, panel: _Panel, rows: Sequence[Portfolio], advice: Advice) 
     values = [panel.value(each) for each in rows]
     known = [value for value in [*values, panel.level or 0.0] if 0 < value < math.inf]
     low, high = (min(known), max(known)) if known else (1.0, 10.0)
-    # Ends that are far apart share a panel: a logarithmic axis. What is 0 stands at its left edge.
-    left, right = low / (high / low) ** 0.12 / 1.6, high * (high / low) ** 0.12 * 1.6
+    # Ends that are far apart share a panel: a logarithmic axis, long enough for two ticks. What is 0 stands at its left.
+    room = max((high / low) ** 0.12 * 1.6, (_FACTOR_MIN / (high / low)) ** 0.5)
+    left, right = low / room, high * room
     axes.set_xscale("log")
     axes.set_xlim(left, right)
     _ticks(axes, left, right, panel.said)
@@ -132,16 +135,19 @@ def _draw(axes: Axes, panel: _Panel, rows: Sequence[Portfolio], advice: Advice) 
 
 
 def _ticks(axes: Axes, left: float, right: float, said: Callable[[float], str]) -> None:
-    """Three round ticks at the most, away from both edges: the panels are narrow, and their neighbours near."""
-    start, end = (math.log10(left) * (1 - share) + math.log10(right) * share for share in (0.12, 0.88))
+    """Two round ticks, or one where two would run into each other: the panels are narrow, and their neighbours near."""
+    low, high = math.log10(left), math.log10(right)
+    start, end = low + 0.14 * (high - low), high - 0.14 * (high - low)
     decades = range(math.floor(start), math.ceil(end) + 1)
-    able: list[float] = []
-    for steps in ((1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
+    ticks: list[float] = []
+    for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0)):
         able = [step * 10.0**decade for decade in decades for step in steps]
         able = [value for value in able if start <= math.log10(value) <= end]
-        if len(able) <= _TICKS_MAX:
+        ticks = ticks or able[:1]
+        if able and math.log10(able[-1] / able[0]) >= _APART * (high - low):
+            ticks = [able[0], able[-1]]
             break
-    axes.xaxis.set_major_locator(FixedLocator(able[:: math.ceil(len(able) / _TICKS_MAX) or 1]))
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: said(value)))
 

@@ -60,10 +60,11 @@ def ties(found: Sequence[Portfolio]) -> list[Portfolio]:
     one. An end that is unknown bounds nothing.
     """
     answer, *others = found
-    return [other for other in others if _tied(answer, other)]
+    return [other for other in others if tied(answer, other)]
 
 
-def _tied(a: Portfolio, b: Portfolio) -> bool:
+def tied(a: Portfolio, b: Portfolio) -> bool:
+    """Whether two portfolios' weighted query times can't be told apart; see `ties`."""
     weights = a.problem.queries
     pairs = [(weights[name], _p50(a, name), _p50(b, name)) for name in weights if a.assigned[name] != b.assigned[name]]
     low = math.fsum(weight * (_low(one) - _high(other)) for weight, one, other in pairs)

@@ -9,7 +9,7 @@ from typing import Any
 from lab.report.advice.answer import Advice
 from lab.report.advice.model import Candidate, Problem, Reading
 from lab.report.advice.portfolio import Miss, Portfolio
-from lab.report.advice.sensitivity import WeightRange, tied_answers
+from lab.report.advice.sensitivity import WeightRange, tied, tied_answers
 from lab.report.words import duration, listed, number, plural, size
 
 TRUTH_SAID = "the source of truth"
@@ -82,14 +82,15 @@ def runner_said(advice: Advice, each: Portfolio) -> str:
         return f"a tie: {duration(each.cost)} can't be told from {duration(answer.cost)} by what was measured"
     more = len(each.members) - len(answer.members)
     told = [f"{plural(more, 'projection')} more"] if more else []
-    return "; ".join([*told, f"weighted query time {duration(each.cost)} instead of {duration(answer.cost)}"])
+    cost = f"weighted query time {duration(each.cost)} instead of {duration(answer.cost)}"
+    return "; ".join([*told, f"{cost}, no difference shown" if tied(answer, each) else cost])
 
 
 def miss_said(miss: Miss) -> str:
-    """One level that is missed, with where, and by how much."""
-    of = "" if miss.level.startswith("queries.") else f" ({miss.of})"
+    """One level that is missed, with where, what there is and what is asked."""
+    of = "" if miss.level.startswith("queries.") else f"{miss.of} "
     had = "not reached or not measured" if math.isinf(miss.had) else amount(miss.level, miss.had)
-    return f"{level_said(miss.level)}{of}: {had}, and {amount(miss.level, miss.asked)} is asked"
+    return f"{level_said(miss.level)} ({of}{had}; asked {amount(miss.level, miss.asked)})"
 
 
 def ties_said(advice: Advice) -> str:
@@ -175,7 +176,7 @@ def assignment_rows(advice: Advice) -> list[dict[str, Any]]:
     rows = []
     for query, who in answer.assigned.items():
         level = problem.query_level(query)
-        tied = tied_answers(problem, answer, query)
+        others = tied_answers(problem, answer, query)
         rows.append(
             {
                 "query": query,
@@ -186,7 +187,7 @@ def assignment_rows(advice: Advice) -> list[dict[str, Any]]:
                 "p99": interval_said(who.answers[query].p99),
                 "level": "" if level is None else duration(level),
                 "status": "" if level is None else who.answers[query].p99.status(level),
-                "tied": listed([said(each) for each in tied]),
+                "tied": listed([said(each) for each in others]),
             }
         )
     return rows
