@@ -23,7 +23,7 @@ _NAME_MAX = 30
 _SWATCH_INCHES = 0.11
 # As a share of a panel's width: what the text of a tick takes.
 _APART = 0.45
-_FACTOR_MIN = 20.0
+_FACTOR_MIN = 30.0
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _draw(axes: Axes, panel: _Panel, rows: Sequence[Portfolio], advice: Advice) 
     values = [panel.value(each) for each in rows]
     known = [value for value in [*values, panel.level or 0.0] if 0 < value < math.inf]
     low, high = (min(known), max(known)) if known else (1.0, 10.0)
-    # Ends that are far apart share a panel: a logarithmic axis, long enough for two ticks. What is 0 stands at its left.
+    # Ends that are far apart share a panel: a logarithmic axis, long enough for two ticks. 0 stands at its edge.
     room = max((high / low) ** 0.12 * 1.6, (_FACTOR_MIN / (high / low)) ** 0.5)
     left, right = low / room, high * room
     axes.set_xscale("log")
@@ -140,7 +140,7 @@ def _ticks(axes: Axes, left: float, right: float, said: Callable[[float], str]) 
     start, end = low + 0.14 * (high - low), high - 0.14 * (high - low)
     decades = range(math.floor(start), math.ceil(end) + 1)
     ticks: list[float] = []
-    for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0)):
+    for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 2.0, 3.0, 5.0, 7.0)):
         able = [step * 10.0**decade for decade in decades for step in steps]
         able = [value for value in able if start <= math.log10(value) <= end]
         ticks = ticks or able[:1]
