@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.measure.intervals import quantile_interval
+from lab.report.advice import advise
 from lab.report.advice import portfolio as portfolios_module
 from lab.report.advice.binding import binding, lifted, with_level
 from lab.report.advice.model import TRUTH, Answer, Candidate, Problem, Reading
@@ -343,6 +344,10 @@ def test_many_candidates_are_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None
     assert binding(problem(*many, *(candidate(f"r{at}", **{f"r{at}": 1}) for at in range(20)), engines=5)) is None
     monkeypatch.setattr(portfolios_module, "LOOKED_MAX", 5)
     assert portfolios(asked) == []
+    told = advise(asked)
+    assert told.answer
+    assert told.answer.names == ("p0", "p1", "p2", "p3", "p4")
+    assert told.left_out == ("runners-up and front: portfolios of more than 1 projections",)
 
 
 def test_how_surely_a_level_is_met() -> None:

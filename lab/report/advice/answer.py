@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lab.report.advice.binding import Binding, binding
 from lab.report.advice.model import Problem
-from lab.report.advice.portfolio import Portfolio, front, portfolios, smallest
+from lab.report.advice.portfolio import Portfolio, front, portfolios, size_looked_at, smallest
 from lab.report.advice.sensitivity import WeightRange, ties, weight_ranges
 
 RUNNERS_MAX = 3
@@ -29,6 +29,14 @@ class Advice:
     near: tuple[Portfolio, ...]
     front: tuple[Portfolio, ...]
     weights: tuple[WeightRange, ...]
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What could not be considered, and what was not looked at."""
+        size = size_looked_at(self.problem)
+        if size == len(self.problem.projections):
+            return self.problem.left_out
+        return (*self.problem.left_out, f"runners-up and front: portfolios of more than {size} projections")
 
     @property
     def runners_up(self) -> tuple[Portfolio, ...]:

@@ -50,7 +50,7 @@ def document(advice: Advice) -> dict[str, Any]:
         ],
         "weight_ranges": [_range(each) for each in advice.weights],
         "evidence": evidence(advice),
-        "left_out": list(problem.left_out),
+        "left_out": list(advice.left_out),
     }
     plain_result: dict[str, Any] = plain(result)
     return plain_result

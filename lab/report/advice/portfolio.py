@@ -249,16 +249,23 @@ def _fits(problem: Problem, members: Sequence[Candidate]) -> bool:
     )
 
 
-def portfolios(problem: Problem) -> list[Portfolio]:
-    """Every portfolio without an idle member, whether it meets the levels or not, up to a size; in their order.
+def size_looked_at(problem: Problem) -> int:
+    """How many projections a portfolio of the front or a runner-up may have.
 
-    Sizes are gone through from 0 on, for as long as no more than `LOOKED_MAX` sets come together.
+    As many as there are, unless more than `LOOKED_MAX` sets would have to be looked at.
     """
-    found, looked = [], 0
-    for size in range(len(problem.projections) + 1):
-        looked += math.comb(len(problem.projections), size)
+    count, looked = len(problem.projections), 0
+    for size in range(count + 1):
+        looked += math.comb(count, size)
         if size > 1 and looked > LOOKED_MAX:
-            break
+            return size - 1
+    return count
+
+
+def portfolios(problem: Problem) -> list[Portfolio]:
+    """Every portfolio without an idle member, whether it meets the levels or not, up to a size; in their order."""
+    found = []
+    for size in range(size_looked_at(problem) + 1):
         for members in combinations(problem.projections, size):
             made = assemble(problem, members)
             if made and not made.idle:

@@ -30,9 +30,9 @@ def print_advice(advice: Advice, console: Console) -> None:
         console.print(Text("\nhow far a weight can move, all others as they are", "bold"))
         for sentence in weights:
             console.print(Text(f"  {sentence}"))
-    if advice.problem.left_out:
+    if advice.left_out:
         console.print(Text("\nleft out", "bold"))
-        for sentence in advice.problem.left_out:
+        for sentence in advice.left_out:
             console.print(Text(f"  {sentence}"))
 
 

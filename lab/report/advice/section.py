@@ -33,7 +33,7 @@ def texts(advice: Advice) -> dict[str, Any]:
         "runners_up": [(telling.portfolio_said(each), telling.runner_said(advice, each)) for each in advice.runners_up],
         "weights": telling.weights_said(advice),
         "evidence": evidence(advice),
-        "left_out": list(advice.problem.left_out),
+        "left_out": list(advice.left_out),
     }
 
 
