@@ -129,6 +129,24 @@ def compare(one: str, other: str, anyway: bool, as_json: bool, overrides: Sequen
 
 
 @lab.command()
+@click.argument("run")
+@click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=RUNS, help="Where run folders are.")
+@common
+def advise(run: str, runs: Path, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+    """Say which projections to keep, from what a run measured. --set levels.KEY and weights.QUERY asks anew."""
+    from lab.report.advice import advise as work_out
+    from lab.report.advice import document, print_advice, read
+    from lab.runs import load_run
+
+    _no_scenario((), seed)
+    advice = work_out(read(load_run(run, runs), overrides))
+    if as_json:
+        _print_json(document(advice))
+    else:
+        print_advice(advice, Console())
+
+
+@lab.command()
 @click.argument("scenario")
 @common
 def validate(scenario: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:

@@ -5,7 +5,7 @@ word names something that exists (a store, a domain, a column) is decided in `la
 that turns words into objects.
 """
 
-from lab.scenario.source import Source, refuse
+from lab.scenario.source import Source, question, refuse
 from lab.scenario.tables import (
     NAME,
     ChannelTable,
@@ -15,6 +15,7 @@ from lab.scenario.tables import (
     Delay,
     FaultsTable,
     GapStrategy,
+    LevelsTable,
     Outage,
     ProjectionTable,
     QueryTable,
@@ -37,6 +38,7 @@ __all__ = [
     "Delay",
     "FaultsTable",
     "GapStrategy",
+    "LevelsTable",
     "Outage",
     "ProjectionTable",
     "QueryTable",
@@ -49,5 +51,6 @@ __all__ = [
     "Slow",
     "Source",
     "WritersTable",
+    "question",
     "refuse",
 ]

@@ -238,10 +238,14 @@ class ReadersTable(Table):
 
 
 class LevelsTable(Table):
-    """Service levels, for advice; seconds."""
+    """Service levels, for advice: seconds, bytes, and engines beside that of the source of truth."""
 
     lag_p99: Positive | None = None
     rebuild: Positive | None = None
+    query_p99: Positive | None = None
+    queries: dict[str, Positive] = Field(default_factory=dict)
+    disk_bytes: int | None = Field(None, ge=0)
+    engines: int | None = Field(None, ge=0)
 
 
 class Scenario(Table):
@@ -264,3 +268,4 @@ class Scenario(Table):
     query: tuple[QueryTable, ...] = Field((), strict=False)
     measure: MeasureTable = MeasureTable()
     levels: LevelsTable = LevelsTable()
+    weights: dict[str, Positive] = Field(default_factory=dict)
