@@ -23,13 +23,15 @@ from lab.stores.cypher import quoted
 from lab.stores.port import Store
 
 # By itself the engine would take most of the machine's memory, and address space for terabytes.
-BUFFER_BYTES, FILE_BYTES_MAX, THREADS = 512 * 2**20, 2**36, 2
+BUFFER_BYTES, FILE_BYTES_MAX, THREADS = 2**30, 2**36, 2
 TYPES: Mapping[pl.DataType, str] = {
     pl.Int64(): "INT64",
     pl.Float64(): "DOUBLE",
     pl.String(): "STRING",
     pl.Boolean(): "BOOL",
 }
+# What the engine keeps of overwritten rows fills its buffer, and is given back when the file is closed: after so many.
+ROWS_AT_ONCE = 50_000
 CHECKPOINTS = "lab_checkpoint"
 NOW_ONLY = "never: a graph is of what is now"
 
@@ -59,6 +61,7 @@ class LadybugGraph(Store):
     _database: ladybug.Database | None = None
     _connection: ladybug.Connection | None = None
     _read_only = False
+    _written = 0
 
     def open(self) -> None:
         """Open for writing; tables are made where they are missing."""
@@ -86,6 +89,7 @@ class LadybugGraph(Store):
             self._connection.close()
             self._database.close()
             self._connection = self._database = None
+            self._written = 0
 
     def _opened(self) -> ladybug.Connection:
         if self._connection is None:
@@ -147,6 +151,9 @@ class LadybugGraph(Store):
             with self._transaction():
                 self._put(batch)
                 self._note(batch)
+            self._written += batch.rows.height
+            if self._written >= ROWS_AT_ONCE:
+                self.close()
         except RuntimeError as error:
             if "Maximum length of strings" in str(error):
                 raise CannotTake(f"{self.name}: {error}") from None
