@@ -123,7 +123,10 @@ def plan(source: Source) -> Plan:
         for table in scenario.projection:
             problems += meaning.feed(table, table.keeps or "records", scenario, f"{file}: projection.{table.name}")
         raise BadInput(sorted(set(problems)))
-    business = domain(scenario.domain.name)
+    try:
+        business = domain(scenario.domain.name, scenario.domain, source.path)
+    except BadInput as error:
+        raise BadInput(sorted({*problems, *error.problems})) from None
     problems += meaning.workload(scenario, business, file)
     problems += meaning.change(scenario, business, file)
     queries, explicit, wrong = _queries(scenario, business, file)
