@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from pieces import item, items, layout
+from pieces import ask, item, items, layout
 
 from lab.base import Batch
 from lab.stores import STORES, Store, store_class
@@ -75,3 +75,59 @@ def test_a_kill_takes_a_batch_as_a_whole_or_not_at_all(name: str, tmp_path: Path
         store.close()
         assert dump.equals(expected(position, store.layout.keeps))
         assert ids == list(range(1, position + 1))
+
+
+FILLING = """
+import os, sys
+sys.path[:0] = [os.getcwd(), "tests"]
+from pathlib import Path
+from test_crash import FILLED, bulky, opened
+
+store = opened(sys.argv[1], Path(sys.argv[2]))
+print("begun", flush=True)
+store.bulk("item", bulky())
+print("done", flush=True)
+sys.stdin.read()
+"""
+FILLED, PARTS = 40_000, 4
+
+
+def bulky() -> list[Batch]:
+    """Parts of a projection that is filled as a whole."""
+    size = FILLED // PARTS
+    return [
+        Batch(
+            "item",
+            items(*(item(key, label=f"item {key}", parent=key // 2) for key in range(at * size, (at + 1) * size))),
+            (at + 1) * size,
+        )
+        for at in range(PARTS)
+    ]
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_kill_while_it_is_filled_takes_all_or_leaves_what_the_next_changes_mend(name: str, tmp_path: Path) -> None:
+    wait = random.Random(name)
+    whole = pl.concat([part.rows for part in bulky()])
+    for nth in range(2):
+        path = tmp_path / str(nth)
+        words = [sys.executable, "-c", FILLING, name, str(path)]
+        process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        # Early, or when it is about to end.
+        time.sleep(wait.uniform(0.0, 0.3) if nth else wait.uniform(0.3, 1.2))
+        process.kill()
+        done = "done" in process.communicate()[0]
+        store = opened(name, path)
+        position = store.checkpoint("item")
+        assert position == FILLED if done else position in (0, FILLED)
+        if not position:
+            store.apply(Batch("item", whole, FILLED))
+        assert store.dump("item").equals(whole)
+        below = ask(kind="traverse")
+        if store.answers_query(below):
+            assert len(store.query(below, (FILLED // 4,))) == 2
+        store.close()
