@@ -20,7 +20,7 @@ TYPES = {
 }
 
 # Enough for a million rows several times over, and small enough for several files to be open at once.
-MEMORY_LIMIT = "128MB"
+MEMORY_LIMIT = "256MB"
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",

@@ -38,6 +38,21 @@ class Layout:
         """The columns that tell one row of a projection from another: a second write of it replaces the first."""
         return ("key",) if self.keeps == "records" else ("key", "revision")
 
+    def embedded_first(self) -> list[str]:
+        """The entities, each after those whose parts its records embed, as far as they go round in no circle."""
+        ordered: dict[str, None] = {}
+
+        def visit(name: str, above: frozenset[str]) -> None:
+            if name in ordered or name in above or name not in self.entities:
+                return
+            for embed in self.entities[name].embeds:
+                visit(embed.entity, above | {name})
+            ordered[name] = None
+
+        for name in self.entities:
+            visit(name, frozenset())
+        return list(ordered)
+
     def totals_schema(self) -> dict[str, pl.DataType]:
         """The columns of a running aggregate's frame."""
         assert self.totals is not None
