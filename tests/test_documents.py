@@ -286,10 +286,10 @@ def test_a_run_under_channel_faults_passes_answers_the_join_and_tells_the_price(
 
 
 def test_records_are_rebuilt_after_those_whose_parts_they_hold() -> None:
-    whole = Entity("whole", {"part": "int"}, embeds=(Embed("part", "part", ("name",)),))
-    part = Entity("part", {"name": "str", "in": "int"}, embeds=(Embed("in", "part", ("name",)),))
-    one = Entity("one", {"b": "int"}, embeds=(Embed("b", "other", ("a",)),))
-    other = Entity("other", {"a": "int"}, embeds=(Embed("a", "one", ("b",)),))
+    whole = Entity("whole", "int", {"part": "int"}, embeds=(Embed("part", "part", ("name",)),))
+    part = Entity("part", "int", {"name": "str", "in": "int"}, embeds=(Embed("in", "part", ("name",)),))
+    one = Entity("one", "int", {"b": "int"}, embeds=(Embed("b", "other", ("a",)),))
+    other = Entity("other", "int", {"a": "int"}, embeds=(Embed("a", "one", ("b",)),))
     named = {entity.name: entity for entity in (whole, part, one, other)}
     ordered = Layout("records", named).embedded_first()
     assert sorted(ordered) == sorted(named)
