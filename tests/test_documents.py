@@ -41,7 +41,9 @@ def opened(name: str, path: Path, kept: Layout | None = None) -> Any:
 
 def parts(store: Any, table: str = "item") -> dict[Any, dict[str, dict[str, Any]]]:
     """What each document embeds, read from its body and from nothing else; SQLite's way to write a NUL undone."""
-    found = {key: json.loads(body).get("_embedded", {}) for key, body in store.read(f"SELECT key, body FROM {table}")}
+    found = {
+        key: json.loads(body).get("_embedded", {}) for key, body in store.read(f"SELECT key, lab_body FROM {table}")
+    }
     if store.name != "sqlite.document":
         return found
     return {

@@ -137,18 +137,19 @@ def _rank(name: str) -> int:
     lower = name.lower()
     if lower in ("id", "key", "uuid", "guid", "pk", "_id"):
         return 0
-    if re.search(r"(_id|_key|_uuid|_no|_nr|_number|_code|id)$", lower) or lower in ("code", "sku", "line", "number"):
+    if re.search(r"(id|key|_no|_nr|_number|_code)$", lower) or lower in ("code", "sku", "line", "number"):
         return 1
     return 2
 
 
 def _candidates(kinds: Mapping[str, Kind], but: Sequence[str]) -> list[str]:
-    names = [name for name, kind in kinds.items() if kind in ("int", "str") and name not in but]
-    return sorted(names, key=_rank)
+    """Columns that may be a key, or a part of one, the likeliest first; numbers with fractions at the end."""
+    names = [name for name, kind in kinds.items() if kind != "bool" and name not in but]
+    return sorted(names, key=lambda name: (kinds[name] == "float", _rank(name)))
 
 
 def _key(frame: pl.DataFrame, kinds: Mapping[str, Kind], found: Guesses, where: str) -> Guess:
-    """The first of: a unique column; a record's id whose rows differ in time or revision; a unique combination."""
+    """The first of: a unique column; a record's id whose rows differ in time or revision; a combination; a time."""
     order = [name for role in ("revision", "time") for name in found[role].columns]
     likely = _candidates(kinds, [*order, *found["deleted"].columns])
     whole = [name for name in likely if not frame[name].null_count()]
@@ -171,6 +172,9 @@ def _key(frame: pl.DataFrame, kinds: Mapping[str, Kind], found: Guesses, where: 
     for name in [name for name in whole if _rank(name) < 2] if order else []:
         if _unique(frame, [name, *order]):
             return Guess((name,), f"`{name}` comes again with another {' and '.join(f'`{one}`' for one in order)}")
+    for name in found["time"].columns:
+        if not frame[name].null_count() and frame[name].n_unique() == rows:
+            return Guess((name,), f"nothing else tells the rows apart; the times of `{name}` are unique and never null")
     nearest_one = max(whole, key=lambda name: unique[name], default=None)
     if nearest_one is None:
         what = "no column without nulls is there to tell the records apart"
@@ -205,13 +209,21 @@ def _log_key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
     if not likely:
         raise BadInput([Problem("--key", "no column of this log is never null", "say the key: --key a,b")])
     rows = frame.filter(~pl.col(DELETED)).height
-    # Which column is the key a log doesn't say; an id is repeated by changes, and yet has many values.
-    best = max(
-        likely, key=lambda name: (-_rank(name), _rank(name) == 2 and frame[name].n_unique(), -list(kinds).index(name))
-    )
+    steady = [name for name in likely if name in raw.steady]
+
+    def fits(name: str) -> tuple[float, ...]:
+        # Which column is the key a log doesn't say; an id is repeated by changes, and yet has many values.
+        counts = bool(steady) or _rank(name) == 2
+        return -_rank(name), frame[name].n_unique() if counts else 0, -list(kinds).index(name)
+
+    best = max(steady or likely, key=fits)
+    if steady:
+        return Guess((best,), f"`{best}` is never null, no update altered it, and {_because(best)}")
     if _rank(best) == 2 and frame[best].n_unique() < 0.1 * rows:
         what = f"no column of this log sounds like a key; `{best}` has the most values"
         raise BadInput([Problem("--key", what, f"say it: --key {best}")])
-    return Guess(
-        (best,), f"`{best}` is never null, and " + ("sounds like a key" if _rank(best) < 2 else "tells most apart")
-    )
+    return Guess((best,), f"`{best}` is never null, and {_because(best)}")
+
+
+def _because(name: str) -> str:
+    return "it sounds like a key" if _rank(name) < 2 else "it tells most apart"

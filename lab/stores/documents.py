@@ -24,7 +24,7 @@ from lab.stores.port import Layout, Store
 
 EMBEDDED = "_embedded"
 # The columns that a document's table stores; all others are computed.
-STORED = (*META, "body")
+STORED = (*META, "lab_body")
 
 GAPS: Mapping[str, str] = MappingProxyType(
     {
@@ -104,7 +104,7 @@ def bodies(rows: pl.DataFrame, entity: Entity, store: str) -> pl.DataFrame:
     if reals and not rows.select(finite.all()).item():
         raise CannotTake(f"{store}: JSON has no word for a number that is not finite")
     own = pl.struct(list(entity.columns)).struct.json_encode() if entity.columns else pl.lit("{}")
-    return rows.with_columns(body=own)
+    return rows.with_columns(lab_body=own)
 
 
 @dataclass(frozen=True)
@@ -147,12 +147,12 @@ class Dialect:
             else:
                 taken = {name: _json(there, name) for name in embed.take}
             parts.append(f"{_literal(embed.name)}, {_object(taken)}")
-        body = "i.body"
+        body = "i.lab_body"
         if parts:
-            body = f"{self.merge}(i.body, json_object({_literal(EMBEDDED)}, json_object({', '.join(parts)})))"
+            body = f"{self.merge}(i.lab_body, json_object({_literal(EMBEDDED)}, json_object({', '.join(parts)})))"
         source = " ".join([f"{incoming} AS i", *joins])
         # An upsert from a join needs a condition, or else its ON is read as the join's.
-        return f"SELECT {columns(META, 'i')}, {body} AS body FROM {source} WHERE TRUE"
+        return f"SELECT {columns(META, 'i')}, {body} AS lab_body FROM {source} WHERE TRUE"
 
     def fan_out(self, child: Entity, embed: Embed, changed: str, pin: str = "") -> str:
         """Write anew those documents whose part of a record in `changed` is not what the record says.
@@ -166,7 +166,7 @@ class Dialect:
             for name in embed.take
         )
         return (
-            f"UPDATE {quoted(child.name)} AS c SET body = {self.merge}(c.body, {patch}) FROM {changed} AS p "
+            f"UPDATE {quoted(child.name)} AS c SET lab_body = {self.merge}(c.lab_body, {patch}) FROM {changed} AS p "
             f"WHERE c.{quoted(embed.on)} = {pin}p.key AND ({differs})"
         )
 
@@ -179,7 +179,7 @@ def holders(layout: Layout, entity: str) -> list[tuple[Entity, Embed]]:
 
 def _json(table: str, column: str) -> str:
     """A column of a live record as it stands in its body, so that no number is written anew."""
-    return f"CASE WHEN NOT {table}.deleted THEN {table}.body -> {_path(column)} END"
+    return f"CASE WHEN NOT {table}.deleted THEN {table}.lab_body -> {_path(column)} END"
 
 
 def _object(values: Mapping[str, str]) -> str:

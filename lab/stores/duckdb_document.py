@@ -14,10 +14,10 @@ DIALECT = Dialect(
     merge="json_merge_patch",
     types={"int": "BIGINT", "float": "DOUBLE", "str": "VARCHAR", "bool": "BOOLEAN"},
     extract={
-        "int": "CAST(body ->> {} AS BIGINT)",
-        "float": "CAST(body ->> {} AS DOUBLE)",
-        "str": "body ->> {}",
-        "bool": "CAST(body ->> {} AS BOOLEAN)",
+        "int": "CAST(lab_body ->> {} AS BIGINT)",
+        "float": "CAST(lab_body ->> {} AS DOUBLE)",
+        "str": "lab_body ->> {}",
+        "bool": "CAST(lab_body ->> {} AS BOOLEAN)",
     },
 )
 
@@ -30,7 +30,7 @@ class DuckdbDocument(Documents, DuckdbFile):
     def _make_shape(self) -> None:
         for entity in self.layout.entities.values():
             schema = {name: entity.schema[name] for name in META}
-            self._make_table(entity.name, schema, ["body JSON", *DIALECT.computed(self.layout, entity)])
+            self._make_table(entity.name, schema, ["lab_body JSON", *DIALECT.computed(self.layout, entity)])
 
     def apply(self, batch: Batch) -> None:
         """One transaction: documents, those that hold parts of them, the guard's memory, the checkpoint."""

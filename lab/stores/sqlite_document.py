@@ -16,8 +16,8 @@ from lab.stores.sqlite_file import SqliteFile
 DIALECT = Dialect(
     merge="json_patch",
     types={"int": "INTEGER", "float": "REAL", "str": "TEXT", "bool": "INTEGER"},
-    extract=dict.fromkeys(("int", "float", "bool"), "body ->> {}")
-    | {"str": "replace(replace(body ->> {}, char(1, 1), char(0)), char(1, 2), char(1))"},
+    extract=dict.fromkeys(("int", "float", "bool"), "lab_body ->> {}")
+    | {"str": "replace(replace(lab_body ->> {}, char(1, 1), char(0)), char(1, 2), char(1))"},
 )
 
 
@@ -28,13 +28,13 @@ class SqliteDocument(Documents, SqliteFile):
 
     def _make_shape(self) -> None:
         for entity in self.layout.entities.values():
-            schema = {name: entity.schema[name] for name in META} | {"body": pl.String()}
+            schema = {name: entity.schema[name] for name in META} | {"lab_body": pl.String()}
             computed = DIALECT.computed(self.layout, entity)
             self._make_table(entity.name, schema, "key", computed)
             types = ", ".join(f"{name} {DIALECT.types[entity.kind(name)]}" for name in META if name != "key")
             self._connection.execute(
                 f"CREATE TEMP TABLE IF NOT EXISTS {_incoming(entity)} ("
-                + ", ".join([f"key {DIALECT.types[entity.key]} PRIMARY KEY", types, "body TEXT", *computed])
+                + ", ".join([f"key {DIALECT.types[entity.key]} PRIMARY KEY", types, "lab_body TEXT", *computed])
                 + ")"
             )
 

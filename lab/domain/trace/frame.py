@@ -15,7 +15,7 @@ from lab.scenario import EntityTable
 SEPARATOR = "|"
 ESCAPE = "\\"
 # Names that a change frame has already, or that are put beside its columns.
-TAKEN = (*META, "event", "records", "rowid", "_rowid_", "oid", "lab_words")
+TAKEN = (*META, "event", "records", "rowid", "_rowid_", "oid", "lab_words", "lab_body")
 
 GONE = ("deleted", "delete", "removed", "d", "true", "t", "yes", "y", "1")
 THERE = (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
@@ -121,9 +122,25 @@ def _object(sql: str, place: str) -> str:
     return f"CASE WHEN json_type({sql}, '{place}') = 'OBJECT' THEN json_extract({sql}, '{place}') END"
 
 
-def _read(path: Path, json: _Json, log: bool) -> tuple[list[pl.DataFrame], list[Bad], int, list[str]]:
-    """Frames of text, block by block; the bad lines, how many, and the fields of the keys."""
-    frames, bad, count, keys = [], list[Bad](), 0, dict[str, None]()
+@dataclass
+class _Told:
+    """What the changes of a log tell of its columns: the fields of the keys, and those that an update altered.
+
+    `images` says whether there was an update that told the state before it.
+    """
+
+    keys: dict[str, None] = field(default_factory=dict)
+    altered: set[str] = field(default_factory=set)
+    images: bool = False
+
+    def steady(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The columns that no update altered; none if that can't be known."""
+        return tuple(name for name in names if name not in self.altered) if self.images else ()
+
+
+def _read(path: Path, json: _Json, log: bool) -> tuple[list[pl.DataFrame], list[Bad], int, _Told]:
+    """Frames of text, block by block; the bad lines, how many, and what a log tells of its columns."""
+    frames, bad, count, told = [], list[Bad](), 0, _Told()
     for lines in _blocks(path):
         good = json.select(
             lines,
@@ -141,14 +158,14 @@ def _read(path: Path, json: _Json, log: bool) -> tuple[list[pl.DataFrame], list[
         ]
         good = good.filter(pl.col("valid") & (pl.col("type") == "OBJECT")).select(LINE, pl.col("line").alias("j"))
         if log:
-            good, told, more = _changes(json, good, keys)
-            bad += told
+            good, refused, more = _changes(json, good, told)
+            bad += refused
             count += more
         frames.append(json.columns(good, "j"))
-    return frames, sorted(bad)[:5], count, list(keys)
+    return frames, sorted(bad)[:5], count, told
 
 
-def _changes(json: _Json, lines: pl.DataFrame, keys: dict[str, None]) -> tuple[pl.DataFrame, list[Bad], int]:
+def _changes(json: _Json, lines: pl.DataFrame, told: _Told) -> tuple[pl.DataFrame, list[Bad], int]:
     """Changes out of their envelopes: the state as `j`, and what the log says of it."""
     place = "coalesce(" + ", ".join(_object("j", place) for place in reversed(PLACES)) + ")"
     key = f"coalesce({_object('j', '$.key.payload')}, {_object('j', '$.key')})"
@@ -160,7 +177,17 @@ def _changes(json: _Json, lines: pl.DataFrame, keys: dict[str, None]) -> tuple[p
     )
     if found["k"].null_count() < found.height:
         names = json.select(found, "SELECT DISTINCT unnest(json_keys(k)) AS name FROM block ORDER BY 1")
-        keys.update(dict.fromkeys(names["name"].to_list()))
+        told.keys.update(dict.fromkeys(names["name"].to_list()))
+    updates = found.filter((pl.col("op") == "u") & pl.col("former").is_not_null() & pl.col("after").is_not_null())
+    if updates.height:
+        at = "'/' || replace(replace(name, '~', '~0'), '/', '~1')"
+        names = json.select(
+            updates,
+            "SELECT DISTINCT name FROM (SELECT unnest(json_keys(after)) AS name, former, after FROM block) "
+            f"WHERE json_extract(former, {at}) IS DISTINCT FROM json_extract(after, {at})",
+        )
+        told.altered.update(names["name"].to_list())
+        told.images = True
     gone = pl.col("op") == "d"
     # A deletion whose former state is not told has its key, if that is there.
     state = pl.when(gone).then(pl.coalesce("former", "k")).otherwise("after").alias("j")
@@ -180,13 +207,14 @@ def _changes(json: _Json, lines: pl.DataFrame, keys: dict[str, None]) -> tuple[p
 def _raw(path: Path, log: bool) -> Raw:
     json = _Json()
     try:
-        frames, bad, count, keys = _read(path, json, log)
+        frames, bad, count, told = _read(path, json, log)
     finally:
         json.connection.close()
     frame = pl.concat(frames, how="diagonal") if frames else pl.DataFrame(schema={LINE: pl.Int64})
     kinds = {name: json.kind(name, frame[name]) for name in frame.columns if name not in OWN}
     notes = [note for name in kinds if (note := json.note(name))]
-    return Raw(frame, kinds, "debezium" if log else "ndjson", tuple(bad), count, tuple(keys), tuple(notes))
+    form = "debezium" if log else "ndjson"
+    return Raw(frame, kinds, form, tuple(bad), count, tuple(told.keys), tuple(notes), told.steady(kinds))
 
 
 def read_ndjson(path: Path) -> Raw:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -34,7 +34,8 @@ class Bad:
 class Raw:
     """A file's rows in the order of the file. `frame` has the file's columns and `LINE`; `bad` are the first bad rows.
 
-    A change log's frame has `DELETED`, `KNOWN` and `AT` too. `keys` are the key columns that the file itself names.
+    A change log's frame has `DELETED`, `KNOWN` and `AT` too. `keys` are the key columns that the file itself names,
+    `steady` those that none of its updates altered; none if it doesn't tell.
     """
 
     frame: pl.DataFrame
@@ -44,6 +45,7 @@ class Raw:
     bad_count: int = 0
     keys: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    steady: tuple[str, ...] = field(default=())
 
     @property
     def is_log(self) -> bool:
@@ -61,7 +63,7 @@ class Raw:
         count = int(wrong.sum())
         kept = frame.filter(~wrong) if count else frame
         shown = tuple(sorted(bad)[:SHOWN])
-        return Raw(kept, self.kinds, self.format, shown, self.bad_count + count, self.keys, self.notes)
+        return replace(self, frame=kept, bad=shown, bad_count=self.bad_count + count)
 
 
 def refuse_bad(raw: Raw, where: str, way_out: str) -> None:

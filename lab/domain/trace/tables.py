@@ -101,17 +101,19 @@ def _numbered(frame: pl.DataFrame, first: int) -> pl.DataFrame:
 def read_csv(path: Path) -> Raw:
     """A CSV file with a header, its columns separated by comma, semicolon, tab or bar; an empty field is null.
 
-    The frame holds text; `kinds` says what the text is. Rows with too few or too many columns are bad.
+    The frame holds text; `kinds` says what the text is. Rows with too few or too many columns are bad. Lines above the
+    header that begin with # are passed over.
     """
-    names, delimiter = _header(path)
+    names, delimiter, above = _header(path)
     # The engine takes two names that differ in their case for one.
     columns = {f"c{place}": "VARCHAR" for place in range(len(names))}
     with duckdb.connect(config={"autoinstall_known_extensions": "false", "memory_limit": "1GB"}) as connection:
         try:
             table = connection.sql(
                 "SELECT * FROM read_csv($path, columns = $columns, auto_detect = false, header = true, delim = $delim,"
-                " quote = '\"', escape = '\"', store_rejects = true, rejects_limit = 0, null_padding = false)",
-                params={"path": str(path), "columns": columns, "delim": delimiter},
+                " quote = '\"', escape = '\"', store_rejects = true, rejects_limit = 0, null_padding = false,"
+                " skip = $above)",
+                params={"path": str(path), "columns": columns, "delim": delimiter, "above": above},
             ).to_arrow_table()
         except duckdb.Error as error:
             raise NotReadable(str(path), f"not CSV: {str(error).splitlines()[0]}") from None
@@ -126,18 +128,24 @@ def read_csv(path: Path) -> Raw:
     bad = tuple(Bad(line, why.rstrip(".")) for line, (_, _, why) in zip(shown, rejects, strict=False))
     newlines = frame.select(pl.sum_horizontal(pl.col(names).str.count_matches("\n", literal=True).fill_null(0)))
     before = newlines.to_series().to_numpy().cumsum() - newlines.to_series().to_numpy()
-    lines = np.arange(2, frame.height + 2) + before
+    lines = np.arange(2, frame.height + 2) + above + before
     if rejects:
         ordered = np.array(_lines(path, [start for start, _, _ in rejects])) - np.arange(len(rejects))
         lines = lines + np.searchsorted(ordered, lines, side="right")
     return Raw(frame.with_columns(pl.Series(LINE, lines, pl.Int64)), kinds, "csv", bad, len(rejects))
 
 
-def _header(path: Path) -> tuple[list[str], str]:
-    """The names of the columns, and what separates them."""
+def _header(path: Path) -> tuple[list[str], str, int]:
+    """The names of the columns, what separates them, and how many lines of remarks stand above them."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            text = file.readline()
+            head = [file.readline()]
+            while head[-1].startswith("#"):
+                head.append(file.readline())
+            # A header may begin with # as well: then what comes below it has as many columns.
+            if len(head) > 1 and _columns(head[-2]) == _columns(head[-1]):
+                head.pop()
+            text = head[-1]
             delimiter = max(DELIMITERS, key=text.count)
             names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
     except UnicodeDecodeError:
@@ -146,7 +154,12 @@ def _header(path: Path) -> tuple[list[str], str]:
         raise BadInput([Problem(str(path), f"two columns are called `{name}`", "rename one") for name in twice])
     if "" in names:
         raise NotReadable(str(path), f"column {names.index('') + 1} has no name in the first line", "give it one")
-    return names, delimiter
+    return names, delimiter, len(head) - 1
+
+
+def _columns(text: str) -> int:
+    """How many columns a line seems to have."""
+    return 1 + max(text.count(delimiter) for delimiter in DELIMITERS)
 
 
 def _lines(path: Path, starts: list[int]) -> list[int]:
