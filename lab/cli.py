@@ -129,6 +129,24 @@ def compare(one: str, other: str, anyway: bool, as_json: bool, overrides: Sequen
 
 
 @lab.command()
+@click.argument("run")
+@click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=RUNS, help="Where run folders are.")
+@common
+def advise(run: str, runs: Path, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+    """Say which projections to keep, from what a run measured. --set levels.KEY and weights.QUERY asks anew."""
+    from lab.report.advice import advise as work_out
+    from lab.report.advice import document, print_advice, read
+    from lab.runs import load_run
+
+    _no_scenario((), seed)
+    advice = work_out(read(load_run(run, runs), overrides))
+    if as_json:
+        _print_json(document(advice))
+    else:
+        print_advice(advice, Console())
+
+
+@lab.command()
 @click.argument("scenario")
 @common
 def validate(scenario: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
@@ -165,17 +183,33 @@ def stores(as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
 
 @lab.command()
 @click.argument("name")
-@click.option("--domain", default="employees", help="Which of the lab's own domains to start from.")
+@click.option("--domain", help="Which of the lab's own domains to start from; by default employees.")
+@click.option("--from", "file", metavar="FILE", help="Your own data: Parquet, CSV, NDJSON, Debezium, shop.db:orders.")
+@click.option("--key", metavar="A,B", help="The key's columns, if the guess is wrong.")
+@click.option("--time", metavar="COLUMN", help="The column of time; `none`: there is none.")
+@click.option("--deleted", metavar="COLUMN", help="The column that says what is deleted; `none`: there is none.")
+@click.option("--revision", metavar="COLUMN", help="The column that numbers revisions; `none`: there is none.")
+@click.option("--entity", metavar="NAME", help="What a record is called.")
+@click.option("--text", metavar="A,B", help="Columns that are text, whatever they look like.")
+@click.option("--skip-bad-rows", is_flag=True, help="Leave malformed rows out, and count them.")
 @common
-def new(name: str, domain: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
-    """Write NAME.toml here: a commented scenario that runs, to be changed."""
-    from lab.starter import write_starter
+def new(
+    name: str,
+    domain: str | None,
+    file: str | None,
+    as_json: bool,
+    overrides: Sequence[str],
+    seed: int | None,
+    **own: Any,
+) -> None:
+    """Write NAME.toml here: a commented scenario that runs, to be changed; with --from, on your own data."""
+    from lab.starter import start
 
-    path = write_starter(Path.cwd(), name, domain, seed, overrides)
+    written = start(Path.cwd(), name, domain, file, own, seed, overrides)
     if as_json:
-        _print_json({"scenario": str(path)})
+        _print_json(written.document())
     else:
-        click.echo(f"wrote {path.name}; next: lab run {path.name}")
+        click.echo(written.text())
 
 
 @lab.command()

@@ -103,7 +103,7 @@ def test_every_id_is_unique_and_every_reference_leads_somewhere(page: str) -> No
 
 
 def test_every_figure_speaks_to_who_cannot_see_it(page: str) -> None:
-    assert len(Page(page).svgs) == 7
+    assert len(Page(page).svgs) == 8
     assert all(one["role"] == "img" and one["aria-label"] for one in Page(page).svgs)
 
 

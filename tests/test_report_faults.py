@@ -118,8 +118,8 @@ def test_a_page_with_everything_is_still_sound(page: str) -> None:
     references = {address[1:] for address in found.addresses} | set(re.findall(r"url\(#([^)]+)\)", page))
     assert references <= set(found.ids)
     assert not {"script", "link", "iframe", "img", "object"} & set(found.tags)
-    # Seven figures of every run, three of these tables, one timeline.
-    assert len(found.svgs) == 11
+    # Eight figures of every run, three of these tables, one timeline.
+    assert len(found.svgs) == 12
     assert all(one["role"] == "img" and one["aria-label"] for one in found.svgs)
 
 

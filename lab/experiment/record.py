@@ -128,6 +128,7 @@ def manifest(plan: Plan, written: Written, judged: Judged, duration_seconds: flo
         "channel": scenario.channel.model_dump(mode="json") if scenario.channel else None,
         "writers": _writers(plan),
         "faults": {item.name: item.faults.model_dump(mode="json") for item in plan.projections if item.faults.any},
+        "levels": scenario.levels.model_dump(mode="json"),
         "readers": scenario.readers.model_dump(mode="json"),
         "outages": [item.model_dump() for item in scenario.channel.outages] if scenario.channel else [],
     }

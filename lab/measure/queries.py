@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
+from lab.measure.intervals import quantile_interval
 from lab.queries.answers import Row, agrees, same
 from lab.queries.model import Query
 
@@ -155,11 +156,19 @@ def table(asked: list[Asked]) -> pl.DataFrame:
                 **{name: None if ok is False else quantiles.get(name) for name in QUANTILES},
                 "answer_ok": ok,
                 "weight": one.query.weight,
+                **({} if ok is False else _ends(times)),
             }
         )
     return pl.DataFrame(rows, schema=_SCHEMA)
 
 
+def _ends(times: np.ndarray) -> dict[str, float | None]:
+    """The ends of the 95 % interval of p50 and of p99."""
+    ends = {name: quantile_interval(times, share) for name, share in {"p50": 0.5, "p99": 0.99}.items()}
+    return {f"{name}_{end}_us": value for name, pair in ends.items() for end, value in zip(ENDS, pair, strict=True)}
+
+
+ENDS = ("low", "high")
 QUANTILES = {"p50_us": 0.5, "p90_us": 0.9, "p99_us": 0.99}
 _SCHEMA = {
     "projection": pl.String,
@@ -171,4 +180,5 @@ _SCHEMA = {
     **dict.fromkeys(QUANTILES, pl.Float64),
     "answer_ok": pl.Boolean,
     "weight": pl.Float64,
+    **{f"{name}_{end}_us": pl.Float64 for name in ("p50", "p99") for end in ENDS},
 }

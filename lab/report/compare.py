@@ -1,7 +1,8 @@
 """Two runs side by side: what changed in the verdicts first, then lag, rebuild and queries.
 
-The lag has an interval, so "no difference shown" can be told from a difference. Rebuild and queries are one
-measurement in each run: only their ratio is told.
+The lag has an interval of its difference, from changes paired by position where both runs committed the same ones. A
+query has an interval in each run: where the two overlap, no difference is shown. Rebuild is one measurement in each
+run: only its ratio is told.
 """
 
 from __future__ import annotations
@@ -19,20 +20,16 @@ from rich.text import Text
 
 from lab.base import TRUTH, BadInput, Problem, stream
 from lab.report.facts import plain, truth_asked
+from lab.report.stretches import RESAMPLES, SEED, Lags, quantile, stretches, thinned
 from lab.report.terminal import marked, plain_table
 from lab.report.words import NOTHING, count, duration, microseconds, short_count, size
 from lab.runs import Run
 
-ROWS_MAX = 20_000
-RESAMPLES = 400
 QUANTILES = {"p50": 0.50, "p99": 0.99}
 NO_DIFFERENCE = "no difference shown"
 ONE_EACH = "one measurement each"
-_SEED = 1
 # Machines report slightly different sizes of the same memory from boot to boot.
 _MEMORY_TOLERANCE = 0.02
-
-Lags = npt.NDArray[np.float64]
 
 
 def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
@@ -74,9 +71,13 @@ def _differs(a: Run, b: Run) -> list[str]:
     memory = [float(machine.get("memory_bytes") or 0) for machine in (machine_a, machine_b)]
     if abs(memory[0] - memory[1]) > _MEMORY_TOLERANCE * max(memory):
         told.append(f"different machines: memory is {size(memory[0])} and {size(memory[1])}")
-    for part, what in (("changes", "committed changes"), ("durability", "durability class")):
+    parts = {"domain": "domains", "changes": "committed changes", "durability": "durability class"}
+    for part, what in parts.items():
         if a.manifest.get(part) != b.manifest.get(part):
             told.append(f"different {what}: {a.manifest.get(part)} and {b.manifest.get(part)}")
+    clocks = [run.manifest.get("clocks", {}).get("lag") for run in (a, b)]
+    if clocks[0] != clocks[1]:
+        told.append(f"different clocks of the lag: {clocks[0]} and {clocks[1]}")
     return told
 
 
@@ -128,54 +129,33 @@ def _lag(a: Run, b: Run, name: str, withheld: str | None) -> dict[str, Any]:
     row: dict[str, Any] = {"projection": name, "never_visible_a": never[0], "never_visible_b": never[1]}
     if any(frame.is_empty() for frame in frames):
         nothing = {"a_seconds": None, "b_seconds": None, "difference_seconds": None, "interval_seconds": None}
-        return row | {"pairing": None} | {quantile: nothing | {"says": "not measured"} for quantile in QUANTILES}
-    paired = frames[0]["position"].equals(frames[1]["position"])
-    lags = [_thinned(frame["lag_seconds"].to_numpy()) for frame in frames]
+        return row | {"pairing": None} | {part: nothing | {"says": "not measured"} for part in QUANTILES}
+    # The same position is the same change only where both runs drew the same commands.
+    paired = frames[0]["position"].equals(frames[1]["position"]) and a.manifest["seed"] == b.manifest["seed"]
+    lags = [thinned(frame["lag_seconds"].to_numpy()) for frame in frames]
     draws = _bootstrap(lags[0], lags[1], paired, name)
     row["pairing"] = "by position" if paired else "none"
-    for at, (quantile, share) in enumerate(QUANTILES.items()):
-        exact = [_quantile(frame["lag_seconds"].to_numpy(), share) for frame in frames]
-        row[quantile] = _difference(exact[0], exact[1], draws[:, at], withheld)
+    for at, (part, share) in enumerate(QUANTILES.items()):
+        exact = [quantile(frame["lag_seconds"].to_numpy(), share) for frame in frames]
+        row[part] = _difference(exact[0], exact[1], draws[:, at], withheld)
     return row
 
 
-def _thinned(lags: Lags) -> Lags:
-    """Evenly spaced changes, so that a quantile of many is as cheap as one of a few."""
-    if len(lags) <= ROWS_MAX:
-        return lags
-    return lags[np.linspace(0, len(lags) - 1, ROWS_MAX).astype(np.int64)]
-
-
-def _quantile(lags: Lags, share: float) -> float:
-    """The smallest lag that a share of the changes doesn't exceed: infinite if too few became visible."""
-    at = max(math.ceil(share * len(lags)) - 1, 0)
-    return float(np.partition(lags, at)[at])
-
-
 def _bootstrap(a: Lags, b: Lags, paired: bool, name: str) -> npt.NDArray[np.float64]:
-    """Resampled differences of each quantile: one row for each resample.
+    """Resampled differences of each quantile, one row for each resample; see `stretches`.
 
-    Whole stretches of changes are drawn, not single ones (the moving block bootstrap, Künsch 1989): changes
-    that travelled in one batch share its luck, and single draws would make the interval too narrow.
+    Where the runs are paired, the same stretches are drawn from both.
     """
-    random = stream(_SEED, "compare", name)
+    random = stream(SEED, "compare", name)
     found = np.empty((RESAMPLES, len(QUANTILES)))
     for nth in range(RESAMPLES):
-        rows_a = _blocks(random, len(a))
-        rows_b = rows_a if paired else _blocks(random, len(b))
+        rows_a = stretches(random, len(a))
+        rows_b = rows_a if paired else stretches(random, len(b))
         drawn_a, drawn_b = a[rows_a], b[rows_b]
         for at, share in enumerate(QUANTILES.values()):
-            ends = _quantile(drawn_a, share), _quantile(drawn_b, share)
+            ends = quantile(drawn_a, share), quantile(drawn_b, share)
             found[nth, at] = math.nan if math.inf in ends else ends[1] - ends[0]
     return found
-
-
-def _blocks(random: np.random.Generator, rows: int) -> npt.NDArray[np.int64]:
-    """Rows of one resample: stretches from random starts, as many as the sample has rows."""
-    length = max(1, round(rows ** (1 / 2)))
-    starts = random.integers(0, rows - length + 1, size=math.ceil(rows / length))
-    taken: npt.NDArray[np.int64] = (starts[:, None] + np.arange(length)).ravel()[:rows]
-    return taken
 
 
 def _difference(a: float, b: float, draws: Lags, withheld: str | None) -> dict[str, Any]:
@@ -213,25 +193,49 @@ def _writes(a: Run, b: Run) -> dict[str, Any]:
 
 
 def _single(a: Run, b: Run, table: str, by: list[str], column: str, names: list[str]) -> list[dict[str, Any]]:
-    """Figures that were measured once in each run: the two values and their ratio, nothing more."""
+    """Figures of each run by themselves: the two values, their ratio, their intervals, and what those say."""
     before, after = (_verdicts(run) | _answers(run) for run in (a, b))
-    frames = []
-    for run in (a, b):
-        frame = run.table(table).filter(pl.col("projection").is_in(names))
-        if "answer_ok" in frame.columns:
-            # A wrong answer has no time, whatever the table says.
-            frame = frame.with_columns(pl.when(pl.col("answer_ok").fill_null(True)).then(column).alias(column))
-        frames.append(frame.select(*by, column))
+    frames = [_figures(run, table, by, column, names) for run in (a, b)]
     joined = frames[0].join(frames[1], on=by, suffix="_b", maintain_order="left")
     found = []
     for row in joined.iter_rows(named=True):
         a_value, b_value = row.pop(column), row.pop(f"{column}_b")
+        ends = [(row.pop(f"low{run}"), row.pop(f"high{run}")) for run in ("", "_b")]
         known = bool(a_value) and b_value is not None
         unit = column.removeprefix("p50_")
         values = {f"a_{unit}": a_value, f"b_{unit}": b_value, "ratio": b_value / a_value if known else None}
-        withheld = _withheld(before[row["projection"]], after[row["projection"]])
-        found.append(row | values | {"says": withheld or (ONE_EACH if known else "not measured in both")})
+        intervals = {f"{run}_interval_{unit}": list(pair) for run, pair in zip("ab", ends, strict=True)}
+        # The source of truth has no verdict: it is what verdicts are given by.
+        name = row["projection"]
+        withheld = _withheld(before.get(name, "pass"), after.get(name, "pass"))
+        says = withheld or (_apart(*ends) if known else "not measured in both")
+        found.append(row | values | (intervals if table == "queries" else {}) | {"says": says})
     return found
+
+
+def _figures(run: Run, table: str, by: list[str], column: str, names: list[str]) -> pl.DataFrame:
+    """One column of a table with its interval, `low` and `high`; null where the run has none."""
+    frame = run.table(table).filter(pl.col("projection").is_in(names))
+    parts = {"low": column.replace("p50", "p50_low"), "high": column.replace("p50", "p50_high")}
+    ends = {
+        end: pl.col(name) if name in frame.columns and name != column else pl.lit(None, pl.Float64)
+        for end, name in parts.items()
+    }
+    value = pl.col(column)
+    if "answer_ok" in frame.columns:
+        # A wrong answer has no time, whatever the table says.
+        value = pl.when(pl.col("answer_ok").fill_null(True)).then(value).alias(column)
+    return frame.select(*by, value, **ends)
+
+
+def _apart(a: tuple[float | None, float | None], b: tuple[float | None, float | None]) -> str:
+    """What two 95 % intervals say of their difference. That they don't overlap asks for more than 95 % of it."""
+    if None in (*a, *b):
+        return ONE_EACH
+    (a_low, a_high), (b_low, b_high) = a, b
+    if a_high < b_low:  # type: ignore[operator]
+        return "b is slower"
+    return "b is faster" if b_high < a_low else NO_DIFFERENCE  # type: ignore[operator]
 
 
 def print_compare(result: dict[str, Any], console: Console) -> None:
@@ -256,7 +260,8 @@ def print_compare(result: dict[str, Any], console: Console) -> None:
     console.print(_lag_table(result["lag"]))
     for table, unit, said in (("rebuild", "seconds", duration), ("queries", "us", microseconds)):
         if result[table]:
-            console.print(Text(f"\n{table}, {ONE_EACH}" + ("" if table == "rebuild" else ", p50"), "bold"))
+            how = f", {ONE_EACH}" if table == "rebuild" else ", p50: a difference where the 95 % intervals lie apart"
+            console.print(Text(f"\n{table}{how}", "bold"))
             console.print(_single_table(result[table], unit, said))
 
 
@@ -273,8 +278,8 @@ def _single_table(rows: list[dict[str, Any]], unit: str, said: Callable[[float |
             continue
         if row["projection"] != name:
             name = row["projection"]
-            table.add_row(Text(name), says)
-        table.add_row(Text(f"  {row['query']}"), "", *figures)
+            table.add_row(Text(name), "")
+        table.add_row(Text(f"  {row['query']}"), says, *figures)
     return table
 
 
@@ -286,13 +291,13 @@ def _lag_text(seconds: float | None, never_visible: int) -> str:
 def _lag_table(rows: list[dict[str, Any]]) -> Table:
     table = plain_table("a", "b", "difference", texts=("projection", ""))
     for row in rows:
-        for quantile in QUANTILES:
-            found = row[quantile]
+        for part in QUANTILES:
+            found = row[part]
             interval = found["interval_seconds"]
             between = "" if interval is None else f"\n{duration(interval[0])} to {duration(interval[1])}"
             table.add_row(
-                Text(row["projection"] if quantile == "p50" else ""),
-                Text(f"{quantile}: {found['says']}"),
+                Text(row["projection"] if part == "p50" else ""),
+                Text(f"{part}: {found['says']}"),
                 *(Text(_lag_text(found[f"{run}_seconds"], row[f"never_visible_{run}"])) for run in ("a", "b")),
                 Text(duration(found["difference_seconds"]) + between),
             )

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 from lab.base import TRUTH
 from lab.report import sentences, troubles, words
+from lab.report.advice.section import advice_on, texts
 from lab.report.facts import Overview, failures, headline, matrix, overviews, truth_asked, unaccounted, unknowns
 from lab.report.mending import MENDING, chapter
 from lab.report.sections import sections, timelines
@@ -51,7 +52,8 @@ def render(run: Run) -> str:
     environment.globals |= {"marks": words.MARKS, "unaccounted": unaccounted, "chapter": chapter, "titles": _TITLES}
     manifest = run.manifest
     found = overviews(run)
-    drawn = sections(run, found)
+    advice = advice_on(run)
+    drawn = sections(run, found, advice)
     clock = _clock(manifest)
     checks, cells = matrix(run)
     failed = failures(run)
@@ -82,6 +84,7 @@ def render(run: Run) -> str:
         faults=troubles.fault_rows(run.table("faults")),
         parked=parked,
         parked_more=parked_more,
+        advice=texts(advice) if advice else None,
         set_up=troubles.set_up(manifest),
         clock=clock,
         clocks={said: clock(name) for name, said in _ON_A_CLOCK.items() if name not in _TITLES or name in drawn},

@@ -11,13 +11,15 @@ from matplotlib.figure import Figure
 
 from lab.base import TRUTH
 from lab.report import bars, faults, figures, sentences, troubles
+from lab.report.advice import Advice
+from lab.report.advice.section import drawn as advised
 from lab.report.facts import Failure, Overview, truth_asked
 from lab.report.style import WIDTH_INCHES, look_of, looks, svg, truth_look
 from lab.report.timelines import timeline
 from lab.runs import Run
 
 
-def sections(run: Run, found: list[Overview]) -> dict[str, dict[str, Any]]:
+def sections(run: Run, found: list[Overview], advice: Advice | None = None) -> dict[str, dict[str, Any]]:
     """Each figure with its words: what it is of, for who can't see it, and what to see in it."""
     manifest = run.manifest
     outages = manifest.get("outages") or []
@@ -67,6 +69,8 @@ def sections(run: Run, found: list[Overview]) -> dict[str, dict[str, Any]]:
         ),
         "writes": ("", None, sentences.on_writes(run.table("writes"))),
     }
+    if advice:
+        drawn["advice"] = advised(advice)
     return {name: _section(name, *parts) for name, parts in (drawn | _optional(run, found)).items()}
 
 

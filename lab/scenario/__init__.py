@@ -5,7 +5,7 @@ word names something that exists (a store, a domain, a column) is decided in `la
 that turns words into objects.
 """
 
-from lab.scenario.source import Source, refuse
+from lab.scenario.source import Source, question, refuse
 from lab.scenario.tables import (
     NAME,
     ChannelTable,
@@ -13,8 +13,11 @@ from lab.scenario.tables import (
     Crash,
     CrashStep,
     Delay,
+    DomainTable,
+    EntityTable,
     FaultsTable,
     GapStrategy,
+    LevelsTable,
     Outage,
     ProjectionTable,
     QueryTable,
@@ -35,8 +38,11 @@ __all__ = [
     "Crash",
     "CrashStep",
     "Delay",
+    "DomainTable",
+    "EntityTable",
     "FaultsTable",
     "GapStrategy",
+    "LevelsTable",
     "Outage",
     "ProjectionTable",
     "QueryTable",
@@ -49,5 +55,6 @@ __all__ = [
     "Slow",
     "Source",
     "WritersTable",
+    "question",
     "refuse",
 ]

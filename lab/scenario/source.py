@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from lab.base import BadInput, NotReadable, Problem, nearest
-from lab.scenario.tables import Scenario
+from lab.scenario.tables import LevelsTable, Positive, Scenario, Table
 
 
 class Source:
@@ -48,6 +48,32 @@ class Source:
         except ValidationError as error:
             problems += [_problem(self.path.name, raw, item) for item in error.errors()]
             return _rest(raw, error.errors()), problems
+
+
+class _Question(Table):
+    levels: LevelsTable = Field(default_factory=LevelsTable)
+    weights: dict[str, Positive] = Field(default_factory=dict)
+
+
+def question(raw: Mapping[str, Any], items: Sequence[str]) -> tuple[LevelsTable, dict[str, float]]:
+    """Levels and weights of a finished run (`raw` has both tables), with what was set since on the command line.
+
+    They are what is asked of its figures, so they alone can still be set. Raises BadInput with every problem.
+    """
+    tables = dict(raw)
+    problems = []
+    for item in items:
+        if item.partition(".")[0].strip() in _Question.model_fields:
+            problems += [problem for problem in (_override(tables, item),) if problem]
+        else:
+            what = "the run is finished: levels and weights alone can be set"
+            problems.append(Problem(f"--set {item}", what, "for example --set levels.lag_p99=0.5"))
+    try:
+        asked = _Question.model_validate(tables)
+    except ValidationError as error:
+        problems += [_problem("--set", tables, item) for item in error.errors()]
+    refuse(problems)
+    return asked.levels, asked.weights
 
 
 def _twice(file: str, raw: dict[str, Any]) -> list[Problem]:

@@ -23,6 +23,22 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class EntityTable(Table):
+    """Your own data: a file, and which of its columns are the key, the time, the deletion and the revision."""
+
+    name: Name
+    file: str = Field(min_length=1)
+    format: Literal["parquet", "csv", "ndjson", "sqlite", "debezium"] | None = None
+    key: tuple[str, ...] = Field(strict=False, min_length=1)
+    time: str | None = None
+    deleted: str | None = None
+    revision: str | None = None
+    columns: dict[str, Literal["int", "float", "str", "bool"]] | None = None
+    texts: tuple[str, ...] = Field((), strict=False)
+    indexes: tuple[str, ...] = Field((), strict=False)
+    skip_bad_rows: bool = False
+
+
 class DomainTable(Table):
     """Which business, and how much of it."""
 
@@ -32,6 +48,7 @@ class DomainTable(Table):
     time_scale: Positive | None = None
     change_at: Seconds | None = None
     change_takes: Seconds = 1.0
+    entity: tuple[EntityTable, ...] = Field((), strict=False)
 
 
 class WorkloadTable(Table):
@@ -238,10 +255,14 @@ class ReadersTable(Table):
 
 
 class LevelsTable(Table):
-    """Service levels, for advice; seconds."""
+    """Service levels, for advice: seconds, bytes, and engines beside that of the source of truth."""
 
     lag_p99: Positive | None = None
     rebuild: Positive | None = None
+    query_p99: Positive | None = None
+    queries: dict[str, Positive] = Field(default_factory=dict)
+    disk_bytes: int | None = Field(None, ge=0)
+    engines: int | None = Field(None, ge=0)
 
 
 class Scenario(Table):
@@ -264,3 +285,4 @@ class Scenario(Table):
     query: tuple[QueryTable, ...] = Field((), strict=False)
     measure: MeasureTable = MeasureTable()
     levels: LevelsTable = LevelsTable()
+    weights: dict[str, Positive] = Field(default_factory=dict)

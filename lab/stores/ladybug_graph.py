@@ -23,13 +23,15 @@ from lab.stores.cypher import quoted
 from lab.stores.port import Store
 
 # By itself the engine would take most of the machine's memory, and address space for terabytes.
-BUFFER_BYTES, FILE_BYTES_MAX, THREADS = 512 * 2**20, 2**36, 2
+BUFFER_BYTES, FILE_BYTES_MAX, THREADS = 2**30, 2**36, 2
 TYPES: Mapping[pl.DataType, str] = {
     pl.Int64(): "INT64",
     pl.Float64(): "DOUBLE",
     pl.String(): "STRING",
     pl.Boolean(): "BOOL",
 }
+# What the engine keeps of overwritten rows fills its buffer, and is given back when the file is closed: after so many.
+ROWS_AT_ONCE = 50_000
 CHECKPOINTS = "lab_checkpoint"
 NOW_ONLY = "never: a graph is of what is now"
 
@@ -54,11 +56,12 @@ class LadybugGraph(Store):
         }
     )
     holds = ("records",)
-    durability = "full; data and checkpoint in one transaction"
+    durability = "full; data and checkpoint in one transaction; a rebuild that is killed begins again from position 0"
 
     _database: ladybug.Database | None = None
     _connection: ladybug.Connection | None = None
     _read_only = False
+    _written = 0
 
     def open(self) -> None:
         """Open for writing; tables are made where they are missing."""
@@ -75,6 +78,8 @@ class LadybugGraph(Store):
             max_db_size=FILE_BYTES_MAX,
             max_num_threads=THREADS,
             read_only=read_only,
+            # A kill can cut the log's last entry off. It was never acknowledged: the log is read up to there.
+            throw_on_wal_replay_failure=False,
         )
         self._connection = ladybug.Connection(self._database)
         self._read_only = read_only
@@ -86,6 +91,7 @@ class LadybugGraph(Store):
             self._connection.close()
             self._database.close()
             self._connection = self._database = None
+            self._written = 0
 
     def _opened(self) -> ladybug.Connection:
         if self._connection is None:
@@ -147,24 +153,53 @@ class LadybugGraph(Store):
             with self._transaction():
                 self._put(batch)
                 self._note(batch)
+            self._written += batch.rows.height
+            if self._written >= ROWS_AT_ONCE:
+                self.close()
         except RuntimeError as error:
             if "Maximum length of strings" in str(error):
                 raise CannotTake(f"{self.name}: {error}") from None
             raise
 
     def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
-        """One transaction for all: nodes are copied as they come, and the links when all nodes are there."""
+        """Nodes are copied as they come, then the links, and last the guard's memory and the checkpoint.
+
+        Three transactions, each of them settled in the file before the next: of what is copied the engine's log says
+        nothing that could be read again after a kill. One that comes in between leaves records of position 0, which
+        the next changes replace; an error leaves nothing.
+        """
         found = self.layout.entities[entity]
-        with self._transaction():
-            links = []
+        self.open()
+        self._remake(found)
+        links, notes = [], []
+        try:
             for batch in frames:
                 if batch.rows.height:
                     rows = batch.rows.select(list(found.schema))
                     self._load(f"COPY {quoted(entity)} FROM $incoming", rows)
                     links.append(_links(rows, found))
-                self._note(batch)
+                notes.append(Batch(entity, batch.rows.clear(), batch.checkpoint, batch.memory))
+            self._rows("CHECKPOINT")
             if links:
-                self._link(found, pl.concat(links))
+                with self._transaction():
+                    self._link(found, pl.concat(links))
+                self._rows("CHECKPOINT")
+            with self._transaction():
+                for batch in notes:
+                    self._note(batch)
+        except BaseException:
+            self._remake(found)
+            raise
+
+    def _remake(self, entity: Entity) -> None:
+        """Throw away what there is of an entity."""
+        if not self._rows(f"MATCH (n:{quoted(entity.name)}) RETURN n.key LIMIT 1"):
+            return
+        links = [cypher.links(entity.name)] if entity.parent else []
+        memory = [quoted(_memory(entity.name))] if self.layout.memory else []
+        for table in [*links, quoted(entity.name), *memory]:
+            self._rows(f"DROP TABLE {table}")
+        self._make_tables()
 
     def _put(self, batch: Batch) -> None:
         if not batch.rows.height:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import marshal
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +24,7 @@ from lab.stores.port import Layout, Store
 
 # How large the map is at first, in bytes. It is address space: the file is as large as what is in it.
 MAP_BYTES = 64 * 2**20
+AT_ONCE = 20_000
 SMALLEST = -(2**63)
 CHECKPOINTS, TOTALS, MEMORY = b"lab_checkpoint", b"totals", "lab_memory_"
 
@@ -109,21 +111,24 @@ class LmdbKeyvalue(Store):
 
     def apply(self, batch: Batch) -> None:
         """One transaction: rows, the guard's memory, the checkpoint."""
+        # Everything is encoded before the transaction begins, so that one that starts again costs no more.
         parts = self._encoded(batch)
         self._commit(lambda transaction: self._write(transaction, batch.entity, *parts))
 
     def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
         """One transaction for all. What comes in the order of keys is appended by the engine without a search."""
-        encoded = [self._encoded(batch) for batch in frames]
+        batches = list(frames)
 
         def write(transaction: lmdb.Transaction) -> None:
-            for parts in encoded:
-                self._write(transaction, entity, *parts)
+            for batch in batches:
+                # Some rows at a time: as Python objects they take ten times the memory that they take in a frame.
+                for rows in batch.rows.iter_slices(AT_ONCE):
+                    self._write(transaction, entity, *self._encoded(Batch(entity, rows)))
+                self._write(transaction, entity, *self._encoded(replace(batch, rows=batch.rows.clear())))
 
         self._commit(write)
 
     def _encoded(self, batch: Batch) -> tuple[list[tuple[bytes, Row]], list[tuple[bytes, bytes]], bytes | None]:
-        """Everything is encoded before a transaction begins, so that one that starts again costs no more."""
         layout = self.layout
         rows = batch.rows.select(list(layout.schema(batch.entity))).cast(layout.schema(batch.entity))  # type: ignore[arg-type]
         named = [(self._name(row), row) for row in rows.iter_rows()]

@@ -6,6 +6,7 @@ What a word is, is said by `lab.queries.text`: the engine's own splitting has no
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import MappingProxyType
 
 import polars as pl
@@ -17,7 +18,7 @@ from lab.queries import sql
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.queries.text import plain
-from lab.stores.sqlite_table import SqliteTable
+from lab.stores.sqlite_table import AT_ONCE, SqliteTable
 
 WORDS = "lab_words"
 NOT_ITS_TRADE = "not yet: an index of words is asked for words; see sqlite.table"
@@ -68,12 +69,12 @@ class SqliteSearch(SqliteTable):
         names = list(self.layout.schema(entity))
         return [*names, WORDS] if self.layout.entities[entity].texts else names
 
-    def _rows(self, batch: Batch) -> list[Row]:
+    def _rows(self, batch: Batch) -> Iterator[Row]:
         texts = self.layout.entities[batch.entity].texts
         rows = batch.rows.select(list(self.layout.schema(batch.entity)))
         if texts:
             rows = rows.with_columns(pl.when(pl.col("deleted")).then(None).otherwise(plain(texts)).alias(WORDS))
-        return rows.rows()
+        return rows.iter_rows(buffer_size=AT_ONCE)
 
     def _prepare(self, entity: str) -> None:
         if self.layout.entities[entity].texts:

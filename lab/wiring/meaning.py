@@ -139,6 +139,18 @@ def rebuild(table: ProjectionTable, where: str) -> list[Problem]:
     return []
 
 
+def query_names(scenario: Scenario, queries: Sequence[Query], file: str) -> list[Problem]:
+    """Levels and weights of queries that there are none of."""
+    known = {query.name for query in queries} | {table.name for table in scenario.query}
+    tables = {"levels.queries": scenario.levels.queries, "weights": scenario.weights}
+    return [
+        Problem(f"{file}: {table}.{name}", f"no query is called `{name}`", nearest(name, known))
+        for table, named in tables.items()
+        for name in named
+        if name not in known
+    ]
+
+
 def unanswered(queries: tuple[Query, ...], projections: Sequence[Answering], file: str) -> list[Problem]:
     answered = {query.name for projection in projections for query in projection.queries}
     return [

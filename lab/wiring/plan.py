@@ -6,7 +6,7 @@ Every mistake of a scenario is told at once, those of its shape (`lab.scenario`)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.base import BadInput, Entity, Problem, Totals, nearest
@@ -123,11 +123,15 @@ def plan(source: Source) -> Plan:
         for table in scenario.projection:
             problems += meaning.feed(table, table.keeps or "records", scenario, f"{file}: projection.{table.name}")
         raise BadInput(sorted(set(problems)))
-    business = domain(scenario.domain.name)
+    try:
+        business = domain(scenario.domain.name, scenario.domain, source.path)
+    except BadInput as error:
+        raise BadInput(sorted({*problems, *error.problems})) from None
     problems += meaning.workload(scenario, business, file)
     problems += meaning.change(scenario, business, file)
     queries, explicit, wrong = _queries(scenario, business, file)
     problems += wrong
+    problems += meaning.query_names(scenario, queries, file)
     projections: list[ProjectionPlan] = []
     for table in scenario.projection:
         made, wrong = _projection(table, scenario, business, queries, explicit, file)
@@ -165,7 +169,9 @@ def _queries(scenario: Scenario, business: Domain, file: str) -> tuple[tuple[Que
             for query, _ in resolved
             if query and query.kind in ("as_of", "history")
         ]
-    return tuple(query for query, _ in resolved if query), explicit, problems
+    weights = scenario.weights
+    named = [replace(query, weight=weights.get(query.name, query.weight)) for query, _ in resolved if query]
+    return tuple(named), explicit, problems
 
 
 def _projection(

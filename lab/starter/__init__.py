@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab.base import BadInput, Problem
+from lab.domain import OWN_DATA
 from lab.domain import domain as find_domain
-from lab.scenario import NAME, Source
-from lab.wiring import plan
+from lab.starter.own import Written, write_own
+from lab.starter.place import free_path, write_valid
+
+__all__ = ["Started", "Written", "start", "write_own", "write_starter"]
 
 TEXT = """\
 # {name}: change what you like, then `lab run {name}.toml`. Every key is explained in scenarios/README.md.
@@ -63,25 +67,50 @@ TRACE = """days = 14                    # leave it out for the whole history
 """
 
 
+@dataclass(frozen=True)
+class Started:
+    """A scenario that was written from one of the lab's own domains."""
+
+    path: Path
+
+    def document(self) -> dict[str, Any]:
+        """For --json."""
+        return {"scenario": str(self.path)}
+
+    def text(self) -> str:
+        """For a person."""
+        return f"wrote {self.path.name}; next: lab run {self.path.name}"
+
+
+def start(
+    folder: Path, name: str, domain: str | None, file: str | None, own: Mapping[str, Any], seed: int | None,
+    overrides: Sequence[str],
+) -> Started | Written:  # fmt: skip
+    """Write `name`.toml into the folder, from a domain or from a file.
+
+    `own` are the options that speak of a file: key, time, deleted, revision, entity, text, skip_bad_rows. Raises
+    BadInput for those without a file, for a file beside a domain, and for whatever is wrong with what they say.
+    """
+    if file is None:
+        given = ["--" + option.replace("_", "-") for option, value in own.items() if value]
+        if given:
+            raise BadInput([Problem(", ".join(given), "speaks of a file, and there is none", "add --from FILE")])
+        return Started(write_starter(folder, name, domain or "employees", seed, overrides))
+    if domain not in (None, OWN_DATA):
+        raise BadInput([Problem("--domain", "your own data is the domain `trace`", "leave --domain or --from out")])
+    told = {role: own[role] for role in ("key", "time", "deleted", "revision") if own.get(role) is not None}
+    words = [word.strip() for word in own["text"].split(",")] if own.get("text") else []
+    skip = bool(own.get("skip_bad_rows"))
+    return write_own(folder, name, file, told, own.get("entity"), words, skip, seed, overrides)
+
+
 def write_starter(folder: Path, name: str, domain: str, seed: int | None, overrides: Sequence[str]) -> Path:
     """Write `name`.toml into the folder and return its path. Raises BadInput rather than overwrite anything."""
-    path = folder / f"{name}.toml"
-    if overrides:
-        raise BadInput(
-            [Problem("--set", "there is no scenario yet to set it in", "edit the file that `lab new` writes")]
-        )
-    if not re.fullmatch(NAME, name):
-        what = "not a scenario's name: a letter, then letters, digits, - and _"
-        raise BadInput([Problem(f"NAME {name!r}", what, "for example `lab new mine`")])
-    if path.exists():
-        raise BadInput([Problem(str(path.name), "is there already", "choose another name, or move it away")])
+    path = free_path(folder, name, overrides)
+    if domain == OWN_DATA:
+        raise BadInput([Problem("--domain trace", "your own data begins with a file", "add --from FILE")])
     business = find_domain(domain)
     size = TRACE if business.has_trace else WORKLOAD
     drawn = secrets.randbelow(100_000) if seed is None else seed
-    path.write_text(TEXT.format(name=name, seed=drawn, domain=domain, size=size), encoding="utf-8")
-    try:
-        plan(Source(path))
-    except BadInput:
-        path.unlink()
-        raise
+    write_valid(path, TEXT.format(name=name, seed=drawn, domain=domain, size=size))
     return path

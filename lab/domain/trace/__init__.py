@@ -1,0 +1,160 @@
+"""`trace`: your own data. Files become histories, and everything else works as it does with the lab's own domains.
+
+Each row of a table is one change of one record; a change log brings its deletions along. Nothing is decided here: what
+is in the files was accepted when it happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from lab.base import BadInput, Entity, Kind, Problem, Totals
+from lab.domain import model
+from lab.domain.model import Command, Contract, Event, EventType, Options, Rejection, State, Trace, View
+from lab.domain.trace.files import find, format_of, read
+from lab.domain.trace.frame import Prepared, check_columns, entity, entity_names, prepare, renamed
+from lab.domain.trace.questions import questions
+from lab.domain.trace.raw import AT, Raw, refuse_bad
+from lab.scenario import DomainTable, EntityTable
+
+SKIP = "mend them, or leave them out by skip_bad_rows = true"
+
+
+class Traced:
+    """The domain of a scenario's [[domain.entity]] tables. Their files are paths from the scenario's folder."""
+
+    name = "trace"
+    has_trace = True
+    contracts: Mapping[str, Contract] = MappingProxyType({})
+
+    def __init__(self, table: DomainTable, scenario: Path) -> None:
+        self.tables = {item.name: item for item in table.entity}
+        self.file, self.folder = scenario.name, scenario.parent
+        problems = []
+        for name in sorted({item.name for item in table.entity}):
+            if sum(item.name == name for item in table.entity) > 1:
+                problems.append(Problem(self._where(name), f"two entities are called `{name}`", "rename one"))
+        for item in table.entity:
+            problems += self._wrong(item)
+        if problems:
+            raise BadInput(problems)
+
+    def _where(self, name: str) -> str:
+        return f"{self.file}: domain.entity.{name}"
+
+    def _wrong(self, item: EntityTable) -> list[Problem]:
+        where = self._where(item.name)
+        try:
+            find(item.file, self.folder)
+            format_of(item.file, self.folder, item.format)
+        except BadInput as error:
+            return [Problem(f"{where}.file", f"{one.where}: {one.what}", one.way_out) for one in error.problems]
+        return check_columns(item, item.columns, where) if item.columns is not None else []
+
+    def _kinds(self, item: EntityTable, raw: Raw | None = None) -> dict[str, Kind]:
+        """The columns and kinds: as the scenario says, else as the file looks."""
+        if item.columns is not None:
+            return dict(item.columns)
+        raw = raw or read(item.file, self.folder, item.format)
+        if problems := check_columns(item, raw.kinds, self._where(item.name)):
+            raise BadInput(problems)
+        return raw.kinds
+
+    @cached_property
+    def entities(self) -> Mapping[str, Entity]:
+        """One for each table; a file is looked into only where the scenario doesn't say its columns."""
+        return {name: entity(item, self._kinds(item)) for name, item in self.tables.items()}
+
+    @property
+    def events(self) -> Mapping[str, Mapping[str, EventType]]:
+        """A record is written, or deleted; each sets every column."""
+        return {
+            name: {
+                "written": EventType(tuple(item.columns)),
+                "deleted": EventType(tuple(item.columns), deletes=True),
+            }
+            for name, item in self.entities.items()
+        }
+
+    totals: Mapping[str, Totals] = MappingProxyType({})
+
+    @cached_property
+    def queries(self) -> tuple[Mapping[str, Any], ...]:
+        """What can be asked of any data; where the scenario has queries, nobody looks here."""
+        found: list[Mapping[str, Any]] = []
+        for name, item in self.tables.items():
+            raw = read(item.file, self.folder, item.format)
+            kinds = self._kinds(item, raw)
+            frame = prepare(raw, item, kinds, self._where(name)).frame
+            names = entity_names(kinds)
+            key = [names[column] for column in item.key]
+            found += questions(self.entities[name], frame, key, names.get(item.time or ""))
+        return tuple(found)
+
+    def decide(self, view: View, command: Command) -> tuple[Event, ...] | Rejection:
+        """Nothing is decided about what has happened."""
+        return Rejection((f"`{command.entity}` is a history from a file, and takes no commands",))
+
+    def evolve(self, state: State | None, event: Event) -> State:
+        """An event sets the columns that it names."""
+        return model.evolve(state, event)
+
+    def workload(self, options: Options, rng: np.random.Generator) -> Iterator[Command]:
+        """There is none: what is in the files has happened."""
+        raise BadInput([Problem("[workload]", "your own data takes no commands", "leave the table out")])
+
+    def trace(self, options: Options) -> Trace:
+        """The files as change frames. Raises BadInput for malformed rows, unless the scenario says to skip them."""
+        prepared = {}
+        notes = []
+        for name, item in self.tables.items():
+            raw = read(item.file, self.folder, item.format)
+            kinds = self._kinds(item, raw)
+            made = prepare(raw, item, kinds, self._where(name))
+            del raw
+            if not item.skip_bad_rows:
+                refuse_bad(made.bad, item.file, SKIP)
+            elif made.bad.bad_count:
+                first = "; ".join(map(str, made.bad.bad))
+                notes.append(f"{item.file}: {made.bad.bad_count:,} malformed rows were skipped ({first}).")
+            notes += [*renamed(kinds), *made.notes]
+            if not made.timed:
+                notes.append(f"`{name}` has no column of time: its rows are a second apart, in the order of the file.")
+            prepared[name] = _limited(made, options)
+        if not any(frame.height for frame in prepared.values()):
+            raise BadInput([Problem(f"{self.file}: domain", "no row of these files can be used")])
+        return Trace(self._positioned(prepared, options.time_scale or 1.0), tuple(notes))
+
+    def _positioned(self, prepared: dict[str, pl.DataFrame], scale: float) -> dict[str, pl.DataFrame]:
+        """Positions in commit order over all entities; the run's clock begins with the first change."""
+        at = np.concatenate([frame[AT].to_numpy() for frame in prepared.values()])
+        positions = np.empty(at.size, np.int64)
+        positions[np.argsort(at, kind="stable")] = np.arange(1, at.size + 1)
+        first, begin, frames = float(at.min()), 0, {}
+        for name, frame in prepared.items():
+            schema = self.entities[name].schema
+            mine = positions[begin : begin + frame.height]
+            begin += frame.height
+            event = pl.when("deleted").then(pl.lit("deleted")).otherwise(pl.lit("written")).alias("event")
+            frames[name] = frame.with_columns(
+                pl.Series("position", mine), ((pl.col(AT) - first) / scale).alias("committed_at")
+            ).select(*(pl.col(column).cast(dtype) for column, dtype in schema.items()), event)
+        return frames
+
+
+def _limited(made: Prepared, options: Options) -> pl.DataFrame:
+    """The first `records` records with all their changes, or the changes of the first `days` days."""
+    frame = made.frame
+    if options.days is not None and frame.height:
+        frame = frame.filter(pl.col(AT) < frame[AT][0] + 86_400.0 * options.days)
+    if options.records is not None:
+        keys = frame["key"].unique(maintain_order=True).head(options.records)
+        frame = frame.filter(pl.col("key").is_in(keys.implode()))
+    return frame

@@ -1,0 +1,64 @@
+"""A file of any format that the lab reads: found, told apart, and read into rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lab.base import NotReadable, nearest
+from lab.domain.trace.logs import looks_like_debezium, read_debezium, read_ndjson
+from lab.domain.trace.raw import Raw
+from lab.domain.trace.tables import read_csv, read_parquet, read_sqlite
+
+FORMATS = {
+    ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson",
+    ".json": "ndjson", ".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite",
+}  # fmt: skip
+READERS = {"parquet": read_parquet, "csv": read_csv, "ndjson": read_ndjson, "debezium": read_debezium}
+
+
+def split(file: str, folder: Path) -> tuple[Path, str | None]:
+    """The path, and the table after a colon in `shop.db:orders`. Relative paths begin at the folder."""
+    path = folder / file
+    left, colon, table = file.rpartition(":")
+    if colon and not path.exists() and FORMATS.get(Path(left).suffix.lower()) == "sqlite":
+        return folder / left, table
+    return path, None
+
+
+def find(file: str, folder: Path) -> tuple[Path, str | None]:
+    """The same, of a file that is there and is not empty; NotReadable of another."""
+    path, table = split(file, folder)
+    if not path.exists():
+        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = [name for name in beside if Path(name).suffix.lower() in FORMATS]
+        raise NotReadable(file, "no such file", nearest(path.name, near) if near else "")
+    if path.is_dir():
+        raise NotReadable(file, "a folder, not a file", "name one file in it")
+    if not path.stat().st_size:
+        raise NotReadable(file, "an empty file", "a file with at least one row is needed")
+    return path, table
+
+
+def format_of(file: str, folder: Path, told: str | None = None) -> str:
+    """The file's format: as told, or by its ending; lines of JSON are looked at, for they may be a change log."""
+    path, _ = find(file, folder)
+    if told:
+        return told
+    found = FORMATS.get(path.suffix.lower())
+    if found is None:
+        ending = f"`{path.suffix}` is" if path.suffix else "no ending is"
+        raise NotReadable(file, f"{ending} none of the endings that the lab reads", f"valid: {', '.join(FORMATS)}")
+    return "debezium" if found == "ndjson" and looks_like_debezium(path) else found
+
+
+def read(file: str, folder: Path, told: str | None = None) -> Raw:
+    """All rows of a file. Raises NotReadable for one that can't be read, or that has no row at all."""
+    path, table = find(file, folder)
+    form = format_of(file, folder, told)
+    try:
+        raw = read_sqlite(path, table) if form == "sqlite" else READERS[form](path)
+    except OSError as error:
+        raise NotReadable(file, error.strerror or str(error)) from None
+    if not raw.frame.height and not raw.bad_count:
+        raise NotReadable(file, "no rows", "a file with at least one row is needed")
+    return raw

@@ -1,0 +1,265 @@
+"""Rows become a change frame: typed columns, keys, deletions, times, and revisions from 1."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from lab.base import DTYPES, META, BadInput, Entity, Kind, Problem, nearest
+from lab.domain.trace.raw import AT, DELETED, KNOWN, LINE, OWN, Raw
+from lab.scenario import EntityTable
+
+SEPARATOR = "|"
+ESCAPE = "\\"
+# Names that a change frame has already, or that are put beside its columns.
+TAKEN = (*META, "event", "records", "rowid", "_rowid_", "oid", "lab_words")
+
+GONE = ("deleted", "delete", "removed", "d", "true", "t", "yes", "y", "1")
+THERE = (
+    "false", "f", "no", "n", "0", "", "active", "live", "present", "c", "u", "r", "i", "insert", "update", "upsert",
+)  # fmt: skip
+INSTANT = (
+    r"^(?<day>\d{4}[-/]\d{2}[-/]\d{2})(?:[T ](?<clock>\d{2}:\d{2})(?::(?<second>\d{2})(?<part>[.,]\d+)?)?)?"
+    r"\s*(?<zone>Z|UTC|[+-]\d{2}(?::?\d{2})?)?$"
+)
+BLOCK = 200_000  # Values of text that are taken apart together.
+# Whole numbers above these are milliseconds, microseconds, nanoseconds since 1970, and not seconds.
+UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
+
+
+def entity_names(columns: Iterable[str]) -> dict[str, str]:
+    """The file's columns and what the entity calls them: nothing but letters, digits and _, and no name twice."""
+    names: dict[str, str] = {}
+    used = {name.lower() for name in TAKEN}
+    for column in columns:
+        name = re.sub(r"\W", "_", column)
+        name = f"_{name}" if name[:1].isdigit() else name
+        while name.lower() in used:
+            name += "_"
+        used.add(name.lower())
+        names[column] = name
+    return names
+
+
+def renamed(columns: Iterable[str]) -> list[str]:
+    """What was renamed, in words."""
+    return [
+        f"Column `{column}` is called `{name}` here" + (", as the lab has a column of that name." if name.rstrip("_")
+        in TAKEN else ".")
+        for column, name in entity_names(columns).items()
+        if name != column
+    ]  # fmt: skip
+
+
+def entity(table: EntityTable, kinds: Mapping[str, Kind]) -> Entity:
+    """The entity of these columns; a single whole number stays a key as it is, all other keys become text."""
+    names = entity_names(kinds)
+    whole = len(table.key) == 1 and kinds[table.key[0]] == "int"
+    return Entity(
+        table.name, "int" if whole else "str", {names[column]: kind for column, kind in kinds.items()},
+        indexes=tuple((names[column],) for column in table.indexes), texts=tuple(names[one] for one in table.texts),
+    )  # fmt: skip
+
+
+def check_columns(table: EntityTable, columns: Mapping[str, Kind], where: str) -> list[Problem]:
+    """Columns that the table speaks of and that are not there, or of no use there. `columns` are the kinds."""
+    problems = []
+    lists = {"key": table.key, "texts": table.texts, "indexes": table.indexes}
+    spoken = [(word, name) for word, names in lists.items() for name in names]
+    spoken += [(word, getattr(table, word)) for word in ("time", "deleted", "revision") if getattr(table, word)]
+    for word, name in spoken:
+        if name not in columns:
+            problems.append(Problem(f"{where}.{word}", f"no column is called `{name}`", nearest(name, list(columns))))
+    for word, names in lists.items():
+        if len(set(names)) < len(names):
+            problems.append(Problem(f"{where}.{word}", "a column comes twice", "name each once"))
+    for name in table.texts:
+        if (kind := columns.get(name, "str")) != "str":
+            problems.append(Problem(f"{where}.texts", f"`{name}` is {kind}", "only columns of text are searched"))
+    return problems
+
+
+def instants(values: pl.Series) -> pl.Series:
+    """Seconds since 1970, float; null where there is none, or none that can be read.
+
+    Text is ISO 8601, without a zone in UTC. Numbers are seconds, milli-, micro- or nanoseconds, told by their size.
+    """
+    if values.dtype == pl.Boolean:
+        return pl.Series(values.name, [None], pl.Float64).new_from_index(0, values.len())
+    if values.dtype.is_numeric():
+        size = values.cast(pl.Float64).abs().median()
+        by = next((unit for least, unit in UNITS if isinstance(size, float) and size > least), 1.0)
+        return values.cast(pl.Float64) / by
+    if values.len() > BLOCK:
+        # Text taken apart is many times as large as the text.
+        return pl.concat([instants(values.slice(begin, BLOCK)) for begin in range(0, values.len(), BLOCK)])
+    parts = values.to_frame("v").select(pl.col("v").str.strip_chars().str.extract_groups(INSTANT)).unnest("v")
+    minute = pl.concat_str(
+        pl.col("day").str.replace_all("/", "-"), pl.lit(" "), pl.col("clock").fill_null("00:00"), pl.lit(":"),
+        pl.col("second").fill_null("00"),
+    )  # fmt: skip
+    sign = pl.when(pl.col("zone").str.starts_with("-")).then(-1.0).otherwise(1.0)
+    digits = pl.col("zone").str.replace_all(r"\D", "")
+    hours = digits.str.slice(0, 2).cast(pl.Float64, strict=False).fill_null(0.0)
+    minutes = digits.str.slice(2, 2).cast(pl.Float64, strict=False).fill_null(0.0)
+    part = pl.col("part").str.replace(",", ".").cast(pl.Float64, strict=False).fill_null(0.0)
+    whole = minute.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False).dt.epoch("s").cast(pl.Float64)
+    return parts.select((whole + part - sign * (hours * 3600.0 + minutes * 60.0)).alias(values.name)).to_series()
+
+
+def gone(values: pl.Series) -> pl.Series:
+    """Whether a record is deleted: booleans and numbers as they say, words as they say, instants if there is one."""
+    if values.dtype == pl.Boolean:
+        return values.fill_null(False)
+    if values.dtype.is_numeric():
+        return (values != 0).fill_null(False)
+    text = values.str.strip_chars().str.to_lowercase()
+    words = text.is_in(list(GONE)).fill_null(False)
+    if words.any() or text.drop_nulls().is_in(list(THERE)).all():
+        return words
+    return instants(values).is_not_null()
+
+
+def typed(raw: Raw, kinds: Mapping[str, Kind]) -> Raw:
+    """The columns in their kinds. A value that is not of its column's kind makes its row a bad one."""
+    expressions = [
+        _cast(pl.col(name), raw.frame.schema[name], kind).alias(name)
+        if name in raw.frame.columns
+        else pl.lit(None, DTYPES[kind]).alias(name)
+        for name, kind in kinds.items()
+    ]
+    own = [name for name in OWN if name in raw.frame.columns]
+    frame = raw.frame.select(*own, *expressions)
+    found = []
+    for name, kind in kinds.items():
+        if name in raw.frame.columns and frame[name].null_count() > raw.frame[name].null_count():
+            lost = frame[name].is_null() & raw.frame[name].is_not_null()
+            # Empty text is no value at all; only text can be empty.
+            found.append((lost, f"`{name}` is {kind}, and its value is not"))
+    return raw.without(found, frame)
+
+
+def _cast(column: pl.Expr, dtype: pl.DataType, kind: Kind) -> pl.Expr:
+    if dtype == DTYPES[kind]:
+        return column
+    if dtype == pl.String and kind != "str":
+        column = column.str.strip_chars()
+        if kind == "bool":
+            return column.str.to_lowercase().replace_strict(
+                {"true": True, "false": False, "1": True, "0": False}, default=None, return_dtype=pl.Boolean
+            )
+    return column.cast(DTYPES[kind], strict=False)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The changes of one entity in their order, without positions: `AT` (seconds), then the change frame's columns.
+
+    Without a column of time, `AT` counts the rows from 0, and `timed` is false.
+    """
+
+    frame: pl.DataFrame
+    timed: bool
+    bad: Raw
+    notes: tuple[str, ...]
+
+
+def prepare(raw: Raw, table: EntityTable, kinds: Mapping[str, Kind], where: str) -> Prepared:
+    """Every row as a change, in commit order: by time, then in the order of the file.
+
+    A revision column orders the changes of one record, and the record's places in the order stay where they are. The
+    revisions themselves are counted from 1. Raises BadInput for columns that are not there.
+    """
+    if problems := check_columns(table, kinds, where):
+        raise BadInput(problems)
+    raw = typed(raw, kinds)
+    nulls = [(raw.frame[name].is_null(), f"the key's `{name}` is null") for name in table.key]
+    if table.revision:
+        nulls.append((raw.frame[table.revision].is_null(), f"the revision `{table.revision}` is null"))
+    raw = raw.without(nulls, raw.frame)
+    notes = list(raw.notes)
+    raw, at = _times(raw, table, notes)
+    names = entity_names(kinds)
+    if table.deleted:
+        deleted = gone(raw.frame[table.deleted])
+    elif raw.is_log:
+        deleted = raw.frame[DELETED]
+    else:
+        deleted = pl.Series("deleted", [False]).new_from_index(0, raw.frame.height)
+    frame = raw.frame.with_columns(
+        _key(table.key, kinds).alias("\1key"), deleted.alias("\1gone"), at.alias(AT), pl.lit(None).alias("\1by")
+    )
+    if table.revision:
+        frame = frame.with_columns(pl.col(table.revision).alias("\1by"))
+    # In a log, a record's changes come in the order of the file, whatever their clocks say.
+    wanted = LINE if raw.is_log else AT
+    if not frame[wanted].is_sorted():
+        frame = frame.sort(wanted, maintain_order=True)
+    if table.revision:
+        frame = _by_revision(frame)
+    if raw.is_log:
+        frame = _known(frame, list(kinds), table.key)
+    order = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("\1key")
+    frame = frame.select(
+        AT, pl.col("\1key").alias("key"), order.alias("revision"), pl.col("\1gone").alias("deleted"),
+        *(pl.col(name).alias(names[name]) for name in kinds),
+    )  # fmt: skip
+    return Prepared(frame, bool(table.time) or raw.is_log, raw, tuple(notes))
+
+
+def _times(raw: Raw, table: EntityTable, notes: list[str]) -> tuple[Raw, pl.Series]:
+    """When each row was committed. A row without a time has that of the row before it in the file."""
+    frame = raw.frame
+    if table.time is None and not raw.is_log:
+        return raw, pl.int_range(0, frame.height, dtype=pl.Int64, eager=True).cast(pl.Float64).alias(AT)
+    at = instants(frame[table.time]) if table.time else frame[AT]
+    if table.time and at.null_count() > frame[table.time].null_count():
+        lost = at.is_null() & frame[table.time].is_not_null()
+        raw = raw.without([(lost, f"`{table.time}` is no time that can be read (ISO 8601, or a number)")], frame)
+        at = at.filter(~lost)
+    if missing := at.null_count():
+        notes.append(f"{missing:,} rows of `{table.name}` have no time: each has that of the row before it (assumed).")
+        at = at.fill_null(strategy="forward").fill_null(at.min() if at.len() > missing else 0.0)
+    return raw, (at.cum_max() if raw.is_log else at).alias(AT)
+
+
+def _key(columns: Sequence[str], kinds: Mapping[str, Kind]) -> pl.Expr:
+    """One column as it is, whole numbers as such. Several: their text joined by `|`, which is escaped within them."""
+    if len(columns) == 1:
+        return pl.col(columns[0]) if kinds[columns[0]] == "int" else pl.col(columns[0]).cast(pl.String)
+    parts = [
+        pl.col(name)
+        .cast(pl.String)
+        .str.replace_all(ESCAPE, ESCAPE * 2, literal=True)
+        .str.replace_all(SEPARATOR, ESCAPE + SEPARATOR, literal=True)
+        for name in columns
+    ]
+    return pl.concat_str(parts, separator=SEPARATOR)
+
+
+def _by_revision(frame: pl.DataFrame) -> pl.DataFrame:
+    """Each record's rows put into the order of their revisions, on the places that the record has."""
+    frame = frame.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("\1place"))
+    nth = pl.int_range(pl.len(), dtype=pl.Int64).over("\1key").alias("\1nth")
+    places = frame.select("\1key", "\1place", AT, nth)
+    rows = frame.sort("\1by", "\1place").drop("\1place", AT).with_columns(nth)
+    return rows.join(places, on=["\1key", "\1nth"]).sort("\1place")
+
+
+def _known(frame: pl.DataFrame, columns: Sequence[str], key: Sequence[str]) -> pl.DataFrame:
+    """Deletions that don't tell the former state, or its key alone, have the last known state of their record."""
+    rest = [name for name in columns if name not in key]
+    told = pl.col(KNOWN)
+    if rest:
+        told = told & (~pl.col("\1gone") | pl.any_horizontal(pl.col(name).is_not_null() for name in rest))
+    # The number of the last row of the record whose state is known; a row of the frame each.
+    frame = frame.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("\1row"))
+    source = frame.select(
+        pl.when(told).then("\1row").forward_fill().over("\1key").fill_null(pl.col("\1row"))
+    ).to_series()
+    if (source == frame["\1row"]).all():
+        return frame
+    return frame.with_columns(frame.select(rest)[source])

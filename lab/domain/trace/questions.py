@@ -1,0 +1,94 @@
+"""Questions that can be asked of any data: by key, by what few values divide it, as of a time, through its history."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import polars as pl
+
+from lab.base import Entity
+
+# A column divides the data if it has this many values at the most, and each comes twice or more on the average.
+VALUES_MAX = 1_000
+# How many columns are searched for words, at the most, and how many values say whether they are text.
+TEXTS = 2
+SAMPLE = 10_000
+
+
+def dividing(entity: Entity, frame: pl.DataFrame, key: Sequence[str]) -> str | None:
+    """The text, boolean or whole-number column with the fewest values, but at least two; None if there is none."""
+    found = []
+    for place, (name, kind) in enumerate(entity.columns.items()):
+        if kind == "float" or (name in key and len(key) == 1):
+            continue
+        values = frame[name].drop_nulls().n_unique()
+        if 2 <= values <= min(VALUES_MAX, frame.height // 2):
+            found.append((kind == "int", kind == "bool", values, place, name))
+    return min(found)[-1] if found else None
+
+
+def number(entity: Entity, key: Sequence[str], but: str | None) -> str | None:
+    """A column to sum: fractions before whole numbers."""
+    numbers = [(kind == "int", name in key) for name, kind in entity.columns.items()]
+    names = [
+        (*order, name)
+        for order, (name, kind) in zip(numbers, entity.columns.items(), strict=True)
+        if kind in ("int", "float") and name != but
+    ]
+    return min(names, key=lambda item: item[:2])[-1] if names else None
+
+
+def wordy(entity: Entity, frame: pl.DataFrame, but: Collection[str]) -> list[str]:
+    """The columns of text whose values are mostly several words: at most two, those of the most words first."""
+    found = []
+    for place, (name, kind) in enumerate(entity.columns.items()):
+        if kind != "str" or name in but:
+            continue
+        values = frame[name].drop_nulls().head(SAMPLE)
+        # Words are of letters; JSON, which begins with a bracket, is none.
+        text = values.filter(~values.str.contains(r"^\s*[\[{]"))
+        words = text.str.count_matches(r"\p{L}{2,}").cast(pl.Int64)
+        share = (words >= 2).sum() / max(1, values.len())
+        if share > 0.5:
+            found.append((-float(words.sum()) / values.len(), place, name))
+    return [name for *_, name in sorted(found)[:TEXTS]]
+
+
+def questions(entity: Entity, frame: pl.DataFrame, key: Sequence[str], time: str | None = None) -> list[dict[str, Any]]:
+    """Queries in the words of a scenario's [[query]], about changes like those of `frame`.
+
+    `key` names the columns of its key and `time` the one of its time, as the entity calls them. Of the past is asked
+    only where there is one.
+    """
+    name = entity.name
+    found: list[dict[str, Any]] = [
+        {"name": f"{name}_by_key", "kind": "get", "entity": name, "weight": 5.0},
+        {"name": f"{name}_by_keys", "kind": "get_many", "entity": name, "count": 20},
+    ]
+    by = dividing(entity, frame, key)
+    what = number(entity, key, by)
+    if by:
+        order = {"order_by": what, "descending": True} if what else {}
+        found.append(
+            {"name": f"{name}_of_{by}", "kind": "filter", "entity": name, "where": {by: "?"}, **order, "limit": 50}
+        )
+        sums = {"sum": [what]} if what else {}
+        found.append({"name": f"{name}_per_{by}", "kind": "aggregate", "entity": name, "group_by": [by], **sums})
+    if time and entity.columns[time] != "bool" and frame[time].null_count() < frame.height:
+        since = {time: {"at_least": "?"}}
+        found.append(
+            {"name": f"{name}_since", "kind": "filter", "entity": name, "where": since, "order_by": time, "limit": 50}
+        )
+    if entity.texts and all(frame[text].null_count() < frame.height for text in entity.texts):
+        found.append({"name": f"{name}_with_words", "kind": "search", "entity": name, "words": 2, "limit": 20})
+    if frame.height and (frame["revision"] > 1).any():
+        found.append({"name": f"{name}_as_of", "kind": "as_of", "entity": name})
+        found.append({"name": f"{name}_history", "kind": "history", "entity": name})
+    named = [{**item, "name": re.sub(r"[^A-Za-z0-9_-]", "_", item["name"])[:64]} for item in found]
+    return [
+        item if [other["name"] for other in named[:place]].count(item["name"]) == 0 else
+        {**item, "name": f"{item['name'][:60]}_{place}"}
+        for place, item in enumerate(named)
+    ]  # fmt: skip

@@ -1,0 +1,241 @@
+"""Tables as files: Parquet, CSV, and a table of an SQLite database."""
+
+from __future__ import annotations
+
+import csv
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import adbc_driver_sqlite.dbapi as adbc
+import duckdb
+import numpy as np
+import polars as pl
+
+from lab.base import BadInput, Kind, NotReadable, Problem, nearest
+from lab.domain.trace.raw import LINE, SHOWN, Bad, Raw
+
+DELIMITERS = ",;\t|"
+# A column of text is of a kind if this share of its values is; the others are then malformed.
+MOST = 0.9
+
+
+def read_parquet(path: Path) -> Raw:
+    """A Parquet file: numbers, text and booleans as they are; instants as ISO text, nested values as JSON text."""
+    try:
+        # The rows are numbered as they are read: nothing else promises that they come in the order of the file.
+        lazy = pl.scan_parquet(path, row_index_name=LINE, row_index_offset=1)
+        schema = pl.Schema({name: dtype for name, dtype in lazy.collect_schema().items() if name != LINE})
+        small = _small(lazy, schema)
+        columns = [_plain(name, dtype, name in small) for name, dtype in schema.items()]
+        frame = lazy.select(*columns, pl.col(LINE).cast(pl.Int64)).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise NotReadable(str(path), f"not Parquet: {str(error).splitlines()[0]}") from None
+    frame = frame if frame[LINE].is_sorted() else frame.sort(LINE)
+    kinds = {name: _kind(frame.schema[name]) for name in schema}
+    notes = [
+        f"Column `{name}` is {dtype} in the file: its values are {how} here."
+        for name, dtype in schema.items()
+        if (how := _changed(dtype, name in small))
+    ]
+    return Raw(frame, kinds, "parquet", notes=tuple(notes))
+
+
+def _wide(dtype: pl.DataType) -> bool:
+    """Whether it is of whole numbers that may be too large for 64 bits with a sign."""
+    return dtype in (pl.UInt64(), pl.Int128(), pl.UInt128()) or (isinstance(dtype, pl.Decimal) and dtype.scale == 0)
+
+
+def _small(lazy: pl.LazyFrame, schema: pl.Schema) -> set[str]:
+    """Of the wide columns, those whose values fit into 64 bits all the same."""
+    wide = [name for name, dtype in schema.items() if _wide(dtype)]
+    if not wide:
+        return set()
+    fits = [pl.col(name).cast(pl.Int64, strict=False).null_count() == pl.col(name).null_count() for name in wide]
+    found = lazy.select(fit.alias(name) for name, fit in zip(wide, fits, strict=True)).collect()
+    return {name for name in wide if found[name][0]}
+
+
+def _changed(dtype: pl.DataType, small: bool) -> str:
+    """What becomes of values that are none of the four kinds, if that is worth a word."""
+    if _wide(dtype):
+        return "" if small else "text"
+    if isinstance(dtype, pl.Decimal):
+        return "floating-point numbers"
+    if dtype.is_nested():
+        return "JSON text"
+    return "text of hexadecimal digits" if isinstance(dtype, pl.Binary) else ""
+
+
+def _plain(name: str, dtype: pl.DataType, small: bool) -> pl.Expr:
+    """A column in one of the four kinds."""
+    column = pl.col(name)
+    if _wide(dtype):
+        return column.cast(pl.Int64 if small else pl.String)
+    if dtype.is_integer():
+        return column.cast(pl.Int64)
+    if dtype.is_float() or dtype.is_decimal():
+        return column.cast(pl.Float64).fill_nan(None)
+    if isinstance(dtype, pl.Datetime):
+        zoned = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if dtype.time_zone else column
+        return zoned.dt.strftime("%Y-%m-%dT%H:%M:%S%.f" + ("Z" if dtype.time_zone else ""))
+    if isinstance(dtype, pl.Duration):
+        return column.dt.total_microseconds() / 1e6
+    if isinstance(dtype, pl.Binary):
+        return column.bin.encode("hex")
+    if dtype.is_nested():
+        inner = pl.struct(column.alias("v")).struct.json_encode().str.strip_prefix('{"v":').str.strip_suffix("}")
+        return pl.when(column.is_not_null()).then(inner).alias(name)
+    return column if dtype in (pl.Boolean, pl.String) else column.cast(pl.String)
+
+
+def _kind(dtype: pl.DataType) -> Kind:
+    kinds: dict[pl.DataType, Kind] = {pl.Int64(): "int", pl.Float64(): "float", pl.Boolean(): "bool"}
+    return kinds.get(dtype, "str")
+
+
+def _numbered(frame: pl.DataFrame, first: int) -> pl.DataFrame:
+    return frame.with_columns(pl.int_range(first, frame.height + first, dtype=pl.Int64).alias(LINE))
+
+
+def read_csv(path: Path) -> Raw:
+    """A CSV file with a header, its columns separated by comma, semicolon, tab or bar; an empty field is null.
+
+    The frame holds text; `kinds` says what the text is. Rows with too few or too many columns are bad.
+    """
+    names, delimiter = _header(path)
+    # The engine takes two names that differ in their case for one.
+    columns = {f"c{place}": "VARCHAR" for place in range(len(names))}
+    with duckdb.connect(config={"autoinstall_known_extensions": "false", "memory_limit": "1GB"}) as connection:
+        try:
+            table = connection.sql(
+                "SELECT * FROM read_csv($path, columns = $columns, auto_detect = false, header = true, delim = $delim,"
+                " quote = '\"', escape = '\"', store_rejects = true, rejects_limit = 0, null_padding = false)",
+                params={"path": str(path), "columns": columns, "delim": delimiter},
+            ).to_arrow_table()
+        except duckdb.Error as error:
+            raise NotReadable(str(path), f"not CSV: {str(error).splitlines()[0]}") from None
+        rejects = connection.execute(
+            "SELECT line_byte_position, min(error_type), min(error_message) FROM reject_errors GROUP BY ALL ORDER BY 1"
+        ).fetchall()
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    frame.columns = names
+    kinds = {name: _text_kind(frame[name]) for name in names}
+    shown = _lines(path, [start for start, _, _ in rejects[:SHOWN]])
+    bad = tuple(Bad(line, why.rstrip(".")) for line, (_, _, why) in zip(shown, rejects, strict=False))
+    newlines = frame.select(pl.sum_horizontal(pl.col(names).str.count_matches("\n", literal=True).fill_null(0)))
+    before = newlines.to_series().to_numpy().cumsum() - newlines.to_series().to_numpy()
+    lines = np.arange(2, frame.height + 2) + before
+    if rejects:
+        ordered = np.array(_lines(path, [start for start, _, _ in rejects])) - np.arange(len(rejects))
+        lines = lines + np.searchsorted(ordered, lines, side="right")
+    return Raw(frame.with_columns(pl.Series(LINE, lines, pl.Int64)), kinds, "csv", bad, len(rejects))
+
+
+def _header(path: Path) -> tuple[list[str], str]:
+    """The names of the columns, and what separates them."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            text = file.readline()
+            delimiter = max(DELIMITERS, key=text.count)
+            names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
+    except UnicodeDecodeError:
+        raise NotReadable(str(path), "not text in UTF-8", "a CSV file in UTF-8 is needed") from None
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise BadInput([Problem(str(path), f"two columns are called `{name}`", "rename one") for name in twice])
+    if "" in names:
+        raise NotReadable(str(path), f"column {names.index('') + 1} has no name in the first line", "give it one")
+    return names, delimiter
+
+
+def _lines(path: Path, starts: list[int]) -> list[int]:
+    """The numbers of the lines that begin at these bytes (from 1), which rise."""
+    found, number, at = [], 1, 0
+    with path.open("rb") as file:
+        for start in starts:
+            while at < start - 1:
+                block = file.read(min(1 << 22, start - 1 - at))
+                if not block:
+                    break
+                number += block.count(b"\n")
+                at += len(block)
+            found.append(number)
+    return found
+
+
+def _text_kind(values: pl.Series) -> Kind:
+    """What the text is: nine values in ten decide. Digits that begin with 0 are no number."""
+    there = values.drop_nulls().str.strip_chars()
+    if not there.len():
+        return "str"
+    if there.str.contains(r"^[+-]?0\d").any():
+        return "str"
+    if there.str.contains(r"^[+-]?\d{1,18}$").mean() >= MOST:  # type: ignore[operator]
+        return "int"
+    if there.str.contains(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$").mean() >= MOST:  # type: ignore[operator]
+        return "float"
+    return "bool" if there.str.to_lowercase().is_in(["true", "false"]).mean() >= MOST else "str"  # type: ignore[operator]
+
+
+def sqlite_tables(path: Path) -> dict[str, int]:
+    """The tables and views of a database, with their rows."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            names = connection.execute(
+                "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%' ORDER BY 1"
+            ).fetchall()
+            counts = {name: connection.execute(f"SELECT count(*) FROM {_quoted(name)}").fetchone() for (name,) in names}
+    except sqlite3.Error as error:
+        raise NotReadable(str(path), f"not an SQLite database: {error}") from None
+    return {name: int(count) for name, (count,) in counts.items()}
+
+
+def read_sqlite(path: Path, table: str | None) -> Raw:
+    """A table of an SQLite database: the one of that name, or the one with the most rows."""
+    tables = sqlite_tables(path)
+    if not tables:
+        raise NotReadable(str(path), "a database without a table")
+    table = table or max(tables, key=lambda name: tables[name])
+    if table not in tables:
+        raise BadInput([Problem(f"{path}:{table}", f"no table is called `{table}`", nearest(table, tables))])
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        names = [row[1] for row in connection.execute(f"PRAGMA table_info({_quoted(table)})")]
+        stored = {name: _stored_types(connection, table, name) for name in names}
+    kinds = {name: _stored_kind(types) for name, types in stored.items()}
+    notes = [
+        f"Column `{name}` holds {' and '.join(sorted(types))} values: they are {how} here."
+        for name, types in stored.items()
+        if (how := "text of hexadecimal digits" if types == {"blob"} else "text")
+        and types not in ({"text"}, set())
+        and kinds[name] == "str"
+    ]
+    casts = {"int": "CAST({0} AS INTEGER)", "float": "CAST({0} AS REAL)"}
+    text = "CASE typeof({0}) WHEN 'blob' THEN hex({0}) ELSE CAST({0} AS TEXT) END"
+    wanted = ", ".join(casts.get(kinds[name], text).format(_quoted(name)) + f" AS {_quoted(name)}" for name in names)
+    # A type is inferred from a batch: one batch, so that nulls at first can't mislead it.
+    with adbc.connect(f"{path.absolute().as_uri()}?mode=ro") as reader, reader.cursor() as cursor:
+        cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(max(1, tables[table]))})
+        cursor.execute(f"SELECT {wanted} FROM {_quoted(table)}")
+        frame = pl.from_arrow(cursor.fetch_arrow_table())
+    assert isinstance(frame, pl.DataFrame)
+    types = {"int": pl.Int64(), "float": pl.Float64(), "str": pl.String()}
+    frame.columns = names
+    frame = frame.cast({name: types[kind] for name, kind in kinds.items()})
+    return Raw(_numbered(frame, 1), kinds, "sqlite", notes=tuple(notes))
+
+
+def _stored_types(connection: sqlite3.Connection, table: str, name: str) -> set[str]:
+    """A column of SQLite holds anything: the types of its values, null left out."""
+    found = connection.execute(f"SELECT DISTINCT typeof({_quoted(name)}) FROM {_quoted(table)}").fetchall()
+    return {kind for (kind,) in found} - {"null"}
+
+
+def _stored_kind(types: set[str]) -> Kind:
+    if types == {"integer"}:
+        return "int"
+    return "float" if types and types <= {"integer", "real"} else "str"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

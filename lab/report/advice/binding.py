@@ -1,0 +1,95 @@
+"""When nothing meets the levels: which of them stands in the way, and what could be had instead. Pure, and exact."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from lab.report.advice.model import Problem
+from lab.report.advice.portfolio import covers, overshoot, solvable
+
+
+@dataclass(frozen=True)
+class Binding:
+    """The levels that have to give way: one where one is enough, else the fewest that do it together.
+
+    `asked` and `least` go by level: what is asked, and the smallest that can be had with all other levels kept (of
+    several, with the others of them lifted). Both are empty where a query has no answer at all.
+    """
+
+    levels: tuple[str, ...]
+    asked: tuple[float, ...] = ()
+    least: tuple[float, ...] = ()
+    unanswered: tuple[str, ...] = ()
+
+    @property
+    def relaxation(self) -> float:
+        """How far the levels have to be raised, as a share of them; of several, the largest."""
+        return max((overshoot(*pair) for pair in zip(self.asked, self.least, strict=True)), default=math.inf)
+
+
+def binding(problem: Problem) -> Binding | None:
+    """What stands in the way; None when nothing does.
+
+    Of several levels that would each do alone, the one that has to be raised least for its size.
+    """
+    if unanswered := problem.unanswered():
+        return Binding(tuple(f"queries.{name}" for name in unanswered), unanswered=tuple(unanswered))
+    if solvable(problem):
+        return None
+    asked = dict(problem.set_levels())
+    for size in range(1, len(asked) + 1):
+        found = [
+            Binding(group, tuple(asked[name] for name in group), tuple(_least(problem, name, group) for name in group))
+            for group in combinations(asked, size)
+            if solvable(lifted(problem, group))
+        ]
+        if found:
+            return min(found, key=lambda each: each.relaxation)
+    raise AssertionError("without levels, whoever answers the queries is a portfolio")
+
+
+def lifted(problem: Problem, names: Iterable[str]) -> Problem:
+    """The same problem without some of its levels."""
+    for name in names:
+        problem = with_level(problem, name, None)
+    return problem
+
+
+def with_level(problem: Problem, name: str, value: float | None) -> Problem:
+    """The same problem with one level set, or lifted. A query's own level that is lifted bounds it no more."""
+    levels = problem.levels
+    if name.startswith("queries."):
+        own = {**levels.queries, name.removeprefix("queries."): math.inf if value is None else value}
+        return replace(problem, levels=levels.model_copy(update={"queries": own}))
+    return replace(problem, levels=levels.model_copy(update={name: value}))
+
+
+def _least(problem: Problem, name: str, group: tuple[str, ...]) -> float:
+    """The smallest value of a level with which the problem can be solved, the other levels of the group lifted."""
+    problem = lifted(problem, group)
+    if name == "disk_bytes":
+        everything = len(problem.projections)
+        return min(math.fsum(each.disk.value for each in chosen) for chosen in covers(problem, everything))
+    return next(value for value in _values(problem, name) if solvable(with_level(problem, name, value)))
+
+
+def _values(problem: Problem, name: str) -> list[float]:
+    """What a level could be set to: the figures that there are, smallest first."""
+    candidates = problem.candidates
+    if name == "lag_p99":
+        found = {each.lag.value for each in candidates}
+    elif name == "rebuild":
+        found = {each.rebuild.value for each in candidates}
+    elif name == "engines":
+        found = {float(count) for count in range(len(candidates) + 1)}
+    elif name == "query_p99":
+        own = problem.levels.queries
+        found = {answer.p99.value for each in candidates for query, answer in each.answers.items() if query not in own}
+    else:
+        query = name.removeprefix("queries.")
+        found = {each.answers[query].p99.value for each in candidates if query in each.answers}
+    # A portfolio of the source of truth alone has no lag and nothing to rebuild.
+    return sorted(found | {0.0, math.inf})

@@ -1,0 +1,136 @@
+"""Advice as one JSON document, each claim with the row that it rests on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lab.measure.intervals import CONFIDENCE
+from lab.report.advice.answer import Advice
+from lab.report.advice.model import Candidate, Reading
+from lab.report.advice.portfolio import Portfolio
+from lab.report.advice.sensitivity import WeightRange, tied_answers
+from lab.report.advice.telling import binding_said, headline, runner_said, said
+from lab.report.facts import plain
+from lab.report.words import duration, size
+
+METHODS = {
+    "queries": "between order statistics of the samples (binomial)",
+    "lag_summary": "moving block bootstrap of the table lag",
+    "rebuild": "measured once: no interval",
+}
+
+
+def document(advice: Advice) -> dict[str, Any]:
+    """The advice for `--json`, in strict JSON types: seconds, bytes; null for what is unknown or endless."""
+    problem, answer = advice.problem, advice.answer
+    found = advice.binding
+    result = {
+        "run": problem.run,
+        "levels": dict(problem.set_levels()),
+        "weights": dict(problem.queries),
+        "feasible": answer is not None,
+        "says": headline(advice),
+        "portfolio": [_member(answer, each) for each in answer.used] if answer else [],
+        "figures": _figures(answer) if answer else None,
+        "binding_level": binding_said(advice) or None,
+        "binding": None
+        if found is None
+        else {"levels": found.levels, "asked": found.asked, "least": found.least, "unanswered": found.unanswered},
+        "ties": [list(each.names) for each in advice.tied],
+        "runners_up": [
+            {"projections": list(each.names), "says": runner_said(advice, each)}
+            | {"misses": [vars(miss) for miss in each.misses]}
+            | _figures(each)
+            for each in advice.runners_up
+        ],
+        "pareto": [
+            {"projections": list(each.names), "meets_levels": not each.misses, "answer": each == answer}
+            | _figures(each)
+            for each in advice.front
+        ],
+        "weight_ranges": [_range(each) for each in advice.weights],
+        "evidence": evidence(advice),
+        "left_out": list(advice.left_out),
+    }
+    plain_result: dict[str, Any] = plain(result)
+    return plain_result
+
+
+def _member(answer: Portfolio, each: Candidate) -> dict[str, Any]:
+    queries = [name for name, who in answer.assigned.items() if who.name == each.name]
+    tied = {name: [other.name for other in tied_answers(answer.problem, answer, name)] for name in queries}
+    return {
+        "projection": each.name,
+        "store": each.store,
+        "source_of_truth": each.truth,
+        "queries": [
+            {"query": name, "weight": answer.problem.queries[name], "level_seconds": answer.problem.query_level(name)}
+            | {"p50_seconds": each.answers[name].p50.value, "p99_seconds": each.answers[name].p99.value}
+            | {"tied_with": tied[name]}
+            for name in queries
+        ],
+    }
+
+
+def _figures(each: Portfolio) -> dict[str, Any]:
+    return {
+        "lag_p99_seconds": each.lag.value,
+        "rebuild_seconds": each.rebuild.value,
+        "query_seconds": each.cost,
+        "query_interval_seconds": list(each.cost_interval),
+        "disk_bytes": each.disk,
+        "engines": list(each.engines),
+    }
+
+
+def _range(each: WeightRange) -> dict[str, Any]:
+    ends = {"below": each.below, "above": each.above}
+    return {"query": each.query, "weight": each.weight, "from": each.low, "to": each.high} | {
+        name: None if other is None else list(other.names) for name, other in ends.items()
+    }
+
+
+def evidence(advice: Advice) -> list[dict[str, Any]]:
+    """Each claim about the answer with the row that it rests on; nothing where there is no answer."""
+    answer, problem = advice.answer, advice.problem
+    if answer is None:
+        return []
+    levels, found = problem.levels, []
+    for query, who in answer.assigned.items():
+        row = {"projection": who.name, "query": query}
+        level = problem.query_level(query)
+        for reading, held in ((who.answers[query].p50, None), (who.answers[query].p99, level)):
+            quantile = reading.column.removesuffix("_us")
+            claim = f"{said(who)} answers {query} in {duration(reading.value)} ({quantile})"
+            found.append(_claim(claim, reading, row, held))
+    for who in answer.members:
+        row = {"projection": who.name}
+        found += [
+            _claim(
+                f"{who.name} shows 99 in 100 changes within {duration(who.lag.value)}", who.lag, row, levels.lag_p99
+            ),
+            _claim(f"{who.name} is rebuilt in {duration(who.rebuild.value)}", who.rebuild, row, levels.rebuild),
+            _claim(f"{who.name} takes {size(who.disk.value)}", who.disk, row, None),
+            {"claim": f"{who.name} passes every check", "table": "verdicts", "row": row, "column": "verdict"}
+            | {"value": "pass", "low": None, "high": None, "confidence": None, "method": "judged by the oracle"}
+            | {"level": None, "status": None},
+        ]
+    return found
+
+
+def _claim(claim: str, reading: Reading, row: dict[str, str], level: float | None) -> dict[str, Any]:
+    """Values in the unit of the table's column; `level` in the same."""
+    scale = 1e6 if reading.column.endswith("_us") else 1.0
+    ends = {name: None if end is None else end * scale for name, end in (("low", reading.low), ("high", reading.high))}
+    return {
+        "claim": claim,
+        "table": reading.table,
+        "row": row,
+        "column": reading.column,
+        "value": reading.value * scale,
+        **ends,
+        "confidence": None if reading.once or (reading.low is None and reading.high is None) else CONFIDENCE,
+        "method": METHODS.get(reading.table, "not measured"),
+        "level": None if level is None else level * scale,
+        "status": None if level is None else reading.status(level),
+    }

@@ -1,0 +1,175 @@
+"""The Pareto front as a figure: a row for each portfolio, a panel for each of lag p99, rebuild, query time and disk."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from lab.report.advice.answer import Advice
+from lab.report.advice.portfolio import Portfolio
+from lab.report.advice.telling import portfolio_said
+from lab.report.style import BAD, FAINT, INK, WIDTH_INCHES, blank, drawing, elided, margin_inches, store_colour
+from lab.report.words import duration
+
+ROWS_MAX = 14
+_NAME_MAX = 30
+_SWATCH_INCHES = 0.11
+# As a share of a panel's width: what the text of a tick takes.
+_APART = 0.45
+_FACTOR_MIN = 30.0
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One measure: its title, the figure of a portfolio, the ends of its interval, its level, and its unit."""
+
+    title: str
+    value: Callable[[Portfolio], float]
+    ends: Callable[[Portfolio], tuple[float | None, float | None]]
+    level: float | None
+    said: Callable[[float], str]
+
+
+def shown(advice: Advice) -> list[Portfolio]:
+    """The portfolios that are drawn: the answer, then the front in its order, as many as there is room for."""
+    first = [advice.answer] if advice.answer else []
+    names = {each.names for each in first}
+    return [*first, *(each for each in advice.front if each.names not in names)][:ROWS_MAX]
+
+
+def pareto(advice: Advice) -> Figure:
+    """The front; a hollow dot misses a level, a dashed line is a level, and the answer is set in bold."""
+    rows = shown(advice)
+    if not rows:
+        return blank("No portfolio answers every query.")
+    levels = advice.problem.levels
+    panels = (
+        _Panel(
+            "lag p99", lambda each: each.lag.value, lambda each: (each.lag.low, each.lag.high), levels.lag_p99, _time
+        ),
+        _Panel("rebuild", lambda each: each.rebuild.value, lambda _: (None, None), levels.rebuild, _time),
+        _Panel("query (weighted)", lambda each: each.cost, lambda each: each.cost_interval, None, _time),
+        _Panel("disk", lambda each: each.disk, lambda _: (None, None), levels.disk_bytes, _bytes),
+    )
+    labels = [_label(each) for each in rows]
+    stores = [[member.store for member in each.members or each.used] for each in rows]
+    with drawing():
+        swatches = 0.12 + _SWATCH_INCHES * max(map(len, stores))
+        lines = [line for label in labels for line in label.splitlines()]
+        left = min(margin_inches(lines), 2.3) + swatches
+        tall = 0.95 + 0.33 * len(rows)
+        figure = Figure(figsize=(WIDTH_INCHES, tall))
+        grid = figure.subplots(1, len(panels), sharey=True)
+        figure.subplots_adjust(
+            left=left / WIDTH_INCHES, right=0.985, top=1 - 0.32 / tall, bottom=0.62 / tall, wspace=0.2
+        )
+        for axes, panel in zip(grid, panels, strict=True):
+            _draw(axes, panel, rows, advice)
+        _name(grid[0], rows, labels, advice, swatches)
+        _swatch(grid[0], stores)
+    return figure
+
+
+def _label(each: Portfolio) -> str:
+    """A portfolio's name in two lines at the most."""
+    lines = textwrap.wrap(portfolio_said(each), _NAME_MAX, break_long_words=False, break_on_hyphens=False)
+    rest = " ".join(lines[1:])
+    return "\n".join(elided(line, _NAME_MAX) for line in (lines[0], rest) if line)
+
+
+def _lag_ends(each: Portfolio) -> tuple[float | None, float | None]:
+    return each.lag.low, each.lag.high
+
+
+def _time(value: float) -> str:
+    return duration(value, digits=1)
+
+
+def _bytes(value: float) -> str:
+    unit, scale = next(pair for pair in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0)) if value >= pair[1])
+    return f"{value / scale:.3g} {unit}"
+
+
+def _draw(axes: Axes, panel: _Panel, rows: Sequence[Portfolio], advice: Advice) -> None:
+    """One panel: dots, whiskers where there is an interval, the level."""
+    values = [panel.value(each) for each in rows]
+    known = [value for value in [*values, panel.level or 0.0] if 0 < value < math.inf]
+    low, high = (min(known), max(known)) if known else (1.0, 10.0)
+    # Ends that are far apart share a panel: a logarithmic axis, long enough for two ticks. 0 stands at its edge.
+    room = max((high / low) ** 0.12 * 1.6, (_FACTOR_MIN / (high / low)) ** 0.5)
+    left, right = low / room, high * room
+    axes.set_xscale("log")
+    axes.set_xlim(left, right)
+    _ticks(axes, left, right, panel.said)
+    for place, (each, value) in enumerate(zip(rows, values, strict=True)):
+        if math.isinf(value):
+            axes.annotate("none", (right, place), xytext=(-3, 0), textcoords="offset points", fontsize=7, color=FAINT,
+                          ha="right", va="center")  # fmt: skip
+            continue
+        at = max(value, left)
+        start, end = panel.ends(each)
+        if value and start and end:
+            axes.plot([max(start, left), min(end, right)], [place, place], color=INK, linewidth=1.2)
+        inside = "white" if each.misses else INK
+        axes.plot([at], [place], "o", color=INK, markerfacecolor=inside, markersize=5, clip_on=False, zorder=3)
+        if not value:
+            axes.annotate("0", (at, place), xytext=(6, 0), textcoords="offset points", fontsize=7, color=FAINT,
+                          va="center")  # fmt: skip
+    if panel.level is not None:
+        axes.axvline(max(panel.level, left), color=BAD, linewidth=1.1, linestyle=(0, (4, 2)), zorder=1)
+    if advice.answer is not None:
+        axes.axhspan(-0.45, 0.45, color="#f0f1f1", zorder=0)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.set_title(panel.title, fontsize=8.5, loc="left")
+    axes.set_xlabel("kB to MB, log scale" if panel.said is _bytes else "µs to s, log scale", fontsize=7.5)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.tick_params(axis="y", left=False)
+
+
+def _ticks(axes: Axes, left: float, right: float, said: Callable[[float], str]) -> None:
+    """Two round ticks, or one where two would run into each other: the panels are narrow, and their neighbours near."""
+    low, high = math.log10(left), math.log10(right)
+    start, end = low + 0.14 * (high - low), high - 0.14 * (high - low)
+    decades = range(math.floor(start), math.ceil(end) + 1)
+    ticks: list[float] = []
+    for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 2.0, 3.0, 5.0, 7.0)):
+        able = [step * 10.0**decade for decade in decades for step in steps]
+        able = [value for value in able if start <= math.log10(value) <= end]
+        ticks = ticks or able[:1]
+        if able and math.log10(able[-1] / able[0]) >= _APART * (high - low):
+            ticks = [able[0], able[-1]]
+            break
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: said(value)))
+
+
+def _name(axes: Axes, rows: Sequence[Portfolio], labels: Sequence[str], advice: Advice, swatches: float) -> None:
+    """Names in the left margin, before the swatches; the answer's in bold."""
+    axes.set_yticks(range(len(rows)), labels)
+    axes.tick_params(axis="y", length=0, pad=swatches * 72, labelsize=7.2)
+    if advice.answer is not None:
+        axes.get_yticklabels()[0].set_fontweight("bold")
+
+
+def _swatch(axes: Axes, stores: Sequence[Sequence[str]]) -> None:
+    """A small square in the colour of each store, as everywhere on the page."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    width = axes.get_position().width * figure.get_figwidth()
+    step = _SWATCH_INCHES / width
+    for place, found in enumerate(stores):
+        for nth, store in enumerate(reversed(found)):
+            x = -0.06 / width - step * (nth + 1)
+            axes.add_patch(
+                Rectangle((x, place - 0.17), step * 0.8, 0.34, color=store_colour(store), linewidth=0,
+                          transform=axes.get_yaxis_transform(), clip_on=False)
+            )  # fmt: skip

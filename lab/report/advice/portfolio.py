@@ -1,0 +1,286 @@
+"""Portfolios: which projections to keep, and which query goes to which of them. Pure, and exact.
+
+A portfolio is a set of projections that together, and with the source of truth, answer every query. Within it each
+query goes to the member that answers it fastest by p50, of those whose p99 is within the query's level. Between
+equals it goes to the source of truth first, then to the projection that stands first in the scenario.
+
+The answer is the first, among the portfolios that meet every level, by
+
+1. the number of projections (the source of truth is none);
+2. the weighted query time: the mean of the p50 by weight;
+3. disk, then the lag p99, the rebuild, the number of engines, and last the projections' names.
+
+All of it is decided by the measured values. Where the intervals can't tell two apart, `sensitivity` calls it a tie.
+
+Lag and rebuild are levels of each projection, and disk and engines can only grow with a portfolio. So a portfolio of
+the smallest size has no member that it could do without, and every one of that size is found by taking an open query
+and trying each projection that can answer it: exhaustive, and quick where it is hopeless.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+
+from lab.report.advice.model import Candidate, Problem, Reading
+
+# How many sets of projections are looked at for the front and the runners-up. The answer itself knows no such bound.
+LOOKED_MAX = 2_048
+
+
+@dataclass(frozen=True)
+class Miss:
+    """A level that a portfolio doesn't meet: where, what is asked and what there is. Seconds, bytes or a count."""
+
+    level: str
+    of: str
+    asked: float
+    had: float
+
+    @property
+    def overshoot(self) -> float:
+        """How far over the level, as a share of it."""
+        return overshoot(self.asked, self.had)
+
+
+def overshoot(asked: float, had: float) -> float:
+    """How far `had` is over `asked`, as a share of it; of nothing, as a share of one."""
+    return (had - asked) / (asked or 1.0)
+
+
+@dataclass(frozen=True)
+class Portfolio:
+    """A set of projections, in the scenario's order, and who answers which query."""
+
+    problem: Problem
+    members: tuple[Candidate, ...]
+    assigned: dict[str, Candidate]
+
+    def __hash__(self) -> int:
+        return hash(self.names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The projections' names: what the portfolio is known by."""
+        return tuple(each.name for each in self.members)
+
+    @property
+    def used(self) -> tuple[Candidate, ...]:
+        """Who answers anything, the source of truth included."""
+        return tuple(each for each in self.problem.candidates if each.name in self._at_work)
+
+    @cached_property
+    def _at_work(self) -> set[str]:
+        return {each.name for each in self.assigned.values()}
+
+    @property
+    def idle(self) -> bool:
+        """Whether a member answers nothing."""
+        return not self._at_work.issuperset(self.names)
+
+    @cached_property
+    def cost(self) -> float:
+        """The weighted query time: the mean of the p50 by weight, in seconds."""
+        return self._weighted([self.assigned[name].answers[name].p50.value for name in self.assigned])
+
+    @cached_property
+    def cost_interval(self) -> tuple[float, float | None]:
+        """From all lower ends to all upper ends at once, which is wider than 95 % needs; None: no upper end."""
+        readings = [self.assigned[name].answers[name].p50 for name in self.assigned]
+        high = [reading.high for reading in readings]
+        known = [end for end in high if end is not None]
+        upper = self._weighted(known) if len(known) == len(high) else None
+        return self._weighted([reading.low or 0.0 for reading in readings]), upper
+
+    def _weighted(self, seconds: Sequence[float]) -> float:
+        weights = [self.problem.queries[name] for name in self.assigned]
+        total = math.fsum(weights)
+        return math.fsum(w * t for w, t in zip(weights, seconds, strict=True)) / total if total else 0.0
+
+    @property
+    def lag(self) -> Reading:
+        """The longest lag p99 among the members."""
+        return max((each.lag for each in self.members), key=lambda reading: reading.value, default=Reading(0, 0, 0))
+
+    @property
+    def rebuild(self) -> Reading:
+        """The longest rebuild among the members; each is rebuilt alone."""
+        return max((each.rebuild for each in self.members), key=lambda r: r.value, default=Reading(0, 0, 0))
+
+    @cached_property
+    def disk(self) -> float:
+        """Bytes that all members take together."""
+        return math.fsum(each.disk.value for each in self.members)
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Engines to operate beside those that are operated for the source of truth."""
+        return tuple(sorted({each.engine for each in self.members} - self.problem.operated))
+
+    @cached_property
+    def order(self) -> tuple[object, ...]:
+        """What the first is chosen by; see the module."""
+        sizes = (len(self.members), self.cost, self.disk, self.lag.value, self.rebuild.value, len(self.engines))
+        return (*sizes, self.names)
+
+    @cached_property
+    def misses(self) -> tuple[Miss, ...]:
+        """Every level that isn't met."""
+        problem, levels = self.problem, self.problem.levels
+        found = [
+            Miss(name, each.name, level, reading.value)
+            for each in self.members
+            for name, level, reading in (
+                ("lag_p99", levels.lag_p99, each.lag),
+                ("rebuild", levels.rebuild, each.rebuild),
+            )
+            if level is not None and not reading.meets(level)
+        ]
+        for query, each in self.assigned.items():
+            level, p99 = problem.query_level(query), each.answers[query].p99
+            if level is not None and not p99.meets(level):
+                found.append(Miss(problem.level_name(query), query, level, p99.value))
+        if levels.disk_bytes is not None and self.disk > levels.disk_bytes:
+            found.append(Miss("disk_bytes", "all together", levels.disk_bytes, self.disk))
+        if levels.engines is not None and len(self.engines) > levels.engines:
+            found.append(Miss("engines", ", ".join(self.engines), levels.engines, len(self.engines)))
+        return tuple(found)
+
+    @property
+    def figures(self) -> tuple[float, float, float, float]:
+        """What the Pareto front is about: lag p99, rebuild, weighted query time (seconds), disk (bytes)."""
+        return self.lag.value, self.rebuild.value, self.cost, self.disk
+
+
+def assemble(problem: Problem, members: Sequence[Candidate]) -> Portfolio | None:
+    """The portfolio of these projections, or None when a query is left that none of them answers.
+
+    A query that nobody answers within its level goes to whoever has the lowest p99, and is a miss.
+    """
+    truth = problem.truth
+    there = ([truth] if truth else []) + list(members)
+    assigned = {}
+    for query in problem.queries:
+        able = [each for each in there if query in each.answers]
+        if not able:
+            return None
+        level = problem.query_level(query)
+        within = [each for each in able if each.answers[query].p99.meets(level)]
+        if within:
+            assigned[query] = min(within, key=lambda each: each.answers[query].p50.value)
+        else:
+            assigned[query] = min(able, key=lambda each: each.answers[query].p99.value)
+    return Portfolio(problem, tuple(members), assigned)
+
+
+def smallest(problem: Problem) -> list[Portfolio]:
+    """Every portfolio of the smallest size that meets all levels, the best first; none when there is no such thing."""
+    for size in range(len(problem.projections) + 1):
+        found = [made for chosen in covers(problem, size) if (made := assemble(problem, chosen))]
+        if found:
+            return sorted(found, key=lambda made: made.order)
+    return []
+
+
+def covers(problem: Problem, size: int) -> Iterator[tuple[Candidate, ...]]:
+    """Sets of at most `size` projections that meet all levels; every one that could not do without a member."""
+    levels, truth = problem.levels, problem.truth
+    able = [
+        place
+        for place, each in enumerate(problem.projections)
+        if each.lag.meets(levels.lag_p99) and each.rebuild.meets(levels.rebuild)
+    ]
+
+    def answers(each: Candidate, query: str) -> bool:
+        return query in each.answers and each.answers[query].p99.meets(problem.query_level(query))
+
+    open_queries = [query for query in problem.queries if not (truth and answers(truth, query))]
+    can = {query: [place for place in able if answers(problem.projections[place], query)] for query in open_queries}
+    # The query with the fewest ways out first: that is where a dead end shows soonest.
+    open_queries.sort(key=lambda query: len(can[query]))
+    seen: set[frozenset[int]] = set()
+
+    def walk(chosen: frozenset[int]) -> Iterator[tuple[Candidate, ...]]:
+        if chosen in seen:
+            return
+        seen.add(chosen)
+        members = tuple(problem.projections[place] for place in sorted(chosen))
+        if not _fits(problem, members):
+            return
+        left = [can[query] for query in open_queries if chosen.isdisjoint(can[query])]
+        if not left:
+            yield members
+        elif len(chosen) + _apart(left) <= size:
+            for place in left[0]:
+                yield from walk(chosen | {place})
+
+    yield from walk(frozenset())
+
+
+def _apart(left: Sequence[Sequence[int]]) -> int:
+    """How many more projections it takes at the least: queries that no projection answers two of."""
+    taken: set[int] = set()
+    count = 0
+    for able in left:
+        if taken.isdisjoint(able):
+            taken.update(able)
+            count += 1
+    return count
+
+
+def solvable(problem: Problem) -> bool:
+    """Whether any portfolio meets all levels."""
+    return next(covers(problem, len(problem.projections)), None) is not None
+
+
+def _fits(problem: Problem, members: Sequence[Candidate]) -> bool:
+    """Whether disk and engines are within their levels: what more members can only make worse."""
+    levels = problem.levels
+    engines = {each.engine for each in members} - problem.operated
+    disk = math.fsum(each.disk.value for each in members)
+    return not (
+        (levels.disk_bytes is not None and disk > levels.disk_bytes)
+        or (levels.engines is not None and len(engines) > levels.engines)
+    )
+
+
+def size_looked_at(problem: Problem) -> int:
+    """How many projections a portfolio of the front or a runner-up may have.
+
+    As many as there are, unless more than `LOOKED_MAX` sets would have to be looked at.
+    """
+    count, looked = len(problem.projections), 0
+    for size in range(count + 1):
+        looked += math.comb(count, size)
+        if size > 1 and looked > LOOKED_MAX:
+            return size - 1
+    return count
+
+
+def portfolios(problem: Problem) -> list[Portfolio]:
+    """Every portfolio without an idle member, whether it meets the levels or not, up to a size; in their order."""
+    found = []
+    for size in range(size_looked_at(problem) + 1):
+        for members in combinations(problem.projections, size):
+            made = assemble(problem, members)
+            if made and not made.idle:
+                found.append(made)
+    return sorted(found, key=lambda made: made.order)
+
+
+def front(found: Sequence[Portfolio]) -> list[Portfolio]:
+    """Those that no other beats: at least as good in lag p99, rebuild, query time and disk, and better in one."""
+    if not found:
+        return []
+    figures = np.array([each.figures for each in found])
+    kept = []
+    for each, own in zip(found, figures, strict=True):
+        beaten = (figures <= own).all(axis=1) & (figures < own).any(axis=1)
+        if not beaten.any():
+            kept.append(each)
+    return kept

@@ -1,0 +1,130 @@
+"""A finished run becomes a question: its measured figures as candidates, its levels, its weights.
+
+The p50 and p99 of a query have the intervals that were worked out when they were measured (`lab.measure.intervals`).
+The lag's p99 gets one here, from the lag of every change (`lab.report.stretches`). Rebuild and disk were measured
+once, and have none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from lab.base import TRUTH, BadInput, Problem, nearest
+from lab.report import stretches
+from lab.report.advice import model
+from lab.report.advice.model import NOT_MEASURED, Answer, Candidate, Reading
+from lab.runs import Run
+from lab.scenario import LevelsTable, question
+
+NOT_ASKED = "the source of truth was not asked itself in this run, so it is no candidate"
+
+
+def read(run: Run, overrides: Sequence[str] = ()) -> model.Problem:
+    """The question that a run's figures answer; `overrides` set `levels` and `weights` anew, as `--set` does.
+
+    Raises BadInput for a query that there is none of, and for a run in which no query was asked.
+    """
+    queries = run.table("queries")
+    if queries.is_empty():
+        raise BadInput([Problem(run.name, "no query was asked: there is nothing to advise on", "see [[query]]")])
+    levels, weights = asked(run, queries, overrides)
+    entries = run.manifest["projections"]
+    left_out = [f"levels.queries.{name}: the query was not asked" for name in levels.queries if name not in weights]
+    left_out += [f"{each['name']}: its verdict is {each['verdict']}" for each in entries if each["verdict"] != "pass"]
+    names = {str(each["name"]) for each in entries}
+    if "p50_low_us" not in queries.columns:
+        left_out.append("intervals of query times: this run is from before they were kept, so nothing is told apart")
+    candidates = []
+    # A projection may be called that too: then it is one.
+    truth = queries.filter(projection=TRUTH) if TRUTH not in names else queries.clear()
+    if truth.is_empty():
+        left_out.append(NOT_ASKED)
+    else:
+        candidates.append(Candidate(TRUTH, str(truth["store"][0]), _answers(TRUTH, truth, left_out), truth=True))
+    measured = {name: run.table(name) for name in ("lag_summary", "rebuild")}
+    for each in entries:
+        if each["verdict"] != "pass":
+            continue
+        name = str(each["name"])
+        rebuilt = measured["rebuild"].filter(projection=name)
+        candidates.append(
+            Candidate(
+                name,
+                str(each["store"]),
+                _answers(name, queries.filter(projection=name), left_out),
+                _lag(run, name, measured["lag_summary"].filter(projection=name)),
+                _once(rebuilt, "seconds"),
+                _once(rebuilt, "size_bytes"),
+            )
+        )
+    engine = str(run.manifest.get("truth", {}).get("engine", ""))
+    return model.Problem(weights, tuple(candidates), levels, frozenset({engine}), tuple(left_out), run.name)
+
+
+def asked(run: Run, queries: pl.DataFrame, overrides: Sequence[str] = ()) -> tuple[LevelsTable, dict[str, float]]:
+    """The levels, and the weight of every query by name, in the table's order."""
+    weight = pl.col("weight") if "weight" in queries.columns else pl.lit(1.0).alias("weight")
+    measured = dict(queries.select("query", weight).unique("query", keep="first", maintain_order=True).iter_rows())
+    levels, weights = question({"levels": run.manifest.get("levels") or {}, "weights": measured}, overrides)
+    problems = [
+        Problem(f"{table}.{name}", f"no query of this run is called `{name}`", nearest(name, measured))
+        for table, names in (("levels.queries", levels.queries), ("weights", weights))
+        for name in names
+        # A level that the run brought along may be of a query that nobody could be asked.
+        if name not in measured and any(item.partition("=")[0].strip() == f"{table}.{name}" for item in overrides)
+    ]
+    if problems:
+        raise BadInput(problems)
+    return levels, weights
+
+
+def _answers(name: str, rows: pl.DataFrame, left_out: list[str]) -> dict[str, Answer]:
+    """What a candidate answers, and rightly; what it doesn't is told in `left_out`."""
+    found = {}
+    for row in rows.iter_rows(named=True):
+        if row["answer_ok"] is not True:
+            wrong = "not checked" if row["answer_ok"] is None else "wrong"
+            left_out.append(f"{name}, {row['query']}: its answers are {wrong}")
+        elif row["p50_us"] is None or row["p99_us"] is None:
+            left_out.append(f"{name}, {row['query']}: it was not timed")
+        else:
+            found[str(row["query"])] = Answer(_time(row, "p50"), _time(row, "p99"))
+    return found
+
+
+def _time(row: dict[str, Any], quantile: str) -> Reading:
+    """One quantile of a query's time in seconds. A run from before there were intervals has none: both ends unknown."""
+    low, high = (row.get(f"{quantile}_{end}_us") for end in ("low", "high"))
+    value = float(row[f"{quantile}_us"])
+    return Reading(value / 1e6, _seconds(low), _seconds(high), "queries", f"{quantile}_us")
+
+
+def _seconds(microseconds: float | None) -> float | None:
+    return None if microseconds is None else microseconds / 1e6
+
+
+def _lag(run: Run, name: str, summary: pl.DataFrame) -> Reading:
+    """The p99 of the lag, infinite where it is never."""
+    if summary.is_empty():
+        return NOT_MEASURED
+    value = summary["p99_seconds"][0]
+    lags = (
+        pl.scan_parquet(run.path / "lag.parquet")
+        .filter(pl.col("projection") == name)
+        .sort("position")
+        .select(pl.col("lag_seconds").fill_nan(None).fill_null(math.inf))
+        .collect()["lag_seconds"]
+        .to_numpy()
+    )
+    low, high = stretches.interval(lags, 0.99, name)
+    return Reading(math.inf if value is None else float(value), low, high, "lag_summary", "p99_seconds")
+
+
+def _once(rebuilt: pl.DataFrame, column: str) -> Reading:
+    """A figure of the one rebuild; infinite where the run was told not to rebuild."""
+    value = None if rebuilt.is_empty() else rebuilt[column][0]
+    return Reading(math.inf if value is None else float(value), table="rebuild", column=column, once=True)

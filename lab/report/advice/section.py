@@ -1,0 +1,54 @@
+"""Advice on the report's page: its texts, and its figure with words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from lab.base import BadInput
+from lab.report.advice import figure, telling
+from lab.report.advice.answer import Advice, advise
+from lab.report.advice.document import evidence
+from lab.report.advice.problem import read
+from lab.report.words import plural
+from lab.runs import Run
+
+
+def advice_on(run: Run) -> Advice | None:
+    """The advice; None where no query was asked, and there is nothing to advise on."""
+    try:
+        return advise(read(run))
+    except BadInput:
+        return None
+
+
+def texts(advice: Advice) -> dict[str, Any]:
+    """What the page's section says."""
+    return {
+        "headline": telling.headline(advice),
+        "tie": telling.ties_said(advice),
+        "levels": telling.level_rows(advice),
+        "queries": telling.assignment_rows(advice),
+        "runners_up": [(telling.portfolio_said(each), telling.runner_said(advice, each)) for each in advice.runners_up],
+        "weights": telling.weights_said(advice),
+        "evidence": evidence(advice),
+        "left_out": list(advice.left_out),
+    }
+
+
+def drawn(advice: Advice) -> tuple[str, Figure | None, str]:
+    """The Pareto front with its words; no figure where no portfolio answers everything."""
+    if not advice.front:
+        return "", None, ""
+    see = (
+        "Each row is a portfolio that no other beats in all four at once: whoever wants less of one has to take more "
+        "of another. The squares are its stores. A dashed line is a level, and a hollow dot misses a level."
+    )
+    ahead = {each.names for each in advice.front}
+    if more := len(ahead - {each.names for each in figure.shown(advice)}):
+        see += f" {plural(more, 'portfolio')} more of the front {'is' if more == 1 else 'are'} in `lab advise --json`."
+    if advice.answer is not None:
+        see += f" The answer, {telling.portfolio_said(advice.answer)}, comes first"
+        see += "." if advice.answer.names in ahead else ": not for any of the four, but for needing fewest projections."
+    return "Pareto front of portfolios by lag p99, rebuild, query time and disk.", figure.pareto(advice), see

@@ -1,0 +1,198 @@
+"""Advice in sentences, and in rows of texts for tables: what the terminal and the page share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from lab.report.advice.answer import Advice
+from lab.report.advice.model import Candidate, Problem, Reading
+from lab.report.advice.portfolio import Miss, Portfolio
+from lab.report.advice.sensitivity import WeightRange, tied, tied_answers
+from lab.report.words import duration, listed, number, plural, size
+
+TRUTH_SAID = "the source of truth"
+# What each level is called in a sentence.
+LEVELS = {
+    "lag_p99": "lag p99",
+    "rebuild": "rebuild",
+    "query_p99": "query p99",
+    "disk_bytes": "disk",
+    "engines": "engines to operate",
+}
+
+
+def headline(advice: Advice) -> str:
+    """The advice in a sentence or two."""
+    answer = advice.answer
+    if answer is None:
+        return f"Nothing meets the levels. {binding_said(advice)}."
+    helped = any(each.truth for each in answer.used)
+    if not answer.members:
+        return "The source of truth is enough: no projection is needed."
+    names = listed([f"{each.name} ({each.store})" for each in answer.members])
+    many = "One projection does it" if len(answer.members) == 1 else f"{len(answer.members)} projections do it"
+    rest = ", beside the source of truth" if helped else ""
+    told = f"{many}{rest}: {names}."
+    return told if dict(advice.problem.set_levels()) else f"{told} No level is set, so whatever answers will do."
+
+
+def binding_said(advice: Advice) -> str:
+    """Which level binds, and what could be had; empty where none does."""
+    found = advice.binding
+    if found is None:
+        return ""
+    if found.unanswered:
+        return "; ".join(f"queries.{name}: no projection that passed answers it" for name in found.unanswered)
+    parts = [
+        f"{level}: the smallest {level_said(level)} that can be had is {amount(level, least)},"
+        f" and {amount(level, asked)} is asked"
+        for level, asked, least in zip(found.levels, found.asked, found.least, strict=True)
+    ]
+    return parts[0] if len(parts) == 1 else "Only together: " + "; ".join(parts)
+
+
+def level_said(level: str) -> str:
+    """A level in a sentence: `lag p99`, `p99 of by_key`."""
+    return LEVELS.get(level) or f"p99 of {level.removeprefix('queries.')}"
+
+
+def amount(level: str, value: float) -> str:
+    """A level's value in its unit; what can't be had at any price is `no number`."""
+    if math.isinf(value):
+        return "no number (never reached, or not measured)"
+    if level == "engines":
+        return f"{value:.0f}"
+    return size(value) if level == "disk_bytes" else duration(value)
+
+
+def portfolio_said(each: Portfolio) -> str:
+    """A portfolio by its projections' names."""
+    return " + ".join(each.names) or TRUTH_SAID
+
+
+def runner_said(advice: Advice, each: Portfolio) -> str:
+    """Why a portfolio was not chosen."""
+    answer = advice.answer
+    if each.misses:
+        return f"misses {listed([miss_said(miss) for miss in each.misses])}"
+    assert answer is not None
+    if each in advice.tied:
+        return f"a tie: {duration(each.cost)} can't be told from {duration(answer.cost)} by what was measured"
+    more = len(each.members) - len(answer.members)
+    told = [f"{plural(more, 'projection')} more"] if more else []
+    cost = f"weighted query time {duration(each.cost)} instead of {duration(answer.cost)}"
+    return "; ".join([*told, f"{cost}, no difference shown" if tied(answer, each) else cost])
+
+
+def miss_said(miss: Miss) -> str:
+    """One level that is missed, with where, what there is and what is asked."""
+    of = "" if miss.level.startswith("queries.") else f"{miss.of} "
+    had = "not reached or not measured" if math.isinf(miss.had) else amount(miss.level, miss.had)
+    return f"{level_said(miss.level)} ({of}{had}; asked {amount(miss.level, miss.asked)})"
+
+
+def ties_said(advice: Advice) -> str:
+    """What can't be told from the answer; empty where everything can."""
+    if not advice.tied or advice.answer is None:
+        return ""
+    names = listed([portfolio_said(each) for each in advice.tied])
+    return (
+        f"A tie: by weighted query time, {portfolio_said(advice.answer)} can't be told from {names}. "
+        "It comes first by the measured values alone; a longer run (measure.samples) may tell them apart."
+    )
+
+
+def weights_said(advice: Advice) -> list[str]:
+    """How far each weight can move; one sentence where none matters."""
+    moving = [each for each in advice.weights if each.low > 0 or math.isfinite(each.high)]
+    if not moving:
+        return ["No weight changes the answer, whatever it is."] if advice.weights else []
+    told = [_range_said(each) for each in moving]
+    if rest := [each.query for each in advice.weights if each not in moving]:
+        told.append(f"{listed(rest)}: any weight, the answer is the same")
+    return told
+
+
+def _range_said(each: WeightRange) -> str:
+    told = [f"{each.query}: weight {each.weight:g}"]
+    if each.below is not None and each.low > 0:
+        told.append(f"below {number(each.low)} {portfolio_said(each.below)} takes its place")
+    if each.above is not None:
+        told.append(f"above {number(each.high)} {portfolio_said(each.above)} takes its place")
+    return "; ".join(told)
+
+
+def interval_said(reading: Reading) -> str:
+    """A figure with its interval: `1.2 ms (1.1 ms to 1.4 ms)`; without an end, `at least`."""
+    value = "not reached or not measured" if math.isinf(reading.value) else duration(reading.value)
+    if reading.once:
+        return value if math.isinf(reading.value) else f"{value} (measured once)"
+    if reading.low is None and reading.high is None:
+        return f"{value} (no interval)"
+    if reading.high is None:
+        return f"{value} (at least {duration(reading.low)})"
+    if reading.low is None:
+        return f"{value} (at most {duration(reading.high)})"
+    return f"{value} ({duration(reading.low)} to {duration(reading.high)})"
+
+
+def level_rows(advice: Advice) -> list[tuple[str, str, str, str]]:
+    """What is asked, what the answer has, and how surely: level, asked, had, status. The worst figure of each level."""
+    answer, problem = advice.answer, advice.problem
+    if answer is None:
+        return [(level_said(name), amount(name, asked), "", "") for name, asked in problem.set_levels()]
+    found = []
+    for name, asked in problem.set_levels():
+        if name in ("disk_bytes", "engines"):
+            value = answer.disk if name == "disk_bytes" else float(len(answer.engines))
+            status = "measured once" if name == "disk_bytes" and answer.members else "shown"
+            found.append((level_said(name), amount(name, asked), amount(name, value), status))
+            continue
+        readings = list(_held(answer, problem, name))
+        if readings:
+            worst = max(readings, key=lambda reading: (reading.value, reading.high or math.inf))
+            found.append((level_said(name), amount(name, asked), interval_said(worst), worst.status(asked)))
+    return found
+
+
+def _held(answer: Portfolio, problem: Problem, name: str) -> Iterable[Reading]:
+    """The answer's figures that a level is held against."""
+    if name in ("lag_p99", "rebuild"):
+        own = {"lag_p99": answer.lag, "rebuild": answer.rebuild}
+        yield own[name]
+        return
+    for query, who in answer.assigned.items():
+        if problem.level_name(query) == name:
+            yield who.answers[query].p99
+
+
+def assignment_rows(advice: Advice) -> list[dict[str, Any]]:
+    """Which query goes where, for a table: query, weight, who, store, p50, p99, level, ties; texts."""
+    answer, problem = advice.answer, advice.problem
+    if answer is None:
+        return []
+    rows = []
+    for query, who in answer.assigned.items():
+        level = problem.query_level(query)
+        others = tied_answers(problem, answer, query)
+        rows.append(
+            {
+                "query": query,
+                "weight": f"{problem.queries[query]:g}",
+                "who": said(who),
+                "store": who.store,
+                "p50": interval_said(who.answers[query].p50),
+                "p99": interval_said(who.answers[query].p99),
+                "level": "" if level is None else duration(level),
+                "status": "" if level is None else who.answers[query].p99.status(level),
+                "tied": listed([said(each) for each in others]),
+            }
+        )
+    return rows
+
+
+def said(who: Candidate) -> str:
+    """A candidate by its name."""
+    return TRUTH_SAID if who.truth else who.name

@@ -1,0 +1,55 @@
+"""Quantiles of the lag, and how sure they are: resampled in whole stretches of changes.
+
+Changes that travelled in one batch share its luck. So whole stretches are drawn, not single changes (the moving block
+bootstrap, Künsch 1989): single draws would make an interval too narrow. A change that never became visible has an
+infinite lag.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from lab.base import stream
+
+ROWS_MAX = 20_000
+RESAMPLES = 400
+SEED = 1
+ENDS = (0.025, 0.975)
+
+Lags = npt.NDArray[np.float64]
+
+
+def thinned(lags: Lags) -> Lags:
+    """Evenly spaced changes, so that a quantile of many is as cheap as one of a few."""
+    if len(lags) <= ROWS_MAX:
+        return lags
+    return lags[np.linspace(0, len(lags) - 1, ROWS_MAX).astype(np.int64)]
+
+
+def quantile(lags: Lags, share: float) -> float:
+    """The smallest lag that a share of the changes doesn't exceed: infinite if too few became visible."""
+    at = max(math.ceil(share * len(lags)) - 1, 0)
+    return float(np.partition(lags, at)[at])
+
+
+def stretches(random: np.random.Generator, rows: int) -> npt.NDArray[np.int64]:
+    """Rows of one resample: stretches from random starts, as many as the sample has rows."""
+    length = max(1, round(rows ** (1 / 2)))
+    starts = random.integers(0, rows - length + 1, size=math.ceil(rows / length))
+    taken: npt.NDArray[np.int64] = (starts[:, None] + np.arange(length)).ravel()[:rows]
+    return taken
+
+
+def interval(lags: Lags, share: float, name: str) -> tuple[float | None, float | None]:
+    """The 95 % interval of a quantile, in the lags' unit; `lags` in the order of commit. An infinite end is None."""
+    if not len(lags):
+        return None, None
+    lags = thinned(lags)
+    random = stream(SEED, "interval", name)
+    found = np.sort([quantile(lags[stretches(random, len(lags))], share) for _ in range(RESAMPLES)])
+    # Ends that were drawn, not points between two: between a number and infinity lies nothing.
+    low, high = (float(found[round(end * (RESAMPLES - 1))]) for end in ENDS)
+    return (low if math.isfinite(low) else None), (high if math.isfinite(high) else None)

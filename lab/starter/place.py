@@ -1,0 +1,37 @@
+"""Where a new scenario goes: beside nothing of that name, and only if it is valid."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.base import BadInput, Problem
+from lab.scenario import NAME, Source
+from lab.wiring import plan
+
+
+def free_path(folder: Path, name: str, overrides: Sequence[str]) -> Path:
+    """The path of `name`.toml in the folder. Raises BadInput if it is taken, or `name` is none for a scenario."""
+    path = folder / f"{name}.toml"
+    if overrides:
+        raise BadInput(
+            [Problem("--set", "there is no scenario yet to set it in", "edit the file that `lab new` writes")]
+        )
+    if not re.fullmatch(NAME, name):
+        what = "not a scenario's name: a letter, then letters, digits, - and _"
+        raise BadInput([Problem(f"NAME {name!r}", what, "for example `lab new mine`")])
+    if path.exists() or path.is_symlink():
+        raise BadInput([Problem(str(path.name), "is there already", "choose another name, or move it away")])
+    return path
+
+
+def write_valid(path: Path, text: str) -> None:
+    """Write a scenario that is not there yet; one that is not valid is taken away again."""
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+    try:
+        plan(Source(path))
+    except BaseException:
+        path.unlink()
+        raise

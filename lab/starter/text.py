@@ -1,0 +1,251 @@
+"""The text of a scenario on a file of one's own: every line with its reason."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab.base import Entity, Kind, MissingDriver
+from lab.domain.trace.frame import Prepared, entity_names
+from lab.domain.trace.questions import questions
+from lab.domain.trace.raw import AT
+from lab.scenario import EntityTable
+from lab.starter.guess import Guesses
+from lab.stores import EXTRAS, store_class
+
+SECONDS = 60  # How long the run is to last in simulated time, about.
+MANY = 2_000_000  # Of more changes than this, only the two stores that every scenario begins with are fed.
+
+COMMENTS = {
+    "get": "one record by its key",
+    "get_many": "several records by their keys",
+    "filter": "records that share a value, drawn from the data",
+    "aggregate": "groups counted and summed",
+    "search": "records by their words",
+    "as_of": "a record as it was at a time",
+    "history": "all revisions of a record",
+}
+QUERY = {
+    "name": "as the report calls it",
+    "kind": "the class of query",
+    "entity": "the record",
+    "where": "? is drawn from the data",
+    "order_by": "then by key",
+    "descending": "the largest first",
+    "limit": "rows of an answer, at the most",
+    "count": "keys asked for at once",
+    "group_by": "a group for each value",
+    "sum": "summed in each group",
+    "words": "words asked for at once, drawn from one record",
+    "weight": "how often it is asked, beside the others",
+}
+# Each kind of comment for a line of a [[projection]].
+PROJECTION = {
+    "name": "as the report calls it",
+    "store": "`lab stores` lists them",
+    "keeps": "records | revisions | totals",
+    "queries": "what it is asked",
+    "guard": "none | dedupe | revision | ordered",
+    "batch": "changes taken at once, at the most",
+    "linger": "seconds that a batch may wait to fill: lag bought for throughput",
+}
+
+
+@dataclass(frozen=True)
+class _Proposed:
+    """A projection: what it is called, its store, what it keeps, how it takes changes, and what it is good for."""
+
+    name: str
+    store: str
+    keeps: str
+    batch: int
+    linger: float
+    kinds: tuple[str, ...]
+    why: str
+
+
+PRESENT = ("get", "get_many", "filter", "aggregate")
+PAST = ("as_of", "history")
+
+
+def scenario_text(
+    name: str, seed: int, table: EntityTable, guesses: Guesses, made: Prepared, business: Entity,
+    kinds: Mapping[str, Kind],
+) -> str:  # fmt: skip
+    """The scenario as TOML."""
+    last, first = made.frame[AT].max(), made.frame[AT].min()
+    assert isinstance(last, float)
+    assert isinstance(first, float)
+    scale = _round((last - first) / SECONDS)
+    names = entity_names(kinds)
+    asked = questions(business, made.frame, [names[column] for column in table.key], names.get(table.time or ""))
+    lasts = (last - first) / scale
+    unit = "real seconds" if made.timed else "rows"
+    lines = [
+        f"# {name}: your own data. Change what you like, then `lab run {name}.toml`.",
+        "# Every key is explained in scenarios/README.md.",
+        *_commented(
+            [
+                ("schema = 1", "the version of this format"),
+                (f"name = {_toml(name)}", "names the run's folder"),
+                (f"seed = {seed}", "a run with the same seed is the same run"),
+            ]
+        ),
+        "",
+        "[domain]",
+        *_commented(
+            [
+                ('name = "trace"', "a history from files"),
+                (f"time_scale = {scale!r}", f"{unit} in a second of the run: it lasts about {lasts:.0f} s"),
+            ]
+        ),
+        "",
+        "[[domain.entity]]             # one such table for each file",
+        *_commented(_entity_lines(table, guesses)),
+        "",
+        "[domain.entity.columns]       # take a line away, and the column is left out",
+        *_commented([(f"{_word(column)} = {_toml(kind)}", _column(column, names)) for column, kind in kinds.items()]),
+        "",
+        *_surroundings(),
+        *_projections(asked, made.frame.height),
+        *_queries(asked),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _round(number: float) -> float:
+    """Two digits, and never 0."""
+    if number <= 0.0:
+        return 1.0
+    digits = 1 - math.floor(math.log10(number))
+    return round(number, digits)
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML. JSON's strings, numbers and booleans are TOML's, but for one escape."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_word(key)} = {_toml(one)}" for key, one in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _word(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)
+
+
+def _column(column: str, names: Mapping[str, str]) -> str:
+    called = names[column]
+    return "int | float | str | bool" if called == column else f"called `{called}` in queries"
+
+
+def _commented(lines: Sequence[tuple[str, str]]) -> list[str]:
+    return [f"{text:<29} # {_plain(comment)}" for text, comment in lines]
+
+
+def _plain(comment: str) -> str:
+    """One line without characters that TOML forbids in a comment."""
+    return "".join(letter if letter.isprintable() else " " for letter in comment)
+
+
+def _entity_lines(table: EntityTable, guesses: Guesses) -> list[tuple[str, str]]:
+    lines = [
+        (f"name = {_toml(table.name)}", "what a record is called"),
+        (f"file = {_toml(table.file)}", "from the folder of this scenario"),
+        (f"format = {_toml(table.format)}", "parquet | csv | ndjson | sqlite | debezium"),
+        (f"key = {_toml(table.key)}", guesses["key"].why),
+    ]
+    for role in ("time", "deleted", "revision"):
+        value = getattr(table, role)
+        text = f'# {role} = "COLUMN"' if value is None else f"{role} = {_toml(value)}"
+        lines.append((text, guesses[role].why))
+    lines.append((f"texts = {_toml(table.texts)}", "columns whose words are searched"))
+    lines.append((f"indexes = {_toml(table.indexes)}", "columns that get an index where a store has indexes"))
+    lines.append((f"skip_bad_rows = {_toml(table.skip_bad_rows)}", "true: malformed rows are left out, and counted"))
+    return lines
+
+
+def _surroundings() -> list[str]:
+    return [
+        "[truth]",
+        *_commented(
+            [
+                ('model = "history"', "snapshot | history | events"),
+                ('durability = "normal"', "full: a commit survives a power cut, and costs a sync"),
+            ]
+        ),
+        "",
+        "[catch_up]",
+        *_commented([("every = 1.0", "seconds between polls of the source of truth")]),
+        "",
+        "[channel]                     # leave this table out: no messages, catch-up alone",
+        *_commented(
+            [
+                ('delay = { kind = "lognormal", mean = 0.020, sigma = 1.0 }', "seconds"),
+                ("duplicate = 0.05", "share of messages that arrive twice"),
+                ("lose = 0.001", "share of copies that never arrive"),
+            ]
+        ),
+    ]
+
+
+def _proposed(asked: Sequence[Mapping[str, Any]], changes: int) -> tuple[list[_Proposed], list[str]]:
+    """The projections that suit these questions, and remarks on those that are left out."""
+    kinds = {item["kind"] for item in asked}
+    past = kinds & set(PAST)
+    found = [
+        _Proposed("table", "sqlite.table", "records", 1_000, 0.1, PRESENT, "relational: the last state of each record"),
+        _Proposed(
+            "columns", "duckdb.columnar", "revisions" if past else "records", 10_000, 1.0,
+            (*PRESENT, "search", *PAST),
+            "columnar: every revision" if past else "columnar: the last state of each record",
+        ),
+    ]  # fmt: skip
+    if changes > MANY:
+        return found, [f"More than {MANY:,} changes: other stores are left to you, for each takes its time."]
+    by_key = _Proposed("keys", "lmdb.keyvalue", "records", 1_000, 0.1, ("get", "get_many"), "key and value: by key")
+    remarks = []
+    try:
+        store_class(by_key.store)
+        found.append(by_key)
+    except MissingDriver:
+        install = f"pip install 'polyglot-lab[{EXTRAS[by_key.store]}]'"
+        remarks.append(f"`{by_key.store}` would suit questions by key; it is not installed: {install}")
+    if "search" in kinds:
+        words = ("get", "search")
+        found.append(_Proposed("words", "sqlite.search", "records", 1_000, 0.1, words, "an index of words"))
+    if past:
+        found.append(_Proposed("log", "sqlite.log", "revisions", 1_000, 0.1, PAST, "every revision, appended"))
+    return found, remarks
+
+
+def _projections(asked: Sequence[Mapping[str, Any]], changes: int) -> list[str]:
+    proposed, remarks = _proposed(asked, changes)
+    lines = []
+    for item in proposed:
+        values = {
+            "name": item.name, "store": item.store, "keeps": item.keeps,
+            "queries": [query["name"] for query in asked if query["kind"] in item.kinds], "guard": "revision",
+            "batch": item.batch, "linger": item.linger,
+        }  # fmt: skip
+        texts = {key: f"{value:_}" if key == "batch" else _toml(value) for key, value in values.items()}
+        lines += ["", f"[[projection]]                # {item.why}"]
+        lines += _commented([(f"{key} = {text}", PROJECTION[key]) for key, text in texts.items()])
+    return [*lines, *(line for remark in remarks for line in ("", f"# {remark}"))]
+
+
+def _queries(asked: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for item in asked:
+        lines += ["", f"[[query]]                     # {_about(item)}"]
+        lines += _commented([(f"{key} = {_toml(value)}", QUERY[key]) for key, value in item.items()])
+    return lines
+
+
+def _about(item: Mapping[str, Any]) -> str:
+    ranged = any(isinstance(value, dict) for value in item.get("where", {}).values())
+    return "records from a time on, drawn from the data" if ranged else COMMENTS[item["kind"]]
