@@ -161,10 +161,11 @@ class Process:
         lines = []
         while (line := self.process.stdout.readline()) and line.rstrip() != "}":
             lines.append(line)
-        if not lines or not line:
+        self.told: dict[str, Any] = json.loads("".join([*lines, "}"])) if line else {}
+        # With --json a mistake is a document too, on the same output.
+        if "url" not in self.told:
             _, said = self.process.communicate(timeout=60)
             raise AssertionError(f"it ended with {self.process.returncode}: {said}")
-        self.told: dict[str, Any] = json.loads("".join([*lines, "}"]))
         self.client = httpx.Client(base_url=self.told["url"], timeout=30)
 
     def __enter__(self) -> Process:

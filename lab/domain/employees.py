@@ -18,7 +18,6 @@ from lab.domain.employees_workload import DEPARTMENTS, Workload
 from lab.domain.fields import wrong
 from lab.domain.model import Command, Contract, Event, EventType, Options, Record, Rejection, State, Trace, View
 
-
 # What each command takes.
 TAKES: Mapping[str, Mapping[str, Kind]] = {
     "hire": {"name": "str", "manager": "int", "department": "str", "salary": "int"},

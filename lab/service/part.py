@@ -136,6 +136,10 @@ def main(argument: str) -> None:
     except LabError as error:
         print(f"error: {orders.part}: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
+    except OSError as error:
+        # A file where a folder should be, a full disk, no right to write: nothing that a traceback would explain.
+        print(f"error: {orders.part}: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(BadInput.exit_status)
 
 
 if __name__ == "__main__":
