@@ -124,6 +124,7 @@ async def served(made: Plan, folder: Path, token: str | None = None) -> AsyncIte
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8087") as client:
             yield Served(made, executor, projections, face, client)
     finally:
+        await face.close()
         for projection in projections.values():
             await projection.stop()
         await asyncio.gather(*tasks)

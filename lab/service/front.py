@@ -11,18 +11,32 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from lab.base import TRUTH, nearest
 from lab.domain.model import published
 from lab.service import words
+from lab.service.asking import (
+    body_of,
+    command_of,
+    failed,
+    http_problem,
+    no_doubles,
+    only,
+    reply,
+    seconds_of,
+    whole_number,
+)
 from lab.service.changes import ARROW, Changes, arrow, as_json
-from lab.service.gate import BODY_MAX, Access, Gate
+from lab.service.gate import PAGE, Access, Gate
+from lab.service.live import EVENTS_MAX, Live
+from lab.service.loading import Load, wanted
 from lab.service.metrics import exposition
 from lab.service.openapi import openapi
-from lab.service.problems import PROBLEM, Refused, document, encoded
+from lab.service.page import headers, page
+from lab.service.problems import Refused, document, encoded
 from lab.service.wire import Answer, Gone, Peer
 from lab.wiring import Plan, ProjectionPlan
 
@@ -64,10 +78,15 @@ class Face:
     def __post_init__(self) -> None:
         self.items: dict[str, ProjectionPlan] = {item.name: item for item in self.plan.projections}
         self.document = encoded(openapi(self.plan, self.access.token is not None))
+        self.load = Load(self.plan, self._execute, lambda: self.head)
+        self.live = Live(self)
+        self.page, self.page_headers = page(), headers()
 
     def app(self) -> Gate:
         """The application."""
         routes = [
+            self._route(PAGE, self.show, "GET"),
+            self._route("/live", self.watch, "GET"),
             self._route("/commands/{entity}", self.command, "POST"),
             self._route("/changes", self.follow, "GET"),
             self._route("/projections", self.every, "GET"),
@@ -75,11 +94,12 @@ class Face:
             self._route("/projections/{name}/rebuild", self.rebuild, "POST"),
             self._route("/projections/{name}/{query}", self.query, "GET"),
             Route("/faults", self._counted("/faults", self.faults), methods=["GET", "PUT"]),
+            Route("/load", self._counted("/load", self.loaded), methods=["GET", "PUT"]),
             self._route("/metrics", self.metrics, "GET"),
             self._route("/health", self.health, "GET"),
             self._route("/openapi.json", self.openapi, "GET"),
         ]
-        handlers: Any = {HTTPException: _http_problem, 500: _failed}
+        handlers: Any = {HTTPException: http_problem, 500: failed}
         return Gate(Starlette(routes=routes, exception_handlers=handlers), self.access)
 
     def _route(self, path: str, endpoint: Callable[[Request], Awaitable[Response]], method: str) -> Route:
@@ -93,12 +113,12 @@ class Face:
             try:
                 response = await endpoint(request)
             except Refused as error:
-                response = _response(Answer(error.status, document(error.status, error.detail, **error.more)))
+                response = reply(Answer(error.status, document(error.status, error.detail, **error.more)))
                 if error.status == 413:
                     response.headers["connection"] = "close"
             except Gone:
                 said = "the process behind this went away before it had answered, and is being started again"
-                response = _response(Answer(503, document(503, said)))
+                response = reply(Answer(503, document(503, said)))
                 response.headers["retry-after"] = "1"
             key = (path, response.status_code)
             self.answered[key] = self.answered.get(key, 0) + 1
@@ -112,32 +132,36 @@ class Face:
     async def command(self, request: Request) -> Response:
         """Decide a command; the outcome is in the answer, whatever it is."""
         entity = self._named(request.path_params["entity"], self.plan.domain.entities, "entity")
-        _only(request, ())
+        only(request, ())
         once = request.headers.get("idempotency-key")
         if once is not None and (not 1 <= len(once) <= REQUEST_MAX or not once.isprintable()):
             raise Refused(400, f"an Idempotency-Key is printable, and has {REQUEST_MAX} characters at the most")
-        order = command_of(await _json(request), entity.key, entity.columns)
-        answer = await self._ask(self.executor, {"do": "execute", "entity": entity.name, "request": once, **order})
+        order = command_of(await body_of(request), entity.key, entity.columns)
+        answer = await self._execute({"do": "execute", "entity": entity.name, "request": once, **order})
+        return reply(answer)
+
+    async def _execute(self, order: dict[str, Any]) -> Answer:
+        answer = await self._ask(self.executor, order)
         if answer.position > self.head:
             self.head = answer.position
             self.changes.news()
-        return _response(answer)
+        return answer
 
     async def follow(self, request: Request) -> Response:
         """The changes after a position: a page of them, waited for if need be."""
-        _only(request, ("entity", "since", "limit", "wait"))
+        only(request, ("entity", "since", "limit", "wait"))
         given = dict(request.query_params)
         entity = self._named(given.get("entity", ""), published(self.plan.domain), "entity")
-        since = _number(given, "since", 0, words.INT_MAX, 0)
-        limit = _number(given, "limit", 1, words.ROWS_MAX, words.ROWS)
-        wait = _seconds(given, "wait", 0.0)
+        since = whole_number(given, "since", 0, words.INT_MAX, 0)
+        limit = whole_number(given, "limit", 1, words.ROWS_MAX, words.ROWS)
+        wait = seconds_of(given, "wait", 0.0)
         accept = request.headers.get("accept", "*/*").lower()
         wants_arrow = ARROW in accept
         if not wants_arrow and not any(kind in accept for kind in ("json", "*/*", "application/*")):
             raise Refused(406, f"a page is application/json or {ARROW}")
         frame = await self.changes.page(entity.name, since, limit, wait)
         if not wants_arrow:
-            return _response(Answer(200, as_json(entity.name, frame, since, limit)))
+            return reply(Answer(200, as_json(entity.name, frame, since, limit)))
         position = int(frame["position"][-1]) if frame.height else since
         headers = {"lab-position": str(position), "lab-more": str(frame.height == limit).lower()}
         return Response(arrow(frame), 200, headers, ARROW)
@@ -146,15 +170,15 @@ class Face:
 
     async def every(self, request: Request) -> Response:
         """Every projection, and how far it is."""
-        _only(request, ())
+        only(request, ())
         truth, found = await self.look()
-        return _response(Answer(200, encoded({"truth": truth, "projections": found})))
+        return reply(Answer(200, encoded({"truth": truth, "projections": found})))
 
     async def projection(self, request: Request) -> Response:
         """One of them."""
         item = self._named(request.path_params["name"], self.items, "projection")
-        _only(request, ())
-        return _response(Answer(200, encoded(await self._look(item))))
+        only(request, ())
+        return reply(Answer(200, encoded(await self._look(item))))
 
     async def query(self, request: Request) -> Response:
         """A query's rows, with the position that they stand for."""
@@ -164,21 +188,21 @@ class Face:
         pairs = request.query_params.multi_items()
         given = dict(pairs)
         values = words.values(query, pairs)
-        _once(pairs, words.COMMON)
-        limit = _number(given, "limit", 1, words.ROWS_MAX, words.ROWS)
-        timeout = _seconds(given, "timeout", words.WAIT)
-        at_least = _number(given, "at_least", 0, words.INT_MAX, 0) if "at_least" in given else None
+        no_doubles(pairs, words.COMMON)
+        limit = whole_number(given, "limit", 1, words.ROWS_MAX, words.ROWS)
+        timeout = seconds_of(given, "timeout", words.WAIT)
+        at_least = whole_number(given, "at_least", 0, words.INT_MAX, 0) if "at_least" in given else None
         if at_least is not None and at_least > self.head and at_least > await self.newest():
             raise Refused(400, f"there is no position {at_least} yet: the newest is {self.head}", position=self.head)
         question = {"do": "query", "query": query.name, "parameters": values, "limit": limit}
         question |= {"at_least": at_least, "timeout": timeout}
-        return _response(await self._ask(self.parts[item.name], question, timeout))
+        return reply(await self._ask(self.parts[item.name], question, timeout))
 
     async def rebuild(self, request: Request) -> Response:
         """Build it anew beside, and swap it in."""
         item = self._named(request.path_params["name"], self.items, "projection")
-        _only(request, ())
-        response = _response(await self._ask(self.parts[item.name], {"do": "rebuild"}))
+        only(request, ())
+        response = reply(await self._ask(self.parts[item.name], {"do": "rebuild"}))
         if response.status_code == 202:
             response.headers["location"] = f"/projections/{item.name}"
         return response
@@ -215,30 +239,54 @@ class Face:
 
     async def faults(self, request: Request) -> Response:
         """What the channel does to messages; a PUT replaces it."""
-        _only(request, ())
+        only(request, ())
         wanted = None
         if request.method == "PUT":
-            wanted = await _json(request)
-        return _response(await self._ask(self.executor, {"do": "faults", "set": wanted}))
+            wanted = await body_of(request)
+        return reply(await self._ask(self.executor, {"do": "faults", "set": wanted}))
+
+    async def loaded(self, request: Request) -> Response:
+        """The small load generator; a PUT sets its rate."""
+        only(request, ())
+        if request.method == "PUT":
+            self.load.set(wanted(await body_of(request)))
+        return reply(Answer(200, encoded(self.load.told())))
+
+    async def show(self, request: Request) -> Response:
+        """The live page."""
+        return Response(self.page, 200, self.page_headers, "text/html; charset=utf-8")
+
+    async def watch(self, request: Request) -> Response:
+        """What the live page shows, as it happens."""
+        only(request, ("events",))
+        given = dict(request.query_params)
+        events = whole_number(given, "events", 1, EVENTS_MAX, EVENTS_MAX)
+        said = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(self.live.watch(events), 200, said, "text/event-stream")
 
     async def metrics(self, request: Request) -> Response:
         """For Prometheus."""
-        _only(request, ())
+        only(request, ())
         truth, found = await self.look()
         text = exposition(truth, found, self.answered, self.seconds)
         return Response(text, 200, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def health(self, request: Request) -> Response:
         """Whether every process is there."""
-        _only(request, ())
+        only(request, ())
         states = {name: one.told()["state"] for name, one in {TRUTH: self.executor, **self.parts}.items()}
         well = all(state == "running" for state in states.values())
-        return _response(Answer(200, encoded({"status": "ok" if well else "degraded", "processes": states})))
+        return reply(Answer(200, encoded({"status": "ok" if well else "degraded", "processes": states})))
 
     async def openapi(self, request: Request) -> Response:
         """What can be asked here."""
-        _only(request, ())
-        return _response(Answer(200, self.document))
+        only(request, ())
+        return reply(Answer(200, self.document))
+
+    async def close(self) -> None:
+        """End the streams, and the load."""
+        await self.load.close()
+        await self.live.close()
 
     async def _ask(self, part: Part, request: dict[str, Any], more: float = 0.0) -> Answer:
         try:
@@ -259,103 +307,3 @@ class Face:
         if name not in known:
             raise Refused(404, f"no {what} is called `{name[:50]}` ({nearest(name[:50], known)})")
         return known[name]
-
-
-def command_of(body: Any, key: str, columns: Mapping[str, str]) -> dict[str, Any]:
-    """A command out of a request's body, every value of its kind; all that is wrong is told at once."""
-    if not isinstance(body, dict):
-        raise Refused(400, 'a command is an object: {"command": ..., "key": ..., "fields": {...}}')
-    wrong = [f"no member `{str(name)[:50]}`" for name in body if name not in ("command", "key", "fields", "expected")]
-    fields = body.get("fields", {})
-    if not isinstance(fields, dict):
-        raise Refused(400, "`fields` is an object")
-    wanted: list[tuple[str, Any, str, bool]] = [
-        ("command", body.get("command"), "str", True),
-        ("key", body.get("key"), key, True),
-    ]
-    if body.get("expected") is not None:
-        wanted.append(("expected", body["expected"], "int", False))
-    for name, given in fields.items():
-        if name not in columns:
-            wrong.append(f"no field `{name[:50]}` ({nearest(name[:50], columns)})")
-        elif given is not None:
-            wanted.append((name, given, columns[name], False))
-    for name, given, kind, is_key in wanted:
-        try:
-            words.checked(given, kind, is_key)
-        except ValueError as error:
-            wrong.append(f"`{name}` {error}")
-    if wrong:
-        raise Refused(400, "; ".join(wrong))
-    return {"command": body["command"], "key": body["key"], "fields": fields, "expected": body.get("expected")}
-
-
-async def _json(request: Request) -> Any:
-    """The body, read no further than it may be long."""
-    body = bytearray()
-    try:
-        async for piece in request.stream():
-            body += piece
-            if len(body) > BODY_MAX:
-                raise Refused(413, f"a body has {BODY_MAX} bytes at the most")
-    except ClientDisconnect:
-        raise Refused(400, "the body ended early") from None
-
-    def no_number(word: str) -> None:
-        raise ValueError(f"{word} is no number")
-
-    try:
-        return json.loads(bytes(body), parse_constant=no_number)
-    except (ValueError, RecursionError):
-        raise Refused(400, "the body is not JSON") from None
-
-
-def _only(request: Request, known: tuple[str, ...]) -> None:
-    """Parameters that there are none of, and those that are there twice, are refused."""
-    pairs = request.query_params.multi_items()
-    if wrong := words.unknown([name for name, _ in pairs], known):
-        raise Refused(400, "; ".join(wrong))
-    _once(pairs, known)
-
-
-def _once(pairs: list[tuple[str, str]], known: tuple[str, ...]) -> None:
-    names = [name for name, _ in pairs]
-    if twice := [name for name in known if names.count(name) > 1]:
-        raise Refused(400, f"`{twice[0]}` is there {names.count(twice[0])} times")
-
-
-def _number(given: Mapping[str, str], name: str, least: int, most: int, default: int) -> int:
-    try:
-        found: int = words.value(given.get(name, str(default)), "int")
-    except ValueError as error:
-        raise Refused(400, f"`{name}` {error}") from None
-    if not least <= found <= most:
-        raise Refused(400, f"`{name}` is {least} to {most}")
-    return found
-
-
-def _seconds(given: Mapping[str, str], name: str, default: float) -> float:
-    try:
-        found: float = words.value(given.get(name, str(default)), "float")
-    except ValueError as error:
-        raise Refused(400, f"`{name}` {error}") from None
-    if not 0 <= found <= words.WAIT_MAX:
-        raise Refused(400, f"`{name}` is 0 to {words.WAIT_MAX:g} seconds")
-    return found
-
-
-def _response(answer: Answer) -> Response:
-    kind = "application/json" if answer.status < 400 else PROBLEM
-    return Response(answer.body, answer.status, media_type=kind)
-
-
-async def _http_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    headers = dict(error.headers or {})
-    detail = {404: "there is nothing here; see /openapi.json", 405: "not with this method"}.get(error.status_code)
-    body = document(error.status_code, detail or str(error.detail))
-    return Response(body, error.status_code, headers, PROBLEM)
-
-
-async def _failed(_: Request, __: Exception) -> Response:
-    return Response(document(500, "the request failed"), 500, media_type=PROBLEM)

@@ -21,6 +21,8 @@ from lab.service.problems import PROBLEM, document
 
 # A command is small; a larger body is refused before it has been read.
 BODY_MAX = 64 * 2**10
+# The live page itself is no secret: it asks for the token, and can show nothing without.
+PAGE = "/"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -85,7 +87,7 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refused = self._refused(scope["method"], scope["headers"])
+        refused = self._refused(scope["method"], scope["path"], scope["headers"])
         if refused is None:
             await self.app(scope, receive, send)
             return
@@ -99,14 +101,15 @@ class Gate:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
-    def _refused(self, method: str, headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str] | None:
+    def _refused(self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str] | None:
         said: dict[str, list[str]] = {}
         for name, value in headers:
             said.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         hosts = said.get("host", [])
         if len(hosts) != 1 or not self.access.knows(hosts[0]):
             return 421, "this host is not served here"
-        if not self.access.admits(said.get("authorization", [""])[0]):
+        open_to_all = path == PAGE and method in ("GET", "HEAD")
+        if not open_to_all and not self.access.admits(said.get("authorization", [""])[0]):
             return 401, "every request must bring the token: Authorization: Bearer TOKEN"
         for origin in said.get("origin", []):
             if not self.access.knows(origin.partition("://")[2]):

@@ -10,6 +10,8 @@ from lab.domain.model import published
 from lab.service import words
 from lab.service.changes import ARROW
 from lab.service.channel import Faults
+from lab.service.live import EVENTS_MAX
+from lab.service.loading import Wanted
 from lab.service.problems import PROBLEM, TITLES
 from lab.wiring import Plan, ProjectionPlan
 
@@ -42,6 +44,11 @@ def openapi(plan: Plan, token: bool) -> Schema:
     schemas = schema.pop("$defs", {}) | {"Problem": _problem()}
     change["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     paths["/faults"] = {"get": faults, "put": change}
+    paths["/load"] = {
+        "get": _operation("The small load generator", {200: "Its rate, and what it has sent"}),
+        "put": _load(),
+    }
+    paths["/live"] = {"get": _live()}
     paths["/metrics"] = {"get": _operation("For Prometheus", {200: "Metrics"}, kind="text/plain")}
     paths["/health"] = {"get": _operation("Whether every process is there", {200: "Their states"})}
     paths["/openapi.json"] = {"get": _operation("This document", {200: "OpenAPI"})}
@@ -127,6 +134,21 @@ def _changes(plan: Plan) -> Schema:
         _parameter("limit", _number(1, words.ROWS_MAX, words.ROWS), "Changes at the most"),
         _parameter("wait", _number(0, words.WAIT_MAX, 0.0), "Seconds to wait for a first one"),
     ]
+    return operation
+
+
+def _load() -> Schema:
+    operation = _operation("Set its rate, in commands a second", {200: "Its rate, and what it has sent"}, 409, 415)
+    schema = Wanted.model_json_schema()
+    operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return operation
+
+
+def _live() -> Schema:
+    said = "What happens, a few times a second: each event is a document in JSON"
+    operation = _operation(said, {200: "Server-sent events"}, 503, kind="text/event-stream")
+    schema = _number(1, EVENTS_MAX, EVENTS_MAX)
+    operation["parameters"] = [_parameter("events", schema, "End after so many")]
     return operation
 
 

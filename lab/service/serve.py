@@ -127,7 +127,9 @@ async def _run(
             await asyncio.sleep(0.01)
         ready()
         await asyncio.wait([stopped, serving], return_when=asyncio.FIRST_COMPLETED)
-        # What is being answered is answered to the end; then the processes end, and what they committed is there.
+        # A stream has no end of its own. What else is being answered is answered to the end; then the processes end,
+        # and what they committed is there.
+        await face.close()
         server.should_exit = True
         await serving
     finally:
