@@ -30,10 +30,10 @@ function seconds(value) {
   return `${value.toFixed(value < 10 ? 2 : 0)} s`;
 }
 
-// The next of 1, 2, 5, 10, … that is not less.
+// The next round number that is not less; half of it is one too.
 function round(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  for (const step of [1, 2, 5, 10]) if (step * power >= value * 0.9999) return step * power;
+  for (const step of [1, 1.2, 1.6, 2, 3, 4, 6, 8, 10]) if (step * power >= value * 0.9999) return step * power;
   return 10 * power;
 }
 
@@ -202,7 +202,7 @@ class View {
     card.dataset.projection = row.name;
     const top = element("div", "top");
     const title = element("h3", "", row.name);
-    title.append(" ", element("span", "store", `${row.store}, ${row.guard}, ${row.subscribe}`));
+    const kind = element("p", "store", `${row.store} · keeps ${row.keeps} · guard ${row.guard} · by ${row.subscribe}`);
     this.state = element("span", "state");
     top.append(title, this.state);
     this.chart = drawn("svg", { class: "chart", role: "img" });
@@ -223,7 +223,7 @@ class View {
     this.progress.hidden = true;
     this.said = element("span", "said", row.subscribe === "channel" ? "messages that have gone by don't come again" : "");
     foot.append(this.button, this.progress, this.said);
-    card.append(top, this.chart, list, foot);
+    card.append(top, kind, this.chart, list, foot);
     $("cards").append(card);
   }
 
@@ -284,28 +284,37 @@ class View {
     return Math.max(0, ...this.points.map((point) => Math.max(point.lag ?? 0, Math.min(point.age ?? 0, 600))));
   }
 
+  // From when to when there was an outage.
+  outages(now) {
+    const found = [];
+    this.points.forEach((point, index) => {
+      if (!point.outage) return;
+      const until = index + 1 < this.points.length ? this.points[index + 1].at : now;
+      if (index && this.points[index - 1].outage) found[found.length - 1][1] = until;
+      else found.push([point.at, until]);
+    });
+    return found;
+  }
+
   draw(now, top) {
     const [width, height] = [this.chart.clientWidth || 320, this.chart.clientHeight || 150];
-    const [left, right, above, below] = [48, width - 8, 10, height - 20];
+    const [left, right, above, below] = [48, width - 10, 10, height - 36];
     const x = (at) => right - ((now - at) / MINUTE) * (right - left);
     const y = (value) => below - (Math.min(value, top) / top) * (below - above);
     const parts = [];
     for (const share of [0, 0.5, 1]) {
       parts.push(drawn("line", { class: "grid", x1: left, x2: right, y1: y(share * top), y2: y(share * top) }));
-      const label = share ? seconds(share * top) : "0";
+      const label = share ? seconds(share * top).replace(/\.?0+ s$/, " s") : "0";
       parts.push(drawn("text", { x: left - 5, y: y(share * top) + 4, "text-anchor": "end" }, label));
     }
     for (const [ago, anchor] of [[60, "start"], [30, "middle"], [0, "end"]]) {
       const label = ago ? `−${ago} s` : "now";
       parts.push(drawn("text", { x: x(now - ago), y: height - 5, "text-anchor": anchor }, label));
     }
-    this.points.forEach((point, index) => {
-      const until = index + 1 < this.points.length ? this.points[index + 1].at : now;
-      if (!point.outage || until <= point.at) return;
-      parts.push(drawn("rect", {
-        class: "outage", x: x(point.at), width: x(until) - x(point.at), y: above, height: below - above,
-      }));
-    });
+    for (const [from, to] of this.outages(now)) {
+      const box = { x: x(from), width: Math.max(1, x(to) - x(from)), y: above, height: below - above };
+      parts.push(drawn("rect", { class: "outage", ...box }));
+    }
     const ages = this.points.filter((point) => point.age !== null).map((point) => `${x(point.at)},${y(point.age)}`);
     if (ages.length > 1) {
       const [from, to] = [ages[0].split(",")[0], ages[ages.length - 1].split(",")[0]];
@@ -319,8 +328,8 @@ class View {
     }
     for (const point of this.points) {
       const mark = { x: x(point.at), "text-anchor": "middle" };
-      if (point.stale > 0) parts.push(drawn("text", { ...mark, class: "stale", y: below + 4 }, "◆"));
-      if (point.wrong > 0) parts.push(drawn("text", { ...mark, class: "wrong", y: above + 6 }, "✖"));
+      if (point.stale > 0) parts.push(drawn("text", { ...mark, class: "stale", y: below + 14 }, "◆"));
+      if (point.wrong > 0) parts.push(drawn("text", { ...mark, class: "wrong", y: below + 15 }, "✖"));
     }
     this.chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.chart.setAttribute("aria-label", `Lag of ${this.name} over the last minute; now ${this.facts.lag.textContent}`);
