@@ -5,6 +5,7 @@ const MINUTE = 60;
 const SVG = "http://www.w3.org/2000/svg";
 const $ = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat("en");
+const SUBSCRIBED = { both: "messages and polls", channel: "messages alone", "catch-up": "polls alone" };
 const views = new Map();
 let token = sessionStorage.getItem("lab-token");
 let last = null;
@@ -202,7 +203,7 @@ class View {
     card.dataset.projection = row.name;
     const top = element("div", "top");
     const title = element("h3", "", row.name);
-    const kind = element("p", "store", `${row.store} · keeps ${row.keeps} · guard ${row.guard} · by ${row.subscribe}`);
+    const kind = element("p", "store", `${row.store} · ${row.keeps} · ${SUBSCRIBED[row.subscribe]}`);
     this.state = element("span", "state");
     top.append(title, this.state);
     this.chart = drawn("svg", { class: "chart", role: "img" });
