@@ -322,7 +322,12 @@ class View {
       parts.push(drawn("polygon", { class: "age", points: `${from},${below} ${ages.join(" ")} ${to},${below}` }));
     }
     const lags = this.points.filter((point) => point.lag !== null);
-    parts.push(drawn("polyline", { class: "lag", points: lags.map((one) => `${x(one.at)},${y(one.lag)}`).join(" ") }));
+    // Where nothing became visible for a while, there is no line.
+    const line = lags.map((one, index) => {
+      const breaks = !index || one.at - lags[index - 1].at > 2.5;
+      return `${breaks ? "M" : "L"}${x(one.at).toFixed(1)},${y(one.lag).toFixed(1)}`;
+    });
+    parts.push(drawn("path", { class: "lag", d: line.join("") }));
     if (lags.length) {
       const tip = lags[lags.length - 1];
       parts.push(drawn("circle", { class: "dot", cx: x(tip.at), cy: y(tip.lag), r: 3 }));
