@@ -132,6 +132,33 @@ def test_a_projection_that_lies_is_seen_to_lie(tmp_path: Path) -> None:
     lived(written(tmp_path, text=SMALL), tmp_path, story)
 
 
+def test_what_changed_long_ago_is_probed_too_where_nothing_did_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "BEFORE", 2)
+
+    async def story(service: Served) -> None:
+        for key in range(1, 41):
+            await service.command(hire(key))
+        looking = service.face.live
+        (book,) = looking._books.values()
+        # As if what came after position 5 was of another entity.
+        monkeypatch.setattr(service.face.changes, "page", cut(service.face.changes.page))
+        await looking._read(book)
+        assert set(book.late) <= set(range(1, 6))
+        assert book.position == 5
+        assert 5 in book.late
+
+    def cut(page: Any) -> Any:
+        async def earlier(*asked: Any) -> pl.DataFrame:
+            frame = await page(*asked)
+            return frame.filter(pl.col("position") <= 5)
+
+        return earlier
+
+    lived(written(tmp_path, text=SMALL), tmp_path, story)
+
+
 # --- the stream ------------------------------------------------------------------------------------------------------
 
 

@@ -31,7 +31,8 @@ PILE_MAX = 4
 # Of each projection, at each look: questions; and as many pages of changes may be read.
 PROBES, PAGES, PAGE = 4, 5, 1_000
 # Where the book of changes begins, before the newest position: there must be something to ask for.
-BEFORE = 200
+# If there is nothing, it is looked for so many times further back, and again.
+BEFORE, FURTHER = 200, 4
 # A question must not hold the look up.
 PATIENCE = 1.0
 
@@ -148,13 +149,22 @@ class Live:
         await asyncio.gather(*(self._ask(name, query) for name, query in self._asked.items()))
 
     async def _read(self, book: Book) -> None:
-        if not book.position:
-            book.position = max(0, self.face.head - BEFORE)
+        if not book.late:
+            await self._begin(book)
         for _ in range(PAGES):
             frame = await self.face.changes.page(book.entity.name, book.position, PAGE, 0.0)
             book.learn(frame)
             if frame.height < PAGE:
                 return
+
+    async def _begin(self, book: Book) -> None:
+        """Not at the beginning of a long history, but where there is something: other entities may be busier."""
+        head = self.face.head
+        book.position = max(book.position, head - BEFORE, 0)
+        while book.position:
+            if (await self.face.changes.page(book.entity.name, book.position, 1, 0.0)).height:
+                return
+            book.position = max(0, head - FURTHER * (head - book.position))
 
     async def _ask(self, name: str, query: Query) -> None:
         book = self._books[query.entity.name]
