@@ -27,8 +27,8 @@ run: setup      ## the main job: a year of flights, broken messages, judged proj
 test: setup     ## the whole suite, in parallel
 	$(BIN)/python -m pytest -n $(WORKERS)
 
-nightly: setup  ## many more histories for the correct projectors and the broken ones
-	HISTORIES=10000 $(BIN)/python -m pytest -n $(WORKERS) tests/test_mutants.py
+nightly: setup  ## many more histories for the projectors, correct and broken, and many more requests to the service
+	HISTORIES=10000 $(BIN)/python -m pytest -n $(WORKERS) tests/test_mutants.py tests/test_service_fuzz.py
 
 torture: setup  ## every process killed 50 times while commands keep coming, then everything counted
 	$(BIN)/lab torture scenarios/torture.toml --kills 50

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 
-from lab.base import BadInput, LabError, Problem
+from lab.base import BadInput, LabError, MissingDriver, Problem
 
 EXIT = {"pass": 0, "fail": 1, "unknown": 3}
 RUNS = Path("runs")
@@ -280,6 +280,39 @@ def execute(
     plan = _plan(scenario, overrides, seed)
     with stopping() as stop:
         work_off(plan, folder, first, rate, stop, tell if as_json else _say)
+
+
+@lab.command()
+@click.argument("scenario")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; beyond loopback with a token.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8087, show_default=True, help="0 for one that is free.")
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Where the files are kept.")
+@click.option("--token", envvar="LAB_TOKEN", help="What every request must bring; or the variable LAB_TOKEN.")
+@common
+def serve(
+    scenario: str,
+    host: str,
+    port: int,
+    folder: Path | None,
+    token: str | None,
+    as_json: bool,
+    overrides: Sequence[str],
+    seed: int | None,
+) -> None:
+    """Serve a scenario's source of truth and projections over HTTP, each as a process of its own."""
+    try:
+        from lab.service.serve import Address
+        from lab.service.serve import serve as keep_serving
+    except ModuleNotFoundError as error:
+        raise MissingDriver(f"lab serve: {error}; get it with: pip install 'polyglot-lab[service]'") from None
+
+    def ready(row: dict[str, Any]) -> None:
+        if as_json:
+            _print_json(row)
+        else:
+            click.echo(f"serving {scenario} at {row['url']}; stop it with Ctrl-C")
+
+    keep_serving(_plan(scenario, overrides, seed), folder, Address(host, port, token), ready)
 
 
 @lab.command()

@@ -12,10 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from lab.base import Embed, Entity, Totals
+from lab.base import Embed, Entity, Kind, Totals, nearest
 from lab.domain import model
 from lab.domain.employees_workload import DEPARTMENTS, Workload
+from lab.domain.fields import wrong
 from lab.domain.model import Command, Contract, Event, EventType, Options, Record, Rejection, State, Trace, View
+
+# What each command takes.
+TAKES: Mapping[str, Mapping[str, Kind]] = {
+    "hire": {"name": "str", "manager": "int", "department": "str", "salary": "int"},
+    "rename": {"name": "str"},
+    "move": {"manager": "int", "department": "str"},
+    "give_raise": {"salary": "int"},
+    "dismiss": {},
+}
 
 
 class Employees:
@@ -86,33 +96,36 @@ class Employees:
     def decide(self, view: View, command: Command) -> tuple[Event, ...] | Rejection:
         """One event for a command that can be carried out; every reason against one that can't."""
         record = view.get("employee", command.key)
-        fields = command.fields
+        if command.name not in TAKES:
+            return Rejection((f"no such command: {command.name} ({nearest(command.name, TAKES)})",))
+        if reasons := wrong(command.fields, TAKES[command.name], ("manager",)):
+            return Rejection(reasons)
+        # Who has no manager may leave it out.
+        fields = {"manager": None, **command.fields} if "manager" in TAKES[command.name] else command.fields
         if command.name == "hire":
-            reasons = ["there is already an employee with this number"] if record else []
-            reasons += _wrong(fields) + _wrong_manager(view, command.key, fields)
-            return Rejection(tuple(reasons)) if reasons else (Event("hired", dict(fields)),)
+            against = ["there is already an employee with this number"] if record else []
+            against += _wrong(fields) + _wrong_manager(view, command.key, fields)
+            return Rejection(tuple(against)) if against else (Event("hired", dict(fields)),)
         if record is None:
             return Rejection(("there is no employee with this number",))
         if record.deleted:
             return Rejection(("the employee has been dismissed",))
-        reasons = _wrong(fields)
+        against = _wrong(fields)
         match command.name:
             case "rename":
                 event = Event("renamed", {"name": fields["name"]})
             case "move":
-                reasons += _wrong_manager(view, command.key, fields)
+                against += _wrong_manager(view, command.key, fields)
                 event = Event("moved", {"manager": fields["manager"], "department": fields["department"]})
             case "give_raise":
                 if fields["salary"] <= record.state["salary"]:
-                    reasons.append("a raise raises")
+                    against.append("a raise raises")
                 event = Event("raise_given", {"salary": fields["salary"]})
-            case "dismiss":
+            case _:
                 if record.state["manager"] is None:
-                    reasons.append("the head of the company can't be dismissed")
+                    against.append("the head of the company can't be dismissed")
                 event = Event("dismissed")
-            case other:
-                return Rejection((f"no such command: {other}",))
-        return Rejection(tuple(reasons)) if reasons else (event,)
+        return Rejection(tuple(against)) if against else (event,)
 
     def evolve(self, state: State | None, event: Event) -> State:
         """An event sets the columns that it names."""

@@ -76,7 +76,7 @@ def project(
         for item in items:
             projector = make(item, folder / item.name) if make else item.projector(folder / item.name)
             stack.callback(projector.store.close)
-            workers[item.name] = _worker(plan, item, truth, projector)
+            workers[item.name] = follower(plan, item, truth, projector)
         while not stop.asked():
             # Asked before the poll: what a poll finds is at least as new.
             head = max(truth.head(name) for name in plan.domain.entities)
@@ -104,7 +104,8 @@ def _wait_for(plan: Plan, folder: Path, every: float, stop: Stop) -> Truth | Non
     return None
 
 
-def _worker(plan: Plan, item: ProjectionPlan, truth: Truth, projector: Projector) -> Measured:
+def follower(plan: Plan, item: ProjectionPlan, truth: Truth, projector: Projector) -> Measured:
+    """A worker that polls a source of truth that another process writes; messages don't come to it."""
     none = np.empty(0, np.int64)
     empty = {name: entity.empty() for name, entity in item.layout.entities.items()}
     nothing = Published.of(empty)

@@ -33,6 +33,8 @@ class Change:
     committed_at: float
     event: str
     state: State
+    # The record as it was before; None where this made it.
+    former: Record | None = None
 
 
 def one_process(engine: str) -> BadInput:
@@ -71,23 +73,37 @@ class Truth(ABC):
         With the id of a request the outcome is kept in the same transaction: whoever doesn't know whether a command
         was executed sends it again under the same id, gets the outcome of the first time, and nothing is done twice.
         """
+        return self.execute_together([(command, request)])[0]
+
+    def execute_together(self, orders: Sequence[tuple[Command, str | None]]) -> list[Outcome]:
+        """Group commit: decide commands one after the other, each with its own outcome, in one transaction.
+
+        Each command sees what those before it have done. All of it is committed, or, when one of them raises, nothing.
+        """
+        outcomes: list[Outcome] = []
+        changes: list[Change] = []
+        kept = False
         self.begin()
         try:
-            former = None if request is None else self.answered(request)
-            outcome, changes = (former, []) if former else self._decided(command)
-            if request is not None and former is None:
-                self.answer(request, outcome)
+            for command, request in orders:
+                former = None if request is None else self.answered(request)
+                outcome, made = (former, []) if former else self._decided(command)
+                if request is not None and former is None:
+                    self.answer(request, outcome)
+                    kept = True
+                outcomes.append(outcome)
+                changes += made
         except BaseException:
             self.rollback()
             raise
-        if changes or (request is not None and former is None):
+        if changes or kept:
             self.commit()
             if self.publish is not None:
                 for change in changes:
                     self.publish(change)
         else:
             self.rollback()
-        return outcome
+        return outcomes
 
     def _decided(self, command: Command) -> tuple[Outcome, list[Change]]:
         record = self.get(command.entity, command.key)
@@ -101,6 +117,7 @@ class Truth(ABC):
         changes: list[Change] = []
         types = self.domain.events[command.entity]
         for event in decision:
+            former = record
             state = self.domain.evolve(record.state if record else None, event)
             record = Record(state, (record.revision if record else 0) + 1, types[event.name].deletes)
             position = self.append(command.entity, command.key, record, event, command.at)
@@ -114,6 +131,7 @@ class Truth(ABC):
                     command.at,
                     event.name,
                     state,
+                    former,
                 )
             )
         if not changes:

@@ -1,0 +1,77 @@
+"""`GET /changes`: the source of truth as others may follow it, page by page, beside the process that writes it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+
+from lab.base import TRUTH
+from lab.feed.subscription import Subscription
+from lab.service.problems import Refused, encoded
+from lab.truth import Truth
+from lab.wiring import Plan
+
+# A reader who waits is looked after so often, in seconds, even if the front has heard of nothing.
+LOOK = 0.5
+
+ARROW = "application/vnd.apache.arrow.stream"
+
+
+class Changes:
+    """Reads by a thread of its own, so that no page holds up the front."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan, self.folder = plan, folder
+        self._thread = ThreadPoolExecutor(1, "changes")
+        self._truth: Truth | None = None
+        self._heard = asyncio.Event()
+
+    def news(self) -> None:
+        """Something has been committed."""
+        self._heard.set()
+        self._heard = asyncio.Event()
+
+    async def page(self, entity: str, since: int, limit: int, wait: float) -> pl.DataFrame:
+        """The next changes; when there is none yet, as soon as there is, `wait` seconds at the most."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait
+        while True:
+            heard = self._heard
+            found = await loop.run_in_executor(self._thread, self._read, entity, since, limit)
+            left = until - loop.time()
+            if found.height or left <= 0:
+                return found
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(heard.wait(), min(left, LOOK))
+
+    def _read(self, entity: str, since: int, limit: int) -> pl.DataFrame:
+        if self._truth is None:
+            self._truth = self.plan.truth_beside(self.folder / TRUTH)
+        if self._truth is None:
+            raise Refused(503, "there is no source of truth yet")
+        return Subscription(self._truth).changes_since(entity, since, limit)
+
+    def close(self) -> None:
+        """Give the source of truth up."""
+        if self._truth is not None:
+            self._thread.submit(self._truth.close).result()
+        self._thread.shutdown()
+
+
+def arrow(frame: pl.DataFrame) -> bytes:
+    """A stream of Arrow IPC, in types that every reader knows."""
+    buffer = BytesIO()
+    frame.write_ipc_stream(buffer, compat_level=pl.CompatLevel.oldest())
+    return buffer.getvalue()
+
+
+def as_json(entity: str, frame: pl.DataFrame, since: int, limit: int) -> bytes:
+    """The page with the position to go on from."""
+    position = int(frame["position"][-1]) if frame.height else since
+    rows = frame.rows(named=True)
+    return encoded({"entity": entity, "changes": rows, "position": position, "more": frame.height == limit})

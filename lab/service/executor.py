@@ -1,0 +1,189 @@
+"""The executor: the process that alone writes the source of truth. Commands that wait at one moment share a commit.
+
+What is committed goes out as messages, through the live channel, to every projection that listens. It is answered after
+the commit, never before: what was acknowledged is there, whatever is killed next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from lab.base import stream
+from lab.domain.model import Command, Outcome
+from lab.service.channel import Faults, LiveChannel
+from lab.service.problems import encoded, problem
+from lab.service.wire import Answer, Request
+from lab.truth import Change, Truth
+from lab.wiring import Plan
+
+# So many commands share a commit at the most: more would make the first of them wait for nothing.
+GROUP_MAX = 500
+# Requests of the service are told apart from those of `lab execute` in the same folder.
+REQUEST = "http:"
+
+
+class Executor:
+    """Decides commands, keeps the channel, and sends what arrives to `listeners`: a message each, as JSON."""
+
+    def __init__(self, plan: Plan, truth: Truth) -> None:
+        self.plan, self.truth = plan, truth
+        self.listeners: list[Callable[[bytes], None]] = []
+        self.counts = {"accepted": 0, "rejected": 0, "conflict": 0, "failed": 0, "commits": 0}
+        table = plan.scenario.channel
+        self.channel = (
+            None if table is None else LiveChannel(Faults.of(table), stream(plan.scenario.seed, "live"), table.capacity)
+        )
+        self._waiting: list[tuple[Command, str | None, asyncio.Future[Answer]]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._changes: list[Change] = []
+        truth.publish = self._changes.append
+        self.load()
+        self.head = max(truth.head(name) for name in plan.domain.entities)
+        self._at = 0.0
+
+    def load(self) -> None:
+        """The history that the domain brings along, at the first start; one that was cut off goes on where it was."""
+        if self.plan.domain.has_trace:
+            for name, frame in self.plan.domain.trace(self.plan.options).frames.items():
+                if not self.truth.head(name):
+                    self.truth.load(name, frame)
+
+    async def handle(self, request: Request) -> Answer:
+        """What the front may ask."""
+        match request["do"]:
+            case "execute":
+                future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+                self._accept(request, future)
+                return await future
+            case "status":
+                return Answer(200, encoded(self.status()), self.head)
+            case "faults":
+                return self._faults(request["set"])
+        raise AssertionError(request["do"])
+
+    def status(self) -> dict[str, Any]:
+        """What there is to know of the source of truth, and of the channel."""
+        found: dict[str, Any] = {"position": self.head, "model": self.truth.model, "engine": self.truth.engine}
+        found |= {"durability": self.truth.settings()["durability"], "commands": self.counts}
+        found["channel"] = None
+        if self.channel is not None:
+            found["channel"] = {**self.channel.counts, "waiting": self.channel.waiting}
+        return found
+
+    # -- commands -----------------------------------------------------------------------------------------------------
+
+    def _accept(self, request: Request, future: asyncio.Future[Answer]) -> None:
+        command = Command(
+            request["entity"], request["command"], request["key"], request["fields"], request["expected"], 0.0
+        )
+        once = request["request"]
+        if not self._waiting:
+            # After all that has arrived by now has been read: those that wait together are committed together.
+            asyncio.get_running_loop().call_soon(self.commit)
+        self._waiting.append((command, None if once is None else REQUEST + once, future))
+
+    def commit(self) -> None:
+        """One transaction for those that wait, and each its own outcome."""
+        group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self.commit)
+        if not group:
+            return
+        # A clock that is set back must not let commits fall behind each other.
+        self._at = max(self._at, time.time())
+        orders = [(replace(command, at=self._at), once) for command, once, _ in group]
+        try:
+            outcomes: list[Outcome | Answer] = list(self.truth.execute_together(orders))
+            self.counts["commits"] += 1
+        except Exception:
+            # One of them can't be carried out at all. Nothing was committed: each by itself, to find out which.
+            outcomes = [self._alone(*order) for order in orders]
+        for (_, _, future), outcome in zip(group, outcomes, strict=True):
+            if not future.done():
+                future.set_result(outcome if isinstance(outcome, Answer) else self._answer(outcome))
+        self._publish()
+
+    def _alone(self, command: Command, once: str | None) -> Outcome | Answer:
+        try:
+            outcome = self.truth.execute(command, once)
+        except OverflowError as error:
+            return Outcome("rejected", command.key, (f"a number is too large: {error}",))
+        except Exception as error:
+            self.counts["failed"] += 1
+            print(f"a command failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            return problem(500, "the command failed; nothing of it was committed")
+        self.counts["commits"] += 1
+        return outcome
+
+    def _answer(self, outcome: Outcome) -> Answer:
+        self.counts[outcome.status] += 1
+        found = asdict(outcome)
+        found["outcome"] = found.pop("status")
+        position = outcome.position or 0
+        self.head = max(self.head, position)
+        if outcome.status == "accepted":
+            return Answer(201 if outcome.revision == 1 and position else 200, encoded(found), position)
+        return problem(422 if outcome.status == "rejected" else 409, "; ".join(outcome.reasons), **found)
+
+    # -- messages -----------------------------------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        if self.channel is not None and self._changes and self.listeners:
+            self.channel.send([((item.entity, item.key), item) for item in self._changes], time.monotonic())
+            self._deliver()
+        self._changes.clear()
+
+    def _deliver(self) -> None:
+        assert self.channel is not None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now = time.monotonic()
+        arrived = self.channel.due(now)
+        if arrived:
+            message = json.dumps([self._message(change) for change in arrived]).encode()
+            for listener in list(self.listeners):
+                listener(message)
+        next_at = self.channel.next_at()
+        if next_at is not None:
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, next_at - now), self._deliver)
+
+    def _message(self, change: Change) -> list[Any]:
+        """Entity, row of the write model's change frame, and the record as it was before."""
+        columns = self.plan.domain.entities[change.entity].columns
+        row = [change.position, change.key, change.revision, change.deleted, change.committed_at]
+        former = change.former
+        live = former is not None and not former.deleted
+        before = [live, *((former.state[name] if former else None) for name in columns)]
+        return [change.entity, [*row, *(change.state[name] for name in columns)], before]
+
+    def _faults(self, wanted: dict[str, Any] | None) -> Answer:
+        if self.channel is None:
+            return problem(409, "the scenario has no [channel]: no messages travel, and nothing can happen to them")
+        if wanted is not None:
+            try:
+                self.channel.faults = Faults.model_validate_json(json.dumps(wanted))
+            except ValidationError as error:
+                wrong = [{"where": ".".join(map(str, item["loc"])), "what": item["msg"]} for item in error.errors()]
+                return problem(400, "; ".join(f"{item['where']}: {item['what']}" for item in wrong), errors=wrong)
+            self._deliver()
+        table = self.plan.scenario.channel
+        assert table is not None
+        found = {"now": self.channel.faults.model_dump(), "scenario": Faults.of(table).model_dump()}
+        return Answer(200, encoded(found))
+
+    def close(self) -> None:
+        """Commit what waits, and give the source of truth up."""
+        while self._waiting:
+            self.commit()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.truth.close()

@@ -1,0 +1,124 @@
+"""Who is let in: the gate stands before every request, and answers those that go no further.
+
+A page from elsewhere, open in a browser on this machine, can reach 127.0.0.1. It can't choose its Host (a name that it
+rebinds stays its own), nor hide its Origin, nor send JSON without asking first: all three are looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import ipaddress
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lab.base import BadInput, Problem
+from lab.service.problems import PROBLEM, document
+
+# A command is small; a larger body is refused before it has been read.
+BODY_MAX = 64 * 2**10
+# The live page itself is no secret: it asks for the token, and can show nothing without.
+PAGE = "/"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Access:
+    """Which hosts a request may name, and the token that it must bring."""
+
+    hosts: frozenset[str]
+    any_address: bool
+    token: str | None
+
+    @classmethod
+    def of(cls, host: str, token: str | None) -> Access:
+        """On loopback nobody but loopback's own names; beyond, a token is needed. Raises BadInput without one."""
+        if token is not None and not (token.isascii() and token.isprintable() and token.strip() == token != ""):
+            raise BadInput([Problem("--token", "not a token", "plain printable characters, without a space around")])
+        if _loopback(host):
+            return cls(frozenset({*LOOPBACK, host.lower()}), False, token)
+        if token is None:
+            what = f"`{host}` can be reached from other machines, and whoever reaches it may command"
+            raise BadInput(
+                [Problem("--host", what, "give a --token that every request must bring, or serve 127.0.0.1")]
+            )
+        names = {*LOOPBACK, host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
+        # Nobody can rebind a number.
+        return cls(frozenset(names), True, token)
+
+    def knows(self, host: str) -> bool:
+        """Whether a host, with or without a port, is one of ours."""
+        with contextlib.suppress(ValueError):
+            name = urlsplit(f"//{host}").hostname or ""
+            if name in self.hosts:
+                return True
+            with contextlib.suppress(ValueError):
+                return self.any_address and bool(ipaddress.ip_address(name))
+        return False
+
+    def admits(self, authorization: str) -> bool:
+        """Whether the token is there, if there must be one."""
+        if self.token is None:
+            return True
+        scheme, _, given = authorization.partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), self.token.encode())
+
+
+def _loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
+
+
+class Gate:
+    """Looks at the head of a request; its body has not been read yet."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self.app, self.access = app, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let in, or answer with a problem document."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        refused = self._refused(scope["method"], scope["path"], scope["headers"])
+        if refused is None:
+            await self.app(scope, receive, send)
+            return
+        status, detail = refused
+        body = document(status, detail)
+        headers = [(b"content-type", PROBLEM.encode()), (b"content-length", str(len(body)).encode())]
+        # Whatever else was going to be sent, nobody will read it.
+        headers.append((b"connection", b"close"))
+        if status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    def _refused(self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str] | None:
+        said: dict[str, list[str]] = {}
+        for name, value in headers:
+            said.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        hosts = said.get("host", [])
+        if len(hosts) != 1 or not self.access.knows(hosts[0]):
+            return 421, "this host is not served here"
+        open_to_all = path == PAGE and method in ("GET", "HEAD")
+        if not open_to_all and not self.access.admits(said.get("authorization", [""])[0]):
+            return 401, "every request must bring the token: Authorization: Bearer TOKEN"
+        for origin in said.get("origin", []):
+            if not self.access.knows(origin.partition("://")[2]):
+                return 403, "a page from elsewhere may not ask here"
+        length = said.get("content-length", ["0"])[0]
+        if not length.isdigit() or len(length) > 18 or int(length) > BODY_MAX:
+            return 413, f"a body has {BODY_MAX} bytes at the most"
+        kind = said.get("content-type", [""])[0].partition(";")[0].strip().lower()
+        sends = length != "0" or "transfer-encoding" in said
+        if method in ("POST", "PUT") and sends and kind != "application/json":
+            return 415, "a body is JSON: Content-Type: application/json"
+        return None

@@ -1,0 +1,193 @@
+"""`GET /live`: what happens, a few times a second, as server-sent events; looked at once for all who watch.
+
+While nobody watches, nothing is asked: the watched pay for the watching. What a second costs is bounded, whoever many
+look on: a viewer who can't follow misses events, and beyond a number of viewers further ones are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lab.domain.model import published
+from lab.queries.model import Query
+from lab.service.probing import Book, judge
+from lab.service.problems import Refused, encoded
+from lab.service.wire import Gone
+
+if TYPE_CHECKING:
+    from lab.service.front import Face
+
+# Seconds between two looks; viewers; and events that one may ask for.
+EVERY, VIEWERS_MAX, EVENTS_MAX = 0.25, 20, 100_000
+# What a viewer has not read yet may pile up so far; then the oldest is gone.
+PILE_MAX = 4
+# Of each projection, at each look: questions; and as many pages of changes may be read.
+PROBES, PAGES, PAGE = 4, 5, 1_000
+# Where the book of changes begins, before the newest position: there must be something to ask for.
+# If there is nothing, it is looked for so many times further back, and again.
+BEFORE, FURTHER = 200, 4
+# A question must not hold the look up.
+PATIENCE = 1.0
+
+
+@dataclass
+class Tally:
+    """What became of the probes of one projection. `last` is what was said of the last that was not right."""
+
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("right", "stale", "wrong", "unsure"), 0))
+    last: dict[str, Any] | None = None
+
+
+class Live:
+    """The stream of one service."""
+
+    def __init__(self, face: Face) -> None:
+        self.face = face
+        self.tallies = {name: Tally() for name in face.items}
+        self._asked: dict[str, Query] = {}
+        for name, item in face.items.items():
+            if found := [query for query in item.queries if query.kind == "get"]:
+                self._asked[name] = found[0]
+        entities = published(face.plan.domain)
+        self._books = {query.entity.name: Book(entities[query.entity.name]) for query in self._asked.values()}
+        self._viewers: set[asyncio.Queue[bytes | None]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._lags: dict[str, tuple[int, float]] = {}
+        self._random = random.Random(face.plan.scenario.seed)
+
+    # -- viewers ------------------------------------------------------------------------------------------------------
+
+    def watch(self, events: int) -> AsyncIterator[bytes]:
+        """A stream of so many events at the most. Raises Refused when too many look on."""
+        if len(self._viewers) >= VIEWERS_MAX:
+            raise Refused(503, f"{VIEWERS_MAX} look on already")
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(PILE_MAX)
+        self._viewers.add(queue)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+        return self._stream(queue, events)
+
+    async def _stream(self, queue: asyncio.Queue[bytes | None], events: int) -> AsyncIterator[bytes]:
+        try:
+            while events and (event := await queue.get()) is not None:
+                yield event
+                events -= 1
+        finally:
+            self._viewers.discard(queue)
+
+    def _send(self, event: bytes | None) -> None:
+        for queue in self._viewers:
+            while queue.full():
+                queue.get_nowait()
+            queue.put_nowait(event)
+
+    async def close(self) -> None:
+        """End every stream."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        self._send(None)
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._viewers:
+            began = loop.time()
+            self._send(b"data: " + encoded(await self.look()) + b"\n\n")
+            await asyncio.sleep(max(0.05, EVERY - (loop.time() - began)))
+
+    # -- what they see ------------------------------------------------------------------------------------------------
+
+    async def look(self) -> dict[str, Any]:
+        """One event: the source of truth, the projections, what the probes found, faults and load."""
+        (truth, rows), faults, _ = await asyncio.gather(self.face.look(), self._faults(), self._probe())
+        for row in rows:
+            row |= self._lag(row.pop("lag"), row["name"])
+            tally = self.tallies[row["name"]]
+            query = self._asked.get(row["name"])
+            row["probes"] = {"query": None if query is None else query.name, **tally.counts, "last": tally.last}
+            row.pop("queries")
+        found = {"at": time.time(), "scenario": self.face.plan.scenario.name, "truth": truth, "projections": rows}
+        return found | {"faults": faults, "load": self.face.load.told()}
+
+    def _lag(self, lag: dict[str, Any] | None, name: str) -> dict[str, Any]:
+        """The mean lag of the changes that became visible since the last look; null when there were none."""
+        if lag is None:
+            return {"shown": 0, "lag_seconds": None}
+        count, total = sum(lag["counts"]), lag["sum"]
+        former = self._lags.get(name, (count, total))
+        if count < former[0]:
+            # The process began anew, and so did its counting.
+            former = (0, 0.0)
+        self._lags[name] = (count, total)
+        shown = count - former[0]
+        return {"shown": shown, "lag_seconds": (total - former[1]) / shown if shown else None}
+
+    async def _faults(self) -> dict[str, Any] | None:
+        try:
+            answer = await asyncio.wait_for(self.face.executor.peer.ask({"do": "faults", "set": None}), PATIENCE)
+        except (Gone, TimeoutError):
+            return None
+        return json.loads(answer.body) if answer.status == 200 else None
+
+    # -- probes -------------------------------------------------------------------------------------------------------
+
+    async def _probe(self) -> None:
+        """Ask every projection that answers `get` for some records that have changed lately."""
+        try:
+            for book in self._books.values():
+                await self._read(book)
+        except Refused:
+            return
+        await asyncio.gather(*(self._ask(name, query) for name, query in self._asked.items()))
+
+    async def _read(self, book: Book) -> None:
+        if not book.late:
+            await self._begin(book)
+        for _ in range(PAGES):
+            frame = await self.face.changes.page(book.entity.name, book.position, PAGE, 0.0)
+            book.learn(frame)
+            if frame.height < PAGE:
+                return
+
+    async def _begin(self, book: Book) -> None:
+        """Not at the beginning of a long history, but where there is something: other entities may be busier."""
+        head = self.face.head
+        book.position = max(book.position, head - BEFORE, 0)
+        while book.position:
+            if (await self.face.changes.page(book.entity.name, book.position, 1, 0.0)).height:
+                return
+            book.position = max(0, head - FURTHER * (head - book.position))
+
+    async def _ask(self, name: str, query: Query) -> None:
+        book = self._books[query.entity.name]
+        late = list(book.late)
+        for key in self._random.sample(late, min(PROBES, len(late))):
+            before = book.known(key)
+            question = {"do": "query", "query": query.name, "parameters": [key], "limit": 2}
+            question |= {"at_least": None, "timeout": 0.0}
+            try:
+                answer = await asyncio.wait_for(self.face.parts[name].peer.ask(question), PATIENCE)
+                if answer.status != 200:
+                    continue
+                # What was committed meanwhile may be in the answer already.
+                await self._read(book)
+            except (Gone, TimeoutError, Refused):
+                return
+            after, found = book.known(key), json.loads(answer.body)
+            if not before or not after:
+                continue
+            now = time.time()
+            judged = judge(before, after, found["position"], found["rows"], now)
+            tally = self.tallies[name]
+            tally.counts[judged.verdict] += 1
+            if judged.verdict in ("stale", "wrong"):
+                tally.last = {"verdict": judged.verdict, "key": key, "detail": judged.detail, "at": now}
+                tally.last |= {"revisions": judged.revisions, "seconds": judged.seconds}

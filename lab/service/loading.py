@@ -1,0 +1,122 @@
+"""A small load generator: valid commands of the scenario's own workload, at a rate that is set while it runs.
+
+It is there so that something moves; for figures there is load from outside. Each command has an idempotency key of its
+number, so that after a restart those that were carried out are passed over, and none is done twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lab.base import stream
+from lab.domain.model import Command
+from lab.service.problems import Refused
+from lab.service.wire import Answer, Gone
+from lab.wiring import Plan
+
+# Commands a second, and how many there are in all.
+RATE_MAX, COMMANDS = 1_000.0, 100_000
+# How often a portion is sent, in seconds; and how many commands may share one that makes up for lost time.
+BEAT, PORTION_MAX = 0.02, 200
+
+Send = Callable[[dict[str, Any]], Awaitable[Answer]]
+
+
+class Wanted(BaseModel):
+    """What a PUT says: commands a second; 0 is none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    rate: float = Field(ge=0, le=RATE_MAX, allow_inf_nan=False)
+
+
+def wanted(body: Any) -> float:
+    """The rate that a request's body says. Raises Refused."""
+    try:
+        return Wanted.model_validate(body).rate
+    except ValidationError:
+        raise Refused(400, f'a load is {{"rate": ...}}: commands a second, 0 to {RATE_MAX:g}') from None
+
+
+class Load:
+    """One for all who look on. `send` hands a request to the executor."""
+
+    def __init__(self, plan: Plan, send: Send, known: Callable[[], int]) -> None:
+        self.plan, self.send, self.known = plan, send, known
+        self.rate = 0.0
+        self.sent = self.failed = 0
+        self.finished = False
+        self._commands: Iterator[tuple[int, Command]] | None = None
+        self._again: list[tuple[int, Command]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def told(self) -> dict[str, Any]:
+        """How it goes. `possible`: whether the scenario's domain has commands at all."""
+        found: dict[str, Any] = {"rate": self.rate, "sent": self.sent, "failed": self.failed}
+        return found | {"finished": self.finished, "possible": not self.plan.domain.has_trace}
+
+    def set(self, rate: float) -> None:
+        """From now on so many commands a second."""
+        if self.plan.domain.has_trace:
+            raise Refused(409, f"`{self.plan.domain.name}` replays a history of its own and has no commands to send")
+        self.rate = rate
+        if rate and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._work())
+
+    async def close(self) -> None:
+        """Send no more."""
+        self.rate = 0.0
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._commands is None:
+            # Drawing that many takes a moment, and the front has others to answer.
+            self._commands = await asyncio.to_thread(self._drawn)
+        owed, at = 0.0, loop.time()
+        while self.rate and not self.finished:
+            await asyncio.sleep(BEAT)
+            now = loop.time()
+            owed, at = min(owed + self.rate * (now - at), PORTION_MAX), now
+            if owed >= 1:
+                owed -= await self._portion(int(owed))
+        self.rate = 0.0
+
+    def _drawn(self) -> Iterator[tuple[int, Command]]:
+        options = replace(self.plan.options, commands=COMMANDS, invalid=0.0)
+        commands = self.plan.domain.workload(options, stream(self.plan.scenario.seed, "load"))
+        # The first one takes as long as all the draws.
+        return itertools.chain([(0, next(commands))], enumerate(commands, 1))
+
+    async def _portion(self, count: int) -> int:
+        """Send the next commands together, in their order; what is answered without a new commit was done before."""
+        assert self._commands is not None
+        before = self.known()
+        portion = [*self._again, *itertools.islice(self._commands, max(0, count - len(self._again)))]
+        self.finished = not portion
+        orders = [self.send(_order(number, command)) for number, command in portion]
+        answers = await asyncio.gather(*orders, return_exceptions=True)
+        # Nobody knows whether it was done: sent again under the same key, it is done once.
+        gone = (Gone, TimeoutError, Refused)
+        self._again = [one for one, answer in zip(portion, answers, strict=True) if isinstance(answer, gone)]
+        self.failed += len(self._again)
+        done = [answer for answer in answers if isinstance(answer, Answer) and answer.position > before]
+        self.sent += len(done)
+        if self._again:
+            await asyncio.sleep(0.2)
+        return len(done) if answers and not self._again else count
+
+
+def _order(number: int, command: Command) -> dict[str, Any]:
+    order = {"do": "execute", "entity": command.entity, "command": command.name, "key": command.key}
+    return order | {"fields": dict(command.fields), "expected": None, "request": f"load {number}"}

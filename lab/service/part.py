@@ -1,0 +1,146 @@
+"""A process of the service: the executor, or one projection. It ends when its standard input does.
+
+So nobody is left behind: whatever becomes of the front, a kill too, its end of that pipe is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lab.base import TRUTH, BadInput, LabError
+from lab.process.running import owned
+from lab.scenario import Source
+from lab.service.executor import Executor
+from lab.service.projection import Projection
+from lab.service.wire import MESSAGE, listen, packed, run
+from lab.wiring import Plan, plan
+
+# Somebody who was killed gives up the folder a moment later.
+PATIENCE = 10.0
+# What a listener has not read yet may pile up so far; then messages to it are lost.
+PILE_MAX = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a process is started with: which part it is, the scenario, where its files and the sockets are."""
+
+    part: str
+    scenario: str
+    overrides: tuple[str, ...]
+    seed: int | None
+    folder: str
+    sockets: str
+    since: float
+
+    def json(self) -> str:
+        """As an argument."""
+        return json.dumps(asdict(self))
+
+    def plan(self) -> Plan:
+        """The scenario, read again."""
+        return plan(Source(Path(self.scenario), self.overrides, self.seed))
+
+    def socket(self, part: str) -> Path:
+        """Where a part listens."""
+        return Path(self.sockets) / f"{part}.sock"
+
+
+@contextmanager
+def owning(folder: Path, name: str) -> Iterator[None]:
+    """As `owned`, with some patience for a predecessor that is just going."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        lock = owned(folder, name)
+        try:
+            lock.__enter__()
+            break
+        except BadInput:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+    try:
+        yield
+    finally:
+        lock.__exit__(None, None, None)
+
+
+async def _ended() -> None:
+    """Until standard input ends, or a polite signal comes. Ctrl-C is the front's business."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+
+    class End(asyncio.Protocol):
+        def connection_lost(self, _: Exception | None) -> None:
+            ended.set()
+
+    transport, _ = await loop.connect_read_pipe(End, sys.stdin)
+    await ended.wait()
+    transport.close()
+
+
+async def _execute(orders: Orders, made: Plan) -> None:
+    truth = made.truth(Path(orders.folder) / TRUTH)
+    executor = Executor(made, truth)
+
+    def subscribed(writer: asyncio.StreamWriter) -> None:
+        def send(message: bytes) -> None:
+            if writer.is_closing():
+                executor.listeners.remove(send)
+            elif writer.transport.get_write_buffer_size() < PILE_MAX:
+                writer.write(packed(0, MESSAGE, message))
+
+        executor.listeners.append(send)
+
+    server = await listen(orders.socket(TRUTH), executor.handle, subscribed)
+    await _ended()
+    server.close()
+    # What was read by now is decided, committed and answered.
+    await asyncio.sleep(0)
+    executor.close()
+    await asyncio.sleep(0.05)
+
+
+async def _project(orders: Orders, made: Plan) -> None:
+    item = next(item for item in made.projections if item.name == orders.part)
+    projection = Projection(made, item, Path(orders.folder), orders.since)
+    server = await listen(orders.socket(orders.part), projection.handle)
+    listening = asyncio.create_task(projection.listen(orders.socket(TRUTH)))
+    work = asyncio.create_task(projection.work())
+    ended = asyncio.create_task(_ended())
+    # Work that fails ends the process: it starts again at its checkpoint, and the front tells.
+    await asyncio.wait([work, ended], return_when=asyncio.FIRST_COMPLETED)
+    server.close()
+    listening.cancel()
+    await projection.stop()
+    await work
+
+
+def main(argument: str) -> None:
+    """Start the part that the argument says."""
+    orders = Orders(**json.loads(argument))
+    body = _execute if orders.part == TRUTH else _project
+    try:
+        made = orders.plan()
+        with owning(Path(orders.folder), orders.part):
+            run(body(orders, made))
+    except LabError as error:
+        print(f"error: {orders.part}: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    except OSError as error:
+        # A file where a folder should be, a full disk, no right to write: nothing that a traceback would explain.
+        print(f"error: {orders.part}: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(BadInput.exit_status)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

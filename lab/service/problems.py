@@ -1,0 +1,72 @@
+"""Errors as problem documents (RFC 9457), and JSON that any reader can read."""
+
+from __future__ import annotations
+
+import json
+import math
+from decimal import Decimal
+from typing import Any
+
+from lab.service.wire import Answer
+
+PROBLEM = "application/problem+json"
+
+TITLES = {
+    400: "bad request",
+    401: "token required",
+    403: "foreign origin",
+    404: "not found",
+    405: "method not allowed",
+    406: "not acceptable",
+    409: "conflict",
+    413: "body too large",
+    415: "not JSON",
+    421: "foreign host",
+    422: "rejected",
+    431: "head too large",
+    500: "failed",
+    503: "unavailable",
+    504: "stale",
+}
+
+
+class Refused(Exception):
+    """A request that is answered with a problem document. `more` are further members of it."""
+
+    def __init__(self, status: int, detail: str, **more: Any) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.more = status, detail, more
+
+
+def document(status: int, detail: str, **more: Any) -> bytes:
+    """A problem document: type, title, status, detail, and what else there is to say."""
+    title = TITLES.get(status, "error")
+    kind = f"urn:lab:problem:{title.replace(' ', '-')}"
+    return encoded({"type": kind, "title": title, "status": status, "detail": detail, **more})
+
+
+def problem(status: int, detail: str, **more: Any) -> Answer:
+    """The same as an answer."""
+    return Answer(status, document(status, detail, **more))
+
+
+def encoded(value: Any) -> bytes:
+    """As JSON. What JSON has no word for is null (no number, infinite), or text (a date)."""
+    try:
+        return json.dumps(value, allow_nan=False, default=_plain).encode()
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False, default=_plain).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return float(value) if value.is_finite() else None
+    return str(value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,137 @@
+"""`lab serve`: the processes are started, the front answers until it is told to stop, and all end in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from lab.base import TRUTH, BadInput, Problem
+from lab.process.running import owned, shareable
+from lab.service.changes import Changes
+from lab.service.front import Face, Part
+from lab.service.gate import Access
+from lab.service.part import Orders
+from lab.service.protocol import Bounded
+from lab.service.supervisor import Child
+from lab.service.wire import run
+from lab.wiring import Plan
+
+# Seconds that requests may take which are being answered when the service is told to stop.
+GRACE = 30
+# So many connections at once; further ones are told so at once.
+CONNECTIONS_MAX = 1_000
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the front listens, and the token that it wants."""
+
+    host: str
+    port: int
+    token: str | None = None
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are this module's business: one that has been obeyed is not raised again."""
+        yield
+
+
+def serve(plan: Plan, folder: Path | None, address: Address, tell: Callable[[dict[str, Any]], None]) -> None:
+    """Until SIGTERM or SIGINT. `tell` is called once, when the service can be asked: its address and its parts.
+
+    Without a folder the files are in one that goes with the service. Raises BadInput for a source of truth that
+    processes can't share, a folder that is taken, an address that can't be had.
+    """
+    shareable(plan)
+    access = Access.of(address.host, address.token)
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="lab-serve-") as made:
+            serve(plan, Path(made), address, tell)
+        return
+    with owned(folder, "service"), _bound(address) as listening, tempfile.TemporaryDirectory(prefix="lab-") as sockets:
+        source = plan.source
+        named = str(source.path.absolute()), source.overrides, source.seed, str(folder.absolute()), sockets
+        names = [TRUTH, *(item.name for item in plan.projections)]
+        children = {name: Child(Orders(name, *named, time.time())) for name in names}
+        host, port = listening.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        told = {"url": f"http://{shown}:{port}", "folder": str(folder), "pid": os.getpid()}
+        told["projections"] = names[1:]
+        run(_run(plan, folder, access, listening, children, lambda: tell(told)))
+
+
+@contextmanager
+def _bound(address: Address) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        listening = socket.create_server((address.host, address.port), family=family, backlog=2048)
+    except (OSError, OverflowError, UnicodeError) as error:
+        what = f"can't listen at {address.host}, port {address.port}: {error}"
+        raise BadInput([Problem("--host, --port", what, "another --port; 0 takes one that is free")]) from None
+    with listening:
+        yield listening
+
+
+async def _run(
+    plan: Plan,
+    folder: Path,
+    access: Access,
+    listening: socket.socket,
+    children: dict[str, Child],
+    ready: Callable[[], None],
+) -> None:
+    told_to_stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
+    changes = Changes(plan, folder)
+    try:
+        starting = asyncio.gather(*(child.start() for child in children.values()))
+        stopped = asyncio.create_task(told_to_stop.wait())
+        either: set[asyncio.Future[Any]] = {starting, stopped}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if told_to_stop.is_set():
+            starting.cancel()
+            return
+        await starting
+        parts = {name: Part(child, child.told) for name, child in children.items()}
+        face = Face(plan, parts.pop(TRUTH), parts, changes, access)
+        await face.newest()
+        config = uvicorn.Config(
+            face.app(),
+            http=Bounded,
+            ws="none",
+            lifespan="off",
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=CONNECTIONS_MAX,
+            timeout_graceful_shutdown=GRACE,
+        )
+        server = _Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        ready()
+        await asyncio.wait([stopped, serving], return_when=asyncio.FIRST_COMPLETED)
+        # A stream has no end of its own. What else is being answered is answered to the end; then the processes end,
+        # and what they committed is there.
+        await face.close()
+        server.should_exit = True
+        await serving
+    finally:
+        await asyncio.gather(*(child.stop() for child in children.values()))
+        changes.close()

@@ -1,0 +1,159 @@
+"""How the processes of the service talk: frames over a Unix socket, many requests at a time on one connection.
+
+A frame has a head of four numbers: the length of what follows, the request that it belongs to, a status (0 for a
+request, 1 for a message that nobody asked for, else that of HTTP), and a position in the source of truth. What follows
+is JSON; an answer's is what the client of the front will get, so that nobody on the way has to look into it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import struct
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+HEAD = struct.Struct(">IIHq")
+REQUEST, MESSAGE = 0, 1
+# A frame that claims to be longer is none of ours. The longest are answers of many rows.
+FRAME_MAX = 256 * 2**20
+
+Request = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a process answers: a status of HTTP, a body in JSON, and the position that it stands for."""
+
+    status: int
+    body: bytes
+    position: int = 0
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run it to its end, on the quicker loop where there is one (it has none for Windows)."""
+    make: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    with contextlib.suppress(ModuleNotFoundError):
+        make = import_module("uvloop").new_event_loop
+    with asyncio.Runner(loop_factory=make) as runner:
+        runner.run(main)
+
+
+class Gone(Exception):
+    """The process is not there, or went away before it had answered: whether it did anything is not known."""
+
+
+class Peer(Protocol):
+    """Somebody who can be asked."""
+
+    async def ask(self, request: Request) -> Answer:
+        """The answer; raises Gone."""
+
+
+Handle = Callable[[Request], Awaitable[Answer]]
+
+
+@dataclass
+class Direct:
+    """A peer in this process: for tests, and for whoever wants to do without sockets."""
+
+    handle: Handle
+
+    async def ask(self, request: Request) -> Answer:
+        """Through JSON all the same, as on a socket."""
+        return await self.handle(json.loads(json.dumps(request)))
+
+
+def packed(number: int, status: int, body: bytes, position: int = 0) -> bytes:
+    """A frame."""
+    return HEAD.pack(len(body), number, status, position) + body
+
+
+async def read(reader: asyncio.StreamReader) -> tuple[int, int, int, bytes]:
+    """The next frame: its number, status, position and body. Raises IncompleteReadError at the end."""
+    length, number, status, position = HEAD.unpack(await reader.readexactly(HEAD.size))
+    if length > FRAME_MAX:
+        raise ConnectionError("a frame that is too long")
+    return number, status, position, await reader.readexactly(length)
+
+
+class Line:
+    """One connection to a process, shared by many requests at once."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._numbers = itertools.cycle(range(1, 2**32))
+        self._writer: asyncio.StreamWriter | None = None
+        self._listening: asyncio.Task[None] | None = None
+
+    async def connect(self, path: Path) -> None:
+        """Raises OSError while nobody listens there."""
+        reader, self._writer = await asyncio.open_unix_connection(str(path))
+        self._listening = asyncio.create_task(self._listen(reader))
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while True:
+                number, status, position, body = await read(reader)
+                future = self._waiting.pop(number, None)
+                if future is not None and not future.done():
+                    future.set_result(Answer(status, body, position))
+        except (asyncio.IncompleteReadError, OSError):
+            self.close()
+
+    def close(self) -> None:
+        """Whoever still waits is told that nobody will answer."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(Gone())
+        self._waiting.clear()
+
+    async def ask(self, request: Request) -> Answer:
+        """Ask, and wait for the answer."""
+        if self._writer is None:
+            raise Gone
+        number = next(self._numbers)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        self._writer.write(packed(number, REQUEST, json.dumps(request).encode()))
+        try:
+            return await future
+        finally:
+            self._waiting.pop(number, None)
+
+
+async def listen(
+    path: Path, handle: Handle, subscribed: Callable[[asyncio.StreamWriter], None] | None = None
+) -> asyncio.Server:
+    """Answer requests at this path. A connection that asks to `subscribe` is handed over, to be sent messages."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def respond(number: int, request: Request, writer: asyncio.StreamWriter) -> None:
+        answer = await handle(request)
+        if not writer.is_closing():
+            writer.write(packed(number, answer.status, answer.body, answer.position))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Cancelled: the process ends, and nobody waits for this task.
+        with contextlib.suppress(asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
+            while True:
+                number, _, _, body = await read(reader)
+                request = json.loads(body)
+                if request["do"] == "subscribe" and subscribed is not None:
+                    subscribed(writer)
+                    continue
+                task = asyncio.create_task(respond(number, request, writer))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        writer.close()
+
+    path.unlink(missing_ok=True)
+    return await asyncio.start_unix_server(serve, str(path))

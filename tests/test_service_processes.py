@@ -1,0 +1,235 @@
+"""The service as processes: what a kill takes, what a stop leaves, and what is said to whoever starts it wrongly."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from running import call
+from serving import SMALL, TEXT, Process, hire, written
+
+from lab.feed.subscription import Subscription
+from lab.process.running import owned
+
+
+def until(met: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < end, "not met in time"
+        time.sleep(0.02)
+
+
+def command(client: httpx.Client, body: dict[str, Any], once: str) -> httpx.Response:
+    return client.post("/commands/employee", json=body, headers={"idempotency-key": once})
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> str:
+    written(tmp_path, text=SMALL)
+    return str(tmp_path / "served.toml")
+
+
+def test_a_projection_that_is_killed_comes_back_and_nothing_is_lost(tmp_path: Path) -> None:
+    written(tmp_path)
+    with Process(str(tmp_path / "served.toml"), "--folder", str(tmp_path / "shop")) as service:
+        client = service.client
+        for key in range(1, 11):
+            assert command(client, hire(key), f"first {key}").status_code == 201
+        victim = service.parts()["sums"]["pid"]
+        os.kill(victim, signal.SIGKILL)
+        for key in range(11, 31):
+            # The rest go on.
+            position = command(client, hire(key), f"then {key}").json()["position"]
+            found = client.get("/projections/directory/employee", params={"key": key, "at_least": position})
+            assert len(found.json()["rows"]) == 1
+        until(lambda: service.parts()["sums"]["position"] == 30)
+        told = service.parts()["sums"]
+        assert (told["state"], told["restarts"], told["last_exit"]) == ("running", 1, -signal.SIGKILL)
+        assert told["pid"] != victim
+        rows = client.get("/projections/sums/payroll", params={"at_least": 30}).json()["rows"]
+        assert rows == [{"department": "Legal", "records": 30, "sum_salary": 30 * 5_000}]
+        assert 'lab_projection_restarts_total{projection="sums"} 1' in client.get("/metrics").text
+        # The executor's turn: what it had acknowledged is there, and what it is told next.
+        os.kill(service.parts()["truth"]["pid"], signal.SIGKILL)
+        until(lambda: client.get("/health").json()["status"] == "degraded" or service.parts()["truth"]["restarts"] == 1)
+        until(lambda: command(client, hire(31), "last").status_code == 201)
+        assert service.parts()["truth"]["restarts"] == 1
+        # What it had answered before it was killed it answers again, and does not do again.
+        again = command(client, hire(5), "first 5")
+        assert (again.status_code, again.json()["position"]) == (201, 5)
+        until(lambda: service.parts()["gossip"]["highest"] == 31 or service.parts()["directory"]["position"] == 31)
+        assert service.stop() == (0, "")
+
+
+def test_whatever_was_acknowledged_is_there_after_the_whole_service_was_killed(scenario: str, tmp_path: Path) -> None:
+    shop = ["--folder", str(tmp_path / "shop")]
+    acknowledged: dict[str, dict[str, Any]] = {}
+    killed = threading.Event()
+
+    def work(client: httpx.Client, worker: int) -> None:
+        for number in range(10_000):
+            key = worker * 100_000 + number
+            try:
+                found = command(client, hire(key), str(key))
+            except httpx.TransportError:
+                return
+            if found.status_code == 201:
+                acknowledged[str(key)] = found.json()
+            if killed.is_set():
+                return
+
+    with Process(scenario, *shop) as service, ThreadPoolExecutor(4) as pool:
+        pids = [part["pid"] for part in service.parts().values()]
+        working = [pool.submit(work, service.client, worker) for worker in range(4)]
+        until(lambda: len(acknowledged) > 100)
+        # The executor too, in the middle of its work.
+        os.kill(pids[0], signal.SIGKILL)
+        service.kill()
+        killed.set()
+        for future in working:
+            future.result()
+    with Process(scenario, *shop) as service:
+        for once, former in list(acknowledged.items())[::7]:
+            again = command(service.client, hire(int(once)), once)
+            assert (again.status_code, again.json()) == (201, former)
+        head = service.parts()["truth"]["position"]
+        until(lambda: service.parts()["directory"]["position"] == head)
+        assert service.stop() == (0, "")
+    # Nobody was left behind by either end.
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 10)
+    truth = written(tmp_path, text=SMALL).truth(tmp_path / "shop" / "truth")
+    changes = Subscription(truth).changes_since("employee", 0, 1_000_000)
+    truth.close()
+    there = dict(changes.select("key", "position").iter_rows())
+    assert {int(once): former["position"] for once, former in acknowledged.items()}.items() <= there.items()
+    assert changes.height == changes["key"].n_unique()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_under_load_loses_nothing_that_was_acknowledged(
+    how: signal.Signals, scenario: str, tmp_path: Path
+) -> None:
+    acknowledged: list[int] = []
+
+    def work(client: httpx.Client, worker: int) -> None:
+        for number in range(10_000):
+            try:
+                found = command(client, hire(worker * 100_000 + number), f"{worker} {number}")
+            except httpx.TransportError:
+                return
+            assert found.status_code == 201, found.text
+            acknowledged.append(found.json()["position"])
+
+    with Process(scenario, "--folder", str(tmp_path / "shop")) as service, ThreadPoolExecutor(4) as pool:
+        working = [pool.submit(work, service.client, worker) for worker in range(4)]
+        until(lambda: len(acknowledged) > 50)
+        service.process.send_signal(how)
+        _, said = service.process.communicate(timeout=60)
+        assert (service.process.returncode, said) == (0, "")
+        for future in working:
+            future.result()
+    truth = written(tmp_path, text=SMALL).truth(tmp_path / "shop" / "truth")
+    found = set(Subscription(truth).changes_since("employee", 0, 1_000_000)["position"])
+    truth.close()
+    assert set(acknowledged) <= found
+
+
+def sent_until_refused(url: httpx.URL, head: bytes, piece: bytes, most: int) -> int:
+    """Bytes that somebody takes who is sent more and more, until they hang up; `most` if they never do."""
+    sent = 0
+    with socket.create_connection((url.host, url.port), timeout=20) as line, contextlib.suppress(OSError):
+        line.sendall(head)
+        while sent < most:
+            line.sendall(piece)
+            sent += len(piece)
+    return sent
+
+
+def memory_peak(pid: int) -> int:
+    """The most bytes of memory that a process has had, on Linux; elsewhere 0: there is nothing to compare."""
+    status = Path(f"/proc/{pid}/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+
+
+def test_a_head_and_a_body_without_end_are_cut_off(scenario: str) -> None:
+    with Process(scenario) as service:
+        url, most = httpx.URL(service.told["url"]), 1_000_000_000
+        assert service.client.get("/projections").status_code == 200
+        before = memory_peak(service.told["pid"])
+        first = b"GET / HTTP/1.1\r\nhost: localhost\r\n"
+        assert sent_until_refused(url, first, b"x-more: " + b"y" * 8_000 + b"\r\n", most) < 20_000_000
+        assert sent_until_refused(url, b"GET /", b"z" * 8_000, most) < 20_000_000
+        head = b"POST /commands/employee HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        chunked = head + b"transfer-encoding: chunked\r\n\r\n"
+        assert sent_until_refused(url, chunked, b"10000\r\n" + b" " * 65_536 + b"\r\n", most) < 20_000_000
+        # A gigabyte that is announced is refused before it is sent.
+        announced = head + b"content-length: 1000000000\r\n\r\n"
+        assert sent_until_refused(url, announced, b" " * 65_536, most) < 20_000_000
+        assert memory_peak(service.told["pid"]) - before < 20_000_000
+        assert service.client.get("/health").json()["status"] == "ok"
+
+
+def test_a_token_by_the_environment(scenario: str) -> None:
+    with Process(scenario, "--host", "0.0.0.0", env={"LAB_TOKEN": "secret"}) as service:
+        port = httpx.URL(service.told["url"]).port
+        url = f"http://127.0.0.1:{port}/health"
+        assert httpx.get(url).status_code == 401
+        assert httpx.get(url, headers={"authorization": "Bearer secret"}).status_code == 200
+        evil = {"authorization": "Bearer secret", "host": "evil.example"}
+        assert httpx.get(url, headers=evil).status_code == 421
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--set", "truth.engine=duckdb"), "one process at a time"),
+        (("--host", "0.0.0.0"), "give a --token"),
+        (("--token", ""), "not a token"),
+        (("--host", "no.such.host.invalid", "--token", "t"), "can't listen"),
+        (("--set", "projection.directory.batch=0"), "projection.directory.batch"),
+        (("--folder", "FOLDER"), "another process is at work on `service`"),
+        (("--port", "PORT"), "can't listen"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(words: tuple[str, ...], said: str, scenario: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, owned(tmp_path / "taken", "service"):
+        place = {"FOLDER": str(tmp_path / "taken"), "PORT": str(taken.getsockname()[1])}
+        found = call("serve", scenario, *(place.get(word, word) for word in words))
+    assert found.exit_code == 2
+    assert said in found.stderr
+    assert found.stderr.count("error:") == 1
+
+
+def test_a_part_that_cannot_start_ends_the_service_with_its_reason(tmp_path: Path, scenario: str) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "directory").write_text("a file where a folder should be")
+    with pytest.raises(AssertionError, match="ended with 2: ") as told:
+        Process(scenario, "--folder", str(tmp_path / "shop"))
+    assert "error: directory: FileExistsError" in str(told.value)
+    assert "`directory` could not start" in str(told.value)
+    assert "Traceback" not in str(told.value)
+
+
+def test_without_the_extra_the_way_to_get_it_is_told(tmp_path: Path) -> None:
+    written(tmp_path, text=TEXT)
+    code = (
+        "import sys; sys.modules['uvicorn'] = None; from lab.cli import main; "
+        f"sys.argv = ['lab', 'serve', {str(tmp_path / 'served.toml')!r}]; main()"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert "pip install 'polyglot-lab[service]'" in found.stderr
+    assert "Traceback" not in found.stderr
