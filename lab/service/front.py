@@ -84,15 +84,16 @@ class Face:
 
     def app(self) -> Gate:
         """The application."""
+        # The router tries them one after the other: first what is asked most.
         routes = [
+            self._route("/projections/{name}/{query}", self.query, "GET"),
+            self._route("/commands/{entity}", self.command, "POST"),
             self._route(PAGE, self.show, "GET"),
             self._route("/live", self.watch, "GET"),
-            self._route("/commands/{entity}", self.command, "POST"),
             self._route("/changes", self.follow, "GET"),
             self._route("/projections", self.every, "GET"),
             self._route("/projections/{name}", self.projection, "GET"),
             self._route("/projections/{name}/rebuild", self.rebuild, "POST"),
-            self._route("/projections/{name}/{query}", self.query, "GET"),
             Route("/faults", self._counted("/faults", self.faults), methods=["GET", "PUT"]),
             Route("/load", self._counted("/load", self.loaded), methods=["GET", "PUT"]),
             self._route("/metrics", self.metrics, "GET"),
