@@ -288,6 +288,7 @@ def execute(
 @click.option("--port", type=click.IntRange(0, 65535), default=8087, show_default=True, help="0 for one that is free.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Where the files are kept.")
 @click.option("--token", envvar="LAB_TOKEN", help="What every request must bring; or the variable LAB_TOKEN.")
+@click.option("--journal", is_flag=True, help="Write down what became of every change, beside the files.")
 @common
 def serve(
     scenario: str,
@@ -295,6 +296,7 @@ def serve(
     port: int,
     folder: Path | None,
     token: str | None,
+    journal: bool,
     as_json: bool,
     overrides: Sequence[str],
     seed: int | None,
@@ -312,7 +314,50 @@ def serve(
         else:
             click.echo(f"serving {scenario} at {row['url']}; stop it with Ctrl-C")
 
-    keep_serving(_plan(scenario, overrides, seed), folder, Address(host, port, token), ready)
+    keep_serving(_plan(scenario, overrides, seed), folder, Address(host, port, token), ready, journal)
+
+
+@lab.command()
+@click.argument("scenario")
+@click.option(
+    "--rate", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Arrivals a second; 0: users."
+)
+@click.option("--duration", type=click.FloatRange(min=1), default=30.0, show_default=True, help="Seconds.")
+@click.option("--users", type=click.IntRange(min=1), default=8, show_default=True, help="Without a rate: they wait.")
+@click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Of Locust.")
+@click.option("--find-knee", is_flag=True, help="Raise the rate until a level breaks, and say what was held.")
+@common
+def load(
+    scenario: str,
+    rate: float,
+    duration: float,
+    users: int,
+    processes: int,
+    find_knee: bool,
+    as_json: bool,
+    overrides: Sequence[str],
+    seed: int | None,
+) -> None:
+    """Serve a scenario, drive it with Locust, and write a run: latency, lag, read-your-writes, on the wall clock."""
+    from lab.load.driving import Order
+    from lab.load.knee import knee
+    from lab.load.run import load as drive
+    from lab.progress import bar
+    from lab.report import print_run, summary
+
+    plan = _plan(scenario, overrides, seed)
+    arguments = [scenario, *(part for item in overrides for part in ("--set", item))]
+    arguments += [] if seed is None else ["--seed", str(seed)]
+    order = Order(rate, duration, users, processes)
+    with bar(Console(stderr=True)) as progress:
+        go = knee if find_knee else drive
+        run = go(plan, arguments, order, RUNS, progress)
+    load_said = run.manifest["load"]
+    if as_json:
+        _print_json(summary(run) | {"load": load_said, "rows": run.load.to_dicts(), "knee": run.knee.to_dicts()})
+    else:
+        print_run(run, Console())
+    sys.exit(EXIT["unknown"] if load_said["void"] else EXIT[run.manifest["verdict"]])
 
 
 @lab.command()

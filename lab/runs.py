@@ -164,6 +164,30 @@ OPTIONAL: dict[str, dict[str, pl.DataType]] = {
         "fanned_out": _I,
         "ratio": _F,
     },
+    # Of a load: a row for each row of Locust's statistics; times from the intended start, and of the service alone.
+    "load": {
+        "row": _S,
+        "count": _I,
+        "failures": _I,
+        "censored": _I,
+        "p50_seconds": _F,
+        "p90_seconds": _F,
+        "p99_seconds": _F,
+        "service_p50_seconds": _F,
+        "service_p90_seconds": _F,
+        "service_p99_seconds": _F,
+    },
+    # Of a search for the knee: what each offered rate brought, at each projection.
+    "knee": {
+        "repetition": _I,
+        "rate": _F,
+        "projection": _S,
+        "lag_p99_seconds": _F,
+        "query_p99_seconds": _F,
+        "error_rate": _F,
+        "held": _B,
+        "why": _S,
+    },
     # The witnesses of `verdicts`, step by step: what a timeline is drawn from.
     "witnesses": {
         "projection": _S,

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -33,8 +34,10 @@ REQUEST = "http:"
 class Executor:
     """Decides commands, keeps the channel, and sends what arrives to `listeners`: a message each, as JSON."""
 
-    def __init__(self, plan: Plan, truth: Truth) -> None:
+    def __init__(self, plan: Plan, truth: Truth, journal: Path | None = None) -> None:
         self.plan, self.truth = plan, truth
+        # Every change as it was committed, a line each: a snapshot forgets what it has overwritten.
+        self.journal = None if journal is None else journal.open("a", encoding="utf-8")
         self.listeners: list[Callable[[bytes], None]] = []
         self.counts = {"accepted": 0, "rejected": 0, "conflict": 0, "failed": 0, "commits": 0}
         table = plan.scenario.channel
@@ -136,6 +139,11 @@ class Executor:
     # -- messages -----------------------------------------------------------------------------------------------------
 
     def _publish(self) -> None:
+        if self.journal is not None:
+            for change in self._changes:
+                row, _ = self._message(change)[1:]
+                self.journal.write(json.dumps([change.entity, *row, change.event]) + "\n")
+            self.journal.flush()
         if self.channel is not None and self._changes and self.listeners:
             self.channel.send([((item.entity, item.key), item) for item in self._changes], time.monotonic())
             self._deliver()
@@ -187,3 +195,5 @@ class Executor:
         if self._timer is not None:
             self._timer.cancel()
         self.truth.close()
+        if self.journal is not None:
+            self.journal.close()

@@ -32,7 +32,7 @@ from lab.service.asking import (
 from lab.service.changes import ARROW, Changes, arrow, as_json
 from lab.service.gate import PAGE, Access, Gate
 from lab.service.live import EVENTS_MAX, Live
-from lab.service.loading import Load, wanted
+from lab.service.loading import PARTS_MAX, Load, wanted
 from lab.service.metrics import exposition
 from lab.service.openapi import openapi
 from lab.service.page import headers, page
@@ -86,6 +86,7 @@ class Face:
         """The application."""
         # The router tries them one after the other: first what is asked most.
         routes = [
+            self._route("/applied/{name}", self.applied, "GET"),
             self._route("/projections/{name}/{query}", self.query, "GET"),
             self._route("/commands/{entity}", self.command, "POST"),
             self._route(PAGE, self.show, "GET"),
@@ -94,6 +95,7 @@ class Face:
             self._route("/projections", self.every, "GET"),
             self._route("/projections/{name}", self.projection, "GET"),
             self._route("/projections/{name}/rebuild", self.rebuild, "POST"),
+            self._route("/workload", self.workload, "GET"),
             Route("/faults", self._counted("/faults", self.faults), methods=["GET", "PUT"]),
             Route("/load", self._counted("/load", self.loaded), methods=["GET", "PUT"]),
             self._route("/metrics", self.metrics, "GET"),
@@ -207,6 +209,25 @@ class Face:
         if response.status_code == 202:
             response.headers["location"] = f"/projections/{item.name}"
         return response
+
+    async def applied(self, request: Request) -> Response:
+        """The changes that became visible since the last time: position, when committed, when visible."""
+        item = self._named(request.path_params["name"], self.items, "projection")
+        only(request, ("since", "limit"))
+        given = dict(request.query_params)
+        since = whole_number(given, "since", 0, words.INT_MAX, 0)
+        limit = whole_number(given, "limit", 1, words.ROWS_MAX, words.ROWS)
+        return reply(await self._ask(self.parts[item.name], {"do": "applied", "since": since, "limit": limit}))
+
+    async def workload(self, request: Request) -> Response:
+        """Commands of the scenario's workload, for whoever makes load."""
+        only(request, ("part", "of", "since", "limit"))
+        given = dict(request.query_params)
+        of = whole_number(given, "of", 1, PARTS_MAX, 1)
+        part = whole_number(given, "part", 0, of - 1, 0)
+        since = whole_number(given, "since", 0, words.INT_MAX, 0)
+        limit = whole_number(given, "limit", 1, words.ROWS_MAX, words.ROWS)
+        return reply(Answer(200, encoded(await self.load.workload(part, of, since, limit))))
 
     async def newest(self) -> int:
         """The newest position, as the executor knows it: of a commit whose answer was lost, the front doesn't."""

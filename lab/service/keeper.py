@@ -5,6 +5,7 @@ The position that it tells is the honest one: everything up to there is in. Mess
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable
@@ -27,6 +28,12 @@ from lab.wiring import Plan, ProjectionPlan
 BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 Observe = Callable[[pl.DataFrame, Applied], None]
+
+# What became of a change that was handed to the projector, when, and whether it was handed over by catch-up.
+NOTE = np.dtype([("kind", "<i1"), ("position", "<i8"), ("at", "<f8")])
+HANDED, APPLIED, REFUSED, DROPPED = 0, 1, 2, 3
+# So many of the last applied changes can be asked for.
+TAIL_MAX = 100_000
 
 
 class Observed(Projector):
@@ -52,7 +59,14 @@ class Observed(Projector):
 class Keeper:
     """One projection at work. `since` is when the service began: what was committed before has no lag to speak of."""
 
-    def __init__(self, plan: Plan, item: ProjectionPlan, folder: Path, path: Path, since: float) -> None:
+    def __init__(
+        self, plan: Plan, item: ProjectionPlan, folder: Path, path: Path, since: float, journal: Path | None = None
+    ) -> None:
+        # Appended to batch by batch: what a process has seen outlives it.
+        self.journal = None if journal is None else journal.open("ab")
+        # Position, committed at, visible at; and how many had been applied before the first of them.
+        self.tail: deque[tuple[int, float, float]] = deque()
+        self.forgotten = 0
         self.plan, self.item, self.folder, self.since = plan, item, folder, since
         self.entities = tuple(item.layout.entities)
         self.inbox: deque[tuple[float, str, list[Any], list[Any]]] = deque()
@@ -93,11 +107,36 @@ class Keeper:
         positions = frame["position"].to_numpy()
         self.highest = max(self.highest, int(positions.max()))
         times = frame["committed_at"].to_numpy()
+        self._note(positions, applied, now)
+        fresh_rows = np.isin(positions, applied.positions) & (times >= self.since)
+        self.tail.extend(
+            (int(at), float(when), now) for at, when in zip(positions[fresh_rows], times[fresh_rows], strict=True)
+        )
+        while len(self.tail) > TAIL_MAX:
+            self.tail.popleft()
+            self.forgotten += 1
         # A copy that arrives again was visible before.
-        fresh = np.unique(times[np.isin(positions, applied.positions) & (times >= self.since)], return_counts=True)
+        fresh = np.unique(times[fresh_rows], return_counts=True)
         lags = np.maximum(0.0, now - fresh[0])
         np.add.at(self.lags, np.searchsorted(BOUNDS, lags), fresh[1])
         self.lag_sum += float((lags * fresh[1]).sum())
+
+    def _note(self, handed: np.ndarray, applied: Applied, now: float) -> None:
+        if self.journal is None:
+            return
+        kinds = ((HANDED, handed), (APPLIED, applied.positions), (REFUSED, applied.refused), (DROPPED, applied.dropped))
+        notes = np.empty(sum(positions.size for _, positions in kinds), NOTE)
+        notes["kind"] = np.repeat([kind for kind, _ in kinds], [positions.size for _, positions in kinds])
+        notes["position"] = np.concatenate([positions for _, positions in kinds])
+        notes["at"] = now
+        self.journal.write(notes.tobytes())
+        self.journal.flush()
+
+    def applied(self, since: int, limit: int) -> tuple[list[tuple[int, float, float]], int]:
+        """Changes that became visible, after the first `since` of them, and how many there were up to the last told."""
+        first = max(0, since - self.forgotten)
+        found = list(itertools.islice(self.tail, first, first + limit))
+        return found, self.forgotten + first + len(found)
 
     # -- catch-up -----------------------------------------------------------------------------------------------------
 
@@ -184,3 +223,5 @@ class Keeper:
         self.projector.store.close()
         if self.truth is not None:
             self.truth.close()
+        if self.journal is not None:
+            self.journal.close()

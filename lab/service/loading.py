@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any
+from zlib import crc32
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,6 +26,9 @@ from lab.wiring import Plan
 RATE_MAX, COMMANDS = 1_000.0, 100_000
 # How often a portion is sent, in seconds; and how many commands may share one that makes up for lost time.
 BEAT, PORTION_MAX = 0.02, 200
+
+# Commands are shared out among so many senders at the most, by their records' keys.
+PARTS_MAX = 256
 
 Send = Callable[[dict[str, Any]], Awaitable[Answer]]
 
@@ -56,6 +60,8 @@ class Load:
         self._commands: Iterator[tuple[int, Command]] | None = None
         self._again: list[tuple[int, Command]] = []
         self._task: asyncio.Task[None] | None = None
+        self._offered: asyncio.Task[list[dict[str, Any]]] | None = None
+        self._shares: dict[tuple[int, int], list[dict[str, Any]]] = {}
 
     def told(self) -> dict[str, Any]:
         """How it goes. `possible`: whether the scenario's domain has commands at all."""
@@ -77,6 +83,30 @@ class Load:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+
+    async def workload(self, part: int, of: int, since: int, limit: int) -> dict[str, Any]:
+        """Commands for somebody else to send: those of one part of the records, in order, after the first `since`.
+
+        They are the same whoever asks, and other ones than those that this sends itself. Raises Refused.
+        """
+        if self.plan.domain.has_trace:
+            raise Refused(409, f"`{self.plan.domain.name}` replays a history of its own and has no commands to send")
+        if self._offered is None:
+            self._offered = asyncio.create_task(asyncio.to_thread(self._drawn_for_others))
+        commands = await asyncio.shield(self._offered)
+        if (part, of) not in self._shares:
+            self._shares[part, of] = [
+                one for one in commands if crc32(f"{one['entity']} {one['key']}".encode()) % of == part
+            ]
+        mine = self._shares[part, of]
+        return {"commands": mine[since : since + limit], "more": since + limit < len(mine)}
+
+    def _drawn_for_others(self) -> list[dict[str, Any]]:
+        options = replace(self.plan.options, commands=COMMANDS)
+        drawn = self.plan.domain.workload(options, stream(self.plan.scenario.seed, "workload"))
+        return [
+            {"entity": one.entity, "command": one.name, "key": one.key, "fields": dict(one.fields)} for one in drawn
+        ]
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()

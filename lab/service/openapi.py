@@ -11,7 +11,7 @@ from lab.service import words
 from lab.service.changes import ARROW
 from lab.service.channel import Faults
 from lab.service.live import EVENTS_MAX
-from lab.service.loading import Wanted
+from lab.service.loading import PARTS_MAX, Wanted
 from lab.service.problems import PROBLEM, TITLES
 from lab.wiring import Plan, ProjectionPlan
 
@@ -36,6 +36,7 @@ def openapi(plan: Plan, token: bool) -> Schema:
         paths[base] = {"get": _operation(f"How far `{item.name}` is, and its rebuild", {200: "The projection"})}
         started = _operation("Build it anew beside, then swap it in", {202: "Begun; see the projection"}, 409, 503)
         paths[f"{base}/rebuild"] = {"post": started}
+        paths[f"/applied/{item.name}"] = {"get": _applied(item.name)}
         paths |= {f"{base}/{query.name}": {"get": _query(item, place)} for place, query in enumerate(item.queries)}
     faults = _operation("What the channel does to messages", {200: "Now, and in the scenario"}, 409)
     change = _operation("Replace it; what is left out is no fault", {200: "Now, and in the scenario"}, 409, 413, 415)
@@ -48,6 +49,7 @@ def openapi(plan: Plan, token: bool) -> Schema:
         "get": _operation("The small load generator", {200: "Its rate, and what it has sent"}),
         "put": _load(),
     }
+    paths["/workload"] = {"get": _workload()}
     paths["/live"] = {"get": _live()}
     paths["/metrics"] = {"get": _operation("For Prometheus", {200: "Metrics"}, kind="text/plain")}
     paths["/health"] = {"get": _operation("Whether every process is there", {200: "Their states"})}
@@ -141,6 +143,28 @@ def _load() -> Schema:
     operation = _operation("Set its rate, in commands a second", {200: "Its rate, and what it has sent"}, 409, 415)
     schema = Wanted.model_json_schema()
     operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return operation
+
+
+def _applied(name: str) -> Schema:
+    operation = _operation(
+        f"What became visible in `{name}`: position, committed at, visible at", {200: "Changes"}, 503
+    )
+    operation["parameters"] = [
+        _parameter("since", POSITION | {"default": 0}, "How many have been told already"),
+        _parameter("limit", _number(1, words.ROWS_MAX, words.ROWS), "Changes at the most"),
+    ]
+    return operation
+
+
+def _workload() -> Schema:
+    operation = _operation("Commands of the scenario's workload, to be sent by who makes load", {200: "Commands"}, 409)
+    operation["parameters"] = [
+        _parameter("of", _number(1, PARTS_MAX, 1), "Among how many senders they are shared out, by their records"),
+        _parameter("part", _number(0, PARTS_MAX - 1, 0), "Which share, from 0"),
+        _parameter("since", POSITION | {"default": 0}, "How many of the share are known already"),
+        _parameter("limit", _number(1, words.ROWS_MAX, words.ROWS), "Commands at the most"),
+    ]
     return operation
 
 

@@ -31,7 +31,10 @@ PILE_MAX = 16 * 2**20
 
 @dataclass(frozen=True)
 class Orders:
-    """What a process is started with: which part it is, the scenario, where its files and the sockets are."""
+    """What a process is started with: which part it is, the scenario, where its files and the sockets are.
+
+    `journal`: whether each part writes down what it saw of every change, beside its files.
+    """
 
     part: str
     scenario: str
@@ -40,6 +43,12 @@ class Orders:
     folder: str
     sockets: str
     since: float
+    journal: bool = False
+
+    @property
+    def written_down(self) -> Path | None:
+        """The part's journal, if it keeps one."""
+        return Path(self.folder) / f"{self.part}.journal" if self.journal else None
 
     def json(self) -> str:
         """As an argument."""
@@ -90,7 +99,7 @@ async def _ended() -> None:
 
 async def _execute(orders: Orders, made: Plan) -> None:
     truth = made.truth(Path(orders.folder) / TRUTH)
-    executor = Executor(made, truth)
+    executor = Executor(made, truth, orders.written_down)
 
     def subscribed(writer: asyncio.StreamWriter) -> None:
         def send(message: bytes) -> None:
@@ -112,7 +121,7 @@ async def _execute(orders: Orders, made: Plan) -> None:
 
 async def _project(orders: Orders, made: Plan) -> None:
     item = next(item for item in made.projections if item.name == orders.part)
-    projection = Projection(made, item, Path(orders.folder), orders.since)
+    projection = Projection(made, item, Path(orders.folder), orders.since, orders.written_down)
     server = await listen(orders.socket(orders.part), projection.handle)
     listening = asyncio.create_task(projection.listen(orders.socket(TRUTH)))
     work = asyncio.create_task(projection.work())

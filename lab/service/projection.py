@@ -29,11 +29,13 @@ RETRY = 0.05
 class Projection:
     """Answers the front. `work` is what keeps it up to date, and runs beside."""
 
-    def __init__(self, plan: Plan, item: ProjectionPlan, folder: Path, since: float) -> None:
+    def __init__(
+        self, plan: Plan, item: ProjectionPlan, folder: Path, since: float, journal: Path | None = None
+    ) -> None:
         self.item = item
         self.place = Place(folder, item.name)
         self.place.sweep()
-        self.keeper = Keeper(plan, item, folder, self.place.path(), since)
+        self.keeper = Keeper(plan, item, folder, self.place.path(), since, journal)
         self.rebuild = Rebuild()
         self.counts = dict.fromkeys(("queries", "stale"), 0)
         self._queries: dict[str, Query] = {query.name: query for query in item.queries}
@@ -50,6 +52,9 @@ class Projection:
                 return await self._asked(request)
             case "status":
                 return Answer(200, encoded(self.status()), self.keeper.position)
+            case "applied":
+                rows, seen = self.keeper.applied(request["since"], request["limit"])
+                return Answer(200, encoded({"applied": rows, "since": seen}), self.keeper.position)
             case "rebuild":
                 return self._rebuild()
         raise AssertionError(request["do"])

@@ -49,23 +49,26 @@ class _Server(uvicorn.Server):
         yield
 
 
-def serve(plan: Plan, folder: Path | None, address: Address, tell: Callable[[dict[str, Any]], None]) -> None:
+def serve(
+    plan: Plan, folder: Path | None, address: Address, tell: Callable[[dict[str, Any]], None], journal: bool = False
+) -> None:
     """Until SIGTERM or SIGINT. `tell` is called once, when the service can be asked: its address and its parts.
 
-    Without a folder the files are in one that goes with the service. Raises BadInput for a source of truth that
+    Without a folder the files are in one that goes with the service. With `journal` each projection writes down what
+    became of every change. Raises BadInput for a source of truth that
     processes can't share, a folder that is taken, an address that can't be had.
     """
     shareable(plan)
     access = Access.of(address.host, address.token)
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="lab-serve-") as made:
-            serve(plan, Path(made), address, tell)
+            serve(plan, Path(made), address, tell, journal)
         return
     with owned(folder, "service"), _bound(address) as listening, tempfile.TemporaryDirectory(prefix="lab-") as sockets:
         source = plan.source
         named = str(source.path.absolute()), source.overrides, source.seed, str(folder.absolute()), sockets
         names = [TRUTH, *(item.name for item in plan.projections)]
-        children = {name: Child(Orders(name, *named, time.time())) for name in names}
+        children = {name: Child(Orders(name, *named, time.time(), journal)) for name in names}
         host, port = listening.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         told = {"url": f"http://{shown}:{port}", "folder": str(folder), "pid": os.getpid()}

@@ -1,0 +1,405 @@
+"""Load on a running lab (`lab serve SCENARIO`), with what no load test shows: how stale the projections' answers were.
+
+    locust -f benchmarks/locustfile.py --host http://127.0.0.1:8087                    # with Locust's web page
+    LAB_RATE=200 locust -f benchmarks/locustfile.py --headless -u 2 --processes 2 ...  # open loop, as `lab load` does
+
+It needs Locust and the service's address, nothing else of the lab: commands, queries and values come from the service.
+Rows: COMMAND; QUERY/<projection>/<query>; RYW/<projection>, from a commit until the projection shows it, found
+by polling every 20 ms; LAG/<projection>, from commit until applied, as the projection's own process saw it; SCHEDULE,
+how late the generator was itself.
+
+Without LAB_RATE users wait for each answer (closed loop). With it, arrivals come at that rate whatever the answers do
+(open loop): one user for each worker draws them, and a row's time begins when a request was meant to start. Each worker
+writes what it saw to LAB_EVENTS, a line each, and a last line with its counts.
+
+Environment: LAB_RATE, arrivals a second over all workers (0: closed loop); LAB_SECONDS, how long arrivals come;
+LAB_WORKERS, workers in all; LAB_EVENTS, a folder; LAB_SEED; LAB_TOKEN; LAB_COMMANDS, the share of commands (0.5);
+LAB_PROBE_TIMEOUT, seconds until a probe gives up (10).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import gevent
+from gevent.pool import Pool
+from geventhttpclient import HTTPClient
+from locust import User, constant_pacing, events, task
+from locust.exception import StopUser
+from locust.runners import MasterRunner
+
+RATE = float(os.environ.get("LAB_RATE", "0"))
+SECONDS = float(os.environ.get("LAB_SECONDS", "0"))
+WORKERS = int(os.environ.get("LAB_WORKERS", "1"))
+SEED = int(os.environ.get("LAB_SEED", "1"))
+SHARE = float(os.environ.get("LAB_COMMANDS", "0.5"))
+PROBE_TIMEOUT = float(os.environ.get("LAB_PROBE_TIMEOUT", "10"))
+TOKEN = os.environ.get("LAB_TOKEN")
+# Seconds between two looks of a probe, two probes of a worker, two readings of what has been applied, and of records.
+LOOK, PROBE, WATCH, REFRESH = 0.02, 0.5, 0.25, 5.0
+# So many requests of a worker may be on their way; the next one waits, and SCHEDULE tells.
+UNDER_WAY = 200
+POOL = 4_000
+
+Row = dict[str, Any]
+
+
+class Lab:
+    """One worker's view of the service: connections, what can be asked, values to ask with, and its log of events."""
+
+    def __init__(self, environment: Any, host: str, part: int) -> None:
+        self.environment, self.part = environment, part
+        self.random = random.Random(f"{SEED} {part}")
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {TOKEN}"} if TOKEN else {})
+        self.client = HTTPClient.from_url(
+            host, concurrency=UNDER_WAY + 20, connection_timeout=10, network_timeout=60, headers=headers
+        )
+        self.counts: Counter[str] = Counter()
+        folder = os.environ.get("LAB_EVENTS")
+        self.log = (Path(folder) / f"events-{part}.ndjson").open("w", encoding="utf-8") if folder else None
+        self.document = self.get("/openapi.json")
+        self.projections = {item["name"]: item for item in self.get("/projections")["projections"]}
+        self.records: dict[str, list[Row]] = {}
+        self.commands: list[Row] = []
+        self.taken = self.sent = 0
+        self.dry = False
+        self.refresh()
+        self.fetch()
+        self.questions = [(name, query) for name, item in self.projections.items() for query in item["queries"]]
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+        """One request: its status, and its answer as JSON."""
+        data = json.dumps(body).encode() if body is not None else b""
+        response = self.client.request(method, path, body=data, headers=headers or {})
+        found = response.read()
+        return response.status_code, json.loads(found) if found else None
+
+    def get(self, path: str) -> Any:
+        """What is there. Raises RuntimeError for anything but 200."""
+        status, found = self.call("GET", path)
+        if status != 200:
+            raise RuntimeError(f"GET {path}: {status} {found}")
+        return found
+
+    def note(self, row: str, seconds: float, failed: str | None = None, **more: Any) -> None:
+        """One event: to Locust's statistics, and to the log."""
+        self.counts[row] += 1
+        if self.log is not None:
+            self.log.write(json.dumps({"row": row, "seconds": seconds, "failed": failed, **more}) + "\n")
+        self.environment.events.request.fire(
+            request_type="", name=row, response_time=seconds * 1e3, response_length=0, response=None, context={},
+            exception=None if failed is None else RuntimeError(failed), start_time=time.time() - seconds, url=None,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """The last line: how many of each row there were."""
+        if self.log is not None:
+            self.log.write(json.dumps({"end": True, "part": self.part, "counts": self.counts}) + "\n")
+            self.log.close()
+            self.log = None
+
+    # -- what to ask with ---------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Records as they are now: some from the beginning of each entity's changes, and some from its end."""
+        operation = self.document["paths"]["/changes"]["get"]
+        entities = next(one for one in operation["parameters"] if one["name"] == "entity")["schema"]["enum"]
+        head = self.get("/projections")["truth"]["position"]
+        for entity in entities:
+            found = []
+            for since in {0, max(0, head - POOL)}:
+                page = self.get(f"/changes?{urlencode({'entity': entity, 'since': since, 'limit': POOL // 2})}")
+                found += [change for change in page["changes"] if not change["deleted"]]
+            self.records[entity] = found
+
+    def keep(self) -> None:
+        """Records that are there now are asked for, and not only those of the beginning."""
+        while True:
+            gevent.sleep(REFRESH if any(self.records.values()) else WATCH)
+            with contextlib.suppress(Exception):
+                self.refresh()
+
+    def path(self, projection: str, query: str) -> str | None:
+        """A question with values drawn from the data; None while there is nothing to ask for."""
+        operation = self.document["paths"][f"/projections/{projection}/{query}"]["get"]
+        entity = operation["summary"].split(" of ", 1)[1].split(",", 1)[0]
+        records = self.records.get(entity, [])
+        if not records:
+            return None
+        given: list[tuple[str, Any]] = []
+        for parameter in operation["parameters"]:
+            name = parameter["name"]
+            if not parameter["required"]:
+                continue
+            record = self.random.choice(records)
+            if name in ("key", "other"):
+                value = record["key"]
+            elif name == "at":
+                value = record["committed_at"]
+            elif name == "words":
+                texts = [value for value in record.values() if isinstance(value, str) and value.strip()]
+                value = self.random.choice(texts).split()[0] if texts else None
+            else:
+                column = name.removesuffix("_at_least").removesuffix("_less_than")
+                value = record.get(column, record.get(column.rstrip("_0123456789")))
+            if value is None:
+                return None
+            given.append((name, str(value).lower() if isinstance(value, bool) else value))
+        return f"/projections/{quote(projection)}/{quote(query)}?{urlencode(given)}"
+
+    def fetch(self) -> None:
+        """The next commands of this worker's share, a good many, so that nobody waits for them too often."""
+        asked = {"part": self.part % WORKERS, "of": WORKERS, "since": self.sent, "limit": 10_000}
+        status, page = self.call("GET", f"/workload?{urlencode(asked)}")
+        self.commands, self.taken = (page["commands"], 0) if status == 200 else ([], 0)
+        self.dry = not self.commands
+
+    def command(self) -> Row | None:
+        """The next command of this worker's share; None when there are no more."""
+        if self.taken >= len(self.commands) and not self.dry:
+            self.fetch()
+        if self.dry:
+            return None
+        found = self.commands[self.taken]
+        self.taken += 1
+        self.sent += 1
+        return {**found, "number": self.sent}
+
+    # -- the rows -----------------------------------------------------------------------------------------------------
+
+    def send(self, intended: float) -> Row | None:
+        """A command: an answer of any outcome is an answer; what is no outcome has failed."""
+        order = self.command()
+        if order is None:
+            return None
+        body = {"command": order["command"], "key": order["key"], "fields": order["fields"]}
+        once = {"Idempotency-Key": f"locust {SEED} {self.part} {order['number']}"}
+        began, found, failed = time.time(), None, None
+        try:
+            status, found = self.call("POST", f"/commands/{quote(order['entity'])}", body, once)
+            if not isinstance(found, dict) or "outcome" not in found:
+                failed = f"{status}: {found.get('detail', '') if isinstance(found, dict) else ''}"
+        except Exception as error:  # whatever the client raises is a request that failed
+            failed = f"{type(error).__name__}: {error}"
+        ended = time.time()
+        told = found if isinstance(found, dict) and failed is None else {}
+        self.note(
+            "COMMAND", ended - intended, failed, began=began, service=ended - began, outcome=told.get("outcome"),
+            position=told.get("position"), entity=order["entity"], key=order["key"],
+        )  # fmt: skip
+        return {**told, "entity": order["entity"], "at": ended} if told.get("outcome") == "accepted" else None
+
+    def ask(self, intended: float) -> None:
+        """A query of a projection."""
+        # In a turn that is drawn, the first for which there are values in the data.
+        drawn = self.random.sample(self.questions, len(self.questions))
+        asked = ((one, path) for one in drawn if (path := self.path(*one)))
+        (projection, query), path = next(asked, ((None, None), None))
+        if path is None:
+            return
+        began, failed, rows = time.time(), None, None
+        try:
+            status, found = self.call("GET", path)
+            if status != 200:
+                failed = f"{status}: {found.get('detail', '')}"
+            else:
+                rows = len(found["rows"])
+        except Exception as error:
+            failed = f"{type(error).__name__}: {error}"
+        ended = time.time()
+        row = f"QUERY/{projection}/{query}"
+        self.note(row, ended - intended, failed, began=began, service=ended - began, rows=rows)
+
+    def probe(self, projection: str) -> None:
+        """Read your writes: a command, then the projection is asked until it shows its effect, or for too long."""
+        done = self.send(time.time())
+        if done is None or not done.get("position"):
+            return
+        by_key = self.by_key(projection, done["entity"])
+        while True:
+            if by_key is None:
+                there = self.get(f"/projections/{quote(projection)}")["position"] or 0
+                shown = there >= done["position"]
+            else:
+                rows = self.get(f"/projections/{quote(projection)}/{quote(by_key)}?{urlencode({'key': done['key']})}")
+                shown = (
+                    any(row["revision"] >= done["revision"] for row in rows["rows"])
+                    or rows["position"] >= done["position"]
+                )
+            waited = time.time() - done["at"]
+            if shown or waited > PROBE_TIMEOUT:
+                break
+            gevent.sleep(LOOK)
+        # A probe that gave up has waited at least so long: it is kept as that, and is no error.
+        self.note(f"RYW/{projection}", waited, None, censored=not shown, position=done["position"], resolution=LOOK)
+
+    def by_key(self, projection: str, entity: str) -> str | None:
+        """The projection's query by key of an entity."""
+        for query in self.projections[projection]["queries"]:
+            said = self.document["paths"][f"/projections/{projection}/{query}"]["get"]["summary"]
+            if said.startswith(f"`{query}`: get of {entity},"):
+                return str(query)
+        return None
+
+    def watch(self) -> None:
+        """What the projections have applied, again and again: one worker does it for all."""
+        seen = dict.fromkeys(self.projections, 0)
+        while True:
+            for name in seen:
+                with_more = True
+                while with_more:
+                    try:
+                        status, found = self.call("GET", f"/applied/{quote(name)}?since={seen[name]}&limit=5000")
+                    except Exception:
+                        # Its process may just be starting again.
+                        break
+                    if status != 200:
+                        break
+                    if found["since"] < seen[name]:
+                        # A process that was started again counts from the beginning.
+                        seen[name] = 0
+                        continue
+                    for position, committed, visible in found["applied"]:
+                        self.note(f"LAG/{name}", max(0.0, visible - committed), None, position=position)
+                    seen[name] = found["since"]
+                    with_more = len(found["applied"]) == 5_000
+            gevent.sleep(WATCH)
+
+    # -- open loop ----------------------------------------------------------------------------------------------------
+
+    def arrivals(self) -> None:
+        """Poisson arrivals at this worker's share of the rate; each is carried out by a greenlet of its own."""
+        pool, at = Pool(UNDER_WAY), time.time()
+        end = at + SECONDS if SECONDS else float("inf")
+        while True:
+            at += self.random.expovariate(RATE / WORKERS)
+            if at > end:
+                break
+            ahead = at - time.time()
+            if ahead > 0:
+                gevent.sleep(ahead)
+            work = self.send if self.random.random() < SHARE and not self.dry else self.ask
+            # Where so many are under way already, this waits, and so is late.
+            pool.spawn(work, at)
+            self.note("SCHEDULE", max(0.0, time.time() - at), None)
+        pool.join()
+
+
+LABS: dict[str, Any] = {"lab": None, "beside": []}
+
+
+def lab_of(environment: Any) -> Lab:
+    """This worker's; made when it is first asked for."""
+    if LABS["lab"] is None:
+        index = getattr(environment.runner, "worker_index", 0)
+        LABS["lab"] = Lab(environment, environment.host, max(0, index))
+        LABS["beside"] = [gevent.spawn(LABS["lab"].keep)]
+        if max(0, index) == 0:
+            LABS["beside"].append(gevent.spawn(LABS["lab"].watch))
+    return LABS["lab"]
+
+
+@events.test_stopping.add_listener
+def stopped(environment: Any, **_: Any) -> None:
+    """The watch ends, and the log is closed, before the workers report for the last time."""
+    if not isinstance(environment.runner, MasterRunner):
+        gevent.killall(LABS["beside"])
+
+
+@events.test_stop.add_listener
+def ended(environment: Any, **_: Any) -> None:
+    """Nothing comes any more: the counts are final."""
+    if LABS["lab"] is not None and not isinstance(environment.runner, MasterRunner):
+        LABS["lab"].close()
+        LABS["lab"], LABS["beside"] = None, []
+
+
+class Arrivals(User):
+    """Open loop: one of them a worker."""
+
+    abstract = RATE <= 0
+
+    def on_start(self) -> None:
+        """Probes run beside the arrivals."""
+        self.lab, self.over = lab_of(self.environment), False
+        self.probes = gevent.spawn(self.probing)
+
+    def on_stop(self) -> None:
+        """The probes end with it."""
+        gevent.kill(self.probes)
+
+    def probing(self) -> None:
+        """A probe of each projection in turn."""
+        while not self.lab.dry:
+            for name in self.lab.projections:
+                if self.over:
+                    return
+                self.lab.probe(name)
+                gevent.sleep(PROBE)
+
+    @task
+    def come(self) -> None:
+        """All arrivals; what is being probed then is probed to its end, and nothing more comes until the test ends."""
+        self.lab.arrivals()
+        self.over = True
+        self.probes.join(PROBE_TIMEOUT + 1)
+        raise StopUser
+
+
+class Closed(User):
+    """Closed loop: each waits for its answer."""
+
+    abstract = True
+
+    def on_start(self) -> None:
+        """All of a worker share its connections."""
+        self.lab = lab_of(self.environment)
+
+
+class Commander(Closed):
+    """Sends commands."""
+
+    abstract = RATE > 0
+    weight = 4
+
+    @task
+    def command(self) -> None:
+        """One command; when there are no more, a query."""
+        if self.lab.send(time.time()) is None and self.lab.dry:
+            self.lab.ask(time.time())
+
+
+class Reader(Closed):
+    """Asks every query of every projection."""
+
+    abstract = RATE > 0
+    weight = 4
+
+    @task
+    def query(self) -> None:
+        """One query."""
+        self.lab.ask(time.time())
+
+
+class Prober(Closed):
+    """Reads what it wrote."""
+
+    abstract = RATE > 0
+    weight = 1
+    wait_time = constant_pacing(PROBE)
+
+    @task
+    def probe(self) -> None:
+        """One projection after the other."""
+        for name in self.lab.projections:
+            self.lab.probe(name)

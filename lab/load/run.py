@@ -1,0 +1,181 @@
+"""`lab load`: serve the scenario, drive it, judge what is left, and write a run folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from lab.base import TRUTH, BadInput, Problem
+from lab.experiment.judge import Judged, ask, rebuild_and_judge
+from lab.experiment.progress import Progress
+from lab.experiment.project import Projected
+from lab.experiment.record import manifest, write_tables
+from lab.experiment.write import Written
+from lab.load import events as log
+from lab.load.driving import Order, asked, caught_up, drive, service
+from lab.load.judging import committed, projected, since
+from lab.measure import lag
+from lab.measure.machine import highest_rss_bytes
+from lab.report import write_report
+from lab.runs import OPTIONAL, Run, new_run, write_table
+from lab.wiring import Plan
+
+# What stands under `clocks` in the manifest: all of it is wall clock, taken by processes of one machine.
+WALL = "wall, under load"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a load has shown before anything is judged: every event, when it began (seconds since 1970), and why not."""
+
+    events: pl.DataFrame
+    began: float
+    void: str | None
+    caught_up: bool
+
+
+def measure(plan: Plan, arguments: list[str], order: Order, work: Path, progress: Progress) -> Measured:
+    """Serve and drive; the service's files are in `work`/served, and what Locust wrote in `work`/events."""
+    events = (work / "events").absolute()
+    events.mkdir()
+    progress.step("starting the service", 1)
+    with service(arguments, (work / "served").absolute()) as url:
+        at_head = caught_up(url, progress.done)
+        before = asked(url, "/projections")["truth"]["position"]
+        progress.step("under load", order.seconds)
+        began = time.time()
+        drive(url, order, plan.scenario.seed, events)
+        progress.step("catching up", 60)
+        at_head = caught_up(url, progress.done) and at_head
+    found = log.read(events, order.processes)
+    log.confirm(found, events / "stats")
+    void = log.void(found, order.rate, order.seconds)
+    if not plan.domain.has_trace and not found.filter(pl.col("outcome") == "accepted").height:
+        void = f"no command was accepted: the source of truth stands at {before}"
+    return Measured(found, began, void, at_head)
+
+
+def load(
+    plan: Plan,
+    arguments: list[str],
+    order: Order,
+    root: Path,
+    progress: Progress,
+    knee: Mapping[str, Any] | None = None,
+) -> Run:
+    """A load as a run. Raises LoadFailed and WorkerLost, and leaves nothing behind then.
+
+    `arguments` are those of `lab serve` that name the scenario; `knee` is what a search for it has found: the rows of
+    the table, and what is told in the manifest.
+    """
+    if plan.scenario.writers is not None:
+        why = "the service has one writer: concurrent writers are simulated, and not under load"
+        raise BadInput([Problem("writers", why, "leave the table out, or use `lab run`")])
+    with new_run(root, plan.scenario.name) as (folder, final):
+        work = folder / "work"
+        work.mkdir()
+        started = time.time()
+        seen = measure(plan, arguments, order, work, progress)
+        _record(plan, order, seen, folder, work / "served", progress)
+        shutil.rmtree(work)
+        if knee is not None:
+            write_table(folder, "knee", pl.DataFrame(knee["rows"], schema=OPTIONAL["knee"]), OPTIONAL)
+        _finish(folder, final, arguments, order, started, dict(knee["told"]) if knee else None)
+        write_report(Run(folder))
+    return Run(final.resolve())
+
+
+def _record(plan: Plan, order: Order, seen: Measured, folder: Path, served: Path, progress: Progress) -> None:
+    # Sessions of readers are simulated elsewhere; here there were real ones, in the table `load`.
+    readers = plan.scenario.readers.model_copy(update={"sessions": 0})
+    plan = replace(plan, scenario=plan.scenario.model_copy(update={"readers": readers}))
+    truth = plan.truth(served / TRUTH)
+    found: Projected | None = None
+    try:
+        written = committed(plan, truth, served, seen.began)
+        written.writes.update(_writes(seen.events, order.seconds))
+        found = projected(plan, truth, written, served, seen.began)
+        of_truth = ask(plan, found.lives, truth, written.oracle, progress)
+        judged = rebuild_and_judge(plan, found, written, of_truth, served.parent / "rebuilt", progress)
+    finally:
+        for live in found.lives if found else ():
+            live.projector.store.close()
+        truth.close()
+    end = write_tables(folder, plan, written, found, judged)
+    _lags(folder, since(found), end)
+    write_table(folder, "queries", log.queries(seen.events, pl.read_parquet(folder / "queries.parquet")))
+    write_table(folder, "load", log.table(seen.events), OPTIONAL)
+    seen.events.write_parquet(folder / "events.parquet", compression="zstd")
+    written.notes.append(_note(order, seen))
+    (folder / "manifest.json").write_text(json.dumps(_manifest(plan, written, judged, end, seen)), encoding="utf-8")
+
+
+def _writes(events: pl.DataFrame, seconds: float) -> dict[str, Any]:
+    sent = events.filter(pl.col("row") == "COMMAND")
+    counts = dict(sent.group_by("outcome").len().iter_rows())
+    times = sent["service"].drop_nulls().to_numpy()
+    return {
+        "commands": sent.height,
+        "accepted": counts.get("accepted", 0),
+        "rejected": counts.get("rejected", 0),
+        "conflicts": counts.get("conflict", 0),
+        "per_second": sent.height / seconds,
+        "p50_us": float(np.quantile(times, 0.5)) * 1e6 if times.size else None,
+        "p99_us": float(np.quantile(times, 0.99)) * 1e6 if times.size else None,
+    }
+
+
+def _lags(folder: Path, found: Projected, end: float) -> None:
+    """Lag tables of the changes that were committed under load alone."""
+    lags = {live.plan.name: lag.lags(live.plan.name, live.published, live.visible, live.chosen) for live in found.lives}
+    write_table(folder, "lag", pl.concat(list(lags.values())))
+    rows = [lag.summary(name, one) for name, one in lags.items()]
+    write_table(folder, "lag_summary", pl.DataFrame(rows, infer_schema_length=None))
+    write_table(folder, "visibility", pl.concat([lag.visibility(name, one) for name, one in lags.items()]))
+    behind = [lag.staleness(live.plan.name, live.published, live.visible, live.chosen, end) for live in found.lives]
+    write_table(folder, "staleness", pl.concat(behind))
+
+
+def _note(order: Order, seen: Measured) -> str:
+    how = f"open loop, {order.rate:g} arrivals a second" if order.rate else f"closed loop, {order.users} users"
+    said = f"Loaded with Locust for {order.seconds:g} s: {how}, {order.processes} processes; a read-your-writes probe "
+    said += "looks every 20 ms. Times of queries are taken over HTTP, by Locust; those of the source of truth without."
+    if seen.void:
+        said += f" VOID: {seen.void}."
+    return said + ("" if seen.caught_up else " Not every projection had caught up a minute after the load.")
+
+
+def _manifest(plan: Plan, written: Written, judged: Judged, end: float, seen: Measured) -> dict[str, Any]:
+    found = manifest(plan, written, judged, end)
+    found["clocks"] = dict.fromkeys(("lag", "visibility", "staleness", "writes", "queries"), WALL) | {"rebuild": "wall"}
+    schedule = log.table(seen.events.filter(pl.col("row") == "SCHEDULE")).to_dicts()
+    found["load"] = {"void": seen.void is not None, "why": seen.void, "caught_up": seen.caught_up}
+    found["load"] |= {"generator_delay_p99_seconds": schedule[0]["p99_seconds"] if schedule else None}
+    return found
+
+
+def _finish(
+    folder: Path, final: Path, arguments: list[str], order: Order, started: float, knee: dict[str, Any] | None
+) -> None:
+    path = folder / "manifest.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["load"] |= {name: getattr(order, name) for name in ("rate", "seconds", "users", "processes", "commands")}
+    record["load"]["knee"] = knee
+    how = f"--rate {order.rate:g}" if order.rate else f"--users {order.users}"
+    record |= {
+        "run": final.name,
+        "replay": f"lab load {' '.join(arguments)} {how} --duration {order.seconds:g} --processes {order.processes}",
+        "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "wall_seconds": time.time() - started,
+        "phases": {},
+        "peak_rss_bytes": highest_rss_bytes(),
+    }
+    path.write_text(json.dumps(record, indent=2), encoding="utf-8")
