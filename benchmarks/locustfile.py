@@ -13,8 +13,8 @@ Without LAB_RATE users wait for each answer (closed loop). With it, arrivals com
 writes what it saw to LAB_EVENTS, a line each, and a last line with its counts.
 
 Environment: LAB_RATE, arrivals a second over all workers (0: closed loop); LAB_SECONDS, how long arrivals come;
-LAB_WORKERS, workers in all; LAB_EVENTS, a folder; LAB_SEED; LAB_TOKEN; LAB_COMMANDS, the share of commands (0.5);
-LAB_PROBE_TIMEOUT, seconds until a probe gives up (10).
+LAB_EVENTS, a folder; LAB_SEED; LAB_TOKEN; LAB_COMMANDS, the share of commands (0.5); LAB_PROBE_TIMEOUT, seconds until a
+probe gives up (10).
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import gevent
+from gevent.lock import Semaphore
 from gevent.pool import Pool
 from geventhttpclient import HTTPClient
 from locust import User, constant_pacing, events, task
 from locust.exception import StopUser
-from locust.runners import MasterRunner
+from locust.runners import MasterRunner, WorkerRunner
 
 RATE = float(os.environ.get("LAB_RATE", "0"))
 SECONDS = float(os.environ.get("LAB_SECONDS", "0"))
-WORKERS = int(os.environ.get("LAB_WORKERS", "1"))
 SEED = int(os.environ.get("LAB_SEED", "1"))
 SHARE = float(os.environ.get("LAB_COMMANDS", "0.5"))
 PROBE_TIMEOUT = float(os.environ.get("LAB_PROBE_TIMEOUT", "10"))
@@ -55,8 +55,12 @@ Row = dict[str, Any]
 class Lab:
     """One worker's view of the service: connections, what can be asked, values to ask with, and its log of events."""
 
-    def __init__(self, environment: Any, host: str, part: int) -> None:
-        self.environment, self.part = environment, part
+    def __init__(self, environment: Any, host: str, part: int, workers: int) -> None:
+        self.environment, self.part, self.workers = environment, part, workers
+        # A second test on the same service is another one: its commands are no repetitions.
+        self.run = f"{time.time_ns():x}"
+        self.fetching = Semaphore()
+        self.closing = False
         self.random = random.Random(f"{SEED} {part}")
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {TOKEN}"} if TOKEN else {})
         self.client = HTTPClient.from_url(
@@ -68,6 +72,7 @@ class Lab:
         self.document = self.get("/openapi.json")
         self.projections = {item["name"]: item for item in self.get("/projections")["projections"]}
         self.records: dict[str, list[Row]] = {}
+        self.pool: Pool | None = None
         self.commands: list[Row] = []
         self.taken = self.sent = 0
         self.dry = False
@@ -92,7 +97,9 @@ class Lab:
         return found
 
     def note(self, row: str, seconds: float, failed: str | None = None, **more: Any) -> None:
-        """One event: to Locust's statistics, and to the log."""
+        """One event: to Locust's statistics, and to the log; once the test is over, to neither."""
+        if self.closing:
+            return
         self.counts[row] += 1
         if self.log is not None:
             self.log.write(json.dumps({"row": row, "seconds": seconds, "failed": failed, **more}) + "\n")
@@ -103,6 +110,7 @@ class Lab:
 
     def close(self) -> None:
         """The last line: how many of each row there were."""
+        self.closing = True
         if self.log is not None:
             self.log.write(json.dumps({"end": True, "part": self.part, "counts": self.counts}) + "\n")
             self.log.close()
@@ -159,15 +167,16 @@ class Lab:
 
     def fetch(self) -> None:
         """The next commands of this worker's share, a good many, so that nobody waits for them too often."""
-        asked = {"part": self.part % WORKERS, "of": WORKERS, "since": self.sent, "limit": 10_000}
+        asked = {"part": self.part % self.workers, "of": self.workers, "since": self.sent, "limit": 10_000}
         status, page = self.call("GET", f"/workload?{urlencode(asked)}")
         self.commands, self.taken = (page["commands"], 0) if status == 200 else ([], 0)
         self.dry = not self.commands
 
     def command(self) -> Row | None:
         """The next command of this worker's share; None when there are no more."""
-        if self.taken >= len(self.commands) and not self.dry:
-            self.fetch()
+        with self.fetching:
+            if self.taken >= len(self.commands) and not self.dry:
+                self.fetch()
         if self.dry:
             return None
         found = self.commands[self.taken]
@@ -183,7 +192,7 @@ class Lab:
         if order is None:
             return None
         body = {"command": order["command"], "key": order["key"], "fields": order["fields"]}
-        once = {"Idempotency-Key": f"locust {SEED} {self.part} {order['number']}"}
+        once = {"Idempotency-Key": f"locust {self.run} {self.part} {order['number']}"}
         began, found, failed = time.time(), None, None
         try:
             status, found = self.call("POST", f"/commands/{quote(order['entity'])}", body, once)
@@ -226,22 +235,26 @@ class Lab:
         if done is None or not done.get("position"):
             return
         by_key = self.by_key(projection, done["entity"])
-        while True:
-            if by_key is None:
-                there = self.get(f"/projections/{quote(projection)}")["position"] or 0
-                shown = there >= done["position"]
-            else:
-                rows = self.get(f"/projections/{quote(projection)}/{quote(by_key)}?{urlencode({'key': done['key']})}")
-                shown = (
-                    any(row["revision"] >= done["revision"] for row in rows["rows"])
-                    or rows["position"] >= done["position"]
-                )
+        shown = False
+        try:
+            while not shown and time.time() - done["at"] <= PROBE_TIMEOUT:
+                # A projection that isn't there just now shows nothing.
+                with contextlib.suppress(OSError, RuntimeError, ValueError):
+                    shown = self.shows(projection, by_key, done)
+                if not shown:
+                    gevent.sleep(LOOK)
+        finally:
+            # One that gave up, or was cut off by the end, has waited at least so long: that is kept, and is no error.
             waited = time.time() - done["at"]
-            if shown or waited > PROBE_TIMEOUT:
-                break
-            gevent.sleep(LOOK)
-        # A probe that gave up has waited at least so long: it is kept as that, and is no error.
-        self.note(f"RYW/{projection}", waited, None, censored=not shown, position=done["position"], resolution=LOOK)
+            self.note(f"RYW/{projection}", waited, None, censored=not shown, position=done["position"])
+
+    def shows(self, projection: str, by_key: str | None, done: Row) -> bool:
+        """Whether a projection shows what a command did, or has everything up to there."""
+        if by_key is None:
+            return bool((self.get(f"/projections/{quote(projection)}")["position"] or 0) >= done["position"])
+        found = self.get(f"/projections/{quote(projection)}/{quote(by_key)}?{urlencode({'key': done['key']})}")
+        newer = any(row["revision"] >= done["revision"] for row in found["rows"])
+        return newer or bool(found["position"] >= done["position"])
 
     def by_key(self, projection: str, entity: str) -> str | None:
         """The projection's query by key of an entity."""
@@ -266,7 +279,7 @@ class Lab:
                     if status != 200:
                         break
                     if found["since"] < seen[name]:
-                        # A process that was started again counts from the beginning.
+                        # A process that was started again counts from the beginning: what it has told is new.
                         seen[name] = 0
                         continue
                     for position, committed, visible in found["applied"]:
@@ -279,10 +292,10 @@ class Lab:
 
     def arrivals(self) -> None:
         """Poisson arrivals at this worker's share of the rate; each is carried out by a greenlet of its own."""
-        pool, at = Pool(UNDER_WAY), time.time()
+        self.pool, at = Pool(UNDER_WAY), time.time()
         end = at + SECONDS if SECONDS else float("inf")
         while True:
-            at += self.random.expovariate(RATE / WORKERS)
+            at += self.random.expovariate(RATE / self.workers)
             if at > end:
                 break
             ahead = at - time.time()
@@ -290,19 +303,47 @@ class Lab:
                 gevent.sleep(ahead)
             work = self.send if self.random.random() < SHARE and not self.dry else self.ask
             # Where so many are under way already, this waits, and so is late.
-            pool.spawn(work, at)
+            self.pool.spawn(work, at)
             self.note("SCHEDULE", max(0.0, time.time() - at), None)
-        pool.join()
+        self.pool.join()
 
 
-LABS: dict[str, Any] = {"lab": None, "beside": []}
+LABS: dict[str, Any] = {"lab": None, "beside": [], "workers": None}
+
+
+@events.init.add_listener
+def told(environment: Any, **_: Any) -> None:
+    """A worker hears from its master how many there are."""
+    if isinstance(environment.runner, WorkerRunner):
+        environment.runner.register_message("lab-workers", heard)
+
+
+def heard(msg: Any, **_: Any) -> None:
+    """How many workers share the load."""
+    LABS["workers"] = int(msg.data)
+
+
+@events.test_start.add_listener
+def tell(environment: Any, **_: Any) -> None:
+    """Before any user is started, so that each worker can take its share."""
+    if isinstance(environment.runner, MasterRunner):
+        environment.runner.send_message("lab-workers", environment.runner.worker_count)
+
+
+def workers(environment: Any) -> int:
+    """How many share the load: this one alone, or as many as the master has said."""
+    if not isinstance(environment.runner, WorkerRunner):
+        return 1
+    while LABS["workers"] is None:
+        gevent.sleep(0.01)
+    return int(LABS["workers"])
 
 
 def lab_of(environment: Any) -> Lab:
     """This worker's; made when it is first asked for."""
     if LABS["lab"] is None:
         index = getattr(environment.runner, "worker_index", 0)
-        LABS["lab"] = Lab(environment, environment.host, max(0, index))
+        LABS["lab"] = Lab(environment, environment.host, max(0, index), workers(environment))
         LABS["beside"] = [gevent.spawn(LABS["lab"].keep)]
         if max(0, index) == 0:
             LABS["beside"].append(gevent.spawn(LABS["lab"].watch))
@@ -312,8 +353,12 @@ def lab_of(environment: Any) -> Lab:
 @events.test_stopping.add_listener
 def stopped(environment: Any, **_: Any) -> None:
     """The watch ends, and the log is closed, before the workers report for the last time."""
-    if not isinstance(environment.runner, MasterRunner):
-        gevent.killall(LABS["beside"])
+    if isinstance(environment.runner, MasterRunner):
+        return
+    gevent.killall(LABS["beside"])
+    if LABS["lab"] is not None and LABS["lab"].pool is not None:
+        # What is still under way was offered, and is cut off: it is in no row.
+        LABS["lab"].pool.kill(block=False)
 
 
 @events.test_stop.add_listener

@@ -323,15 +323,15 @@ def serve(
     "--rate", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Arrivals a second; 0: users."
 )
 @click.option("--duration", type=click.FloatRange(min=1), default=30.0, show_default=True, help="Seconds.")
-@click.option("--users", type=click.IntRange(min=1), default=8, show_default=True, help="Without a rate: they wait.")
+@click.option("--users", type=click.IntRange(min=1), help="Instead of a rate: so many, who wait for each answer.")
 @click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Of Locust.")
 @click.option("--find-knee", is_flag=True, help="Raise the rate until a level breaks, and say what was held.")
 @common
 def load(
     scenario: str,
-    rate: float,
+    rate: float | None,
     duration: float,
-    users: int,
+    users: int | None,
     processes: int,
     find_knee: bool,
     as_json: bool,
@@ -348,7 +348,10 @@ def load(
     plan = _plan(scenario, overrides, seed)
     arguments = [scenario, *(part for item in overrides for part in ("--set", item))]
     arguments += [] if seed is None else ["--seed", str(seed)]
-    order = Order(rate, duration, users, processes)
+    if users is not None and (rate or find_knee):
+        what = "arrivals come at a rate, or users wait for their answers: not both"
+        raise BadInput([Problem("--users", what, "leave out --users, or --rate and --find-knee")])
+    order = Order((50.0 if rate is None else rate) if users is None else 0.0, duration, users or 8, processes)
     with bar(Console(stderr=True)) as progress:
         go = knee if find_knee else drive
         run = go(plan, arguments, order, RUNS, progress)

@@ -188,6 +188,14 @@ OPTIONAL: dict[str, dict[str, pl.DataType]] = {
         "held": _B,
         "why": _S,
     },
+    # Of a load: the lag that a simulation of the same commands foretold, beside what there was.
+    "foretold": {
+        "projection": _S,
+        "simulated_p50_seconds": _F,
+        "loaded_p50_seconds": _F,
+        "simulated_p99_seconds": _F,
+        "loaded_p99_seconds": _F,
+    },
     # The witnesses of `verdicts`, step by step: what a timeline is drawn from.
     "witnesses": {
         "projection": _S,

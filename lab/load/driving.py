@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -54,11 +55,14 @@ def service(arguments: list[str], folder: Path) -> Iterator[str]:
     errors = folder.parent / "service.log"
     with errors.open("w", encoding="utf-8") as log:
         running = subprocess.Popen(
-            [*command, "--json", "--journal"], stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
-        )
+            [*command, "--json", "--journal"], stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
+            env=_untold(os.environ),
+        )  # fmt: skip
         try:
             yield _address(running, errors)
         finally:
+            assert running.stdout is not None
+            running.stdout.close()
             running.send_signal(signal.SIGTERM)
             try:
                 running.wait(ENDS)
@@ -82,29 +86,43 @@ def _address(running: subprocess.Popen[str], errors: Path) -> str:
         raise LoadFailed(f"the service did not start: {said[-1] if said else 'it said nothing'}") from None
 
 
-def drive(url: str, order: Order, seed: int, events: Path, token: str | None = None) -> None:
+def _untold(environment: Mapping[str, str]) -> dict[str, str]:
+    """On loopback, and for as long as the load takes, no token is wanted."""
+    return {name: value for name, value in environment.items() if name != "LAB_TOKEN"}
+
+
+def _free_port() -> str:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return str(one.getsockname()[1])
+
+
+def drive(url: str, order: Order, seed: int, events: Path) -> None:
     """Locust, headless, until the load is over. Raises LoadFailed."""
     closed = order.rate <= 0
     users = max(order.users, order.processes) if closed else order.processes
     # Some seconds more, in which the last answers come and the last changes are seen to be applied.
     lasts = order.seconds if closed else order.seconds + 5
     environment = {
-        "LAB_RATE": str(order.rate), "LAB_SECONDS": str(order.seconds), "LAB_WORKERS": str(order.processes),
+        "LAB_RATE": str(order.rate), "LAB_SECONDS": str(order.seconds),
         "LAB_EVENTS": str(events), "LAB_SEED": str(seed), "LAB_COMMANDS": str(order.commands),
         "LAB_PROBE_TIMEOUT": str(order.probe_timeout), "PYTHONWARNINGS": "ignore",
     }  # fmt: skip
+    port = _free_port()
     command = [
         sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--host", url,
         "--users", str(users), "--spawn-rate", str(users), "--processes", str(order.processes),
         "--run-time", f"{max(1, round(lasts))}s", "--stop-timeout", "10", "--exit-code-on-error", "0",
         "--csv", str(events / "stats"), "--json-file", str(events / "stats"), "--only-summary",
+        # Several loads on one machine must not meet at Locust's usual port.
+        "--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port,
     ]  # fmt: skip
     if not LOCUSTFILE.is_file():
         raise LoadFailed(f"{LOCUSTFILE} is not there: `lab load` works from a clone of the project")
     log = events / "locust.log"
     with log.open("w", encoding="utf-8") as output:
         running = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env=_environment(environment, token),
+            command, stdout=output, stderr=subprocess.STDOUT, env=_untold(os.environ) | environment,
             start_new_session=True, cwd=events,
         )  # fmt: skip
         try:
@@ -116,10 +134,6 @@ def drive(url: str, order: Order, seed: int, events: Path, token: str | None = N
     if status:
         said = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
         raise LoadFailed(f"Locust ended with {status}: {said[-1] if said else 'it said nothing'}")
-
-
-def _environment(more: Mapping[str, str], token: str | None) -> dict[str, str]:
-    return os.environ | dict(more) | ({"LAB_TOKEN": token} if token else {})
 
 
 def asked(url: str, path: str) -> dict[str, Any]:

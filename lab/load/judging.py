@@ -28,7 +28,8 @@ from lab.wiring import Plan
 def committed(plan: Plan, truth: Truth, folder: Path, began: float) -> Written:
     """Every change: those that were there before, and those that the executor wrote down.
 
-    What is published has times of commit that count from `began`, rows keep those that they were stamped with. Raises Unsound where the source of truth holds something else.
+    What is published has times of commit that count from `began`; rows keep those that they were stamped with.
+    Raises Unsound where the source of truth holds something else.
     """
     frames = _brought_along(plan) if plan.domain.has_trace else _nothing(plan)
     journal = folder / f"{TRUTH}.journal"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,31 +36,32 @@ class Step:
         return not self.why
 
 
-def judged(seen: Measured, rate: float, level: float) -> Step:
+def judged(seen: Measured, rate: float, level: float, names: Sequence[str]) -> Step:
     """One rate against the levels: lag p99 of every projection, errors, and whether the generator kept up."""
     table = {row["row"]: row for row in log.table(seen.events).to_dicts()}
     asked = [row for name, row in table.items() if name == "COMMAND" or name.startswith("QUERY/")]
     errors = sum(row["failures"] for row in asked) / max(1, sum(row["count"] for row in asked))
     rows, broken = [], [f"errors {errors:.1%}"] if errors > ERRORS else []
-    for name, row in table.items():
-        if not name.startswith("LAG/"):
-            continue
-        projection = name.removeprefix("LAG/")
+    accepted = seen.events.filter(pl.col("outcome") == "accepted").height
+    for projection in names:
+        row = table.get(f"LAG/{projection}", {"p99_seconds": None, "count": 0})
+        if accepted and row["count"] < 0.99 * accepted:
+            broken.append(f"{projection} had applied {row['count']:,} of {accepted:,} changes by the end")
         of_it = pl.col("row").str.starts_with(f"QUERY/{projection}/")
         one = log.table(seen.events.filter(of_it).with_columns(row=pl.lit("all")))
         query = one["p99_seconds"][0] if one.height else None
         rows.append({"projection": projection, "lag_p99_seconds": row["p99_seconds"], "query_p99_seconds": query})
-        if row["p99_seconds"] is None or row["p99_seconds"] > level:
-            broken.append(f"lag p99 of {projection} {row['p99_seconds'] or 0:.2f} s, at the most {level:g} s")
-    if not rows:
-        broken.append("nothing was applied")
+        if row["p99_seconds"] is None:
+            broken.append(f"{projection} applied nothing")
+        elif row["p99_seconds"] > level:
+            broken.append(f"lag p99 of {projection} {row['p99_seconds']:.2f} s, at the most {level:g} s")
     if not seen.caught_up:
         broken.append("a projection had not caught up a minute later")
     if seen.void:
         broken.insert(0, f"void: {seen.void}")
     why = "; ".join(broken)
     told = {"rate": rate, "error_rate": errors, "held": not why, "why": why}
-    return Step(rate, [told | row for row in rows or [{"projection": ""}]], why)
+    return Step(rate, [told | row for row in rows], why)
 
 
 def search(find: Any) -> tuple[float, list[Step]]:
@@ -89,7 +91,7 @@ def knee(plan: Plan, arguments: list[str], order: Order, root: Path, progress: P
     def find(rate: float) -> Step:
         with tempfile.TemporaryDirectory(prefix="lab-knee-") as work:
             seen = measure(plan, arguments, replace(order, rate=rate), Path(work), progress)
-        return judged(seen, rate, level)
+        return judged(seen, rate, level, [item.name for item in plan.projections])
 
     for repetition in range(1, REPETITIONS + 1):
         held, steps = search(find)

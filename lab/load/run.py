@@ -15,8 +15,8 @@ import polars as pl
 
 from lab.base import TRUTH, BadInput, Problem
 from lab.experiment.judge import Judged, ask, rebuild_and_judge
-from lab.experiment.progress import Progress
-from lab.experiment.project import Projected
+from lab.experiment.progress import Progress, Quiet
+from lab.experiment.project import Projected, project
 from lab.experiment.record import manifest, write_tables
 from lab.experiment.write import Written
 from lab.load import events as log
@@ -56,10 +56,11 @@ def measure(plan: Plan, arguments: list[str], order: Order, work: Path, progress
         progress.step("catching up", 60)
         at_head = caught_up(url, progress.done) and at_head
     found = log.read(events, order.processes)
-    log.confirm(found, events / "stats")
     void = log.void(found, order.rate, order.seconds)
     if not plan.domain.has_trace and not found.filter(pl.col("outcome") == "accepted").height:
         void = f"no command was accepted: the source of truth stands at {before}"
+    if void is None:
+        log.confirm(found, events / "stats")
     return Measured(found, began, void, at_head)
 
 
@@ -95,8 +96,13 @@ def load(
 
 def _record(plan: Plan, order: Order, seen: Measured, folder: Path, served: Path, progress: Progress) -> None:
     # Sessions of readers are simulated elsewhere; here there were real ones, in the table `load`.
-    readers = plan.scenario.readers.model_copy(update={"sessions": 0})
-    plan = replace(plan, scenario=plan.scenario.model_copy(update={"readers": readers}))
+    changed: dict[str, Any] = {"readers": plan.scenario.readers.model_copy(update={"sessions": 0})}
+    # The source of truth is not asked over HTTP: its times could not be held against those that are.
+    changed["measure"] = plan.scenario.measure.model_copy(update={"truth": False})
+    if plan.scenario.channel is not None:
+        # They are at simulated times; a live channel's are switched by hand.
+        changed["channel"] = plan.scenario.channel.model_copy(update={"outages": ()})
+    plan = replace(plan, scenario=plan.scenario.model_copy(update=changed))
     truth = plan.truth(served / TRUTH)
     found: Projected | None = None
     try:
@@ -113,6 +119,9 @@ def _record(plan: Plan, order: Order, seen: Measured, folder: Path, served: Path
     _lags(folder, since(found), end)
     write_table(folder, "queries", log.queries(seen.events, pl.read_parquet(folder / "queries.parquet")))
     write_table(folder, "load", log.table(seen.events), OPTIONAL)
+    if not plan.domain.has_trace and written.writes["accepted"]:
+        progress.step("simulating the same", 1)
+        write_table(folder, "foretold", foretell(plan, written, folder / "lag_summary.parquet"), OPTIONAL)
     seen.events.write_parquet(folder / "events.parquet", compression="zstd")
     written.notes.append(_note(order, seen))
     (folder / "manifest.json").write_text(json.dumps(_manifest(plan, written, judged, end, seen)), encoding="utf-8")
@@ -147,7 +156,7 @@ def _lags(folder: Path, found: Projected, end: float) -> None:
 def _note(order: Order, seen: Measured) -> str:
     how = f"open loop, {order.rate:g} arrivals a second" if order.rate else f"closed loop, {order.users} users"
     said = f"Loaded with Locust for {order.seconds:g} s: {how}, {order.processes} processes; a read-your-writes probe "
-    said += "looks every 20 ms. Times of queries are taken over HTTP, by Locust; those of the source of truth without."
+    said += "looks every 20 ms. Times of queries are taken over HTTP, by Locust; the source of truth is not asked."
     if seen.void:
         said += f" VOID: {seen.void}."
     return said + ("" if seen.caught_up else " Not every projection had caught up a minute after the load.")
@@ -179,3 +188,39 @@ def _finish(
         "peak_rss_bytes": highest_rss_bytes(),
     }
     path.write_text(json.dumps(record, indent=2), encoding="utf-8")
+
+
+def foretell(plan: Plan, written: Written, loaded: Path) -> pl.DataFrame:
+    """The table `foretold`: the changes of the load, with their own times of commit, simulated from end to end.
+
+    The channel, the polls and the projectors are the simulation's; the stores' own time is measured as it goes.
+    """
+    folder = loaded.parent / "foretold"
+    scenario = plan.scenario
+    time_table = scenario.time.model_copy(update={"service": "measured"})
+    plan = replace(plan, scenario=scenario.model_copy(update={"time": time_table}))
+    truth = plan.truth(folder / "truth")
+    rows = []
+    try:
+        found = project(plan, replace_times(written), truth, folder / "live", Quiet())
+        for live in found.lives:
+            simulated = lag.summary(live.plan.name, lag.lags(live.plan.name, live.published, live.visible, live.chosen))
+            live.projector.store.close()
+            rows.append({"projection": live.plan.name} | {f"simulated_{name}": simulated[name] for name in SHOWN})
+    finally:
+        truth.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    had = pl.read_parquet(loaded).select("projection", *(pl.col(name).alias(f"loaded_{name}") for name in SHOWN))
+    return pl.DataFrame(rows).join(had, on="projection", how="left")
+
+
+def replace_times(written: Written) -> Written:
+    """Rows stamped with the run's clock, as the simulation's feed hands them out."""
+    began = {name: written.published.times(name) for name in written.events}
+    events = {
+        name: frame.with_columns(pl.Series("committed_at", began[name])) for name, frame in written.events.items()
+    }
+    return replace(written, events=events)
+
+
+SHOWN = ("p50_seconds", "p99_seconds")

@@ -24,6 +24,7 @@ _WITNESS_LINES_MAX = 40
 _PARKED_MAX = 12
 # The sections that only some runs have, in the page's order.
 _TITLES = {
+    "load": "Load",
     "faults": "Faults",
     "parked": "Parked changes",
     "gaps": "Gaps",
@@ -80,6 +81,8 @@ def render(run: Run) -> str:
         writes=run.table("writes").to_dicts(),
         fan_out=sentences.on_fan_out(run.table("fan_out")),
         accounting=run.table("accounting").to_dicts(),
+        load=run.table("load").to_dicts(),
+        foretold=run.table("foretold").to_dicts(),
         optional={name: run.table(name).to_dicts() for name in ("gaps", "readers", "rebuilds")},
         faults=troubles.fault_rows(run.table("faults")),
         parked=parked,

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from lab.base import TRUTH
-from lab.report import bars, faults, figures, sentences, troubles
+from lab.report import bars, faults, figures, loads, sentences, troubles
 from lab.report.advice import Advice
 from lab.report.advice.section import drawn as advised
 from lab.report.facts import Failure, Overview, truth_asked
@@ -77,8 +77,9 @@ def sections(run: Run, found: list[Overview], advice: Advice | None = None) -> d
 def _optional(run: Run, found: list[Overview]) -> dict[str, tuple[str, Figure | None, str]]:
     """The sections that only some runs have: those whose table has a row."""
     known = looks(run.manifest["projections"])
-    tables = {name: run.table(name) for name in ("gaps", "readers", "rebuilds", "faults", "parked")}
+    tables = {name: run.table(name) for name in ("load", "gaps", "readers", "rebuilds", "faults", "parked")}
     drawn: dict[str, Callable[[pl.DataFrame], tuple[str, Figure | None, str]]] = {
+        "load": lambda _: loads.on_load(run),
         "gaps": lambda table: (
             "Changes lost, stall and write throughput of each gap strategy.",
             faults.gaps(table, known),

@@ -108,14 +108,15 @@ class Keeper:
         self.highest = max(self.highest, int(positions.max()))
         times = frame["committed_at"].to_numpy()
         self._note(positions, applied, now)
-        fresh_rows = np.isin(positions, applied.positions) & (times >= self.since)
-        self.tail.extend(
-            (int(at), float(when), now) for at, when in zip(positions[fresh_rows], times[fresh_rows], strict=True)
-        )
+        # Of several copies in a batch the first counts; one that arrives again was visible before.
+        first = np.zeros(positions.size, bool)
+        first[np.unique(positions, return_index=True)[1]] = True
+        fresh_rows = first & np.isin(positions, applied.positions) & (times >= self.since)
+        shown = zip(positions[fresh_rows].tolist(), times[fresh_rows].tolist(), strict=True)
+        self.tail.extend((position, when, now) for position, when in shown)
         while len(self.tail) > TAIL_MAX:
             self.tail.popleft()
             self.forgotten += 1
-        # A copy that arrives again was visible before.
         fresh = np.unique(times[fresh_rows], return_counts=True)
         lags = np.maximum(0.0, now - fresh[0])
         np.add.at(self.lags, np.searchsorted(BOUNDS, lags), fresh[1])
@@ -134,7 +135,8 @@ class Keeper:
 
     def applied(self, since: int, limit: int) -> tuple[list[tuple[int, float, float]], int]:
         """Changes that became visible, after the first `since` of them, and how many there were up to the last told."""
-        first = max(0, since - self.forgotten)
+        # Somebody who knows more than there is knows it of a process before this one.
+        first = min(max(0, since - self.forgotten), len(self.tail))
         found = list(itertools.islice(self.tail, first, first + limit))
         return found, self.forgotten + first + len(found)
 

@@ -1,0 +1,272 @@
+"""Load: what Locust's workers wrote is counted, every projection has its lag, and the run is like any other."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lab.load import events as log
+from lab.load.driving import LOCUSTFILE, Order, drive, service
+from lab.load.events import WorkerLost
+from lab.load.knee import judged, search
+from lab.load.run import Measured
+from lab.runs import Run, load_run
+
+HERE = Path(__file__).parent.parent
+SMALL = ["--set", "workload.commands=4000", "--set", "domain.records=300", "--set", "measure.samples=3"]
+EMPLOYEES = str(HERE / "scenarios" / "employees.toml")
+
+
+def lab(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line as a process, in a folder of its own."""
+    command = [sys.executable, "-m", "lab", *arguments]
+    path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Run, Path]:
+    folder = tmp_path_factory.mktemp("load")
+    found = lab(folder, "load", EMPLOYEES, *SMALL, "--rate", "60", "--duration", "6", "--json")
+    assert found.returncode in (0, 3), found.stdout[-2000:] + found.stderr[-2000:]
+    return json.loads(found.stdout), load_run("employees", folder / "runs"), folder
+
+
+def test_a_load_is_a_run_with_lag_for_every_projection(loaded: tuple[dict[str, Any], Run, Path]) -> None:
+    said, run, _ = loaded
+    assert said["verdict"] == "pass"
+    assert {
+        row["projection"]: row["verdict"] for row in said["verdicts"] if row["check"] == "no_loss"
+    } == dict.fromkeys(("directory", "analytics", "payroll"), "pass")
+    rows = {row["row"]: row for row in said["rows"]}
+    assert sum(row["failures"] for row in rows.values()) == 0
+    for name in ("directory", "analytics", "payroll"):
+        assert rows[f"LAG/{name}"]["count"] > 0
+        assert rows[f"RYW/{name}"]["count"] > 0
+        assert any(row.startswith(f"QUERY/{name}/") for row in rows)
+    accepted = run.writes["accepted"][0]
+    assert accepted > 100
+    # One change for each command that was accepted, and each has a lag, or is known to have none.
+    for row in run.lag_summary.to_dicts():
+        assert row["changes"] == accepted
+        assert row["visible"] == accepted
+    assert set(run.queries.filter(pl.col("projection") != "truth")["answer_ok"]) == {True}
+    assert said["load"]["generator_delay_p99_seconds"] is not None
+
+
+def test_what_the_log_has_is_what_locust_counted(loaded: tuple[dict[str, Any], Run, Path]) -> None:
+    _, run, _ = loaded
+    events = pl.read_parquet(run.path / "events.parquet")
+    counted = dict(events.group_by("row").len().iter_rows())
+    assert counted == dict(run.load.select("row", "count").iter_rows())
+    assert set(events["worker"]) == {0, 1}
+    assert counted["COMMAND"] == run.writes["commands"][0]
+
+
+def test_other_commands_read_the_run(loaded: tuple[dict[str, Any], Run, Path]) -> None:
+    _, run, folder = loaded
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert 'id="load-title"' in page
+    assert "QUERY/directory" in page
+    assert run.foretold.height == 3
+    advice = lab(folder, "advise", "employees", "--json")
+    assert advice.returncode in (0, 1), advice.stderr
+    found = json.loads(advice.stdout)
+    assert found["portfolio"] or found["runners_up"]
+    same = lab(folder, "compare", "employees", str(run.path), "--json")
+    assert same.returncode == 0, same.stderr
+
+
+def test_flights_take_no_commands_and_are_asked_all_the_same(tmp_path: Path) -> None:
+    found = lab(
+        tmp_path, "load", str(HERE / "scenarios" / "flights.toml"), "--set", "domain.days=1", "--rate", "30",
+        "--duration", "3", "--json", "--set", "measure.samples=2",
+    )  # fmt: skip
+    assert found.returncode in (0, 3), found.stderr
+    said = json.loads(found.stdout)
+    rows = {row["row"]: row for row in said["rows"]}
+    assert "COMMAND" not in rows
+    assert any(name.startswith("QUERY/board/") for name in rows)
+    assert said["verdict"] == "pass"
+
+
+def test_a_master_and_two_workers_on_loopback(tmp_path: Path) -> None:
+    events = tmp_path / "events"
+    events.mkdir()
+    locust = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE)]
+    quiet = os.environ | {
+        "LAB_RATE": "20", "LAB_SECONDS": "3", "LAB_EVENTS": str(events), "PYTHONWARNINGS": "ignore",
+    }  # fmt: skip
+    port = str(_free())
+    with service([EMPLOYEES, *SMALL], tmp_path / "served") as url:
+        here = ["--master-host", "127.0.0.1", "--master-port", port]
+        workers = [subprocess.Popen([*locust, "--worker", *here], env=quiet, stderr=subprocess.DEVNULL) for _ in "ab"]
+        master = subprocess.run(
+            [
+                *locust, "--master", "--master-bind-port", port, "--expect-workers", "2", "--headless", "--host", url,
+                "-u", "2", "-r", "2", "-t", "6s", "--csv", str(events / "stats"), "--json-file", str(events / "stats"),
+            ],
+            env=quiet, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert [worker.wait(60) for worker in workers] == [0, 0]
+    assert master.returncode == 0, master.stderr
+    found = log.read(events, 2)
+    log.confirm(found, events / "stats")
+    assert {"COMMAND", "SCHEDULE", "LAG/directory", "LAG/analytics", "LAG/payroll"} <= set(found["row"])
+
+
+def _free() -> int:
+    import socket
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def test_a_probe_that_gives_up_is_kept_as_that(tmp_path: Path) -> None:
+    """Messages are held and there is no catch-up: nothing that is written can be read."""
+    events = tmp_path / "events"
+    events.mkdir()
+    deaf = ["--set", "projection.directory.subscribe=channel", "--set", "projection.payroll.every=1000"]
+    deaf += ["--set", "projection.analytics.every=1000", "--set", "channel.lose=1.0", "--set", "channel.duplicate=0.0"]
+    with service([EMPLOYEES, *SMALL, *deaf], tmp_path / "served") as url:
+        drive(url, Order(rate=10, seconds=3, processes=1, commands=1.0, probe_timeout=0.3), 1, events)
+    found = log.read(events, 1)
+    log.confirm(found, events / "stats")
+    probes = found.filter(pl.col("row") == "RYW/directory")
+    assert probes.height > 0
+    assert probes["censored"].all()
+    row = next(row for row in log.table(found).to_dicts() if row["row"] == "RYW/directory")
+    assert row["censored"] == row["count"]
+    assert row["p50_seconds"] is None
+
+
+# --- counts, void, knee: on logs that are made up ---------------------------------------------------------------------
+
+
+def written(folder: Path, worker: int, rows: list[dict[str, Any]], counts: dict[str, int] | None = None) -> None:
+    """A worker's log."""
+    told = counts
+    if told is None:
+        told = {}
+        for row in rows:
+            told[row["row"]] = told.get(row["row"], 0) + 1
+    lines = [*rows, {"end": True, "part": worker, "counts": told}]
+    (folder / f"events-{worker}.ndjson").write_text("\n".join(map(json.dumps, lines)) + "\n")
+
+
+def test_a_worker_that_died_fails_the_load(tmp_path: Path) -> None:
+    written(tmp_path, 0, [{"row": "COMMAND", "seconds": 0.1}])
+    with pytest.raises(WorkerLost, match="worker 1"):
+        log.read(tmp_path, 2)
+    (tmp_path / "events-1.ndjson").write_text('{"row": "COMMAND", "seconds": 0.1}\n{"row": "COM')
+    with pytest.raises(WorkerLost, match="worker 1"):
+        log.read(tmp_path, 2)
+    written(tmp_path, 1, [{"row": "COMMAND", "seconds": 0.1}], {"COMMAND": 2})
+    with pytest.raises(WorkerLost, match="counted"):
+        log.read(tmp_path, 2)
+
+
+def test_a_count_that_differs_from_locust_s_fails_the_load(tmp_path: Path) -> None:
+    written(tmp_path, 0, [{"row": "COMMAND", "seconds": 0.1}] * 3)
+    events = log.read(tmp_path, 1)
+
+    def stats(as_json: int, as_csv: int) -> None:
+        (tmp_path / "stats.json").write_text(json.dumps([{"name": "COMMAND", "num_requests": as_json}]))
+        with (tmp_path / "stats_stats.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([["Name", "Request Count"], ["COMMAND", as_csv], ["Aggregated", as_csv]])
+
+    stats(3, 3)
+    log.confirm(events, tmp_path / "stats")
+    for counts in ((2, 3), (3, 4)):
+        stats(*counts)
+        with pytest.raises(WorkerLost, match="differ"):
+            log.confirm(events, tmp_path / "stats")
+
+
+def test_quantiles_by_hand(tmp_path: Path) -> None:
+    rows = [{"row": "RYW/a", "seconds": place / 100, "service": place / 1000} for place in range(1, 100)]
+    rows.append({"row": "RYW/a", "seconds": 0.001, "censored": True})
+    written(tmp_path, 0, rows)
+    [found] = log.table(log.read(tmp_path, 1)).to_dicts()
+    # A hundred: the 50th, the 90th, the 99th; the one that gave up comes last.
+    assert (found["count"], found["censored"], found["failures"]) == (100, 1, 0)
+    assert [found["p50_seconds"], found["p90_seconds"], found["p99_seconds"]] == [0.5, 0.9, 0.99]
+    assert found["service_p50_seconds"] == 0.05
+
+
+def offered(late: float, count: int, lag: float = 0.1, failed: int = 0) -> pl.DataFrame:
+    rows = [{"row": "SCHEDULE", "seconds": late}] * count
+    rows += [{"row": "LAG/a", "seconds": lag}] * 100
+    rows += [{"row": "QUERY/a/q", "seconds": 0.01, "failed": "503" if place < failed else None} for place in range(100)]
+    return pl.DataFrame([dict.fromkeys(log.COLUMNS) | row for row in rows], schema=log.COLUMNS)
+
+
+def test_a_generator_that_was_late_or_offered_too_little_makes_the_load_void() -> None:
+    assert log.void(offered(0.01, 1_000), 100.0, 10.0) is None
+    assert "late" in str(log.void(offered(0.2, 1_000), 100.0, 10.0))
+    assert "offered 500" in str(log.void(offered(0.01, 500), 100.0, 10.0))
+    assert log.void(offered(9.9, 3), 0.0, 10.0) is None
+
+
+def test_a_rate_is_not_held_for_each_reason_by_itself() -> None:
+    def why(frame: pl.DataFrame, void: str | None = None, caught_up: bool = True) -> str:
+        return judged(Measured(frame, 0.0, void, caught_up), 100.0, 1.0, ["a"]).why
+
+    assert why(offered(0.0, 10)) == ""
+    assert "lag p99 of a 2.00 s" in why(offered(0.0, 10, lag=2.0))
+    assert "errors 5.0%" in why(offered(0.0, 10, failed=5))
+    assert "void: late" in why(offered(0.0, 10), "late")
+    assert "caught up" in why(offered(0.0, 10), caught_up=False)
+    silent = offered(0.0, 10).filter(pl.col("row") != "LAG/a")
+    assert "a applied nothing" in why(silent)
+    accepted = pl.DataFrame(
+        [dict.fromkeys(log.COLUMNS) | {"row": "COMMAND", "outcome": "accepted", "seconds": 0.1}] * 200,
+        schema=log.COLUMNS,
+    )
+    assert "had applied 100 of 200" in why(pl.concat([offered(0.0, 10), accepted]))
+
+
+@pytest.mark.parametrize("knee", [1.0, 60.0, 137.0, 1_000.0])
+def test_the_knee_is_found_within_an_eighth_of_the_last_doubling(knee: float) -> None:
+    asked = []
+
+    def find(rate: float) -> Any:
+        asked.append(rate)
+        lag = 0.5 if rate <= knee else 5.0
+        return judged(Measured(offered(0.0, 10, lag=lag), 0.0, None, True), rate, 1.0, ["a"])
+
+    held, steps = search(find)
+    assert held <= knee
+    assert len(asked) == len(steps) == len(set(asked))
+    broken = min(step.rate for step in steps if not step.held)
+    assert broken > knee
+    assert broken - held <= max(asked) / 8 + 1e-9
+    assert np.isfinite([row["lag_p99_seconds"] for step in steps for row in step.rows]).all()
+
+
+def test_a_stopped_load_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lab", "load", EMPLOYEES, *SMALL, "--rate", "20", "--duration", "60"]
+    path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+    running = subprocess.Popen(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    home = tmp_path / "runs" / "employees"
+    until = time.monotonic() + 60
+    while not list(home.glob(".*/work/events/events-*.ndjson")) and time.monotonic() < until:
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(60) != 0
+    assert not [one for one in home.iterdir() if one.name != "latest"]
