@@ -21,7 +21,7 @@ from lab.teach.scale import VARIABLE
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-LARGEST_BYTES = 150_000
+LARGEST_BYTES = 200_000
 CLAIMS_MIN = 3
 SCALE = "0.5"
 

@@ -3,9 +3,9 @@
 `LAB_TEACHING_SCALE` shrinks or grows every experiment (`scale`).
 """
 
-from lab.teach import corners, figures
+from lab.teach import choosing, corners, figures, queueing
 from lab.teach.animation import animate
-from lab.teach.desk import Reader, do, source_of_truth
+from lab.teach.desk import Reader, do, growth, source_of_truth
 from lab.teach.experiments import (
     experiment,
     from_file,
@@ -25,6 +25,7 @@ __all__ = [
     "Reader",
     "animate",
     "choice",
+    "choosing",
     "claim",
     "corners",
     "do",
@@ -32,10 +33,12 @@ __all__ = [
     "explore",
     "figures",
     "from_file",
+    "growth",
     "lag_of",
     "messages",
     "never_visible",
     "projection",
+    "queueing",
     "ride",
     "say",
     "share",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import atexit
 import itertools
+from collections.abc import Sequence
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import polars as pl
 
-from lab.base import Key
+from lab.base import Key, stream
 from lab.domain import domain
 from lab.domain.model import Command, Outcome
 from lab.projection.rebuild import rebuild
@@ -17,6 +19,7 @@ from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.scenario import Source
 from lab.teach.experiments import messages, projection, toml, workplace
+from lab.teach.scale import scaled
 from lab.truth import Truth, open_truth
 from lab.wiring import Plan, plan
 
@@ -54,6 +57,30 @@ def do(
     entity = entity or next(iter(truth.domain.entities))
     at = float(1 + max(truth.head(each) for each in truth.domain.entities))
     return truth.execute(Command(entity, name, key, fields, expected, at))
+
+
+def growth(stores: Sequence[str], sizes: Sequence[int], times: int = 3) -> pl.DataFrame:
+    """How long a rebuild takes as the source of truth grows: `store`, `changes`, `seconds` (wall clock, the best of
+    several), `same` (whether it holds what it held before).
+
+    `sizes` are numbers of commands, rising, and scaled; there is an employee for five of them.
+    """
+    counts = [scaled(size) for size in sizes]
+    drawn = planned(projection("a"), records=max(1, counts[-1] // 5), commands=counts[-1])
+    commands = iter(list(drawn.domain.workload(drawn.options, stream(1, "workload"))))
+    truth = source_of_truth()
+    readers: dict[str, Reader] = {}
+    rows = []
+    for done, count in zip([0, *counts], counts, strict=False):
+        for command in itertools.islice(commands, count - done):
+            truth.execute(command)
+        for store in stores:
+            reader = readers[store] = readers.get(store) or Reader(truth, store)
+            reader.catch_up()
+            before = reader.rows()
+            took = [reader.rebuild() for _ in range(times)]
+            rows.append((store, took[0][0], min(seconds for _, seconds in took), reader.rows().equals(before)))
+    return pl.DataFrame(rows, schema=["store", "changes", "seconds", "same"], orient="row")
 
 
 class Reader:
@@ -115,6 +142,16 @@ class Reader:
     def ask(self, name: str, *parameters: Any) -> list[Row]:
         """Ask one of the domain's own queries by its name. Raises NotAnswered where the store can't answer it."""
         return self.projector.store.query(self.query(name), parameters)
+
+    def sql(self, statement: str) -> list[Row]:
+        """Ask in the engine's own SQL, as any client may. Raises ReadOnly for a statement that would write."""
+        rows: list[Row] = self.projector.store.read(statement)  # type: ignore[attr-defined]
+        return rows
+
+    @property
+    def file(self) -> Path:
+        """The database file of a projection in SQLite or DuckDB, for who goes in by the back door."""
+        return next(path for path in self.projector.store.path.iterdir() if path.stem == "projection")
 
     def query(self, name: str) -> Query:
         """The domain's query of that name."""

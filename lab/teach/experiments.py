@@ -19,6 +19,7 @@ from typing import Any
 
 import polars as pl
 
+from lab.base import NotReadable
 from lab.domain import DOMAINS, domain
 from lab.experiment import run
 from lab.runs import Run
@@ -85,8 +86,20 @@ def experiment(
     return _finished(toml(raw))
 
 
-def from_file(path: Path, *settings: str) -> Run:
-    """Run the scenario in a file, as `lab run FILE --set ...` does, at its own scale and without a report."""
+def scenarios() -> Path:
+    """The folder of the scenarios that ship: beside the notebooks, or above where Python was started."""
+    for folder in (Path.cwd(), *Path.cwd().parents, *Path(__file__).parents):
+        if (folder / "scenarios" / "employees.toml").is_file():
+            return folder / "scenarios"
+    raise NotReadable("scenarios/", "no such folder here or above", "start the notebook in the project's own folder")
+
+
+def from_file(name: str | Path, *settings: str) -> Run:
+    """Run a scenario that ships (by its name) or one in a file, as `lab run FILE --set ...` does.
+
+    At its own scale, whatever the course's is, and without a report.
+    """
+    path = Path(name) if Path(name).suffix else scenarios() / f"{name}.toml"
     key = "\n".join([str(path.resolve()), path.read_text(encoding="utf-8"), *settings])
     return _kept(key, lambda: Source(path, settings))
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lab.report import bars as report_bars
 from lab.report import figures as report_figures
@@ -46,12 +47,14 @@ UNITS: dict[str, Callable[[float], str]] = {
     "seconds": duration,
     "bytes": size,
     "count": short_count,
+    "share": lambda value: f"{value * 100:.3g} %",
     "per second": lambda value: f"{short_count(value)}/s",
 }
 _TICKS: dict[str, Callable[[float], str]] = {
     "seconds": lambda value: duration(value, digits=1),
     "bytes": lambda value: _plain(size(value)),
     "count": tick,
+    "share": lambda value: f"{value * 100:.3g} %",
     "per second": tick,
 }
 
@@ -137,6 +140,53 @@ def _box(axes: Axes, x: float, y: float, face: str) -> None:
     axes.fill(xs, ys, facecolor=face, edgecolor=GRID, linewidth=0.8)
 
 
+def grid(finished: Run) -> Figure:
+    """A row for each projection, a column for each query: its p50, the darker the slower against the column's best."""
+    found = _looks(finished)
+    rows = list(found.values())
+    columns = finished.queries.select("query", "kind").unique(maintain_order=True).rows()
+    said = {(row["projection"], row["query"]): row for row in finished.queries.iter_rows(named=True)}
+    best = dict(finished.queries.filter(answer_ok=True).group_by("query").agg(pl.col("p50_us").min()).iter_rows())
+    left = margin_inches([look.label for look in rows]) + 0.2
+    with drawing():
+        tall = 0.24 * len(rows) + 1.35
+        figure = Figure(figsize=(WIDTH_INCHES, tall))
+        share = left / WIDTH_INCHES
+        axes = figure.add_axes((share, 0.02, 0.945 - share, (0.24 * len(rows)) / tall))
+        axes.set_xlim(0, len(columns))
+        axes.set_ylim(len(rows), 0)
+        axes.axis("off")
+        for x, (query, kind) in enumerate(columns):
+            axes.text(
+                x + 0.25, -0.25, f"{elided(query, 22)}\n({kind})", rotation=42, ha="left", va="bottom", fontsize=7
+            )
+        for y, look in enumerate(rows):
+            axes.text(-0.4, y + 0.5, look.label, ha="right", va="center", fontsize=8)
+            swatch = axes.plot([-0.2], [y + 0.5], "s", color=look.colour, markersize=8)
+            swatch[0].set_clip_on(False)
+            for x, (query, _) in enumerate(columns):
+                _grid_cell(axes, x, y, said.get((look.name, query)), best.get(query))
+    return figure
+
+
+def _grid_cell(axes: Axes, x: int, y: int, row: dict[str, Any] | None, best_us: float | None) -> None:
+    if row is None:
+        _box(axes, x, y, "white")
+        return
+    if row["answer_ok"] is False or row["p50_us"] is None or not best_us:
+        _box(axes, x, y, BAD)
+        axes.text(x + 0.5, y + 0.5, "wrong", ha="center", va="center", fontsize=7, color="white")
+        return
+    # From white (the best) to dark (a hundred times as slow, or more).
+    dark = min(1.0, math.log10(max(1.0, row["p50_us"] / best_us)) / 2)
+    tone = [round(channel + (low - channel) * dark) / 255 for channel, low in ((240, 40), (246, 62), (250, 86))]
+    _box(axes, x, y, to_hex((tone[0], tone[1], tone[2])))
+    weight = "bold" if row["p50_us"] <= best_us else "normal"
+    text = duration(row["p50_us"] / 1e6, digits=2)
+    note = axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=6.6, fontweight=weight)
+    note.set_color("white" if dark > 0.5 else INK)
+
+
 def lines(
     frame: pl.DataFrame,
     x: str,
@@ -182,8 +232,9 @@ def _axis(axes: Axes, which: str, unit: str, log: bool, values: pl.Series) -> No
         low, high = float(values.min() or 1e-9), float(values.max() or 1.0)  # type: ignore[arg-type]
         getattr(axes, f"set_{which}scale")("log")
         getattr(axes, f"set_{which}lim")(low / 1.3, max(high, low * 8) * 1.4)
-        if math.log10(max(high / low, 1)) < 1.2:
-            axis.set_minor_formatter(NullFormatter())
+        if math.log10(max(high / low, 1)) < 1.8:
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_minor_formatter(NullFormatter())
     else:
         getattr(axes, f"set_{which}lim")(0, float(values.max() or 1.0) * 1.06)  # type: ignore[arg-type]
     axis.set_major_formatter(FuncFormatter(lambda value, _: _TICKS[unit](value)))

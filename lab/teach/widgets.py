@@ -130,5 +130,5 @@ def _widget(ipywidgets: Any, name: str, control: Control) -> Any:
     # Moved while it is dragged, a slow experiment would lag behind: it is run when the slider is let go.
     if isinstance(control.value, int):
         return ipywidgets.IntSlider(**ends, continuous_update=False, **wide)
-    form = ".0%" if control.unit == "share" else ".3~g"
+    form = ".0%" if control.unit == "share" else ".3g"
     return ipywidgets.FloatSlider(**ends, continuous_update=False, readout_format=form, **wide)
