@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from lab.base import BadInput, Key, stream
+from lab.base import BadInput, Key, Problem, stream
 from lab.domain.model import Command
 from lab.queries.answers import Row
 from lab.teach.desk import Reader, planned, source_of_truth
@@ -62,7 +62,9 @@ class Corner:
         if at is None and self.truth.answers(query):
             return self.truth.query(query, ())
         if at is not None and self.then is None:
-            raise BadInput([])
+            raise BadInput(
+                [Problem(f"{self.model}: payroll as of {at:g} s", refused(self.model), "ask for it as it is")]
+            )
         seen = self.states()
         if at is not None:
             seen = seen.filter(pl.col("committed_at") <= at)

@@ -152,10 +152,11 @@ def toml(raw: Mapping[str, Any]) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{json.dumps(str(name))} = {_value(item)}" for name, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{_value(str(name))} = {_value(item)}" for name, item in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value)
+    # As in JSON, but for the two things that TOML has otherwise: characters beyond 16 bits, and DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def verdict(finished: Run, name: str, check: str | None = None) -> str:

@@ -121,8 +121,8 @@ def _widget(ipywidgets: Any, name: str, control: Control) -> Any:
     said = f"{said} ({control.unit})" if control.unit and control.unit != "share" else said
     wide: Any = {
         "description": said,
-        "style": {"description_width": "13em"},
-        "layout": ipywidgets.Layout(width="34em"),
+        "style": {"description_width": "16em"},
+        "layout": ipywidgets.Layout(width="38em"),
     }
     if control.options:
         return ipywidgets.Dropdown(options=list(control.options), value=control.value, **wide)
