@@ -72,11 +72,11 @@ def experiment(
 ) -> Run:
     """Run a small scenario and return the finished run; with the same arguments, the one that is there already.
 
-    `commands` is scaled; there is a record for ten of them unless `records` says how many. Any other table or key of a
+    `commands` and `records` are scaled; without `records` there is one for ten commands. Any other table or key of a
     scenario may follow by its name (`catch_up={"every": 0.5}`) and is merged into what the course takes for granted:
     simulated time with modelled stores, 1,000 commands a second, few samples. Raises BadInput for words that are wrong.
     """
-    raw = _usual(business, scaled(commands), records)
+    raw = _usual(business, scaled(commands), scaled(records) if records else None)
     raw |= {"seed": seed, "projection": list(projections)}
     raw["truth"] = {"model": model}
     if channel is not None:
