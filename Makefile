@@ -7,7 +7,7 @@ SCENARIO ?= scenarios/flights.toml
 # Two workers: as many as the smallest machine that the suite is kept quick on.
 WORKERS ?= 2
 
-.PHONY: setup run test nightly torture check lab lock clean help
+.PHONY: setup run test nightly torture check lab notebooks lock clean help
 
 help:           ## what can be made
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -39,8 +39,11 @@ check: setup    ## lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-lab: setup      ## open JupyterLab
-	$(BIN)/jupyter lab --notebook-dir=notebooks
+lab: setup      ## open JupyterLab on the first chapter
+	$(BIN)/jupyter lab --notebook-dir=notebooks --LabApp.default_url=/lab/tree/00-start-here.ipynb
+
+notebooks: setup ## execute every chapter in place; their outputs are committed
+	$(BIN)/python -m lab.teach.books notebooks
 
 lock: setup     ## resolve pyproject.toml anew into requirements.lock
 	$(BIN)/python -m pip install --quiet uv

@@ -22,11 +22,15 @@ from lab.runs import Run, new_run
 from lab.wiring import Plan
 
 
-def run(plan: Plan, root: Path = Path("runs"), progress: Progress | None = None) -> Run:
-    """Run a scenario and return the finished run. One that fails or is stopped leaves nothing behind."""
+def run(plan: Plan, root: Path = Path("runs"), progress: Progress | None = None, report: bool = True) -> Run:
+    """Run a scenario and return the finished run. One that fails or is stopped leaves nothing behind.
+
+    Without `report` there are the manifest and the tables alone: for who runs many and looks at few.
+    """
     with new_run(root, plan.scenario.name) as (folder, final), _without_collector():
         _run(plan, folder, final, progress or Quiet())
-        write_report(Run(folder))
+        if report:
+            write_report(Run(folder))
     return Run(final.resolve())
 
 

@@ -1,0 +1,51 @@
+"""What the chapters of the course use: short experiments, sliders, figures in one style, and claims that must hold.
+
+`LAB_TEACHING_SCALE` shrinks or grows every experiment (`scale`).
+"""
+
+from lab.teach import choosing, corners, figures, queueing
+from lab.teach.animation import animate
+from lab.teach.desk import Reader, do, growth, source_of_truth
+from lab.teach.experiments import (
+    experiment,
+    from_file,
+    lag_of,
+    messages,
+    never_visible,
+    projection,
+    verdict,
+    witness,
+)
+from lab.teach.ride import ride
+from lab.teach.saying import ClaimFailed, claim, say, show, table
+from lab.teach.widgets import choice, explore, share, slider
+
+__all__ = [
+    "ClaimFailed",
+    "Reader",
+    "animate",
+    "choice",
+    "choosing",
+    "claim",
+    "corners",
+    "do",
+    "experiment",
+    "explore",
+    "figures",
+    "from_file",
+    "growth",
+    "lag_of",
+    "messages",
+    "never_visible",
+    "projection",
+    "queueing",
+    "ride",
+    "say",
+    "share",
+    "show",
+    "slider",
+    "source_of_truth",
+    "table",
+    "verdict",
+    "witness",
+]

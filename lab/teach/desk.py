@@ -1,0 +1,158 @@
+"""A source of truth and a projection to be worked by hand, one command and one page at a time."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import polars as pl
+
+from lab.base import Key, stream
+from lab.domain import domain
+from lab.domain.model import Command, Outcome
+from lab.projection.rebuild import rebuild
+from lab.queries.answers import Row
+from lab.queries.model import Query
+from lab.scenario import Source
+from lab.teach.experiments import messages, projection, toml, workplace
+from lab.teach.scale import scaled
+from lab.truth import Truth, open_truth
+from lab.wiring import Plan, plan
+
+_places = itertools.count()
+
+
+def planned(
+    *keys: dict[str, Any], model: str = "history", business: str = "employees", records: int = 10, commands: int = 10
+) -> Plan:
+    """A plan with these projections, to be worked by hand; a channel is there for those that listen to one."""
+    raw = {
+        "schema": 1, "name": "by-hand", "seed": 1, "domain": {"name": business, "records": records},
+        "workload": {"commands": commands}, "truth": {"model": model}, "channel": messages(),
+        "measure": {"truth": False}, "projection": list(keys),
+    }  # fmt: skip
+    path = workplace() / f"by-hand-{next(_places)}.toml"
+    path.write_text(toml(raw), encoding="utf-8")
+    return plan(Source(path))
+
+
+def source_of_truth(model: str = "history", business: str = "employees") -> Truth:
+    """An empty source of truth in SQLite: `snapshot`, `history` or `events`. It goes when the process does."""
+    truth = open_truth("sqlite", model, workplace() / f"truth-{next(_places)}", domain(business), "normal")
+    atexit.register(truth.close)
+    return truth
+
+
+def do(
+    truth: Truth, name: str, key: Key, /, *, entity: str = "", expected: int | None = None, **fields: Any
+) -> Outcome:
+    """Execute one command, and return its outcome. The clock is a simple one: a second for each position.
+
+    `expected` is the revision that the command was decided on, if that matters.
+    """
+    entity = entity or next(iter(truth.domain.entities))
+    at = float(1 + max(truth.head(each) for each in truth.domain.entities))
+    return truth.execute(Command(entity, name, key, fields, expected, at))
+
+
+def growth(stores: Sequence[str], sizes: Sequence[int], times: int = 3) -> pl.DataFrame:
+    """How long a rebuild takes as the source of truth grows: `store`, `changes`, `seconds` (wall clock, the best of
+    several), `same` (whether it holds what it held before).
+
+    `sizes` are numbers of commands, rising, and scaled; there is an employee for five of them.
+    """
+    counts = [scaled(size) for size in sizes]
+    drawn = planned(projection("a"), records=max(1, counts[-1] // 5), commands=counts[-1])
+    commands = iter(list(drawn.domain.workload(drawn.options, stream(1, "workload"))))
+    truth = source_of_truth()
+    readers: dict[str, Reader] = {}
+    rows = []
+    for done, count in zip([0, *counts], counts, strict=False):
+        for command in itertools.islice(commands, count - done):
+            truth.execute(command)
+        for store in stores:
+            reader = readers[store] = readers.get(store) or Reader(truth, store)
+            reader.catch_up()
+            before = reader.rows()
+            took = [reader.rebuild() for _ in range(times)]
+            rows.append((store, took[0][0], min(seconds for _, seconds in took), reader.rows().equals(before)))
+    return pl.DataFrame(rows, schema=["store", "changes", "seconds", "same"], orient="row")
+
+
+class Reader:
+    """A projection that catches up when it is told to. `keys` are those of a projection in a scenario."""
+
+    def __init__(self, truth: Truth, store: str = "sqlite.table", **keys: Any) -> None:
+        self.truth = truth
+        made = planned(projection("reader", store, **keys), model=truth.model, business=truth.domain.name)
+        self.plan = made.projections[0]
+        self.queries = {query.name: query for query in made.queries}
+        self.projector = self.plan.projector(workplace() / f"reader-{next(_places)}")
+        self.feed = self.plan.subscription(truth)
+        atexit.register(self.projector.store.close)
+
+    @property
+    def entity(self) -> str:
+        """The first entity that it subscribes to."""
+        return next(iter(self.plan.layout.entities))
+
+    @property
+    def checkpoint(self) -> int:
+        """The position up to which everything is in."""
+        return self.projector.checkpoint(self.entity)
+
+    def catch_up(self, page: int = 1_000) -> list[int]:
+        """Ask for page after page until one is not full; how many changes each of them had."""
+        sizes: list[int] = []
+        while not sizes or sizes[-1] == page:
+            frame = self.feed.changes_since(self.entity, self.checkpoint, page)
+            sizes.append(frame.height)
+            if frame.height:
+                self.projector.apply(self.entity, frame, int(frame["position"][-1]))
+        return sizes
+
+    def hear(self, changes: pl.DataFrame) -> None:
+        """Take these changes as messages, in this order: the checkpoint doesn't move."""
+        self.projector.apply(self.entity, changes)
+
+    def rebuild(self) -> tuple[int, float]:
+        """Throw it away and project it again from position 0: how many changes were read, and in how many seconds."""
+        self.throw_away()
+        began = perf_counter()
+        read = rebuild(self.projector.store, self.feed, self.projector.policy)
+        seconds = perf_counter() - began
+        self.projector.start()
+        return read, seconds
+
+    def throw_away(self) -> None:
+        """Data, memory and checkpoint: all of it."""
+        self.projector.reset()
+
+    def rows(self) -> pl.DataFrame:
+        """The live records as a reader sees them."""
+        frame = self.projector.store.dump(self.entity)
+        if "deleted" not in frame.columns:
+            return frame
+        return frame.filter(~pl.col("deleted")).drop("deleted", "committed_at", "position")
+
+    def ask(self, name: str, *parameters: Any) -> list[Row]:
+        """Ask one of the domain's own queries by its name. Raises NotAnswered where the store can't answer it."""
+        return self.projector.store.query(self.query(name), parameters)
+
+    def sql(self, statement: str) -> list[Row]:
+        """Ask in the engine's own SQL, as any client may. Raises ReadOnly for a statement that would write."""
+        rows: list[Row] = self.projector.store.read(statement)  # type: ignore[attr-defined]
+        return rows
+
+    @property
+    def file(self) -> Path:
+        """The database file of a projection in SQLite or DuckDB, for who goes in by the back door."""
+        return next(path for path in self.projector.store.path.iterdir() if path.stem == "projection")
+
+    def query(self, name: str) -> Query:
+        """The domain's query of that name."""
+        return self.queries[name]

@@ -1,0 +1,31 @@
+"""What a queue with one server does as its load grows: the lab's own run beside the formula."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from lab.base import stream
+from lab.projection.lane import single_server
+from lab.teach.scale import scaled
+
+LOADS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97)
+SERVICE_SECONDS = 0.001
+
+
+def curve(changes: int = 200_000, seed: int = 1087, store: str = "sqlite.table") -> pl.DataFrame:
+    """Lag in a projector that takes each change alone, by its load: `utilisation`, `quantile`, `seconds`, `store`.
+
+    Changes come at random (Poisson), and each takes `SERVICE_SECONDS`. `changes` is scaled. Beside the mean and the p99
+    of what the lane's own recursion gives stands the mean of theory for M/D/1: service (1 + load / (2 (1 - load))), by
+    Pollaczek and Khinchine.
+    """
+    rows = []
+    for load in LOADS:
+        gaps = stream(seed, "queue", str(load)).exponential(SERVICE_SECONDS / load, scaled(changes))
+        arrives = np.cumsum(gaps)
+        lag = single_server(arrives, SERVICE_SECONDS) - arrives
+        theory = SERVICE_SECONDS * (1 + load / (2 * (1 - load)))
+        figures = {"p99": float(np.quantile(lag, 0.99)), "mean": float(lag.mean()), "theory: mean": theory}
+        rows += [(load, quantile, seconds, store) for quantile, seconds in figures.items()]
+    return pl.DataFrame(rows, schema=["utilisation", "quantile", "seconds", "store"], orient="row")

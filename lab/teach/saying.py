@@ -1,0 +1,97 @@
+"""What a cell says: sentences with figures of the run, claims that must hold, tables, and figures as pictures.
+
+Without IPython everything is printed, so that the same lines work in a plain interpreter.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from html import escape
+from typing import Any
+
+import polars as pl
+from matplotlib.figure import Figure
+from PIL import Image
+
+from lab.report.style import drawing
+from lab.report.words import number
+
+DPI = 96
+COLOURS = 160
+
+
+class ClaimFailed(AssertionError):
+    """A sentence of the course did not come true in this run."""
+
+
+def say(text: str) -> None:
+    """A sentence or more in Markdown. Figures in it are taken from the run, never typed."""
+    display({"text/markdown": text, "text/plain": text})
+
+
+def claim(text: str, holds: bool) -> None:
+    """A sentence that this run must bear out: it is ticked, or the cell fails."""
+    if not holds:
+        raise ClaimFailed(f"not so: {text}")
+    display({"text/markdown": f"✓ *{text}*", "text/plain": f"✓ {text}"})
+
+
+def table(frame: pl.DataFrame, **named: str) -> None:
+    """A frame as a plain table: numbers of three digits, words for what is empty; `named` renames columns."""
+    heads = [named.get(name, name.replace("_", " ")) for name in frame.columns]
+    rows = [[_cell(value) for value in row] for row in frame.iter_rows()]
+    right = [dtype.is_numeric() for dtype in frame.dtypes]
+    style = ['style="text-align:right"' if at_right else 'style="text-align:left"' for at_right in right]
+    html = ["<table><thead><tr>", *(f"<th {s}>{escape(h)}</th>" for h, s in zip(heads, style, strict=True))]
+    html.append("</tr></thead><tbody>")
+    for row in rows:
+        cells = "".join(f"<td {s}>{escape(cell)}</td>" for cell, s in zip(row, style, strict=True))
+        html.append(f"<tr>{cells}</tr>")
+    html.append("</tbody></table>")
+    plain = "\n".join("  ".join(cells) for cells in [heads, *rows])
+    display({"text/html": "".join(html), "text/plain": plain})
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a picture, in the lab's style."""
+    out = io.BytesIO()
+    with drawing():
+        figure.savefig(out, format="png", dpi=DPI, metadata={"Software": None})
+    # A drawing has few colours: with a palette it is a third as large, and looks the same.
+    small = io.BytesIO()
+    drawn = Image.open(out).convert("RGB")
+    drawn.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+def show(figure: Figure, spoken: str = "") -> None:
+    """Show a figure; `spoken` says what to see, for who can't see it."""
+    display({"image/png": png(figure), "text/plain": spoken or "a figure"})
+
+
+def picture(data: bytes, spoken: str = "a figure") -> dict[str, Any]:
+    """A picture as something to be displayed."""
+    return {"image/png": data, "text/plain": spoken}
+
+
+def display(bundle: dict[str, Any]) -> None:
+    """To the notebook, if there is one; else the plain text is printed."""
+    if "IPython" in sys.modules:
+        from IPython.core.getipython import get_ipython
+        from IPython.display import display as publish
+
+        if get_ipython() is not None:
+            publish(bundle, raw=True)
+            return
+    print(bundle["text/plain"])

@@ -1,0 +1,210 @@
+"""The course's own room: rides, corners, advice, sliders and the tidying of notebooks, each against a plain account."""
+
+from __future__ import annotations
+
+import builtins
+import tomllib
+from typing import Any
+
+import nbformat
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+
+from lab.base import BadInput
+from lab.teach import animation, books, choosing, corners, desk, experiments, queueing, saying, widgets
+from lab.teach.ride import ride
+from lab.teach.scale import VARIABLE, scaled
+
+
+@pytest.mark.parametrize(("text", "count"), [("1", 100), ("0.5", 50), ("2", 200), ("0.05", 5)])
+def test_the_scale_is_one_factor(text: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, text)
+    assert scaled(100) == count
+
+
+@pytest.mark.parametrize("text", ["", "much", "0", "-1", "1e9"])
+def test_a_scale_that_is_none_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, text)
+    with pytest.raises(BadInput, match=VARIABLE):
+        scaled(100)
+
+
+PLAIN = st.one_of(st.booleans(), st.integers(-1_000, 1_000), st.floats(0, 1, allow_nan=False), st.text(max_size=8))
+TABLES = st.recursive(
+    PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3)
+)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), TABLES, max_size=4))
+def test_tables_are_read_back_as_they_were_written(raw: dict[str, Any]) -> None:
+    assert tomllib.loads(experiments.toml(raw)) == raw
+
+
+def test_the_same_experiment_is_run_once_and_another_seed_is_another() -> None:
+    one = experiments.experiment(experiments.projection("a"), commands=60, readers={"sessions": 0})
+    assert experiments.experiment(experiments.projection("a"), commands=60, readers={"sessions": 0}) is one
+    assert experiments.experiment(experiments.projection("a"), commands=60, seed=2, readers={"sessions": 0}) is not one
+    assert not (one.path / "report.html").exists()
+    with pytest.raises(BadInput, match="guard"):
+        experiments.experiment(experiments.projection("a", guard="revisions"))
+
+
+@settings(max_examples=12)
+@given(st.integers(1, 500), st.sampled_from([0.0, 0.3]), st.sampled_from([0.0, 0.5]), st.sampled_from([0.0, 0.3]))
+def test_a_ride_shows_what_plain_rules_say(seed: int, duplicate: float, reorder: float, lose: float) -> None:
+    taken = ride(12, 3, duplicate, lose, reorder, seed=seed)
+    states = {row["position"]: row for row in taken.changes.iter_rows(named=True)}
+    arrived = taken.journal.filter(pl.col("arrives_at").is_not_null()).sort("arrives_at", maintain_order=True)
+    assert arrived["arrives_at"].to_list() == list(taken.times)
+    highest: dict[int, tuple[int, bool]] = {}
+    last: dict[int, tuple[int, bool]] = {}
+    for step, message in enumerate(arrived["message"].to_list(), start=1):
+        row = states[taken.changes["position"][message]]
+        found = (row["revision"], not row["deleted"])
+        last[row["key"]] = found
+        highest[row["key"]] = max(highest.get(row["key"], found), found)
+        assert taken.shown["none"][step] == last
+        assert taken.shown["revision"][step] == highest
+    assert taken.went_back("revision") == 0
+    if lose == 0.0:
+        assert taken.wrong_at_the_end("revision") == 0
+
+
+def test_an_animation_has_a_picture_for_every_moment() -> None:
+    taken = ride(8, 2, 0.3, 0.2, 0.4, seed=3)
+    for part in (0.0, 0.3, 1.0, 2.0):
+        assert isinstance(animation.moments(taken, taken.end * part), Figure)
+
+
+@pytest.fixture(scope="module")
+def three() -> list[corners.Corner]:
+    """The three write models with the same 300 commands."""
+    return [corners.corner(model, commands=300, records=30) for model in corners.NAMES]
+
+
+def test_every_corner_answers_as_the_states_add_up(three: list[corners.Corner]) -> None:
+    every = three[1].states()
+    for at in (None, 0.1, 0.2):
+        seen = every if at is None else every.filter(pl.col("committed_at") <= at)
+        sums: dict[str, tuple[int, int]] = {}
+        last = {row["key"]: row for row in seen.sort("position").iter_rows(named=True)}
+        for row in last.values():
+            if not row["deleted"]:
+                count, total = sums.get(row["department"], (0, 0))
+                sums[row["department"]] = (count + 1, total + row["salary"])
+        plain = [(name, *sums[name]) for name in sorted(sums)]
+        assert [tuple(row) for row in three[1].payroll(at)] == plain
+        assert [tuple(row) for row in three[2].payroll(at)] == plain
+    assert three[0].payroll() == three[2].payroll() == three[2].now.ask("payroll")
+
+
+def test_last_states_know_no_past_and_say_so(three: list[corners.Corner]) -> None:
+    with pytest.raises(BadInput, match="overwritten"):
+        three[0].payroll(at=0.1)
+    assert corners.refused("snapshot")
+    assert corners.refused("history") == corners.refused("events") == ""
+
+
+def test_the_corners_are_measured_with_and_without_projections(three: list[corners.Corner]) -> None:
+    table = corners.measured(three)
+    assert table.height == 6
+    assert table.filter("projections")["rebuild_seconds"].null_count() == 0
+    assert table.filter(~pl.col("projections"))["rebuild_seconds"].null_count() == 3
+    assert dict(table.select("model", "time_travel").iter_rows()) == {
+        "snapshot": False,
+        "history": True,
+        "events": True,
+    }
+    cheap, dear = corners.cost(table, 0.0)["seconds"], corners.cost(table, 10.0)["seconds"]
+    assert (dear - cheap).to_list() == pytest.approx((10 * table["read_sum_seconds"]).to_list())
+
+
+def test_a_rebuild_by_hand_reads_everything_and_changes_nothing() -> None:
+    grown = desk.growth(["memory", "sqlite.table"], [50, 120], times=1)
+    assert grown["same"].all()
+    assert grown["changes"].to_list() == [50, 50, 120, 120]
+
+
+def test_a_weight_of_nothing_takes_a_question_away() -> None:
+    stores = [experiments.projection("rows", "sqlite.table"), experiments.projection("index", "sqlite.search")]
+    measured = {"samples": 3, "truth": False}
+    run = experiments.experiment(*stores, commands=200, measure=measured, readers={"sessions": 0})
+    asked = choosing.question(run)
+    assert set(choosing.kept(choosing.advice(asked))) == {"rows", "index"}
+    assert choosing.kept(choosing.advice(asked, {"named": 0})) == ("rows",)
+    assert choosing.advice(asked, lag_p99=1e-9).binding is not None
+    with pytest.raises(KeyError):
+        choosing.advice(asked, {"nobody_asks": 1})
+
+
+def test_the_queue_comes_near_the_formula() -> None:
+    curve = queueing.curve(100_000).pivot("quantile", index="utilisation", values="seconds")
+    low = curve.filter(pl.col("utilisation") <= 0.8)
+    assert low["mean"].to_list() == pytest.approx(low["theory: mean"].to_list(), rel=0.1)
+
+
+def nothing(**values: Any) -> tuple[Figure, str]:
+    """A figure, and what it was drawn with."""
+    return Figure(figsize=(1, 1)), str(sorted(values.items()))
+
+
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What is displayed from now on."""
+    bundles: list[dict[str, Any]] = []
+    monkeypatch.setattr(widgets, "display", bundles.append)
+    return bundles
+
+
+def test_without_ipywidgets_there_is_a_picture_and_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundles, real = shown(monkeypatch), builtins.__import__
+
+    def missing(name: str, *rest: Any) -> Any:
+        if name == "ipywidgets":
+            raise ModuleNotFoundError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    widgets.explore(nothing, share=widgets.share(0.1), store=widgets.choice("a", ["a", "b"]))
+    assert [set(bundle) for bundle in bundles] == [{"image/png", "text/markdown", "text/plain"}]
+    assert bundles[0]["text/markdown"] == "[('share', 0.1), ('store', 'a')]"
+
+
+def test_a_moved_slider_draws_again_and_a_mistake_is_told_in_its_place() -> None:
+    ipywidgets = pytest.importorskip("ipywidgets")
+
+    def draw(**values: Any) -> tuple[Figure, str]:
+        if values["size"] == 3:
+            raise BadInput([experiments.NotReadable("here", "three is none").problems[0]])
+        return nothing(**values)
+
+    controls = {"size": widgets.slider(1, 1, 3), "moment": widgets.film(0, 0, 5)}
+    box = widgets._box(ipywidgets, draw, controls, b"", "")
+    slider, played, _, sentence = box.children
+    slider.value = 2
+    assert "(&#x27;size&#x27;, 2)" in sentence.value
+    played.children[0].value = 4
+    assert "(&#x27;moment&#x27;, 4)" in sentence.value
+    slider.value = 3
+    assert "three is none" in sentence.value
+
+
+def test_a_claim_that_does_not_hold_is_raised(capsys: pytest.CaptureFixture[str]) -> None:
+    saying.claim("two is two", holds=True)
+    assert "two is two" in capsys.readouterr().out
+    with pytest.raises(saying.ClaimFailed, match="not so: two is three"):
+        saying.claim("two is three", holds=False)
+
+
+def test_a_tidy_notebook_has_pictures_in_place_of_widgets() -> None:
+    data = {books.WIDGET: {"model_id": "1"}, "image/png": "cGljdHVyZQ==", "text/markdown": "so", "text/plain": "so"}
+    cell = nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("display_data", data)])
+    cell.metadata["execution"] = {"iopub.status.busy": "now"}
+    book = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {"state": {}}})
+    picture, sentence = books.tidy(book).cells[0].outputs
+    assert set(picture.data) == {"image/png", "text/plain"}
+    assert sentence.data["text/markdown"] == "so"
+    assert "widgets" not in book.metadata
+    assert book.cells[0].metadata == {}
