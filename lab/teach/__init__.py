@@ -3,7 +3,7 @@
 `LAB_TEACHING_SCALE` shrinks or grows every experiment (`scale`).
 """
 
-from lab.teach import choosing, corners, figures, queueing
+from lab.teach import choosing, corners, figures, loading, queueing
 from lab.teach.animation import animate
 from lab.teach.desk import Reader, do, growth, source_of_truth
 from lab.teach.experiments import (
@@ -35,6 +35,7 @@ __all__ = [
     "from_file",
     "growth",
     "lag_of",
+    "loading",
     "messages",
     "never_visible",
     "projection",
