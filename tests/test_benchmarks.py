@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ EVERY = {
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """Hardly any work, one round."""
-    return Bench(tmp_path_factory.mktemp("bench"), QUICK.scaled(0.01), seed=7)
+    return Bench(tmp_path_factory.mktemp("bench"), replace(QUICK.scaled(0.01), rounds=1), seed=7)
 
 
 # --- every row -------------------------------------------------------------------------------------------------------

@@ -57,7 +57,6 @@ def against_peer(bench: Bench, store: str) -> list[Contestant]:
     return [
         Contestant("peer", few, lambda folder: projected(bench, folder, few)),
         Contestant("lab_equal", single, lambda folder: applied(bench, folder, store, 1, single, full=True)),
-        Contestant("peer_equal", few, lambda folder: projected(bench, folder, few)),
     ]
 
 

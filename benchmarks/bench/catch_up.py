@@ -35,7 +35,6 @@ def _row(bench: Bench, page: int, few: int, targets: Targets, note: str) -> Row:
         Contestant("limit", changes, lambda folder: _limit(bench, page)),
         Contestant("peer", few, lambda folder: _peer(bench, few)),
         Contestant("lab_equal", few, lambda folder: _lab(bench, PEER_PAGE, few)),
-        Contestant("peer_equal", few, lambda folder: _peer(bench, few)),
     ]
     return Row("catch_up", f"pages of {page:,}", "changes/s", changes, contestants, targets, note)
 

@@ -42,8 +42,8 @@ def rows(bench: Bench) -> Iterator[Row]:
         "vs_limit": ("least", 0.7),
     }
     note = (
-        f"The peer is SimPy with callbacks, given {few:,} messages, and with processes, given {fewer:,}. The lab also "
-        "keeps a journal of every copy. There is no durability to be equal in."
+        f"The peer is SimPy with callbacks, given {few:,} messages, and with processes, given {fewer:,}. The lab "
+        "also keeps what a journal of every copy is made of, when it is asked for. No durability is involved."
     )
     contestants = [
         Contestant("lab", messages, lambda _: _lab(messages, bench.seed)),

@@ -165,12 +165,10 @@ def result(row: Row, samples: Samples, rounds: int, seed: int, wrong: str | None
         if lab and name.startswith("peer_") and name != "peer_equal":
             figures[f"vs_{name}"] = lab / value
     equal = None
-    if middle.get("lab_equal") and middle.get("peer_equal"):
-        equal = {
-            "lab": middle["lab_equal"],
-            "peer": middle["peer_equal"],
-            "vs_peer": middle["lab_equal"] / middle["peer_equal"],
-        }
+    if lab and peer and ("lab_equal" in middle or "peer_equal" in middle):
+        # Whoever works under the other's conditions by default is not measured twice.
+        mine, theirs = middle.get("lab_equal", lab), middle.get("peer_equal", peer)
+        equal = {"lab": mine, "peer": theirs, "vs_peer": mine / theirs}
     missed = [] if wrong else misses(figures, row.targets)
     return {
         "row": row.row,

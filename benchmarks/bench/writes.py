@@ -51,7 +51,6 @@ def _row(
         Contestant("peer", singly, lambda folder: _peer(folder, singly, "full", 1)),
     ]
     if (durability, group) != ("full", 1):
-        contestants.append(Contestant("lab_equal", commands, lambda folder: _lab(folder, commands, durability, group)))
         contestants.append(Contestant("peer_equal", singly, lambda folder: _peer(folder, singly, durability, group)))
     return Row(name, "", "commands/s", commands, contestants, targets, note)
 
