@@ -56,8 +56,9 @@ def _row(
 
 
 def _staff(commands: int) -> History:
-    """Employees to give raises to: a fifth as many as there are commands."""
-    return History(max(10, commands // 5), max(10, commands // 5), seed=5)
+    """Employees to give raises to: a fifth as many as there are commands, and enough for no group to meet one twice."""
+    count = max(GROUP, commands // 5)
+    return History(count, count, seed=5)
 
 
 def _raises(commands: int) -> list[Command]:
