@@ -7,7 +7,7 @@ SCENARIO ?= scenarios/flights.toml
 # Two workers: as many as the smallest machine that the suite is kept quick on.
 WORKERS ?= 2
 
-.PHONY: setup run test nightly torture check lab notebooks lock clean help
+.PHONY: setup run test nightly torture bench headlines check lab notebooks lock clean help
 
 help:           ## what can be made
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -32,6 +32,12 @@ nightly: setup  ## many more histories for the projectors, correct and broken, a
 
 torture: setup  ## every process killed 50 times while commands keep coming, then everything counted
 	$(BIN)/lab torture scenarios/torture.toml --kills 50
+
+bench: setup    ## the lab beside a peer and the limit, row by row: benchmarks/results.md (QUICK=1, GROWTH=1)
+	$(BIN)/python -m benchmarks.bench $(if $(QUICK),--quick) $(if $(GROWTH),--growth)
+
+headlines: setup ## the README's benchmark rows, out of benchmarks/results.json
+	$(BIN)/python -m benchmarks.bench --readme
 
 check: setup    ## lint, types, layers
 	$(BIN)/ruff check .

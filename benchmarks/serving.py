@@ -21,9 +21,10 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 SCENARIO = HERE.parent / "scenarios" / "employees.toml"
@@ -96,7 +97,7 @@ def process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
         running.wait(60)
 
 
-def asked(url: str, body: object = None) -> tuple[int, dict]:
+def asked(url: str, body: object = None) -> tuple[int, dict[str, Any]]:
     """One request, and its answer."""
     data = None if body is None else json.dumps(body).encode()
     with urllib.request.urlopen(urllib.request.Request(url, data, {"content-type": "application/json"})) as answer:
@@ -126,7 +127,7 @@ def served(stack: ExitStack, folder: Path, durability: str) -> str:
     return url
 
 
-def bare(stack: ExitStack, folder: Path, durability: str, row: dict) -> str:
+def bare(stack: ExitStack, folder: Path, durability: str, row: dict[str, Any]) -> str:
     """The framework with nothing around it, on a database with the same records; the address."""
     database = sqlite3.connect(folder / "bare.db")
     database.execute("PRAGMA journal_mode = WAL")
@@ -197,7 +198,7 @@ def measure(rounds: int, seconds: float, durability: str) -> dict[str, list[floa
         def write(url: str, path: str, number: int) -> float:
             return rate(url, WRITE.format(first=1_000_000, round=number, path=path))
 
-        contestants = {
+        contestants: dict[str, Callable[[int], float]] = {
             "read_lab": lambda _: rate(lab, READ.format(path=by_key, records=RECORDS)),
             "read_constant": lambda _: rate(plain, READ.format(path="/constant?key=", records=RECORDS)),
             "read_lookup": lambda _: rate(plain, READ.format(path="/lookup?key=", records=RECORDS)),

@@ -455,6 +455,10 @@ def test_all_three_write_models_publish_the_same(
                 if model == "snapshot":
                     must = oracle.states[entity].sort("position")
                 assert read(Subscription(truth), entity, limit).equals(must), (model, entity)
+                assert pl.concat([must.clear(), *Subscription(truth).pages(entity, limit)]).equals(must), (
+                    model,
+                    entity,
+                )
             few = read(Subscription(truth, columns=("name",)), "agent", limit)
             must = oracle.revisions["agent"] if model != "snapshot" else oracle.states["agent"].sort("position")
             assert few.equals(must.drop("recruiter", "region")), model

@@ -296,6 +296,19 @@ def test_history_and_events_show_every_revision_and_a_snapshot_only_the_last(eng
         assert dict(found.schema) == ENTITY.schema
 
 
+@pytest.mark.parametrize("limit", [1, 7, 60, ALL])
+def test_pages_from_the_first_on_are_those_of_changes_since(engine: str, opened: OpenTruth, limit: int) -> None:
+    for model in ("snapshot", "history", "events"):
+        truth = opened(model)
+        executed(truth, commands(120 if limit == 1 else COMMANDS[engine]))
+        before = {} if model == "snapshot" else {"before": ("salary", "department")}
+        for asked in ({}, {"columns": ("salary",)}, {**before, "columns": ("salary", "department")}):
+            pages = list(Subscription(truth, **asked).pages("employee", limit))
+            must = feed(truth, ALL, **asked)
+            assert pl.concat(pages).equals(must), (model, asked)
+            assert [page.height for page in pages[:-1]] == [limit] * (len(pages) - 1)
+
+
 def test_a_snapshot_never_shows_a_revision_that_was_overwritten(engine: str, opened: OpenTruth) -> None:
     truth = opened("snapshot")
     for command in commands(COMMANDS[engine] * 3 // 8):

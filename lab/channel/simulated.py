@@ -7,6 +7,7 @@ or waits for an outage to end; what arrives, arrives in the order of the arrays 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -19,16 +20,49 @@ Ints = np.ndarray
 
 
 @dataclass(frozen=True)
-class Deliveries:
-    """What arrives, in order of arrival: `message` is the index of the change, `arrives_at` in seconds.
+class _Copies:
+    """Every copy that was sent, messages before duplicates, by the message, the record and the times that it has."""
 
-    `journal` holds a row for every copy that was sent, lost ones too: message, copy, fate, sent_at,
-    arrives_at (null if lost), held by an outage, overtaken by a later revision of its record.
-    """
+    message: Ints
+    record: Ints
+    sent_at: Floats
+    arrives_at: Floats
+    lost: np.ndarray
+    held: np.ndarray
+    order: Ints
+
+
+@dataclass(frozen=True)
+class Deliveries:
+    """What arrives, in order of arrival: `message` is the index of the change, `arrives_at` in seconds."""
 
     message: Ints
     arrives_at: Floats
-    journal: pl.DataFrame
+    _copies: _Copies
+
+    @cached_property
+    def journal(self) -> pl.DataFrame:
+        """A row for every copy that was sent, lost ones too; made when somebody asks for it.
+
+        message, copy, fate, sent_at, arrives_at (null if lost), held by an outage, overtaken by a later revision of its
+        record.
+        """
+        of = self._copies
+        count = of.record.size
+        duplicate = np.arange(of.message.size) >= count
+        return pl.DataFrame(
+            {
+                "message": of.message,
+                "copy": duplicate.astype(np.int8),
+                "fate": pl.Series(np.where(of.lost, 2, duplicate)).replace_strict(
+                    {0: "delivered", 1: "duplicate", 2: "lost"}, return_dtype=pl.String
+                ),
+                "sent_at": of.sent_at,
+                "arrives_at": pl.Series(np.where(of.lost, np.nan, of.arrives_at)).fill_nan(None),
+                "held": of.held & ~of.lost,
+                "overtaken": _overtaken(of.message, of.record, of.arrives_at, of.order),
+            }
+        )
 
 
 def transmit(sent_at: Floats, record: Ints, options: ChannelTable, rng: np.random.Generator) -> Deliveries:
@@ -61,20 +95,8 @@ def transmit(sent_at: Floats, record: Ints, options: ChannelTable, rng: np.rando
             arrives = np.where(cut, outage.at + outage.lasts, arrives)
     order = np.argsort(arrives, kind="stable")
     order = order[~lost[order]]
-    journal = pl.DataFrame(
-        {
-            "message": message,
-            "copy": np.concatenate([np.zeros(count, np.int8), np.ones(copies - count, np.int8)]),
-            "fate": pl.Series(np.where(lost, 2, np.arange(copies) >= count)).replace_strict(
-                {0: "delivered", 1: "duplicate", 2: "lost"}, return_dtype=pl.String
-            ),
-            "sent_at": sent,
-            "arrives_at": pl.Series(np.where(lost, np.nan, arrives)).fill_nan(None),
-            "held": held & ~lost,
-            "overtaken": _overtaken(message, record, arrives, order),
-        }
-    )
-    return Deliveries(message[order], arrives[order], journal)
+    copies_sent = _Copies(message, record, sent, arrives, lost, held, order)
+    return Deliveries(message[order], arrives[order], copies_sent)
 
 
 def _overtaken(message: Ints, record: Ints, arrives: Floats, order: Ints) -> np.ndarray:

@@ -20,19 +20,22 @@ from lab.domain.model import EventType
 def fold(events: pl.DataFrame, entity: Entity, types: Mapping[str, EventType]) -> pl.DataFrame:
     """Each event's row with the record's state after it; sorted by key and revision, `event` kept as last column.
 
-    `events` must hold every event of each record that it speaks of, from the first.
+    `events` must hold every event of each record that it speaks of, from the first; or, in place of the first ones, the
+    state after them, as a row without an event.
     """
     frame = events.sort("key", "revision")
     if not frame.height:
         return frame
     places = np.arange(frame.height)
     names = frame["event"]
+    whole = names.is_null()
+    names = names.fill_null("")
     filled = []
     for column in entity.columns:
         if column not in frame.columns:
             continue
         setting = [name for name, event in types.items() if column in event.sets]
-        sets = names.is_in(setting).to_numpy()
+        sets = (names.is_in(setting) | whole).to_numpy()
         last = np.maximum.accumulate(np.where(sets, places, 0))
         filled.append(frame[column].gather(last))
     return frame.with_columns(filled)

@@ -7,7 +7,7 @@ first event on. What leaves here is what is published: where an entity has a con
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
@@ -41,6 +41,45 @@ class Subscription:
             return states
         return pl.concat([states, before_images(page, contract, self.before)], how="horizontal")
 
+    def pages(self, entity: str, limit: int) -> Iterator[pl.DataFrame]:
+        """Every change from the first on, in pages of `limit`, the last one shorter: as `changes_since` gives them.
+
+        Of events each is read once: the last state of each record is carried from page to page.
+        """
+        position, carried = 0, pl.DataFrame()
+        while True:
+            if self.truth.model == "events":
+                page, carried = self._folded(entity, position, limit, carried)
+            else:
+                page = self.changes_since(entity, position, limit)
+            if page.height:
+                position = int(page["position"][-1])
+                yield page
+            if page.height < limit:
+                return
+
+    def _folded(
+        self, entity: str, position: int, limit: int, carried: pl.DataFrame
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The next page of states, and the last state of every record after it, as rows without an event."""
+        truth, contract = self.truth, self.truth.domain.contracts.get(entity)
+        page = truth.changes_since(entity, position, limit, columns=needed(contract, self.columns))
+        known = carried.filter(pl.col("key").is_in(page["key"].unique().implode())) if carried.height else carried
+        folded = fold(
+            pl.concat([known, page]) if known.height else page,
+            truth.domain.entities[entity],
+            truth.domain.events[entity],
+        )
+        last = folded.unique("key", keep="last", maintain_order=True).with_columns(
+            pl.lit(None, pl.String).alias("event")
+        )
+        if carried.height:
+            last = pl.concat([carried.join(last.select("key"), on="key", how="anti"), last])
+        states = published(folded.drop("event"), contract, self.columns)
+        if self.before:
+            states = with_before(states, self.before)
+        return states.filter(pl.col("position") > position).sort("position"), last
+
     def _states(self, entity: str, position: int, limit: int) -> pl.DataFrame:
         truth, contract = self.truth, self.truth.domain.contracts.get(entity)
         columns = needed(contract, self.columns)
@@ -55,7 +94,7 @@ class Subscription:
 
 
 def with_before(frame: pl.DataFrame, before: Sequence[str]) -> pl.DataFrame:
-    """Before-images from the frame itself, which must hold every revision of each of its records, in order."""
+    """Before-images from the frame itself, which must hold each record's revisions without a gap, in order."""
     live = (~pl.col("deleted")).shift(1).over("key").fill_null(value=False).alias(f"{BEFORE}live")
     images = (pl.col(name).shift(1).over("key").alias(f"{BEFORE}{name}") for name in before)
     return frame.with_columns(live, *images)

@@ -155,5 +155,9 @@ def single_server(arrives_at: np.ndarray, seconds: float) -> np.ndarray:
     recursion in closed form (D. V. Lindley, 1952). What `Lane` gives for a batch of 1 without polls.
     """
     served = seconds * np.arange(1, arrives_at.size + 1)
-    departures: np.ndarray = served + np.maximum.accumulate(arrives_at - (served - seconds))
-    return departures
+    # In place: at this length, fresh memory costs more than the sums.
+    ahead: np.ndarray = served - seconds
+    np.subtract(arrives_at, ahead, out=ahead)
+    np.maximum.accumulate(ahead, out=ahead)
+    ahead += served
+    return ahead

@@ -89,7 +89,9 @@ class Projector:
 
         `crash` is the step at which the process dies: Crashed is raised, and the projector has started anew.
         """
-        frame = frame.select(self._needed(entity))
+        needed = self._needed(entity)
+        if frame.columns != needed:
+            frame = frame.select(needed)
         rows = np.arange(frame.height)
         aside = NOTHING
         if keys := self.parking.keys(entity):
@@ -276,4 +278,6 @@ class Projector:
 
 def _last(frame: pl.DataFrame, identity: tuple[str, ...]) -> pl.DataFrame:
     """The last row of each identity, sorted by it: an engine with a tree is quickest with keys in order."""
+    if frame.height <= 1:
+        return frame
     return frame.unique(identity, keep="last", maintain_order=True).sort(identity)

@@ -43,14 +43,10 @@ class _Counted:
         self.position = self.read = 0
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        while True:
-            page = self.subscription.changes_since(self.entity, self.position, PAGE)
-            if page.height:
-                self.position = int(page["position"][-1])
-                self.read += page.height
-                yield page
-            if page.height < PAGE:
-                return
+        for page in self.subscription.pages(self.entity, PAGE):
+            self.position = int(page["position"][-1])
+            self.read += page.height
+            yield page
 
 
 def _last_revisions(pages: _Counted, layout: Layout, entity: str) -> pl.DataFrame:

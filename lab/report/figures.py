@@ -245,7 +245,7 @@ def staleness(
         panels[0].set_ylabel("behind (seconds)")
         panels[1].set_ylabel("behind (versions)")
         panels[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
-        panels[-1].set_xlabel("simulated time (seconds)")
+        panels[-1].set_xlabel("time since the start (seconds)")
         panels[-1].set_xlim(float(thin["at_seconds"].min()), end)  # type: ignore[arg-type]
         key(panels[0], [(look_of(looks, name), remark) for name, remark in zip(ordered, remarks, strict=True)])
     return figure

@@ -10,6 +10,7 @@ import asyncio
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -152,9 +153,9 @@ class _Told(Subscription):
         super().__init__(feed.truth, feed.before, feed.columns)
         self._rebuild = told
 
-    def changes_since(self, entity: str, position: int, limit: int) -> pl.DataFrame:
-        """The same page."""
-        self._rebuild._checked()
-        page = super().changes_since(entity, position, limit)
-        self._rebuild.read += page.height
-        return page
+    def pages(self, entity: str, limit: int) -> Iterator[pl.DataFrame]:
+        """The same pages."""
+        for page in super().pages(entity, limit):
+            self._rebuild._checked()
+            self._rebuild.read += page.height
+            yield page

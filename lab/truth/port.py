@@ -43,6 +43,21 @@ def one_process(engine: str) -> BadInput:
     return BadInput([Problem("truth.engine", what, 'set truth.engine to "sqlite"')])
 
 
+@dataclass(frozen=True)
+class _Looked:
+    """The write model as a decision sees it; the command's own record has been read already, in its transaction."""
+
+    truth: Truth
+    command: Command
+    record: Record | None
+
+    def get(self, entity: str, key: Key) -> Record | None:
+        """The record, a deleted one included; None if there never was one."""
+        if key == self.command.key and entity == self.command.entity:
+            return self.record
+        return self.truth.get(entity, key)
+
+
 class Truth(ABC):
     """One write model in one engine. `path` is a folder of its own."""
 
@@ -111,7 +126,7 @@ class Truth(ABC):
         if command.expected is not None and command.expected != revision:
             reason = f"expected revision {command.expected}, found {revision}"
             return Outcome("conflict", command.key, (reason,), revision=revision), []
-        decision = self.domain.decide(self, command)
+        decision = self.domain.decide(_Looked(self, command, record), command)
         if isinstance(decision, Rejection):
             return Outcome("rejected", command.key, decision.reasons, revision=revision), []
         changes: list[Change] = []

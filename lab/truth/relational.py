@@ -11,6 +11,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any, ClassVar
 
 import polars as pl
@@ -182,6 +183,15 @@ class Relational(Truth):
         return frame
 
     @abstractmethod
+    def _get(self, entity: str) -> str:
+        """The statement that finds a record by its key."""
+
+    @cached_property
+    def _gets(self) -> dict[str, str]:
+        """Those statements, made once: commands are too quick for them to be made anew."""
+        return {name: self._get(name) for name in self.domain.entities}
+
+    @abstractmethod
     def _table(self, entity: str) -> str:
         """The statement that makes an entity's table, if there is none yet."""
 
@@ -216,9 +226,11 @@ class Snapshot(Relational):
 
     def get(self, entity: str, key: Key) -> Record | None:
         """One look-up."""
+        return self._record(entity, self._execute(self._gets[entity], (key,)).fetchall())
+
+    def _get(self, entity: str) -> str:
         names = listed(["revision", "deleted", *self.domain.entities[entity].columns])
-        statement = f"SELECT {names} FROM {quoted(entity)} WHERE key = ?"
-        return self._record(entity, self._execute(statement, (key,)).fetchall())
+        return f"SELECT {names} FROM {quoted(entity)} WHERE key = ?"
 
 
 class _Log(Relational):
@@ -239,9 +251,11 @@ class History(_Log):
 
     def get(self, entity: str, key: Key) -> Record | None:
         """The newest revision."""
+        return self._record(entity, self._execute(self._gets[entity], (key,)).fetchall())
+
+    def _get(self, entity: str) -> str:
         names = listed(["revision", "deleted", *self.domain.entities[entity].columns])
-        statement = f"SELECT {names} FROM {quoted(entity)} WHERE key = ? ORDER BY revision DESC LIMIT 1"
-        return self._record(entity, self._execute(statement, (key,)).fetchall())
+        return f"SELECT {names} FROM {quoted(entity)} WHERE key = ? ORDER BY revision DESC LIMIT 1"
 
     def changes_since(
         self,
@@ -298,17 +312,18 @@ class Events(_Log):
     def get(self, entity: str, key: Key) -> Record | None:
         """The fold of all the record's events: the price of a read in an event-sourced model."""
         names = list(self.domain.entities[entity].columns)
-        statement = (
-            f"SELECT event, deleted, revision, {listed(names)} FROM {quoted(entity)} WHERE key = ? ORDER BY revision"
-        )
         types = self.domain.events[entity]
         record: Record | None = None
-        for event, deleted, revision, *values in self._execute(statement, (key,)).fetchall():
+        for event, deleted, revision, *values in self._execute(self._gets[entity], (key,)).fetchall():
             row = dict(zip(names, values, strict=True))
             fields = {name: row[name] for name in types[event].sets}
             state = self.domain.evolve(record.state if record else None, Event(event, fields))
             record = Record(state, revision, bool(deleted))
         return record
+
+    def _get(self, entity: str) -> str:
+        names = listed(list(self.domain.entities[entity].columns))
+        return f"SELECT event, deleted, revision, {names} FROM {quoted(entity)} WHERE key = ? ORDER BY revision"
 
     def earlier(self, entity: str, position: int, limit: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """From each record's first event on: what a fold of the page needs."""

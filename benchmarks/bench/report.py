@@ -1,0 +1,123 @@
+"""What came out: `results.json`, `results.md`, and the headline rows of the README."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent.parent
+RESULTS, TABLE, README = FOLDER / "results.json", FOLDER / "results.md", FOLDER.parent / "README.md"
+BEGIN, END = "<!-- benchmarks: written by `python -m benchmarks.bench --readme` -->", "<!-- benchmarks: end -->"
+HEADLINES = (
+    "execute_full",
+    "execute_grouped",
+    "catch_up",
+    "apply_sqlite",
+    "apply_duckdb",
+    "rebuild_duckdb",
+    "rebuild_sqlite",
+    "rebuild_events",
+    "channel",
+)
+Result = Mapping[str, Any]
+
+
+def amount(value: float | None) -> str:
+    """A figure with as many digits as it deserves."""
+    if value is None:
+        return ""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def title(row: Result) -> str:
+    """What the row is called."""
+    return f"`{row['row']}`" + (f", {row['variant']}" if row["variant"] else "")
+
+
+def target(row: Result) -> str:
+    """Its targets, in words."""
+    return ", ".join(
+        f"{name} at {bound} {value:g}" for name, one in row["targets"].items() for bound, value in one.items()
+    )
+
+
+def table(results: Sequence[Result], left_out: Mapping[str, str]) -> str:
+    """The page `results.md`."""
+    head = "| row | lab | peer | limit | unit | against the peer | against the limit | interval | target | met |"
+    lines = ["# Results", "", *_about(results), "", head, "| --- |" + " --- |" * 9]
+    for row in results:
+        interval = "" if row["low"] is None else f"{amount(row['low'])} to {amount(row['high'])} ({row['interval_of']})"
+        figures = [amount(row[name]) for name in ("lab", "peer", "limit")]
+        ratios = [amount(row["vs_peer"]), amount(row["vs_limit"])]
+        met = "yes" if row["target_met"] else "**no**: " + "; ".join(row["missed"])
+        cells = [title(row), *figures, row["unit"], *ratios, interval, target(row), met]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "## At equal durability and equal size of transaction", ""]
+    lines += ["| row | lab | peer | lab against peer |", "| --- | --- | --- | --- |"]
+    for row in results:
+        if equal := row["peer_equal"]:
+            cells = [title(row), amount(equal["lab"]), amount(equal["peer"]), amount(equal["vs_peer"])]
+            lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "## Notes", "", *(f"- {title(row)}: {row['note']}" for row in results if row["note"])]
+    lines += [f"- {name} is left out: {why}." for name, why in left_out.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _about(results: Sequence[Result]) -> list[str]:
+    if not results:
+        return ["No row was measured."]
+    machine = results[0]["machine"]
+    rounds = max(row["rounds"] for row in results)
+    cores = f"{machine['cores']} cores of {machine['cpu']}, {machine['os']}, {machine['python']}"
+    return [
+        f"Measured on {cores}; load {machine['load']:.1f} when it began. Medians of {rounds} interleaved rounds, or of "
+        "as many as `results.json` says; the interval is the 95 % interval of the ratio. `benchmarks/README.md` "
+        "explains each row.",
+    ]
+
+
+def headlines(results: Sequence[Result]) -> str:
+    """The rows that the README shows."""
+    lines = [
+        "| row | lab | against the peer | at equal durability | against the limit | interval | target met |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in results:
+        if row["row"] in HEADLINES and row["verified"]:
+            equal = row["peer_equal"]["vs_peer"] if row["peer_equal"] else None
+            ratios = [f"{amount(value)}x" if value else "" for value in (row["vs_peer"], equal, row["vs_limit"])]
+            interval = "" if row["low"] is None else f"{amount(row['low'])} to {amount(row['high'])}"
+            met = "yes" if row["target_met"] else "no"
+            cells = [title(row), f"{amount(row['lab'])} {row['unit']}", *ratios, interval, met]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def with_headlines(page: str, results: Sequence[Result]) -> str:
+    """The README with the headline rows between its marks."""
+    found = re.compile(f"{re.escape(BEGIN)}\n.*?{re.escape(END)}", re.S)
+    assert len(found.findall(page)) == 1, "the README has its two marks once"
+    return found.sub(lambda _: f"{BEGIN}\n\n{headlines(results)}\n\n{END}", page)
+
+
+def read() -> list[dict[str, Any]]:
+    """The results that are there."""
+    found: list[dict[str, Any]] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return found
+
+
+def write(results: Sequence[Result], left_out: Mapping[str, str], folder: Path) -> None:
+    """Both files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RESULTS.name).write_text(json.dumps(list(results), indent=1) + "\n", encoding="utf-8")
+    (folder / TABLE.name).write_text(table(results, left_out), encoding="utf-8")
+
+
+def write_readme() -> None:
+    """The headline rows of the results that are there, into the README."""
+    README.write_text(with_headlines(README.read_text(encoding="utf-8"), read()), encoding="utf-8")
