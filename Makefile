@@ -4,8 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SCENARIO ?= scenarios/flights.toml
-# Two workers: as many as the smallest machine that the suite is kept quick on.
-WORKERS ?= 2
+# One more than the smallest machine that the suite is kept quick on has cores: some tests only wait.
+WORKERS ?= 3
 
 .PHONY: setup run test nightly torture bench headlines check lab notebooks lock clean help
 
@@ -29,6 +29,7 @@ test: setup     ## the whole suite, in parallel
 
 nightly: setup  ## many more histories for the projectors, correct and broken, and many more requests to the service
 	HISTORIES=10000 $(BIN)/python -m pytest -n $(WORKERS) tests/test_mutants.py tests/test_service_fuzz.py
+	EXAMPLES=400 $(BIN)/python -m pytest -n $(WORKERS) tests/test_stores.py tests/test_projection.py tests/test_documents.py tests/test_files.py
 
 torture: setup  ## every process killed 50 times while commands keep coming, then everything counted
 	$(BIN)/lab torture scenarios/torture.toml --kills 50

@@ -180,11 +180,21 @@ def test_a_command_that_was_decided_on_another_revision_is_a_conflict(model: str
 
 
 @each_model
-def test_an_error_in_a_decision_leaves_nothing_and_the_next_command_works(model: str, opened: OpenTruth) -> None:
+def test_an_error_in_a_decision_leaves_nothing_and_the_next_command_works(
+    model: str, opened: OpenTruth, monkeypatch: pytest.MonkeyPatch
+) -> None:
     truth = opened(model)
     truth.execute(hire(1))
-    with pytest.raises(KeyError):
-        truth.execute(Command("employee", "rename", 1, {}))
+
+    def fault(*_: object) -> None:
+        raise KeyError("a fault of the decider")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(truth.domain, "decide", fault)
+        with pytest.raises(KeyError, match="a fault of the decider"):
+            truth.execute(give_raise(1, 3_500))
+    # A command without what it needs is no fault: it is rejected.
+    assert truth.execute(Command("employee", "rename", 1, {})).status == "rejected"
     assert truth.execute(give_raise(1, 4_000)).position == 2
 
 

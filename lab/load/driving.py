@@ -102,7 +102,7 @@ def drive(url: str, order: Order, seed: int, events: Path) -> None:
     closed = order.rate <= 0
     users = max(order.users, order.processes) if closed else order.processes
     # Some seconds more, in which the last answers come and the last changes are seen to be applied.
-    lasts = order.seconds if closed else order.seconds + 5
+    lasts = order.seconds if closed else order.seconds + 4
     environment = {
         "LAB_RATE": str(order.rate), "LAB_SECONDS": str(order.seconds),
         "LAB_EVENTS": str(events), "LAB_SEED": str(seed), "LAB_COMMANDS": str(order.commands),

@@ -14,6 +14,7 @@ from lab.load.run import load
 from lab.runs import Run
 from lab.scenario import Source
 from lab.teach.experiments import scenarios, workplace
+from lab.teach.scale import scale
 from lab.wiring import plan
 
 # A few hundred records, so that what the workload hires is there before it is asked for.
@@ -24,13 +25,13 @@ SMALL = ("domain.records=300", "workload.commands=20000", "measure.samples=3")
 def under_load(rate: float, seconds: float = 5.0, overrides: Sequence[str] = ()) -> Run:
     """`scenarios/employees.toml` with so many arrivals a second, for some seconds: half commands, half queries.
 
-    It takes some 15 seconds more than it lasts. With the same arguments, the run that is there already. Raises
+    The seconds are scaled, to three at the least. It takes some 15 seconds more than it lasts. With the same arguments, the run that is there already. Raises
     LoadFailed when the service or Locust doesn't start.
     """
     settings = (*SMALL, *overrides)
     path = scenarios() / "employees.toml"
     arguments = [str(path), *(part for setting in settings for part in ("--set", setting))]
-    order = Order(rate=rate, seconds=seconds)
+    order = Order(rate=rate, seconds=max(3.0, seconds * scale()))
     return load(plan(Source(path, settings)), arguments, order, workplace() / "loads", Quiet())
 
 
