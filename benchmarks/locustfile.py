@@ -35,7 +35,7 @@ from gevent.pool import Pool
 from geventhttpclient import HTTPClient
 from locust import User, constant_pacing, events, task
 from locust.exception import StopUser
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 RATE = float(os.environ.get("LAB_RATE", "0"))
 SECONDS = float(os.environ.get("LAB_SECONDS", "0"))
@@ -308,14 +308,26 @@ class Lab:
         self.pool.join()
 
 
-LABS: dict[str, Any] = {"lab": None, "beside": [], "workers": None}
+LABS: dict[str, Any] = {"lab": None, "beside": [], "workers": None, "environment": None}
+# Several users start at once, and making it takes requests: the first makes it for all.
+MAKING = Semaphore()
 
 
 @events.init.add_listener
 def told(environment: Any, **_: Any) -> None:
     """A worker hears from its master how many there are."""
+    LABS["environment"] = environment
     if isinstance(environment.runner, WorkerRunner):
         environment.runner.register_message("lab-workers", heard)
+
+
+@events.quit.add_listener
+def counted(**_: Any) -> None:
+    """Locust's own statistics beside the logs, by the master alone: `--json-file` is written by the workers, too."""
+    environment, folder = LABS["environment"], os.environ.get("LAB_EVENTS")
+    if folder and environment is not None and isinstance(environment.runner, MasterRunner | LocalRunner):
+        rows = [entry.to_dict() for entry in environment.runner.stats.entries.values()]
+        (Path(folder) / "stats.json").write_text(json.dumps(rows), encoding="utf-8")
 
 
 def heard(msg: Any, **_: Any) -> None:
@@ -341,12 +353,13 @@ def workers(environment: Any) -> int:
 
 def lab_of(environment: Any) -> Lab:
     """This worker's; made when it is first asked for."""
-    if LABS["lab"] is None:
-        index = getattr(environment.runner, "worker_index", 0)
-        LABS["lab"] = Lab(environment, environment.host, max(0, index), workers(environment))
-        LABS["beside"] = [gevent.spawn(LABS["lab"].keep)]
-        if max(0, index) == 0:
-            LABS["beside"].append(gevent.spawn(LABS["lab"].watch))
+    with MAKING:
+        if LABS["lab"] is None:
+            index = getattr(environment.runner, "worker_index", 0)
+            LABS["lab"] = Lab(environment, environment.host, max(0, index), workers(environment))
+            LABS["beside"] = [gevent.spawn(LABS["lab"].keep)]
+            if max(0, index) == 0:
+                LABS["beside"].append(gevent.spawn(LABS["lab"].watch))
     return LABS["lab"]
 
 

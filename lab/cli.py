@@ -320,7 +320,7 @@ def serve(
 @lab.command()
 @click.argument("scenario")
 @click.option(
-    "--rate", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Arrivals a second; 0: users."
+    "--rate", type=click.FloatRange(min=0, min_open=True), help="Arrivals a second; 50, if no users are named."
 )
 @click.option("--duration", type=click.FloatRange(min=1), default=30.0, show_default=True, help="Seconds.")
 @click.option("--users", type=click.IntRange(min=1), help="Instead of a rate: so many, who wait for each answer.")

@@ -115,7 +115,7 @@ def test_a_master_and_two_workers_on_loopback(tmp_path: Path) -> None:
         master = subprocess.run(
             [
                 *locust, "--master", "--master-bind-port", port, "--expect-workers", "2", "--headless", "--host", url,
-                "-u", "2", "-r", "2", "-t", "6s", "--csv", str(events / "stats"), "--json-file", str(events / "stats"),
+                "-u", "2", "-r", "2", "-t", "6s", "--csv", str(events / "stats"),
             ],
             env=quiet, capture_output=True, text=True, timeout=120,
         )  # fmt: skip

@@ -113,7 +113,7 @@ def drive(url: str, order: Order, seed: int, events: Path) -> None:
         sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--host", url,
         "--users", str(users), "--spawn-rate", str(users), "--processes", str(order.processes),
         "--run-time", f"{max(1, round(lasts))}s", "--stop-timeout", "10", "--exit-code-on-error", "0",
-        "--csv", str(events / "stats"), "--json-file", str(events / "stats"), "--only-summary",
+        "--csv", str(events / "stats"), "--only-summary",
         # Several loads on one machine must not meet at Locust's usual port.
         "--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port,
     ]  # fmt: skip

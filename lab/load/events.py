@@ -52,7 +52,10 @@ def _worker(path: Path, worker: int) -> pl.DataFrame:
         last = {}
     if not last.get("end"):
         raise WorkerLost(f"Locust's worker {worker} ended before it had written its counts: the load is incomplete")
-    rows = [json.loads(line) for line in lines[:-1]]
+    try:
+        rows = [json.loads(line) for line in lines[:-1]]
+    except ValueError as error:
+        raise WorkerLost(f"what Locust's worker {worker} wrote can't be read: {error}") from None
     found = pl.DataFrame(
         [{name: row.get(name) for name in COLUMNS} | {"worker": worker} for row in rows], schema=COLUMNS, strict=False
     )
