@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from effort import examples
 from hypothesis import HealthCheck, settings
 
 import lab.experiment
 
 # Examples open real engines, whose time says nothing about the code; nothing is written beside the tests' folders.
-# `make nightly` tries many more of them.
 settings.register_profile(
     "lab",
     deadline=None,
     database=None,
-    max_examples=int(os.environ.get("EXAMPLES", "20")),
+    max_examples=examples(12),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("lab")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from lab.load.driving import LOCUSTFILE, Order, drive, service
 from lab.load.events import WorkerLost
 from lab.load.knee import judged, search
 from lab.load.run import Measured
+from lab.report.loads import knee as knee_figure
+from lab.report.style import svg
 from lab.runs import Run, load_run
 
 HERE = Path(__file__).parent.parent
@@ -254,6 +257,33 @@ def test_the_knee_is_found_within_an_eighth_of_the_last_doubling(knee: float) ->
     assert broken > knee
     assert broken - held <= max(asked) / 8 + 1e-9
     assert np.isfinite([row["lag_p99_seconds"] for step in steps for row in step.rows]).all()
+
+
+def test_the_figure_of_a_knee_tells_its_times_in_units_and_crosses_what_did_not_hold() -> None:
+    rows = [
+        {"repetition": turn, "rate": rate, "projection": name, "lag_p99_seconds": rate / 300,
+         "query_p99_seconds": rate / 1e4 if rate > 50 else None, "error_rate": 0.0, "held": rate < 700, "why": ""}
+        for turn in (1, 2) for rate in (50.0, 100.0, 600.0, 650.0, 700.0, 800.0) for name in ("paid", "$cost$")
+    ]  # fmt: skip
+    text = svg(knee_figure(pl.DataFrame(rows), {}, 2.0), "knee", "A knee.")
+    said = set(re.findall(r"<text[^>]*>([^<]*)</text>", text))
+    assert {
+        "paid ?",
+        "$cost$ ?",
+        "500 ms",
+        "1 s",
+        "level 2.00 s",
+        "first search",
+        "second search",
+        "did not hold",
+    } <= said
+    assert {"50", "100", "600", "800"} <= said
+    assert said.isdisjoint({"650", "700"}), "labels would touch"
+    assert "mathdefault" not in text
+    held = pl.DataFrame(rows).with_columns(held=True).filter(repetition=1)
+    assert not {"second search", "did not hold"} & set(
+        re.findall(r"<text[^>]*>([^<]*)</text>", svg(knee_figure(held, {}, None), "knee", "A knee."))
+    )
 
 
 def test_a_stopped_load_leaves_nothing(tmp_path: Path) -> None:

@@ -2,49 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
-from lab.report.style import FAINT, Look, drawing, look_of, looks, sheet
+from lab.report.style import BAD, FAINT, Look, drawing, key, log_seconds, look_of, looks, margin_inches, sheet
 from lab.report.words import duration
 from lab.runs import Run
 
+_PANELS = (("lag_p99_seconds", "lag p99"), ("query_p99_seconds", "query p99"))
 
-def knee(table: pl.DataFrame, known: Mapping[str, Look], level: float | None) -> Figure:
-    """Lag and query p99 of each projection against the offered rate, both repetitions; log scales, in seconds."""
+
+def knee(table: pl.DataFrame, known: Mapping[str, Look], level_seconds: float | None) -> Figure:
+    """Lag and query p99 of each projection against the offered rate, every search; both axes logarithmic.
+
+    The first search has filled points, later ones hollow; a rate that did not hold is crossed.
+    """
+    names = sorted(table["projection"].unique().to_list())
+    ends = {name: look_of(known, name) for name in names}
     with drawing():
-        figure, axes = sheet(4.6, 0.9, 1.7, rows=2)
-        for axis, column, named in zip(
-            axes, ("lag_p99_seconds", "query_p99_seconds"), ("lag p99 (s)", "query p99 (s)"), strict=True
-        ):
-            for (name,), rows in sorted(table.group_by("projection"), key=lambda pair: str(pair[0][0])):
-                look = look_of(known, str(name))
-                for (_,), turn in rows.group_by("repetition"):
-                    points = turn.sort("rate").drop_nulls(column)
-                    axis.plot(points["rate"], points[column], color=look.colour, linestyle=look.line, linewidth=1.2)
-                    axis.scatter(points["rate"], points[column], color=look.colour, s=9)
-                last = rows.sort("rate").drop_nulls(column).tail(1)
-                if last.height:
-                    axis.annotate(
-                        look.label, (last["rate"][0], last[column][0]), xytext=(6, 0), textcoords="offset points",
-                        va="center", color=look.colour, annotation_clip=False,
-                    )  # fmt: skip
-            axis.set_xscale("log", base=2)
-            axis.set_yscale("log")
-            rates = sorted(table["rate"].unique().to_list())
-            axis.set_xticks(rates[:: max(1, len(rates) // 8)])
-            axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-            axis.xaxis.set_minor_formatter(NullFormatter())
-            axis.set_ylabel(named)
-        if level:
-            axes[0].axhline(level, color=FAINT, linestyle=(0, (3, 2)), linewidth=0.9)
-            axes[0].annotate(f"level {duration(level)}", (rates[0], level), xytext=(2, 3), textcoords="offset points")
-        axes[-1].set_xlabel("offered arrivals (1/s, log scale)")
+        labels = [look.label for look in ends.values()] + ["× did not hold"]
+        figure, panels = sheet(4.6, 0.75, 0.35 + margin_inches(labels), rows=2)
+        for axes, (column, named) in zip(panels, _PANELS, strict=True):
+            for (name, turn), rows in table.drop_nulls(column).group_by("projection", "repetition"):
+                _curve(axes, rows.sort("rate"), column, ends[str(name)], filled=turn == 1)
+            seconds = table[column].drop_nulls()
+            if len(seconds):
+                low, high = float(seconds.min()), float(seconds.max())  # type: ignore[arg-type]
+                log_seconds(axes.yaxis, low / 1.4, max(high, (level_seconds or 0) * 1.1) * 1.4)
+            axes.set_ylabel(f"{named} (log scale)")
+        rates = sorted(table["rate"].unique().to_list())
+        panels[-1].set_xscale("log", base=2)
+        panels[-1].xaxis.set_major_locator(FixedLocator(_apart(rates)))
+        panels[-1].xaxis.set_minor_locator(NullLocator())
+        panels[-1].xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        panels[-1].xaxis.set_minor_formatter(NullFormatter())
+        panels[-1].set_xlabel("offered arrivals (1/s, log scale)")
+        if level_seconds:
+            panels[0].axhline(level_seconds, color=FAINT, linestyle=(0, (3, 2)), linewidth=0.9)
+            panels[0].annotate(
+                f"level {duration(level_seconds)}", (rates[0], level_seconds), xytext=(0, -3),
+                textcoords="offset points", va="top", fontsize=7.2, color=FAINT,
+            )  # fmt: skip
+        key(panels[0], [(look, "") for look in ends.values()], step_inches=0.2)
+        _key_to_points(panels[1], table)
         return figure
+
+
+def _curve(axes: Axes, rows: pl.DataFrame, column: str, look: Look, filled: bool) -> None:
+    line = {"color": look.colour, "linestyle": look.line, "linewidth": 1.3 if filled else 0.8}
+    face = look.colour if filled else "white"
+    axes.plot(rows["rate"], rows[column], marker="o", markersize=3.6, markerfacecolor=face, **line)
+    broken = rows.filter(~pl.col("held"))
+    axes.plot(broken["rate"], broken[column], "x", color=BAD, markersize=6, markeredgewidth=1.4, zorder=5)
+
+
+def _key_to_points(axes: Axes, table: pl.DataFrame) -> None:
+    """What filled, hollow and crossed points mean, in the margin."""
+    entries = [("o", FAINT, FAINT, "first search")]
+    entries += [("o", FAINT, "white", "second search")] if table["repetition"].n_unique() > 1 else []
+    entries += [] if table["held"].all() else [("x", BAD, BAD, "did not hold")]
+    for place, (marker, edge, face, said) in enumerate(entries):
+        y = 0.94 - place * 0.11
+        axes.plot(
+            [1.045], [y], marker, color=edge, markerfacecolor=face, markersize=4.5, transform=axes.transAxes,
+            clip_on=False,
+        )  # fmt: skip
+        axes.text(1.075, y, said, transform=axes.transAxes, va="center", fontsize=7.6)
+
+
+def _apart(rates: Sequence[float], at_least: float = 1.25) -> list[float]:
+    """Those of some sorted rates whose labels don't touch on a logarithmic axis; the search halves its steps."""
+    kept: list[float] = []
+    for rate in rates:
+        if not kept or rate >= kept[-1] * at_least:
+            kept.append(rate)
+    return kept
 
 
 def on_load(run: Run) -> tuple[str, Figure | None, str]:
@@ -66,5 +103,6 @@ def on_load(run: Run) -> tuple[str, Figure | None, str]:
     said += " in both of two searches" if low == high else f" to {high:,.0f}, in two searches"
     said += "" if found["within_15_percent"] else ": they differ by more than 15 %, so take it as an interval"
     said += f". What broke first: {found['limited_by']}." if found.get("limited_by") else "."
+    said += " What to see: the curves are flat while the machine keeps up, and bend where it no longer does."
     spoken = "Lag and query p99 of each projection against the offered rate."
     return spoken, knee(table, looks(run.manifest["projections"]), found.get("lag_p99_level")), said

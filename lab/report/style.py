@@ -19,6 +19,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -205,13 +206,19 @@ def key(axes: Axes, entries: Sequence[tuple[Look, str]], step_inches: float = 0.
 
 def time_axis(axes: Axes, low_seconds: float, high_seconds: float) -> None:
     """A logarithmic time axis, its ticks in the units that a person would say."""
-    axes.set_xscale("log")
-    axes.set_xlim(low_seconds, high_seconds)
+    log_seconds(axes.xaxis, low_seconds, high_seconds)
+
+
+def log_seconds(axis: Axis, low_seconds: float, high_seconds: float) -> None:
+    """Either axis of a figure as a logarithmic time axis from one end to the other."""
+    across = isinstance(axis, XAxis)
+    (axis.axes.set_xscale if across else axis.axes.set_yscale)("log")
+    (axis.axes.set_xlim if across else axis.axes.set_ylim)(low_seconds, high_seconds)
     decades = math.log10(high_seconds / low_seconds)
     subs = (1.0, 2.0, 5.0) if decades <= 2.2 else (1.0, 3.0) if decades <= 3.2 else (1.0,)
-    axes.xaxis.set_major_locator(LogLocator(base=10, subs=subs, numticks=20))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value, digits=1)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_major_locator(LogLocator(base=10, subs=subs, numticks=20))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: duration(value, digits=1)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def blank(text: str) -> Figure:

@@ -1,0 +1,171 @@
+"""The commands that run a scenario, or ask what a run found."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from lab.cli.shared import EXIT, RUNS, common, no_scenario, planned, print_json
+
+
+@click.command()
+@click.argument("scenario")
+@click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=RUNS, help="Where run folders go.")
+@common
+def run(scenario: str, runs: Path, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+    """Run a scenario, judge its projections, and leave a report."""
+    from lab.experiment import run as run_plan
+    from lab.progress import bar
+    from lab.report import print_run, summary
+
+    plan = planned(scenario, overrides, seed)
+    with bar(Console(stderr=True)) as progress:
+        finished = run_plan(plan, runs, progress)
+    if as_json:
+        print_json(summary(finished))
+    else:
+        print_run(finished, Console())
+    sys.exit(EXIT[finished.manifest["verdict"]])
+
+
+@click.command()
+@click.argument("run")
+@common
+def report(run: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+    """Write a run's report.html again, and print its summary. RUN is a folder, or a scenario's name."""
+    from lab.report import print_run, summary, write_report
+    from lab.runs import load_run
+
+    no_scenario(overrides, seed)
+    found = load_run(run)
+    page = write_report(found)
+    if as_json:
+        print_json(summary(found) | {"report": str(page)})
+    else:
+        print_run(found, Console())
+
+
+@click.command()
+@click.argument("one")
+@click.argument("other")
+@click.option("--anyway", is_flag=True, help="Compare runs of unlike machines, scales or durability too.")
+@common
+def compare(one: str, other: str, anyway: bool, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+    """Say what differs between two runs: verdicts first, then figures with their intervals."""
+    from lab.report import compare as compare_runs
+    from lab.report import print_compare
+    from lab.runs import load_run
+
+    no_scenario(overrides, seed)
+    result = compare_runs(load_run(one), load_run(other), anyway=anyway)
+    if as_json:
+        print_json(result)
+    else:
+        print_compare(result, Console())
+
+
+@click.command()
+@click.argument("run")
+@click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=RUNS, help="Where run folders are.")
+@common
+def advise(run: str, runs: Path, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+    """Say which projections to keep, from what a run measured. --set levels.KEY and weights.QUERY asks anew."""
+    from lab.report.advice import advise as work_out
+    from lab.report.advice import document, print_advice, read
+    from lab.runs import load_run
+
+    no_scenario((), seed)
+    advice = work_out(read(load_run(run, runs), overrides))
+    if as_json:
+        print_json(document(advice))
+    else:
+        print_advice(advice, Console())
+
+
+@click.command()
+@click.argument("scenario")
+@common
+def validate(scenario: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+    """Say everything that is wrong with a scenario, without running it."""
+    plan = planned(scenario, overrides, seed)
+    names = [item.name for item in plan.projections]
+    if as_json:
+        print_json({"scenario": plan.scenario.name, "valid": True, "seed": plan.scenario.seed, "projections": names})
+    else:
+        click.echo(f"{scenario}: valid; {len(names)} projections: {', '.join(names)}")
+
+
+@click.command()
+@common
+def stores(as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+    """List the stores: family, engine version, what they answer, and how to get those that are missing."""
+    from lab.stores.catalogue import catalogue
+
+    no_scenario(overrides, seed)
+    rows = catalogue()
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        installed = "installed" if row["installed"] else f"not installed; get it with: {row['install']}"
+        click.secho(row["store"], bold=True)
+        click.echo(f"  {row['family']}, {row['shape']}; {row['engine']}; {installed}")
+        click.echo(f"  keeps: {', '.join(row['holds'])}")
+        click.echo(f"  answers: {', '.join(row['answers'])}")
+        for kind, reason in row["gaps"].items():
+            click.echo(f"    not {kind}; {reason}")
+        click.echo(f"  a crash: {row['durability']}")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--domain", help="Which of the lab's own domains to start from; by default employees.")
+@click.option("--from", "file", metavar="FILE", help="Your own data: Parquet, CSV, NDJSON, Debezium, shop.db:orders.")
+@click.option("--key", metavar="A,B", help="The key's columns, if the guess is wrong.")
+@click.option("--time", metavar="COLUMN", help="The column of time; `none`: there is none.")
+@click.option("--deleted", metavar="COLUMN", help="The column that says what is deleted; `none`: there is none.")
+@click.option("--revision", metavar="COLUMN", help="The column that numbers revisions; `none`: there is none.")
+@click.option("--entity", metavar="NAME", help="What a record is called.")
+@click.option("--text", metavar="A,B", help="Columns that are text, whatever they look like.")
+@click.option("--skip-bad-rows", is_flag=True, help="Leave malformed rows out, and count them.")
+@common
+def new(
+    name: str,
+    domain: str | None,
+    file: str | None,
+    as_json: bool,
+    overrides: Sequence[str],
+    seed: int | None,
+    **own: Any,
+) -> None:
+    """Write NAME.toml here: a commented scenario that runs, to be changed; with --from, on your own data."""
+    from lab.starter import start
+
+    written = start(Path.cwd(), name, domain, file, own, seed, overrides)
+    if as_json:
+        print_json(written.document())
+    else:
+        click.echo(written.text())
+
+
+@click.command()
+@click.argument("projector", metavar="MODULE:OBJECT")
+@common
+def check(projector: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+    """Try a projector of your own: duplicates, reordering, loss, late commits, tombstones and crashes."""
+    from lab.kit.check import SEED
+    from lab.kit.settings import settings
+    from lab.testing import check as check_projector
+
+    chosen = settings(overrides)
+    result = check_projector(projector, seed=SEED if seed is None else seed, histories=chosen.get("histories"))
+    if as_json:
+        print_json(result.document())
+    else:
+        click.echo(result.text())
+    sys.exit(EXIT[result.verdict])

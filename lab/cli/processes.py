@@ -1,0 +1,175 @@
+"""The commands that work with processes of their own: executor, projectors, service, load, and who kills them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from lab.base import BadInput, MissingDriver, Problem
+from lab.cli.shared import EXIT, RUNS, common, planned, print_json, repeated
+
+
+@click.command()
+@click.argument("scenario")
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where the files are.")
+@click.option("--projection", "names", multiple=True, metavar="NAME", help="Only this one; may be given again.")
+@click.option(
+    "--every", type=click.FloatRange(min=0.001), default=0.1, show_default=True, help="Seconds between polls."
+)
+@click.option("--until", type=click.IntRange(min=0), help="End when everything up to this position is in.")
+@common
+def project(
+    scenario: str,
+    folder: Path,
+    names: tuple[str, ...],
+    every: float,
+    until: int | None,
+    as_json: bool,
+    overrides: Sequence[str],
+    seed: int | None,
+) -> None:
+    """Keep a scenario's projections up to date, as a process of its own beside `lab execute`. Catch-up only."""
+    from lab.process.projector import project as keep_up
+    from lab.process.running import stopping, tell
+
+    plan = planned(scenario, overrides, seed)
+    with stopping() as stop:
+        keep_up(plan, folder, names, every, until, stop, tell if as_json else _say)
+
+
+@click.command()
+@click.argument("scenario")
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where the files are.")
+@click.option("--from", "first", type=click.IntRange(min=0), default=0, help="The first command that was not answered.")
+@click.option("--rate", type=click.FloatRange(min=0.001), help="Commands a second; without it, as fast as it goes.")
+@common
+def execute(
+    scenario: str,
+    folder: Path,
+    first: int,
+    rate: float | None,
+    as_json: bool,
+    overrides: Sequence[str],
+    seed: int | None,
+) -> None:
+    """Execute a scenario's commands, as a process of its own; each is acknowledged after its commit."""
+    from lab.process.executor import execute as work_off
+    from lab.process.running import stopping, tell
+
+    plan = planned(scenario, overrides, seed)
+    with stopping() as stop:
+        work_off(plan, folder, first, rate, stop, tell if as_json else _say)
+
+
+@click.command()
+@click.argument("scenario")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; beyond loopback with a token.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8087, show_default=True, help="0 for one that is free.")
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Where the files are kept.")
+@click.option("--token", envvar="LAB_TOKEN", help="What every request must bring; or the variable LAB_TOKEN.")
+@click.option("--journal", is_flag=True, help="Write down what became of every change, beside the files.")
+@common
+def serve(
+    scenario: str,
+    host: str,
+    port: int,
+    folder: Path | None,
+    token: str | None,
+    journal: bool,
+    as_json: bool,
+    overrides: Sequence[str],
+    seed: int | None,
+) -> None:
+    """Serve a scenario's source of truth and projections over HTTP, each as a process of its own."""
+    try:
+        from lab.service.serve import Address
+        from lab.service.serve import serve as keep_serving
+    except ModuleNotFoundError as error:
+        raise MissingDriver(f"lab serve: {error}; get it with: pip install 'polyglot-lab[service]'") from None
+
+    def ready(row: dict[str, Any]) -> None:
+        if as_json:
+            print_json(row)
+        else:
+            click.echo(f"serving {scenario} at {row['url']}; stop it with Ctrl-C")
+
+    keep_serving(planned(scenario, overrides, seed), folder, Address(host, port, token), ready, journal)
+
+
+@click.command()
+@click.argument("scenario")
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), help="Arrivals a second; 50, if no users are named."
+)
+@click.option("--duration", type=click.FloatRange(min=1), default=30.0, show_default=True, help="Seconds.")
+@click.option("--users", type=click.IntRange(min=1), help="Instead of a rate: so many, who wait for each answer.")
+@click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Of Locust.")
+@click.option("--find-knee", is_flag=True, help="Raise the rate until a level breaks, and say what was held.")
+@common
+def load(
+    scenario: str,
+    rate: float | None,
+    duration: float,
+    users: int | None,
+    processes: int,
+    find_knee: bool,
+    as_json: bool,
+    overrides: Sequence[str],
+    seed: int | None,
+) -> None:
+    """Serve a scenario, drive it with Locust, and write a run: latency, lag, read-your-writes, on the wall clock."""
+    from lab.load.driving import Order
+    from lab.load.knee import knee
+    from lab.load.run import load as drive
+    from lab.progress import bar
+    from lab.report import print_run, summary
+
+    plan = planned(scenario, overrides, seed)
+    arguments = repeated(scenario, overrides, seed)
+    if users is not None and (rate or find_knee):
+        what = "arrivals come at a rate, or users wait for their answers: not both"
+        raise BadInput([Problem("--users", what, "leave out --users, or --rate and --find-knee")])
+    order = Order((50.0 if rate is None else rate) if users is None else 0.0, duration, users or 8, processes)
+    with bar(Console(stderr=True)) as progress:
+        go = knee if find_knee else drive
+        run = go(plan, arguments, order, RUNS, progress)
+    load_said = run.manifest["load"]
+    if as_json:
+        print_json(summary(run) | {"load": load_said, "rows": run.load.to_dicts(), "knee": run.knee.to_dicts()})
+    else:
+        print_run(run, Console())
+    sys.exit(EXIT["unknown"] if load_said["void"] else EXIT[run.manifest["verdict"]])
+
+
+@click.command()
+@click.argument("scenario")
+@click.option("--kills", type=click.IntRange(min=1), default=50, show_default=True, help="Of each process.")
+@click.option("--rate", type=click.FloatRange(min=0.001), default=150.0, show_default=True, help="Commands a second.")
+@common
+def torture(scenario: str, kills: int, rate: float, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+    """Kill the executor and every projector with SIGKILL, again and again, and count what is left."""
+    from lab.process.torture import torture as kill_them
+    from lab.progress import bar
+
+    plan = planned(scenario, overrides, seed)
+    arguments = repeated(scenario, overrides, seed)
+    with bar(Console(stderr=True)) as progress:
+        progress.step("killing", kills * (1 + len(plan.projections)))
+        found = kill_them(plan, arguments, kills, rate, done=progress.done)
+    if as_json:
+        print_json(found)
+    else:
+        from lab.report.torture import print_torture
+
+        print_torture(found, Console())
+    sys.exit(EXIT[found["verdict"]])
+
+
+def _say(row: dict[str, Any]) -> None:
+    """A row of what a process tells, for a person."""
+    click.echo(", ".join(f"{name} {value}" for name, value in row.items() if value is not None))
