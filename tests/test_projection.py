@@ -26,7 +26,7 @@ from lab.feed.published import Published
 from lab.feed.subscription import Subscription, with_before
 from lab.projection import rebuild as rebuilding
 from lab.projection import workers
-from lab.projection.guards import memory_schema
+from lab.projection.guards import HighestRevision, memory_schema
 from lab.projection.journal import Journal
 from lab.projection.lane import Lane, Pace, drive, single_server
 from lab.projection.projector import Projector
@@ -46,6 +46,9 @@ def guarded(keeps: str, policy: str) -> Layout:
     kept = {name: ITEM.schema[name] for name in BY_SHELF.columns} if keeps == "totals" else {}
     memory = memory_schema(policy, keeps, pl.Int64(), kept)
     return Layout(keeps, {"item": ITEM}, BY_SHELF if keeps == "totals" else None, memory)
+
+
+NUMBERED = guarded("records", "revision")
 
 
 def projector(
@@ -698,3 +701,35 @@ def test_lanes_run_in_one_order_of_time() -> None:
     drive([Lane(pace, np.empty(0), 10.0, Watched(poll_seconds=[0.1])) for pace in paces])
     assert seen == sorted(seen)
     assert len(seen) > 50
+
+
+@settings(max_examples=examples(60))
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 30), st.integers(1, 6)), min_size=70, max_size=200),
+    cut=st.integers(0, 200),
+    text=st.booleans(),
+)
+def test_many_rows_at_once_are_admitted_as_one_after_the_other(
+    rows: list[tuple[int, int]], cut: int, text: bool
+) -> None:
+    # A whole frame goes another way than a few rows do: the same is taken, refused and remembered.
+    keys = pl.Series([f"k{key}" if text else key for key, _ in rows])
+    revisions, positions = pl.Series([revision for _, revision in rows]), pl.Series(range(1, len(rows) + 1))
+    empty = store_class("memory")(Path("unused"), NUMBERED)
+    empty.open()
+    singly, together = HighestRevision(NUMBERED), HighestRevision(NUMBERED)
+    for guard in (singly, together):
+        guard.load(empty, "item")
+    taken = [n for n in range(len(rows)) if len(singly.admit("item", keys[[n]], revisions[[n]], positions[[n]]).take)]
+    found: list[int] = []
+    for first, end in ((0, min(cut, len(rows))), (min(cut, len(rows)), len(rows))):
+        if first < end:
+            admission = together.admit("item", keys[first:end], revisions[first:end], positions[first:end])
+            found += [first + int(row) for row in admission.take]
+            assert sorted([*map(int, admission.take), *map(int, admission.refused)]) == list(range(end - first))
+    assert found == taken
+    assert all(
+        together.known("item", key, revision, 0) == singly.known("item", key, revision, 0)
+        for key in keys.unique().to_list()
+        for revision in range(1, 8)
+    )

@@ -9,8 +9,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from lab.base import Key
@@ -25,10 +27,10 @@ class Admission:
     the row that filled it. `refused` rows are older than what is known, or known already.
     """
 
-    take: list[int] = field(default_factory=list)
-    trigger: list[int] = field(default_factory=list)
-    refused: list[int] = field(default_factory=list)
-    dropped: list[int] = field(default_factory=list)
+    take: Sequence[int] | np.ndarray = field(default_factory=list)
+    trigger: Sequence[int] | np.ndarray = field(default_factory=list)
+    refused: Sequence[int] | np.ndarray = field(default_factory=list)
+    dropped: Sequence[int] | np.ndarray = field(default_factory=list)
 
 
 class Guard(ABC):
@@ -42,7 +44,7 @@ class Guard(ABC):
         """Find the memory again in what the store holds."""
 
     @abstractmethod
-    def admit(self, entity: str, keys: Sequence[Key], revisions: Sequence[int], positions: Sequence[int]) -> Admission:
+    def admit(self, entity: str, keys: pl.Series, revisions: pl.Series, positions: pl.Series) -> Admission:
         """Decide on rows in the order of arrival. Rows that are held back come first, as they were left."""
 
     def known(self, entity: str, key: Key, revision: int, position: int) -> bool:
@@ -62,7 +64,7 @@ class NoGuard(Guard):
     def load(self, store: Store, entity: str) -> None:
         """There is nothing to remember."""
 
-    def admit(self, entity: str, keys: Sequence[Key], revisions: Sequence[int], positions: Sequence[int]) -> Admission:
+    def admit(self, entity: str, keys: pl.Series, revisions: pl.Series, positions: pl.Series) -> Admission:
         """Everything is applied."""
         rows = list(range(len(positions)))
         return Admission(rows, rows)
@@ -85,19 +87,19 @@ class Dedupe(Guard):
         else:
             self._seen[entity] = set(store.memory(entity)["id"].to_list())
 
-    def admit(self, entity: str, keys: Sequence[Key], revisions: Sequence[int], positions: Sequence[int]) -> Admission:
+    def admit(self, entity: str, keys: pl.Series, revisions: pl.Series, positions: pl.Series) -> Admission:
         """An id that has been seen is refused."""
         seen, checkpoint = self._seen[entity], self._checkpoint[entity]
         parked = self._parked.get(entity, set())
-        admission = Admission()
-        for row, position in enumerate(positions):
+        take: list[int] = []
+        refused: list[int] = []
+        for row, position in enumerate(positions.to_list()):
             if position in seen or (position <= checkpoint and position not in parked):
-                admission.refused.append(row)
+                refused.append(row)
             else:
                 seen.add(position)
-                admission.take.append(row)
-        admission.trigger = admission.take
-        return admission
+                take.append(row)
+        return Admission(take, take, refused)
 
     def known(self, entity: str, key: Key, revision: int, position: int) -> bool:
         """An id that has been seen."""
@@ -117,6 +119,34 @@ class Dedupe(Guard):
         self._parked.setdefault(entity, set()).update(positions)
 
 
+# From so many rows on, NumPy's fixed price is less than that of a loop over the rows.
+_MANY = 64
+
+
+def _ahead(keys: pl.Series, revisions: np.ndarray, highest: dict[Key, int]) -> np.ndarray:
+    """Which rows, in the order of arrival, have a higher revision than is known and than all of their key before them.
+
+    `highest` is brought up to date. Rows are brought together by key, and each key is lifted above the one before it:
+    one running maximum then serves all keys. What is known is looked up once for each key, in the order of keys.
+    """
+    codes = keys.to_numpy() if keys.dtype.is_integer() else keys.rank("dense").to_numpy()
+    order = np.argsort(codes, kind="stable")
+    codes, mine = codes[order], revisions[order]
+    starts = np.append(np.True_, codes[1:] != codes[:-1])
+    groups = np.cumsum(starts) - 1
+    first = np.flatnonzero(starts)
+    distinct = keys[order[first]].to_list()
+    known = np.fromiter(map(highest.get, distinct, repeat(0)), np.int64, len(distinct))
+    lift = groups * (max(int(mine.max()), int(known.max())) + 1)
+    so_far = np.maximum.accumulate(np.maximum(mine, known[groups]) + lift) - lift
+    before = np.append(0, so_far[:-1])
+    before[first] = known
+    highest.update(zip(distinct, so_far[np.append(first[1:], len(order)) - 1].tolist(), strict=True))
+    ahead = np.empty(len(order), bool)
+    ahead[order] = mine > before
+    return ahead
+
+
 class HighestRevision(Guard):
     """`revision`: keeps the highest revision of each record, tombstones included."""
 
@@ -132,13 +162,16 @@ class HighestRevision(Guard):
             frame = store.dump(entity).select("key", "revision")
         self._highest[entity] = dict(frame.iter_rows())
 
-    def admit(self, entity: str, keys: Sequence[Key], revisions: Sequence[int], positions: Sequence[int]) -> Admission:
+    def admit(self, entity: str, keys: pl.Series, revisions: pl.Series, positions: pl.Series) -> Admission:
         """A revision that is not higher than the highest is refused."""
         highest = self._highest[entity]
         known = highest.get
+        if len(keys) >= _MANY:
+            ahead = _ahead(keys, revisions.to_numpy(), highest)
+            return Admission(taken := np.flatnonzero(ahead), taken, np.flatnonzero(~ahead))
         take: list[int] = []
         refused: list[int] = []
-        for row, (key, revision) in enumerate(zip(keys, revisions, strict=True)):
+        for row, (key, revision) in enumerate(zip(keys.to_list(), revisions.to_list(), strict=True)):
             if revision > known(key, 0):
                 highest[key] = revision
                 take.append(row)
@@ -158,36 +191,39 @@ class Ordered(HighestRevision):
         super().__init__(layout)
         self._hold = hold
 
-    def admit(self, entity: str, keys: Sequence[Key], revisions: Sequence[int], positions: Sequence[int]) -> Admission:
+    def admit(self, entity: str, keys: pl.Series, revisions: pl.Series, positions: pl.Series) -> Admission:
         """A revision is taken when it is the next one, and pulls in those that waited for it.
 
         The queue of rows that wait is bounded: what does not fit is dropped, and told.
         """
         highest = self._highest[entity]
         waiting: dict[Key, dict[int, int]] = {}
-        admission = Admission()
+        take: list[int] = []
+        trigger: list[int] = []
+        refused: list[int] = []
+        dropped: list[int] = []
         held = 0
-        for row, (key, revision) in enumerate(zip(keys, revisions, strict=True)):
+        for row, (key, revision) in enumerate(zip(keys.to_list(), revisions.to_list(), strict=True)):
             last = highest.get(key, 0)
             early = waiting.get(key)
             if revision <= last or (early is not None and revision in early):
-                admission.refused.append(row)
+                refused.append(row)
             elif revision > last + 1:
                 if held >= self._hold:
-                    admission.dropped.append(row)
+                    dropped.append(row)
                     continue
                 held += 1
                 waiting.setdefault(key, {})[revision] = row
             else:
-                admission.take.append(row)
-                admission.trigger.append(row)
+                take.append(row)
+                trigger.append(row)
                 while early and revision + 1 in early:
                     revision += 1
                     held -= 1
-                    admission.take.append(early.pop(revision))
-                    admission.trigger.append(row)
+                    take.append(early.pop(revision))
+                    trigger.append(row)
                 highest[key] = revision
-        return admission
+        return Admission(take, trigger, refused, dropped)
 
 
 def make_guard(policy: str, layout: Layout, hold: int) -> Guard:

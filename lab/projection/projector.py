@@ -183,7 +183,7 @@ class Projector:
         if held is not None and early:
             frame = pl.concat([held, frame])
         positions = frame["position"].to_numpy()
-        admission = self.guard.admit(entity, frame["key"].to_list(), frame["revision"].to_list(), positions.tolist())
+        admission = self.guard.admit(entity, frame["key"], frame["revision"], frame["position"])
         applied = Applied(
             positions[admission.take],
             np.asarray(admission.trigger, np.int64) - early,
@@ -191,7 +191,7 @@ class Projector:
             positions[admission.dropped],
         )
         try:
-            self._write(entity, frame, admission.take, checkpoint, crash)
+            self._write(entity, frame, np.asarray(admission.take, np.int64), checkpoint, crash)
         except _Died as died:
             died.applied = applied if died.landed else None
             raise
@@ -219,14 +219,15 @@ class Projector:
         return [*META, *own, *before]
 
     def _write(
-        self, entity: str, frame: pl.DataFrame, take: list[int], checkpoint: int | None, crash: str | None
+        self, entity: str, frame: pl.DataFrame, take: np.ndarray, checkpoint: int | None, crash: str | None
     ) -> None:
         layout = self.layout
-        if not take and checkpoint is None:
+        if not take.size and checkpoint is None:
             if crash:
                 raise _Died(landed=True, moved=False)
             return
-        taken = frame if take == list(range(frame.height)) else frame[take]
+        whole = take.size == frame.height and np.array_equal(take, np.arange(take.size))
+        taken = frame if whole else frame[take]
         if self.inspect is not None and taken.height:
             self.inspect(entity, taken)
         if layout.keeps == "totals":
@@ -280,4 +281,11 @@ def _last(frame: pl.DataFrame, identity: tuple[str, ...]) -> pl.DataFrame:
     """The last row of each identity, sorted by it: an engine with a tree is quickest with keys in order."""
     if frame.height <= 1:
         return frame
+    if len(identity) == 1 and frame.schema[identity[0]] == pl.Int64:
+        # One stable sort of the numbers does both, in a third of the time.
+        values = frame[identity[0]].to_numpy()
+        order = np.argsort(values, kind="stable")
+        values = values[order]
+        last: np.ndarray = order[np.append(values[1:] != values[:-1], np.True_)]
+        return frame[last]
     return frame.unique(identity, keep="last", maintain_order=True).sort(identity)

@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ class Executor:
 
     def _answer(self, outcome: Outcome) -> Answer:
         self.counts[outcome.status] += 1
-        found = asdict(outcome)
+        found = outcome._asdict()
         found["outcome"] = found.pop("status")
         position = outcome.position or 0
         self.head = max(self.head, position)

@@ -123,8 +123,10 @@ class DuckdbFile(Store):
         if batch.memory is not None and batch.memory.height:
             self._replace(f"lab_memory_{batch.entity}", batch.memory.select(list(self.layout.memory)), ("id",))
         if batch.checkpoint is not None:
-            connection.execute("DELETE FROM lab_checkpoint WHERE entity = ?", (batch.entity,))
-            connection.execute("INSERT INTO lab_checkpoint VALUES (?, ?)", (batch.entity, batch.checkpoint))
+            row = (batch.checkpoint, batch.entity)
+            moved = connection.execute("UPDATE lab_checkpoint SET position = ? WHERE entity = ?", row).fetchall()
+            if not moved[0][0]:
+                connection.execute("INSERT INTO lab_checkpoint (position, entity) VALUES (?, ?)", row)
 
     @abstractmethod
     def _put(self, batch: Batch, replace: bool) -> None:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import polars as pl
 
@@ -21,8 +21,7 @@ from lab.queries.answers import Row
 from lab.queries.model import Query
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """One committed revision, as it is published."""
 
     entity: str
@@ -43,7 +42,7 @@ def one_process(engine: str) -> BadInput:
     return BadInput([Problem("truth.engine", what, 'set truth.engine to "sqlite"')])
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Looked:
     """The write model as a decision sees it; the command's own record has been read already, in its transaction."""
 

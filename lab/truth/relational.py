@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -43,6 +42,9 @@ class Relational(Truth):
     keeps: ClassVar[str]
 
     _execute: Callable[..., Any]
+    # The last position of this transaction, and the first, which was taken from the sequence at once.
+    _last: int | None = None
+    _taken: int | None = None
 
     @abstractmethod
     def _fill(self, entity: str, rows: pl.DataFrame) -> None:
@@ -70,10 +72,14 @@ class Relational(Truth):
 
     def commit(self) -> None:
         """Commit; in class `full`, to disk."""
+        if self._last != self._taken:
+            self._execute("UPDATE lab_sequence SET position = ?", (self._last,))
+        self._last = self._taken = None
         self._execute("COMMIT")
 
     def rollback(self) -> None:
-        """Undo."""
+        """Undo; the positions that were taken are free again."""
+        self._last = self._taken = None
         self._execute("ROLLBACK")
 
     def head(self, entity: str) -> int:
@@ -91,14 +97,19 @@ class Relational(Truth):
 
     def answer(self, request: str, outcome: Outcome) -> None:
         """One row, as JSON."""
-        self._execute("INSERT INTO lab_requests VALUES (?, ?)", (request, json.dumps(asdict(outcome))))
+        self._execute("INSERT INTO lab_requests VALUES (?, ?)", (request, json.dumps(outcome._asdict())))
 
     def append(self, entity: str, key: Key, record: Record, event: Event, at: float) -> int:
         """Take the next position and write the revision."""
-        taken = self._execute("UPDATE lab_sequence SET position = position + 1 RETURNING position").fetchall()
-        position = int(taken[0][0])
-        meta = (position, key, record.revision, record.deleted, at)
-        self._execute(self._statements[entity], (*meta, *self._values(entity, record, event)))
+        if self._last is None:
+            taken = self._execute("UPDATE lab_sequence SET position = position + 1 RETURNING position").fetchall()
+            position = self._taken = int(taken[0][0])
+        else:
+            # No other writer can be in this transaction: the sequence is told of the rest when it ends.
+            position = self._last + 1
+        self._last = position
+        values = self._values(entity, record, event)
+        self._execute(self._statements[entity], (position, key, record.revision, record.deleted, at, *values))
         return position
 
     def load(self, entity: str, frame: pl.DataFrame) -> None:
@@ -176,8 +187,8 @@ class Relational(Truth):
     def _insert(self, entity: str, values: str) -> str:
         return f"INSERT INTO {quoted(entity)} ({listed(self._columns(entity))}) {values}"
 
-    def _values(self, entity: str, record: Record, event: Event) -> list[Any]:
-        return [record.state[name] for name in self.domain.entities[entity].columns]
+    def _values(self, entity: str, record: Record, event: Event) -> Iterable[Any]:
+        return map(record.state.__getitem__, self.domain.entities[entity].columns)
 
     def _loaded(self, entity: str, frame: pl.DataFrame) -> pl.DataFrame:
         return frame
@@ -295,7 +306,7 @@ class Events(_Log):
     def _schema(self, entity: str) -> dict[str, pl.DataType]:
         return super()._schema(entity) | {"event": pl.String()}
 
-    def _values(self, entity: str, record: Record, event: Event) -> list[Any]:
+    def _values(self, entity: str, record: Record, event: Event) -> Iterable[Any]:
         return [*(event.fields.get(name) for name in self.domain.entities[entity].columns), event.name]
 
     def _loaded(self, entity: str, frame: pl.DataFrame) -> pl.DataFrame:
