@@ -13,6 +13,9 @@ from difflib import get_close_matches
 from typing import Literal
 
 import numpy as np
+
+# NumPy loads it when it is first used, and swallows a Ctrl-C that comes while it does: so not in the midst of a run.
+import numpy.random
 import polars as pl
 
 Key = int | str
