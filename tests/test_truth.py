@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import adbc_driver_manager
 import duckdb
 import numpy as np
 import polars as pl
@@ -22,6 +23,7 @@ from lab.base import BEFORE, stream
 from lab.domain import DOMAINS, OWN_DATA, domain
 from lab.domain.employees import DEPARTMENTS, EMPLOYEES
 from lab.domain.model import Command, Event, Options, Outcome, Record, Rejection
+from lab.engines import sqlite
 from lab.experiment.write import Replay
 from lab.feed.arrays import FeedArrays
 from lab.feed.fold import fold
@@ -444,6 +446,37 @@ def test_a_trace_loaded_in_slices_gives_the_feed_of_its_commands(
     assert outcomes[0] == outcomes[1]
     made.close()
     loaded.close()
+
+
+@pytest.mark.parametrize("model", ["history", "events"])
+def test_a_load_straight_from_arrow_is_as_one_row_by_row(
+    model: str, new_folder: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slowly, quickly = (open_truth("sqlite", model, new_folder(), EMPLOYEES, "normal") for _ in "ab")
+    whole = trace().with_columns(
+        name=pl.when(pl.col("position") == 5).then(pl.lit("naïve\n'\"")).otherwise("name"),
+        salary=pl.when(pl.col("position") == 6)
+        .then(2**63 - 1)
+        .when(pl.col("position") == 7)
+        .then(None)
+        .otherwise("salary"),
+    )
+    slowly.load("employee", whole)
+    monkeypatch.setattr(sqlite, "ROWS_FOR_INGEST", 1)
+    quickly.execute(hire(10**7))
+    later = whole.with_columns(pl.col("position") + 1)
+    quickly.load("employee", later[:100])
+    with pytest.raises(adbc_driver_manager.Error):
+        quickly.load("employee", later[50:200])
+    assert quickly.head("employee") == 101, "all of a slice or nothing"
+    quickly.load("employee", later[100:])
+    found = quickly.changes_since("employee", 1, ALL).with_columns(pl.col("position") - 1)
+    assert found.equals(slowly.changes_since("employee", 0, ALL))
+    assert quickly.settings() == slowly.settings()
+    outcomes = [truth.execute(hire(10**6)) for truth in (slowly, quickly)]
+    assert outcomes[1].position == (outcomes[0].position or 0) + 1
+    slowly.close()
+    quickly.close()
 
 
 @each_model

@@ -4,7 +4,8 @@ Two SQLite libraries meet on one file here: the standard library's, which writes
 results straight into Arrow. Within one process POSIX locks don't keep two libraries apart: the second would take
 itself for the first to come, reset the shared index of the write-ahead log and recover the log anew at every
 opening. So a large read first folds the log into the file, and then reads the file as one that nobody
-changes (`immutable`), without a lock, a log or an index.
+changes (`immutable`), without a lock, a log or an index; and before a large load the standard library's connections
+are closed.
 """
 
 from __future__ import annotations
@@ -100,6 +101,31 @@ def frame(
     assert isinstance(table, pl.DataFrame)
     table.columns = list(schema)
     return table.cast(schema)  # type: ignore[arg-type]
+
+
+# A load smaller than this is inserted row by row: closing and opening the file would cost more than Arrow saves.
+ROWS_FOR_INGEST = 50_000
+
+
+def ingest(path: Path, durability: str, table: str, rows: pl.DataFrame, after: Sequence[str]) -> None:
+    """Insert rows straight from Arrow, and execute the statements `after`, in one transaction.
+
+    Three times as fast as rows of Python. The caller's process has no other connection to the file open.
+    """
+    whole = rows.with_columns(pl.col(pl.Boolean).cast(pl.Int64))
+    with adbc.connect(path.as_uri(), autocommit=True) as writer, writer.cursor() as cursor:
+        for setting in (f"synchronous = {SYNCHRONOUS[durability]}", "cache_size = -65536", "busy_timeout = 30000"):
+            cursor.execute(f"PRAGMA {setting}")
+            cursor.fetchall()
+        cursor.execute("BEGIN IMMEDIATE")
+        try:
+            cursor.adbc_ingest(table, whole.to_arrow(), mode="append")
+            for statement in after:
+                cursor.execute(statement)
+        except BaseException:
+            cursor.execute("ROLLBACK")
+            raise
+        cursor.execute("COMMIT")
 
 
 def size_bytes(path: Path) -> int:
