@@ -104,7 +104,7 @@ def frame(
 
 
 # A load smaller than this is inserted row by row: closing and opening the file would cost more than Arrow saves.
-ROWS_FOR_INGEST = 50_000
+ROWS_FOR_INGEST = 5_000
 
 
 def ingest(path: Path, durability: str, table: str, rows: pl.DataFrame, after: Sequence[str]) -> None:

@@ -55,7 +55,7 @@ class Wrong:
         ]
 
 
-@dataclass
+@dataclass(slots=True)
 class Asked:
     """One query to one projection: every time in nanoseconds, and what was answered to what.
 
@@ -80,7 +80,8 @@ class Asked:
         self.answers.append((parameters, rows))
         if counts:
             self.nanoseconds.append(took)
-        if counts or not self.patient:
+            self.spent += took
+        elif not self.patient:
             self.spent += took
 
     def over(self, counts: bool, budget_seconds: float) -> bool:
