@@ -75,7 +75,7 @@ QUICK = Size(
     peer=500,
     calls=20_000,
     messages=200_000,
-    days=31,
+    days=21,
     growth=(30_000, 100_000),
     rounds=3,
 )
