@@ -175,6 +175,15 @@ def test_four_strategies_side_by_side(service: str, model: str, tmp_path: Path, 
     assert skipped["deliveries"][0] == 1
 
 
+def test_what_is_committed_while_a_page_is_applied_has_its_witness(tmp_path: Path, quick: None) -> None:
+    one = '[[projection]]\nname = "naive"\nstore = "memory"\nsubscribe = "catch-up"\ngaps = "naive"\nexpect = "fail"\n'
+    slow = "time.model.per_batch=0.4"
+    finished = run_text(tmp_path, BASE + WRITERS + one, slow, "time.service=modelled", "catch_up.every=0.05")
+    skipped = finished.table("verdicts").filter(check="no_skipped_gap")
+    assert skipped["verdict"].to_list() == ["fail"]
+    assert skipped["deliveries"][0] == 1
+
+
 def test_a_snapshot_feed_can_be_read_up_to_the_horizon(tmp_path: Path, quick: None) -> None:
     one = '[[projection]]\nname = "one"\nstore = "memory"\nsubscribe = "catch-up"\ngaps = "horizon"\n'
     for service in ("measured", "modelled"):

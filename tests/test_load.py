@@ -94,7 +94,7 @@ def test_other_commands_read_the_run(loaded: tuple[dict[str, Any], Run, Path]) -
 def test_flights_take_no_commands_and_are_asked_all_the_same(tmp_path: Path) -> None:
     found = lab(
         tmp_path, "load", str(HERE / "scenarios" / "flights.toml"), "--set", "domain.days=1", "--rate", "30",
-        "--duration", "3", "--json", "--set", "measure.samples=2",
+        "--duration", "2", "--json", "--set", "measure.samples=2",
     )  # fmt: skip
     assert found.returncode in (0, 3), found.stderr
     said = json.loads(found.stdout)

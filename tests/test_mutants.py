@@ -17,7 +17,7 @@ from lab.kit.properties import PROPERTIES
 from lab.projection.mutants import MUTANTS, Reference
 from lab.report.words import ANOMALIES
 
-HISTORIES = int(os.environ.get("HISTORIES", "300"))
+HISTORIES = int(os.environ.get("HISTORIES", "150"))
 
 # Mutant, the check that is named for it, and the first line of its witness.
 TABLE = [

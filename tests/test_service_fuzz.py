@@ -29,7 +29,7 @@ from lab.feed.subscription import Subscription
 from lab.service import loading
 from lab.service.openapi import openapi
 
-REQUESTS = int(os.environ.get("HISTORIES", "500"))
+REQUESTS = int(os.environ.get("HISTORIES", "250"))
 # Of one address, before it is the next one's turn.
 AT_ONCE = 4
 # How the inside of a program looks that should have stayed inside.

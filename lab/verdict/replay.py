@@ -109,7 +109,8 @@ class Replay:
 
     def after(self, chosen: Sequence[Delivery]) -> Evidence:
         """The evidence that these deliveries leave behind."""
-        journal = Journal()
+        # Times are those of the large run: what was committed while a page was applied was not in that page, here either.
+        journal = Journal(polled_at=self.evidence.journal.polled_at)
         with tempfile.TemporaryDirectory() as folder:
             projector = Projector(
                 Memory(Path(folder), self.evidence.layout), self.evidence.policy, 1_000_000, self.evidence.order
