@@ -17,7 +17,7 @@ settings.register_profile(
     "lab",
     deadline=None,
     database=None,
-    max_examples=examples(8),
+    max_examples=examples(6),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("lab")

@@ -99,7 +99,7 @@ frames = st.one_of(
 
 
 @each
-@settings(max_examples=examples(12))
+@settings(max_examples=examples(7))
 @given(batches=st.lists(frames, max_size=10))
 def test_whatever_order_they_come_in_documents_hold_what_a_join_gives(
     name: str, batches: list[tuple[str, pl.DataFrame]], new_folder: NewFolder
@@ -113,7 +113,7 @@ def test_whatever_order_they_come_in_documents_hold_what_a_join_gives(
 
 
 @each
-@settings(max_examples=examples(10))
+@settings(max_examples=examples(6))
 @given(
     rows=st.lists(item_rows, max_size=6, unique_by=lambda row: row[0]),
     rack_rows=st.lists(shelf_rows, max_size=3, unique_by=lambda row: row[1]),
@@ -149,7 +149,7 @@ PART = Entity("part", "int", {"of": "int"}, embeds=(Embed("of", "whole", tuple(K
 
 
 @each
-@settings(max_examples=examples(12))
+@settings(max_examples=examples(7))
 @given(
     values=st.tuples(
         st.none() | st.text(st.characters(exclude_categories=["Cs"])),

@@ -13,6 +13,9 @@ from lab.scenario import Source
 from lab.stores import STORES, store_class
 from lab.wiring import Plan, plan
 
+# Reports have tests of their own.
+pytestmark = pytest.mark.usefixtures("quick")
+
 COMPARED = [name for name in STORES if name not in ("memory", "null")]
 
 

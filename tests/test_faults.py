@@ -74,7 +74,7 @@ faults = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=examples(6), suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate))
+@settings(max_examples=examples(4), suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate))
 @given(drawn=faults, seed=st.integers(0, 1_000))
 def test_right_projections_survive_whatever_happens_to_them(
     drawn: dict[str, Any], seed: int, new_folder: Any, quick: None
@@ -189,7 +189,7 @@ def test_poison_is_parked_with_what_follows_and_everything_else_goes_on(tmp_path
     assert lag["never_visible"][0] == parked.height
 
 
-@settings(max_examples=examples(30))
+@settings(max_examples=examples(15))
 @given(
     bad=st.sets(st.integers(1, 12), max_size=4),
     cuts=st.lists(st.integers(1, 12), max_size=4),

@@ -54,7 +54,7 @@ batches = st.lists(
 
 
 @each
-@settings(max_examples=examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(7), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=batches)
 def test_whatever_is_compacted_it_is_what_a_dictionary_would_hold(
     name: str, history: list[list[tuple[Any, ...]]], small: None, new_folder: Callable[[], Path]

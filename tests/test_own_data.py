@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from effort import examples
 from owndata import debezium, fold, new, notes, runs, shop, sound, states, trace
 
 from lab.domain.model import Options
@@ -20,6 +21,9 @@ from lab.domain.trace.frame import gone, instants
 from lab.scenario import Source
 from lab.starter import guess
 from lab.wiring import plan
+
+# Reports have tests of their own.
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(autouse=True)
@@ -187,7 +191,7 @@ operations = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(operations, st.integers(0, 1))
 def test_any_debezium_log_is_a_plain_fold_of_it(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[Any], how: int

@@ -11,6 +11,9 @@ import pytest
 from owndata import SMALL, new, refused, runs
 from running import call
 
+# Reports have tests of their own.
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -13,6 +13,9 @@ from lab.base import BadInput
 from lab.scenario import Source
 from lab.wiring import plan
 
+# Reports have tests of their own.
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

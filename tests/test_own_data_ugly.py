@@ -77,7 +77,7 @@ def test_ugly_names_and_values_come_through_every_format(ending: str, here: Path
         assert found[row["rank"]] == (1, False, wanted)
 
 
-def test_ugly_names_come_through_every_store(here: Path) -> None:
+def test_ugly_names_come_through_every_store(here: Path, quick: None) -> None:
     pl.DataFrame(ugly_rows()).write_parquet("ugly.parquet")
     new("ugly.parquet", "--key", "rank", "--revision", "none", "--deleted", "none", "--time", "none")
     text = Path("mine.toml").read_text()

@@ -214,7 +214,7 @@ each_right = pytest.mark.parametrize(("keeps", "policy"), RIGHT)
 
 
 @each_right
-@settings(max_examples=examples(25))
+@settings(max_examples=examples(12))
 @given(frame=histories(), happened=happenings)
 def test_whatever_the_messages_did_catch_up_ends_where_the_truth_is(
     keeps: str, policy: str, frame: pl.DataFrame, happened: list[Happening]
@@ -227,7 +227,7 @@ def test_whatever_the_messages_did_catch_up_ends_where_the_truth_is(
 
 
 @pytest.mark.parametrize("keeps", ["records", "totals"])
-@settings(max_examples=examples(25))
+@settings(max_examples=examples(12))
 @given(frame=histories(), happened=troubles)
 def test_a_snapshot_feed_is_enough_for_the_highest_revision(
     keeps: str, frame: pl.DataFrame, happened: list[Happening]
@@ -238,7 +238,7 @@ def test_a_snapshot_feed_is_enough_for_the_highest_revision(
 
 
 @each_right
-@settings(max_examples=examples(25))
+@settings(max_examples=examples(12))
 @given(frame=histories(), happened=troubles)
 def test_stopping_starting_and_failing_between_any_two_batches_changes_nothing(
     keeps: str, policy: str, frame: pl.DataFrame, happened: list[Happening]
@@ -249,7 +249,7 @@ def test_stopping_starting_and_failing_between_any_two_batches_changes_nothing(
 
 
 @pytest.mark.parametrize(("keeps", "policy"), [("records", "revision"), ("totals", "dedupe"), ("totals", "ordered")])
-@settings(max_examples=examples(8))
+@settings(max_examples=examples(6))
 @given(frame=histories(), happened=troubles)
 def test_a_new_process_on_the_same_file_goes_on_where_the_last_one_stopped(
     keeps: str, policy: str, frame: pl.DataFrame, happened: list[Happening], new_folder: Callable[[], Path]
@@ -599,7 +599,7 @@ def by_hand(pace: Pace, arrivals: list[int], until: float, clerk: Clerk) -> None
             moment += 1
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(30))
 @given(
     gaps=st.lists(st.integers(0, 6), max_size=40),
     batch=st.integers(1, 6),
@@ -703,7 +703,7 @@ def test_lanes_run_in_one_order_of_time() -> None:
     assert len(seen) > 50
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(30))
 @given(
     rows=st.lists(st.tuples(st.integers(0, 30), st.integers(1, 6)), min_size=70, max_size=200),
     cut=st.integers(0, 200),

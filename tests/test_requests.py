@@ -27,7 +27,7 @@ def states(truth: Truth) -> pl.DataFrame:
 # A commit takes DuckDB milliseconds.
 @pytest.mark.parametrize(("engine", "count"), [("sqlite", 120), ("duckdb", 12)])
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=examples(6))
+@settings(max_examples=examples(4))
 @given(again=st.lists(st.integers(0, 119), max_size=60), reopened=st.sets(st.integers(0, 119), max_size=3))
 def test_sent_again_a_command_is_answered_and_not_done(
     model: str, engine: str, count: int, again: list[int], reopened: set[int], new_folder: Callable[[], Path]

@@ -432,7 +432,7 @@ def test_what_a_store_does_not_answer_it_declares_with_a_reason(name: str) -> No
 
 
 @holding("records", "revisions")
-@settings(max_examples=examples(8))
+@settings(max_examples=examples(6))
 @given(history=histories())
 def test_every_answer_is_the_one_that_plain_frames_give(
     name: str, keeps: str, history: pl.DataFrame, new_folder: Callable[[], Path]
@@ -462,7 +462,7 @@ def test_every_answer_is_the_one_that_plain_frames_give(
 
 
 @each_of_totals
-@settings(max_examples=examples(8))
+@settings(max_examples=examples(6))
 @given(increments=st.lists(st.tuples(texts, st.one_of(st.none(), st.booleans()), st.integers(-2, 2)), max_size=30))
 def test_totals_answer_what_their_increments_amount_to(
     name: str, increments: list[tuple[Any, Any, int]], new_folder: Callable[[], Path]

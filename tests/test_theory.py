@@ -24,6 +24,9 @@ from lab.scenario import ChannelTable, ServiceModel, Source
 from lab.stores import Layout, store_class
 from lab.wiring import plan
 
+# Reports have tests of their own.
+pytestmark = pytest.mark.usefixtures("quick")
+
 CHANGES = 200_000
 RATE = 1_000.0
 BARE = Entity("bare", "int", {})

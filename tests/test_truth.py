@@ -313,7 +313,7 @@ def test_history_and_events_show_every_revision_and_a_snapshot_only_the_last(eng
 def test_pages_from_the_first_on_are_those_of_changes_since(engine: str, opened: OpenTruth, limit: int) -> None:
     for model in ("snapshot", "history", "events"):
         truth = opened(model)
-        executed(truth, commands(120 if limit == 1 else COMMANDS[engine]))
+        executed(truth, commands(60 if limit == 1 else COMMANDS[engine]))
         before = {} if model == "snapshot" else {"before": ("salary", "department")}
         for asked in ({}, {"columns": ("salary",)}, {**before, "columns": ("salary", "department")}):
             pages = list(Subscription(truth, **asked).pages("employee", limit))
@@ -356,7 +356,7 @@ def full(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @each_model
-@settings(max_examples=examples(12))
+@settings(max_examples=examples(7))
 @given(limit=st.one_of(st.integers(100, 400), st.sampled_from([1_999, 2_000, 2_001, 2_500, ALL])))
 def test_every_size_of_page_gives_the_same_changes(model: str, limit: int, full: dict[str, Truth]) -> None:
     whole = trace(3_000, 11).drop("event")
@@ -400,7 +400,7 @@ def test_before_images_from_the_frame_itself_are_the_same(full: dict[str, Truth]
 # Folding, loading, and the feed in time
 
 
-@settings(max_examples=examples(15))
+@settings(max_examples=examples(8))
 @given(seed=st.integers(0, 10**6), deletes=st.sampled_from([0.0, 0.2]), records=st.integers(1, 12))
 def test_events_folded_column_by_column_are_events_folded_one_by_one(seed: int, deletes: float, records: int) -> None:
     view, rows, must = Shelf(), [], []
@@ -428,7 +428,7 @@ def test_a_fold_of_nothing_is_nothing() -> None:
 
 
 @each_model
-@settings(max_examples=examples(8))
+@settings(max_examples=examples(6))
 @given(cuts=st.lists(st.integers(0, 370), max_size=4))
 def test_a_trace_loaded_in_slices_gives_the_feed_of_its_commands(
     model: str, engine: str, cuts: list[int], new_folder: Callable[[], Path]
@@ -599,7 +599,7 @@ def test_the_same_seed_is_the_same_workload_and_another_is_not() -> None:
     assert commands(500, 5) != commands(500, 6)
 
 
-@settings(max_examples=examples(15))
+@settings(max_examples=examples(8))
 @given(seed=st.integers(0, 10**6), records=st.integers(1, 40), deletes=st.sampled_from([0.0, 0.3, 1.0]))
 def test_without_invalid_commands_every_command_is_accepted(seed: int, records: int, deletes: float) -> None:
     view = Shelf()

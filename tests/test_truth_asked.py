@@ -66,7 +66,7 @@ def filled(truth: Truth, work: list[Command]) -> Oracle:
 
 @each_engine
 @pytest.mark.parametrize("model", ["snapshot", "history"])
-@settings(max_examples=examples(6))
+@settings(max_examples=examples(4))
 @given(seed=st.integers(0, 10**6), deletes=st.sampled_from([0.0, 0.2]), records=st.integers(1, 60))
 def test_every_answer_is_the_oracle_s(
     engine: str, model: str, seed: int, deletes: float, records: int, new_folder: Callable[[], Path]
