@@ -11,9 +11,9 @@ from typing import Any
 
 import polars as pl
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from effort import examples
 from owndata import debezium, fold, new, notes, runs, shop, sound, states, trace
 
 from lab.domain.model import Options

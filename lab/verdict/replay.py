@@ -109,7 +109,7 @@ class Replay:
 
     def after(self, chosen: Sequence[Delivery]) -> Evidence:
         """The evidence that these deliveries leave behind."""
-        # Times are those of the large run: what was committed while a page was applied was not in that page, here either.
+        # Times are those of the large run: what was committed while a page was being applied is not in it here either.
         journal = Journal(polled_at=self.evidence.journal.polled_at)
         with tempfile.TemporaryDirectory() as folder:
             projector = Projector(
