@@ -35,7 +35,7 @@ from gevent.pool import Pool
 from geventhttpclient import HTTPClient
 from locust import User, constant_pacing, events, task
 from locust.exception import StopUser
-from locust.runners import LocalRunner, MasterRunner, WorkerRunner
+from locust.runners import STATE_MISSING, LocalRunner, MasterRunner, WorkerRunner
 
 RATE = float(os.environ.get("LAB_RATE", "0"))
 SECONDS = float(os.environ.get("LAB_SECONDS", "0"))
@@ -47,6 +47,8 @@ TOKEN = os.environ.get("LAB_TOKEN")
 LOOK, PROBE, WATCH, REFRESH = 0.02, 0.5, 0.25, 5.0
 # So many requests of a worker may be on their way; the next one waits, and SCHEDULE tells.
 UNDER_WAY = 200
+# Seconds, beyond Locust's own --stop-timeout, in which a worker must have said all that it counted.
+FINISHES = 60.0
 POOL = 4_000
 
 Row = dict[str, Any]
@@ -308,7 +310,7 @@ class Lab:
         self.pool.join()
 
 
-LABS: dict[str, Any] = {"lab": None, "beside": [], "workers": None, "environment": None}
+LABS: dict[str, Any] = {"lab": None, "beside": [], "workers": None, "environment": None, "finished": set()}
 # Several users start at once, and making it takes requests: the first makes it for all.
 MAKING = Semaphore()
 
@@ -319,6 +321,9 @@ def told(environment: Any, **_: Any) -> None:
     LABS["environment"] = environment
     if isinstance(environment.runner, WorkerRunner):
         environment.runner.register_message("lab-workers", heard)
+        environment.runner.register_message("lab-finish", finish)
+    elif isinstance(environment.runner, MasterRunner):
+        environment.runner.register_message("lab-finished", finished)
 
 
 @events.quit.add_listener
@@ -376,10 +381,38 @@ def stopped(environment: Any, **_: Any) -> None:
 
 @events.test_stop.add_listener
 def ended(environment: Any, **_: Any) -> None:
-    """Nothing comes any more: the counts are final."""
-    if LABS["lab"] is not None and not isinstance(environment.runner, MasterRunner):
+    """Nothing comes any more: the counts are final. The master waits until it has been told all of them."""
+    if isinstance(environment.runner, MasterRunner):
+        everybody(environment.runner)
+    elif LABS["lab"] is not None:
         LABS["lab"].close()
         LABS["lab"], LABS["beside"] = None, []
+
+
+def everybody(master: MasterRunner) -> None:
+    """Locust waits half a second for the workers' last statistics, whatever is under way: here it is until they came.
+
+    A worker that is gone is not waited for; it left no last line in its log either.
+    """
+    LABS["finished"].clear()
+    master.send_message("lab-finish")
+    with gevent.Timeout(master.environment.stop_timeout + FINISHES, False):
+        while any(worker.state != STATE_MISSING and worker.id not in LABS["finished"] for worker in master.clients.all):
+            gevent.sleep(0.02)
+
+
+def finish(environment: Any, **_: Any) -> None:
+    """A worker stops, reports for the last time, and then says so: messages of one worker keep their order."""
+    environment.runner.stop()
+    last: dict[str, Any] = {}
+    environment.events.report_to_master.fire(client_id=environment.runner.client_id, data=last)
+    environment.runner.send_message("stats", last)
+    environment.runner.send_message("lab-finished")
+
+
+def finished(msg: Any, **_: Any) -> None:
+    """The master has all that this worker counted."""
+    LABS["finished"].add(msg.node_id)
 
 
 class Arrivals(User):

@@ -17,6 +17,7 @@ from benchmarks.bench.harness import Contestant, Row, attempt, differs, measure,
 from benchmarks.bench.statistics import exponent, median, ratio_interval
 from lab.domain.employees import EMPLOYEES
 from lab.feed.fold import fold
+from lab.measure.machine import machine
 from lab.projection.projector import Projector
 from lab.truth import Truth
 
@@ -234,6 +235,9 @@ def test_the_command_writes_both_files_and_fails_for_an_invalid_row(
 ) -> None:
     words = ["--quick", "--scale", "0.01", "--rounds", "2", "--only", "rebuild_parquet", "--out", str(tmp_path)]
     assert bench_main.main(words) == 0
+    with pytest.raises(SystemExit):
+        # A part of the rows never takes the place of all.
+        bench_main.main(words[:-2])
     (entry,) = json.loads((tmp_path / "results.json").read_text())
     assert (entry["row"], entry["rounds"], entry["verified"]) == ("rebuild_parquet", 2, True)
     assert "| `rebuild_parquet` |" in (tmp_path / "results.md").read_text()
@@ -247,11 +251,12 @@ def test_the_command_writes_both_files_and_fails_for_an_invalid_row(
 
 def test_the_headline_rows_go_between_the_marks_and_nowhere_else() -> None:
     samples = {"lab": [100.0], "peer": [10.0], "limit": [125.0], "lab_equal": [12.0], "peer_equal": [8.0]}
-    entry = result(Row("rebuild_sqlite", "", "changes/s", 1), samples, 1, 1)
+    entry = result(Row("rebuild_sqlite", "", "changes/s", 1), samples, 1, 1) | {"machine": machine() | {"load": 0.25}}
     page = report.README.read_text()
     written = report.with_headlines(page, [entry])
     shown = "| `rebuild_sqlite` | 100 changes/s | 10.0x | 1.50x | 0.80x | 0.80 to 0.80 | yes |"
     assert shown in written
+    assert f"Measured on {machine()['cores']} cores" in written
     assert report.with_headlines(written, [entry]) == written
     before, after = page.partition(report.BEGIN)[0], page.partition(report.END)[2]
     assert written.startswith(before)

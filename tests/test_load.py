@@ -129,6 +129,35 @@ def test_a_master_and_two_workers_on_loopback(tmp_path: Path) -> None:
     assert {"COMMAND", "SCHEDULE", "LAG/directory", "LAG/analytics", "LAG/payroll"} <= set(found["row"])
 
 
+SLOW = """
+import gevent
+from locust import events
+from locust.runners import WorkerRunner
+
+
+@events.test_stopping.add_listener
+def slowly(environment, **_):
+    if isinstance(environment.runner, WorkerRunner):
+        gevent.sleep(1.5)
+"""
+
+
+def test_the_last_counts_of_a_worker_that_stops_slowly_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Locust itself waits half a second, which on a busy machine is too little.
+    both = tmp_path / "both.py"
+    both.write_text(f"{LOCUSTFILE.read_text(encoding='utf-8')}\n{SLOW}", encoding="utf-8")
+    monkeypatch.setattr("lab.load.driving.LOCUSTFILE", both)
+    events = tmp_path / "events"
+    events.mkdir()
+    with service([EMPLOYEES, *SMALL], tmp_path / "served") as url:
+        drive(url, Order(seconds=1.0, users=4), 7, events)
+    found = log.read(events, 2)
+    log.confirm(found, events / "stats")
+    assert found.filter(pl.col("row") == "COMMAND").height
+
+
 def _free() -> int:
     import socket
 

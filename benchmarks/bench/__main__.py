@@ -54,7 +54,10 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[], help="rows whose name begins so")
     parser.add_argument("--out", type=Path, default=report.FOLDER, help="where results.json and results.md go")
     parser.add_argument("--readme", action="store_true", help="write the README's headline rows, and measure nothing")
-    return parser.parse_args(words)
+    chosen = parser.parse_args(words)
+    if chosen.only and chosen.out == report.FOLDER:
+        parser.error("--only measures some rows, and results.json has all of them: say with --out where they go")
+    return chosen
 
 
 def run(bench: Bench, only: Sequence[str] = (), warm_up: bool = True) -> list[dict[str, Any]]:

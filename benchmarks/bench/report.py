@@ -75,8 +75,8 @@ def _about(results: Sequence[Result]) -> list[str]:
     rounds = max(row["rounds"] for row in results)
     cores = f"{machine['cores']} cores of {machine['cpu']}, {machine['os']}, {machine['python']}"
     return [
-        f"Measured on {cores}; load {machine['load']:.1f} when it began. Medians of {rounds} interleaved rounds, or of "
-        "as many as `results.json` says; the interval is the 95 % interval of the ratio. `benchmarks/README.md` "
+        f"Measured on {cores}; load {machine['load']:.1f} when it began. Medians of {rounds} interleaved rounds, or of",
+        "as many as `results.json` says; the interval is the 95 % interval of the ratio. `benchmarks/README.md`",
         "explains each row.",
     ]
 
@@ -102,7 +102,8 @@ def with_headlines(page: str, results: Sequence[Result]) -> str:
     """The README with the headline rows between its marks."""
     found = re.compile(f"{re.escape(BEGIN)}\n.*?{re.escape(END)}", re.S)
     assert len(found.findall(page)) == 1, "the README has its two marks once"
-    return found.sub(lambda _: f"{BEGIN}\n\n{headlines(results)}\n\n{END}", page)
+    about = "\n".join(_about(results))
+    return found.sub(lambda _: f"{BEGIN}\n\n{about}\n\n{headlines(results)}\n\n{END}", page)
 
 
 def read() -> list[dict[str, Any]]:

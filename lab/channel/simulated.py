@@ -72,13 +72,16 @@ def transmit(sent_at: Floats, record: Ints, options: ChannelTable, rng: np.rando
     record it belongs to. Copies of one message fare independently of each other.
     """
     count = sent_at.size
-    message = np.concatenate([np.arange(count), np.flatnonzero(rng.random(count) < options.duplicate)])
+    twice = np.flatnonzero(rng.random(count) < options.duplicate)
+    message = np.concatenate([np.arange(count), twice])
     copies = message.size
-    sent = sent_at[message]
-    arrives = sent + delays(options.delay, copies, rng)
-    detour = rng.random(copies) < options.reorder.share
-    arrives += np.where(detour, delays(options.reorder.extra, copies, rng), 0.0)
+    sent = np.concatenate([sent_at, sent_at[twice]])
+    arrives = delays(options.delay, copies, rng)
+    arrives += sent
+    detour = np.flatnonzero(rng.random(copies) < options.reorder.share)
     lost = rng.random(copies) < options.lose
+    # Last, as only so many are drawn as are wanted: no other draw of a seed shifts with the share.
+    arrives[detour] += delays(options.reorder.extra, detour.size, rng)
     if options.ordered_by_key:
         # As in a partition: a message waits behind the earlier ones of its record. A second copy is a late
         # retransmission, and keeps to no order.
