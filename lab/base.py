@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -74,7 +75,7 @@ class Entity:
     texts: tuple[str, ...] = ()
     embeds: tuple[Embed, ...] = ()
 
-    @property
+    @cached_property
     def schema(self) -> dict[str, pl.DataType]:
         """The change frame's columns and types: META, then the entity's own."""
         meta = {

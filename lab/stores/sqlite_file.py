@@ -10,6 +10,7 @@ import contextlib
 import sqlite3
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -25,6 +26,20 @@ from lab.stores.port import Store
 PYTHON_TYPES = {"INTEGER": int, "REAL": float, "TEXT": str}
 
 
+@lru_cache(maxsize=1024)
+def _insert(table: str, names: tuple[str, ...], identity: tuple[str, ...], source: str) -> str:
+    # Kept: to write the statement takes as long as to apply a change by itself.
+    values = source or f"VALUES ({', '.join('?' * len(names))})"
+    statement = f"INSERT INTO {sql.quoted(table)} ({sql.columns(names)}) {values}"
+    rest = [name for name in names if name not in identity]
+    if not identity:
+        return statement
+    if not rest:
+        return f"{statement} ON CONFLICT DO NOTHING"
+    changes = ", ".join(f"{sql.quoted(name)} = excluded.{sql.quoted(name)}" for name in rest)
+    return f"{statement} ON CONFLICT ({sql.columns(identity)}) DO UPDATE SET {changes}"
+
+
 class SqliteFile(Store):
     """A projection in one SQLite file in WAL mode, read on a connection that can't write."""
 
@@ -38,8 +53,10 @@ class SqliteFile(Store):
         if self._writer is None:
             self.path.mkdir(parents=True, exist_ok=True)
             self._writer = sqlite.connect(self._file, self.layout.durability)
-            # A projection is written in large batches: a longer log lets pages that are written twice be folded once.
-            self._writer.execute("PRAGMA wal_autocheckpoint = 16000")
+            if self.layout.durability == "normal":
+                # Written in large batches, it has pages that are written twice folded once by a longer log. With a sync
+                # at each commit a short one is quicker: once it comes round, no sync waits for the file to grow.
+                self._writer.execute("PRAGMA wal_autocheckpoint = 16000")
             self._make_tables()
             self._make_indexes()
 
@@ -169,17 +186,9 @@ class SqliteFile(Store):
     def _put(self, batch: Batch, replace: bool) -> None:
         """Write the batch's rows; those that are there already are replaced, if there can be any."""
 
-    def _insert(self, table: str, names: list[str], identity: Sequence[str], source: str = "") -> str:
+    def _insert(self, table: str, names: Sequence[str], identity: Sequence[str], source: str = "") -> str:
         """An insert of values, or of what `source` selects, that replaces rows of the same identity."""
-        values = source or f"VALUES ({', '.join('?' * len(names))})"
-        statement = f"INSERT INTO {sql.quoted(table)} ({sql.columns(names)}) {values}"
-        rest = [name for name in names if name not in identity]
-        if not identity:
-            return statement
-        if not rest:
-            return f"{statement} ON CONFLICT DO NOTHING"
-        changes = ", ".join(f"{sql.quoted(name)} = excluded.{sql.quoted(name)}" for name in rest)
-        return f"{statement} ON CONFLICT ({sql.columns(list(identity))}) DO UPDATE SET {changes}"
+        return _insert(table, tuple(names), tuple(identity), source)
 
     def query(self, query: Query, parameters: Row) -> list[Row]:
         """Answered on a read-only connection, opened by the first query."""
