@@ -21,6 +21,7 @@ from pieces import SCENARIO
 from running import call, digests, failed, run_text, shipped, verdicts, witness
 
 from lab.base import NotReadable, Unsound
+from lab.engines import sqlite
 from lab.experiment import run
 from lab.feed.arrays import FeedArrays
 from lab.feed.gaps import Gate
@@ -686,3 +687,16 @@ def test_a_source_of_truth_that_is_not_the_oracles_makes_every_figure_worthless(
     assert found.exit_code == 3
     assert "no figure of this run means anything" in json.loads(found.stdout)["error"][0]["what"]
     assert list((tmp_path / "runs" / "mine").iterdir()) == []
+
+
+def test_what_only_a_large_run_does_works_in_the_folder_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    # The folder of runs is a relative path there, and slices are large enough to be loaded and read with Arrow.
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sqlite, "ROWS_FOR_INGEST", 1)
+    monkeypatch.setattr(sqlite, "ROWS_FOR_ARROW", 1)
+    few = [f"--set={setting}" for setting in ("domain.days=1", "time.service=modelled", "measure.samples=2")]
+    found = call("run", str(SHIPPED / "flights.toml"), *few, "--json")
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout)["verdict"] == "pass"

@@ -113,7 +113,7 @@ def ingest(path: Path, durability: str, table: str, rows: pl.DataFrame, after: S
     Three times as fast as rows of Python. The caller's process has no other connection to the file open.
     """
     whole = rows.with_columns(pl.col(pl.Boolean).cast(pl.Int64))
-    with adbc.connect(path.as_uri(), autocommit=True) as writer, writer.cursor() as cursor:
+    with adbc.connect(path.absolute().as_uri(), autocommit=True) as writer, writer.cursor() as cursor:
         for setting in (f"synchronous = {SYNCHRONOUS[durability]}", "cache_size = -65536", "busy_timeout = 30000"):
             cursor.execute(f"PRAGMA {setting}")
             cursor.fetchall()
