@@ -733,3 +733,18 @@ def test_many_rows_at_once_are_admitted_as_one_after_the_other(
         for key in keys.unique().to_list()
         for revision in range(1, 8)
     )
+
+
+def test_what_a_rebuild_keeps_in_memory_does_not_grow_with_the_feed() -> None:
+    def kept(pages: int) -> int:
+        pile: list[pl.DataFrame] = []
+        for page in range(pages):
+            # One record of each page is never changed again: what it keeps alive is the point.
+            keys = [page, *range(1_000, 1_100)]
+            rows = pl.DataFrame({"key": keys, "text": [f"{key} of {page} " * 20 for key in keys]})
+            pile = [rebuilding._reduced([*pile, rows])]
+        column = pile[0].rechunk()["text"].to_arrow(compat_level=pl.CompatLevel.newest())
+        return sum(part.size for part in column.buffers() if part is not None)
+
+    few, many = kept(5), kept(50)
+    assert many < 2 * few

@@ -65,7 +65,12 @@ def _last_revisions(pages: _Counted, layout: Layout, entity: str) -> pl.DataFram
 
 
 def _reduced(pile: list[pl.DataFrame]) -> pl.DataFrame:
-    return pl.concat(pile).unique("key", keep="last", maintain_order=True)
+    kept = pl.concat(pile).unique("key", keep="last", maintain_order=True)
+    # A row that is kept keeps the texts of its whole page in memory. Copied to Arrow's older layout, they are its own:
+    # without that, the memory of a rebuild grows with the feed.
+    found = pl.from_arrow(kept.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    assert isinstance(found, pl.DataFrame)
+    return found
 
 
 def _batch(entity: str, last: pl.DataFrame, layout: Layout, policy: str, position: int) -> Batch:
