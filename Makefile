@@ -28,9 +28,8 @@ test: setup     ## the whole suite, in parallel
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 nightly: setup  ## many more histories for the projectors, correct and broken, and many more requests to the service
-	HISTORIES=10000 $(BIN)/python -m pytest -n $(WORKERS) tests/test_mutants.py tests/test_service_fuzz.py
-	EXAMPLES=400 $(BIN)/python -m pytest -n $(WORKERS) tests/test_stores.py tests/test_projection.py tests/test_documents.py tests/test_files.py \
-		tests/test_truth.py tests/test_requests.py tests/test_faults.py tests/test_crash.py
+	HISTORIES=10000 $(BIN)/python -m pytest -n $(WORKERS) tests/kit/test_mutants.py tests/service/test_service_fuzz.py
+	EXAMPLES=400 $(BIN)/python -m pytest -n $(WORKERS) tests/stores tests/projection tests/truth
 
 torture: setup  ## every process killed 50 times while commands keep coming, then everything counted
 	$(BIN)/lab torture scenarios/torture.toml --kills 50

@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.kit.history import build
 from lab.kit.script import Case, Commit, Lose, Message, Poll, Rewind, Step
-from lab.kit.shrink import ddmin
+from lab.shrink import ddmin
 
 TRIALS = 150
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.kit.shrink import ddmin
 from lab.projection.journal import CHANNEL, Note
 from lab.projection.trouble import STEPS
+from lab.shrink import ddmin
 from lab.verdict.evidence import Evidence
 from lab.verdict.finding import Finding
 from lab.verdict.replay import Delivery, Replay, deliveries

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from running import run_text
-from test_faults import BASE
-from test_gaps import STRATEGIES, WRITERS
+from texts import BASE, STRATEGIES, WRITERS
 
-from lab.kit.shrink import ddmin
+from lab.shrink import ddmin
 from lab.verdict import checks
 from lab.verdict import witness as witnesses
 from lab.verdict.replay import Replay, deliveries

@@ -23,7 +23,7 @@ ROWS = 200
 KILLS = 2 if examples(0) else 1
 WRITING = """
 import os, sys
-sys.path[:0] = [os.getcwd(), "tests"]
+sys.path[:0] = [os.getcwd(), "tests", "tests/projection"]
 from pathlib import Path
 from test_crash import batch, opened
 
@@ -82,7 +82,7 @@ def test_a_kill_takes_a_batch_as_a_whole_or_not_at_all(name: str, tmp_path: Path
 
 FILLING = """
 import os, sys
-sys.path[:0] = [os.getcwd(), "tests"]
+sys.path[:0] = [os.getcwd(), "tests", "tests/projection"]
 from pathlib import Path
 from test_crash import FILLED, bulky, opened
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from running import failed, run_text, shipped
-from test_faults import BASE
+from texts import BASE, STRATEGIES, WRITERS
 
 from lab.feed.arrays import FeedArrays
 from lab.feed.gaps import Gate
@@ -138,18 +138,6 @@ def test_by_hand() -> None:
 
 
 # --- whole runs ------------------------------------------------------------------------------------------------------
-
-WRITERS = """
-[writers]
-count = 6
-hold = { kind = "exponential", mean = 0.02 }
-sleep = { share = 0.02, lasts = { mean = 0.6 } }
-abort = 0.05
-"""
-STRATEGIES = "".join(
-    f'[[projection]]\nname = "{name}"\nstore = "memory"\nsubscribe = "catch-up"\ngaps = "{name}"\ngap_limit = 3.0\n'
-    for name in ("naive", "serialise", "horizon", "hold")
-)
 
 
 @pytest.mark.parametrize("service", ["measured", "modelled"])

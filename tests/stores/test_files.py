@@ -113,7 +113,7 @@ def test_a_segment_of_a_log_is_never_written_again(small: None, tmp_path: Path) 
 
 DYING = """
 import os, sys
-sys.path[:0] = [os.getcwd(), "tests"]
+sys.path[:0] = [os.getcwd(), "tests", "tests/stores"]
 from pathlib import Path
 from test_files import opened, items, item, Batch, IDS
 from lab.stores import parquet_folder as folder

@@ -273,7 +273,7 @@ def test_a_load_that_is_none_is_told_so(sent: Any, tmp_path: Path) -> None:
 def test_a_domain_with_a_history_of_its_own_has_no_load(tmp_path: Path) -> None:
     from lab.scenario import Source
 
-    made = planned(Source(Path(__file__).parent.parent / "scenarios" / "flights.toml"))
+    made = planned(Source(Path(__file__).parents[2] / "scenarios" / "flights.toml"))
 
     async def never(_: dict[str, Any]) -> Any:
         raise AssertionError

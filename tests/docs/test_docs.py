@@ -33,7 +33,7 @@ from lab.verdict.checks import CHECKS
 from lab.verdict.oracle import Oracle
 from lab.wiring import plan
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.toml"))
 PAGES = ("README.md", "lab/README.md", "scenarios/README.md", "notebooks/README.md", "benchmarks/README.md")
 SMALL = ("--set", "workload.commands=400", "--set", "domain.records=40", "--set", "measure.samples=3")

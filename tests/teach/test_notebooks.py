@@ -19,7 +19,7 @@ from nbclient.exceptions import CellExecutionError
 from lab.teach import books
 from lab.teach.scale import VARIABLE
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LARGEST_BYTES = 200_000
 CLAIMS_MIN = 3

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from lab.kit.check import ADVICE, Options, Result, judge
+from lab.kit.mutants import MUTANTS, Reference
 from lab.kit.ours import Ours
 from lab.kit.properties import PROPERTIES
-from lab.projection.mutants import MUTANTS, Reference
 from lab.report.words import ANOMALIES
 
 HISTORIES = int(os.environ.get("HISTORIES", "150"))

@@ -26,7 +26,7 @@ from lab.report.loads import knee as knee_figure
 from lab.report.style import svg
 from lab.runs import Run, load_run
 
-HERE = Path(__file__).parent.parent
+HERE = Path(__file__).parents[2]
 SMALL = ["--set", "workload.commands=4000", "--set", "domain.records=300", "--set", "measure.samples=3"]
 EMPLOYEES = str(HERE / "scenarios" / "employees.toml")
 

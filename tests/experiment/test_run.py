@@ -36,7 +36,7 @@ from lab.verdict.checks import CHECKS
 from lab.verdict.oracle import Oracle
 from lab.wiring import plan
 
-SHIPPED = Path(__file__).parent.parent / "scenarios"
+SHIPPED = Path(__file__).parents[2] / "scenarios"
 # What a seed decides when time is modelled; `writes`, `rebuild` and `queries` are on the wall clock.
 SEEDED = ("lag", "lag_summary", "visibility", "staleness", "accounting", "verdicts", "channel", "deliveries")
 

@@ -148,7 +148,7 @@ def test_mistakes_are_told_in_one_line(
     words: tuple[str, ...], said: str, made: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made()
-    shipped = Path(__file__).parent.parent / "scenarios" / "flights.toml"
+    shipped = Path(__file__).parents[2] / "scenarios" / "flights.toml"
     (tmp_path / "flights.toml").write_text(shipped.read_text())
     monkeypatch.chdir(tmp_path)
     found = call(*words)

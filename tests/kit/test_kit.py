@@ -20,7 +20,7 @@ from lab.kit.families import case
 from lab.kit.history import Shape
 from lab.kit.properties import PROPERTIES
 from lab.kit.script import CRASHES
-from lab.kit.shrink import ddmin
+from lab.shrink import ddmin
 from lab.testing import assert_converges, check, deliveries, histories, live, on_duckdb, on_sqlite
 
 Change = dict[str, Any]

@@ -17,7 +17,7 @@ from lab.cli import lab
 from lab.domain import DOMAINS, OWN_DATA
 from lab.stores import STORES
 
-SHIPPED = Path(__file__).parent.parent / "scenarios"
+SHIPPED = Path(__file__).parents[2] / "scenarios"
 QUERY = '\n[[query]]\nname = "q"\n'
 
 

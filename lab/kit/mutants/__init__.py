@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.projection.mutants.reference import Change, Killed, Reference
+from lab.kit.mutants.reference import Change, Killed, Reference
 
 
 class Insert(Reference):

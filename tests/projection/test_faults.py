@@ -14,43 +14,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pieces import items, layout
 from running import failed, run_text, shipped
+from texts import BASE
 
 from lab.base import Batch, CannotTake
 from lab.projection.applied import Crashed
 from lab.projection.projector import BEHIND, Projector
 from lab.stores import store_class
-
-BASE = """
-schema = 1
-name = "faulty"
-seed = 7
-[domain]
-name = "employees"
-records = 40
-[workload]
-commands = 600
-rate = 300.0
-skew = 0.5
-deletes = 0.05
-[truth]
-model = "history"
-[catch_up]
-every = 0.2
-page = 100
-[channel]
-delay = { kind = "exponential", mean = 0.02 }
-duplicate = 0.2
-lose = 0.02
-reorder = { share = 0.3, extra = { kind = "exponential", mean = 0.1 } }
-[time]
-service = "modelled"
-[measure]
-samples = 1
-warm_up = 0
-rebuild = false
-[readers]
-sessions = 50
-"""
 
 RIGHT = (
     ("records", "revision"), ("records", "ordered"), ("totals", "dedupe"),
