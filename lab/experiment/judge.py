@@ -18,11 +18,11 @@ from lab.experiment.project import Live, Projected
 from lab.experiment.troubles import Troubles, look, lost_messages, parked
 from lab.experiment.write import Written
 from lab.measure import accounting, machine, queries
-from lab.projection.journal import Journal
 from lab.projection.rebuild import rebuild
 from lab.queries.answers import Row, answer
 from lab.queries.model import Query
 from lab.queries.parameters import draw
+from lab.running.journal import Journal
 from lab.truth import Truth
 from lab.verdict.checks import judge, judge_truth
 from lab.verdict.evidence import Evidence

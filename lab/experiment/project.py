@@ -17,13 +17,13 @@ from lab.feed.gaps import Gate
 from lab.feed.published import Published
 from lab.measure import lag
 from lab.measure.queries import Asked
-from lab.projection.journal import Journal
-from lab.projection.lane import Lane, Timed, drive
 from lab.projection.projector import Projector
 from lab.projection.trouble import Trouble
-from lab.projection.underfire import BlueGreen, InPlace
-from lab.projection.worker import Inbox, Worker
-from lab.projection.workers import Measured, Modelled
+from lab.running.journal import Journal
+from lab.running.lane import Lane, Timed, drive
+from lab.running.services import Measured, Modelled
+from lab.running.swap import BlueGreen, InPlace
+from lab.running.worker import Inbox, Worker
 from lab.truth import Truth
 from lab.wiring import Plan, ProjectionPlan
 

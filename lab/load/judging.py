@@ -17,7 +17,7 @@ from lab.feed.contracts import published
 from lab.feed.published import Published
 from lab.measure import lag
 from lab.projection.applied import NONE, Applied
-from lab.projection.journal import CATCH_UP, Journal
+from lab.running.journal import CATCH_UP, Journal
 from lab.service.keeper import APPLIED, DROPPED, HANDED, NOTE, REFUSED
 from lab.service.rebuilding import Place
 from lab.truth import Truth

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from lab.projection.journal import Journal
+from lab.running.journal import Journal
 
 
 def _marked(size: int, arrays: Iterable[np.ndarray]) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from lab.feed.gaps import Gate
 from lab.feed.published import Published
 from lab.feed.writers import Timeline
-from lab.projection.journal import CATCH_UP, Journal
+from lab.running.journal import CATCH_UP, Journal
 
 
 def row(

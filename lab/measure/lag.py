@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from lab.feed.published import Published
-from lab.projection.journal import Journal
+from lab.running.journal import Journal
 
 POINTS = 240
 QUANTILES = {"p50_seconds": 0.5, "p90_seconds": 0.9, "p99_seconds": 0.99, "max_seconds": 1.0}

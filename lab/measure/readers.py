@@ -16,7 +16,7 @@ import polars as pl
 from lab.base import stream
 from lab.feed.published import Published
 from lab.measure.lag import passed_at
-from lab.projection.journal import Journal
+from lab.running.journal import Journal
 from lab.scenario import ReadersTable
 from lab.scenario.draws import delays
 

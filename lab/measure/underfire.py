@@ -10,7 +10,7 @@ import polars as pl
 from lab.base import stream
 from lab.feed.published import Published
 from lab.measure.readers import look
-from lab.projection.journal import Journal
+from lab.running.journal import Journal
 
 READS = 2_000
 

@@ -13,10 +13,10 @@ import numpy as np
 from lab.base import TRUTH, BadInput, Problem, nearest
 from lab.feed.published import Published
 from lab.process.running import Stop, owned
-from lab.projection.journal import Journal
 from lab.projection.projector import Projector
-from lab.projection.worker import Inbox
-from lab.projection.workers import Measured
+from lab.running.journal import Journal
+from lab.running.services import Measured
+from lab.running.worker import Inbox
 from lab.truth import Truth
 from lab.wiring import Plan, ProjectionPlan
 

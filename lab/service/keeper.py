@@ -20,7 +20,7 @@ from lab.feed.contracts import before_images, published
 from lab.process.projector import follower
 from lab.projection.applied import Applied
 from lab.projection.projector import Projector
-from lab.projection.workers import Measured
+from lab.running.services import Measured
 from lab.truth import Truth
 from lab.wiring import Plan, ProjectionPlan
 

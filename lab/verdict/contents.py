@@ -33,7 +33,9 @@ def _simplest(evidence: Evidence, entity: str, either: pl.DataFrame) -> tuple[pl
     if "key" not in either.columns or not either.height:
         return either.head(1), None
     frame = evidence.published.frames[entity].select("key", "position")
-    last = frame.join(either.select("key"), on="key", how="semi").group_by("key").agg(pl.col("position").max())
+    mine = frame.join(either.select("key"), on="key", how="semi")
+    # In one order: of equals the first is shown, whatever order the groups come in.
+    last = mine.group_by("key").agg(pl.col("position").max()).sort("position")
     if not last.height:
         return either.head(1), None
     focus = evidence.simplest(last["position"].to_numpy() - 1)

@@ -13,7 +13,7 @@ import polars as pl
 from lab.feed.published import Published
 from lab.measure import lag
 from lab.measure.queries import Wrong
-from lab.projection.journal import Journal
+from lab.running.journal import Journal
 from lab.stores.port import Layout
 from lab.verdict.oracle import Oracle
 

@@ -18,8 +18,8 @@ from lab.base import CannotTake
 from lab.feed.published import Published
 from lab.measure import lag
 from lab.projection.applied import Crashed
-from lab.projection.journal import Journal
 from lab.projection.projector import BEHIND, Projector
+from lab.running.journal import Journal
 from lab.stores.memory import Memory
 from lab.verdict.evidence import Evidence
 from lab.verdict.oracle import Oracle

@@ -14,10 +14,10 @@ from lab.domain import DOMAINS, domain
 from lab.domain.model import Domain, Options, published
 from lab.feed.subscription import Subscription
 from lab.projection.guards import memory_schema
-from lab.projection.lane import Pace
 from lab.projection.projector import Projector
 from lab.queries.model import Query
 from lab.queries.resolve import resolve
+from lab.running.lane import Pace
 from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, ServiceModel, Source, refuse
 from lab.stores import Layout, Store, store_class
 from lab.truth import ENGINES, Truth, make_truth, open_truth

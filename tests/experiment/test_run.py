@@ -28,7 +28,7 @@ from lab.feed.gaps import Gate
 from lab.measure.accounting import balances
 from lab.projection import rebuild as rebuilding
 from lab.projection.guards import Admission, Dedupe, HighestRevision
-from lab.projection.worker import Worker
+from lab.running.worker import Worker
 from lab.runs import OPTIONAL, TABLES, Run, load_run
 from lab.scenario import Source
 from lab.stores.memory import Memory

@@ -15,11 +15,11 @@ from lab.experiment import run
 from lab.feed.arrays import FeedArrays
 from lab.feed.published import Published
 from lab.measure import lag
-from lab.projection.journal import CHANNEL, Journal
-from lab.projection.lane import Lane, Pace, drive, single_server
 from lab.projection.projector import NONE, Applied, Projector
-from lab.projection.worker import Inbox
-from lab.projection.workers import Modelled
+from lab.running.journal import CHANNEL, Journal
+from lab.running.lane import Lane, Pace, drive, single_server
+from lab.running.services import Modelled
+from lab.running.worker import Inbox
 from lab.scenario import ChannelTable, ServiceModel, Source
 from lab.stores import Layout, store_class
 from lab.wiring import plan

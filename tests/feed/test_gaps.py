@@ -20,7 +20,7 @@ from lab.feed.published import Published
 from lab.feed.writers import Timeline, Transactions
 from lab.measure.readers import sessions
 from lab.projection.applied import NONE, Applied
-from lab.projection.journal import CATCH_UP, Journal
+from lab.running.journal import CATCH_UP, Journal
 from lab.scenario import Delay, ReadersTable, Sleep, WritersTable
 
 

@@ -27,11 +27,11 @@ from lab.feed.subscription import Subscription, with_before
 from lab.projection import rebuild as rebuilding
 from lab.projection import workers
 from lab.projection.guards import HighestRevision, memory_schema
-from lab.projection.journal import Journal
-from lab.projection.lane import Lane, Pace, drive, single_server
 from lab.projection.projector import Projector
-from lab.projection.worker import Inbox
-from lab.projection.workers import Measured, Modelled
+from lab.running.journal import Journal
+from lab.running.lane import Lane, Pace, drive, single_server
+from lab.running.services import Measured, Modelled
+from lab.running.worker import Inbox
 from lab.scenario import ChannelTable, ServiceModel
 from lab.stores import Layout, Store, store_class
 from lab.truth import Truth, open_truth

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lab.projection.journal import Fault
-from lab.projection.lane import INFINITY, Lane
 from lab.projection.projector import Projector
-from lab.projection.worker import Worker
+from lab.running.journal import Fault
+from lab.running.lane import INFINITY, Lane
+from lab.running.worker import Worker
 
 
 @dataclass

@@ -14,9 +14,9 @@ from lab.base import Unavailable
 from lab.feed.gaps import Gate
 from lab.feed.published import Published
 from lab.projection.applied import Crashed
-from lab.projection.journal import CATCH_UP, CHANNEL, RETRY, Fault, Journal
 from lab.projection.projector import Projector
 from lab.projection.trouble import STEPS, Interrupted, Trouble
+from lab.running.journal import CATCH_UP, CHANNEL, RETRY, Fault, Journal
 
 # How often what is parked is tried at the end of a run, when the store may refuse it for now.
 LAST_TRIES = 100

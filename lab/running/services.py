@@ -17,10 +17,10 @@ from lab.feed.arrays import FeedArrays
 from lab.feed.gaps import Gate
 from lab.feed.subscription import Subscription
 from lab.projection.applied import Crashed
-from lab.projection.journal import Journal
 from lab.projection.projector import Projector
 from lab.projection.trouble import Trouble
-from lab.projection.worker import Inbox, Worker
+from lab.running.journal import Journal
+from lab.running.worker import Inbox, Worker
 from lab.scenario import ServiceModel
 
 # Modelled batches are applied together up to this many rows: big pages are what engines are quick at.
