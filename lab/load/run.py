@@ -20,16 +20,19 @@ from lab.experiment.project import Projected, project
 from lab.experiment.record import manifest, write_tables
 from lab.experiment.write import Written
 from lab.load import events as log
-from lab.load.driving import Order, asked, caught_up, drive, service
+from lab.load.driving import Order, drive
 from lab.load.judging import committed, projected, since
 from lab.measure import lag
 from lab.measure.machine import highest_rss_bytes
 from lab.report import write_report
 from lab.runs import OPTIONAL, Run, new_run, write_table
+from lab.service.local import LocalService
 from lab.wiring import Plan
 
 # What stands under `clocks` in the manifest: all of it is wall clock, taken by processes of one machine.
 WALL = "wall, under load"
+# Seconds in which the projections must catch up, before the load and after it.
+CATCHES_UP = 60.0
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,14 @@ def measure(plan: Plan, arguments: list[str], order: Order, work: Path, progress
     events = (work / "events").absolute()
     events.mkdir()
     progress.step("starting the service", 1)
-    with service(arguments, (work / "served").absolute()) as url:
-        at_head = caught_up(url, progress.done)
-        before = asked(url, "/projections")["truth"]["position"]
+    with LocalService(arguments, (work / "served").absolute(), "--journal") as service:
+        at_head = service.caught_up(CATCHES_UP, progress.done)
+        before = service.get("/projections")["truth"]["position"]
         progress.step("under load", order.seconds)
         began = time.time()
-        drive(url, order, plan.scenario.seed, events)
-        progress.step("catching up", 60)
-        at_head = caught_up(url, progress.done) and at_head
+        drive(service.url, order, plan.scenario.seed, events)
+        progress.step("catching up", CATCHES_UP)
+        at_head = service.caught_up(CATCHES_UP, progress.done) and at_head
     found = log.read(events, order.processes)
     void = log.void(found, order.rate, order.seconds)
     if not plan.domain.has_trace and not found.filter(pl.col("outcome") == "accepted").height:
@@ -72,7 +75,7 @@ def load(
     progress: Progress,
     knee: Mapping[str, Any] | None = None,
 ) -> Run:
-    """A load as a run. Raises LoadFailed and WorkerLost, and leaves nothing behind then.
+    """A load as a run. Raises ProgramFailed and WorkerLost, and leaves nothing behind then.
 
     `arguments` are those of `lab serve` that name the scenario; `knee` is what a search for it has found: the rows of
     the table, and what is told in the manifest.

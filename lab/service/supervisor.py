@@ -1,12 +1,16 @@
-"""The processes behind the front: started, watched, and started again when they die."""
+"""Child processes: the service's parts, started again when they die; and programs that load and torture start."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
+import signal
+import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,18 +18,108 @@ from typing import Any
 import lab
 from lab.base import LabError
 from lab.service.part import Orders
-from lab.service.wire import Answer, Gone, Line, Request
+from lab.service.wire import Answer, Line, Request
 
-# A process that dies as soon as it lives is not started again at once: seconds, doubled from death to death.
-PAUSE, PAUSE_MAX = 0.05, 5.0
+# Seconds before a part that died is started again: doubled from death to death, unless it had lived for a while.
+PAUSE, PAUSE_MAX = 0.05, 1.0
 LIVED = 2.0
-# How long one may take to end politely.
+# Seconds in which a process must end after it was asked to; then it is killed.
 POLITE = 30.0
+
+
+class ProgramFailed(LabError):
+    """A program that load or torture needs ended before its time."""
+
+    exit_status = 1
+
+
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a child: it imports this very package, and doesn't inherit the caller's token."""
+    home = str(Path(lab.__file__).parent.parent)
+    path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+    kept = {name: value for name, value in os.environ.items() if name != "LAB_TOKEN"}
+    return kept | {"PYTHONPATH": path} | dict(more or {})
+
+
+@dataclass
+class Program:
+    """A Python program in a session of its own, for callers without an event loop; it ends with the `with` block.
+
+    `arguments` follow the interpreter; standard error (and with `quiet` standard output) goes to the file `log`.
+    """
+
+    arguments: Sequence[str]
+    log: Path
+    more: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+    quiet: bool = False
+    _process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Program:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it, or another one after the last has ended."""
+        with self.log.open("a", encoding="utf-8") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, *self.arguments], stdout=log if self.quiet else subprocess.PIPE, stderr=log,
+                text=True, start_new_session=True, env=environment(self.more), cwd=self.folder,
+            )  # fmt: skip
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        """The process that was started last."""
+        assert self._process is not None
+        return self._process
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document that it prints when it is ready. Raises ProgramFailed when it ends without one."""
+        assert self.process.stdout is not None
+        text = ""
+        for line in self.process.stdout:
+            text += line
+            if line.startswith("}"):
+                break
+        with contextlib.suppress(ValueError):
+            found: dict[str, Any] = json.loads(text)
+            if "error" not in found:
+                return found
+        self.process.wait(POLITE)
+        raise ProgramFailed(f"it ended with {self.process.returncode}: {self.last_words()}")
+
+    def last_words(self) -> str:
+        """The last line of its log."""
+        lines = [line for line in self.log.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return lines[-1] if lines else "it said nothing"
+
+    def kill(self) -> None:
+        """SIGKILL for it and every process of its session that hasn't left it; returns when it is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self._reap()
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL if it hasn't ended after `POLITE` seconds and again as many."""
+        self.process.terminate()
+        try:
+            self.process.wait(2 * POLITE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._reap()
+
+    def _reap(self) -> None:
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 @dataclass
 class Child:
-    """One process at a time. It can be asked, as a peer, whenever there is one. `state`: starting, running, stopped."""
+    """One part of the service, one process at a time. `state`: starting, running, stopped."""
 
     orders: Orders
     line: Line = field(default_factory=Line)
@@ -39,24 +133,24 @@ class Child:
 
     @property
     def name(self) -> str:
-        """Which part it is."""
+        """The part's name: `truth`, or that of a projection."""
         return self.orders.part
 
     @property
     def pid(self) -> int | None:
-        """The process that is there now."""
+        """The present process; None between two."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
     async def ask(self, request: Request) -> Answer:
-        """Raises Gone while it is not there."""
+        """Ask the present process. Raises Gone while there is none that listens."""
         return await self.line.ask(request)
 
     def told(self) -> dict[str, Any]:
-        """What the supervisor knows of it."""
+        """State, restarts, last exit status and process id, for `/projections`."""
         return {"state": self.state, "restarts": self.restarts, "last_exit": self.last_exit, "pid": self.pid}
 
     async def start(self) -> None:
-        """Until it can be asked. Raises LabError when it ends before; its reason is on standard error."""
+        """Start it and wait until it listens. Raises LabError when it ends before; its log says why."""
         self._keeping = asyncio.create_task(self._keep())
         ready = asyncio.create_task(self.ready.wait())
         await asyncio.wait([self._keeping, ready], return_when=asyncio.FIRST_COMPLETED)
@@ -70,7 +164,7 @@ class Child:
             began = time.monotonic()
             await self._live()
             if self._stopping or not self.ready.is_set():
-                # One that has never been ready would not be the next time either.
+                # A part that never got ready would fail the next time too.
                 self.state = "stopped"
                 return
             self.state, self.restarts = "starting", self.restarts + 1
@@ -78,16 +172,13 @@ class Child:
             await asyncio.sleep(pause)
 
     async def _live(self) -> None:
-        """From its start to its end."""
-        # The same lab as ours, wherever it is; a Ctrl-C in the terminal is for us alone.
-        home = str(Path(lab.__file__).parent.parent)
-        path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+        """Start a process, connect to it, and return when it has ended."""
         socket = self.orders.socket(self.name)
         socket.unlink(missing_ok=True)
+        # A session of its own: a Ctrl-C in the terminal reaches the front alone.
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "lab.service.part", self.orders.json(),
-            stdin=asyncio.subprocess.PIPE, stdout=sys.stderr.fileno(), start_new_session=True,
-            env=os.environ | {"PYTHONPATH": path},
+            stdin=asyncio.subprocess.PIPE, stdout=sys.stderr.fileno(), start_new_session=True, env=environment(),
         )  # fmt: skip
         if self._stopping and self._process.stdin is not None:
             self._process.stdin.close()
@@ -104,7 +195,7 @@ class Child:
         line.close()
 
     async def stop(self) -> None:
-        """Politely: it finishes what it was asked, and is killed only if it doesn't come to an end."""
+        """Close its standard input, so that it finishes and ends; kill it if it hasn't after `POLITE` seconds."""
         self._stopping = True
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
@@ -115,6 +206,3 @@ class Child:
                 assert self._process is not None
                 self._process.kill()
                 await self._keeping
-
-
-__all__ = ["Child", "Gone"]

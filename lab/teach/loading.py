@@ -26,7 +26,7 @@ def under_load(rate: float, seconds: float = 5.0, overrides: Sequence[str] = ())
     """`scenarios/employees.toml` with so many arrivals a second, for some seconds: half commands, half queries.
 
     The seconds are scaled, to three at the least; it takes some 15 more than it lasts. With the same arguments, the run
-    that is there already. Raises LoadFailed when the service or Locust doesn't start.
+    that is there already. Raises ProgramFailed when the service or Locust doesn't start.
     """
     settings = (*SMALL, *overrides)
     path = scenarios() / "employees.toml"

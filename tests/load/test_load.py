@@ -18,13 +18,14 @@ import polars as pl
 import pytest
 
 from lab.load import events as log
-from lab.load.driving import LOCUSTFILE, Order, drive, service
+from lab.load.driving import LOCUSTFILE, Order, drive
 from lab.load.events import WorkerLost
 from lab.load.knee import judged, search
 from lab.load.run import Measured
 from lab.report.loads import knee as knee_figure
 from lab.report.style import svg
 from lab.runs import Run, load_run
+from lab.service.local import LocalService
 
 HERE = Path(__file__).parents[2]
 SMALL = ["--set", "workload.commands=4000", "--set", "domain.records=300", "--set", "measure.samples=3"]
@@ -112,13 +113,13 @@ def test_a_master_and_two_workers_on_loopback(tmp_path: Path) -> None:
         "LAB_RATE": "20", "LAB_SECONDS": "3", "LAB_EVENTS": str(events), "PYTHONWARNINGS": "ignore",
     }  # fmt: skip
     port = str(_free())
-    with service([EMPLOYEES, *SMALL], tmp_path / "served") as url:
+    with LocalService([EMPLOYEES, *SMALL], tmp_path / "served", "--journal") as service:
         here = ["--master-host", "127.0.0.1", "--master-port", port]
         workers = [subprocess.Popen([*locust, "--worker", *here], env=quiet, stderr=subprocess.DEVNULL) for _ in "ab"]
         master = subprocess.run(
             [
-                *locust, "--master", "--master-bind-port", port, "--expect-workers", "2", "--headless", "--host", url,
-                "-u", "2", "-r", "2", "-t", "6s", "--csv", str(events / "stats"),
+                *locust, "--master", "--master-bind-port", port, "--expect-workers", "2", "--headless",
+                "--host", service.url, "-u", "2", "-r", "2", "-t", "6s", "--csv", str(events / "stats"),
             ],
             env=quiet, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
@@ -151,8 +152,8 @@ def test_the_last_counts_of_a_worker_that_stops_slowly_are_waited_for(
     monkeypatch.setattr("lab.load.driving.LOCUSTFILE", both)
     events = tmp_path / "events"
     events.mkdir()
-    with service([EMPLOYEES, *SMALL], tmp_path / "served") as url:
-        drive(url, Order(seconds=1.0, users=4), 7, events)
+    with LocalService([EMPLOYEES, *SMALL], tmp_path / "served", "--journal") as service:
+        drive(service.url, Order(seconds=1.0, users=4), 7, events)
     found = log.read(events, 2)
     log.confirm(found, events / "stats")
     assert found.filter(pl.col("row") == "COMMAND").height
@@ -172,8 +173,8 @@ def test_a_probe_that_gives_up_is_kept_as_that(tmp_path: Path) -> None:
     events.mkdir()
     deaf = ["--set", "projection.directory.subscribe=channel", "--set", "projection.payroll.every=1000"]
     deaf += ["--set", "projection.analytics.every=1000", "--set", "channel.lose=1.0", "--set", "channel.duplicate=0.0"]
-    with service([EMPLOYEES, *SMALL, *deaf], tmp_path / "served") as url:
-        drive(url, Order(rate=10, seconds=3, processes=1, commands=1.0, probe_timeout=0.3), 1, events)
+    with LocalService([EMPLOYEES, *SMALL, *deaf], tmp_path / "served", "--journal") as service:
+        drive(service.url, Order(rate=10, seconds=3, processes=1, commands=1.0, probe_timeout=0.3), 1, events)
     found = log.read(events, 1)
     log.confirm(found, events / "stats")
     probes = found.filter(pl.col("row") == "RYW/directory")

@@ -1,0 +1,220 @@
+"""Locust's users: open loop (arrivals at a rate) or closed loop (users that wait), with read-your-writes probes.
+
+Locust is a program of its own: it loads this module (`locust -f`), and the rest of the package never imports it.
+
+Rows: COMMAND; QUERY/<projection>/<query>; RYW/<projection>, from a commit until the projection shows it, polled every
+20 ms; LAG/<projection>, from commit until applied, as the projection's process reports it; SCHEDULE, how late the
+generator was itself.
+
+Without LAB_RATE users wait for each answer (closed loop). With it, arrivals come at that rate whatever the answers do
+(open loop): one user for each worker draws them, and a row's time begins when its request was meant to start.
+
+Environment: LAB_RATE, arrivals a second over all workers (0: closed loop); LAB_SECONDS, how long arrivals come;
+LAB_EVENTS, the folder for each worker's log; LAB_SEED; LAB_TOKEN; LAB_COMMANDS, the share of commands (0.5);
+LAB_PROBE_TIMEOUT, seconds until a probe gives up (10).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent.lock import Semaphore
+from locust import User, constant_pacing, events, task
+from locust.exception import StopUser
+from locust.runners import STATE_MISSING, LocalRunner, MasterRunner, WorkerRunner
+
+from lab.load.client import EVENTS, PROBE_TIMEOUT, RATE, LoadClient
+
+# Seconds between two probes of a worker.
+PROBE = 0.5
+# Seconds, beyond Locust's own --stop-timeout, in which a worker must have reported all that it counted.
+FINISHES = 60.0
+
+LABS: dict[str, Any] = {"lab": None, "beside": [], "workers": None, "environment": None, "finished": set()}
+# Several users start at once, and making it takes requests: the first makes it for all.
+MAKING = Semaphore()
+
+
+@events.init.add_listener
+def told(environment: Any, **_: Any) -> None:
+    """A worker hears from its master how many there are."""
+    LABS["environment"] = environment
+    if isinstance(environment.runner, WorkerRunner):
+        environment.runner.register_message("lab-workers", heard)
+        environment.runner.register_message("lab-finish", finish)
+    elif isinstance(environment.runner, MasterRunner):
+        environment.runner.register_message("lab-finished", finished)
+
+
+@events.quit.add_listener
+def counted(**_: Any) -> None:
+    """Locust's own statistics beside the logs, by the master alone: `--json-file` is written by the workers, too."""
+    environment = LABS["environment"]
+    if EVENTS and environment is not None and isinstance(environment.runner, MasterRunner | LocalRunner):
+        rows = [entry.to_dict() for entry in environment.runner.stats.entries.values()]
+        (Path(EVENTS) / "stats.json").write_text(json.dumps(rows), encoding="utf-8")
+
+
+def heard(msg: Any, **_: Any) -> None:
+    """How many workers share the load."""
+    LABS["workers"] = int(msg.data)
+
+
+@events.test_start.add_listener
+def tell(environment: Any, **_: Any) -> None:
+    """Before any user is started, so that each worker can take its share."""
+    if isinstance(environment.runner, MasterRunner):
+        environment.runner.send_message("lab-workers", environment.runner.worker_count)
+
+
+def workers(environment: Any) -> int:
+    """How many share the load: this one alone, or as many as the master has said."""
+    if not isinstance(environment.runner, WorkerRunner):
+        return 1
+    while LABS["workers"] is None:
+        gevent.sleep(0.01)
+    return int(LABS["workers"])
+
+
+def lab_of(environment: Any) -> LoadClient:
+    """This worker's; made when it is first asked for."""
+    with MAKING:
+        if LABS["lab"] is None:
+            index = getattr(environment.runner, "worker_index", 0)
+            LABS["lab"] = LoadClient(environment, environment.host, max(0, index), workers(environment))
+            LABS["beside"] = [gevent.spawn(LABS["lab"].keep)]
+            if max(0, index) == 0:
+                LABS["beside"].append(gevent.spawn(LABS["lab"].watch))
+    return LABS["lab"]
+
+
+@events.test_stopping.add_listener
+def stopped(environment: Any, **_: Any) -> None:
+    """The watch ends, and the log is closed, before the workers report for the last time."""
+    if isinstance(environment.runner, MasterRunner):
+        return
+    gevent.killall(LABS["beside"])
+    if LABS["lab"] is not None and LABS["lab"].pool is not None:
+        # What is still under way was offered, and is cut off: it is in no row.
+        LABS["lab"].pool.kill(block=False)
+
+
+@events.test_stop.add_listener
+def ended(environment: Any, **_: Any) -> None:
+    """Nothing comes any more: the counts are final. The master waits until it has been told all of them."""
+    if isinstance(environment.runner, MasterRunner):
+        everybody(environment.runner)
+    elif LABS["lab"] is not None:
+        LABS["lab"].close()
+        LABS["lab"], LABS["beside"] = None, []
+
+
+def everybody(master: MasterRunner) -> None:
+    """Locust waits half a second for the workers' last statistics, whatever is under way: here it is until they came.
+
+    A worker that is gone is not waited for; it left no last line in its log either.
+    """
+    LABS["finished"].clear()
+    master.send_message("lab-finish")
+    with gevent.Timeout(master.environment.stop_timeout + FINISHES, False):
+        while any(worker.state != STATE_MISSING and worker.id not in LABS["finished"] for worker in master.clients.all):
+            gevent.sleep(0.02)
+
+
+def finish(environment: Any, **_: Any) -> None:
+    """A worker stops, reports for the last time, and then says so: messages of one worker keep their order."""
+    environment.runner.stop()
+    last: dict[str, Any] = {}
+    environment.events.report_to_master.fire(client_id=environment.runner.client_id, data=last)
+    environment.runner.send_message("stats", last)
+    environment.runner.send_message("lab-finished")
+
+
+def finished(msg: Any, **_: Any) -> None:
+    """The master has all that this worker counted."""
+    LABS["finished"].add(msg.node_id)
+
+
+class OpenLoop(User):
+    """Open loop: one of them a worker."""
+
+    abstract = RATE <= 0
+
+    def on_start(self) -> None:
+        """Probes run beside the arrivals."""
+        self.lab, self.over = lab_of(self.environment), False
+        self.probes = gevent.spawn(self.probing)
+
+    def on_stop(self) -> None:
+        """The probes end with it."""
+        gevent.kill(self.probes)
+
+    def probing(self) -> None:
+        """A probe of each projection in turn."""
+        while not self.lab.dry:
+            for name in self.lab.projections:
+                if self.over:
+                    return
+                self.lab.probe(name)
+                gevent.sleep(PROBE)
+
+    @task
+    def come(self) -> None:
+        """All arrivals; what is being probed then is probed to its end, and nothing more comes until the test ends."""
+        self.lab.arrivals()
+        self.over = True
+        self.probes.join(PROBE_TIMEOUT + 1)
+        raise StopUser
+
+
+class ClosedLoop(User):
+    """Closed loop: each waits for its answer."""
+
+    abstract = True
+
+    def on_start(self) -> None:
+        """All of a worker share its connections."""
+        self.lab = lab_of(self.environment)
+
+
+class CommandUser(ClosedLoop):
+    """Sends commands."""
+
+    abstract = RATE > 0
+    weight = 4
+
+    @task
+    def command(self) -> None:
+        """One command; when there are no more, a query."""
+        if self.lab.send(time.time()) is None and self.lab.dry:
+            self.lab.ask(time.time())
+
+
+class QueryUser(ClosedLoop):
+    """Asks every query of every projection."""
+
+    abstract = RATE > 0
+    weight = 4
+
+    @task
+    def query(self) -> None:
+        """One query."""
+        self.lab.ask(time.time())
+
+
+class ProbeUser(ClosedLoop):
+    """Reads what it wrote."""
+
+    abstract = RATE > 0
+    weight = 1
+    wait_time = constant_pacing(PROBE)
+
+    @task
+    def probe(self) -> None:
+        """One projection after the other."""
+        for name in self.lab.projections:
+            self.lab.probe(name)

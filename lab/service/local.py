@@ -1,0 +1,54 @@
+"""A `lab serve` of one's own on a free port: started, asked, stopped or killed. Load and torture use it."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab.service.supervisor import Program, ProgramFailed
+
+
+class LocalService(Program):
+    """`lab serve ARGUMENTS --folder FOLDER`; its log is `service.log` beside the folder. `url` is set by `start`."""
+
+    def __init__(self, arguments: Sequence[str], folder: Path, *more: str) -> None:
+        command = ["-m", "lab", "serve", *arguments, "--port", "0", "--folder", str(folder), "--json", *more]
+        super().__init__(command, folder.parent / "service.log")
+        self.url = ""
+
+    def __enter__(self) -> LocalService:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it and wait until all of its parts answer. Raises ProgramFailed when it doesn't come up."""
+        super().start()
+        try:
+            self.url = str(self.document()["url"])
+        except ProgramFailed as error:
+            raise ProgramFailed(f"the service did not start: {error}") from None
+        except BaseException:
+            self.stop()
+            raise
+
+    def get(self, path: str, timeout: float = 30.0) -> dict[str, Any]:
+        """A JSON document of the service. Raises OSError, of which HTTP's errors are a kind."""
+        with urllib.request.urlopen(self.url + path, timeout=timeout) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+    def caught_up(self, seconds: float, tell: Callable[[float], None] = lambda _: None) -> bool:
+        """Wait until every projection that polls is up to date; False if one is not within so many seconds."""
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < seconds:
+            found = self.get("/projections")
+            head = found["truth"]["position"]
+            if all((item["position"] or 0) >= head for item in found["projections"] if item["subscribe"] != "channel"):
+                return True
+            tell(waited)
+            time.sleep(0.1)
+        return False
