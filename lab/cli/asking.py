@@ -75,8 +75,9 @@ def compare(one: str, other: str, anyway: bool, as_json: bool, overrides: Sequen
 @common
 def advise(run: str, runs: Path, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
     """Say which projections to keep, from what a run measured. --set levels.KEY and weights.QUERY asks anew."""
-    from lab.report.advice import advise as work_out
-    from lab.report.advice import document, print_advice, read
+    from lab.advice import advise as work_out
+    from lab.advice import read
+    from lab.report.advice import document, print_advice
     from lab.runs import load_run
 
     no_scenario((), seed)

@@ -1,9 +1,9 @@
 """The report room: a run as figures, one self-contained page, in the terminal, and beside another run.
 
-It reads run folders and nothing else: words and numbers in `words`, what was found in `facts`, sentences in
-`sentences`, the style in `style`, figures in `figures` (over time) and `bars` (totals). What went wrong on purpose is
-drawn in `faults`, `shading` and `timelines`, and told in `troubles` and `mending`; `sections` puts figures and words
-together for the `page`. What the figures advise is worked out in `advice`; `stretches` says how sure a lag is.
+It reads run folders and shows what they hold; it decides nothing. Fixed texts are in `words`, findings in `facts`,
+sentences in `sentences`, the style in `style`, figures over time in `figures`, totals in `bars`. Faults are drawn in
+`faults`, `shading` and `timelines`, and described in `troubles` and `mending`. `sections` joins figures and sentences
+for the `page`; `advice` shows what `lab.advice` found.
 """
 
 from lab.report.compare import compare, print_compare

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from lab.formatting import count, duration, share, short_count, size, tick
 from lab.report.facts import unaccounted
 from lab.report.style import (
     BAD,
@@ -24,7 +25,6 @@ from lab.report.style import (
     sheet,
     time_axis,
 )
-from lab.report.words import count, duration, share, short_count, size, tick
 
 # The parts of what was committed, in the order of the identity. Not the stores' colours: these are no stores.
 PARTS: dict[str, tuple[str, str | None]] = {

@@ -19,10 +19,10 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.base import TRUTH, BadInput, Problem, stream
+from lab.formatting import NOTHING, count, duration, microseconds, short_count, size
+from lab.measure.bootstrap import RESAMPLES, SEED, Lags, block_rows, quantile, thinned
 from lab.report.facts import plain, truth_asked
-from lab.report.stretches import RESAMPLES, SEED, Lags, quantile, stretches, thinned
 from lab.report.terminal import marked, plain_table
-from lab.report.words import NOTHING, count, duration, microseconds, short_count, size
 from lab.runs import Run
 
 QUANTILES = {"p50": 0.50, "p99": 0.99}
@@ -142,15 +142,15 @@ def _lag(a: Run, b: Run, name: str, withheld: str | None) -> dict[str, Any]:
 
 
 def _bootstrap(a: Lags, b: Lags, paired: bool, name: str) -> npt.NDArray[np.float64]:
-    """Resampled differences of each quantile, one row for each resample; see `stretches`.
+    """Resampled differences of each quantile, one row for each resample; see `block_rows`.
 
-    Where the runs are paired, the same stretches are drawn from both.
+    Where the runs are paired, the same blocks are drawn from both.
     """
     random = stream(SEED, "compare", name)
     found = np.empty((RESAMPLES, len(QUANTILES)))
     for nth in range(RESAMPLES):
-        rows_a = stretches(random, len(a))
-        rows_b = rows_a if paired else stretches(random, len(b))
+        rows_a = block_rows(random, len(a))
+        rows_b = rows_a if paired else block_rows(random, len(b))
         drawn_a, drawn_b = a[rows_a], b[rows_b]
         for at, share in enumerate(QUANTILES.values()):
             ends = quantile(drawn_a, share), quantile(drawn_b, share)

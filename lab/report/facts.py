@@ -10,8 +10,9 @@ from typing import Any
 import polars as pl
 
 from lab.base import TRUTH
+from lab.formatting import duration, listed, moments, plural
 from lab.report.mending import chapter
-from lab.report.words import ANOMALIES, LINES, duration, listed, moments, plural
+from lab.report.words import ANOMALIES, LINES
 from lab.runs import Run
 
 

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
+from lab.formatting import count, duration, short_count, tick
 from lab.report import shading
 from lab.report.style import (
     BAD,
@@ -29,7 +30,6 @@ from lab.report.style import (
     sheet,
     time_axis,
 )
-from lab.report.words import count, duration, short_count, tick
 
 # Where an ECDF is evaluated: evenly, and closer together in both tails, where the interest is.
 _TAIL = [0.0001, 0.0003, 0.001, 0.002, 0.003, 0.004]

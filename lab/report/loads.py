@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
+from lab.formatting import duration
 from lab.report.style import BAD, FAINT, Look, drawing, key, log_seconds, look_of, looks, margin_inches, sheet
-from lab.report.words import duration
 from lab.runs import Run
 
 _PANELS = (("lag_p99_seconds", "lag p99"), ("query_p99_seconds", "query p99"))

@@ -12,6 +12,7 @@ import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from lab import formatting
 from lab.base import TRUTH
 from lab.report import sentences, troubles, words
 from lab.report.advice.section import advice_on, texts
@@ -134,13 +135,13 @@ def _query_rows(queries: pl.DataFrame, found: list[Overview]) -> list[dict[str, 
 
 
 _FILTERS: dict[str, Callable[..., Any]] = {
-    "duration": words.duration,
-    "microseconds": words.microseconds,
-    "size": words.size,
-    "count": words.count,
-    "share": words.share,
-    "short_count": words.short_count,
-    "setting": words.setting,
+    "duration": formatting.duration,
+    "microseconds": formatting.microseconds,
+    "size": formatting.size,
+    "count": formatting.count,
+    "share": formatting.share,
+    "short_count": formatting.short_count,
+    "setting": formatting.setting,
     "unbroken": lambda text: _UNIT.sub("\\1\u00a0\\2", text),
     # A long name may be broken after an underscore, and is copied whole all the same.
     "breakable": lambda name: Markup("_<wbr>").join(map(escape, name.split("_"))),

@@ -9,9 +9,9 @@ import polars as pl
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from lab.advice import Advice
 from lab.base import TRUTH
 from lab.report import bars, faults, figures, loads, sentences, troubles
-from lab.report.advice import Advice
 from lab.report.advice.section import drawn as advised
 from lab.report.facts import Failure, Overview, truth_asked
 from lab.report.style import WIDTH_INCHES, look_of, looks, svg, truth_look

@@ -13,8 +13,8 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from lab.formatting import configured, plural, short_count
 from lab.report.style import FAINT, INK, Look, elided, look_of
-from lab.report.words import configured, plural, short_count
 
 SOURCE = "source of truth"
 # Each kind: its marker, what one is called, and what many are.

@@ -25,7 +25,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lab.base import TRUTH
-from lab.report.words import MARKS, duration
+from lab.formatting import duration
+from lab.report.words import MARKS
 
 INK, FAINT, GRID = "#222222", "#666666", "#e4e4e4"
 BAD = "#D55E00"

@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.base import TRUTH
+from lab.formatting import NOTHING, count, duration, microseconds, share, size
 from lab.report.facts import Overview, TruthAsked, failures, headline, overviews, plain, rows, truth_asked
-from lab.report.words import MARKS, NOTHING, count, duration, microseconds, share, size
+from lab.report.words import MARKS
 from lab.runs import Run
 
 COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}

@@ -14,8 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from lab.formatting import duration
 from lab.report.style import BAD, CHARACTER_INCHES, FAINT, INK, WIDTH_INCHES, Look, blank, drawing, elided
-from lab.report.words import LINES, duration
+from lab.report.words import LINES
 
 _LEFT_INCHES, _RIGHT_INCHES, _TOP_INCHES, _LINE_INCHES = 1.2, 0.15, 0.36, 0.66
 _LABEL_CHARACTERS = 16

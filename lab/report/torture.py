@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from lab.formatting import count, duration
 from lab.report.terminal import marked, plain_table
-from lab.report.words import count, duration
 
 
 def print_torture(found: dict[str, Any], console: Console) -> None:

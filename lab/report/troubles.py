@@ -10,9 +10,9 @@ from typing import Any
 
 import polars as pl
 
+from lab.formatting import count, duration, listed, plural, ratio, share, size
 from lab.report.facts import Overview
 from lab.report.shading import SOURCE, called
-from lab.report.words import count, duration, listed, plural, ratio, share, size
 
 Row = dict[str, Any]
 

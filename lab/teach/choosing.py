@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lab.report.advice import Advice, read
-from lab.report.advice import advise as work_out
+from lab.advice import Advice, read
+from lab.advice import advise as work_out
+from lab.advice.model import SelectionProblem
 from lab.report.advice.figure import pareto
-from lab.report.advice.model import Problem
-from lab.report.advice.telling import headline
+from lab.report.advice.text import headline
 from lab.runs import Run
 from lab.scenario import LevelsTable
 from lab.teach.experiments import experiment, from_file, messages, projection
@@ -62,12 +62,12 @@ def _marketing() -> Run:
 SURVEYS = {"employees": _employees, "flights": _flights, "marketing": _marketing}
 
 
-def question(finished: Run) -> Problem:
+def question(finished: Run) -> SelectionProblem:
     """What the figures of a run are asked: candidates, weights and levels. Reading it is what takes time."""
     return read(finished)
 
 
-def advice(asked: Problem, weights: Mapping[str, float] | None = None, **levels: Any) -> Advice:
+def advice(asked: SelectionProblem, weights: Mapping[str, float] | None = None, **levels: Any) -> Advice:
     """The advice for other weights and levels. A query of weight 0 is one that nobody asks; None lifts a level.
 
     A query that is not named keeps its weight. Raises KeyError for a query that there is none of.

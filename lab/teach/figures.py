@@ -17,6 +17,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from lab.formatting import duration, short_count, size, tick
 from lab.report import bars as report_bars
 from lab.report import figures as report_figures
 from lab.report import timelines
@@ -38,7 +39,7 @@ from lab.report.style import (
     sheet,
     store_colour,
 )
-from lab.report.words import ANOMALIES, MARKS, duration, short_count, size, tick
+from lab.report.words import ANOMALIES, MARKS
 from lab.runs import Run
 
 _CELL_INCHES = 1.25

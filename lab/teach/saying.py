@@ -14,8 +14,8 @@ import polars as pl
 from matplotlib.figure import Figure
 from PIL import Image
 
+from lab.formatting import number
 from lab.report.style import drawing
-from lab.report.words import number
 
 DPI = 96
 COLOURS = 160

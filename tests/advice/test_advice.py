@@ -14,31 +14,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lab.advice import advise
+from lab.advice import portfolio as portfolios_module
+from lab.advice.binding import binding, lifted, with_level
+from lab.advice.model import AnswerTime, Candidate, Reading, SelectionProblem
+from lab.advice.portfolio import Portfolio, front, portfolios, smallest
+from lab.advice.sensitivity import tied_answers, ties, weight_ranges
 from lab.base import TRUTH
 from lab.measure.intervals import quantile_interval
-from lab.report.advice import advise
-from lab.report.advice import portfolio as portfolios_module
-from lab.report.advice.binding import binding, lifted, with_level
-from lab.report.advice.model import Answer, Candidate, Problem, Reading
-from lab.report.advice.portfolio import Portfolio, front, portfolios, smallest
-from lab.report.advice.sensitivity import tied_answers, ties, weight_ranges
 from lab.scenario import LevelsTable
 
 ENGINES = ("sqlite", "duckdb", "lmdb")
 QUERIES = ("by_key", "by_words", "sums")
 
 
-def answer(p50: float, p99: float | None = None, spread: float = 0.0) -> Answer:
+def answer(p50: float, p99: float | None = None, spread: float = 0.0) -> AnswerTime:
     """An answer whose intervals reach `spread` to both sides."""
     p99 = p50 if p99 is None else p99
-    return Answer(*(Reading(float(each), float(each - spread), float(each + spread)) for each in (p50, p99)))
+    return AnswerTime(*(Reading(float(each), float(each - spread), float(each + spread)) for each in (p50, p99)))
 
 
 def candidate(
     name: str, store: str = "sqlite.table", lag: float = 1, rebuild: float = 1, disk: float = 1, **answers: Any
 ) -> Candidate:
     """A projection by its figures; an answer is a p50, or what `answer` makes."""
-    made = {query: each if isinstance(each, Answer) else answer(each) for query, each in answers.items()}
+    made = {query: each if isinstance(each, AnswerTime) else answer(each) for query, each in answers.items()}
     return Candidate(name, store, made, Reading(lag), Reading(rebuild, once=True), Reading(disk, once=True))
 
 
@@ -46,14 +46,14 @@ def source(**answers: float) -> Candidate:
     return Candidate(TRUTH, "sqlite.truth", {query: answer(each) for query, each in answers.items()}, truth=True)
 
 
-def problem(*candidates: Candidate, weights: dict[str, float] | None = None, **levels: Any) -> Problem:
+def problem(*candidates: Candidate, weights: dict[str, float] | None = None, **levels: Any) -> SelectionProblem:
     """A problem of these candidates; the queries are all that anybody answers, of weight 1."""
     asked = dict.fromkeys((query for each in candidates for query in each.answers), 1.0)
-    return Problem(asked | (weights or {}), candidates, LevelsTable(**levels), frozenset({"sqlite"}))
+    return SelectionProblem(asked | (weights or {}), candidates, LevelsTable(**levels), frozenset({"sqlite"}))
 
 
 @st.composite
-def problems(draw: st.DrawFn) -> Problem:
+def problems(draw: st.DrawFn) -> SelectionProblem:
     """Small problems with many equal figures, so that the rules for equals matter."""
     small = st.integers(1, 4)
     queries = QUERIES[: draw(st.integers(1, 3))]
@@ -79,13 +79,13 @@ def problems(draw: st.DrawFn) -> Problem:
     wanted["disk_bytes"] = draw(st.one_of(st.none(), st.integers(0, 8)))
     wanted["engines"] = draw(st.one_of(st.none(), st.integers(0, 2)))
     weights = {query: float(draw(small)) for query in queries}
-    return Problem(weights, tuple(candidates), LevelsTable(**wanted), frozenset({"sqlite"}))
+    return SelectionProblem(weights, tuple(candidates), LevelsTable(**wanted), frozenset({"sqlite"}))
 
 
 # --- a plain check of everything, written without a look at the code --------------------------------------------------
 
 
-def brute_force(asked: Problem) -> tuple[tuple[str, ...], Fraction] | None:
+def brute_force(asked: SelectionProblem) -> tuple[tuple[str, ...], Fraction] | None:
     """The best of ALL assignments of queries to candidates: the projections in use, and the weighted time."""
     levels, queries = asked.levels, list(asked.queries)
     best = None
@@ -119,7 +119,7 @@ def brute_force(asked: Problem) -> tuple[tuple[str, ...], Fraction] | None:
 
 @settings(max_examples=400)
 @given(problems())
-def test_the_answer_is_the_best_of_all_portfolios_and_assignments(asked: Problem) -> None:
+def test_the_answer_is_the_best_of_all_portfolios_and_assignments(asked: SelectionProblem) -> None:
     found, expected = smallest(asked), brute_force(asked)
     assert bool(found) == (expected is not None)
     if found and expected:
@@ -130,7 +130,9 @@ def test_the_answer_is_the_best_of_all_portfolios_and_assignments(asked: Problem
 
 @settings(max_examples=150)
 @given(problems())
-def test_the_binding_level_is_one_that_alone_makes_it_possible_and_its_least_value_is_exact(asked: Problem) -> None:
+def test_the_binding_level_is_one_that_alone_makes_it_possible_and_its_least_value_is_exact(
+    asked: SelectionProblem,
+) -> None:
     found = binding(asked)
     assert (found is None) == (brute_force(asked) is not None)
     if found is None or found.unanswered:
@@ -148,7 +150,7 @@ def test_the_binding_level_is_one_that_alone_makes_it_possible_and_its_least_val
 
 @settings(max_examples=150)
 @given(problems(), st.data())
-def test_a_stricter_level_never_gives_a_smaller_portfolio(asked: Problem, data: st.DataObject) -> None:
+def test_a_stricter_level_never_gives_a_smaller_portfolio(asked: SelectionProblem, data: st.DataObject) -> None:
     name, value = data.draw(st.sampled_from([*asked.set_levels(), ("lag_p99", 5.0)]))
     stricter = with_level(asked, name, max(math.floor(value - data.draw(st.integers(0, 2))), 0))
     before, after = smallest(asked), smallest(stricter)
@@ -159,7 +161,7 @@ def test_a_stricter_level_never_gives_a_smaller_portfolio(asked: Problem, data: 
 
 @settings(max_examples=150)
 @given(problems())
-def test_no_portfolio_beats_one_of_the_front_and_one_of_the_front_beats_every_other(asked: Problem) -> None:
+def test_no_portfolio_beats_one_of_the_front_and_one_of_the_front_beats_every_other(asked: SelectionProblem) -> None:
     found = portfolios(asked)
     ahead = front(found)
 
@@ -271,7 +273,7 @@ def test_what_overlaps_is_a_tie_and_what_does_not_is_none() -> None:
     found = smallest(problem(wide, near, far))
     assert names(found) == [("wide",), ("near",), ("far",)]
     assert names(ties(found)) == [("near",)]
-    unknown = candidate("unknown", by_key=Answer(Reading(50.0), Reading(50.0)))
+    unknown = candidate("unknown", by_key=AnswerTime(Reading(50.0), Reading(50.0)))
     assert names(ties(smallest(problem(wide, unknown)))) == [("unknown",)]
 
 

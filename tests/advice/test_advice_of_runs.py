@@ -20,11 +20,12 @@ from pieces import SCENARIO
 from rich.console import Console
 from running import call, run_text
 
+from lab.advice import advise, read
+from lab.advice.problem import NOT_ASKED
 from lab.base import TRUTH, BadInput
+from lab.measure.bootstrap import interval
 from lab.report import compare, print_compare, render
-from lab.report.advice import advise, document, figure, print_advice, read
-from lab.report.advice.problem import NOT_ASKED
-from lab.report.stretches import interval
+from lab.report.advice import document, figure, print_advice
 from lab.runs import Run, write_table
 
 NAMES = [name for name, *_ in PROJECTIONS]

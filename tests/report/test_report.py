@@ -226,28 +226,6 @@ def test_every_check_is_explained_in_two_sentences() -> None:
     assert all(text.count(". ") == 1 and text.endswith(".") for _, text in words.ANOMALIES.values())
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (None, "–"),
-        (0, "0 s"),
-        (12e-6, "12.0 µs"),
-        (0.0123, "12.3 ms"),
-        (0.9999, "1.00 s"),
-        (200, "3 min 20 s"),
-        (-0.5, "−500 ms"),
-    ],
-)
-def test_durations_are_said_in_human_units(seconds: float | None, said: str) -> None:
-    assert words.duration(seconds) == said
-
-
-def test_a_share_is_never_rounded_to_nothing_or_to_all() -> None:
-    assert words.share(0.00001) == "under 0.01 %"
-    assert words.share(0.99999) == "over 99.99 %"
-    assert words.share(0.5) == "50 %"
-
-
 def test_the_summary_is_strict_json(run: Run) -> None:
     found = json.loads(json.dumps(summary(run), allow_nan=False))
     tables = {"lag_summary", "rebuild", "queries", "writes", "accounting", "verdicts", "channel"}

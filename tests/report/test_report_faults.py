@@ -477,16 +477,3 @@ def test_the_summary_has_the_rows_of_what_went_wrong(run: Run, bare: Run) -> Non
         assert len(found[name]) == len(run.table(name))
         assert set(OPTIONAL[name]) <= set(found[name][0])
         assert summary(bare)[name] == []
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        ([1.0, 2.5], ["1.000 s", "2.500 s"]),
-        ([1.2, 1.200012], ["1.200000 s", "1.200012 s"]),
-        ([1.0, 1.0], ["1.000 s", "1.000 s"]),
-        ([], []),
-    ],
-)
-def test_moments_are_told_apart(seconds: list[float], said: list[str]) -> None:
-    assert words.moments(seconds) == said

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from lab.advice.answer import Advice
+from lab.advice.model import Candidate, Reading
+from lab.advice.portfolio import Portfolio
+from lab.advice.sensitivity import WeightRange, tied_answers
+from lab.formatting import duration, size
 from lab.measure.intervals import CONFIDENCE
-from lab.report.advice.answer import Advice
-from lab.report.advice.model import Candidate, Reading
-from lab.report.advice.portfolio import Portfolio
-from lab.report.advice.sensitivity import WeightRange, tied_answers
-from lab.report.advice.telling import binding_said, headline, runner_said, said
+from lab.report.advice.text import binding_said, headline, runner_said, said
 from lab.report.facts import plain
-from lab.report.words import duration, size
 
 METHODS = {
     "queries": "between order statistics of the samples (binomial)",

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from lab.report.advice.answer import Advice
-from lab.report.advice.portfolio import Portfolio
-from lab.report.advice.telling import portfolio_said
+from lab.advice.answer import Advice
+from lab.advice.portfolio import Portfolio
+from lab.formatting import duration
+from lab.report.advice.text import portfolio_said
 from lab.report.style import BAD, FAINT, INK, WIDTH_INCHES, blank, drawing, elided, margin_inches, store_colour
-from lab.report.words import duration
 
 ROWS_MAX = 14
 _NAME_MAX = 30

@@ -6,12 +6,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from lab.advice import read
+from lab.advice.answer import Advice, advise
 from lab.base import BadInput
-from lab.report.advice import figure, telling
-from lab.report.advice.answer import Advice, advise
+from lab.formatting import plural
+from lab.report.advice import figure, text
 from lab.report.advice.document import evidence
-from lab.report.advice.problem import read
-from lab.report.words import plural
 from lab.runs import Run
 
 
@@ -26,12 +26,12 @@ def advice_on(run: Run) -> Advice | None:
 def texts(advice: Advice) -> dict[str, Any]:
     """What the page's section says."""
     return {
-        "headline": telling.headline(advice),
-        "tie": telling.ties_said(advice),
-        "levels": telling.level_rows(advice),
-        "queries": telling.assignment_rows(advice),
-        "runners_up": [(telling.portfolio_said(each), telling.runner_said(advice, each)) for each in advice.runners_up],
-        "weights": telling.weights_said(advice),
+        "headline": text.headline(advice),
+        "tie": text.ties_said(advice),
+        "levels": text.level_rows(advice),
+        "queries": text.assignment_rows(advice),
+        "runners_up": [(text.portfolio_said(each), text.runner_said(advice, each)) for each in advice.runners_up],
+        "weights": text.weights_said(advice),
         "evidence": evidence(advice),
         "left_out": list(advice.left_out),
     }
@@ -49,6 +49,6 @@ def drawn(advice: Advice) -> tuple[str, Figure | None, str]:
     if more := len(ahead - {each.names for each in figure.shown(advice)}):
         see += f" {plural(more, 'portfolio')} more of the front {'is' if more == 1 else 'are'} in `lab advise --json`."
     if advice.answer is not None:
-        see += f" The answer, {telling.portfolio_said(advice.answer)}, comes first"
+        see += f" The answer, {text.portfolio_said(advice.answer)}, comes first"
         see += "." if advice.answer.names in ahead else ": not for any of the four, but for needing fewest projections."
     return "Pareto front of portfolios by lag p99, rebuild, query time and disk.", figure.pareto(advice), see

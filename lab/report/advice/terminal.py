@@ -5,18 +5,18 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from lab.report.advice import telling
-from lab.report.advice.answer import Advice
-from lab.report.advice.model import Candidate
+from lab.advice.answer import Advice
+from lab.advice.model import Candidate
+from lab.formatting import duration, listed, size
+from lab.report.advice import text
 from lab.report.terminal import plain_table
-from lab.report.words import duration, listed, size
 
 
 def print_advice(advice: Advice, console: Console) -> None:
     """The answer, what it rests on, what comes near it, how firm it is, and what was left out."""
     console.print(Text(advice.problem.run, "dim"), soft_wrap=True)
-    console.print(Text(telling.headline(advice), "bold"))
-    if tie := telling.ties_said(advice):
+    console.print(Text(text.headline(advice), "bold"))
+    if tie := text.ties_said(advice):
         console.print(Text(tie))
     _levels(advice, console)
     _queries(advice, console)
@@ -24,9 +24,9 @@ def print_advice(advice: Advice, console: Console) -> None:
     if advice.runners_up:
         console.print(Text("\nrunners-up", "bold"))
         for each in advice.runners_up:
-            said = telling.runner_said(advice, each)
-            console.print(Text.assemble("  ", (telling.portfolio_said(each), "bold"), f": {said}"))
-    if weights := telling.weights_said(advice):
+            said = text.runner_said(advice, each)
+            console.print(Text.assemble("  ", (text.portfolio_said(each), "bold"), f": {said}"))
+    if weights := text.weights_said(advice):
         console.print(Text("\nhow far a weight can move, all others as they are", "bold"))
         for sentence in weights:
             console.print(Text(f"  {sentence}"))
@@ -38,7 +38,7 @@ def print_advice(advice: Advice, console: Console) -> None:
 
 def _levels(advice: Advice, console: Console) -> None:
     """Each level: what is asked, what there is, and how sure that is."""
-    rows = telling.level_rows(advice)
+    rows = text.level_rows(advice)
     if rows:
         console.print(Text("\nlevels, with 95 % intervals", "bold"))
         table = plain_table("at the most", texts=("level", "there is", ""))
@@ -49,7 +49,7 @@ def _levels(advice: Advice, console: Console) -> None:
 
 def _queries(advice: Advice, console: Console) -> None:
     """Which query goes where; each line is a row of the table `queries`."""
-    rows = telling.assignment_rows(advice)
+    rows = text.assignment_rows(advice)
     if rows:
         console.print(Text("\nqueries, as measured in the table queries, with 95 % intervals", "bold"))
         table = plain_table("weight", texts=("query", "goes to", "p50", "p99"))
@@ -68,7 +68,7 @@ def _members(advice: Advice, console: Console) -> None:
     table = plain_table("rebuild", "disk", texts=("projection", "store", "lag p99"))
     for each in advice.answer.members:
         rebuild, disk = duration(each.rebuild.value), size(each.disk.value)
-        table.add_row(Text(each.name), Text(each.store), Text(telling.interval_said(each.lag)), rebuild, disk)
+        table.add_row(Text(each.name), Text(each.store), Text(text.interval_said(each.lag)), rebuild, disk)
     console.print(table)
     console.print(Text(f"  engines to operate: {_engines(advice, advice.answer.members)}"))
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
-from lab.report.advice.answer import Advice
-from lab.report.advice.model import Candidate, Problem, Reading
-from lab.report.advice.portfolio import Miss, Portfolio
-from lab.report.advice.sensitivity import WeightRange, tied, tied_answers
-from lab.report.words import duration, listed, number, plural, size
+from lab.advice.answer import Advice
+from lab.advice.model import Candidate, Reading
+from lab.advice.portfolio import Miss, Portfolio
+from lab.advice.sensitivity import WeightRange, tied, tied_answers
+from lab.formatting import duration, listed, number, plural, size
 
 TRUTH_SAID = "the source of truth"
 # What each level is called in a sentence.
@@ -150,22 +149,11 @@ def level_rows(advice: Advice) -> list[tuple[str, str, str, str]]:
             status = "measured once" if name == "disk_bytes" and answer.members else "shown"
             found.append((level_said(name), amount(name, asked), amount(name, value), status))
             continue
-        readings = list(_held(answer, problem, name))
+        readings = answer.readings(name)
         if readings:
             worst = max(readings, key=lambda reading: (reading.value, reading.high or math.inf))
             found.append((level_said(name), amount(name, asked), interval_said(worst), worst.status(asked)))
     return found
-
-
-def _held(answer: Portfolio, problem: Problem, name: str) -> Iterable[Reading]:
-    """The answer's figures that a level is held against."""
-    if name in ("lag_p99", "rebuild"):
-        own = {"lag_p99": answer.lag, "rebuild": answer.rebuild}
-        yield own[name]
-        return
-    for query, who in answer.assigned.items():
-        if problem.level_name(query) == name:
-            yield who.answers[query].p99
 
 
 def assignment_rows(advice: Advice) -> list[dict[str, Any]]:

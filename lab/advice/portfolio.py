@@ -27,7 +27,7 @@ from itertools import combinations
 
 import numpy as np
 
-from lab.report.advice.model import Candidate, Problem, Reading
+from lab.advice.model import Candidate, Reading, SelectionProblem
 
 # How many sets of projections are looked at for the front and the runners-up. The answer itself knows no such bound.
 LOOKED_MAX = 2_048
@@ -57,7 +57,7 @@ def overshoot(asked: float, had: float) -> float:
 class Portfolio:
     """A set of projections, in the scenario's order, and who answers which query."""
 
-    problem: Problem
+    problem: SelectionProblem
     members: tuple[Candidate, ...]
     assigned: dict[str, Candidate]
 
@@ -151,13 +151,20 @@ class Portfolio:
             found.append(Miss("engines", ", ".join(self.engines), levels.engines, len(self.engines)))
         return tuple(found)
 
+    def readings(self, level: str) -> list[Reading]:
+        """The figures that are compared with a level: one of lag and rebuild, the p99 of each query that it bounds."""
+        if level in ("lag_p99", "rebuild"):
+            return [self.lag if level == "lag_p99" else self.rebuild]
+        bounded = (query for query in self.assigned if self.problem.level_name(query) == level)
+        return [self.assigned[query].answers[query].p99 for query in bounded]
+
     @property
     def figures(self) -> tuple[float, float, float, float]:
         """What the Pareto front is about: lag p99, rebuild, weighted query time (seconds), disk (bytes)."""
         return self.lag.value, self.rebuild.value, self.cost, self.disk
 
 
-def assemble(problem: Problem, members: Sequence[Candidate]) -> Portfolio | None:
+def assemble(problem: SelectionProblem, members: Sequence[Candidate]) -> Portfolio | None:
     """The portfolio of these projections, or None when a query is left that none of them answers.
 
     A query that nobody answers within its level goes to whoever has the lowest p99, and is a miss.
@@ -178,7 +185,7 @@ def assemble(problem: Problem, members: Sequence[Candidate]) -> Portfolio | None
     return Portfolio(problem, tuple(members), assigned)
 
 
-def smallest(problem: Problem) -> list[Portfolio]:
+def smallest(problem: SelectionProblem) -> list[Portfolio]:
     """Every portfolio of the smallest size that meets all levels, the best first; none when there is no such thing."""
     for size in range(len(problem.projections) + 1):
         found = [made for chosen in covers(problem, size) if (made := assemble(problem, chosen))]
@@ -187,7 +194,7 @@ def smallest(problem: Problem) -> list[Portfolio]:
     return []
 
 
-def covers(problem: Problem, size: int) -> Iterator[tuple[Candidate, ...]]:
+def covers(problem: SelectionProblem, size: int) -> Iterator[tuple[Candidate, ...]]:
     """Sets of at most `size` projections that meet all levels; every one that could not do without a member."""
     levels, truth = problem.levels, problem.truth
     able = [
@@ -233,12 +240,12 @@ def _apart(left: Sequence[Sequence[int]]) -> int:
     return count
 
 
-def solvable(problem: Problem) -> bool:
+def solvable(problem: SelectionProblem) -> bool:
     """Whether any portfolio meets all levels."""
     return next(covers(problem, len(problem.projections)), None) is not None
 
 
-def _fits(problem: Problem, members: Sequence[Candidate]) -> bool:
+def _fits(problem: SelectionProblem, members: Sequence[Candidate]) -> bool:
     """Whether disk and engines are within their levels: what more members can only make worse."""
     levels = problem.levels
     engines = {each.engine for each in members} - problem.operated
@@ -249,7 +256,7 @@ def _fits(problem: Problem, members: Sequence[Candidate]) -> bool:
     )
 
 
-def size_looked_at(problem: Problem) -> int:
+def size_looked_at(problem: SelectionProblem) -> int:
     """How many projections a portfolio of the front or a runner-up may have.
 
     As many as there are, unless more than `LOOKED_MAX` sets would have to be looked at.
@@ -262,7 +269,7 @@ def size_looked_at(problem: Problem) -> int:
     return count
 
 
-def portfolios(problem: Problem) -> list[Portfolio]:
+def portfolios(problem: SelectionProblem) -> list[Portfolio]:
     """Every portfolio without an idle member, whether it meets the levels or not, up to a size; in their order."""
     found = []
     for size in range(size_looked_at(problem) + 1):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lab.report.advice.binding import Binding, binding
-from lab.report.advice.model import Problem
-from lab.report.advice.portfolio import Portfolio, front, portfolios, size_looked_at, smallest
-from lab.report.advice.sensitivity import WeightRange, ties, weight_ranges
+from lab.advice.binding import Binding, binding
+from lab.advice.model import SelectionProblem
+from lab.advice.portfolio import Portfolio, front, portfolios, size_looked_at, smallest
+from lab.advice.sensitivity import WeightRange, ties, weight_ranges
 
 RUNNERS_MAX = 3
 
@@ -21,7 +21,7 @@ class Advice:
     levels, `near` those that would come first, or second to nothing, but for a level. `front` is the Pareto front.
     """
 
-    problem: Problem
+    problem: SelectionProblem
     answer: Portfolio | None
     binding: Binding | None
     tied: tuple[Portfolio, ...]
@@ -45,7 +45,7 @@ class Advice:
         return tuple(kept.values())
 
 
-def advise(problem: Problem) -> Advice:
+def advise(problem: SelectionProblem) -> Advice:
     """The smallest portfolio that meets the levels, with all that a person needs to believe it or not."""
     found, everything = smallest(problem), portfolios(problem)
     answer = found[0] if found else None

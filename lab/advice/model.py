@@ -46,7 +46,7 @@ NOT_MEASURED = Reading(math.inf)
 
 
 @dataclass(frozen=True)
-class Answer:
+class AnswerTime:
     """How fast a candidate answers one query: the p50 is what it costs, the p99 is held against the level."""
 
     p50: Reading
@@ -59,7 +59,7 @@ class Candidate:
 
     name: str
     store: str
-    answers: Mapping[str, Answer] = field(default_factory=dict)
+    answers: Mapping[str, AnswerTime] = field(default_factory=dict)
     lag: Reading = ZERO
     rebuild: Reading = ZERO
     disk: Reading = ZERO
@@ -72,7 +72,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Problem:
+class SelectionProblem:
     """The question: which candidates are to answer these queries (name to weight), within these levels.
 
     `operated` are the engines that are operated already, for the source of truth. `left_out` says of each candidate or

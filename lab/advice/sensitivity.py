@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lab.report.advice.model import Candidate, Problem, Reading
-from lab.report.advice.portfolio import Portfolio
+from lab.advice.model import Candidate, Reading, SelectionProblem
+from lab.advice.portfolio import Portfolio
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def tied(a: Portfolio, b: Portfolio) -> bool:
     return low <= 0 <= high
 
 
-def tied_answers(problem: Problem, portfolio: Portfolio, query: str) -> list[Candidate]:
+def tied_answers(problem: SelectionProblem, portfolio: Portfolio, query: str) -> list[Candidate]:
     """Others of the portfolio that answer a query within its level, in a time that can't be told from the first's."""
     chosen = portfolio.assigned[query]
     first, level = chosen.answers[query].p50, problem.query_level(query)

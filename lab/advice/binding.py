@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from lab.report.advice.model import Problem
-from lab.report.advice.portfolio import covers, overshoot, solvable
+from lab.advice.model import SelectionProblem
+from lab.advice.portfolio import covers, overshoot, solvable
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Binding:
         return max((overshoot(*pair) for pair in zip(self.asked, self.least, strict=True)), default=math.inf)
 
 
-def binding(problem: Problem) -> Binding | None:
+def binding(problem: SelectionProblem) -> Binding | None:
     """What stands in the way; None when nothing does.
 
     Of several levels that would each do alone, the one that has to be raised least for its size.
@@ -51,14 +51,14 @@ def binding(problem: Problem) -> Binding | None:
     raise AssertionError("without levels, whoever answers the queries is a portfolio")
 
 
-def lifted(problem: Problem, names: Iterable[str]) -> Problem:
+def lifted(problem: SelectionProblem, names: Iterable[str]) -> SelectionProblem:
     """The same problem without some of its levels."""
     for name in names:
         problem = with_level(problem, name, None)
     return problem
 
 
-def with_level(problem: Problem, name: str, value: float | None) -> Problem:
+def with_level(problem: SelectionProblem, name: str, value: float | None) -> SelectionProblem:
     """The same problem with one level set, or lifted. A query's own level that is lifted bounds it no more."""
     levels = problem.levels
     if name.startswith("queries."):
@@ -67,7 +67,7 @@ def with_level(problem: Problem, name: str, value: float | None) -> Problem:
     return replace(problem, levels=levels.model_copy(update={name: value}))
 
 
-def _least(problem: Problem, name: str, group: tuple[str, ...]) -> float:
+def _least(problem: SelectionProblem, name: str, group: tuple[str, ...]) -> float:
     """The smallest value of a level with which the problem can be solved, the other levels of the group lifted."""
     problem = lifted(problem, group)
     if name == "disk_bytes":
@@ -76,7 +76,7 @@ def _least(problem: Problem, name: str, group: tuple[str, ...]) -> float:
     return next(value for value in _values(problem, name) if solvable(with_level(problem, name, value)))
 
 
-def _values(problem: Problem, name: str) -> list[float]:
+def _values(problem: SelectionProblem, name: str) -> list[float]:
     """What a level could be set to: the figures that there are, smallest first."""
     candidates = problem.candidates
     if name == "lag_p99":

@@ -1,7 +1,7 @@
 """A finished run becomes a question: its measured figures as candidates, its levels, its weights.
 
 The p50 and p99 of a query have the intervals that were worked out when they were measured (`lab.measure.intervals`).
-The lag's p99 gets one here, from the lag of every change (`lab.report.stretches`). Rebuild and disk were measured
+The lag's p99 gets one here, from the lag of every change (`lab.measure.bootstrap`). Rebuild and disk were measured
 once, and have none.
 """
 
@@ -13,17 +13,16 @@ from typing import Any
 
 import polars as pl
 
+from lab.advice.model import NOT_MEASURED, AnswerTime, Candidate, Reading, SelectionProblem
 from lab.base import TRUTH, BadInput, Problem, nearest
-from lab.report import stretches
-from lab.report.advice import model
-from lab.report.advice.model import NOT_MEASURED, Answer, Candidate, Reading
+from lab.measure import bootstrap
 from lab.runs import Run
 from lab.scenario import LevelsTable, question
 
 NOT_ASKED = "the source of truth was not asked itself in this run, so it is no candidate"
 
 
-def read(run: Run, overrides: Sequence[str] = ()) -> model.Problem:
+def read(run: Run, overrides: Sequence[str] = ()) -> SelectionProblem:
     """The question that a run's figures answer; `overrides` set `levels` and `weights` anew, as `--set` does.
 
     Raises BadInput for a query that there is none of, and for a run in which no query was asked.
@@ -62,7 +61,7 @@ def read(run: Run, overrides: Sequence[str] = ()) -> model.Problem:
             )
         )
     engine = str(run.manifest.get("truth", {}).get("engine", ""))
-    return model.Problem(weights, tuple(candidates), levels, frozenset({engine}), tuple(left_out), run.name)
+    return SelectionProblem(weights, tuple(candidates), levels, frozenset({engine}), tuple(left_out), run.name)
 
 
 def asked(run: Run, queries: pl.DataFrame, overrides: Sequence[str] = ()) -> tuple[LevelsTable, dict[str, float]]:
@@ -82,7 +81,7 @@ def asked(run: Run, queries: pl.DataFrame, overrides: Sequence[str] = ()) -> tup
     return levels, weights
 
 
-def _answers(name: str, rows: pl.DataFrame, left_out: list[str]) -> dict[str, Answer]:
+def _answers(name: str, rows: pl.DataFrame, left_out: list[str]) -> dict[str, AnswerTime]:
     """What a candidate answers, and rightly; what it doesn't is told in `left_out`."""
     found = {}
     for row in rows.iter_rows(named=True):
@@ -92,7 +91,7 @@ def _answers(name: str, rows: pl.DataFrame, left_out: list[str]) -> dict[str, An
         elif row["p50_us"] is None or row["p99_us"] is None:
             left_out.append(f"{name}, {row['query']}: it was not timed")
         else:
-            found[str(row["query"])] = Answer(_time(row, "p50"), _time(row, "p99"))
+            found[str(row["query"])] = AnswerTime(_time(row, "p50"), _time(row, "p99"))
     return found
 
 
@@ -120,7 +119,7 @@ def _lag(run: Run, name: str, summary: pl.DataFrame) -> Reading:
         .collect()["lag_seconds"]
         .to_numpy()
     )
-    low, high = stretches.interval(lags, 0.99, name)
+    low, high = bootstrap.interval(lags, 0.99, name)
     return Reading(math.inf if value is None else float(value), low, high, "lag_summary", "p99_seconds")
 
 

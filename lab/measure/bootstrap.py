@@ -1,8 +1,8 @@
-"""Quantiles of the lag, and how sure they are: resampled in whole stretches of changes.
+"""Quantiles of the lag with confidence intervals, by the moving block bootstrap (Künsch 1989).
 
-Changes that travelled in one batch share its luck. So whole stretches are drawn, not single changes (the moving block
-bootstrap, Künsch 1989): single draws would make an interval too narrow. A change that never became visible has an
-infinite lag.
+Changes of one batch become visible together, so neighbours are not independent. Resampling whole blocks of
+neighbouring changes keeps that dependence; resampling single changes would give intervals that are too narrow.
+A change that never became visible has an infinite lag.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ Lags = npt.NDArray[np.float64]
 
 
 def thinned(lags: Lags) -> Lags:
-    """Evenly spaced changes, so that a quantile of many is as cheap as one of a few."""
+    """Take at most `ROWS_MAX` evenly spaced changes, which bounds the cost of resampling."""
     if len(lags) <= ROWS_MAX:
         return lags
     return lags[np.linspace(0, len(lags) - 1, ROWS_MAX).astype(np.int64)]
 
 
 def quantile(lags: Lags, share: float) -> float:
-    """The smallest lag that a share of the changes doesn't exceed: infinite if too few became visible."""
+    """Return the smallest lag that a share of the changes doesn't exceed; infinite if too few became visible."""
     at = max(math.ceil(share * len(lags)) - 1, 0)
     return float(np.partition(lags, at)[at])
 
 
-def stretches(random: np.random.Generator, rows: int) -> npt.NDArray[np.int64]:
-    """Rows of one resample: stretches from random starts, as many as the sample has rows."""
+def block_rows(random: np.random.Generator, rows: int) -> npt.NDArray[np.int64]:
+    """Draw the `rows` row numbers of one resample, in blocks of sqrt(rows) neighbours from random starts."""
     length = max(1, round(rows ** (1 / 2)))
     starts = random.integers(0, rows - length + 1, size=math.ceil(rows / length))
     taken: npt.NDArray[np.int64] = (starts[:, None] + np.arange(length)).ravel()[:rows]
@@ -44,12 +44,12 @@ def stretches(random: np.random.Generator, rows: int) -> npt.NDArray[np.int64]:
 
 
 def interval(lags: Lags, share: float, name: str) -> tuple[float | None, float | None]:
-    """The 95 % interval of a quantile, in the lags' unit; `lags` in the order of commit. An infinite end is None."""
+    """Return a quantile's 95 % interval in the unit of `lags`, given in commit order. An infinite end is None."""
     if not len(lags):
         return None, None
     lags = thinned(lags)
     random = stream(SEED, "interval", name)
-    found = np.sort([quantile(lags[stretches(random, len(lags))], share) for _ in range(RESAMPLES)])
+    found = np.sort([quantile(lags[block_rows(random, len(lags))], share) for _ in range(RESAMPLES)])
     # Ends that were drawn, not points between two: between a number and infinity lies nothing.
     low, high = (float(found[round(end * (RESAMPLES - 1))]) for end in ENDS)
     return (low if math.isfinite(low) else None), (high if math.isfinite(high) else None)

@@ -1,0 +1,133 @@
+"""Format numbers with their units, and lists of words, for terminal, page and notebook."""
+
+from __future__ import annotations
+
+import math
+
+# Stands for a value that is unknown or infinite.
+NOTHING = "–"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number of three digits or so, never in scientific notation."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else NOTHING
+    # Rounded first: 0.9999 is one digit longer than it looks.
+    value = float(f"{value:.{digits}g}") if abs(value) < 10**digits else value
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    text = f"{value:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text and digits == 1 else text
+
+
+def duration(seconds: float | None, digits: int = 3) -> str:
+    """A duration as a person says it: `12.3 ms`, `4.05 s`, `3 min 20 s`; nothing known is a dash."""
+    if seconds is None or not math.isfinite(seconds):
+        return NOTHING
+    if seconds < 0:
+        return f"−{duration(-seconds, digits)}"
+    if seconds >= 120:
+        minutes, rest = divmod(round(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        parts = [(hours, "h"), (minutes, "min"), (0 if hours else rest, "s")]
+        return " ".join(f"{value} {unit}" for value, unit in parts if value)
+    for unit, scale in (("µs", 1e6), ("ms", 1e3)):
+        if seconds * scale < 999.5:
+            return "0 s" if seconds == 0 else f"{number(seconds * scale, digits)} {unit}"
+    return f"{number(seconds, digits)} s"
+
+
+def configured(seconds: float) -> str:
+    """A duration that was set rather than measured: no zeros behind it that would claim precision."""
+    text, _, unit = duration(seconds).partition(" ")
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} {unit}"
+
+
+def moments(seconds: list[float]) -> list[str]:
+    """Points in time, each with as many decimals as tell all of them apart: `1.250 s`, `1.250014 s`."""
+    decimals = next(
+        (digits for digits in (3, 6) if len({f"{at:.{digits}f}" for at in seconds}) == len(set(seconds))), 9
+    )
+    return [f"{at:.{decimals}f} s" if math.isfinite(at) else NOTHING for at in seconds]
+
+
+def microseconds(value: float | None) -> str:
+    """A duration that is kept in microseconds."""
+    return duration(None if value is None else value / 1e6)
+
+
+def size(size_bytes: float | None) -> str:
+    """A size in decimal units: `812 B`, `4.10 MB`."""
+    if size_bytes is None or not math.isfinite(size_bytes):
+        return NOTHING
+    for unit in ("B", "kB", "MB", "GB"):
+        if size_bytes < 999.5:
+            return f"{size_bytes:.0f} B" if unit == "B" else f"{number(size_bytes)} {unit}"
+        size_bytes /= 1000
+    return f"{number(size_bytes)} TB"
+
+
+def count(value: float | None) -> str:
+    """A whole number with its thousands apart."""
+    return NOTHING if value is None or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def short_count(value: float | None) -> str:
+    """A large number in brief: `83.4 k`, `1.20 M`."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    for unit in ("", " k", " M"):
+        if abs(value) < 999.5:
+            return f"{value:.0f}" if unit == "" else f"{number(value)}{unit}"
+        value /= 1000
+    return f"{number(value)} G"
+
+
+def tick(value: float) -> str:
+    """A round number for an axis: `0.5`, `250`, `2.5 k`."""
+    for unit in ("", " k", " M"):
+        if abs(value) < 1000:
+            return f"{value:.4g}{unit}"
+        value /= 1000
+    return f"{value:.4g} G"
+
+
+def share(part: float | None) -> str:
+    """A share in per cent. What is not quite nothing or not quite all is never rounded to it."""
+    if part is None or not math.isfinite(part):
+        return NOTHING
+    if 0 < part < 0.0001:
+        return "under 0.01 %"
+    if 0.9999 < part < 1:
+        return "over 99.99 %"
+    decimals = 2 if 0 < part < 0.01 or 0.99 < part < 1 else 1
+    return f"{part * 100:.{decimals}f}".rstrip("0").rstrip(".") + " %"
+
+
+def listed(words: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def ratio(larger: float, smaller: float) -> str:
+    """How many times, said only as finely as one measurement deserves."""
+    times = larger / smaller
+    return f"{times:.1f} times" if times < 10 else f"{times:,.0f} times"
+
+
+def setting(value: object) -> str:
+    """A configured value in plain words: `kind lognormal, mean 0.02`, `at 10, lasts 3; at 20, lasts 1`."""
+    if isinstance(value, dict):
+        nested = {name: setting(item) for name, item in value.items()}
+        return ", ".join(f"{name} ({text})" if ", " in text else f"{name} {text}" for name, text in nested.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(map(setting, value)) or "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "none" if value is None else str(value)
+
+
+def plural(value: int, one: str, many: str = "") -> str:
+    """`1 change`, `2 changes`."""
+    return f"{count(value)} {one if value == 1 else many or one + 's'}"
