@@ -38,6 +38,9 @@ META = ("position", "key", "revision", "deleted", "committed_at")
 # In a change frame with before-images, a column's former value is called this.
 BEFORE = "before_"
 
+# In a frame of parked changes, the last column: why the change waits.
+REASON = "lab_reason"
+
 
 @dataclass(frozen=True)
 class Embed:
@@ -134,15 +137,18 @@ class Totals:
 class Batch:
     """What a projector hands to a store: rows to write, and what must land together with them.
 
-    `rows` are the changes to write, one of each record at the most for a projection of records, sorted
-    by nothing in particular. `memory` is the guard's own (`id`, `revision`), to be kept with the data.
-    `checkpoint` is the catch-up position that holds once these rows are in; None leaves it alone.
+    `rows` are the changes to write, one of each record at the most for a projection of records, in any order.
+    `memory` is the guard's own (`id`, `revision`), to be kept with the data. `checkpoint` is the catch-up position
+    that holds once these rows are in; None leaves it alone. `release` are keys whose parked changes are removed, and
+    `park` are changes to set aside after that: a change frame with the column `REASON` last.
     """
 
     entity: str
     rows: pl.DataFrame
     checkpoint: int | None = None
     memory: pl.DataFrame | None = None
+    park: pl.DataFrame | None = None
+    release: Sequence[Key] = ()
 
 
 def stream(seed: int, *names: str) -> np.random.Generator:

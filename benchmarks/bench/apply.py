@@ -15,7 +15,7 @@ from benchmarks.bench.harness import Attempt, Contestant, Row, differs
 from lab.engines import duckdb as duckdb_engine
 from lab.engines import sqlite
 from lab.projection.projector import Projector
-from lab.stores import Store, store_class
+from lab.stores import Store, dump, store_class
 
 EQUAL = "`peer_equal`: one change a transaction, each with a sync, on both sides."
 
@@ -75,7 +75,7 @@ def must_be(bench: Bench, changes: int) -> pl.DataFrame:
 def dumped(store: Store) -> pl.DataFrame:
     """What a store holds."""
     store.open()
-    found = store.dump(ENTITY)
+    found = dump(store, ENTITY)
     store.close()
     return found
 

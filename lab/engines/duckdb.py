@@ -11,12 +11,14 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 TYPES = {
     pl.Int64(): "BIGINT",
     pl.Float64(): "DOUBLE",
     pl.String(): "VARCHAR",
     pl.Boolean(): "BOOLEAN",
+    pl.Binary(): "BLOB",
 }
 
 # Enough for a million rows several times over, and small enough for several files to be open at once.
@@ -49,7 +51,12 @@ def frame(
     connection: duckdb.DuckDBPyConnection, sql: str, schema: dict[str, pl.DataType], arguments: Sequence[Any] = ()
 ) -> pl.DataFrame:
     """The result as a frame of the given columns and types, in the engine's order."""
-    found = pl.from_arrow(connection.sql(sql, params=list(arguments)).to_arrow_table())
+    return as_frame(connection.sql(sql, params=list(arguments)).to_arrow_table(), schema)
+
+
+def as_frame(table: pa.Table | pa.RecordBatch, schema: dict[str, pl.DataType]) -> pl.DataFrame:
+    """Arrow data as a frame of the given columns and types."""
+    found = pl.from_arrow(table)
     assert isinstance(found, pl.DataFrame)
     return found.cast(schema)  # type: ignore[arg-type]
 

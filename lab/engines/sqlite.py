@@ -23,6 +23,7 @@ TYPES = {
     pl.Float64(): "REAL",
     pl.String(): "TEXT",
     pl.Boolean(): "INTEGER",
+    pl.Binary(): "BLOB",
 }
 
 # A commit of class `full` survives a power cut; one of class `normal` survives a crash of the process only.
@@ -71,6 +72,12 @@ def settings(connection: sqlite3.Connection) -> dict[str, Any]:
     return {"library": sqlite3.sqlite_version, **found}
 
 
+def as_frame(rows: Sequence[tuple[Any, ...]], schema: dict[str, pl.DataType]) -> pl.DataFrame:
+    """Rows of the engine as a frame of the given columns and types."""
+    raw = {name: pl.Int64() if dtype == pl.Boolean() else dtype for name, dtype in schema.items()}
+    return pl.DataFrame(rows, schema=raw, orient="row").cast(schema)  # type: ignore[arg-type]
+
+
 # A result smaller than this is read row by row: folding the log would cost more than Arrow saves.
 ROWS_FOR_ARROW = 2_000
 
@@ -88,9 +95,7 @@ def frame(
     (somebody reads an older state), the rows are read one by one.
     """
     if rows < ROWS_FOR_ARROW or connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-        found = connection.execute(sql, tuple(arguments)).fetchall()
-        raw = {name: pl.Int64() if dtype == pl.Boolean() else dtype for name, dtype in schema.items()}
-        return pl.DataFrame(found, schema=raw, orient="row").cast(schema)  # type: ignore[arg-type]
+        return as_frame(connection.execute(sql, tuple(arguments)).fetchall(), schema)
     path = Path(connection.execute("PRAGMA database_list").fetchone()[2])
     # ADBC infers types from a batch. The batch is made as large as the result, so that a column that is null at
     # first and real later can't fail; what has no value at all gets its type from `schema`.

@@ -23,6 +23,7 @@ from lab.queries.answers import Row, answer
 from lab.queries.model import Query
 from lab.queries.parameters import draw
 from lab.running.journal import Journal
+from lab.stores.port import dump
 from lab.truth import Truth
 from lab.verdict.checks import judge, judge_truth
 from lab.verdict.evidence import Evidence
@@ -123,7 +124,7 @@ def _look_at(plan: Plan, projected: Projected, live: Live, written: Written, wor
         judged.rebuild.append(row)
         judged.seconds["rebuild"] += perf_counter() - began
     dumps: dict[str, pl.DataFrame] | None
-    dumps = _shared({name: store.dump(name) for name in entities}, live, written.oracle)
+    dumps = _shared({name: dump(store, name) for name in entities}, live, written.oracle)
     if store.name == "null":
         dumps = rebuilt = None
     began = perf_counter()
@@ -173,7 +174,7 @@ def _rebuild(live: Live, truth: Truth, path: Path) -> tuple[dict[str, Any], dict
     peak = machine.peak_rss_bytes()
     size = store.size_bytes()
     store.open()
-    dumps = {name: store.dump(name) for name in live.plan.layout.entities}
+    dumps = {name: dump(store, name) for name in live.plan.layout.entities}
     store.close()
     shutil.rmtree(path, ignore_errors=True)
     row = {

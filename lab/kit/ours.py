@@ -14,7 +14,7 @@ from lab.kit.feed import Feed
 from lab.kit.history import Change, Row, Shape
 from lab.projection.guards import memory_schema
 from lab.projection.projector import Projector
-from lab.stores import Layout, store_class
+from lab.stores import Layout, dump, store_class
 
 # More than any history here has.
 HOLD = 10_000
@@ -53,7 +53,7 @@ class Ours:
 
     def rows(self) -> list[Row]:
         """What the store holds, without its tombstones."""
-        frame: Any = self._projector.store.dump("record").filter(~pl.col("deleted")).drop("committed_at")
+        frame: Any = dump(self._projector.store, "record").filter(~pl.col("deleted")).drop("committed_at")
         rows: list[Row] = frame.to_dicts()
         return rows
 

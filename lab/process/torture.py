@@ -21,6 +21,7 @@ from lab.domain.model import published as published_entities
 from lab.feed.subscription import Subscription
 from lab.process.running import shareable
 from lab.process.victims import Victim
+from lab.stores.port import dump
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan
 
@@ -172,7 +173,7 @@ def _judge(
         store.open()
         layout = item.layout
         must = {name: oracle.expected(layout.keeps, name, layout.totals) for name in layout.entities}
-        found = {name: store.dump(name) for name in layout.entities}
+        found = {name: dump(store, name) for name in layout.entities}
         if layout.totals:
             measured = pl.any_horizontal(pl.col(layout.totals.measures) != 0)
             found = {name: frame.filter(measured) for name, frame in found.items()}

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from lab.base import Key
-from lab.stores.port import Layout, Store
+from lab.stores.port import Layout, Store, dump
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Dedupe(Guard):
         """The ids are the positions of the rows when all revisions are kept; else they are in the memory."""
         self._checkpoint[entity] = store.checkpoint(entity)
         if self.layout.keeps == "revisions":
-            self._seen[entity] = set(store.dump(entity)["position"].to_list())
+            self._seen[entity] = set(dump(store, entity)["position"].to_list())
         else:
             self._seen[entity] = set(store.memory(entity)["id"].to_list())
 
@@ -159,7 +159,7 @@ class HighestRevision(Guard):
         if self.layout.keeps == "totals":
             frame = store.memory(entity).select("id", "revision")
         else:
-            frame = store.dump(entity).select("key", "revision")
+            frame = dump(store, entity).select("key", "revision")
         self._highest[entity] = dict(frame.iter_rows())
 
     def admit(self, entity: str, keys: pl.Series, revisions: pl.Series, positions: pl.Series) -> Admission:

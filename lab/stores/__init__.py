@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from lab.base import BadInput, MissingDriver, Problem, nearest
-from lab.stores.port import Layout, Store
+from lab.stores.port import Layout, Store, dump
 
 STORES: dict[str, str] = {
     "memory": "lab.stores.memory:Memory",
@@ -45,4 +45,4 @@ def store_class(name: str) -> type[Store]:
     return found
 
 
-__all__ = ["EXTRAS", "STORES", "Layout", "Store", "store_class"]
+__all__ = ["EXTRAS", "STORES", "Layout", "Store", "dump", "store_class"]

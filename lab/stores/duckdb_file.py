@@ -14,12 +14,16 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from lab.base import Batch, CannotTake, ReadOnly
+from lab.base import DTYPES, Batch, CannotTake, Key, ReadOnly
 from lab.engines import duckdb as engine
 from lab.queries import sql
 from lab.queries.answers import Row
 from lab.queries.model import Query
-from lab.stores.port import Store
+from lab.stores.parked import ParkedRow, decoded, encoded
+from lab.stores.port import PAGE_ROWS, Store, sliced
+
+# A list of keys up to this length is bound as one parameter; a longer one is joined from Arrow.
+KEYS_BOUND = 1_000
 
 
 class DuckdbFile(Store):
@@ -71,6 +75,9 @@ class DuckdbFile(Store):
         self._make_table("lab_checkpoint", {"entity": pl.String(), "position": pl.Int64()})
         for name in self.layout.entities if self.layout.memory else ():
             self._make_table(f"lab_memory_{name}", self.layout.memory)
+        for name, entity in self.layout.entities.items():
+            parked = {"position": pl.Int64(), "key": DTYPES[entity.key], "reason": pl.String(), "change": pl.Binary()}
+            self._make_table(f"lab_parked_{name}", parked)
         self._make_shape()
 
     @abstractmethod
@@ -127,6 +134,13 @@ class DuckdbFile(Store):
             moved = connection.execute("UPDATE lab_checkpoint SET position = ? WHERE entity = ?", row).fetchall()
             if not moved[0][0]:
                 connection.execute("INSERT INTO lab_checkpoint (position, entity) VALUES (?, ?)", row)
+        parked = sql.quoted(f"lab_parked_{batch.entity}")
+        if batch.release:
+            connection.execute(f"DELETE FROM {parked} WHERE key IN (SELECT unnest(?))", [list(batch.release)])
+        if rows := encoded(batch.park):
+            with self._incoming(pl.DataFrame(rows, schema=list(ParkedRow._fields), orient="row")):
+                there = f"FROM {parked} AS t WHERE t.position = i.position"
+                connection.execute(f"INSERT INTO {parked} SELECT * FROM lab_incoming AS i WHERE NOT EXISTS ({there})")
 
     @abstractmethod
     def _put(self, batch: Batch, replace: bool) -> None:
@@ -170,21 +184,55 @@ class DuckdbFile(Store):
                 raise ReadOnly(f"{self.name}: a query may not change a projection: {statement[:80]}") from None
             raise
 
-    def dump(self, entity: str) -> pl.DataFrame:
-        """Everything, straight from Arrow."""
+    def pages(self, entity: str) -> Iterator[pl.DataFrame]:
+        """Sorted by the engine, streamed through Arrow."""
         schema = self.layout.schema(entity)
-        table = "totals" if self.layout.keeps == "totals" else entity
-        keys = self.layout.totals.group_by if self.layout.totals else ("key", "revision")
         connection = self._connection or self._writing()
-        found = engine.frame(connection, f"SELECT {sql.columns(list(schema))} FROM {sql.quoted(table)}", schema)
-        return found.sort(keys, nulls_last=True)
+        source = "totals" if self.layout.totals else f"{sql.quoted(entity)} ORDER BY key, revision"
+        found = connection.cursor().sql(f"SELECT {sql.columns(list(schema))} FROM {source}")
+        if self.layout.totals:
+            yield from sliced(engine.as_frame(found.to_arrow_table(), schema), self.layout)
+            return
+        for batch in found.to_arrow_reader(PAGE_ROWS):
+            yield engine.as_frame(batch, schema)
 
-    def memory(self, entity: str) -> pl.DataFrame:
-        """What the guard asked to have kept."""
-        if not self.layout.memory:
-            return pl.DataFrame()
+    def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
+        """By a join of the keys with the column of keys."""
+        match self.layout.revisions_in_memory:
+            case None:
+                return {}
+            case True:
+                return dict(self._among("id, revision", f"lab_memory_{entity}", "id", keys).fetchall())
+            case False:
+                found = self._among("key, MAX(revision)", entity, "key", keys, "GROUP BY key")
+                return dict(found.fetchall())
+
+    def _among(
+        self, columns: str, table: str, key: str, keys: Sequence[Key], more: str = ""
+    ) -> duckdb.DuckDBPyConnection:
+        """Select the rows of a table whose key is among these."""
         connection = self._connection or self._writing()
-        return engine.frame(connection, f"SELECT * FROM {sql.quoted(f'lab_memory_{entity}')}", self.layout.memory)
+        start = f"SELECT {columns} FROM {sql.quoted(table)} WHERE {key} IN"
+        if len(keys) <= KEYS_BOUND:
+            return connection.execute(f"{start} (SELECT unnest(?)) {more}", [list(keys)])
+        connection.register("lab_keys", pl.DataFrame({"key": keys}).to_arrow())
+        return connection.execute(f"{start} (SELECT key FROM lab_keys) {more}")
+
+    def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
+        """What the guard asked to have kept."""
+        schema, table = self.layout.memory, f"lab_memory_{entity}"
+        if not schema:
+            return pl.DataFrame()
+        if keys is None:
+            return engine.frame(self._connection or self._writing(), f"SELECT * FROM {sql.quoted(table)}", schema)
+        rows = self._among(sql.columns(list(schema)), table, "id", keys).fetchall()
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def parked(self, entity: str) -> pl.DataFrame:
+        """Decoded from their table."""
+        connection = self._connection or self._writing()
+        found = connection.execute(f"SELECT change FROM {sql.quoted(f'lab_parked_{entity}')}").fetchall()
+        return decoded((change for (change,) in found), self.layout.entities[entity])
 
     def size_bytes(self) -> int:
         """The file and its log."""

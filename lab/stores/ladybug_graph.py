@@ -8,19 +8,20 @@ the engine takes a tenth as many.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import ladybug
 import polars as pl
 
-from lab.base import Batch, CannotTake, Entity
+from lab.base import Batch, CannotTake, Entity, Key
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.stores import cypher
 from lab.stores.cypher import quoted
-from lab.stores.port import Store
+from lab.stores.parked import changed, decoded
+from lab.stores.port import Store, sliced
 
 # By itself the engine would take most of the machine's memory, and address space for terabytes.
 BUFFER_BYTES, FILE_BYTES_MAX, THREADS = 2**30, 2**36, 2
@@ -29,10 +30,12 @@ TYPES: Mapping[pl.DataType, str] = {
     pl.Float64(): "DOUBLE",
     pl.String(): "STRING",
     pl.Boolean(): "BOOL",
+    pl.Binary(): "BLOB",
 }
 # What the engine keeps of overwritten rows fills its buffer, and is given back when the file is closed: after so many.
 ROWS_AT_ONCE = 50_000
 CHECKPOINTS = "lab_checkpoint"
+PARKED: Mapping[str, pl.DataType] = {"position": pl.Int64(), "change": pl.Binary()}
 NOW_ONLY = "never: a graph is of what is now"
 
 
@@ -112,6 +115,7 @@ class LadybugGraph(Store):
             self._make_table(entity.name, entity.schema, "key")
             if self.layout.memory:
                 self._make_table(_memory(entity.name), self.layout.memory, "id")
+            self._make_table(_parked(entity.name), PARKED, "position")
             if entity.parent:
                 ends = f"FROM {quoted(entity.name)} TO {quoted(entity.name)}"
                 self._rows(f"CREATE REL TABLE IF NOT EXISTS {cypher.links(entity.name)} ({ends})")
@@ -250,6 +254,13 @@ class LadybugGraph(Store):
         if batch.checkpoint is not None:
             position = pl.Series("position", [batch.checkpoint], dtype=pl.Int64)
             self._merge(CHECKPOINTS, pl.DataFrame({"entity": [batch.entity], "position": position}), "entity")
+        added, removed = changed(self, batch)
+        if removed:
+            node = f"MATCH (n:{quoted(_parked(batch.entity))})"
+            self._rows(f"{node} WHERE list_contains($removed, n.position) DELETE n", {"removed": removed})
+        if added:
+            rows = [(row.position, row.change) for row in added]
+            self._merge(_parked(batch.entity), pl.DataFrame(rows, schema=dict(PARKED), orient="row"), "position")
 
     def query(self, query: Query, parameters: Row) -> list[Row]:
         """Answered by a database that is open for reading only; the first query after a write opens it."""
@@ -261,20 +272,35 @@ class LadybugGraph(Store):
             return cypher.path(self._rows(*cypher.translate(query, parameters)), *parameters)
         return self._rows(*cypher.translate(query, parameters))
 
-    def dump(self, entity: str) -> pl.DataFrame:
+    def pages(self, entity: str) -> Iterator[pl.DataFrame]:
         """Every node that is not a stub."""
-        found = self._frame(entity, self.layout.schema(entity), "WHERE n.revision IS NOT NULL")
-        return found.sort("key", "revision")
+        return sliced(self._frame(entity, self.layout.schema(entity), "WHERE n.revision IS NOT NULL"), self.layout)
 
-    def memory(self, entity: str) -> pl.DataFrame:
+    def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
+        """By the nodes' primary key; a stub has no revision."""
+        node = f"UNWIND $wanted AS wanted MATCH (n:{quoted(entity)} {{key: wanted}}) WHERE n.revision IS NOT NULL"
+        found = self._rows(f"{node} RETURN n.key, n.revision", {"wanted": list(keys)}) if keys else []
+        return {row[0]: row[1] for row in found}
+
+    def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
         """What the guard asked to have kept."""
         if not self.layout.memory:
             return pl.DataFrame()
-        return self._frame(_memory(entity), self.layout.memory, "")
+        if keys is None:
+            return self._frame(_memory(entity), self.layout.memory, "")
+        wanted = {"wanted": list(dict.fromkeys(keys))}
+        return self._frame(_memory(entity), self.layout.memory, "WHERE list_contains($wanted, n.id)", wanted)
 
-    def _frame(self, table: str, schema: Mapping[str, pl.DataType], where: str) -> pl.DataFrame:
+    def parked(self, entity: str) -> pl.DataFrame:
+        """Decoded from their table."""
+        return decoded(self._frame(_parked(entity), PARKED, "")["change"], self.layout.entities[entity])
+
+    def _frame(
+        self, table: str, schema: Mapping[str, pl.DataType], where: str, parameters: Mapping[str, Any] | None = None
+    ) -> pl.DataFrame:
         chosen = ", ".join(f"n.{quoted(name)} AS c{place}" for place, name in enumerate(schema))
-        found = self._opened().execute(f"MATCH (n:{quoted(table)}) {where} RETURN {chosen}")
+        statement = f"MATCH (n:{quoted(table)}) {where} RETURN {chosen}"
+        found = self._opened().execute(statement, dict(parameters or {}))
         assert not isinstance(found, list)
         frame = pl.from_arrow(found.get_as_arrow())
         found.close()
@@ -303,3 +329,7 @@ def _links(rows: pl.DataFrame, entity: Entity) -> pl.DataFrame:
 
 def _memory(entity: str) -> str:
     return f"lab_memory_{entity}"
+
+
+def _parked(entity: str) -> str:
+    return f"lab_parked_{entity}"

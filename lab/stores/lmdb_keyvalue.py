@@ -9,24 +9,26 @@ from __future__ import annotations
 
 import marshal
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
 import lmdb
 import polars as pl
 
-from lab.base import Batch, CannotTake
+from lab.base import Batch, CannotTake, Key
 from lab.queries.answers import Row
 from lab.queries.model import Query
-from lab.stores.port import Layout, Store
+from lab.stores.parked import ParkedRow, changed, decoded
+from lab.stores.port import PAGE_ROWS, Layout, Store, sliced
 
 # How large the map is at first, in bytes. It is address space: the file is as large as what is in it.
 MAP_BYTES = 64 * 2**20
 AT_ONCE = 20_000
 SMALLEST = -(2**63)
-CHECKPOINTS, TOTALS, MEMORY = b"lab_checkpoint", b"totals", "lab_memory_"
+CHECKPOINTS, TOTALS, MEMORY, PARKED = b"lab_checkpoint", b"totals", "lab_memory_", "lab_parked_"
 
 
 class LmdbKeyvalue(Store):
@@ -62,9 +64,10 @@ class LmdbKeyvalue(Store):
             entities = self.layout.entities
             # Without a sync the system still has every commit when the process dies; a power cut may take the last.
             self._environment = lmdb.open(
-                str(self.path), map_size=MAP_BYTES, max_dbs=2 + 2 * len(entities), sync=full, metasync=full
+                str(self.path), map_size=MAP_BYTES, max_dbs=2 + 3 * len(entities), sync=full, metasync=full
             )
-            names = [CHECKPOINTS, TOTALS, *map(_map_name, entities), *(_map_name(MEMORY + name) for name in entities)]
+            beside = [(prefix + name).encode() for name in entities for prefix in (MEMORY, PARKED)]
+            names = [CHECKPOINTS, TOTALS, *map(_map_name, entities), *beside]
             self._maps = {name: self._environment.open_db(name) for name in names}
             self._of = {name: self._maps[TOTALS if self.layout.totals else _map_name(name)] for name in entities}
 
@@ -112,8 +115,13 @@ class LmdbKeyvalue(Store):
     def apply(self, batch: Batch) -> None:
         """One transaction: rows, the guard's memory, the checkpoint."""
         # Everything is encoded before the transaction begins, so that one that starts again costs no more.
-        parts = self._encoded(batch)
-        self._commit(lambda transaction: self._write(transaction, batch.entity, *parts))
+        parts, parked = self._encoded(batch), changed(self, batch)
+
+        def write(transaction: lmdb.Transaction) -> None:
+            self._write(transaction, batch.entity, *parts)
+            self._park(transaction, batch.entity, *parked)
+
+        self._commit(write)
 
     def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
         """One transaction for all. What comes in the order of keys is appended by the engine without a search."""
@@ -161,10 +169,17 @@ class LmdbKeyvalue(Store):
             with transaction.cursor(database) as cursor:
                 cursor.putmulti([(name, marshal.dumps(row)) for name, row in rows])
         if memory:
-            with transaction.cursor(self._maps[_map_name(MEMORY + entity)]) as cursor:
+            with transaction.cursor(self._maps[(MEMORY + entity).encode()]) as cursor:
                 cursor.putmulti(memory)
         if checkpoint is not None:
             transaction.put(entity.encode(), checkpoint, db=self._maps[CHECKPOINTS])
+
+    def _park(self, transaction: lmdb.Transaction, entity: str, added: list[ParkedRow], removed: list[int]) -> None:
+        database = self._maps[(PARKED + entity).encode()]
+        for position in removed:
+            transaction.delete(_bytes(position), db=database)
+        for row in added:
+            transaction.put(_bytes(row.position), row.change, db=database)
 
     def _add(self, transaction: lmdb.Transaction, rows: list[tuple[bytes, Row]]) -> None:
         assert self.layout.totals is not None
@@ -184,7 +199,7 @@ class LmdbKeyvalue(Store):
                 return _seen(self._last(transaction, parameters[0]))
             match query.kind:
                 case "aggregate":
-                    found = self._frame(query.entity.name).filter(pl.col("records") != 0)
+                    found = self._totals(query.entity.name).filter(pl.col("records") != 0)
                     return found.sort(query.group_by, nulls_last=True).rows()
                 case "history":
                     rows = self._revisions(transaction, parameters[0])
@@ -214,22 +229,59 @@ class LmdbKeyvalue(Store):
     def _revisions(self, transaction: lmdb.Transaction, key: Any) -> list[Row]:
         return list(self._backwards(transaction, key))[::-1]
 
-    def _frame(self, entity: str) -> pl.DataFrame:
-        with self._opened().begin() as transaction, transaction.cursor(self._of[entity]) as cursor:
-            rows = [marshal.loads(value) for value in cursor.iternext(keys=False)]
+    def _values(self, database: Any) -> list[bytes]:
+        with self._opened().begin() as transaction, transaction.cursor(database) as cursor:
+            return list(cursor.iternext(keys=False))
+
+    def _totals(self, entity: str) -> pl.DataFrame:
+        rows = [marshal.loads(value) for value in self._values(self._of[entity])]
         return pl.DataFrame(rows, schema=self.layout.schema(entity), orient="row")
 
-    def dump(self, entity: str) -> pl.DataFrame:
-        """The whole map, from its first key to its last."""
-        keys = self.layout.totals.group_by if self.layout.totals else ("key", "revision")
-        return self._frame(entity).sort(keys, nulls_last=True)
+    def pages(self, entity: str) -> Iterator[pl.DataFrame]:
+        """The map from its first key to its last; each page is a transaction, so that none stays open."""
+        if self.layout.totals:
+            yield from sliced(self._totals(entity), self.layout)
+            return
+        last = b""
+        while True:
+            with self._opened().begin() as transaction, transaction.cursor(self._of[entity]) as cursor:
+                # From the first key on, or from the one after the last one seen.
+                there = cursor.set_range(last) and (not last or cursor.next())
+                values = islice(cursor.iternext(keys=False), PAGE_ROWS) if there else ()
+                rows = [marshal.loads(value) for value in values]
+            if rows:
+                yield pl.DataFrame(rows, schema=self.layout.schema(entity), orient="row")
+            if len(rows) < PAGE_ROWS:
+                return
+            last = self._name(rows[-1])
 
-    def memory(self, entity: str) -> pl.DataFrame:
+    def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
+        """By the maps' keys, all of them in one transaction."""
+        match self.layout.revisions_in_memory:
+            case None:
+                return {}
+            case True:
+                return dict(self.memory(entity, keys).select("id", "revision").rows())
+        with self._opened().begin(db=self._of[entity]) as transaction:
+            if self.layout.keeps == "records":
+                with transaction.cursor() as cursor:
+                    found = map(marshal.loads, (value for _, value in cursor.getmulti(map(_bytes, keys))))
+                    return {row[1]: row[2] for row in found}
+            return {key: row[2] for key in keys if (row := self._last(transaction, key))}
+
+    def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
         """What the guard asked to have kept."""
-        database = self._maps[_map_name(MEMORY + entity)]
-        with self._opened().begin() as transaction, transaction.cursor(database) as cursor:
-            rows = [marshal.loads(value) for value in cursor.iternext(keys=False)]
-        return pl.DataFrame(rows, schema=self.layout.memory, orient="row")
+        database = self._maps[(MEMORY + entity).encode()]
+        if keys is None:
+            values = self._values(database)
+        else:
+            with self._opened().begin() as transaction, transaction.cursor(database) as cursor:
+                values = [value for _, value in cursor.getmulti(map(_bytes, dict.fromkeys(keys)))]
+        return pl.DataFrame(list(map(marshal.loads, values)), schema=self.layout.memory, orient="row")
+
+    def parked(self, entity: str) -> pl.DataFrame:
+        """Decoded from their map."""
+        return decoded(self._values(self._maps[(PARKED + entity).encode()]), self.layout.entities[entity])
 
     def size_bytes(self) -> int:
         """The pages that are in use; the file itself may be larger, and grows by leaps."""
@@ -245,8 +297,8 @@ class LmdbKeyvalue(Store):
         return {"library": library, "map_size": environment.info()["map_size"], "durability": durable}
 
 
-def _map_name(name: str) -> bytes:
-    return name.encode() if name.startswith(MEMORY) else b"of_" + name.encode()
+def _map_name(entity: str) -> bytes:
+    return b"of_" + entity.encode()
 
 
 def _bytes(value: Any) -> bytes:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import polars as pl
 
-from lab.base import Batch
+from lab.base import Batch, Key
 from lab.queries.answers import Row, Table, answer
 from lab.queries.model import KINDS, Query
-from lab.stores.port import Store
+from lab.stores.parked import parked_frame, with_parked
+from lab.stores.port import Store, dump, sliced
 
 
 class Memory(Store):
@@ -35,6 +36,8 @@ class Memory(Store):
         entities = self.layout.entities
         self._rows: dict[str, dict[Any, Row]] = {name: {} for name in entities}
         self._memory: dict[str, dict[Any, Row]] = {name: {} for name in entities}
+        self._highest: dict[str, dict[Key, int]] = {name: {} for name in entities}
+        self._parked = {name: parked_frame(entity) for name, entity in entities.items()}
         self._checkpoints: dict[str, int] = {}
         self._tables: dict[str, Table] = {}
 
@@ -46,7 +49,13 @@ class Memory(Store):
         """Everything is computed before anything is put in place, so that a bad frame changes nothing."""
         rows = self._added(batch) if self.layout.keeps == "totals" else self._replaced(batch)
         memory = {} if batch.memory is None else {row[0]: row for row in batch.memory.iter_rows()}
+        parked = with_parked(self._parked[batch.entity], batch)
         self._rows[batch.entity].update(rows)
+        if self.layout.keeps == "revisions":
+            highest = self._highest[batch.entity]
+            for key, revision in rows:
+                highest[key] = max(revision, highest.get(key, 0))
+        self._parked[batch.entity] = parked
         self._memory[batch.entity].update(memory)
         if batch.checkpoint is not None:
             self._checkpoints[batch.entity] = batch.checkpoint
@@ -77,24 +86,41 @@ class Memory(Store):
         """Answered from frames that are made once after each change."""
         self.refuse(query)
         if self.layout.keeps == "totals":
-            records = self.dump(query.entity.name).filter(pl.col("records") != 0)
+            records = dump(self, query.entity.name).filter(pl.col("records") != 0)
             return records.sort(query.group_by, nulls_last=True).rows()
         for name in query.entities - self._tables.keys():
-            self._tables[name] = Table(self.layout.entities[name], self.dump(name))
+            self._tables[name] = Table(self.layout.entities[name], dump(self, name))
         # Of a search every match is right, and a reader gets the first of them.
         return answer(query, parameters, self._tables)[: query.limit if query.kind == "search" else None]
 
-    def dump(self, entity: str) -> pl.DataFrame:
-        """The dictionary as a frame."""
+    def pages(self, entity: str) -> Iterator[pl.DataFrame]:
+        """The dictionary as a frame, cut into pages."""
         rows = list(self._rows[entity].values())
-        frame = pl.DataFrame(rows, schema=self.layout.schema(entity), orient="row")
-        keys = self.layout.totals.group_by if self.layout.totals else ("key", "revision")
-        return frame.sort(keys, nulls_last=True)
+        return sliced(pl.DataFrame(rows, schema=self.layout.schema(entity), orient="row"), self.layout)
 
-    def memory(self, entity: str) -> pl.DataFrame:
+    def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
+        """One look into a dictionary for each key."""
+        match self.layout.keeps:
+            case "records":
+                rows = self._rows[entity]
+                return {key: row[2] for key in keys if (row := rows.get((key,)))}
+            case "revisions":
+                highest = self._highest[entity]
+                return {key: highest[key] for key in keys if key in highest}
+        if not self.layout.revisions_in_memory:
+            return {}
+        return dict(self.memory(entity, keys).select("id", "revision").rows())
+
+    def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
         """What the guard asked to have kept."""
-        return pl.DataFrame(list(self._memory[entity].values()), schema=self.layout.memory, orient="row")
+        kept = self._memory[entity]
+        rows = list(kept.values()) if keys is None else [kept[key] for key in dict.fromkeys(keys) if key in kept]
+        return pl.DataFrame(rows, schema=self.layout.memory, orient="row")
+
+    def parked(self, entity: str) -> pl.DataFrame:
+        """The frame that the last batch left."""
+        return self._parked[entity]
 
     def size_bytes(self) -> int:
         """The size that the rows have as frames."""
-        return sum(int(self.dump(name).estimated_size()) for name in self.layout.entities)
+        return sum(int(dump(self, name).estimated_size()) for name in self.layout.entities)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
-from lab.base import Batch
+from lab.base import Batch, Key
 from lab.queries.answers import Row
 from lab.queries.model import KINDS, Query
+from lab.stores.parked import parked_frame, with_parked
 from lab.stores.port import Store
 
 
 class Null(Store):
-    """Does nothing, and remembers only how far it was told that it is."""
+    """Keeps no rows: only the checkpoints that it was told, and what is parked, so that a projector can go on."""
 
     name = "null"
     shape = "nothing"
@@ -23,14 +24,16 @@ class Null(Store):
 
     def open(self) -> None:
         """Nothing to open."""
-        self._checkpoints: dict[str, int] = getattr(self, "_checkpoints", {})
+        if not hasattr(self, "_checkpoints"):
+            self.reset()
 
     def close(self) -> None:
         """Nothing to close."""
 
     def reset(self) -> None:
-        """Forget the checkpoints."""
-        self._checkpoints = {}
+        """Forget the checkpoints and what is parked."""
+        self._checkpoints: dict[str, int] = {}
+        self._parked = {name: parked_frame(entity) for name, entity in self.layout.entities.items()}
 
     def checkpoint(self, entity: str) -> int:
         """The last checkpoint it was told."""
@@ -40,6 +43,7 @@ class Null(Store):
         """Drop the rows."""
         if batch.checkpoint is not None:
             self._checkpoints[batch.entity] = batch.checkpoint
+        self._parked[batch.entity] = with_parked(self._parked[batch.entity], batch)
 
     def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
         """Drop the rows."""
@@ -50,14 +54,22 @@ class Null(Store):
         """No rows, at once."""
         return []
 
-    def dump(self, entity: str) -> pl.DataFrame:
-        """An empty frame."""
-        return pl.DataFrame(schema=self.layout.schema(entity))
+    def pages(self, entity: str) -> Iterator[pl.DataFrame]:
+        """No page."""
+        return iter(())
 
-    def memory(self, entity: str) -> pl.DataFrame:
+    def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
+        """No key is known."""
+        return {}
+
+    def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
         """An empty frame."""
         return pl.DataFrame(schema=self.layout.memory)
 
+    def parked(self, entity: str) -> pl.DataFrame:
+        """What was parked since the object was made."""
+        return self._parked[entity]
+
     def size_bytes(self) -> int:
-        """Nothing takes nothing."""
+        """Always 0: the null store keeps no rows."""
         return 0

@@ -14,7 +14,7 @@ import json
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,13 +22,15 @@ from typing import Any
 
 import polars as pl
 
-from lab.base import Batch, CannotTake
-from lab.stores.port import Layout, Store
+from lab.base import Batch, CannotTake, Key
+from lab.stores.parked import changed, decoded
+from lab.stores.port import Layout, Store, sliced
 
 MANIFEST = "manifest.json"
 # Rows of a part, of a row group within it (the least that a reader of one key must look at), and of what may have come
 # since before it becomes a part, or a quarter of the parts, whichever is more.
 PART_ROWS, GROUP_ROWS, RECENT_ROWS, RECENT_MOST = 500_000, 16_384, 20_000, 500_000
+PARKED: Mapping[str, pl.DataType] = {"position": pl.Int64(), "change": pl.Binary()}
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ class ParquetFolder(Store):
             self._tables[name] = Table.empty(self.layout.schema(name), self.layout.identity)
             if self.layout.memory:
                 self._tables[_memory(name)] = Table.empty(self.layout.memory, ("id",))
+            self._tables[_parked(name)] = Table.empty(PARKED, ("position",))
 
     def checkpoint(self, entity: str) -> int:
         """The position in the manifest."""
@@ -173,6 +176,7 @@ class ParquetFolder(Store):
             for batch in batches:
                 if batch.checkpoint is not None:
                     checkpoints[entity] = _position(batch.checkpoint, self.name)
+                self._park(batch, tables, landing)
             self._sequence = landing.sequence
             self._write_manifest(tables, checkpoints)
         except BaseException:
@@ -253,21 +257,53 @@ class ParquetFolder(Store):
                 path.unlink(missing_ok=True)
         (self.path / f"{MANIFEST}.next").unlink(missing_ok=True)
 
-    def memory(self, entity: str) -> pl.DataFrame:
+    def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
         """What the guard asked to have kept."""
         if not self.layout.memory:
             return pl.DataFrame()
         table = self._known()[_memory(entity)]
-        return merged(self._frames(table), table)
+        return merged(self._frames(table, keys), table)
 
-    def dump(self, entity: str) -> pl.DataFrame:
+    def pages(self, entity: str) -> Iterator[pl.DataFrame]:
         """All parts, with what has come since."""
         table = self._known()[entity]
-        return merged(self._frames(table), table).sort("key", "revision")
+        return sliced(merged(self._frames(table), table), self.layout)
 
-    def _frames(self, table: Table) -> list[pl.DataFrame]:
-        """The table's rows, the newest last."""
-        return [*(pl.read_parquet(self.path / part.file) for part in table.parts), table.recent]
+    def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
+        """From the columns of keys and revisions of those files that may have one of the keys."""
+        found = pl.concat(self._frames(self._known()[entity], keys, ("key", "revision")))
+        if self.layout.keeps == "records":
+            # The newest file counts, whatever its revision.
+            return dict(found.rows())
+        return dict(found.group_by("key").agg(pl.col("revision").max()).rows())
+
+    def parked(self, entity: str) -> pl.DataFrame:
+        """Decoded from their file."""
+        return decoded(self._known()[_parked(entity)].recent["change"], self.layout.entities[entity])
+
+    def _park(self, batch: Batch, tables: dict[str, Table], landing: Landing) -> None:
+        """Write the parked changes anew, if the batch changes them: they are few, and one file."""
+        added, removed = changed(self, batch)
+        if not added and not removed:
+            return
+        name = _parked(batch.entity)
+        rows = [(row.position, row.change) for row in added]
+        recent = tables[name].recent.filter(~pl.col("position").is_in(removed))
+        recent = pl.concat([recent, pl.DataFrame(rows, schema=dict(PARKED), orient="row")]).sort("position")
+        part = landing.write(name, recent, "position") if recent.height else None
+        tables[name] = replace(tables[name], recent=recent, recent_part=part)
+
+    def _frames(
+        self, table: Table, keys: Sequence[Key] | None = None, columns: Sequence[str] = ()
+    ) -> list[pl.DataFrame]:
+        """The table's rows, the newest last: all, or those of some keys; all columns, or some."""
+        names = list(columns or table.schema)
+        files = [self.path / part.file for part in table.parts if keys is None or _may_have(part, keys)]
+        scans = [*(pl.scan_parquet(file) for file in files), table.recent.lazy()]
+        if keys is not None:
+            wanted = pl.Series(keys, dtype=table.schema[table.identity[0]]).implode()
+            scans = [scan.filter(pl.col(table.identity[0]).is_in(wanted)) for scan in scans]
+        return pl.collect_all([scan.select(names) for scan in scans])
 
     def size_bytes(self) -> int:
         """The files that count, and the manifest."""
@@ -320,6 +356,14 @@ def sync(path: Path) -> None:
 
 def _memory(entity: str) -> str:
     return f"lab_memory_{entity}"
+
+
+def _parked(entity: str) -> str:
+    return f"lab_parked_{entity}"
+
+
+def _may_have(part: Part, keys: Sequence[Key]) -> bool:
+    return any(part.first <= key <= part.last for key in keys)
 
 
 def _listed(part: Part) -> dict[str, Any]:

@@ -7,7 +7,7 @@ guard's business. Data, the guard's memory and the checkpoint land together or n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -15,9 +15,12 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from lab.base import Batch, Entity, NotAnswered, Totals
+from lab.base import Batch, Entity, Key, NotAnswered, Totals
 from lab.queries.answers import Row
 from lab.queries.model import Query
+
+# Rows of one page of `Store.pages`, unless the engine gives fewer at a time.
+PAGE_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,19 @@ class Layout:
         return schema | {f"sum_{name}": entity.schema[name] for name in self.totals.sum}
 
     def schema(self, entity: str) -> dict[str, pl.DataType]:
-        """The columns of `dump(entity)`."""
+        """The columns of `pages(entity)`."""
         return self.totals_schema() if self.keeps == "totals" else self.entities[entity].schema
+
+    def order(self) -> tuple[str, ...]:
+        """The columns that `pages` is sorted by, nulls last: key and revision, or the groups of an aggregate."""
+        return self.totals.group_by if self.totals else ("key", "revision")
+
+    @property
+    def revisions_in_memory(self) -> bool | None:
+        """Whether revisions are found in the guard's memory (True), in the rows (False), or nowhere (None)."""
+        if self.keeps != "totals":
+            return False
+        return True if "revision" in self.memory else None
 
 
 class Store(ABC):
@@ -123,12 +137,30 @@ class Store(ABC):
         """The rows, read on a connection that can't write. Raises NotAnswered for a class it doesn't answer."""
 
     @abstractmethod
-    def dump(self, entity: str) -> pl.DataFrame:
-        """Everything of one entity, deleted records included, with `Layout.schema`; sorted by key and revision."""
+    def pages(self, entity: str) -> Iterator[pl.DataFrame]:
+        """Read everything of one entity, deleted records included, page by page, sorted by `Layout.order`.
+
+        A page has the columns of `Layout.schema` and at most `PAGE_ROWS` rows; an empty projection may have no page.
+        The projection must not be written to between two pages.
+        """
 
     @abstractmethod
-    def memory(self, entity: str) -> pl.DataFrame:
-        """What the guard asked to have kept, with the columns of `Layout.memory`; in no special order."""
+    def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
+        """Look up the highest revision of each key that is there, tombstones included, in one read.
+
+        A running aggregate finds them in the guard's memory; without a memory of revisions it returns an empty dict.
+        """
+
+    @abstractmethod
+    def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
+        """Read what the guard asked to have kept, in any order, with the columns of `Layout.memory`.
+
+        With `keys`, only the rows whose `id` is one of them.
+        """
+
+    @abstractmethod
+    def parked(self, entity: str) -> pl.DataFrame:
+        """Read the parked changes: a change frame by position, with the column `REASON` last."""
 
     @abstractmethod
     def size_bytes(self) -> int:
@@ -156,3 +188,14 @@ class Store(ABC):
         """Whether a projection of this layout in this store could answer; known before there is one."""
         held = list(layout.entities)
         return query.kind in cls.answers and query.answered_by(layout.keeps, held, layout.totals)
+
+
+def dump(store: Store, entity: str) -> pl.DataFrame:
+    """Join the pages of an entity into one frame, with `Layout.schema`."""
+    pages = list(store.pages(entity))
+    return pl.concat(pages) if pages else pl.DataFrame(schema=store.layout.schema(entity))
+
+
+def sliced(frame: pl.DataFrame, layout: Layout) -> Iterator[pl.DataFrame]:
+    """Sort a whole frame and cut it into pages, for an engine that can't read in order."""
+    return frame.sort(layout.order(), nulls_last=True).iter_slices(PAGE_ROWS)

@@ -16,14 +16,17 @@ from typing import Any
 import polars as pl
 import sqlite_utils
 
-from lab.base import Batch, CannotTake, Entity, ReadOnly
+from lab.base import DTYPES, Batch, CannotTake, Entity, Key, ReadOnly
 from lab.engines import sqlite
 from lab.queries import sql
 from lab.queries.answers import Row
 from lab.queries.model import Query
-from lab.stores.port import Store
+from lab.stores.parked import ParkedRow, decoded, encoded
+from lab.stores.port import PAGE_ROWS, Store, sliced
 
-PYTHON_TYPES = {"INTEGER": int, "REAL": float, "TEXT": str}
+PYTHON_TYPES = {"INTEGER": int, "REAL": float, "TEXT": str, "BLOB": bytes}
+# Keys of one look-up: the engine takes up to 32,766 parameters, and a longer list is no quicker.
+KEYS_AT_ONCE = 4_096
 
 
 @lru_cache(maxsize=1024)
@@ -94,6 +97,9 @@ class SqliteFile(Store):
         database.table("lab_checkpoint").create({"entity": str, "position": int}, pk="entity", if_not_exists=True)
         for name in self.layout.entities if self.layout.memory else ():
             self._make_table(f"lab_memory_{name}", self.layout.memory, "id")
+        for name, entity in self.layout.entities.items():
+            parked = {"position": pl.Int64(), "key": DTYPES[entity.key], "reason": pl.String(), "change": pl.Binary()}
+            self._make_table(f"lab_parked_{name}", parked, "position")
         self._make_shape()
 
     @abstractmethod
@@ -181,6 +187,12 @@ class SqliteFile(Store):
                 self._insert("lab_checkpoint", ["entity", "position"], ("entity",)),
                 (batch.entity, batch.checkpoint),
             )
+        parked = sql.quoted(f"lab_parked_{batch.entity}")
+        if batch.release:
+            connection.executemany(f"DELETE FROM {parked} WHERE key = ?", [(key,) for key in batch.release])
+        if rows := encoded(batch.park):
+            insert = f"INSERT INTO {parked} ({sql.columns(ParkedRow._fields)}) VALUES (?, ?, ?, ?)"
+            connection.executemany(f"{insert} ON CONFLICT DO NOTHING", rows)
 
     @abstractmethod
     def _put(self, batch: Batch, replace: bool) -> None:
@@ -211,23 +223,66 @@ class SqliteFile(Store):
                 raise ReadOnly(f"{self.name}: a query may not change a projection: {statement[:80]}") from None
             raise
 
-    def dump(self, entity: str) -> pl.DataFrame:
-        """Everything, straight into Arrow."""
+    def pages(self, entity: str) -> Iterator[pl.DataFrame]:
+        """Straight into Arrow, each page found by the last key of the page before it."""
         schema = self.layout.schema(entity)
-        table = "totals" if self.layout.keeps == "totals" else entity
-        count = self._connection.execute(f"SELECT COUNT(*) FROM {sql.quoted(table)}").fetchone()[0]
-        keys = self.layout.totals.group_by if self.layout.totals else ("key", "revision")
-        statement = f"SELECT {sql.columns(list(schema))} FROM {sql.quoted(table)}"
-        return sqlite.frame(self._connection, statement, (), schema, count).sort(keys, nulls_last=True)
+        if self.layout.totals:
+            yield from sliced(self._whole("totals", schema), self.layout)
+            return
+        identity, last = self.layout.identity, tuple[Any, ...]()
+        left = self._count(entity)
+        while left > 0:
+            after = f"WHERE ({sql.columns(identity)}) > ({', '.join('?' * len(last))})" if last else ""
+            source = f"{sql.quoted(entity)} {after} ORDER BY {sql.columns(identity)} LIMIT {PAGE_ROWS}"
+            statement = f"SELECT {sql.columns(list(schema))} FROM {source}"
+            page = sqlite.frame(self._connection, statement, last, schema, min(left, PAGE_ROWS))
+            yield page
+            left -= PAGE_ROWS
+            last = page.select(identity).row(-1)
 
-    def memory(self, entity: str) -> pl.DataFrame:
+    def _whole(self, table: str, schema: dict[str, pl.DataType]) -> pl.DataFrame:
+        statement = f"SELECT {sql.columns(list(schema))} FROM {sql.quoted(table)}"
+        return sqlite.frame(self._connection, statement, (), schema, self._count(table))
+
+    def _count(self, table: str) -> int:
+        return int(self._connection.execute(f"SELECT COUNT(*) FROM {sql.quoted(table)}").fetchone()[0])
+
+    def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
+        """By the primary key, some thousands of keys at a time."""
+        match self.layout.revisions_in_memory:
+            case None:
+                return {}
+            case True:
+                chosen = f"id, revision FROM {sql.quoted(f'lab_memory_{entity}')} WHERE id IN {{}}"
+            case False if self.layout.keeps == "records":
+                chosen = f"key, revision FROM {sql.quoted(entity)} WHERE key IN {{}}"
+            case False:
+                chosen = f"key, MAX(revision) FROM {sql.quoted(entity)} WHERE key IN {{}} GROUP BY key"
+        return dict(self._found(f"SELECT {chosen}", keys))
+
+    def _found(self, statement: str, keys: Sequence[Key]) -> Iterator[Row]:
+        """The rows of a statement that asks for a list of keys, which it has in the place of `{}`."""
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            some = keys[start : start + KEYS_AT_ONCE]
+            # Lists are as long as a power of two: few statements, which the connection keeps prepared.
+            length = 1 << (len(some) - 1).bit_length()
+            marks = f"({', '.join('?' * length)})"
+            yield from self._connection.execute(statement.format(marks), (*some, *[some[-1]] * (length - len(some))))
+
+    def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
         """What the guard asked to have kept."""
-        if not self.layout.memory:
+        schema, table = self.layout.memory, f"lab_memory_{entity}"
+        if not schema:
             return pl.DataFrame()
-        table = sql.quoted(f"lab_memory_{entity}")
-        count = self._connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
-        statement = f"SELECT {sql.columns(list(self.layout.memory))} FROM {table}"
-        return sqlite.frame(self._connection, statement, (), self.layout.memory, count)
+        if keys is None:
+            return self._whole(table, schema)
+        statement = f"SELECT {sql.columns(list(schema))} FROM {sql.quoted(table)} WHERE id IN {{}}"
+        return sqlite.as_frame(list(self._found(statement, list(dict.fromkeys(keys)))), schema)
+
+    def parked(self, entity: str) -> pl.DataFrame:
+        """Decoded from their table."""
+        found = self._connection.execute(f"SELECT change FROM {sql.quoted(f'lab_parked_{entity}')}")
+        return decoded((change for (change,) in found), self.layout.entities[entity])
 
     def size_bytes(self) -> int:
         """The file and its log; a log that is being written is folded in first, since its length says nothing."""

@@ -7,7 +7,7 @@ the checkpoint are documents, told apart by their owner, and replaced by their i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.metadata import version
 from io import BytesIO
@@ -17,14 +17,15 @@ from typing import Any
 import polars as pl
 import tantivy
 
-from lab.base import Batch
+from lab.base import Batch, Key
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.queries.text import plain
-from lab.stores.port import Store
+from lab.stores.parked import changed, decoded
+from lab.stores.port import Store, sliced
 
 HEAP_BYTES = 50_000_000
-CHECKPOINT, MEMORY = "checkpoint", "memory:"
+CHECKPOINT, MEMORY, PARKED = "checkpoint", "memory:", "parked:"
 NO_WORDS = pl.lit(None, pl.String())
 NOT_ITS_TRADE = "not yet: an index of words is asked for words"
 
@@ -119,6 +120,13 @@ class TantivySearch(Store):
             document = tantivy.Document()
             document.add_integer("number", batch.checkpoint)
             self._add(writer, CHECKPOINT, batch.entity, document, True)
+        added, removed = changed(self, batch)
+        for position in removed:
+            writer.delete_documents_by_term("id", f"{PARKED}{batch.entity}:{position}")
+        for row in added:
+            document = tantivy.Document()
+            document.add_bytes("row", row.change)
+            self._add(writer, PARKED + batch.entity, row.position, document, True)
 
     def _put(self, writer: tantivy.IndexWriter, owner: str, rows: pl.DataFrame, replace: bool) -> None:
         for key, row, words in rows.iter_rows():
@@ -167,14 +175,28 @@ class TantivySearch(Store):
     def _documents(self, names: list[str]) -> list[Any]:
         return self._found(tantivy.Query.term_set_query(_schema(), "id", names), len(names)) if names else []
 
-    def dump(self, entity: str) -> pl.DataFrame:
+    def pages(self, entity: str) -> Iterator[pl.DataFrame]:
         """Every record's document."""
-        schema = self.layout.schema(entity)
-        return _decoded(self._found(_term("owner", entity)), schema).sort("key", "revision")
+        return sliced(_decoded(self._found(_term("owner", entity)), self.layout.schema(entity)), self.layout)
 
-    def memory(self, entity: str) -> pl.DataFrame:
+    def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
+        """From the documents of these keys."""
+        found = self._documents([f"{entity}:{key}" for key in dict.fromkeys(keys)])
+        schema = {name: self.layout.schema(entity)[name] for name in ("key", "revision")}
+        return dict(_decoded(found, schema).rows())
+
+    def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
         """What the guard asked to have kept."""
-        return _decoded(self._found(_term("owner", MEMORY + entity)), self.layout.memory)
+        if keys is None:
+            found = self._found(_term("owner", MEMORY + entity))
+        else:
+            found = self._documents([f"{MEMORY}{entity}:{key}" for key in dict.fromkeys(keys)])
+        return _decoded(found, self.layout.memory)
+
+    def parked(self, entity: str) -> pl.DataFrame:
+        """Decoded from their documents."""
+        found = self._found(_term("owner", PARKED + entity))
+        return decoded((document["row"][0] for document in found), self.layout.entities[entity])
 
     def size_bytes(self) -> int:
         """All files of the index."""

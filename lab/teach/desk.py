@@ -18,6 +18,7 @@ from lab.projection.rebuild import rebuild
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.scenario import Source
+from lab.stores.port import dump
 from lab.teach.experiments import messages, projection, toml, workplace
 from lab.teach.scale import scaled
 from lab.truth import Truth, open_truth
@@ -134,7 +135,7 @@ class Reader:
 
     def rows(self) -> pl.DataFrame:
         """The live records as a reader sees them."""
-        frame = self.projector.store.dump(self.entity)
+        frame = dump(self.projector.store, self.entity)
         if "deleted" not in frame.columns:
             return frame
         return frame.filter(~pl.col("deleted")).drop("deleted", "committed_at", "position")

@@ -17,6 +17,7 @@ from lab.base import stream
 from lab.channel.simulated import transmit
 from lab.domain.model import Options
 from lab.scenario import ChannelTable
+from lab.stores.port import dump
 from lab.teach.desk import Reader, source_of_truth
 from lab.teach.experiments import messages
 
@@ -90,7 +91,7 @@ def ride(
         states: list[Shown] = [{}]
         for index in sent.message.tolist():
             reader.hear(frame[[index]])
-            rows = reader.projector.store.dump("employee").select("key", "revision", "deleted").iter_rows()
+            rows = dump(reader.projector.store, "employee").select("key", "revision", "deleted").iter_rows()
             states.append({key: (revision, not deleted) for key, revision, deleted in rows})
         shown[guard] = tuple(states)
     return Ride(frame, sent.journal, tuple(sent.arrives_at.tolist()), shown)

@@ -21,6 +21,7 @@ from lab.projection.applied import Crashed
 from lab.projection.projector import BEHIND, Projector
 from lab.running.journal import Journal
 from lab.stores.memory import Memory
+from lab.stores.port import dump
 from lab.verdict.evidence import Evidence
 from lab.verdict.oracle import Oracle
 
@@ -118,7 +119,7 @@ class Replay:
             for batch in _batches(chosen):
                 self._deliver(projector, batch, journal)
             names = tuple(self.evidence.layout.entities)
-            dumps = {name: projector.store.dump(name) for name in names}
+            dumps = {name: dump(projector.store, name) for name in names}
             checkpoints = {name: projector.checkpoint(name) for name in names}
         return replace(
             self.evidence,

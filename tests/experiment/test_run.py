@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -509,8 +509,13 @@ def store_that_drops_a_row(patch: pytest.MonkeyPatch) -> None:
 
 
 def store_that_holds_a_row_twice(patch: pytest.MonkeyPatch) -> None:
-    right = Memory.dump
-    patch.setattr(Memory, "dump", lambda self, entity: pl.concat([right(self, entity).head(1), right(self, entity)]))
+    right = Memory.pages
+
+    def wrong(self: Memory, entity: str) -> Iterator[pl.DataFrame]:
+        for page in right(self, entity):
+            yield pl.concat([page.head(1), page])
+
+    patch.setattr(Memory, "pages", wrong)
 
 
 def store_that_adds_twice(patch: pytest.MonkeyPatch) -> None:
@@ -575,15 +580,15 @@ def gate_that_is_always_open(patch: pytest.MonkeyPatch) -> None:
 
 
 def store_that_makes_a_row_up(patch: pytest.MonkeyPatch) -> None:
-    right = Memory.dump
+    right = Memory.pages
 
-    def wrong(self: Memory, entity: str) -> pl.DataFrame:
-        found = right(self, entity)
-        column = "salary" if "salary" in found.columns else "department"
-        made_up = pl.lit(-1) if column == "salary" else pl.lit("Nowhere")
-        return pl.concat([found, found.head(1).with_columns(made_up.cast(found.schema[column]).alias(column))])
+    def wrong(self: Memory, entity: str) -> Iterator[pl.DataFrame]:
+        for page in right(self, entity):
+            column = "salary" if "salary" in page.columns else "department"
+            made_up = pl.lit(-1) if column == "salary" else pl.lit("Nowhere")
+            yield pl.concat([page, page.head(1).with_columns(made_up.cast(page.schema[column]).alias(column))])
 
-    patch.setattr(Memory, "dump", wrong)
+    patch.setattr(Memory, "pages", wrong)
 
 
 def rebuild_that_takes_the_first_revision(patch: pytest.MonkeyPatch) -> None:

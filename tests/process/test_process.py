@@ -24,6 +24,7 @@ from lab.process.executor import execute
 from lab.process.projector import project
 from lab.process.running import Stop, owned
 from lab.scenario import Source
+from lab.stores import dump
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan, plan
 
@@ -83,7 +84,7 @@ def contents(made_plan: Plan, folder: Path) -> dict[str, pl.DataFrame]:
     for item in made_plan.projections:
         store = item.store(folder / item.name)
         store.open()
-        found[item.name] = store.dump("employee")
+        found[item.name] = dump(store, "employee")
         store.close()
     return found
 

@@ -14,7 +14,7 @@ from effort import examples
 from pieces import ask, item, items, layout
 
 from lab.base import Batch
-from lab.stores import STORES, Store, store_class
+from lab.stores import STORES, Store, dump, store_class
 
 ENGINES = [name for name in STORES if name not in ("memory", "null")]
 IDS = {"id": pl.Int64()}
@@ -74,9 +74,9 @@ def test_a_kill_takes_a_batch_as_a_whole_or_not_at_all(name: str, tmp_path: Path
         store = opened(name, tmp_path)
         position = store.checkpoint("item")
         assert position in (said, said + 1), "what was told was lost, or more is there than can be"
-        dump, ids = store.dump("item"), sorted(store.memory("item")["id"])
+        found, ids = dump(store, "item"), sorted(store.memory("item")["id"])
         store.close()
-        assert dump.equals(expected(position, store.layout.keeps))
+        assert found.equals(expected(position, store.layout.keeps))
         assert ids == list(range(1, position + 1))
 
 
@@ -129,7 +129,7 @@ def test_a_kill_while_it_is_filled_takes_all_or_leaves_what_the_next_changes_men
         assert position == FILLED if done else position in (0, FILLED)
         if not position:
             store.apply(Batch("item", whole, FILLED))
-        assert store.dump("item").equals(whole)
+        assert dump(store, "item").equals(whole)
         below = ask(kind="traverse")
         if store.answers_query(below):
             assert len(store.query(below, (FILLED // 4,))) == 2

@@ -19,7 +19,7 @@ from texts import BASE
 from lab.base import Batch, CannotTake
 from lab.projection.applied import Crashed
 from lab.projection.projector import BEHIND, Projector
-from lab.stores import store_class
+from lab.stores import dump, store_class
 
 RIGHT = (
     ("records", "revision"), ("records", "ordered"), ("totals", "dedupe"),
@@ -106,15 +106,15 @@ def test_what_a_crash_leaves_behind(step: str, order: str, keeps: str, tmp_path:
     }.get((order, step), step == "after-checkpoint")  # fmt: skip
     assert crashed.value.moved == moved
     assert projector.checkpoint("item") == (2 if moved else 0)
-    assert bool(store.dump("item").height) == data
+    assert bool(dump(store, "item").height) == data
     assert crashed.value.applied.positions.tolist() == ([1, 2] if data else [])
     # A new start, and the same again: nothing is there twice.
     projector.apply("item", frame, 2)
     if not (moved and not data):
         if keeps == "totals":
-            assert store.dump("item").rows() == [("x", False, 2, 12)]
+            assert dump(store, "item").rows() == [("x", False, 2, 12)]
         else:
-            assert store.dump("item")["key"].to_list() == [1, 2]
+            assert dump(store, "item")["key"].to_list() == [1, 2]
     store.close()
 
 
@@ -198,7 +198,7 @@ def test_only_the_records_that_cannot_be_taken_are_parked_and_retried_in_order(
     projector.inspect = None
     projector.retry("item")
     assert projector.parked("item").size == 0
-    assert store.dump("item").select("key", "revision").rows() == [(key, 3) for key in (1, 2, 3, 4)]
+    assert dump(store, "item").select("key", "revision").rows() == [(key, 3) for key in (1, 2, 3, 4)]
     store.close()
 
 
@@ -213,7 +213,7 @@ def test_a_store_says_itself_what_it_cannot_take_and_goes_on(tmp_path: Path) -> 
         store.apply(Batch("item", huge, 2))
     assert store.checkpoint("item") == 1
     store.apply(Batch("item", small, 3))
-    assert store.dump("item").rows() == [("x", False, 2, 2**62 + 1)]
+    assert dump(store, "item").rows() == [("x", False, 2, 2**62 + 1)]
     store.close()
 
 

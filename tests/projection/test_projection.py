@@ -33,7 +33,7 @@ from lab.running.lane import Lane, Pace, drive, single_server
 from lab.running.services import Measured, Modelled
 from lab.running.worker import Inbox
 from lab.scenario import ChannelTable, ServiceModel
-from lab.stores import Layout, Store, store_class
+from lab.stores import Layout, Store, dump, store_class
 from lab.truth import Truth, open_truth
 from lab.verdict.oracle import Oracle
 
@@ -104,10 +104,10 @@ def expected(keeps: str, frame: pl.DataFrame) -> list[tuple[Any, ...]]:
 
 def shown(keeps: str, store: Store) -> list[tuple[Any, ...]]:
     """The rows of the projection; of totals, those of groups that still count."""
-    dump = store.dump("item")
+    found = dump(store, "item")
     if keeps == "totals":
-        dump = dump.filter((pl.col("records") != 0) | (pl.col("sum_amount") != 0))
-    return dump.rows()
+        found = found.filter((pl.col("records") != 0) | (pl.col("sum_amount") != 0))
+    return found.rows()
 
 
 # What happens to a projection: messages come, in any order and number; pages are polled; it stops, starts, fails.
@@ -292,7 +292,7 @@ def test_without_an_order_an_old_revision_overwrites_a_new_one(policy: str) -> N
     one = projector("records", policy)
     one.apply("item", STORY[[2]])
     one.apply("item", STORY[[0]])
-    assert one.store.dump("item")["revision"].to_list() == [1]
+    assert dump(one.store, "item")["revision"].to_list() == [1]
 
 
 def test_a_tombstone_is_not_overwritten_by_what_was_before_it() -> None:
@@ -301,7 +301,7 @@ def test_a_tombstone_is_not_overwritten_by_what_was_before_it() -> None:
         one = projector("records", policy)
         for rows in ([1], [0], [1], [0]):
             one.apply("item", frame[rows])
-        assert one.store.dump("item").select("revision", "deleted").rows() == [(2, True)]
+        assert dump(one.store, "item").select("revision", "deleted").rows() == [(2, True)]
 
 
 def test_a_projector_says_what_it_applied_refused_and_held() -> None:
@@ -450,7 +450,7 @@ def test_a_rebuild_equals_live_and_goes_on_like_it(
     both = (live, Projector(again, policy, ALL))
     more = live_more(pages)
     for _ in range(2):
-        dumps = [one.store.dump("employee") for one in both]
+        dumps = [dump(one.store, "employee") for one in both]
         if keeps == "totals":
             dumps = [dump.filter(pl.col("records") != 0) for dump in dumps]
         assert dumps[0].equals(dumps[1])
@@ -481,7 +481,7 @@ def test_a_rebuild_from_a_snapshot_is_the_same_rebuild(truths: dict[str, Truth],
         store = store_class("sqlite.table")(tmp_path / model, staff("records", "revision"))
         store.open()
         rebuilding.rebuild(store, Subscription(truth), "revision")
-        dumps.append(store.dump("employee"))
+        dumps.append(dump(store, "employee"))
         store.close()
     assert dumps[0].equals(dumps[1])
     assert dumps[0].equals(dumps[2])
@@ -493,7 +493,7 @@ def test_a_rebuild_of_nothing_is_empty(tmp_path: Path) -> None:
         store = store_class("sqlite.table")(tmp_path / keeps, staff(keeps, "revision"))
         store.open()
         assert rebuilding.rebuild(store, Subscription(truth), "revision") == 0
-        assert store.dump("employee").height == 0
+        assert dump(store, "employee").height == 0
         assert store.checkpoint("employee") == 0
         store.close()
     truth.close()
@@ -558,7 +558,7 @@ def test_measured_and_modelled_runs_write_the_same_at_the_same_times(
                 "written": journal.all("positions").tolist(),
                 "visible_at": journal.written_at.tolist(),
                 # A group that nothing is left of is there in one and not in the other; no reader sees it.
-                "content": [row for row in one.store.dump("employee").rows() if keeps != "totals" or row[1]],
+                "content": [row for row in dump(one.store, "employee").rows() if keeps != "totals" or row[1]],
             }
         )
     for name, measured in found[0].items():

@@ -28,6 +28,7 @@ from lab.service.changes import ARROW
 from lab.service.channel import Faults, LiveChannel
 from lab.service.gate import BODY_MAX, Access
 from lab.service.words import columns, parameters
+from lab.stores.port import dump
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan
 
@@ -522,7 +523,7 @@ def test_messages_alone_amount_to_the_truth_where_nothing_goes_wrong(domain: str
             layout = keeper.item.layout
             for entity in layout.entities:
                 must = oracle.expected(layout.keeps, entity, layout.totals)
-                found = keeper.projector.store.dump(entity)
+                found = dump(keeper.projector.store, entity)
                 if layout.totals:
                     found = found.filter(pl.any_horizontal(pl.col(layout.totals.measures) != 0))
                 kept = [column for column in must.columns if column != "committed_at"]
@@ -567,7 +568,7 @@ def test_a_rebuild_beside_ends_in_the_same_content_while_commands_keep_coming(tm
             layout = service.projections[name].item.layout
             must = oracle.expected(layout.keeps, "employee", layout.totals)
             kept = [column for column in must.columns if column != "committed_at"]
-            found = service.projections[name].keeper.projector.store.dump("employee")
+            found = dump(service.projections[name].keeper.projector.store, "employee")
             if layout.totals:
                 found = found.filter(pl.any_horizontal(pl.col(layout.totals.measures) != 0))
             assert found.select(kept).equals(must.select(kept))

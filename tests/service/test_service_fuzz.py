@@ -28,6 +28,7 @@ from serving import TEXT, Served, hire, lived, served, written
 from lab.feed.subscription import Subscription
 from lab.service import loading
 from lab.service.openapi import openapi
+from lab.stores.port import dump
 
 REQUESTS = int(os.environ.get("HISTORIES", "250"))
 # Of one address, before it is the next one's turn.
@@ -178,7 +179,7 @@ async def amounts_to_what_was_accepted(service: Served) -> None:
     frame = Subscription(service.executor.truth).changes_since("employee", 0, 1_000_000)
     assert frame["position"].to_list() == list(range(1, service.executor.head + 1))
     live = frame.unique("key", keep="last", maintain_order=True).filter(~pl.col("deleted"))
-    shown = service.projections["directory"].keeper.projector.store.dump("employee").filter(~pl.col("deleted"))
+    shown = dump(service.projections["directory"].keeper.projector.store, "employee").filter(~pl.col("deleted"))
     columns = ["key", "revision", "name", "department", "salary"]
     assert live.select(columns).sort("key").equals(shown.select(columns).sort("key"))
 

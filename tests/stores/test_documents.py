@@ -16,7 +16,7 @@ from pieces import ITEM, NASTY, SCENARIO, SHELF, ask, item, items, layout
 from running import run_text, verdicts
 
 from lab.base import Batch, CannotTake, Embed, Entity, NotAnswered
-from lab.stores import STORES, Layout, Store, store_class
+from lab.stores import STORES, Layout, Store, dump, store_class
 
 DOCUMENTS = [name for name in STORES if store_class(name).family == "document"]
 each = pytest.mark.parametrize("name", DOCUMENTS)
@@ -66,7 +66,7 @@ def plain(text: str) -> str:
 
 def joined(store: Store) -> dict[int, tuple[Any, Any]]:
     """The parent's label and the shelf's title of each item, by a plain join over what the store holds."""
-    found, racks = store.dump("item").rows(named=True), store.dump("shelf").rows(named=True)
+    found, racks = dump(store, "item").rows(named=True), dump(store, "shelf").rows(named=True)
     labels = {row["key"]: row["label"] for row in found if not row["deleted"]}
     titles = {row["key"]: row["title"] for row in racks if not row["deleted"]}
     return {row["key"]: (labels.get(row["parent"]), titles.get(row["shelf"])) for row in found}
@@ -134,7 +134,7 @@ def test_filled_in_bulk_one_entity_after_the_other_they_hold_the_same(
     filling = {"item": [items(*rows[:cut]), items(*rows[cut:])], "shelf": [shelves(*rack_rows)]}
     for entity in order:
         store.bulk(entity, [Batch(entity, frame, 7) for frame in filling[entity]])
-    assert store.dump("item").height == len(rows)
+    assert dump(store, "item").height == len(rows)
     assert embedded(store) == joined(store)
     assert (store.fan_out, store.documents_written) == (0, 0), "only live changes are counted"
     for entity, frame in later:
@@ -168,7 +168,7 @@ def test_every_value_comes_back_as_it_was_from_its_own_document_and_from_another
     batches = [Batch("whole", whole), Batch("part", part)]
     for batch in reversed(batches) if part_first else batches:
         store.apply(batch)
-    assert store.dump("whole").equals(whole)
+    assert dump(store, "whole").equals(whole)
     names = ", ".join(f'"_embedded.of_whole.{column}"' for column in KINDS)
     assert store.read(f"SELECT {names} FROM part") == [values]
     store.close()
@@ -199,11 +199,11 @@ def test_fan_out_counts_the_documents_that_are_written_because_of_another(name: 
 def test_a_transaction_that_breaks_off_leaves_no_document_half_written(name: str, tmp_path: Path) -> None:
     store = opened(name, tmp_path)
     store.apply(Batch("item", items(item(1, label="head"), item(2, parent=1)), 2))
-    before = store.dump("item").rows(), embedded(store), store.documents_written, store.fan_out
+    before = dump(store, "item").rows(), embedded(store), store.documents_written, store.fan_out
     # The documents are written first, what hangs on them next, and no checkpoint is as large as this.
     with pytest.raises(Exception):  # noqa: B017, PT011 (each engine has an error of its own)
         store.apply(Batch("item", items(item(1, 2, label="chief")), 2**70))
-    assert (store.dump("item").rows(), embedded(store), store.documents_written, store.fan_out) == before
+    assert (dump(store, "item").rows(), embedded(store), store.documents_written, store.fan_out) == before
     store.close()
     successor = opened(name, tmp_path)
     assert embedded(successor) == {1: (None, None), 2: ("head", None)}

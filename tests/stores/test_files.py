@@ -18,7 +18,7 @@ from pieces import ITEM, ask, item, items, layout
 
 from lab.base import Batch
 from lab.queries.answers import Table, answer, same
-from lab.stores import parquet_folder, store_class
+from lab.stores import dump, parquet_folder, store_class
 from lab.stores.parquet_folder import MANIFEST, ParquetFolder
 
 FILES = ("parquet.files", "duckdb.files", "parquet.log")
@@ -70,7 +70,7 @@ def test_whatever_is_compacted_it_is_what_a_dictionary_would_hold(
         expected |= {tuple(row[names.index(part)] for part in identity): row for row in frame.rows()}
     right = pl.DataFrame(list(expected.values()), schema=ITEM.schema, orient="row").sort("key", "revision")
     for one in (store, opened(name, path, IDS)):
-        assert one.dump("item").equals(right)
+        assert dump(one, "item").equals(right)
         assert one.checkpoint("item") == len(history)
         assert sorted(one.memory("item")["id"]) == sorted({number % 3 for number in range(1, len(history) + 1)})
         for query, parameters in (
@@ -161,7 +161,7 @@ def test_a_process_that_dies_anywhere_leaves_data_memory_and_checkpoint_that_agr
         for number in range(1, position + 1):
             rows = items(*(item(key, number, amount=number) for key in range(number, number + 4)))
             whole.apply(Batch("item", rows, number, pl.DataFrame({"id": [number]})))
-        assert store.dump("item").equals(whole.dump("item"))
+        assert dump(store, "item").equals(dump(whole, "item"))
         assert sorted(store.memory("item")["id"]) == list(range(1, position + 1))
         listed = {part.file for table in store._known().values() for part in table.files}
         assert {file.name for file in path.iterdir() if file.name != MANIFEST} == listed
@@ -181,6 +181,6 @@ def test_files_that_are_not_whole_are_as_good_as_none(name: str, harm: str, tmp_
     else:
         (tmp_path / MANIFEST).write_text('{"sequence": 3, "tab')
     again = opened(name, tmp_path, IDS)
-    assert (again.checkpoint("item"), again.dump("item").height, again.memory("item").height) == (0, 0, 0)
+    assert (again.checkpoint("item"), dump(again, "item").height, again.memory("item").height) == (0, 0, 0)
     again.apply(Batch("item", items(item(1), item(2)), 7, pl.DataFrame({"id": [1]})))
-    assert opened(name, tmp_path, IDS).dump("item").height == 2
+    assert dump(opened(name, tmp_path, IDS), "item").height == 2
