@@ -7,7 +7,7 @@ SCENARIO ?= scenarios/flights.toml
 # One more than the smallest machine that the suite is kept quick on has cores: some tests only wait.
 WORKERS ?= 3
 
-.PHONY: setup run test nightly torture bench headlines check lab notebooks lock clean help
+.PHONY: setup run test nightly torture bench headlines check lab notebooks docs lock clean help
 
 help:           ## what can be made
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -52,6 +52,9 @@ lab: setup      ## open JupyterLab on the first chapter
 
 notebooks: setup ## execute every chapter in place; their outputs are committed
 	$(BIN)/python -m lab.teach.books notebooks
+
+docs: setup     ## the generated parts of docs/, out of the objects that they document
+	$(BIN)/python docs/generate.py
 
 lock: setup     ## resolve pyproject.toml anew into requirements.lock
 	$(BIN)/python -m pip install --quiet uv

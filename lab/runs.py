@@ -1,6 +1,6 @@
 """The run folder: written once, beside, and renamed into place; read by report, compare and notebooks.
 
-`runs/<scenario>/<run id>/` holds `manifest.json`, one Parquet file for each table of `TABLES`, and
+`runs/<scenario>/<run id>/` holds `manifest.json`, one Parquet file for each table (`lab/tables/`), and
 `report.html`. `runs/<scenario>/latest` names the newest. A run that is killed leaves a folder whose name starts with a
 dot, never half a run; the next run sweeps it away.
 """
@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,194 +22,9 @@ from typing import Any
 import polars as pl
 
 from lab.base import NotReadable, nearest
+from lab.tables import ALWAYS, OPTIONAL, TABLES
 
 FORMAT = 1
-
-_F, _I, _S, _B = pl.Float64(), pl.Int64(), pl.String(), pl.Boolean()
-
-# Each table and its first columns: the lab's interface to notebooks and to other tools.
-TABLES: dict[str, dict[str, pl.DataType]] = {
-    "lag": {"projection": _S, "position": _I, "lag_seconds": _F},
-    "lag_summary": {
-        "projection": _S,
-        "changes": _I,
-        "visible": _I,
-        "never_visible": _I,
-        "p50_seconds": _F,
-        "p90_seconds": _F,
-        "p99_seconds": _F,
-        "max_seconds": _F,
-    },
-    "visibility": {"projection": _S, "after_seconds": _F, "probability": _F},
-    "staleness": {"projection": _S, "at_seconds": _F, "versions_behind": _I, "seconds_behind": _F},
-    "writes": {
-        "write_model": _S,
-        "commands": _I,
-        "accepted": _I,
-        "rejected": _I,
-        "conflicts": _I,
-        "per_second": _F,
-        "p50_us": _F,
-        "p99_us": _F,
-    },
-    "rebuild": {
-        "projection": _S,
-        "store": _S,
-        "changes": _I,
-        "seconds": _F,
-        "changes_per_second": _F,
-        "size_bytes": _I,
-        "peak_rss_bytes": _I,
-    },
-    "queries": {
-        "projection": _S,
-        "store": _S,
-        "query": _S,
-        "kind": _S,
-        "samples": _I,
-        "rows": _F,
-        "p50_us": _F,
-        "p90_us": _F,
-        "p99_us": _F,
-        "answer_ok": _B,
-    },
-    "accounting": {
-        "projection": _S,
-        "committed": _I,
-        "applied": _I,
-        "superseded": _I,
-        "duplicates": _I,
-        "parked": _I,
-        "skipped": _I,
-        "pending": _I,
-    },
-    "verdicts": {"projection": _S, "check": _S, "verdict": _S, "count": _I, "witness": _S},
-    # What the channel did, summed up: each copy is delivered, a duplicate, or lost; some were held or overtaken.
-    "channel": {"fate": _S, "messages": _I, "share": _F, "delay_p50_seconds": _F, "delay_p99_seconds": _F},
-}
-
-# Tables that a run has when there is something to put in them. `Run.has` says whether; an absent one reads as empty.
-OPTIONAL: dict[str, dict[str, pl.DataType]] = {
-    # What happened to every copy that was sent.
-    "deliveries": {
-        "position": _I,
-        "copy": _I,
-        "fate": _S,
-        "sent_at": _F,
-        "arrives_at": _F,
-        "held": _B,
-        "overtaken": _B,
-    },
-    # What went wrong at a projection (or, with an empty name, at the source of truth), and until when.
-    "faults": {
-        "projection": _S,
-        "kind": _S,
-        "step": _S,
-        "at_seconds": _F,
-        "until_seconds": _F,
-        "position": _I,
-        "detail": _S,
-    },
-    "gaps": {
-        "projection": _S,
-        "strategy": _S,
-        "writers": _S,
-        "changes": _I,
-        "lost": _I,
-        "given_up": _I,
-        "stall_p50_seconds": _F,
-        "stall_p99_seconds": _F,
-        "stall_max_seconds": _F,
-        "per_second": _F,
-        "throughput": _F,
-    },
-    "readers": {
-        "projection": _S,
-        "token": _S,
-        "reads": _I,
-        "answered": _I,
-        "stale": _I,
-        "unread": _I,
-        "backward": _I,
-        "wait_p50_seconds": _F,
-        "wait_p99_seconds": _F,
-    },
-    "rebuilds": {
-        "projection": _S,
-        "mode": _S,
-        "at_seconds": _F,
-        "seconds": _F,
-        "changes": _I,
-        "reads": _I,
-        "partial_reads": _I,
-        "backward_reads": _I,
-        "behind_max_seconds": _F,
-        "peak_bytes": _I,
-        "resting_bytes": _I,
-    },
-    "parked": {
-        "projection": _S,
-        "entity": _S,
-        "key": _S,
-        "position": _I,
-        "revision": _I,
-        "reason": _S,
-    },
-    # Of stores of documents: what was written because another record changed, while the projection was fed.
-    "fan_out": {
-        "projection": _S,
-        "store": _S,
-        "changes": _I,
-        "documents_written": _I,
-        "fanned_out": _I,
-        "ratio": _F,
-    },
-    # Of a load: a row for each row of Locust's statistics; times from the intended start, and of the service alone.
-    "load": {
-        "row": _S,
-        "count": _I,
-        "failures": _I,
-        "censored": _I,
-        "p50_seconds": _F,
-        "p90_seconds": _F,
-        "p99_seconds": _F,
-        "service_p50_seconds": _F,
-        "service_p90_seconds": _F,
-        "service_p99_seconds": _F,
-    },
-    # Of a search for the knee: what each offered rate brought, at each projection.
-    "knee": {
-        "repetition": _I,
-        "rate": _F,
-        "projection": _S,
-        "lag_p99_seconds": _F,
-        "query_p99_seconds": _F,
-        "error_rate": _F,
-        "held": _B,
-        "why": _S,
-    },
-    # Of a load: the lag that a simulation of the same commands foretold, beside what there was.
-    "foretold": {
-        "projection": _S,
-        "simulated_p50_seconds": _F,
-        "loaded_p50_seconds": _F,
-        "simulated_p99_seconds": _F,
-        "loaded_p99_seconds": _F,
-    },
-    # The witnesses of `verdicts`, step by step: what a timeline is drawn from.
-    "witnesses": {
-        "projection": _S,
-        "check": _S,
-        "step": _I,
-        "at_seconds": _F,
-        "line": _S,
-        "label": _S,
-        "detail": _S,
-        "position": _I,
-        "delivery": _I,
-        "mark": _S,
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -225,22 +40,22 @@ class Run:
         return data
 
     def has(self, name: str) -> bool:
-        """Whether the run has this table: all of `TABLES`, and of `OPTIONAL` what there was something to put in."""
+        """Whether the run has this table: all of `ALWAYS`, and those of `OPTIONAL` that it has rows for."""
         return (self.path / f"{name}.parquet").is_file()
 
     def table(self, name: str) -> pl.DataFrame:
-        """One table of `TABLES` or `OPTIONAL`; an optional one that the run doesn't have is empty, with its columns.
+        """One table of `lab.tables`, in its columns and types; an optional one that the run doesn't have is empty.
 
-        An unknown name is a KeyError that says the nearest.
+        Raises KeyError with the nearest name for an unknown table.
         """
-        if name not in TABLES | OPTIONAL:
-            raise KeyError(f"no table `{name}`: {nearest(name, TABLES | OPTIONAL)}")
+        if name not in TABLES:
+            raise KeyError(f"no table `{name}`: {nearest(name, TABLES)}")
         if name in OPTIONAL and not self.has(name):
-            return pl.DataFrame(schema=OPTIONAL[name])
-        return pl.read_parquet(self.path / f"{name}.parquet")
+            return TABLES[name].frame()
+        return TABLES[name].read(pl.read_parquet(self.path / f"{name}.parquet"))
 
     def __getattr__(self, name: str) -> pl.DataFrame:
-        if name in TABLES | OPTIONAL:
+        if name in TABLES:
             return self.table(name)
         raise AttributeError(f"a run has no `{name}`: {nearest(name, TABLES)}")
 
@@ -269,7 +84,7 @@ def _checked(run: Run) -> Run:
         ) from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise NotReadable(str(run.path), f"not a run of format {FORMAT}", "run the scenario again")
-    if missing := [name for name in TABLES if not (run.path / f"{name}.parquet").is_file()]:
+    if missing := [name for name in ALWAYS if not (run.path / f"{name}.parquet").is_file()]:
         raise NotReadable(str(run.path), f"tables are missing: {', '.join(missing)}", "run the scenario again")
     return run
 
@@ -315,12 +130,6 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def write_table(
-    folder: Path, name: str, frame: pl.DataFrame, tables: Mapping[str, Mapping[str, pl.DataType]] = TABLES
-) -> None:
-    """Write one table, its first columns and their types held to `tables`."""
-    columns = tables[name]
-    extra = [pl.col(column) for column in frame.columns if column not in columns]
-    frame.select(*(pl.col(column).cast(dtype) for column, dtype in columns.items()), *extra).write_parquet(
-        folder / f"{name}.parquet", compression="zstd"
-    )
+def write_table(folder: Path, name: str, frame: pl.DataFrame) -> None:
+    """Write one table of `lab.tables`. Raises WrongColumns unless the frame has exactly its columns."""
+    TABLES[name].typed(frame).write_parquet(folder / f"{name}.parquet", compression="zstd")

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.runs import OPTIONAL, Run, write_table
+from lab.runs import Run, write_table
+from lab.tables import TABLES
 
 NASTY = "<script>alert('x')</script> & \"quotes\""
 # Each projection: name, store, guard, subscription, what it keeps, expected, found, mean lag in seconds.
@@ -42,9 +43,9 @@ def fake_run(
 def with_troubles(run: Run, crashes: int = 7, **tables: pl.DataFrame) -> Run:
     """The run with faults, gaps, readers, rebuilds, parked changes and witnesses; `tables` replaces some of them."""
     found = {"faults": faults(crashes), "witnesses": witness(*RESURRECTION)}
-    found |= {name: pl.DataFrame(rows, schema=OPTIONAL[name]) for name, rows in TROUBLES.items()}
+    found |= {name: TABLES[name].frame(rows) for name, rows in TROUBLES.items()}
     for name, frame in (found | tables).items():
-        write_table(run.path, name, frame, OPTIONAL)
+        write_table(run.path, name, frame)
     judged = run.table("verdicts")
     reduced = pl.when(pl.col("check") == "no_loss", pl.col("verdict") == "fail").then(2)
     write_table(run.path, "verdicts", judged.with_columns(deliveries=reduced.cast(pl.Int64)))
@@ -66,7 +67,7 @@ def faults(crashes: int, seed: int = 3) -> pl.DataFrame:
         ("naive", "refused_apply", "", 11.5, 11.5, None, "the store refused the batch for now"),
     ]
     rows += [("", "late_commit", "", at, at + 0.4, 9, "slept before the commit") for at in (2.0, 2.1, 12.0)]
-    return pl.DataFrame(rows, schema=OPTIONAL["faults"], orient="row")
+    return pl.DataFrame(rows, schema=TABLES["faults"].types, orient="row")
 
 
 # Steps of a witness: at, line, label, detail, position, delivery, mark.
@@ -91,7 +92,7 @@ def witness(*steps: tuple[Any, ...], projection: str = "naive", check: str = "no
         {"projection": projection, "check": check, "step": place} | dict(zip(names, step, strict=True))
         for place, step in enumerate(steps)
     ]
-    return pl.DataFrame(rows, schema=OPTIONAL["witnesses"])
+    return TABLES["witnesses"].frame(rows)
 
 
 def _gap(projection: str, strategy: str, lost: int, given_up: int, stall: float, throughput: float) -> dict[str, Any]:
@@ -103,7 +104,8 @@ def _gap(projection: str, strategy: str, lost: int, given_up: int, stall: float,
 
 def _reads(projection: str, token: str, stale: int, unread: int, backward: int) -> dict[str, Any]:
     row = {"projection": projection, "token": token, "reads": 20_000, "answered": 5000 - stale, "stale": stale}
-    wait = {"wait_p50_seconds": 0.02, "wait_p99_seconds": 0.9} if token != "none" else {}
+    waited = token != "none"
+    wait = {"wait_p50_seconds": 0.02 if waited else None, "wait_p99_seconds": 0.9 if waited else None}
     return row | {"unread": unread, "backward": backward} | wait
 
 
@@ -192,6 +194,7 @@ def _timeline(changes: int, seed: int, means: dict[str, float]) -> dict[str, pl.
 
 def _measured(changes: int) -> dict[str, pl.DataFrame]:
     rebuild, queries = [], []
+    unknown = dict.fromkeys(("p50_low_us", "p50_high_us", "p99_low_us", "p99_high_us"))
     for at, (name, store, *_rest) in enumerate(PROJECTIONS):
         seconds = 0.4 + 0.35 * at
         rebuild.append(
@@ -214,7 +217,7 @@ def _measured(changes: int) -> dict[str, pl.DataFrame]:
                 "samples": 200,
                 "rows": 3.5,
             }
-            queries.append(row | times | {"answer_ok": not wrong})
+            queries.append(row | times | {"answer_ok": not wrong, "weight": 1.0} | unknown)
     writes = {
         "write_model": "snapshot",
         "commands": changes + 900,
@@ -225,7 +228,7 @@ def _measured(changes: int) -> dict[str, pl.DataFrame]:
     channel = [("delivered", 0.93, 0.02, 0.2), ("duplicate", 0.05, 0.05, 0.4), ("lost", 0.02, None, None)]
     return {
         "rebuild": pl.DataFrame(rebuild),
-        "queries": pl.DataFrame(queries, infer_schema_length=None),
+        "queries": TABLES["queries"].frame(queries),
         "writes": pl.DataFrame([writes | {"per_second": 41_234.5, "p50_us": 22.0, "p99_us": 140.0}]),
         "channel": pl.DataFrame(
             [
@@ -265,9 +268,10 @@ def _judged(changes: int) -> dict[str, pl.DataFrame]:
                     "verdict": verdict,
                     "count": lost if bad else 0,
                     "witness": witness,
+                    "deliveries": None,
                 }
             )
-    return {"accounting": pl.DataFrame(accounting), "verdicts": pl.DataFrame(verdicts)}
+    return {"accounting": pl.DataFrame(accounting), "verdicts": TABLES["verdicts"].frame(verdicts)}
 
 
 def _manifest(changes: int, seed: int) -> dict[str, Any]:

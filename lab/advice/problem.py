@@ -35,8 +35,8 @@ def read(run: Run, overrides: Sequence[str] = ()) -> SelectionProblem:
     left_out = [f"levels.queries.{name}: the query was not asked" for name in levels.queries if name not in weights]
     left_out += [f"{each['name']}: its verdict is {each['verdict']}" for each in entries if each["verdict"] != "pass"]
     names = {str(each["name"]) for each in entries}
-    if "p50_low_us" not in queries.columns:
-        left_out.append("intervals of query times: this run is from before they were kept, so nothing is told apart")
+    if queries["p50_low_us"].is_null().all():
+        left_out.append("intervals of query times: this run has none, so nothing is told apart")
     candidates = []
     # A projection may be called that too: then it is one.
     truth = queries.filter(projection=TRUTH) if TRUTH not in names else queries.clear()
@@ -66,8 +66,11 @@ def read(run: Run, overrides: Sequence[str] = ()) -> SelectionProblem:
 
 def asked(run: Run, queries: pl.DataFrame, overrides: Sequence[str] = ()) -> tuple[LevelsTable, dict[str, float]]:
     """The levels, and the weight of every query by name, in the table's order."""
-    weight = pl.col("weight") if "weight" in queries.columns else pl.lit(1.0).alias("weight")
-    measured = dict(queries.select("query", weight).unique("query", keep="first", maintain_order=True).iter_rows())
+    measured = dict(
+        queries.select("query", pl.col("weight").fill_null(1.0))
+        .unique("query", keep="first", maintain_order=True)
+        .iter_rows()
+    )
     levels, weights = question({"levels": run.manifest.get("levels") or {}, "weights": measured}, overrides)
     problems = [
         Problem(f"{table}.{name}", f"no query of this run is called `{name}`", nearest(name, measured))

@@ -11,71 +11,75 @@ import polars as pl
 
 from lab.channel.simulated import summary
 from lab.experiment.judge import Judged
-from lab.experiment.project import Projected
+from lab.experiment.project import Live, Projected
 from lab.experiment.write import Written
 from lab.measure import lag, machine, queries
-from lab.runs import FORMAT, OPTIONAL, TABLES, write_table
+from lab.runs import FORMAT, write_table
+from lab.tables import ALWAYS, SIMULATED, TABLES, WALL
 from lab.wiring import Plan
 
 
-def _frame(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=TABLES[name])
-
-
 def write_tables(folder: Path, plan: Plan, written: Written, projected: Projected, judged: Judged) -> float:
-    """Every table of the run folder; returns when the last change was visible, in simulated seconds."""
+    """Write every table of the run folder; return when the last change was visible, in simulated seconds."""
     lives, sent = projected.lives, projected.main.sent
     shown = [float(live.visible[np.isfinite(live.visible)].max(initial=0.0)) for live in lives]
     end = max([*shown, *(strand.published.end for strand in projected.every)])
-    lags = {live.plan.name: lag.lags(live.plan.name, live.published, live.visible, live.chosen) for live in lives}
-    write_table(folder, "lag", pl.concat(list(lags.values())))
-    write_table(folder, "lag_summary", _frame("lag_summary", [lag.summary(name, one) for name, one in lags.items()]))
-    write_table(folder, "visibility", pl.concat([lag.visibility(name, one) for name, one in lags.items()]))
-    behind = [
-        lag.staleness(live.plan.name, live.published, live.visible, live.chosen, end, live.again) for live in lives
-    ]
-    write_table(folder, "staleness", pl.concat(behind))
-    model = {"write_model": plan.scenario.truth.model}
-    write_table(folder, "writes", _frame("writes", [model | written.writes]))
-    write_table(folder, "rebuild", _frame("rebuild", judged.rebuild))
-    asked = [*(one for live in lives for one in live.asked), *judged.of_truth]
-    write_table(folder, "queries", queries.table(asked))
-    write_table(folder, "accounting", _frame("accounting", judged.accounting))
-    write_table(folder, "verdicts", pl.concat(judged.verdicts))
-    _write_optional(folder, projected, judged)
-    if sent is None:
-        write_table(folder, "channel", _frame("channel", []))
-    else:
-        write_table(folder, "channel", summary(sent.journal))
-        write_table(folder, "deliveries", sent.journal.with_columns(position=pl.col("message") + 1), OPTIONAL)
-    return end
-
-
-def _write_optional(folder: Path, projected: Projected, judged: Judged) -> None:
-    """What went wrong, and what it did; a table that would be empty is not written."""
-    timeline = projected.main.timeline
-    slept = np.flatnonzero(timeline.slept) if timeline is not None else ()
-    faults = [
-        {"projection": "", "kind": "late_commit", "step": "", "at_seconds": float(timeline.taken_at[number])}
-        | {"until_seconds": float(timeline.ended_at[number]), "position": int(timeline.position[number])}
-        | {"detail": "a writer took its position and slept before it committed"}
-        for number in slept
-        if timeline is not None
-    ]
-    rows = {
-        "faults": [*faults, *judged.troubles.faults],
+    frames = lag_tables(lives, end)
+    frames["queries"] = queries.table([*(one for live in lives for one in live.asked), *judged.of_truth])
+    frames["verdicts"] = pl.concat(judged.verdicts)
+    frames["witnesses"] = pl.concat(judged.witnesses)
+    if sent is not None:
+        frames["channel"] = summary(sent.journal)
+        frames["deliveries"] = sent.journal.with_columns(position=pl.col("message") + 1)
+    rows: dict[str, list[dict[str, Any]]] = {
+        "writes": [{"write_model": plan.scenario.truth.model} | written.writes],
+        "rebuild": judged.rebuild,
+        "accounting": judged.accounting,
+        "fan_out": judged.fan_out,
+        "faults": [*_late_commits(projected), *judged.troubles.faults],
         "gaps": judged.troubles.gaps,
         "readers": judged.troubles.readers,
         "rebuilds": judged.troubles.rebuilds,
         "parked": judged.troubles.parked,
-        "fan_out": judged.fan_out,
     }
-    for name, found in rows.items():
-        if found:
-            write_table(folder, name, pl.DataFrame(found, schema=OPTIONAL[name]), OPTIONAL)
-    witnesses = pl.concat(judged.witnesses)
-    if witnesses.height:
-        write_table(folder, "witnesses", witnesses, OPTIONAL)
+    for name, schema in TABLES.items():
+        frame = frames[name] if name in frames else schema.frame(rows.get(name, []))
+        if frame.height or name in ALWAYS:
+            write_table(folder, name, frame)
+    return end
+
+
+def lag_tables(lives: list[Live], end: float) -> dict[str, pl.DataFrame]:
+    """The tables `lag`, `lag_summary`, `visibility` and `staleness`; `end` is the end of the run in seconds."""
+    lags = {live.plan.name: lag.lags(live.plan.name, live.published, live.visible, live.chosen) for live in lives}
+    behind = [
+        lag.staleness(live.plan.name, live.published, live.visible, live.chosen, end, live.again) for live in lives
+    ]
+    return {
+        "lag": pl.concat(lags.values()),
+        "lag_summary": TABLES["lag_summary"].frame(lag.summary(name, one) for name, one in lags.items()),
+        "visibility": pl.concat(lag.visibility(name, one) for name, one in lags.items()),
+        "staleness": pl.concat(behind),
+    }
+
+
+def _late_commits(projected: Projected) -> list[dict[str, Any]]:
+    """Rows of `faults`: transactions that took their position and slept before they committed."""
+    timeline = projected.main.timeline
+    if timeline is None:
+        return []
+    return [
+        {
+            "projection": "",
+            "kind": "late_commit",
+            "step": "",
+            "at_seconds": float(timeline.taken_at[number]),
+            "until_seconds": float(timeline.ended_at[number]),
+            "position": int(timeline.position[number]),
+            "detail": "a writer took its position and slept before it committed",
+        }
+        for number in np.flatnonzero(timeline.slept)
+    ]
 
 
 def verdict(judged: Judged) -> str:
@@ -105,15 +109,9 @@ def manifest(plan: Plan, written: Written, judged: Judged, duration_seconds: flo
             "overrides": list(source.overrides),
         },
         "seed": scenario.seed,
-        "clocks": {
-            "lag": service,
-            "visibility": service,
-            "staleness": service,
-            "channel": "simulated",
-            "writes": "wall",
-            "rebuild": "wall",
-            "queries": "wall",
-        },
+        "clocks": dict.fromkeys(("lag", "visibility", "staleness"), service)
+        | {"channel": SIMULATED}
+        | dict.fromkeys(("writes", "rebuild", "queries"), WALL),
         "verdict": verdict(judged),
         "projections": judged.projections,
         "machine": machine.machine(),

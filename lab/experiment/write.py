@@ -45,7 +45,8 @@ def write(plan: Plan, work: Path, progress: Progress) -> Written:
         frames = {name: frame.drop("event") for name, frame in trace.frames.items()}
         oracle = Oracle.of_trace(plan.domain, frames)
         progress.done(1)
-        writes = {"commands": trace.changes, "accepted": trace.changes, "rejected": 0, "conflicts": 0}
+        writes: dict[str, Any] = {"commands": trace.changes, "accepted": trace.changes, "rejected": 0, "conflicts": 0}
+        writes |= dict.fromkeys(("per_second", "p50_us", "p99_us"))
         bulk = "The history was loaded in bulk, as fast as it goes: `writes` is no rate of commands."
         return Written(_published(plan, frames), oracle, trace.frames, writes, [*trace.notes, bulk])
     commands = list(plan.domain.workload(plan.options, stream(plan.scenario.seed, "workload")))

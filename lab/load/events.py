@@ -12,6 +12,7 @@ import polars as pl
 
 from lab.base import LabError
 from lab.measure.intervals import quantile_interval
+from lab.tables import TABLES
 
 COLUMNS: dict[str, pl.DataType] = {
     "worker": pl.Int64(),
@@ -92,17 +93,7 @@ def table(events: pl.DataFrame) -> pl.DataFrame:
             | {f"{quantile}_seconds": _quantile(times, share) for quantile, share in QUANTILES.items()}
             | {f"service_{quantile}_seconds": _quantile(service, share) for quantile, share in QUANTILES.items()}
         )
-    return pl.DataFrame(rows, schema=TABLE)
-
-
-TABLE: dict[str, pl.DataType] = {
-    "row": pl.String(),
-    "count": pl.Int64(),
-    "failures": pl.Int64(),
-    "censored": pl.Int64(),
-    **{f"{name}_seconds": pl.Float64() for name in QUANTILES},
-    **{f"service_{name}_seconds": pl.Float64() for name in QUANTILES},
-}
+    return TABLES["load"].frame(rows)
 
 
 def _quantile(times: np.ndarray, share: float) -> float | None:
@@ -148,4 +139,4 @@ def queries(events: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:
         if row["answer_ok"] is False:
             found = dict.fromkeys(found)
         rows.append(row | {"samples": group.height, "rows": group["rows"].mean() or 0.0} | found)
-    return pl.DataFrame(rows, schema=answered.schema)
+    return TABLES["queries"].frame(rows)

@@ -17,7 +17,7 @@ from lab.base import TRUTH, BadInput, Problem
 from lab.experiment.judge import Judged, ask, rebuild_and_judge
 from lab.experiment.progress import Progress, Quiet
 from lab.experiment.project import Projected, project
-from lab.experiment.record import manifest, write_tables
+from lab.experiment.record import lag_tables, manifest, write_tables
 from lab.experiment.write import Written
 from lab.load import events as log
 from lab.load.driving import Order, drive
@@ -25,8 +25,9 @@ from lab.load.judging import committed, projected, since
 from lab.measure import lag
 from lab.measure.machine import highest_rss_bytes
 from lab.report import write_report
-from lab.runs import OPTIONAL, Run, new_run, write_table
+from lab.runs import Run, new_run, write_table
 from lab.service.local import LocalService
+from lab.tables import TABLES
 from lab.wiring import Plan
 
 # What stands under `clocks` in the manifest: all of it is wall clock, taken by processes of one machine.
@@ -91,7 +92,7 @@ def load(
         _record(plan, order, seen, folder, work / "served", progress)
         shutil.rmtree(work)
         if knee is not None:
-            write_table(folder, "knee", pl.DataFrame(knee["rows"], schema=OPTIONAL["knee"]), OPTIONAL)
+            write_table(folder, "knee", TABLES["knee"].frame(knee["rows"]))
         _finish(folder, final, arguments, order, started, dict(knee["told"]) if knee else None)
         write_report(Run(folder))
     return Run(final.resolve())
@@ -119,12 +120,14 @@ def _record(plan: Plan, order: Order, seen: Measured, folder: Path, served: Path
             live.projector.store.close()
         truth.close()
     end = write_tables(folder, plan, written, found, judged)
-    _lags(folder, since(found), end)
+    # Of the changes that were committed under load alone.
+    for name, frame in lag_tables(since(found).lives, end).items():
+        write_table(folder, name, frame)
     write_table(folder, "queries", log.queries(seen.events, pl.read_parquet(folder / "queries.parquet")))
-    write_table(folder, "load", log.table(seen.events), OPTIONAL)
+    write_table(folder, "load", log.table(seen.events))
     if not plan.domain.has_trace and written.writes["accepted"]:
         progress.step("simulating the same", 1)
-        write_table(folder, "foretold", foretell(plan, written, folder / "lag_summary.parquet"), OPTIONAL)
+        write_table(folder, "foretold", foretell(plan, written, folder / "lag_summary.parquet"))
     seen.events.write_parquet(folder / "events.parquet", compression="zstd")
     written.notes.append(_note(order, seen))
     (folder / "manifest.json").write_text(json.dumps(_manifest(plan, written, judged, end, seen)), encoding="utf-8")
@@ -143,17 +146,6 @@ def _writes(events: pl.DataFrame, seconds: float) -> dict[str, Any]:
         "p50_us": float(np.quantile(times, 0.5)) * 1e6 if times.size else None,
         "p99_us": float(np.quantile(times, 0.99)) * 1e6 if times.size else None,
     }
-
-
-def _lags(folder: Path, found: Projected, end: float) -> None:
-    """Lag tables of the changes that were committed under load alone."""
-    lags = {live.plan.name: lag.lags(live.plan.name, live.published, live.visible, live.chosen) for live in found.lives}
-    write_table(folder, "lag", pl.concat(list(lags.values())))
-    rows = [lag.summary(name, one) for name, one in lags.items()]
-    write_table(folder, "lag_summary", pl.DataFrame(rows, infer_schema_length=None))
-    write_table(folder, "visibility", pl.concat([lag.visibility(name, one) for name, one in lags.items()]))
-    behind = [lag.staleness(live.plan.name, live.published, live.visible, live.chosen, end) for live in found.lives]
-    write_table(folder, "staleness", pl.concat(behind))
 
 
 def _note(order: Order, seen: Measured) -> str:

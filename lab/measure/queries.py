@@ -17,6 +17,7 @@ import polars as pl
 from lab.measure.intervals import quantile_interval
 from lab.queries.answers import Row, agrees, same
 from lab.queries.model import Query
+from lab.tables import TABLES
 
 # A query that is slow enough to use up its budget is still asked this often; or that often, where nobody waits for it.
 SAMPLES_MIN = 5
@@ -157,29 +158,17 @@ def table(asked: list[Asked]) -> pl.DataFrame:
                 **{name: None if ok is False else quantiles.get(name) for name in QUANTILES},
                 "answer_ok": ok,
                 "weight": one.query.weight,
-                **({} if ok is False else _ends(times)),
+                **(dict.fromkeys(ENDS) if ok is False else _ends(times)),
             }
         )
-    return pl.DataFrame(rows, schema=_SCHEMA)
+    return TABLES["queries"].frame(rows)
 
 
 def _ends(times: np.ndarray) -> dict[str, float | None]:
     """The ends of the 95 % interval of p50 and of p99."""
-    ends = {name: quantile_interval(times, share) for name, share in {"p50": 0.5, "p99": 0.99}.items()}
-    return {f"{name}_{end}_us": value for name, pair in ends.items() for end, value in zip(ENDS, pair, strict=True)}
+    ends = [*quantile_interval(times, 0.5), *quantile_interval(times, 0.99)]
+    return dict(zip(ENDS, ends, strict=True))
 
 
-ENDS = ("low", "high")
+ENDS = ("p50_low_us", "p50_high_us", "p99_low_us", "p99_high_us")
 QUANTILES = {"p50_us": 0.5, "p90_us": 0.9, "p99_us": 0.99}
-_SCHEMA = {
-    "projection": pl.String,
-    "store": pl.String,
-    "query": pl.String,
-    "kind": pl.String,
-    "samples": pl.Int64,
-    "rows": pl.Float64,
-    **dict.fromkeys(QUANTILES, pl.Float64),
-    "answer_ok": pl.Boolean,
-    "weight": pl.Float64,
-    **{f"{name}_{end}_us": pl.Float64 for name in ("p50", "p99") for end in ENDS},
-}

@@ -20,6 +20,7 @@ from lab.report.facts import Overview, failures, headline, matrix, overviews, tr
 from lab.report.mending import MENDING, chapter
 from lab.report.sections import sections, timelines
 from lab.runs import Run
+from lab.tables import SIMULATED, TABLES
 
 _WITNESS_LINES_MAX = 40
 _PARKED_MAX = 12
@@ -113,8 +114,8 @@ def _clock(manifest: Mapping[str, Any]) -> Callable[[str], str]:
 
     def clock(table: str) -> str:
         # What follows from the deliveries is on the clock that the lag is on.
-        usual = words.CLOCKS.get(table, words.WALL)
-        return str(clocks.get(table) or (clocks.get("lag", usual) if usual == words.SIMULATED else usual))
+        usual = TABLES[table].clock
+        return str(clocks.get(table) or (clocks.get("lag", usual) if usual == SIMULATED else usual))
 
     return clock
 

@@ -80,21 +80,3 @@ ANOMALIES: dict[str, tuple[str, str]] = {
 
 # The lines of a witness's timeline, from top to bottom.
 LINES = {"source": "source of truth", "channel": "channel", "projector": "projector", "reader": "reader"}
-
-SIMULATED, WALL = "simulated", "wall"
-CLOCKS = {
-    "lag": SIMULATED,
-    "visibility": SIMULATED,
-    "staleness": SIMULATED,
-    "channel": SIMULATED,
-    "accounting": SIMULATED,
-    "faults": SIMULATED,
-    "gaps": SIMULATED,
-    "readers": SIMULATED,
-    "rebuilds": SIMULATED,
-    "parked": SIMULATED,
-    "witnesses": SIMULATED,
-    "rebuild": WALL,
-    "queries": WALL,
-    "writes": WALL,
-}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 import tomllib
 from collections.abc import Iterator
@@ -26,16 +27,24 @@ from lab.experiment import run
 from lab.experiment.strands import deliveries
 from lab.feed.published import Published
 from lab.queries.model import KINDS, OPERATORS
-from lab.runs import OPTIONAL, TABLES, Run
+from lab.runs import Run
 from lab.scenario import Delay, FaultsTable, Scenario, ServiceModel, Source
 from lab.stores import STORES
+from lab.tables import ALWAYS
 from lab.verdict.checks import CHECKS
 from lab.verdict.oracle import Oracle
 from lab.wiring import plan
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.toml"))
-PAGES = ("README.md", "lab/README.md", "scenarios/README.md", "notebooks/README.md", "benchmarks/README.md")
+PAGES = (
+    "README.md",
+    "docs/run-folder.md",
+    "lab/README.md",
+    "scenarios/README.md",
+    "notebooks/README.md",
+    "benchmarks/README.md",
+)
 SMALL = ("--set", "workload.commands=400", "--set", "domain.records=40", "--set", "measure.samples=3")
 # Commands of the design that the README may only name as not there yet.
 PLANNED = {"sweep"}
@@ -266,24 +275,27 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run(plan(source), tmp_path_factory.mktemp("small") / "runs")
 
 
-@pytest.mark.parametrize("table", [*TABLES, *OPTIONAL])
-def test_every_column_of_a_run_s_tables_is_explained(table: str, small_run: Run) -> None:
-    documented = list(rows(sections("lab/README.md")[table]))
-    named = list((TABLES | OPTIONAL)[table])
-    assert documented[: len(named)] == named
-    if table in TABLES or (small_run.path / f"{table}.parquet").exists():
-        columns = small_run.table(table).columns
-        assert documented[: len(columns)] == columns
+def test_the_generated_parts_of_the_documents_are_up_to_date() -> None:
+    generate = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+    for page in generate["PAGES"]:
+        found = page.read_text(encoding="utf-8")
+        assert found == generate["generated"](found), f"{page.name} is out of date: run `make docs`"
+
+
+def test_every_column_of_a_run_s_tables_is_explained(small_run: Run) -> None:
+    documented = sections("docs/run-folder.md")
+    for path in small_run.path.glob("*.parquet"):
+        assert list(rows(documented[path.stem])) == pl.read_parquet_schema(path).names(), path.stem
 
 
 def test_every_check_is_explained() -> None:
-    documented = rows(sections("lab/README.md")["verdicts"])
+    documented = rows(sections("docs/run-folder.md")["Verdicts"])
     assert [name for name in CHECKS if name not in documented] == []
     assert len(CHECKS) == 14, "the READMEs and the change log say fourteen checks"
 
 
 def test_every_key_of_the_manifest_is_explained(small_run: Run) -> None:
-    section = sections("lab/README.md")["manifest.json"]
+    section = sections("docs/run-folder.md")["manifest.json"]
     whole, each = section.split("Each of `projections`:")
     manifest = small_run.manifest
     assert set(rows(whole)) == set(manifest)
@@ -294,7 +306,7 @@ def test_every_key_of_the_manifest_is_explained(small_run: Run) -> None:
 
 def test_a_run_is_a_page_a_manifest_and_the_documented_tables(small_run: Run) -> None:
     optional = ("deliveries", "readers")
-    expected = {"manifest.json", "report.html", *(f"{name}.parquet" for name in (*TABLES, *optional))}
+    expected = {"manifest.json", "report.html", *(f"{name}.parquet" for name in (*ALWAYS, *optional))}
     assert {path.name for path in small_run.path.iterdir()} == expected
     assert lab.load_run(small_run.path).manifest == json.loads((small_run.path / "manifest.json").read_text())
 

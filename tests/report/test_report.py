@@ -17,7 +17,8 @@ from rich.console import Console
 from lab.base import BadInput
 from lab.report import bars, compare, figures, print_compare, print_run, render, summary, words, write_report
 from lab.report.style import looks, store_colour, svg
-from lab.runs import TABLES, Run, load_run, write_table
+from lab.runs import Run, load_run, write_table
+from lab.tables import ALWAYS
 
 NAMES = [name for name, *_ in PROJECTIONS]
 
@@ -55,8 +56,8 @@ def page(run: Run) -> str:
 def empty(tmp_path: Path) -> Run:
     """A run in which nothing was measured: every table without a row, no channel."""
     run = fake_run(tmp_path, changes=200, channel=None, outages=[])
-    for name in TABLES:
-        write_table(run.path, name, pl.DataFrame(schema=TABLES[name]))
+    for name, schema in ALWAYS.items():
+        write_table(run.path, name, schema.frame())
     return run
 
 

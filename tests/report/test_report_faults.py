@@ -24,7 +24,8 @@ from lab.report.facts import failures, overviews, unknowns
 from lab.report.mending import CHAPTERS, MENDING, chapter
 from lab.report.style import BAD, Look, drawing, looks, svg
 from lab.report.timelines import timeline
-from lab.runs import OPTIONAL, Run, write_table
+from lab.runs import Run, write_table
+from lab.tables import OPTIONAL, SIMULATED, TABLES
 
 LOOK = Look("naive", "duckdb.columnar", "#E69F00", "solid", "fail")
 OWN_SECTIONS = ("faults", "parked", "gaps", "readers", "rebuilds")
@@ -51,7 +52,7 @@ def page(run: Run) -> str:
 
 
 def frame(name: str, *rows: dict[str, Any]) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema=OPTIONAL[name])
+    return pl.DataFrame(list(rows), schema=OPTIONAL[name].types)
 
 
 def section(page: str, name: str) -> str:
@@ -84,8 +85,8 @@ def outside(figure: Figure) -> list[str]:
 
 
 def test_an_optional_table_that_a_run_does_not_have_reads_as_empty(bare: Run, run: Run) -> None:
-    for name, columns in OPTIONAL.items():
-        assert dict(bare.table(name).schema) == columns
+    for name, schema in OPTIONAL.items():
+        assert dict(bare.table(name).schema) == schema.types
         assert not bare.has(name)
         assert bare.table(name).is_empty()
     assert run.has("gaps")
@@ -132,7 +133,7 @@ def test_data_of_faults_parked_changes_and_witnesses_never_becomes_markup(page: 
 @pytest.mark.parametrize("name", OWN_SECTIONS)
 def test_every_section_of_its_own_says_its_clock(page: str, name: str) -> None:
     assert "Clock: simulated, service measured" in section(page, name)
-    assert words.CLOCKS[name] == words.SIMULATED
+    assert TABLES[name].clock == SIMULATED
 
 
 def test_the_page_says_what_was_set(page: str) -> None:
@@ -475,5 +476,5 @@ def test_the_summary_has_the_rows_of_what_went_wrong(run: Run, bare: Run) -> Non
     found = json.loads(json.dumps(summary(run), allow_nan=False))
     for name in OWN_SECTIONS:
         assert len(found[name]) == len(run.table(name))
-        assert set(OPTIONAL[name]) <= set(found[name][0])
+        assert set(OPTIONAL[name].types) == set(found[name][0])
         assert summary(bare)[name] == []

@@ -10,11 +10,12 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.dataframe.group_by import GroupBy
 from running import run_text
 from texts import BASE, STRATEGIES, WRITERS
 
 from lab.shrink import ddmin
-from lab.verdict import checks
+from lab.verdict import checks, contents
 from lab.verdict import witness as witnesses
 from lab.verdict.replay import Replay, deliveries
 
@@ -101,3 +102,23 @@ def test_a_replay_of_all_deliveries_of_a_record_shows_what_the_run_showed(
             key = evidence.published.change(int(np.flatnonzero(wanted)[0]))[1]["key"]
             shows = evidence.dumps["employee"].filter(pl.col("key") == key).drop("position")
             assert after.dumps["employee"].drop("position").equals(shows)
+
+
+def test_of_equally_simple_records_that_differ_the_witness_is_always_about_the_first(
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(checks, "witness", lambda evidence, name, *_: seen.append((name, evidence)))
+    unheard = GUARDS.replace("batch", 'subscribe = "channel"\nbatch')
+    run_text(tmp_path, BASE + unheard, "channel.lose=0.3", "domain.records=300")
+    diverged = [evidence for name, evidence in seen if name == "converged" and evidence.layout.keeps == "records"]
+    assert diverged
+    in_some_order = GroupBy.agg
+    # Groups come in whatever order the engine's threads leave them in.
+    monkeypatch.setattr(
+        GroupBy, "agg", lambda *given, **named: in_some_order(*given, **named).sample(fraction=1.0, shuffle=True)
+    )
+    for evidence in diverged:
+        findings = [contents.converged(evidence) for _ in range(20)]
+        assert findings[0].count > 20, "too few to choose from"
+        assert {finding.witness for finding in findings} == {findings[0].witness}

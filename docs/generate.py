@@ -1,0 +1,49 @@
+"""Write the generated parts of the documents: what stands between `<!-- NAME: made by ... -->` and `<!-- end -->`.
+
+    python docs/generate.py         (or: make docs)
+
+A part is made from the objects that it documents, so that neither can be changed alone; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+from lab.tables import TABLES, Schema
+
+PAGES = (Path(__file__).parent / "run-folder.md",)
+
+
+def tables() -> str:
+    """A section for each table of the run folder."""
+    return "\n\n".join(map(_section, TABLES.values()))
+
+
+def _section(schema: Schema) -> str:
+    lines = [f"### `{schema.name}`", "", textwrap.fill(schema.rows, 120), ""]
+    if any(column.unit == "s" for column in schema.columns):
+        lines += [f"Times are on the {schema.clock} clock.", ""]
+    lines += ["| column | type | unit | meaning |", "| --- | --- | --- | --- |"]
+    for column in schema.columns:
+        lines.append(f"| `{column.name}` | {str(column.dtype).lower()} | {column.unit} | {column.meaning} |")
+    return "\n".join([*lines, "", textwrap.fill(schema.note, 120)] if schema.note else lines)
+
+
+PARTS: dict[str, Callable[[], str]] = {"tables": tables}
+
+
+def generated(text: str) -> str:
+    """The page with each of its generated parts made anew."""
+
+    def part(found: re.Match[str]) -> str:
+        return f"{found[1]}\n\n{PARTS[found[2]]()}\n\n<!-- end -->"
+
+    return re.sub(r"(<!-- (\w+): made by `make docs` -->).*?<!-- end -->", part, text, flags=re.S)
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        page.write_text(generated(page.read_text(encoding="utf-8")), encoding="utf-8")

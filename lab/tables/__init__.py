@@ -1,0 +1,14 @@
+"""The tables of a run folder: one schema each, by which writing is checked, reading is typed and documents are made.
+
+Columns and their order are the lab's interface to notebooks and to other tools. A column's unit is in its name
+(`lag_seconds`, `p50_us`, `size_bytes`). Their rows are made in `measure`, `verdict`, `experiment` and `load`.
+"""
+
+from lab.tables import always, optional
+from lab.tables.schema import SIMULATED, WALL, Column, Schema, WrongColumns
+
+__all__ = ["ALWAYS", "OPTIONAL", "SIMULATED", "TABLES", "WALL", "Column", "Schema", "WrongColumns"]
+
+ALWAYS: dict[str, Schema] = {schema.name: schema for schema in always.SCHEMAS}
+OPTIONAL: dict[str, Schema] = {schema.name: schema for schema in optional.SCHEMAS}
+TABLES: dict[str, Schema] = ALWAYS | OPTIONAL

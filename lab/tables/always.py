@@ -1,0 +1,150 @@
+"""The tables that every run has."""
+
+from __future__ import annotations
+
+from lab.tables.schema import BOOL, FLOAT, INT, NINETY, NINETY_NINE, PROJECTION, TEXT, WALL, Schema, columns
+
+SCHEMAS = (
+    Schema(
+        "lag",
+        "A row for each projection and change that it subscribes to.",
+        columns(
+            projection=PROJECTION,
+            position=(INT, "the change"),
+            lag_seconds=(FLOAT, "from commit until the projection showed that revision or a later one. Null: never"),
+        ),
+    ),
+    Schema(
+        "lag_summary",
+        "A row for each projection. Changes that never became visible count as infinitely late; a quantile that falls "
+        "on one is null.",
+        columns(
+            projection=PROJECTION,
+            changes=(INT, "changes that it subscribes to"),
+            visible=(INT, "of these: became visible"),
+            never_visible=(INT, "of these: never became visible (censored)"),
+            p50_seconds=(FLOAT, "the lag that half of all changes don't exceed"),
+            p90_seconds=NINETY,
+            p99_seconds=NINETY_NINE,
+            max_seconds=(FLOAT, "the largest lag"),
+        ),
+    ),
+    Schema(
+        "visibility",
+        "t-visibility: P(visible within t after commit), at 240 times for each projection.",
+        columns(
+            projection=PROJECTION,
+            after_seconds=(FLOAT, "t"),
+            probability=(FLOAT, "the share of all changes that were visible by then"),
+        ),
+    ),
+    Schema(
+        "staleness",
+        "How far behind each projection is, at 241 moments of the run.",
+        columns(
+            projection=PROJECTION,
+            at_seconds=(FLOAT, "the moment"),
+            versions_behind=(INT, "changes that were committed and not visible"),
+            seconds_behind=(FLOAT, "the age of the oldest of them"),
+        ),
+    ),
+    Schema(
+        "writes",
+        "One row.",
+        columns(
+            write_model=(TEXT, "snapshot, history or events"),
+            commands=(INT, "commands executed; the changes of a history that was loaded"),
+            accepted=(INT, "of these: accepted"),
+            rejected=(INT, "of these: rejected"),
+            conflicts=(INT, "of these: the record was not at the expected revision"),
+            per_second=(FLOAT, "commands per second spent in the source of truth; of a history, rows loaded in bulk"),
+            p50_us=(FLOAT, "time of one command; null of a history"),
+            p99_us=NINETY_NINE,
+        ),
+        clock=WALL,
+    ),
+    Schema(
+        "rebuild",
+        "A row for each projection; none with `measure.rebuild = false`.",
+        columns(
+            projection=PROJECTION,
+            store=(TEXT, "its store"),
+            changes=(INT, "changes read from the feed, from position 0"),
+            seconds=(FLOAT, "from opening a new store to having closed it, reading included"),
+            changes_per_second=(FLOAT, "`changes` by `seconds`"),
+            size_bytes=(INT, "size of the new store, closed"),
+            peak_rss_bytes=(
+                INT,
+                "peak resident memory of the whole process meanwhile; on systems other than Linux, since its start",
+            ),
+        ),
+        clock=WALL,
+    ),
+    Schema(
+        "queries",
+        "A row for each projection and query that it was asked, and for each query that the source of truth was asked "
+        "(unless `measure.truth = false`).",
+        columns(
+            projection=(TEXT, "its name; `truth` is the source of truth"),
+            store=(TEXT, "its store; of the source of truth, engine and model: `sqlite.snapshot`"),
+            query=(TEXT, "the query's name"),
+            kind=(TEXT, "its query class"),
+            samples=(INT, "how often it was timed"),
+            rows=(FLOAT, "mean number of rows of an answer"),
+            p50_us=(FLOAT, "time around the store's `query`. Null: an answer was wrong"),
+            p90_us=NINETY,
+            p99_us=NINETY_NINE,
+            answer_ok=(BOOL, "whether every answer was the oracle's; null for the store `null`"),
+            weight=(FLOAT, "the query's weight, as declared or as `[weights]` has it"),
+            p50_low_us=(FLOAT, "lower end of the 95 % interval of `p50_us`. Null: unknown, or an answer was wrong"),
+            p50_high_us=(FLOAT, "upper end of it"),
+            p99_low_us=(FLOAT, "lower end of the 95 % interval of `p99_us`"),
+            p99_high_us=(FLOAT, "upper end of it; null with fewer than 368 samples, which give a p99 no upper bound"),
+        ),
+        clock=WALL,
+        note="An end is one of the measured times, taken by its rank (`measure/intervals.py`). Nothing is assumed "
+        "about the distribution of the times, except that questions are independent of each other.",
+    ),
+    Schema(
+        "accounting",
+        "A row for each projection. `committed = applied + superseded + parked + skipped + pending`.",
+        columns(
+            projection=PROJECTION,
+            committed=(INT, "changes that it subscribes to, counted by the oracle"),
+            applied=(INT, "written"),
+            superseded=(INT, "a later revision had been written when it came, or made it unnecessary before it came"),
+            duplicates=(INT, "delivered again to the same projection (a rebuild starts a new count); not in the sum"),
+            parked=(INT, "held back to the end, or set aside since the store can't take it or one before it"),
+            skipped=(INT, "given up and reported: no room to hold it back, or a reader stopped waiting for it"),
+            pending=(INT, "never delivered, or forgotten in a crash; and not made unnecessary"),
+        ),
+    ),
+    Schema(
+        "verdicts",
+        "A row for each projection and check; and one for answers of the source of truth (`truth`, `answers_right`), "
+        "if it was asked.",
+        columns(
+            projection=PROJECTION,
+            check=(TEXT, "the check: see below"),
+            verdict=(TEXT, "pass, fail or unknown"),
+            count=(INT, "number of violations"),
+            witness=(TEXT, "one violation, step by step; if unknown, the reason"),
+            deliveries=(INT, "deliveries that the witness was reduced to; null if it is about no single change"),
+        ),
+    ),
+    Schema(
+        "channel",
+        "A row for each fate of the copies that were sent; no rows without a channel.",
+        columns(
+            fate=(
+                TEXT,
+                "delivered, duplicate (a second copy) or lost. Counted again among these: held (by an outage) and "
+                "overtaken (by a later revision of its record)",
+            ),
+            messages=(INT, "number of copies"),
+            share=(FLOAT, "share of all copies"),
+            delay_p50_seconds=(FLOAT, "from commit to arrival, for half of the copies at most"),
+            delay_p99_seconds=NINETY_NINE,
+        ),
+    ),
+)

@@ -1,0 +1,173 @@
+"""The tables that a run has only if there is something to put in them."""
+
+from __future__ import annotations
+
+from lab.tables.schema import BOOL, FLOAT, INT, NINETY, NINETY_NINE, PROJECTION, TEXT, WALL, Schema, columns
+
+SCHEMAS = (
+    Schema(
+        "readers",
+        "A row for each projection: sessions that commit a change, wait for it with a token, and read its record again "
+        "and again. Not there with `readers.sessions = 0`.",
+        columns(
+            projection=PROJECTION,
+            token=(TEXT, "what the sessions waited for: `checkpoint`, `highest` or `none`"),
+            reads=(INT, "number of reads"),
+            answered=(INT, "sessions that were answered within their time limit"),
+            stale=(INT, 'sessions that were told "stale" at the time limit'),
+            unread=(INT, "sessions that were answered, and did not find what they had written"),
+            backward=(INT, "reads that showed an older revision than the session's read before"),
+            wait_p50_seconds=(FLOAT, "how long half of the answered sessions waited at most"),
+            wait_p99_seconds=NINETY_NINE,
+        ),
+    ),
+    Schema(
+        "witnesses",
+        "The witnesses of `verdicts`, step by step, for drawing. Not there if no check fails.",
+        columns(
+            projection=PROJECTION,
+            check=(TEXT, "the check that failed"),
+            step=(INT, "the order of the steps, from 0"),
+            at_seconds=(FLOAT, "when it happened"),
+            line=(TEXT, "where: `source`, `channel`, `projector` or `reader`"),
+            label=(TEXT, "in brief: `r3`, `r4 †` for a tombstone, `cp 31`, `crash`"),
+            detail=(TEXT, "in a sentence"),
+            position=(INT, "the change that it is about"),
+            delivery=(INT, "steps with one number belong to one delivery; null if it is part of none"),
+            mark=(TEXT, "`wrong`, `lost`, `fault`, `read`, or empty"),
+        ),
+    ),
+    Schema(
+        "faults",
+        "What went wrong, and when. Not there if nothing did.",
+        columns(
+            projection=(TEXT, "its name; empty for the source of truth"),
+            kind=(TEXT, "`crash`, `refused_apply`, `poison`, `slow`, `rebuild`; `late_commit` at the source of truth"),
+            step=(TEXT, "of a crash: before apply, between data and checkpoint, after checkpoint"),
+            at_seconds=(FLOAT, "when it began"),
+            until_seconds=(FLOAT, "when it was over"),
+            position=(INT, "of a late commit, or of a change that the store can't take"),
+            detail=(TEXT, "in words"),
+        ),
+    ),
+    Schema(
+        "gaps",
+        "A row for each projection, if there are concurrent writers.",
+        columns(
+            projection=PROJECTION,
+            strategy=(TEXT, "its gap strategy"),
+            writers=(TEXT, "`simulated`, or `threads` where the engine has concurrent writers"),
+            changes=(INT, "changes that it subscribes to"),
+            lost=(INT, "of these: never visible"),
+            given_up=(INT, "gaps that `hold` stopped waiting for"),
+            stall_p50_seconds=(FLOAT, "what the strategy adds to the poll interval, for half of the changes at most"),
+            stall_p99_seconds=NINETY_NINE,
+            stall_max_seconds=(FLOAT, "the largest of them"),
+            per_second=(FLOAT, "commits per simulated second"),
+            throughput=(FLOAT, "share of what the same writers reach when nothing makes them take turns"),
+        ),
+    ),
+    Schema(
+        "rebuilds",
+        "A row for each projection that was rebuilt while changes kept coming. Readers look at records that were there "
+        "before, 2,000 times, evenly over the rebuild.",
+        columns(
+            projection=PROJECTION,
+            mode=(TEXT, "`in-place` or `blue-green`"),
+            at_seconds=(FLOAT, "when it began"),
+            seconds=(FLOAT, "how long it took"),
+            changes=(INT, "changes delivered since it began"),
+            reads=(INT, "number of reads"),
+            partial_reads=(INT, "of these: the record was not there"),
+            backward_reads=(INT, "of these: an older revision than before the rebuild"),
+            behind_max_seconds=(FLOAT, "the age of the oldest commit that a reader did not see"),
+            peak_bytes=(INT, "peak disk use, logs folded in"),
+            resting_bytes=(INT, "disk use at the end of the run, logs folded in"),
+        ),
+    ),
+    Schema(
+        "parked",
+        "What is still parked at the end. Not there if nothing is.",
+        columns(
+            projection=PROJECTION,
+            entity=(TEXT, "the record's entity"),
+            key=(TEXT, "the record's key"),
+            position=(INT, "the change"),
+            revision=(INT, "its revision"),
+            reason=(TEXT, "why it is parked"),
+        ),
+    ),
+    Schema(
+        "load",
+        "Of `lab load` only: a row for each row of Locust's statistics. Every single event is in `events.parquet`, "
+        "with the worker that saw it.",
+        columns(
+            row=(TEXT, "`COMMAND`, `QUERY/<projection>/<query>`, `LAG/<projection>`, `RYW/<projection>`, `SCHEDULE`"),
+            count=(INT, "number of events, the same as Locust's count"),
+            failures=(INT, "of these: no answer, or an invalid one"),
+            censored=(INT, "probes that gave up: they count as infinitely late"),
+            p50_seconds=(FLOAT, "from the intended start of the request; null if it falls on a probe that gave up"),
+            p90_seconds=NINETY,
+            p99_seconds=NINETY_NINE,
+            service_p50_seconds=(FLOAT, "from the actual start of the request; null if there is no request"),
+            service_p90_seconds=NINETY,
+            service_p99_seconds=NINETY_NINE,
+        ),
+        clock=WALL,
+    ),
+    Schema(
+        "knee",
+        "Of `lab load --find-knee` only: a row for each rate that was tried and each projection.",
+        columns(
+            repetition=(INT, "the search: 1 or 2"),
+            rate=(FLOAT, "arrivals offered per second"),
+            projection=PROJECTION,
+            lag_p99_seconds=(FLOAT, "from commit to applied, for 99 of 100 changes"),
+            query_p99_seconds=(FLOAT, "of all its queries, from the intended start, for 99 of 100"),
+            error_rate=(FLOAT, "share of commands and queries that failed"),
+            held=(BOOL, "whether every level was held at this rate, at every projection"),
+            why=(TEXT, "if not: the level that was broken"),
+        ),
+        clock=WALL,
+    ),
+    Schema(
+        "foretold",
+        "Of `lab load` only, for domains with commands: the same changes, with their own times of commit, simulated "
+        "with the stores' time measured.",
+        columns(
+            projection=PROJECTION,
+            simulated_p50_seconds=(FLOAT, "the lag that the simulation foretold"),
+            loaded_p50_seconds=(FLOAT, "the lag under load, as in `lag_summary`"),
+            simulated_p99_seconds=NINETY_NINE,
+            loaded_p99_seconds=NINETY_NINE,
+        ),
+    ),
+    Schema(
+        "fan_out",
+        "A row for each projection in a document store: what it cost to keep parts of other records in the documents "
+        "while the projection was fed. A rebuild on the side is not counted. Not there without such a store, and not "
+        "if its work is modelled: then all changes are applied in large pages, not in batches.",
+        columns(
+            projection=PROJECTION,
+            store=(TEXT, "its store"),
+            changes=(INT, "changes applied, as in `accounting`"),
+            documents_written=(INT, "documents written; of a batch's changes of one record, only the last is written"),
+            fanned_out=(INT, "of these: written only because another record changed that they hold a part of"),
+            ratio=(FLOAT, "`fanned_out` by `changes`; null without a change"),
+        ),
+    ),
+    Schema(
+        "deliveries",
+        "A row for each copy that was sent. Only if there is a channel.",
+        columns(
+            position=(INT, "the change that it carries"),
+            copy=(INT, "0 is the message, 1 its duplicate"),
+            fate=(TEXT, "delivered, duplicate or lost"),
+            sent_at=(FLOAT, "when the change was committed"),
+            arrives_at=(FLOAT, "null if lost"),
+            held=(BOOL, "whether an outage made it wait"),
+            overtaken=(BOOL, "whether a later revision of its record came first"),
+            message=(INT, "`position` less 1"),
+        ),
+    ),
+)
