@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.bench.data import LAYOUT
 from lab.domain.employees import EMPLOYEES
 from lab.experiment import run
-from lab.feed.subscription import Subscription
+from lab.feed.reader import ChangeReader
 from lab.measure.machine import highest_rss_bytes
 from lab.projection.rebuild import rebuild
 from lab.scenario import Source
@@ -27,7 +27,7 @@ def main(what: str, *words: str) -> None:
         truth = open_truth("sqlite", "history", Path(path), EMPLOYEES, "normal")
         store = store_class(name)(Path(folder), LAYOUT)
         store.open()
-        rebuild(store, Subscription(truth), "revision")
+        rebuild(store, ChangeReader(truth), "revision")
         store.close()
         truth.close()
     sys.stdout.write(f"{highest_rss_bytes()}\n")

@@ -18,7 +18,7 @@ from benchmarks.bench.data import EMPLOYEE, ENTITY, LAYOUT, LISTED, Bench, every
 from benchmarks.bench.harness import Attempt, Contestant, Row, Targets, differs
 from lab.engines import duckdb as duckdb_engine
 from lab.engines import sqlite
-from lab.feed.subscription import Subscription
+from lab.feed.reader import ChangeReader
 from lab.projection.rebuild import rebuild
 from lab.stores import Store, store_class
 
@@ -55,7 +55,7 @@ def rebuilt(bench: Bench, folder: Path, name: str, changes: int, model: str = "h
 
     def run() -> None:
         store.open()
-        rebuild(store, Subscription(truth), "revision")
+        rebuild(store, ChangeReader(truth), "revision")
         store.close()
 
     return Attempt(run, partial(_check, store, bench, changes), truth.close)

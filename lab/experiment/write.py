@@ -15,7 +15,7 @@ from lab.domain.model import Command
 from lab.experiment.progress import Progress
 from lab.feed.contracts import published
 from lab.feed.published import Published
-from lab.feed.subscription import with_before
+from lab.feed.reader import with_before
 from lab.truth import Change, Truth
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan

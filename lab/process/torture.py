@@ -18,7 +18,7 @@ import polars as pl
 
 from lab.base import TRUTH, BadInput, Problem, Unsound, stream
 from lab.domain.model import published as published_entities
-from lab.feed.subscription import Subscription
+from lab.feed.reader import ChangeReader
 from lab.process.running import shareable
 from lab.process.victims import Victim
 from lab.stores.port import dump
@@ -147,7 +147,7 @@ def _judge(
     truth = plan.truth(folder / TRUTH)
     try:
         published = {
-            name: Subscription(truth).changes_since(name, 0, 2**62).select(list(entity.schema))
+            name: ChangeReader(truth).changes_since(name, 0, 2**62).select(list(entity.schema))
             for name, entity in published_entities(plan.domain).items()
         }
         head = max(truth.head(name) for name in plan.domain.entities)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from lab.base import Batch
-from lab.feed.subscription import Subscription
+from lab.feed.reader import ChangeReader
 from lab.projection.totals import aggregate, contributions
 from lab.stores.port import Layout, Store
 
@@ -20,7 +20,7 @@ PAGE = 100_000
 PILE = 400_000
 
 
-def rebuild(store: Store, subscription: Subscription, policy: str) -> int:
+def rebuild(store: Store, subscription: ChangeReader, policy: str) -> int:
     """Fill an empty, open projection from the feed; returns how many changes were read."""
     read = 0
     # A document whose parts are there when it comes is written once.
@@ -38,7 +38,7 @@ def rebuild(store: Store, subscription: Subscription, policy: str) -> int:
 class _Counted:
     """The feed's pages from the first on; it counts what goes by."""
 
-    def __init__(self, subscription: Subscription, entity: str) -> None:
+    def __init__(self, subscription: ChangeReader, entity: str) -> None:
         self.subscription, self.entity = subscription, entity
         self.position = self.read = 0
 

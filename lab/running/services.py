@@ -15,7 +15,7 @@ import numpy as np
 
 from lab.feed.arrays import FeedArrays
 from lab.feed.gaps import Gate
-from lab.feed.subscription import Subscription
+from lab.feed.reader import ChangeReader
 from lab.projection.applied import Crashed
 from lab.projection.projector import Projector
 from lab.projection.trouble import Trouble
@@ -33,7 +33,7 @@ class Measured(Worker):
     def __init__(
         self,
         projector: Projector,
-        subscription: Subscription,
+        subscription: ChangeReader,
         advance: Callable[[float], None],
         page: int,
         batch: int,

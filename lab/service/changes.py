@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from lab.base import TRUTH
-from lab.feed.subscription import Subscription
+from lab.feed.reader import ChangeReader
 from lab.service.problems import Refused, encoded
 from lab.truth import Truth
 from lab.wiring import Plan
@@ -54,7 +54,7 @@ class Changes:
             self._truth = self.plan.truth_beside(self.folder / TRUTH)
         if self._truth is None:
             raise Refused(503, "there is no source of truth yet")
-        return Subscription(self._truth).changes_since(entity, since, limit)
+        return ChangeReader(self._truth).changes_since(entity, since, limit)
 
     def close(self) -> None:
         """Give the source of truth up."""

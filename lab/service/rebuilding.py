@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from lab.base import TRUTH, Unavailable
-from lab.feed.subscription import Subscription
+from lab.feed.reader import ChangeReader
 from lab.process.projector import follower
 from lab.projection.rebuild import rebuild
 from lab.service.keeper import Keeper, Observed
@@ -146,10 +146,10 @@ class Rebuild:
             raise Unavailable("the service stopped")
 
 
-class _Told(Subscription):
+class _Told(ChangeReader):
     """A feed that says how much has been read, and ends when it is told to."""
 
-    def __init__(self, feed: Subscription, told: Rebuild) -> None:
+    def __init__(self, feed: ChangeReader, told: Rebuild) -> None:
         super().__init__(feed.truth, feed.before, feed.columns)
         self._rebuild = told
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from lab.base import BadInput, Entity, Problem, Totals, nearest
 from lab.domain import DOMAINS, domain
 from lab.domain.model import Domain, Options, published
-from lab.feed.subscription import Subscription
+from lab.feed.reader import ChangeReader
 from lab.projection.guards import memory_schema
 from lab.projection.projector import Projector
 from lab.queries.model import Query
@@ -68,10 +68,10 @@ class ProjectionPlan:
         """A projector on a store of its own, open."""
         return Projector(self.store(path), self.table.guard, self.table.hold, self.table.checkpoint)
 
-    def subscription(self, truth: Truth, before: bool = True) -> Subscription:
+    def subscription(self, truth: Truth, before: bool = True) -> ChangeReader:
         """Its view of the source of truth; a rebuild looks at last revisions, and needs no before-images."""
         totals = self.layout.totals
-        return Subscription(truth, self.before if before else (), totals.columns if totals else None)
+        return ChangeReader(truth, self.before if before else (), totals.columns if totals else None)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from running import SHIPPED, failed, run_text, shipped, verdicts, witness
 
-import lab.feed.subscription
+import lab.feed.reader
 from lab.base import BEFORE, BadInput, Unsound, stream
 from lab.domain.employees import EMPLOYEES
 from lab.domain.marketing import MARKETING, Marketing
@@ -25,7 +25,7 @@ from lab.domain.marketing.rules import RULES
 from lab.domain.marketing.words import WORDS
 from lab.domain.marketing.workload import Workload
 from lab.domain.model import Command, Event, Options, Record, Rejection, published
-from lab.feed.subscription import Subscription, with_before
+from lab.feed.reader import ChangeReader, with_before
 from lab.scenario import Source
 from lab.truth import Truth, open_truth
 from lab.verdict.oracle import Oracle
@@ -430,7 +430,7 @@ def opened(model: str, path: Path, work: Sequence[Command] = ()) -> Iterator[Tru
         truth.close()
 
 
-def read(subscription: Subscription, entity: str, limit: int) -> pl.DataFrame:
+def read(subscription: ChangeReader, entity: str, limit: int) -> pl.DataFrame:
     """All pages, one after the other."""
     pages, position = [], 0
     while True:
@@ -454,16 +454,16 @@ def test_all_three_write_models_publish_the_same(
                 must = oracle.revisions[entity]
                 if model == "snapshot":
                     must = oracle.states[entity].sort("position")
-                assert read(Subscription(truth), entity, limit).equals(must), (model, entity)
-                assert pl.concat([must.clear(), *Subscription(truth).pages(entity, limit)]).equals(must), (
+                assert read(ChangeReader(truth), entity, limit).equals(must), (model, entity)
+                assert pl.concat([must.clear(), *ChangeReader(truth).pages(entity, limit)]).equals(must), (
                     model,
                     entity,
                 )
-            few = read(Subscription(truth, columns=("name",)), "agent", limit)
+            few = read(ChangeReader(truth, columns=("name",)), "agent", limit)
             must = oracle.revisions["agent"] if model != "snapshot" else oracle.states["agent"].sort("position")
             assert few.equals(must.drop("recruiter", "region")), model
             if model != "snapshot":
-                before = Subscription(truth, ("name", "region"), ("name", "region"))
+                before = ChangeReader(truth, ("name", "region"), ("name", "region"))
                 wanted = with_before(oracle.revisions["agent"].drop("recruiter"), ("name", "region"))
                 assert read(before, "agent", limit).equals(wanted), model
 
@@ -475,7 +475,7 @@ def test_a_first_revision_has_no_before_image_whatever_the_contract_makes_of_nul
     filled = replace(contract, expressions={"name": contract.expressions["name"].fill_null("nobody")})
     monkeypatch.setattr(Marketing, "contracts", {"agent": filled})
     with opened("history", tmp_path, BEGUN) as truth:
-        page = Subscription(truth, ("name",)).changes_since("agent", 0, ALL)
+        page = ChangeReader(truth, ("name",)).changes_since("agent", 0, ALL)
     firsts = page.filter(pl.col("revision") == 1)
     assert firsts[f"{BEFORE}name"].null_count() == firsts.height
     assert page.filter(pl.col("revision") > 1)[f"{BEFORE}name"].null_count() == 0
@@ -494,7 +494,7 @@ def test_the_oracle_confirms_the_write_model_and_what_is_published_of_it(tmp_pat
     oracle = Oracle.of_commands(MARKETING, work)
     with opened("history", tmp_path, work) as truth:
         wrote = {name: truth.changes_since(name, 0, ALL) for name in MARKETING.entities}
-        found = {name: Subscription(truth).changes_since(name, 0, ALL) for name in MARKETING.entities}
+        found = {name: ChangeReader(truth).changes_since(name, 0, ALL) for name in MARKETING.entities}
     oracle.confirm(wrote)
     oracle.confirm_published(found)
     with pytest.raises(Unsound, match="`agent`"):
@@ -596,7 +596,7 @@ def test_a_feed_that_does_not_translate_is_caught_where_messages_are_right(
     def old(frame: pl.DataFrame, contract: Any, columns: Sequence[str] | None = None) -> pl.DataFrame:
         return frame if contract is None else frame.select(n for n in contract.entity.schema if n in frame.columns)
 
-    monkeypatch.setattr(lab.feed.subscription, "published", old)
+    monkeypatch.setattr(lab.feed.reader, "published", old)
     finished = run_text(tmp_path, TEXT)
     assert "converged" in failed(finished, "recruiting")
     assert "rebuild_equals_live" in failed(finished, "everything")

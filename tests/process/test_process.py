@@ -18,7 +18,7 @@ from pieces import commands
 from running import call
 
 from lab.base import BadInput, stream
-from lab.feed.subscription import Subscription
+from lab.feed.reader import ChangeReader
 from lab.process import torture as tortures
 from lab.process.executor import execute
 from lab.process.projector import project
@@ -329,7 +329,7 @@ def test_pages_are_whole_while_another_process_writes(
     truth = None
     while truth is None:
         truth = ready.truth_beside(tmp_path / "shop" / "truth")
-    feed, position, pages, seen = Subscription(truth), 0, 0, []
+    feed, position, pages, seen = ChangeReader(truth), 0, 0, []
     while writer.poll() is None or truth.head("employee") > position:
         page = feed.changes_since("employee", position, 7)
         if not page.height:
@@ -344,7 +344,7 @@ def test_pages_are_whole_while_another_process_writes(
     assert writer.returncode == 0
     assert pages > 10
     whole = ready.truth(tmp_path / "shop" / "truth")
-    states = Subscription(whole).changes_since("employee", 0, 10_000)
+    states = ChangeReader(whole).changes_since("employee", 0, 10_000)
     whole.close()
     if model == "snapshot":
         assert set(states.select("position", "key", "revision").rows()) <= set(seen)

@@ -23,7 +23,7 @@ from lab.domain.employees import EMPLOYEES
 from lab.experiment.write import Replay
 from lab.feed.arrays import FeedArrays
 from lab.feed.published import Published
-from lab.feed.subscription import Subscription, with_before
+from lab.feed.reader import ChangeReader, with_before
 from lab.projection import rebuild as rebuilding
 from lab.projection import workers
 from lab.projection.guards import HighestRevision, memory_schema
@@ -439,13 +439,13 @@ def test_a_rebuild_equals_live_and_goes_on_like_it(
     monkeypatch.setattr(rebuilding, "PILE", 120)
     before = tuple(PAYROLL.columns) if keeps == "totals" else ()
     live = Projector(store_class(store)(tmp_path / "live", staff(keeps, policy)), policy, ALL)
-    pages = Subscription(truths["history"], before).changes_since("employee", 0, ALL)
+    pages = ChangeReader(truths["history"], before).changes_since("employee", 0, ALL)
     for start in range(0, pages.height, 100):
         page = pages[start : start + 100]
         live.apply("employee", page, int(page["position"][-1]))
     again = store_class(store)(tmp_path / "again", staff(keeps, policy))
     again.open()
-    read = rebuilding.rebuild(again, Subscription(truths["events"]), policy)
+    read = rebuilding.rebuild(again, ChangeReader(truths["events"]), policy)
     assert read == pages.height
     both = (live, Projector(again, policy, ALL))
     more = live_more(pages)
@@ -480,7 +480,7 @@ def test_a_rebuild_from_a_snapshot_is_the_same_rebuild(truths: dict[str, Truth],
     for model, truth in truths.items():
         store = store_class("sqlite.table")(tmp_path / model, staff("records", "revision"))
         store.open()
-        rebuilding.rebuild(store, Subscription(truth), "revision")
+        rebuilding.rebuild(store, ChangeReader(truth), "revision")
         dumps.append(dump(store, "employee"))
         store.close()
     assert dumps[0].equals(dumps[1])
@@ -492,7 +492,7 @@ def test_a_rebuild_of_nothing_is_empty(tmp_path: Path) -> None:
     for keeps in ("records", "revisions", "totals"):
         store = store_class("sqlite.table")(tmp_path / keeps, staff(keeps, "revision"))
         store.open()
-        assert rebuilding.rebuild(store, Subscription(truth), "revision") == 0
+        assert rebuilding.rebuild(store, ChangeReader(truth), "revision") == 0
         assert dump(store, "employee").height == 0
         assert store.checkpoint("employee") == 0
         store.close()
@@ -542,7 +542,7 @@ def test_measured_and_modelled_runs_write_the_same_at_the_same_times(
         worker: Measured | Modelled
         if service == "measured":
             replay = Replay(truth, {"employee": history})
-            worker = Measured(one, Subscription(truth, before), replay.advance, *args)
+            worker = Measured(one, ChangeReader(truth, before), replay.advance, *args)
         else:
             feeds = {"employee": FeedArrays(published.frames["employee"], truth.publishes_every_revision)}
             worker = Modelled(one, feeds, ServiceModel(per_batch=0.0, per_row=0.0), *args)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from serving import SMALL, Served, hire, lived, until, written
 
 from lab.base import Entity
-from lab.feed.subscription import Subscription
+from lab.feed.reader import ChangeReader
 from lab.service import live, loading
 from lab.service.probing import RECORDS_MAX, REVISIONS_MAX, Book, Revision, judge
 from lab.service.problems import Refused
@@ -254,7 +254,7 @@ def test_a_load_sends_valid_commands_and_after_a_restart_does_none_twice(
         # Those of the first time are passed over, and all of them are valid.
         assert (service.executor.head, told["sent"]) == (300, 300 - former)
         assert counts["rejected"] == counts["conflict"] == counts["failed"] == 0
-        frame = Subscription(service.executor.truth).changes_since("employee", 0, 1_000)
+        frame = ChangeReader(service.executor.truth).changes_since("employee", 0, 1_000)
         assert frame["position"].to_list() == list(range(1, 301))
 
     made = written(tmp_path, text=SMALL)

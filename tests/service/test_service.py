@@ -20,7 +20,7 @@ from serving import SMALL, TEXT, Served, hire, lived, until, written
 from lab.base import BadInput, stream
 from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Command
-from lab.feed.subscription import Subscription
+from lab.feed.reader import ChangeReader
 from lab.queries.answers import Table, agrees, answer
 from lab.queries.parameters import draw
 from lab.scenario import Delay, Reorder
@@ -156,7 +156,7 @@ def test_commands_that_wait_together_share_a_commit_and_each_has_its_own_outcome
         assert {name: statuses.count(name) for name in oracle.outcomes} == oracle.outcomes
         positions = [row.json()["position"] for row in found if row.json()["position"]]
         assert positions == list(range(1, len(positions) + 1))
-        revisions = Subscription(service.executor.truth).changes_since("employee", 0, 10_000)
+        revisions = ChangeReader(service.executor.truth).changes_since("employee", 0, 10_000)
         must = oracle.revisions["employee"].drop("committed_at")
         assert revisions.select(must.columns).equals(must)
 
@@ -202,7 +202,7 @@ def test_changes_come_page_by_page_as_json_and_as_arrow(model: str, tmp_path: Pa
 
     async def story(service: Served) -> None:
         await asyncio.gather(*(service.command(body(command)) for command in workload(made)))
-        whole = Subscription(service.executor.truth).changes_since("employee", 0, 10_000)
+        whole = ChangeReader(service.executor.truth).changes_since("employee", 0, 10_000)
         rows, frames, since, more = [], [], 0, True
         while more:
             asked = {"entity": "employee", "since": since, "limit": 37}
@@ -275,7 +275,7 @@ def test_every_query_over_http_is_answered_as_it_must_be(tmp_path: Path) -> None
             pass
         entity = made.domain.entities["employee"]
         rng, asked = np.random.default_rng(5), 0
-        frame = Subscription(service.executor.truth).changes_since("employee", 0, 10_000)
+        frame = ChangeReader(service.executor.truth).changes_since("employee", 0, 10_000)
         assert frame.height == oracle.revisions["employee"].height
         for item in made.projections:
             if item.name == "gossip":

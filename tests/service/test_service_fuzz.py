@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode
 from serving import TEXT, Served, hire, lived, served, written
 
-from lab.feed.subscription import Subscription
+from lab.feed.reader import ChangeReader
 from lab.service import loading
 from lab.service.openapi import openapi
 from lab.stores.port import dump
@@ -176,7 +176,7 @@ async def amounts_to_what_was_accepted(service: Served) -> None:
     """The commands that were accepted are all that there is; and a projection shows what they amount to."""
     service.face.load.rate = 0.0
     await service.settled("directory")
-    frame = Subscription(service.executor.truth).changes_since("employee", 0, 1_000_000)
+    frame = ChangeReader(service.executor.truth).changes_since("employee", 0, 1_000_000)
     assert frame["position"].to_list() == list(range(1, service.executor.head + 1))
     live = frame.unique("key", keep="last", maintain_order=True).filter(~pl.col("deleted"))
     shown = dump(service.projections["directory"].keeper.projector.store, "employee").filter(~pl.col("deleted"))
@@ -214,7 +214,7 @@ def test_sql_in_a_parameter_is_a_text_like_any_other(tmp_path: Path) -> None:
         found = await service.query("directory/employee", key=100)
         assert len(found.json()["rows"]) == 1
         head = service.executor.head
-        frame = Subscription(service.executor.truth).changes_since("employee", 0, 1_000)
+        frame = ChangeReader(service.executor.truth).changes_since("employee", 0, 1_000)
         assert frame.height == head
 
     lived(written(tmp_path), tmp_path, story)

@@ -20,7 +20,7 @@ import pytest
 from running import call
 from serving import SMALL, TEXT, Process, hire, written
 
-from lab.feed.subscription import Subscription
+from lab.feed.reader import ChangeReader
 from lab.process.running import owned
 
 
@@ -110,7 +110,7 @@ def test_whatever_was_acknowledged_is_there_after_the_whole_service_was_killed(s
     # Nobody was left behind by either end.
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 10)
     truth = written(tmp_path, text=SMALL).truth(tmp_path / "shop" / "truth")
-    changes = Subscription(truth).changes_since("employee", 0, 1_000_000)
+    changes = ChangeReader(truth).changes_since("employee", 0, 1_000_000)
     truth.close()
     there = dict(changes.select("key", "position").iter_rows())
     assert {int(once): former["position"] for once, former in acknowledged.items()}.items() <= there.items()
@@ -141,7 +141,7 @@ def test_a_stop_under_load_loses_nothing_that_was_acknowledged(
         for future in working:
             future.result()
     truth = written(tmp_path, text=SMALL).truth(tmp_path / "shop" / "truth")
-    found = set(Subscription(truth).changes_since("employee", 0, 1_000_000)["position"])
+    found = set(ChangeReader(truth).changes_since("employee", 0, 1_000_000)["position"])
     truth.close()
     assert set(acknowledged) <= found
 

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from pieces import commands
 
 from lab.domain.employees import EMPLOYEES
-from lab.feed.subscription import Subscription
+from lab.feed.reader import ChangeReader
 from lab.truth import Truth, make_truth, open_truth
 
 MODELS = ("snapshot", "history", "events")
 
 
 def states(truth: Truth) -> pl.DataFrame:
-    return Subscription(truth).changes_since("employee", 0, 10**6)
+    return ChangeReader(truth).changes_since("employee", 0, 10**6)
 
 
 # A commit takes DuckDB milliseconds.

@@ -27,7 +27,7 @@ from lab.engines import sqlite
 from lab.experiment.write import Replay
 from lab.feed.arrays import FeedArrays
 from lab.feed.fold import fold
-from lab.feed.subscription import Subscription, with_before
+from lab.feed.reader import ChangeReader, with_before
 from lab.truth import ENGINES, Change, Truth, open_truth
 
 MODELS = ("snapshot", "history", "events")
@@ -288,7 +288,7 @@ def test_every_engine_holds_every_model(engine: str, tmp_path: Path) -> None:
 
 def feed(truth: Truth, limit: int, **subscription: Any) -> pl.DataFrame:
     """Everything, page by page."""
-    subscribed, position = Subscription(truth, **subscription), 0
+    subscribed, position = ChangeReader(truth, **subscription), 0
     pages = []
     while True:
         page = subscribed.changes_since("employee", position, limit)
@@ -316,7 +316,7 @@ def test_pages_from_the_first_on_are_those_of_changes_since(engine: str, opened:
         executed(truth, commands(60 if limit == 1 else COMMANDS[engine]))
         before = {} if model == "snapshot" else {"before": ("salary", "department")}
         for asked in ({}, {"columns": ("salary",)}, {**before, "columns": ("salary", "department")}):
-            pages = list(Subscription(truth, **asked).pages("employee", limit))
+            pages = list(ChangeReader(truth, **asked).pages("employee", limit))
             must = feed(truth, ALL, **asked)
             assert pl.concat(pages).equals(must), (model, asked)
             assert [page.height for page in pages[:-1]] == [limit] * (len(pages) - 1)
@@ -498,7 +498,7 @@ def test_a_load_that_fails_leaves_nothing(model: str, opened: OpenTruth) -> None
 def test_arrays_show_what_the_feed_shows_at_every_moment(model: str, opened: OpenTruth) -> None:
     truth, history = opened(model), trace()
     arrays = FeedArrays(history.drop("event"), truth.publishes_every_revision)
-    replay, subscription = Replay(truth, {"employee": history}), Subscription(truth)
+    replay, subscription = Replay(truth, {"employee": history}), ChangeReader(truth)
     rng = stream(3, "moments")
     exact = history["committed_at"].gather(rng.integers(history.height, size=6)).to_list()
     end = history["committed_at"][-1]

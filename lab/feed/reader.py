@@ -17,7 +17,7 @@ from lab.feed.fold import fold
 from lab.truth.port import Truth
 
 
-class Subscription:
+class ChangeReader:
     """`changes_since`, whatever the write model.
 
     `before` are the published columns whose before-images are wanted, `columns` those of the entity's own that are

@@ -1,0 +1,289 @@
+"""The ports: what the lab asks of a place, a clock, a feed, a channel, a store, a write model and a server.
+
+A port says what is promised, `Capabilities` what is not. Adapters for embedded engines and for servers meet the same
+protocols, one file each in the rooms above. All times are in seconds, all sizes in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
+
+import polars as pl
+
+from lab.base import Batch, Key
+
+if TYPE_CHECKING:  # Types alone: at run time this module needs nothing above `base`.
+    from lab.domain.model import Command, Outcome
+    from lab.queries.answers import Row
+    from lab.queries.model import Query
+
+
+class Place(Protocol):
+    """Where one store or write model keeps its data: a folder, a schema, a key or topic prefix, a bucket."""
+
+    @property
+    def namespace(self) -> str:
+        """The name that keeps its data apart from all other data on the same disk or server."""
+
+    def shown(self) -> str:
+        """The path or URL without credentials: the only form that is printed or recorded."""
+
+    def beside(self, generation: int | None = None) -> Self:
+        """An empty place for another generation of the same data, recorded before anything is made there.
+
+        None takes the next free number. Raises FileExistsError where data lies that the lab didn't make.
+        """
+
+    def swap(self, winner: Self) -> None:
+        """Make `winner` the current generation, atomically and durably, then drop the former one."""
+
+    @property
+    def current(self) -> Self:
+        """The generation that the last `swap` made current; without any, the first."""
+
+    def drop(self) -> None:
+        """Remove the data of this generation. Dropping it twice is allowed."""
+
+    def size_bytes(self) -> int:
+        """What this generation takes on disk; 0 where there is nothing."""
+
+
+class Clock(Protocol):
+    """Seconds from a fixed origin, never falling. Simulated, manual or monotonic."""
+
+    def now(self) -> float:
+        """The present time."""
+
+    def wait(self, until: float) -> None:
+        """Return once `now() >= until`: at once on a simulated clock, after a sleep on a wall clock."""
+
+
+class Page(NamedTuple):
+    """One page of a feed: a change frame sorted by position, where to go on, whether the feed ended there."""
+
+    frame: pl.DataFrame
+    token: bytes
+    ended: bool
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """An open transaction that holds a feed back: who, since when, and above which position it writes."""
+
+    owner: str
+    since: float
+    above: int
+
+
+class Feed(Protocol):
+    """The committed changes of a write model, in order of position. Stateless: a page depends on its token alone."""
+
+    def page(self, entity: str, since: bytes, limit: int, columns: Sequence[str] | None = None) -> Page:
+        """At most `limit` changes after the token `since` (`b""`: from the first), none beyond `complete_to()`.
+
+        `columns` restricts the entity's own columns; None reads all. Raises Unavailable while the source is away.
+        """
+
+    def complete_to(self) -> int:
+        """The highest position at or below which no change will appear any more; 0 for an empty feed."""
+
+    def wait(self, since: bytes, seconds: float) -> bool:
+        """Wait until a change after `since` can be read, at most `seconds`; False if none came."""
+
+    def blockers(self) -> list[Blocker]:
+        """The open transactions that keep `complete_to` below the newest position, the oldest first."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One published change. `position` numbers messages from 1 and identifies them; `record` is its ordering key."""
+
+    position: int
+    record: tuple[str, Key]
+    published_at: float
+    body: Any
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One copy of a message as a consumer took it. `tag` is the broker's, `attempt` counts from 1."""
+
+    message: Message
+    tag: int
+    attempt: int = 1
+    copy: int = 0
+
+
+class Subscription(Protocol):
+    """One member of a consumer group. Each message goes to one member of each group, at least once."""
+
+    def take(self, most: int, seconds: float) -> list[Delivery]:
+        """At most `most` deliveries, those that a dead member left first; waits at most `seconds` for the first one."""
+
+    def acknowledge(self, done: Sequence[Delivery]) -> None:
+        """Mark as processed, after the projection's commit and never before. Unknown tags are ignored."""
+
+    def refuse(self, given_back: Sequence[Delivery]) -> None:
+        """Give back unprocessed: they are delivered again, with `attempt` one higher."""
+
+    def close(self) -> None:
+        """Leave the group: what was taken and not acknowledged goes to the other members. Twice is allowed."""
+
+
+class Channel(Protocol):
+    """Asynchronous messages between the write model and consumer groups. Every queue is bounded."""
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Store all of them, in order. Raises Unavailable when full or away: it is unknown what was stored; repeat."""
+
+    def subscribe(self, group: str, member: str) -> Subscription:
+        """Join a consumer group, which is made if new and then gets what is published from now on."""
+
+    def drop(self) -> None:
+        """Remove all queues and groups that this channel made."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a store promises. A scenario that needs more is refused when it is read.
+
+    `atomic`: what lands together with the checkpoint: a batch, a limited number of rows, or one item. `guards`: refuses
+    an older revision itself. `fences`: refuses a stale owner. `evicts`: may forget rows under memory pressure.
+    """
+
+    atomic: Literal["batch", "limited", "item"] = "batch"
+    guards: bool = False
+    fences: bool = False
+    concurrent_readers: bool = False
+    visible: Literal["at-once", "refresh"] = "at-once"
+    durability: Literal["fsync", "interval", "memory"] = "fsync"
+    evicts: bool = False
+    level: Literal["real", "emulated", "dialect", "written"] = "real"
+
+
+class Store(Protocol):
+    """One projection in one engine. Data, guard memory, parked changes and checkpoint land in one transaction."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this store promises."""
+
+    def open(self) -> None:
+        """Open for writing; create an empty projection if there is none."""
+
+    def close(self) -> None:
+        """Release every connection and file. Closing twice is allowed."""
+
+    def reset(self) -> None:
+        """Delete data, guard memory, parked changes and checkpoint."""
+
+    def checkpoint(self, entity: str) -> int:
+        """The position up to which every change is applied; 0 for an empty projection."""
+
+    def apply(self, batch: Batch) -> None:
+        """Write one batch in one transaction. Raises Unavailable (may succeed later) or CannotTake (never will)."""
+
+    def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
+        """Fill an empty projection from batches in which no row occurs twice; indexes are built last."""
+
+    def query(self, query: Query, parameters: Row) -> list[Row]:
+        """The rows, read on a connection that can't write. Raises NotAnswered for a query class that it lacks."""
+
+    def revisions(self, entity: str, keys: Sequence[Key]) -> Mapping[Key, int]:
+        """The newest revision held of each of these records, deleted ones included; absent where there is none."""
+
+    def pages(self, entity: str) -> Iterator[pl.DataFrame]:
+        """All rows, deleted records included, as frames sorted by key and revision."""
+
+    def parked(self, entity: str) -> pl.DataFrame:
+        """The changes that this store couldn't take, kept in the transaction of the batch that they were part of."""
+
+    def shows(self, entity: str, key: Key, revision: int) -> bool:
+        """True once a query sees this revision of a record or a later one: at once, or after a refresh."""
+
+    def size_bytes(self) -> int:
+        """What the projection takes on disk; for a store in memory, an estimate of its rows."""
+
+    def settings(self) -> Mapping[str, Any]:
+        """The engine's settings, as read back from it."""
+
+
+class WriteModel(Protocol):
+    """The source of truth: strongly consistent, the only place where commands are decided."""
+
+    def open(self) -> None:
+        """Open for writing; create what is missing."""
+
+    def close(self) -> None:
+        """Release the connections. Closing twice is allowed."""
+
+    def drop(self) -> None:
+        """Close, and remove everything that this write model made in its place."""
+
+    def execute(self, command: Command, request: str | None = None) -> Outcome:
+        """Decide one command and commit its events. A repeated `request` id returns the first outcome instead."""
+
+    def execute_together(self, orders: Sequence[tuple[Command, str | None]]) -> Sequence[Outcome]:
+        """Group commit: each command with its own outcome, all in one transaction. If one raises, none is committed."""
+
+    def load(self, entity: str, frame: pl.DataFrame) -> None:
+        """Commit a slice of a trace: a change frame with `event`, sorted by position, in one transaction."""
+
+    def changes_since(
+        self, entity: str, position: int, limit: int, before: Sequence[str] = (), columns: Sequence[str] | None = None
+    ) -> pl.DataFrame:
+        """The next changes after `position`, at most `limit`, by position; with before-images of `before`."""
+
+    def head(self, entity: str) -> int:
+        """The position of the entity's newest change; 0 if there is none."""
+
+    def query(self, query: Query, parameters: Row) -> list[Row]:
+        """The rows of what is committed, in the order of `lab.queries.model`. Raises NotAnswered."""
+
+    def size_bytes(self) -> int:
+        """What the write model takes on disk."""
+
+    def settings(self) -> Mapping[str, Any]:
+        """The engine's settings, as read back from it; `durability` is what they amount to."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server that answers: its URL without credentials, its version, and how to connect to it."""
+
+    url: str
+    version: str
+    connect: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """No server: the reason, and the command that would start one."""
+
+    reason: str
+    way_out: str
+
+
+class Server(Protocol):
+    """Finds, starts and stops one kind of server; never touches an instance that it didn't start."""
+
+    def find(self) -> Endpoint | Missing:
+        """Look at the environment variable, then the usual loopback port, then an instance of the lab's own."""
+
+    def start(self, folder: Path) -> Endpoint:
+        """Start an instance with its data in `folder`; it ends with this process. Raises MissingDriver."""
+
+    def stop(self, how: Literal["clean", "kill"]) -> None:
+        """Stop the instance that `start` started: politely, or as a crash would."""
+
+    def settings(self) -> Mapping[str, Any]:
+        """The server's settings, as read back from it."""
+
+
+__all__ = [
+    "Blocker", "Capabilities", "Channel", "Clock", "Delivery", "Endpoint", "Feed", "Message", "Missing",
+    "Page", "Place", "Server", "Store", "Subscription", "WriteModel",
+]  # fmt: skip
