@@ -140,7 +140,8 @@ class Batch:
     `rows` are the changes to write, one of each record at the most for a projection of records, in any order.
     `memory` is the guard's own (`id`, `revision`), to be kept with the data. `checkpoint` is the catch-up position
     that holds once these rows are in; None leaves it alone. `release` are keys whose parked changes are removed, and
-    `park` are changes to set aside after that: a change frame with the column `REASON` last.
+    `park` are changes to set aside after that: a change frame with the column `REASON` last. `positions` (int64) are
+    those of all changes that the batch brings in, in order, also of those that it overwrites itself.
     """
 
     entity: str
@@ -149,6 +150,7 @@ class Batch:
     memory: pl.DataFrame | None = None
     park: pl.DataFrame | None = None
     release: Sequence[Key] = ()
+    positions: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64), compare=False)
 
 
 def stream(seed: int, *names: str) -> np.random.Generator:

@@ -18,11 +18,11 @@ from lab.feed.published import Published
 from lab.measure import lag
 from lab.measure.queries import Asked
 from lab.projection.projector import Projector
-from lab.projection.trouble import Trouble
 from lab.running.journal import Journal
 from lab.running.lane import Lane, Timed, drive
 from lab.running.services import Measured, Modelled
 from lab.running.swap import BlueGreen, InPlace
+from lab.running.trouble import Trouble
 from lab.running.worker import Inbox, Worker
 from lab.truth import Truth
 from lab.wiring import Plan, ProjectionPlan
@@ -68,11 +68,12 @@ def project(plan: Plan, written: Written, truth: Truth, work: Path, progress: Pr
     for item in plan.projections:
         strand = by_strategy[item.gaps]
         chosen = strand.published.of_entities(tuple(item.layout.entities))
-        live = Live(item, item.projector(work / item.name), chosen, strand)
+        trouble = _trouble(plan, item, strand, chosen)
+        live = Live(item, item.projector(work / item.name, trouble), chosen, strand)
         if strand.timeline is not None:
             live.gate = Gate(item.gaps, strand.timeline, item.gap_limit)
         heard, arrives_at = _heard(live, strand.sent)
-        worker = _worker(plan, live, Inbox(strand.published, heard, tuple(item.layout.entities)))
+        worker = _worker(plan, live, Inbox(strand.published, heard, tuple(item.layout.entities)), trouble)
         lane = Lane(item.pace, arrives_at, strand.published.end, worker)
         lives.append(live)
         lanes.append(lane)
@@ -95,13 +96,15 @@ def project(plan: Plan, written: Written, truth: Truth, work: Path, progress: Pr
     return Projected(lives, main, every)
 
 
-def _worker(plan: Plan, live: Live, inbox: Inbox) -> Worker:
+def _trouble(plan: Plan, item: ProjectionPlan, strand: Strand, chosen: np.ndarray) -> Trouble | None:
+    if not item.faults.any:
+        return None
+    return Trouble(item.faults, strand.published, chosen, stream(plan.scenario.seed, "faults", item.name))
+
+
+def _worker(plan: Plan, live: Live, inbox: Inbox, trouble: Trouble | None) -> Worker:
     item, strand = live.plan, live.strand
     page, batch = plan.scenario.catch_up.page, item.table.batch
-    trouble = None
-    if item.faults.any:
-        rng = stream(plan.scenario.seed, "faults", item.name)
-        trouble = Trouble(item.faults, strand.published.record, live.chosen, rng)
     if plan.scenario.time.service == "measured":
         feed = item.subscription(strand.truth)
         return Measured(
@@ -123,7 +126,7 @@ def _driver(live: Live, lane: Lane, worker: Worker, work: Path) -> Timed:
         return lane
     if rebuild.mode == "in-place":
         return InPlace(lane, worker, rebuild.at)
-    return BlueGreen(lane, worker, rebuild.at, lambda: item.projector(work / f"{item.name}-green"))
+    return BlueGreen(lane, worker, rebuild.at, lambda: item.projector(work / f"{item.name}-green", worker.trouble))
 
 
 def _heard(live: Live, sent: Deliveries | None) -> tuple[np.ndarray, np.ndarray]:

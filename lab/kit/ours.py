@@ -14,6 +14,7 @@ from lab.kit.feed import Feed
 from lab.kit.history import Change, Row, Shape
 from lab.projection.guards import memory_schema
 from lab.projection.projector import Projector
+from lab.running.trouble import Faults, faulty
 from lab.stores import Layout, dump, store_class
 
 # More than any history here has.
@@ -30,7 +31,9 @@ class Ours:
         self._folder = Path(tempfile.mkdtemp(prefix="lab-check-"))
         memory = memory_schema(policy, "records", DTYPES[shape.key], {})
         layout = Layout("records", {"record": self._entity}, None, memory)
-        self._projector = Projector(store_class(store)(self._folder / "store", layout), policy, HOLD)
+        self._faults = Faults()
+        made = store_class(store)(self._folder / "store", layout)
+        self._projector = Projector(faulty(made, self._faults), policy, HOLD)
 
     def receive(self, changes: list[Change]) -> None:
         """Messages don't move the checkpoint."""
@@ -45,11 +48,13 @@ class Ours:
 
     def _apply(self, changes: list[Change], checkpoint: int | None) -> None:
         frame = pl.DataFrame([change | {"committed_at": 0.0} for change in changes], schema=self._entity.schema)
-        self._projector.apply("record", frame, checkpoint, self.armed)
+        self._faults.arm(self.armed)
+        self._projector.apply("record", frame, checkpoint)
+        self._faults.end()
 
     def restart(self) -> None:
         """As after a crash."""
-        self._projector.start()
+        self._projector = self._projector.reopened()
 
     def rows(self) -> list[Row]:
         """What the store holds, without its tombstones."""

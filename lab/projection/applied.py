@@ -1,4 +1,4 @@
-"""What becomes of a frame that is handed to a projector: applied, refused, dropped, parked; or cut off by a crash."""
+"""What becomes of a frame that is handed to a projector: applied, refused, dropped, parked; and how far it came."""
 
 from __future__ import annotations
 
@@ -32,15 +32,21 @@ class Applied:
         return cls(*(np.concatenate([NONE, *(getattr(part, name) for part in parts)]) for name in names))
 
 
-class Crashed(Exception):
-    """The process died while it applied: `applied` is what had landed, `moved` whether the checkpoint had.
+NOTHING = Applied(NONE, NONE, NONE, NONE)
 
-    `held` are the positions that were held back in memory, and are forgotten.
+
+@dataclass
+class Attempt:
+    """How far the last `apply` or `retry` of a projector came, readable after it raised.
+
+    `landed` are the parts that are in the store, or parked, for certain. `in_flight` is the one write of which that is
+    unknown since the store raised in the midst of it: it landed whole or not at all. None when no write was cut off.
     """
 
-    def __init__(self, applied: Applied, moved: bool, held: np.ndarray) -> None:
-        super().__init__("crashed while applying")
-        self.applied, self.moved, self.held = applied, moved, held
+    landed: list[Applied] = field(default_factory=list)
+    in_flight: Applied | None = None
 
-
-NOTHING = Applied(NONE, NONE, NONE, NONE)
+    def applied(self, with_in_flight: bool = False) -> Applied:
+        """All that landed as one; with the write in flight when the caller knows that it landed too."""
+        flight = [self.in_flight] if with_in_flight and self.in_flight is not None else []
+        return Applied.joined([*self.landed, *flight])

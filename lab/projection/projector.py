@@ -6,14 +6,13 @@ store can't take is parked with its record, and everything else goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
 from lab.base import BEFORE, META, Batch, CannotTake, Unavailable
-from lab.projection.applied import NONE, NOTHING, Applied, Crashed
+from lab.projection.applied import NONE, NOTHING, Applied, Attempt
 from lab.projection.guards import Guard, Ordered, make_guard
 from lab.projection.parking import REASON, Parking
 from lab.projection.totals import Contributions, contributions, increments
@@ -23,26 +22,17 @@ from lab.stores.port import Layout, Store
 BEHIND = "a former change of the record is parked"
 
 
-class _Died(Exception):
-    def __init__(self, landed: bool, moved: bool) -> None:
-        super().__init__()
-        self.landed, self.moved = landed, moved
-        self.applied: Applied | None = None
-
-
 class Projector:
     """One projection at work. `policy` names its guard; `hold` bounds how many changes may be held back.
 
-    `order` says whether the checkpoint lands with the data, or wrongly before or after it. `inspect` is shown each
-    frame just before it is written, and may raise: a place for faults.
+    `attempt` says how far the last `apply` came: after an exception, what of it landed and what was in flight.
     """
 
-    def __init__(self, store: Store, policy: str, hold: int, order: str = "with-data") -> None:
+    def __init__(self, store: Store, policy: str, hold: int) -> None:
         self.store = store
         self.layout: Layout = store.layout
         self.policy = policy
-        self.order = order
-        self.inspect: Callable[[str, pl.DataFrame], None] | None = None
+        self.attempt = Attempt()
         self._hold = hold
         self.start()
 
@@ -52,6 +42,11 @@ class Projector:
         self.parking = Parking(self.store.path, self.layout.durability)
         self._held: dict[str, pl.DataFrame] = {}
         self._recall()
+
+    def reopened(self) -> Projector:
+        """A new projector of the same kind on the same store, closed and opened again: what a restart begins with."""
+        self.store.close()
+        return type(self)(self.store, self.policy, self._hold)
 
     def _recall(self) -> None:
         self.guard: Guard = make_guard(self.policy, self.layout, self._hold)
@@ -82,47 +77,41 @@ class Projector:
         frame = self.parking.frame(entity)
         return NONE if frame is None else frame["position"].to_numpy()
 
-    def apply(
-        self, entity: str, frame: pl.DataFrame, checkpoint: int | None = None, crash: str | None = None
-    ) -> Applied:
-        """Guard and write one frame of arrivals, in their order; checkpoint and data land together.
-
-        `crash` is the step at which the process dies: Crashed is raised, and the projector has started anew.
-        """
+    def apply(self, entity: str, frame: pl.DataFrame, checkpoint: int | None = None) -> Applied:
+        """Guard and write one frame of arrivals, in their order; checkpoint and data land together."""
         needed = self._needed(entity)
         if frame.columns != needed:
             frame = frame.select(needed)
         rows = np.arange(frame.height)
-        aside = NOTHING
+        self.attempt = Attempt()
         if keys := self.parking.keys(entity):
             waits = frame["key"].is_in(list(keys)).to_numpy()
             if waits.any():
-                aside = self._behind(entity, frame.filter(pl.Series(waits)))
+                self.attempt.landed.append(self._behind(entity, frame.filter(pl.Series(waits))))
                 rows = np.flatnonzero(~waits)
         try:
-            parts = self._attempt(entity, frame, rows, checkpoint, crash)
-        except _Died as died:
-            held = np.concatenate([NONE, *(self.held(name) for name in self.layout.entities)])
-            self.start()
-            raise Crashed(Applied.joined([died.applied or NOTHING, aside]), died.moved, held) from None
-        return Applied.joined(parts if aside is NOTHING else [*parts, aside])
+            self._guarded(entity, frame if rows.size == frame.height else frame[rows], rows, checkpoint)
+        except CannotTake as error:
+            self._divide(entity, frame, rows, str(error))
+            # The pieces have moved no checkpoint.
+            self._guarded(entity, frame[:0], rows, checkpoint)
+        return self.attempt.applied()
 
     def retry(self, entity: str) -> Applied:
         """Try what is parked again, record by record, in the order of revisions; a store that refuses ends it."""
-        parts = [NOTHING]
+        self.attempt = Attempt([NOTHING])
         for key in sorted(self.parking.keys(entity), key=str):
             waiting = self.parking.frame(entity)
             assert waiting is not None
             frame = waiting.filter(pl.col("key") == key).sort("revision").drop(REASON)
             try:
-                part = self._guarded(entity, frame, None, None)
+                self._guarded(entity, frame, np.zeros(frame.height, np.int64), None)
             except CannotTake:
                 continue
             except Unavailable:
                 break
             self.parking.release(entity, key)
-            parts.append(replace(part, trigger=np.zeros(part.positions.size, np.int64)))
-        return Applied.joined(parts)
+        return self.attempt.applied()
 
     def _behind(self, entity: str, frame: pl.DataFrame) -> Applied:
         """Changes of parked records: those that are in already are refused, the others wait with the rest."""
@@ -138,25 +127,8 @@ class Projector:
         self.guard.awaits(entity, frame["position"].to_list())
         return frame["position"].to_numpy()
 
-    def _attempt(
-        self, entity: str, frame: pl.DataFrame, rows: np.ndarray, checkpoint: int | None, crash: str | None
-    ) -> list[Applied]:
-        """Apply these rows of the frame; when the store can't take them, look for the record that it can't take."""
-        whole = rows.size == frame.height
-        try:
-            part = self._guarded(entity, frame if whole else frame[rows], checkpoint, crash)
-        except CannotTake as error:
-            parts = self._divide(entity, frame, rows, str(error))
-            try:
-                return [*parts, self._guarded(entity, frame[:0], checkpoint, crash)]
-            except _Died as died:
-                # What was applied on the way had landed.
-                died.applied = Applied.joined([*parts, died.applied or NOTHING])
-                raise
-        return [part if whole else replace(part, trigger=rows[part.trigger])]
-
-    def _divide(self, entity: str, frame: pl.DataFrame, rows: np.ndarray, reason: str) -> list[Applied]:
-        """Halve the records until those are alone that the store can't take, and park them."""
+    def _divide(self, entity: str, frame: pl.DataFrame, rows: np.ndarray, reason: str) -> None:
+        """Look among these rows for the records that the store can't take, by halving, and park them."""
         keys = frame[rows]["key"]
         distinct = keys.unique(maintain_order=True)
         if len(distinct) <= 1:
@@ -166,48 +138,48 @@ class Projector:
                 # What the record held back for later can't come into its turn either.
                 waits = held["key"].is_in(distinct.implode())
                 bad, self._held[entity] = pl.concat([bad, held.filter(waits)]), held.filter(~waits)
-            return [replace(NOTHING, parked=self._park(entity, bad, reason))]
-        parts: list[Applied] = []
+            self.attempt.landed.append(replace(NOTHING, parked=self._park(entity, bad, reason)))
+            return
         for half in (distinct[: len(distinct) // 2], distinct[len(distinct) // 2 :]):
             chosen = rows[keys.is_in(half.implode()).to_numpy()]
             try:
-                part = self._guarded(entity, frame[chosen], None, None)
-                parts.append(replace(part, trigger=chosen[part.trigger]))
+                self._guarded(entity, frame[chosen], chosen, None)
             except CannotTake as error:
-                parts += self._divide(entity, frame, chosen, str(error))
-        return parts
+                self._divide(entity, frame, chosen, str(error))
 
-    def _guarded(self, entity: str, frame: pl.DataFrame, checkpoint: int | None, crash: str | None) -> Applied:
+    def _guarded(self, entity: str, frame: pl.DataFrame, rows: np.ndarray, checkpoint: int | None) -> None:
+        """Admit and write a frame, and add what became of it to the attempt; `rows` are its rows' numbers there."""
         held = self._held.get(entity)
         early = 0 if held is None else held.height
         if held is not None and early:
             frame = pl.concat([held, frame])
         positions = frame["position"].to_numpy()
         admission = self.guard.admit(entity, frame["key"], frame["revision"], frame["position"])
-        applied = Applied(
+        applied = self.attempt.in_flight = Applied(
             positions[admission.take],
-            np.asarray(admission.trigger, np.int64) - early,
+            rows[np.asarray(admission.trigger, np.int64) - early],
             positions[admission.refused],
             positions[admission.dropped],
         )
         try:
-            self._write(entity, frame, np.asarray(admission.take, np.int64), checkpoint, crash)
-        except _Died as died:
-            died.applied = applied if died.landed else None
-            raise
-        except BaseException:
+            self._write(entity, frame, np.asarray(admission.take, np.int64), applied.positions, checkpoint)
+        except BaseException as error:
+            if isinstance(error, CannotTake | Unavailable):
+                # Refused: nothing of it is in the store.
+                self.attempt.in_flight = None
             # The guard has already counted on these rows; what the store holds is what is true.
             self.store.open()
             self._recall()
             raise
+        self.attempt.in_flight = None
+        self.attempt.landed.append(applied)
         if isinstance(self.guard, Ordered):
             settled = np.zeros(frame.height, dtype=bool)
-            for rows in (admission.take, admission.refused, admission.dropped):
-                settled[rows] = True
+            for chosen in (admission.take, admission.refused, admission.dropped):
+                settled[chosen] = True
             self._held[entity] = frame.filter(~settled)
         if checkpoint is not None:
             self.guard.passed(entity, checkpoint)
-        return applied
 
     def _needed(self, entity: str) -> list[str]:
         """The columns that this projection looks at: those of a message and of a page are not the same."""
@@ -219,46 +191,17 @@ class Projector:
         return [*META, *own, *before]
 
     def _write(
-        self, entity: str, frame: pl.DataFrame, take: np.ndarray, checkpoint: int | None, crash: str | None
+        self, entity: str, frame: pl.DataFrame, take: np.ndarray, positions: np.ndarray, checkpoint: int | None
     ) -> None:
-        layout = self.layout
         if not take.size and checkpoint is None:
-            if crash:
-                raise _Died(landed=True, moved=False)
             return
         whole = take.size == frame.height and np.array_equal(take, np.arange(take.size))
         taken = frame if whole else frame[take]
-        if self.inspect is not None and taken.height:
-            self.inspect(entity, taken)
-        if layout.keeps == "totals":
+        if self.layout.keeps == "totals":
             rows, memory = self._totals(taken)
         else:
-            rows, memory = _last(taken, layout.identity), self._memory(taken)
-        self._land(Batch(entity, rows, checkpoint, memory), crash)
-
-    def _land(self, batch: Batch, crash: str | None) -> None:
-        """Data and checkpoint in one transaction, or in two in the order that the projection was built with."""
-        moves = batch.checkpoint is not None
-        if crash == "before-apply":
-            raise _Died(landed=False, moved=False)
-        if not moves:
-            # Messages move no checkpoint: between data and acknowledgement is after the data.
-            self.store.apply(batch)
-        elif self.order == "with-data":
-            if crash == "between":
-                # One transaction that never came to its commit.
-                raise _Died(landed=False, moved=False)
-            self.store.apply(batch)
-        else:
-            parts = [replace(batch, checkpoint=None), Batch(batch.entity, batch.rows[:0], batch.checkpoint)]
-            if self.order == "before-data":
-                parts.reverse()
-            self.store.apply(parts[0])
-            if crash == "between":
-                raise _Died(landed=self.order == "after-data", moved=self.order == "before-data")
-            self.store.apply(parts[1])
-        if crash:
-            raise _Died(landed=True, moved=moves)
+            rows, memory = _last(taken, self.layout.identity), self._memory(taken)
+        self.store.apply(Batch(entity, rows, checkpoint, memory, positions=positions))
 
     def _totals(self, taken: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame | None]:
         assert self.layout.totals is not None

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from lab.projection.trouble import Interrupted
+from lab.running.trouble import Interrupted
 
 INFINITY = float("inf")
 

@@ -16,10 +16,9 @@ import numpy as np
 from lab.feed.arrays import FeedArrays
 from lab.feed.gaps import Gate
 from lab.feed.reader import ChangeReader
-from lab.projection.applied import Crashed
 from lab.projection.projector import Projector
-from lab.projection.trouble import Trouble
 from lab.running.journal import Journal
+from lab.running.trouble import Crashed, Trouble
 from lab.running.worker import Inbox, Worker
 from lab.scenario import ServiceModel
 
@@ -67,16 +66,14 @@ class Measured(Worker):
         positions: np.ndarray = page["position"].to_numpy()
         return positions
 
-    def _do(
-        self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int, crash: str | None
-    ) -> float:
+    def _do(self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int) -> float:
         handed = piece["position"].to_numpy()
         began = perf_counter()
         try:
-            applied = self.projector.apply(entity, piece, checkpoint, crash)
+            applied = self._applied(entity, piece, checkpoint)
         except Crashed as crashed:
             seconds = self._slowed(perf_counter() - began, start)
-            _note_crash(self.journal, crashed, entity, handed, source, start, seconds, crash, checkpoint)
+            self._note_crash(crashed, entity, handed, source, start, seconds, checkpoint)
             raise
         seconds = self._slowed(perf_counter() - began, start)
         self.journal.note(entity, applied, handed, source, start, start + seconds, checkpoint=checkpoint)
@@ -84,25 +81,6 @@ class Measured(Worker):
 
     def _lasted(self, measured: float, rows: int) -> float:
         return measured
-
-
-def _note_crash(
-    journal: Journal,
-    crashed: Crashed,
-    entity: str,
-    handed: np.ndarray,
-    source: int,
-    start: float,
-    seconds: float,
-    crash: str | None,
-    checkpoint: int | None,
-) -> None:
-    """What had landed before the crash is visible; what was only held in memory is forgotten."""
-    if crashed.held.size:
-        journal.forgotten.append(crashed.held)
-    if crashed.moved and checkpoint is not None:
-        journal.checkpoints.append((start + seconds, entity, checkpoint))
-    journal.note(entity, crashed.applied, handed, source, start, start + seconds, crash or "", checkpoint)
 
 
 @dataclass
@@ -164,9 +142,7 @@ class Modelled(Worker):
     def _lasted(self, measured: float, rows: int) -> float:
         return self.model.per_batch + self.model.per_row * rows
 
-    def _do(
-        self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int, crash: str | None
-    ) -> float:
+    def _do(self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int) -> float:
         seconds = self._slowed(self._lasted(0.0, piece.size), start)
         if self.trouble is None:
             self._add(entity, piece, start, start + seconds, checkpoint, source)
@@ -174,9 +150,9 @@ class Modelled(Worker):
         frame = self.inbox.published.frames[entity][piece]
         handed = frame["position"].to_numpy()
         try:
-            applied = self.projector.apply(entity, frame, checkpoint, crash)
+            applied = self._applied(entity, frame, checkpoint)
         except Crashed as crashed:
-            _note_crash(self.journal, crashed, entity, handed, source, start, seconds, crash, checkpoint)
+            self._note_crash(crashed, entity, handed, source, start, seconds, checkpoint)
             raise
         self.journal.note(entity, applied, handed, source, start, start + seconds, checkpoint=checkpoint)
         return seconds

@@ -9,14 +9,15 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from lab.base import Unavailable
 from lab.feed.gaps import Gate
 from lab.feed.published import Published
-from lab.projection.applied import Crashed
+from lab.projection.applied import NONE, Applied
 from lab.projection.projector import Projector
-from lab.projection.trouble import STEPS, Interrupted, Trouble
 from lab.running.journal import CATCH_UP, CHANNEL, RETRY, Fault, Journal
+from lab.running.trouble import STEPS, Crashed, Interrupted, Trouble
 
 # How often what is parked is tried at the end of a run, when the store may refuse it for now.
 LAST_TRIES = 100
@@ -185,9 +186,7 @@ class Worker(ABC):
         """The positions in a page."""
 
     @abstractmethod
-    def _do(
-        self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int, crash: str | None
-    ) -> float:
+    def _do(self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int) -> float:
         """Apply one piece, note it down, and say how many seconds it took. May raise Crashed, noted down too."""
 
     @abstractmethod
@@ -199,19 +198,47 @@ class Worker(ABC):
             self.highest[entity] = max(self.highest[entity], int(self._positions(entity, piece).max()))
         trouble = self.trouble
         if trouble is None:
-            return self._do(entity, piece, start, checkpoint, source, None)
-        trouble.begin()
-        self.projector.inspect = lambda _, frame: trouble.inspect(frame, start)
-        crash = trouble.crash(start)
+            return self._do(entity, piece, start, checkpoint, source)
+        trouble.begin(start)
+        crash = trouble.crash()
         try:
-            return self._do(entity, piece, start, checkpoint, source, crash[0] if crash else None)
+            return self._do(entity, piece, start, checkpoint, source)
         except Crashed:
             assert crash is not None
             step, lasts = crash
+            self.projector = self.projector.reopened()
             self._find_place()
             raise self._interrupted("crash", start, lasts, STEPS[step]) from None
         except Unavailable as error:
             raise self._interrupted("refused_apply", start, trouble.options.retry, "", str(error)) from None
+
+    def _applied(self, entity: str, frame: pl.DataFrame, checkpoint: int | None) -> Applied:
+        """Hand a frame to the projector. Raises Crashed when a fault has the process die over it."""
+        applied = self.projector.apply(entity, frame, checkpoint)
+        if self.trouble is not None:
+            self.trouble.end()
+        return applied
+
+    def _note_crash(
+        self,
+        crashed: Crashed,
+        entity: str,
+        handed: np.ndarray,
+        source: int,
+        start: float,
+        seconds: float,
+        checkpoint: int | None,
+    ) -> None:
+        """Note what had landed before the crash, which is visible, and what was held back in memory, which is lost."""
+        assert self.trouble is not None
+        projector, until = self.projector, start + seconds
+        held = np.concatenate([NONE, *(projector.held(name) for name in self.entities)])
+        if held.size:
+            self.journal.forgotten.append(held)
+        if crashed.moved and checkpoint is not None:
+            self.journal.checkpoints.append((until, entity, checkpoint))
+        applied, crash = projector.attempt.applied(crashed.landed), self.trouble.armed or ""
+        self.journal.note(entity, applied, handed, source, start, until, crash, checkpoint)
 
     def _interrupted(self, kind: str, at: float, lasts: float, step: str, detail: str = "") -> Interrupted:
         self.journal.faults.append(Fault(kind, at, at + lasts, step, detail=detail))
@@ -225,8 +252,7 @@ class Worker(ABC):
         if trouble is None or not trouble.options.poison or start < self._retry_at:
             return 0.0
         self._retry_at = start + trouble.options.retry_parked
-        trouble.begin()
-        self.projector.inspect = lambda _, frame: trouble.inspect(frame, start)
+        trouble.begin(start)
         seconds = 0.0
         for entity in self.entities:
             parked = self.projector.parked(entity)

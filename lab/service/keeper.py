@@ -44,13 +44,11 @@ class Observed(Projector):
     @classmethod
     def of(cls, item: ProjectionPlan, path: Path) -> Observed:
         """A projector on a store of its own, open."""
-        return cls(item.store(path), item.table.guard, item.table.hold, item.table.checkpoint)
+        return cls(item.store(path), item.table.guard, item.table.hold)
 
-    def apply(
-        self, entity: str, frame: pl.DataFrame, checkpoint: int | None = None, crash: str | None = None
-    ) -> Applied:
+    def apply(self, entity: str, frame: pl.DataFrame, checkpoint: int | None = None) -> Applied:
         """As ever; and tells."""
-        applied = super().apply(entity, frame, checkpoint, crash)
+        applied = super().apply(entity, frame, checkpoint)
         if self.observe is not None:
             self.observe(frame, applied)
         return applied

@@ -127,7 +127,7 @@ class Rebuild:
         table = keeper.item.table
         try:
             assert keeper.truth is not None
-            green = Observed(store, table.guard, table.hold, table.checkpoint)
+            green = Observed(store, table.guard, table.hold)
             worker = follower(keeper.plan, keeper.item, keeper.truth, green)
             while worker.poll(time.monotonic())[1]:
                 self._checked()

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from lab.base import CannotTake
+from lab.base import Batch, CannotTake
 from lab.feed.published import Published
 from lab.measure import lag
-from lab.projection.applied import Crashed
 from lab.projection.projector import BEHIND, Projector
 from lab.running.journal import Journal
+from lab.running.trouble import Crashed, Faults, faulty
 from lab.stores.memory import Memory
 from lab.stores.port import dump
 from lab.verdict.evidence import Evidence
@@ -74,6 +74,19 @@ def _at(times: np.ndarray | float, row: int) -> float:
     return float(times[row]) if isinstance(times, np.ndarray) else times
 
 
+class _Poison(Faults):
+    """Changes, by position, that the store can't take."""
+
+    def __init__(self, positions: np.ndarray) -> None:
+        super().__init__()
+        self._positions = positions
+
+    def inspect(self, batch: Batch) -> None:
+        """Refuse a batch that brings one of them."""
+        if np.isin(batch.positions, self._positions).any():
+            raise CannotTake("the store can't take it")
+
+
 @dataclass
 class Replay:
     """A cut-down history, and what its deliveries lead to. `indices` are its changes, in the large run's numbers."""
@@ -104,20 +117,17 @@ class Replay:
         mine = self.place[frame["position"].to_numpy() - 1]
         return frame.with_columns(position=pl.Series(mine)).filter(pl.col("position") > 0)
 
-    def _refuse(self, _: str, frame: pl.DataFrame) -> None:
-        if frame["position"].is_in(self._poison.tolist()).any():
-            raise CannotTake("the store can't take it")
-
     def after(self, chosen: Sequence[Delivery]) -> Evidence:
         """The evidence that these deliveries leave behind."""
         # Times are those of the large run: what was committed while a page was being applied is not in it here either.
         journal = Journal(polled_at=self.evidence.journal.polled_at)
         with tempfile.TemporaryDirectory() as folder:
-            projector = Projector(
-                Memory(Path(folder), self.evidence.layout), self.evidence.policy, 1_000_000, self.evidence.order
-            )
+            faults = _Poison(self._poison)
+            store = faulty(Memory(Path(folder), self.evidence.layout), faults, self.evidence.order)
+            projector = Projector(store, self.evidence.policy, 1_000_000)
             for batch in _batches(chosen):
-                self._deliver(projector, batch, journal)
+                faults.arm(batch[0].crash or None)
+                projector = self._deliver(projector, faults, batch, journal)
             names = tuple(self.evidence.layout.entities)
             dumps = {name: dump(projector.store, name) for name in names}
             checkpoints = {name: projector.checkpoint(name) for name in names}
@@ -138,7 +148,8 @@ class Replay:
             given_up={},
         )
 
-    def _deliver(self, projector: Projector, batch: list[Delivery], journal: Journal) -> None:
+    def _deliver(self, projector: Projector, faults: Faults, batch: list[Delivery], journal: Journal) -> Projector:
+        """Hand a batch over and note what became of it; returns the projector that the next one is for."""
         first = batch[0]
         rows = self.published.row_of[self.place[[item.index for item in batch]] - 1]
         frame = self.published.frames[first.entity][rows]
@@ -146,19 +157,16 @@ class Replay:
         if first.checkpoint is not None:
             checkpoint = int(np.searchsorted(self.indices + 1, first.checkpoint, side="right"))
         handed = frame["position"].to_numpy()
-        crash = first.crash or None
-        if self._poison.size:
-            projector.inspect = self._refuse
         try:
-            applied = projector.apply(first.entity, frame, checkpoint, crash)
+            applied, moved = projector.apply(first.entity, frame, checkpoint), True
+            faults.end()
         except Crashed as crashed:
-            applied = crashed.applied
-            if crashed.moved and checkpoint is not None:
-                journal.checkpoints.append((first.visible_at, first.entity, checkpoint))
-        else:
-            if checkpoint is not None:
-                journal.checkpoints.append((first.visible_at, first.entity, checkpoint))
+            applied, moved = projector.attempt.applied(crashed.landed), crashed.moved
+            projector = projector.reopened()
+        if moved and checkpoint is not None:
+            journal.checkpoints.append((first.visible_at, first.entity, checkpoint))
         journal.note(first.entity, applied, handed, first.source, first.began_at, first.visible_at, first.crash)
+        return projector
 
 
 def _batches(chosen: Sequence[Delivery]) -> list[list[Delivery]]:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.projection.trouble import STEPS
 from lab.running.journal import CHANNEL, Note
+from lab.running.trouble import STEPS
 from lab.shrink import ddmin
 from lab.verdict.evidence import Evidence
 from lab.verdict.finding import Finding

@@ -18,6 +18,7 @@ from lab.projection.projector import Projector
 from lab.queries.model import Query
 from lab.queries.resolve import resolve
 from lab.running.lane import Pace
+from lab.running.trouble import Faults, faulty
 from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, ServiceModel, Source, refuse
 from lab.stores import Layout, Store, store_class
 from lab.truth import ENGINES, Truth, make_truth, open_truth
@@ -60,13 +61,13 @@ class ProjectionPlan:
         """Whether it listens to the channel."""
         return self.table.subscribe != "catch-up"
 
-    def store(self, path: Path) -> Store:
-        """A store for it, not yet open."""
-        return store_class(self.table.store)(path, self.layout)
+    def store(self, path: Path, faults: Faults | None = None) -> Store:
+        """A store for it, not yet open, with these faults around it and the scenario's order of data and checkpoint."""
+        return faulty(store_class(self.table.store)(path, self.layout), faults, self.table.checkpoint)
 
-    def projector(self, path: Path) -> Projector:
+    def projector(self, path: Path, faults: Faults | None = None) -> Projector:
         """A projector on a store of its own, open."""
-        return Projector(self.store(path), self.table.guard, self.table.hold, self.table.checkpoint)
+        return Projector(self.store(path, faults), self.table.guard, self.table.hold)
 
     def subscription(self, truth: Truth, before: bool = True) -> ChangeReader:
         """Its view of the source of truth; a rebuild looks at last revisions, and needs no before-images."""

@@ -219,18 +219,21 @@ from lab.base import Batch
 from lab.process.projector import project
 from lab.process.running import Stop
 from lab.projection.projector import Projector
+from lab.running.trouble import Faults, FaultyStore
 from lab.scenario import Source
 from lab.wiring import plan
 
-class CheckpointFirst(Projector):
-    def _land(self, batch, crash):
+class CheckpointFirst(FaultyStore):
+    def apply(self, batch):
         if batch.checkpoint is not None and batch.checkpoint > 270:
             self.store.apply(Batch(batch.entity, batch.rows[:0], batch.checkpoint))
             os.kill(os.getpid(), signal.SIGKILL)
-        super()._land(batch, crash)
+        self.store.apply(batch)
 
 ready, folder = plan(Source(Path(sys.argv[1]))), Path(sys.argv[2])
-make = lambda item, path: CheckpointFirst(item.store(path), item.table.guard, item.table.hold)
+def make(item, path):
+    return Projector(CheckpointFirst(item.store(path), Faults(), "with-data"), item.table.guard, item.table.hold)
+
 project(ready, folder, ("records",), 0.01, None, Stop(), lambda _: None, make)
 """
 

@@ -25,9 +25,9 @@ from lab.feed.arrays import FeedArrays
 from lab.feed.published import Published
 from lab.feed.reader import ChangeReader, with_before
 from lab.projection import rebuild as rebuilding
-from lab.projection import workers
 from lab.projection.guards import HighestRevision, memory_schema
 from lab.projection.projector import Projector
+from lab.running import services
 from lab.running.journal import Journal
 from lab.running.lane import Lane, Pace, drive, single_server
 from lab.running.services import Measured, Modelled
@@ -520,7 +520,7 @@ def test_measured_and_modelled_runs_write_the_same_at_the_same_times(
 
     Messages come before the poll that has them too, or long after it.
     """
-    monkeypatch.setattr(workers, "perf_counter", lambda: 0.0)
+    monkeypatch.setattr(services, "perf_counter", lambda: 0.0)
     history, before = trace(oracle), tuple(PAYROLL.columns) if keeps == "totals" and policy != "revision" else ()
     frame = history.drop("event")
     published = Published.of({"employee": with_before(frame, before).sort("position") if before else frame})

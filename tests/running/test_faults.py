@@ -17,8 +17,8 @@ from running import failed, run_text, shipped
 from texts import BASE
 
 from lab.base import Batch, CannotTake
-from lab.projection.applied import Crashed
 from lab.projection.projector import BEHIND, Projector
+from lab.running.trouble import Crashed, Faults, faulty
 from lab.stores import dump, store_class
 
 RIGHT = (
@@ -78,6 +78,18 @@ def test_without_faults_there_is_nothing_to_tell(tmp_path: Path, quick: None) ->
         assert not (finished.path / f"{name}.parquet").exists()
 
 
+class Poison(Faults):
+    """Positions that the store can't take."""
+
+    def __init__(self, bad: set[int]) -> None:
+        super().__init__()
+        self.bad = bad
+
+    def inspect(self, batch: Batch) -> None:
+        if found := self.bad & set(batch.positions.tolist()):
+            raise CannotTake(f"position {min(found)}")
+
+
 # --- crashes at each step, with the checkpoint where it belongs and where it doesn't ---------------------------------
 
 STEPS = ("before-apply", "between", "after-checkpoint")
@@ -94,21 +106,24 @@ def test_what_a_crash_leaves_behind(step: str, order: str, keeps: str, tmp_path:
         before_live=pl.lit(False),
         **{f"before_{name}": pl.lit(None, rows.schema[name]) for name in ("shelf", "fragile", "amount")},
     )
-    store = store_class("sqlite.table")(tmp_path, layout(keeps, memory))
-    projector = Projector(store, "dedupe" if keeps == "totals" else "revision", 10, order)
+    store, faults = store_class("sqlite.table")(tmp_path, layout(keeps, memory)), Faults()
+    projector = Projector(faulty(store, faults, order), "dedupe" if keeps == "totals" else "revision", 10)
+    faults.arm(step)
     with pytest.raises(Crashed) as crashed:
-        projector.apply("item", frame, 2, step)
+        projector.apply("item", frame, 2)
+    faults.arm(None)
     data = {
         ("after-data", "between"): True, ("before-data", "between"): False,
     }.get((order, step), step == "after-checkpoint")  # fmt: skip
     moved = {
         ("after-data", "between"): False, ("before-data", "between"): True,
     }.get((order, step), step == "after-checkpoint")  # fmt: skip
-    assert crashed.value.moved == moved
+    assert (crashed.value.landed, crashed.value.moved) == (data, moved)
     assert projector.checkpoint("item") == (2 if moved else 0)
     assert bool(dump(store, "item").height) == data
-    assert crashed.value.applied.positions.tolist() == ([1, 2] if data else [])
+    assert projector.attempt.applied(crashed.value.landed).positions.tolist() == ([1, 2] if data else [])
     # A new start, and the same again: nothing is there twice.
+    projector = projector.reopened()
     projector.apply("item", frame, 2)
     if not (moved and not data):
         if keeps == "totals":
@@ -116,6 +131,62 @@ def test_what_a_crash_leaves_behind(step: str, order: str, keeps: str, tmp_path:
         else:
             assert dump(store, "item")["key"].to_list() == [1, 2]
     store.close()
+
+
+def test_a_process_dies_over_a_batch_that_needs_no_write(tmp_path: Path) -> None:
+    store, faults = store_class("memory")(tmp_path, layout("records")), Faults()
+    projector = Projector(faulty(store, faults), "revision", 10)
+    frame = items((1, 1, False, "a", None, "x", 5, 1.0, False))
+    projector.apply("item", frame)
+    faults.arm("between")
+    projector.apply("item", frame)
+    with pytest.raises(Crashed) as crashed:
+        faults.end()
+    assert (crashed.value.landed, crashed.value.moved) == (True, False)
+    assert projector.attempt.applied(with_in_flight=True).refused.tolist() == [1]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_process_that_dies_over_a_divided_batch_dies_at_its_end(step: str, tmp_path: Path) -> None:
+    """What the store could take has landed by then, in pieces, and what it couldn't is parked."""
+    frame = items(*((key, 1, False, "a", None, "x", 5, 1.0, False) for key in (1, 2, 3)))
+    store, faults = store_class("sqlite.table")(tmp_path, layout("records")), Poison({2})
+    projector = Projector(faulty(store, faults), "revision", 10)
+    faults.arm(step)
+    with pytest.raises(Crashed) as crashed:
+        projector.apply("item", frame, 3)
+    assert crashed.value.moved == (step == "after-checkpoint")
+    found = projector.attempt.applied(crashed.value.landed)
+    assert (found.positions.tolist(), found.parked.tolist()) == ([1, 3], [2])
+    again = projector.reopened()
+    assert again.checkpoint("item") == (3 if crashed.value.moved else 0)
+    assert again.parked("item").tolist() == [2]
+    store.close()
+
+
+class Cut(Exception):
+    """A connection that is lost while the store writes."""
+
+
+def test_after_an_exception_the_projector_tells_what_landed_and_what_was_in_flight(tmp_path: Path) -> None:
+    frame = items(*((key, 1, False, "a", None, "x", 5, 1.0, False) for key in (1, 2, 3, 4)))
+
+    class Cutting(Poison):
+        def inspect(self, batch: Batch) -> None:
+            super().inspect(batch)
+            if 4 in batch.positions:
+                raise Cut
+
+    store = store_class("memory")(tmp_path, layout("records"))
+    projector = Projector(faulty(store, Cutting({2})), "revision", 10)
+    with pytest.raises(Cut):
+        projector.apply("item", frame, 4)
+    attempt = projector.attempt
+    assert attempt.applied().positions.tolist() == [1]
+    assert attempt.applied().parked.tolist() == [2]
+    assert attempt.in_flight is not None
+    assert attempt.in_flight.positions.tolist() == [3, 4]
+    assert attempt.applied(with_in_flight=True).positions.tolist() == [1, 3, 4]
 
 
 def test_a_torn_checkpoint_is_caught_with_its_witness(tmp_path: Path, quick: None) -> None:
@@ -171,21 +242,15 @@ def test_only_the_records_that_cannot_be_taken_are_parked_and_retried_in_order(
                    for revision in (1, 2, 3) for key in (1, 2, 3, 4)))  # fmt: skip
     memory = {"id": pl.Int64()} if policy == "dedupe" else {}
     path = new_folder()
-    store = store_class("sqlite.table")(path, layout("records", memory))
-    projector = Projector(store, policy, 100)
-
-    def inspect(_: str, frame: pl.DataFrame) -> None:
-        if found := bad & set(frame["position"].to_list()):
-            raise CannotTake(f"position {min(found)}")
-
-    projector.inspect = inspect
+    store, faults = store_class("sqlite.table")(path, layout("records", memory)), Poison(bad)
+    projector = Projector(faulty(store, faults), policy, 100)
     edges = sorted({0, *cuts, 12})
     seen: list[int] = []
     for first, last in itertools.pairwise(edges):
         applied = projector.apply("item", rows[first:last], last)
         seen += [*applied.positions.tolist(), *applied.parked.tolist()]
         # A crash at any time finds the same again.
-        projector.start()
+        projector = projector.reopened()
     key_of = dict(rows.select("position", "key").iter_rows())
     first_bad = {key: min(p for p in bad if key_of[p] == key) for key in {key_of[p] for p in bad}}
     must_park = {p for p, key in key_of.items() if p >= first_bad.get(key, 99)}
@@ -195,7 +260,7 @@ def test_only_the_records_that_cannot_be_taken_are_parked_and_retried_in_order(
     assert {key_of[p] for p in parked} == {key_of[p] for p in must_park}
     assert sorted(seen) == list(range(1, 13))
     assert projector.checkpoint("item") == 12
-    projector.inspect = None
+    bad.clear()
     projector.retry("item")
     assert projector.parked("item").size == 0
     assert dump(store, "item").select("key", "revision").rows() == [(key, 3) for key in (1, 2, 3, 4)]
