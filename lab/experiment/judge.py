@@ -19,9 +19,9 @@ from lab.experiment.troubles import Troubles, look, lost_messages, parked
 from lab.experiment.write import Written
 from lab.measure import accounting, machine, queries
 from lab.projection.rebuild import rebuild
-from lab.queries.answers import Row, answer
+from lab.queries.answers import Row
+from lab.queries.kinds import KINDS
 from lab.queries.model import Query
-from lab.queries.parameters import draw
 from lab.running.journal import Journal
 from lab.stores.port import dump
 from lab.truth import Truth
@@ -29,8 +29,6 @@ from lab.verdict.checks import judge, judge_truth
 from lab.verdict.evidence import Evidence
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan
-
-PAST = ("as_of", "history")
 
 
 @dataclass
@@ -62,7 +60,7 @@ def ask(plan: Plan, lives: list[Live], truth: Truth, oracle: Oracle, progress: P
     measure, seed = plan.scenario.measure, plan.scenario.seed
     turns = measure.warm_up + measure.samples
     drawn = {
-        query.name: draw(query, _tables(oracle, query), turns, stream(seed, "query", query.name))
+        query.name: KINDS[query.kind].draw(query, _tables(oracle, query), turns, stream(seed, "query", query.name))
         for query in plan.queries
     }
     for live in lives:
@@ -86,14 +84,14 @@ def ask(plan: Plan, lives: list[Live], truth: Truth, oracle: Oracle, progress: P
     )
 
     def right(query: Query, parameters: Row) -> list[Row]:
-        return answer(query, parameters, _tables(oracle, query))
+        return KINDS[query.kind].answer(query, parameters, _tables(oracle, query))
 
     queries.check(asked, right)
     return of_truth
 
 
 def _tables(oracle: Oracle, query: Query) -> dict[str, Any]:
-    return oracle.histories if query.kind in PAST else oracle.tables
+    return oracle.histories if KINDS[query.kind].past else oracle.tables
 
 
 def rebuild_and_judge(

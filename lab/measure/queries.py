@@ -15,7 +15,8 @@ import numpy as np
 import polars as pl
 
 from lab.measure.intervals import quantile_interval
-from lab.queries.answers import Row, agrees, same
+from lab.queries.answers import Row, same
+from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.tables import TABLES
 
@@ -124,16 +125,18 @@ def check(asked: list[Asked], right: Callable[[Query, Row], list[Row]]) -> None:
             question = (one.query.name, parameters)
             if question not in known:
                 known[question] = right(one.query, parameters)
-            if not agrees(one.query, known[question], found):
+            if not KINDS[one.query.kind].agrees(one.query, known[question], found):
                 one.wrong.append(Wrong(one.query, parameters, known[question], found))
+        whole = replace(one.query, limit=None)
         for parameters, found in _every_match(one):
-            if not agrees(replace(one.query, limit=None), known[one.query.name, parameters], found):
-                one.wrong.append(Wrong(one.query, parameters, known[one.query.name, parameters], found))
+            expected = known[one.query.name, parameters]
+            if not KINDS[one.query.kind].agrees(whole, expected, found):
+                one.wrong.append(Wrong(one.query, parameters, expected, found))
 
 
 def _every_match(one: Asked) -> list[tuple[Row, list[Row]]]:
     """A ranked top k can be right while a match below it is missing: all matches are asked for, outside the timing."""
-    if one.query.kind != "search" or one.query.limit is None or one.store.name == "null":
+    if not KINDS[one.query.kind].ranked or one.query.limit is None or one.store.name == "null":
         return []
     whole = replace(one.query, limit=None)
     return [(parameters, one.store.query(whole, parameters)) for parameters in dict.fromkeys(p for p, _ in one.answers)]

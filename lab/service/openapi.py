@@ -183,12 +183,11 @@ def _query(item: ProjectionPlan, place: int) -> Schema:
         {200: "Rows, the position that they stand for, and its age"},
         422, 503, 504,
     )  # fmt: skip
-    said = {"at": "Seconds since 1970, as changes are committed", "words": "Words that must all be there"}
     own = [
         _parameter(
             one.name,
             _key(one.kind) if one.key else KINDS[one.kind],
-            said.get(one.name, ""),
+            one.meaning,
             required=True,
             often=one.most > 1,
         )

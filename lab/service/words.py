@@ -5,93 +5,35 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
-
-import polars as pl
 
 from lab.base import nearest
 from lab.queries.answers import Row
-from lab.queries.model import Query
-from lab.queries.text import plain
-from lab.queries.user_sql import parsed
+from lab.queries.kinds import KINDS
+from lab.queries.kinds.base import RESERVED
+from lab.queries.model import Parameter, Query
 from lab.service.problems import Refused
 
-# How an operator is said in a parameter's name.
-SUFFIX = {"=": "", ">=": "_at_least", "<": "_less_than"}
 # No engine's key is longer; one of LMDB's has 511 bytes at the most, and a NUL in it takes two.
 KEY_BYTES_MAX = 400
 TEXT_MAX = 10_000
-WORDS_MAX = 20
 INT_MAX = 2**63 - 1
 ROWS_MAX, ROWS = 10_000, 1_000
 # Seconds that a reader may wait.
 WAIT_MAX, WAIT = 60.0, 5.0
 # What every query takes beside its own.
-COMMON = ("at_least", "timeout", "limit")
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter: what it is called, its kind, whether it is a record's key, and how often it may be given."""
-
-    name: str
-    kind: str
-    key: bool = False
-    most: int = 1
+COMMON = RESERVED
 
 
 def parameters(query: Query) -> tuple[Parameter, ...]:
-    """The query's parameters, in the order in which a store wants their values."""
-    entity = query.entity
-    key = Parameter("key", entity.key, key=True)
-    match query.kind:
-        case "traverse" if query.walk == "path":
-            return key, Parameter("other", entity.key, key=True)
-        case "get" | "traverse" | "history":
-            return (key,)
-        case "get_many":
-            return (Parameter("key", entity.key, key=True, most=query.count),)
-        case "as_of":
-            return key, Parameter("at", "float")
-        case "search":
-            return (Parameter("words", "str"),)
-        case "sql":
-            kinds = {one.name: one for one in (entity, *query.uses)}
-            return _apart([(column, kinds[name].kind(column)) for name, column in query.parameters])
-    drawn = [condition for condition in query.where if condition.drawn]
-    return _apart([(one.column + SUFFIX[one.operator], entity.kind(one.column)) for one in drawn])
-
-
-def _apart(named: Sequence[tuple[str, str]]) -> tuple[Parameter, ...]:
-    """One name each: a second of the same name, or one that is called like a common parameter, is numbered."""
-    found: dict[str, Parameter] = {}
-    for name, kind in named:
-        free, number = name, 2
-        while free in found or free in COMMON:
-            free, number = f"{name}_{number}", number + 1
-        found[free] = Parameter(free, kind, key=name == "key")
-    return tuple(found.values())
+    """The query's parameters, in the order in which a store takes their values."""
+    return KINDS[query.kind].parameters(query)
 
 
 def columns(query: Query) -> tuple[str, ...] | None:
-    """The names of an answer's columns; None for a statement that doesn't say all of them."""
-    entity = query.entity
-    match query.kind:
-        case "aggregate":
-            return (*query.group_by, *query.totals.measures)
-        case "join":
-            return (*entity.row, *(f"{query.on}_{column}" for column in query.take))
-        case "traverse":
-            return ("step", "key") if query.walk == "path" else ("key", "depth")
-        case "search":
-            return ("key",)
-        case "history":
-            return ("key", "revision", "deleted", "committed_at", *entity.columns)
-        case "sql":
-            names = list(parsed(query.statement).named_selects)
-            return None if "*" in names or len(set(names)) < len(names) or not all(names) else tuple(names)
-    return entity.row
+    """The names of an answer's columns; None for a statement that doesn't name all of them."""
+    found = KINDS[query.kind].columns(query)
+    return None if found is None else tuple(column.name for column in found)
 
 
 def named(query: Query, rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -121,12 +63,7 @@ def values(query: Query, given: Sequence[tuple[str, str]]) -> list[Any]:
     wrong += unknown([name for name, _ in given], [*(parameter.name for parameter in wanted), *COMMON])
     if wrong:
         raise Refused(400, "; ".join(wrong))
-    if query.kind == "get_many":
-        # A store expects as many keys as the query says; one that is asked for twice is found once.
-        found += found[-1:] * (query.count - len(found))
-    if query.kind == "search":
-        found = [" ".join(pl.DataFrame({"text": found}).select(plain(("text",))).item().split()[:WORDS_MAX])]
-    return found
+    return list(KINDS[query.kind].given(query, found))
 
 
 def unknown(given: Sequence[str], known: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lab.base import MissingDriver
-from lab.queries.model import KINDS
+from lab.queries.kinds import KINDS
 from lab.stores import EXTRAS, STORES, store_class
 
 

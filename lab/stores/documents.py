@@ -18,7 +18,8 @@ from types import MappingProxyType
 import polars as pl
 
 from lab.base import META, CannotTake, Embed, Entity
-from lab.queries.model import KINDS, Query
+from lab.queries.kinds import KINDS
+from lab.queries.model import Query
 from lab.queries.sql import columns, quoted
 from lab.stores.port import Layout, Store
 
@@ -50,10 +51,10 @@ class Documents(Store):
     @classmethod
     def can_answer(cls, query: Query, layout: Layout) -> bool:
         """A join only where each document holds the other record's part already."""
-        return super().can_answer(query, layout) and (query.kind != "join" or embed_for(query) is not None)
+        return super().can_answer(query, layout) and (query.other is None or embed_for(query) is not None)
 
     def _asked(self, query: Query) -> Query:
-        return within(query) if query.kind == "join" else query
+        return query if query.other is None else within(query)
 
     def _begin(self) -> None:
         self._written = self._fanned_out = 0

@@ -10,7 +10,7 @@ import polars as pl
 
 from lab.base import Batch
 from lab.queries import sql
-from lab.queries.model import KINDS
+from lab.queries.kinds import KINDS
 from lab.stores.duckdb_file import DuckdbFile
 
 

@@ -18,6 +18,7 @@ from lab.base import DTYPES, Batch, CannotTake, Key, ReadOnly
 from lab.engines import duckdb as engine
 from lab.queries import sql
 from lab.queries.answers import Row
+from lab.queries.kinds import translate
 from lab.queries.model import Query
 from lab.stores.parked import ParkedRow, decoded, encoded
 from lab.stores.port import PAGE_ROWS, Store, sliced
@@ -168,7 +169,7 @@ class DuckdbFile(Store):
     def query(self, query: Query, parameters: Row) -> list[Row]:
         """Answered on a read-only connection; the first query after a write gives up the writing one."""
         self.refuse(query)
-        statement, arguments = sql.translate(self._asked(query), self.layout.keeps, "duckdb")
+        statement, arguments = translate(self._asked(query), self.layout.keeps, "duckdb")
         return self.read(statement, sql.bind(arguments, parameters))
 
     def _asked(self, query: Query) -> Query:

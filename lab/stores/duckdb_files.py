@@ -13,8 +13,9 @@ from lab.base import ReadOnly
 from lab.engines import duckdb as engine
 from lab.queries import sql
 from lab.queries.answers import Row
-from lab.queries.model import KEEPS, Query
-from lab.stores.parquet_files import PAST, ParquetFiles
+from lab.queries.kinds import KINDS, PAST, translate
+from lab.queries.model import Query
+from lab.stores.parquet_files import NO_PAST, ParquetFiles
 from lab.stores.parquet_folder import Table
 
 
@@ -23,8 +24,8 @@ class DuckdbFiles(ParquetFiles):
 
     name = "duckdb.files"
     shape = "Parquet files, asked in SQL"
-    answers = KEEPS["records"]
-    gaps = MappingProxyType({"as_of": PAST, "history": PAST})
+    answers = frozenset(KINDS) - PAST
+    gaps = MappingProxyType(dict.fromkeys(PAST, NO_PAST))
 
     _connection: duckdb.DuckDBPyConnection | None = None
 
@@ -38,7 +39,7 @@ class DuckdbFiles(ParquetFiles):
     def query(self, query: Query, parameters: Row) -> list[Row]:
         """In SQL, as any table is asked."""
         self.refuse(query)
-        statement, arguments = sql.translate(query, self.layout.keeps, "duckdb")
+        statement, arguments = translate(query, self.layout.keeps, "duckdb")
         return self._reading().execute(statement, list(sql.bind(arguments, parameters))).fetchall()
 
     def read(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:

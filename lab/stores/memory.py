@@ -1,4 +1,4 @@
-"""`memory`: the reference. Plain dictionaries, answered by `lab.queries.answers`; gone when the process ends."""
+"""`memory`: the reference. Plain dictionaries, answered by `lab.queries.kinds`; gone when the process ends."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import polars as pl
 
 from lab.base import Batch, Key
-from lab.queries.answers import Row, Table, answer
-from lab.queries.model import KINDS, Query
+from lab.queries.answers import ReferenceTable, Row
+from lab.queries.kinds import KINDS
+from lab.queries.model import Query
 from lab.stores.parked import parked_frame, with_parked
 from lab.stores.port import Store, dump, sliced
 
@@ -39,7 +40,7 @@ class Memory(Store):
         self._highest: dict[str, dict[Key, int]] = {name: {} for name in entities}
         self._parked = {name: parked_frame(entity) for name, entity in entities.items()}
         self._checkpoints: dict[str, int] = {}
-        self._tables: dict[str, Table] = {}
+        self._tables: dict[str, ReferenceTable] = {}
 
     def checkpoint(self, entity: str) -> int:
         """The position that the last batch brought."""
@@ -89,9 +90,10 @@ class Memory(Store):
             records = dump(self, query.entity.name).filter(pl.col("records") != 0)
             return records.sort(query.group_by, nulls_last=True).rows()
         for name in query.entities - self._tables.keys():
-            self._tables[name] = Table(self.layout.entities[name], dump(self, name))
-        # Of a search every match is right, and a reader gets the first of them.
-        return answer(query, parameters, self._tables)[: query.limit if query.kind == "search" else None]
+            self._tables[name] = ReferenceTable(self.layout.entities[name], dump(self, name))
+        kind = KINDS[query.kind]
+        # Where stores rank, every match is right, and a reader gets the first of them.
+        return kind.answer(query, parameters, self._tables)[: query.limit if kind.ranked else None]
 
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
         """The dictionary as a frame, cut into pages."""

@@ -8,7 +8,8 @@ import polars as pl
 
 from lab.base import Batch, Key
 from lab.queries.answers import Row
-from lab.queries.model import KINDS, Query
+from lab.queries.kinds import KINDS
+from lab.queries.model import Query
 from lab.stores.parked import parked_frame, with_parked
 from lab.stores.port import Store
 

@@ -16,7 +16,7 @@ from lab.queries.model import Query
 from lab.stores.lazily import ask
 from lab.stores.parquet_folder import Landing, ParquetFolder, Part, Table, compacted
 
-PAST = "never: files of last revisions have no past; see parquet.log"
+NO_PAST = "never: files of last revisions have no past; see parquet.log"
 
 
 class ParquetFiles(ParquetFolder):
@@ -31,8 +31,8 @@ class ParquetFiles(ParquetFolder):
             "traverse": "never: files know no links",
             "search": "never: files know no words",
             "sql": "not yet: Polars is asked by expressions; see duckdb.files",
-            "as_of": PAST,
-            "history": PAST,
+            "as_of": NO_PAST,
+            "history": NO_PAST,
         }
     )
     holds = ("records",)

@@ -17,6 +17,7 @@ import polars as pl
 
 from lab.base import Batch, Entity, Key, NotAnswered, Totals
 from lab.queries.answers import Row
+from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 
 # Rows of one page of `Store.pages`, unless the engine gives fewer at a time.
@@ -186,8 +187,8 @@ class Store(ABC):
     @classmethod
     def can_answer(cls, query: Query, layout: Layout) -> bool:
         """Whether a projection of this layout in this store could answer; known before there is one."""
-        held = list(layout.entities)
-        return query.kind in cls.answers and query.answered_by(layout.keeps, held, layout.totals)
+        kind = KINDS[query.kind]
+        return kind.name in cls.answers and kind.answered_from(query, layout.keeps, layout.entities, layout.totals)
 
 
 def dump(store: Store, entity: str) -> pl.DataFrame:

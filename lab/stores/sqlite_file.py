@@ -20,6 +20,7 @@ from lab.base import DTYPES, Batch, CannotTake, Entity, Key, ReadOnly
 from lab.engines import sqlite
 from lab.queries import sql
 from lab.queries.answers import Row
+from lab.queries.kinds import translate
 from lab.queries.model import Query
 from lab.stores.parked import ParkedRow, decoded, encoded
 from lab.stores.port import PAGE_ROWS, Store, sliced
@@ -205,7 +206,7 @@ class SqliteFile(Store):
     def query(self, query: Query, parameters: Row) -> list[Row]:
         """Answered on a read-only connection, opened by the first query."""
         self.refuse(query)
-        statement, arguments = sql.translate(self._asked(query), self.layout.keeps, "sqlite")
+        statement, arguments = translate(self._asked(query), self.layout.keeps, "sqlite")
         return self.read(statement, sql.bind(arguments, parameters))
 
     def _asked(self, query: Query) -> Query:

@@ -13,7 +13,7 @@ import polars as pl
 from lab.base import Batch
 from lab.queries import sql
 from lab.queries.answers import Row
-from lab.queries.model import KINDS
+from lab.queries.kinds import KINDS
 from lab.stores.sqlite_file import SqliteFile
 
 AT_ONCE = 20_000

@@ -18,13 +18,11 @@ import polars as pl
 from lab.base import BEFORE, Key, NotAnswered
 from lab.domain.model import Event, Outcome, Record
 from lab.queries.answers import Row
+from lab.queries.kinds import KINDS, translate
 from lab.queries.model import Query
-from lab.queries.sql import bind, quoted, translate
+from lab.queries.sql import bind, quoted
 from lab.queries.sql import columns as listed
 from lab.truth.port import Truth
-
-# The classes of query that plain SQL over records or revisions answers. Words are found by an index of words only.
-ANSWERS = frozenset({"get", "get_many", "filter", "aggregate", "join", "traverse", "as_of", "history", "sql"})
 
 
 class Relational(Truth):
@@ -148,7 +146,8 @@ class Relational(Truth):
         """
         if query.entities & self.domain.contracts.keys():
             return False
-        return query.kind in ANSWERS and query.answered_by(self.keeps, list(self.domain.entities), None)
+        kind = KINDS[query.kind]
+        return not kind.texts and kind.answered_from(query, self.keeps, self.domain.entities, None)
 
     def query(self, query: Query, parameters: Row) -> list[Row]:
         """Answered from the model's own tables, on a connection that can't write."""

@@ -14,7 +14,7 @@ import polars as pl
 
 from lab.base import META, Key, Totals, Unsound
 from lab.domain.model import Command, Domain, Record, Rejection, published
-from lab.queries.answers import Table
+from lab.queries.answers import ReferenceTable
 
 
 class _Model:
@@ -98,14 +98,14 @@ class Oracle:
         }
 
     @cached_property
-    def tables(self) -> dict[str, Table]:
+    def tables(self) -> dict[str, ReferenceTable]:
         """For answers about records as they are."""
-        return {name: Table(self.entities[name], frame) for name, frame in self.states.items()}
+        return {name: ReferenceTable(self.entities[name], frame) for name, frame in self.states.items()}
 
     @cached_property
-    def histories(self) -> dict[str, Table]:
+    def histories(self) -> dict[str, ReferenceTable]:
         """For answers about records as they were."""
-        return {name: Table(self.entities[name], frame) for name, frame in self.revisions.items()}
+        return {name: ReferenceTable(self.entities[name], frame) for name, frame in self.revisions.items()}
 
     def totals(self, totals: Totals) -> pl.DataFrame:
         """What a running aggregate must show: the live records counted and summed, once."""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from lab.base import TRUTH, LabError, Problem, nearest
 from lab.domain.model import Domain
+from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.scenario import ProjectionTable, Scenario
 from lab.stores import STORES, Store, store_class
@@ -157,7 +158,7 @@ def unanswered(queries: tuple[Query, ...], projections: Sequence[Answering], fil
         Problem(
             f"{file}: query.{query.name}",
             f"no projection can answer this `{query.kind}`",
-            'one that keeps = "revisions" can' if query.kind in ("as_of", "history") else "see `lab stores`",
+            'one that keeps = "revisions" can' if KINDS[query.kind].past else "see `lab stores`",
         )
         for query in queries
         if query.name not in answered

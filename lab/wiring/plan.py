@@ -15,6 +15,7 @@ from lab.domain.model import Domain, Options, published
 from lab.feed.reader import ChangeReader
 from lab.projection.guards import memory_schema
 from lab.projection.projector import Projector
+from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.queries.resolve import resolve
 from lab.running.lane import Pace
@@ -168,7 +169,7 @@ def _queries(scenario: Scenario, business: Domain, file: str) -> tuple[tuple[Que
                 'set truth.model to "history" or "events"',
             )
             for query, _ in resolved
-            if query and query.kind in ("as_of", "history")
+            if query and KINDS[query.kind].past
         ]
     weights = scenario.weights
     named = [replace(query, weight=weights.get(query.name, query.weight)) for query, _ in resolved if query]
@@ -231,7 +232,7 @@ def _kept(scenario: Scenario, queries: tuple[Query, ...], explicit: bool, table:
     holds = store.holds if store else ("records",)
     if holds[0] != "records":
         return holds[0]
-    past = {query.name for query in queries if query.kind in ("as_of", "history")}
+    past = {query.name for query in queries if KINDS[query.kind].past}
     asked = past if table.queries is None else past & set(table.queries)
     wanted = explicit and asked and scenario.truth.model != "snapshot" and "revisions" in holds
     return "revisions" if wanted else "records"

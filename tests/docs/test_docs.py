@@ -26,7 +26,8 @@ from lab.cli import lab as cli
 from lab.experiment import run
 from lab.experiment.strands import deliveries
 from lab.feed.published import Published
-from lab.queries.model import KINDS, OPERATORS
+from lab.queries.kinds import KINDS
+from lab.queries.model import OPERATORS
 from lab.runs import Run
 from lab.scenario import Delay, FaultsTable, Scenario, ServiceModel, Source
 from lab.stores import STORES

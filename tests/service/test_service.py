@@ -21,8 +21,8 @@ from lab.base import BadInput, stream
 from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Command
 from lab.feed.reader import ChangeReader
-from lab.queries.answers import Table, agrees, answer
-from lab.queries.parameters import draw
+from lab.queries.answers import ReferenceTable
+from lab.queries.kinds import KINDS
 from lab.scenario import Delay, Reorder
 from lab.service.changes import ARROW
 from lab.service.channel import Faults, LiveChannel
@@ -281,10 +281,10 @@ def test_every_query_over_http_is_answered_as_it_must_be(tmp_path: Path) -> None
             if item.name == "gossip":
                 continue
             for query in item.queries:
-                past = query.kind in ("as_of", "history")
+                kind = KINDS[query.kind]
                 last = frame.unique("key", keep="last", maintain_order=True)
-                tables = {"employee": Table(entity, frame if past else last)}
-                for values in draw(query, tables, 5, rng) or [()]:
+                tables = {"employee": ReferenceTable(entity, frame if kind.past else last)}
+                for values in kind.draw(query, tables, 5, rng) or [()]:
                     names = [one.name for one in parameters(query)]
                     given = (
                         {names[0]: list(values)} if query.kind == "get_many" else dict(zip(names, values, strict=True))
@@ -292,7 +292,9 @@ def test_every_query_over_http_is_answered_as_it_must_be(tmp_path: Path) -> None
                     found = await service.query(f"{item.name}/{query.name}", **given)
                     assert found.status_code == 200, found.text
                     rows = [tuple(row.values()) for row in found.json()["rows"]]
-                    assert agrees(query, answer(query, values, tables), rows), query.name
+                    assert KINDS[query.kind].agrees(query, KINDS[query.kind].answer(query, values, tables), rows), (
+                        query.name
+                    )
                     assert all(tuple(row) == columns(query) for row in found.json()["rows"])
                     assert found.json()["position"] == service.executor.head
                     asked += 1

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from pieces import ITEM, ask, item, items, layout
 
 from lab.base import Batch
-from lab.queries.answers import Table, answer, same
+from lab.queries.answers import ReferenceTable, same
+from lab.queries.kinds import KINDS
 from lab.stores import dump, parquet_folder, store_class
 from lab.stores.parquet_folder import MANIFEST, ParquetFolder
 
@@ -83,7 +84,10 @@ def test_whatever_is_compacted_it_is_what_a_dictionary_would_hold(
             (ask(kind="as_of"), (3, 1e9)),
         ):
             if one.answers_query(query):
-                assert same(answer(query, parameters, {"item": Table(ITEM, right)}), one.query(query, parameters))
+                assert same(
+                    KINDS[query.kind].answer(query, parameters, {"item": ReferenceTable(ITEM, right)}),
+                    one.query(query, parameters),
+                )
     listed = {part.file for table in store._known().values() for part in table.files}
     assert listed == {path.name for path in path.glob("*.parquet")}, "a file that no manifest names"
 

@@ -23,9 +23,9 @@ from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Command, Domain, Options
 from lab.experiment.write import Replay
 from lab.measure import queries
-from lab.queries.answers import Row, answer, same
+from lab.queries.answers import Row, same
+from lab.queries.kinds import KINDS, PAST
 from lab.queries.model import Query
-from lab.queries.parameters import draw
 from lab.queries.resolve import resolve
 from lab.report import compare, print_compare, print_run, write_report
 from lab.runs import Run
@@ -35,7 +35,6 @@ from lab.truth.relational import Relational
 from lab.verdict.oracle import Oracle
 
 each_engine = pytest.mark.parametrize("engine", ENGINES)
-PAST = ("as_of", "history")
 
 
 def asked_of(business: Domain) -> list[Query]:
@@ -48,8 +47,8 @@ def questions(business: Domain, oracle: Oracle, count: int, seed: int) -> Iterat
     """Each query with drawn parameters, and the right answer: from plain frames, without any engine."""
     for query in asked_of(business):
         tables = oracle.histories if query.kind in PAST else oracle.tables
-        for parameters in draw(query, tables, count, stream(seed, query.name)):
-            yield query, parameters, answer(query, parameters, tables)
+        for parameters in KINDS[query.kind].draw(query, tables, count, stream(seed, query.name)):
+            yield query, parameters, KINDS[query.kind].answer(query, parameters, tables)
 
 
 def filled(truth: Truth, work: list[Command]) -> Oracle:

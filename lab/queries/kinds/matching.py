@@ -1,0 +1,189 @@
+"""Queries by conditions: records, records joined with others, and groups of records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+
+from lab.base import Totals
+from lab.queries.answers import ReferenceTable, Row
+from lab.queries.kinds.base import QueryClass, Statement, apart, record_columns
+from lab.queries.model import Column, Parameter, Query
+from lab.queries.reader import QueryReader
+from lab.queries.sql import bind, columns, live, order, quoted, source, where
+
+# What an operator adds to the name of a parameter.
+SUFFIX = {"=": "", ">=": "_at_least", "<": "_less_than"}
+
+
+class Filter(QueryClass):
+    """`filter`: records that satisfy conditions."""
+
+    name = "filter"
+    asks = "records that satisfy conditions"
+    gives = "the live records, by `order_by` (nulls last) then key, at most `limit`"
+    uses: ClassVar[tuple[str, ...]] = ("where", "order_by", "descending", "limit")
+
+    def drawn(
+        self,
+        query: Query,
+        frame: pl.DataFrame,
+        tables: Mapping[str, ReferenceTable],
+        count: int,
+        rng: np.random.Generator,
+    ) -> list[Row]:
+        """Draw the values of the conditions that are parameters."""
+        return [draw_values(query, frame, rng) for _ in range(count)]
+
+    def parameters(self, query: Query) -> tuple[Parameter, ...]:
+        """One for each value of `where` that is drawn."""
+        drawn = [condition for condition in query.where if condition.drawn]
+        return apart([(one.column + SUFFIX[one.operator], query.entity.kind(one.column)) for one in drawn])
+
+    def columns(self, query: Query) -> tuple[Column, ...]:
+        """Those of a record."""
+        return record_columns(query.entity)
+
+    def answer(self, query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> list[Row]:
+        """Select the matching records, sorted and cut."""
+        return ordered(query, parameters, tables).select(query.entity.row).rows()
+
+    def sql(self, query: Query, keeps: str, dialect: str) -> Statement:
+        """Select with conditions, in a total order."""
+        return f"{live(query, keeps)}{where(query)}{order(query)}", _arguments(query)
+
+
+class Join(Filter):
+    """`join`: records that satisfy conditions, each with columns of another record."""
+
+    name = "join"
+    asks = "as `filter`, with columns of another record"
+    gives = "as `filter`, then the columns taken from the other record (null if none is live)"
+    uses = (*Filter.uses, "on", "to", "take")
+
+    def resolve(self, reader: QueryReader) -> dict[str, Any]:
+        """Find the other entity. Its key and `on` must be of one kind."""
+        table, entity = reader.table, reader.entity
+        known = reader.known("on", table.on, list(entity.columns), "column")
+        if not reader.known("to", table.to, list(reader.entities), "entity"):
+            return {}
+        other = reader.entities[str(table.to)]
+        if known and entity.kind(str(table.on)) != other.key:
+            what = f"`{table.on}` is {entity.kind(str(table.on))}, and the key of `{other.name}` is {other.key}"
+            reader.wrong("on", what, "join on a column that holds the other's key")
+        for column in table.take:
+            reader.known("take", column, list(other.columns), "column")
+        return {"other": other}
+
+    def columns(self, query: Query) -> tuple[Column, ...]:
+        """Those of a record, then the taken ones, each after the column that was joined on."""
+        assert query.other is not None
+        taken = (Column(f"{query.on}_{name}", query.other.columns[name]) for name in query.take)
+        return (*record_columns(query.entity), *taken)
+
+    def answer(self, query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> list[Row]:
+        """Select as a filter does, and look each other record up."""
+        assert query.other is not None
+        frame = ordered(query, parameters, tables)
+        taken = {column: f"taken_{place}" for place, column in enumerate(query.take)}
+        others = tables[query.other.name].live.select(pl.col("key").alias("found"), *query.take).rename(taken)
+        joined = frame.join(others, left_on=str(query.on), right_on="found", how="left", maintain_order="left")
+        return joined.select(*query.entity.row, *taken.values()).rows()
+
+
+class Aggregate(Filter):
+    """`aggregate`: records counted and columns summed, by group."""
+
+    name = "aggregate"
+    asks = "counts and sums by group"
+    gives = "group columns, count, sums (null counts as 0), by group (nulls last)"
+    uses = ("where", "group_by", "sum")
+
+    def resolve(self, reader: QueryReader) -> dict[str, Any]:
+        """Refuse an aggregate without groups."""
+        if not reader.table.group_by:
+            reader.missing("group_by")
+        return {}
+
+    def in_totals(self, query: Query, totals: Totals | None) -> bool:
+        """True if the groups and sums are the same, and there is no condition."""
+        return query.totals == totals and not query.where
+
+    def columns(self, query: Query) -> tuple[Column, ...]:
+        """The groups, then how many records, then the sums."""
+        kinds = query.entity.columns
+        groups = (Column(name, kinds[name]) for name in query.group_by)
+        sums = (Column(f"sum_{name}", kinds[name], nullable=False) for name in query.sum)
+        return (*groups, Column("records", "int", nullable=False), *sums)
+
+    def answer(self, query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> list[Row]:
+        """Group the matching records."""
+        frame = matching(query, parameters, tables)
+        sums = [pl.col(column).sum().alias(f"sum_{column}") for column in query.sum]
+        grouped = frame.group_by(query.group_by).agg(pl.len().cast(pl.Int64).alias("records"), *sums)
+        return grouped.sort(query.group_by, nulls_last=True).rows()
+
+    def sql(self, query: Query, keeps: str, dialect: str) -> Statement:
+        """Group the matching records, or read the running aggregate."""
+        groups = columns(query.group_by)
+        by = ", ".join(f"{quoted(column)} NULLS LAST" for column in query.group_by)
+        if keeps == "totals":
+            chosen = columns([*query.group_by, *query.totals.measures])
+            return f"SELECT {chosen} FROM totals WHERE records <> 0 ORDER BY {by}", ()
+        sums = "".join(f", COALESCE(SUM(t.{quoted(name)}), 0)" for name in query.sum)
+        found = f"{source(query.entity.name, keeps)} AS t WHERE NOT t.deleted{where(query)}"
+        return f"SELECT {groups}, COUNT(*){sums} FROM {found} GROUP BY {groups} ORDER BY {by}", _arguments(query)
+
+
+def _arguments(query: Query) -> tuple[object, ...]:
+    return tuple(condition.value for condition in query.where)
+
+
+def matching(query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> pl.DataFrame:
+    """Select the live records that satisfy every condition."""
+    frame = tables[query.entity.name].live
+    values: Row = bind(_arguments(query), parameters)
+    tests: list[pl.Expr] = []
+    for condition, value in zip(query.where, values, strict=True):
+        if value is None:
+            # As in SQL: nothing equals null, or is more or less than it.
+            return frame.clear()
+        column = pl.col(condition.column)
+        match condition.operator:
+            case "=":
+                tests.append(column == value)
+            case ">=":
+                tests.append(column >= value)
+            case _:
+                tests.append(column < value)
+    return frame.filter(*tests) if tests else frame
+
+
+def ordered(query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> pl.DataFrame:
+    """Sort the matching records by `order_by`, nulls last, then by key; keep the first `limit`."""
+    frame = matching(query, parameters, tables)
+    by = [query.order_by] if query.order_by else []
+    descending = [query.descending] if by else []
+    frame = frame.sort(*by, "key", descending=[*descending, False], nulls_last=True)
+    return frame.head(query.limit) if query.limit else frame
+
+
+def draw_values(query: Query, frame: pl.DataFrame, rng: np.random.Generator) -> Row:
+    """Draw the values of one record, so that equalities hold together; a range lies between two records."""
+    drawn = [condition for condition in query.where if condition.drawn]
+    rows = rng.integers(frame.height, size=2)
+    values = []
+    for condition in drawn:
+        usable = frame[condition.column].gather(rows).drop_nulls().sort().to_list()
+        if not usable:
+            usable = frame[condition.column].drop_nulls().head(1).to_list() or [None]
+        both = sum(other.column == condition.column for other in drawn) == 2
+        if both:
+            values.append(usable[0] if condition.operator == ">=" else usable[-1])
+        else:
+            one = frame[condition.column][int(rows[0])]
+            values.append(usable[0] if one is None else one)
+    return tuple(values)
