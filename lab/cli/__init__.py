@@ -33,8 +33,6 @@ for command in (
     asking.stores,
     asking.new,
     asking.check,
-    processes.project,
-    processes.execute,
     processes.serve,
     processes.load,
     processes.torture,

@@ -1,9 +1,10 @@
-"""The commands that work with processes of their own: executor, projectors, service, load, and who kills them."""
+"""The commands that start processes: `serve`, `load` and `torture`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,56 +15,13 @@ from lab.base import BadInput, MissingDriver, Problem
 from lab.cli.shared import EXIT, RUNS, common, planned, print_json, repeated
 
 
-@click.command()
-@click.argument("scenario")
-@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where the files are.")
-@click.option("--projection", "names", multiple=True, metavar="NAME", help="Only this one; may be given again.")
-@click.option(
-    "--every", type=click.FloatRange(min=0.001), default=0.1, show_default=True, help="Seconds between polls."
-)
-@click.option("--until", type=click.IntRange(min=0), help="End when everything up to this position is in.")
-@common
-def project(
-    scenario: str,
-    folder: Path,
-    names: tuple[str, ...],
-    every: float,
-    until: int | None,
-    as_json: bool,
-    overrides: Sequence[str],
-    seed: int | None,
-) -> None:
-    """Keep a scenario's projections up to date, as a process of its own beside `lab execute`. Catch-up only."""
-    from lab.process.projector import project as keep_up
-    from lab.process.running import stopping, tell
-
-    plan = planned(scenario, overrides, seed)
-    with stopping() as stop:
-        keep_up(plan, folder, names, every, until, stop, tell if as_json else _say)
-
-
-@click.command()
-@click.argument("scenario")
-@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where the files are.")
-@click.option("--from", "first", type=click.IntRange(min=0), default=0, help="The first command that was not answered.")
-@click.option("--rate", type=click.FloatRange(min=0.001), help="Commands a second; without it, as fast as it goes.")
-@common
-def execute(
-    scenario: str,
-    folder: Path,
-    first: int,
-    rate: float | None,
-    as_json: bool,
-    overrides: Sequence[str],
-    seed: int | None,
-) -> None:
-    """Execute a scenario's commands, as a process of its own; each is acknowledged after its commit."""
-    from lab.process.executor import execute as work_off
-    from lab.process.running import stopping, tell
-
-    plan = planned(scenario, overrides, seed)
-    with stopping() as stop:
-        work_off(plan, folder, first, rate, stop, tell if as_json else _say)
+@contextmanager
+def _extra(command: str) -> Iterator[None]:
+    """Tell how to get what the service needs, where an import inside the block fails."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingDriver(f"lab {command}: {error}; get it with: pip install 'polyglot-lab[service]'") from None
 
 
 @click.command()
@@ -86,11 +44,9 @@ def serve(
     seed: int | None,
 ) -> None:
     """Serve a scenario's source of truth and projections over HTTP, each as a process of its own."""
-    try:
+    with _extra("serve"):
         from lab.service.serve import Address
         from lab.service.serve import serve as keep_serving
-    except ModuleNotFoundError as error:
-        raise MissingDriver(f"lab serve: {error}; get it with: pip install 'polyglot-lab[service]'") from None
 
     def ready(row: dict[str, Any]) -> None:
         if as_json:
@@ -152,14 +108,16 @@ def load(
 @click.option("--rate", type=click.FloatRange(min=0.001), default=150.0, show_default=True, help="Commands a second.")
 @common
 def torture(scenario: str, kills: int, rate: float, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
-    """Kill the executor and every projector with SIGKILL, again and again, and count what is left."""
-    from lab.process.torture import torture as kill_them
+    """Serve a scenario, kill every process of the service again and again (SIGKILL), and count what is left."""
     from lab.progress import bar
 
+    with _extra("torture"):
+        from lab.service.torture import killings
+        from lab.service.torture import torture as kill_them
     plan = planned(scenario, overrides, seed)
     arguments = repeated(scenario, overrides, seed)
     with bar(Console(stderr=True)) as progress:
-        progress.step("killing", kills * (1 + len(plan.projections)))
+        progress.step("killing", killings(kills, len(plan.projections)))
         found = kill_them(plan, arguments, kills, rate, done=progress.done)
     if as_json:
         print_json(found)
@@ -168,8 +126,3 @@ def torture(scenario: str, kills: int, rate: float, as_json: bool, overrides: Se
 
         print_torture(found, Console())
     sys.exit(EXIT[found["verdict"]])
-
-
-def _say(row: dict[str, Any]) -> None:
-    """A row of what a process tells, for a person."""
-    click.echo(", ".join(f"{name} {value}" for name, value in row.items() if value is not None))

@@ -27,7 +27,7 @@ from lab.wiring import Plan
 
 # So many commands share a commit at the most: more would make the first of them wait for nothing.
 GROUP_MAX = 500
-# Requests of the service are told apart from those of `lab execute` in the same folder.
+# Goes before the Idempotency-Key in the source of truth's table of requests.
 REQUEST = "http:"
 
 

@@ -17,10 +17,12 @@ import polars as pl
 
 from lab.base import BEFORE, TRUTH, Unavailable
 from lab.feed.contracts import before_images, published
-from lab.process.projector import follower
+from lab.feed.published import Published
 from lab.projection.applied import Applied
 from lab.projection.projector import Projector
+from lab.running.journal import Journal
 from lab.running.services import Measured
+from lab.running.worker import Inbox
 from lab.truth import Truth
 from lab.wiring import Plan, ProjectionPlan
 
@@ -34,6 +36,23 @@ NOTE = np.dtype([("kind", "<i1"), ("position", "<i8"), ("at", "<f8")])
 HANDED, APPLIED, REFUSED, DROPPED = 0, 1, 2, 3
 # So many of the last applied changes can be asked for.
 TAIL_MAX = 100_000
+
+
+class Settled(Journal):
+    """A journal of what has just been settled; a process that goes on for days can't remember everything."""
+
+    def note(self, *_: Any, **__: Any) -> None:
+        """Nobody asks what was written."""
+
+
+def follower(plan: Plan, item: ProjectionPlan, truth: Truth, projector: Projector) -> Measured:
+    """A worker that polls a source of truth that another process writes; messages don't come to it."""
+    none = np.empty(0, np.int64)
+    empty = {name: entity.empty() for name, entity in item.layout.entities.items()}
+    nothing = Published.of(empty)
+    inbox = Inbox(nothing, none, tuple(item.layout.entities))
+    page, batch = plan.scenario.catch_up.page, item.table.batch
+    return Measured(projector, item.subscription(truth), lambda _: None, page, batch, inbox, Settled())
 
 
 class Observed(Projector):

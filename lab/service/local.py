@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from lab.service.supervisor import Program, ProgramFailed
 class LocalService(Program):
     """`lab serve ARGUMENTS --folder FOLDER`; its log is `service.log` beside the folder. `url` is set by `start`."""
 
-    def __init__(self, arguments: Sequence[str], folder: Path, *more: str) -> None:
+    def __init__(
+        self, arguments: Sequence[str], folder: Path, *more: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         command = ["-m", "lab", "serve", *arguments, "--port", "0", "--folder", str(folder), "--json", *more]
-        super().__init__(command, folder.parent / "service.log")
+        super().__init__(command, folder.parent / "service.log", environment or {})
         self.url = ""
 
     def __enter__(self) -> LocalService:

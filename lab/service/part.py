@@ -9,21 +9,18 @@ import asyncio
 import json
 import signal
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab.base import TRUTH, BadInput, LabError
-from lab.process.running import owned
 from lab.scenario import Source
 from lab.service.executor import Executor
+from lab.service.locking import owned
 from lab.service.projection import Projection
 from lab.service.wire import MESSAGE, listen, packed, run
 from lab.wiring import Plan, plan
 
-# Somebody who was killed gives up the folder a moment later.
+# Seconds to wait for a predecessor's lock: a process that was killed gives it up a moment later.
 PATIENCE = 10.0
 # What a listener has not read yet may pile up so far; then messages to it are lost.
 PILE_MAX = 16 * 2**20
@@ -61,25 +58,6 @@ class Orders:
     def socket(self, part: str) -> Path:
         """Where a part listens."""
         return Path(self.sockets) / f"{part}.sock"
-
-
-@contextmanager
-def owning(folder: Path, name: str) -> Iterator[None]:
-    """As `owned`, with some patience for a predecessor that is just going."""
-    until = time.monotonic() + PATIENCE
-    while True:
-        lock = owned(folder, name)
-        try:
-            lock.__enter__()
-            break
-        except BadInput:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)
-    try:
-        yield
-    finally:
-        lock.__exit__(None, None, None)
 
 
 async def _ended() -> None:
@@ -140,7 +118,7 @@ def main(argument: str) -> None:
     body = _execute if orders.part == TRUTH else _project
     try:
         made = orders.plan()
-        with owning(Path(orders.folder), orders.part):
+        with owned(Path(orders.folder), orders.part, PATIENCE):
             run(body(orders, made))
     except LabError as error:
         print(f"error: {orders.part}: {error}", file=sys.stderr)

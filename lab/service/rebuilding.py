@@ -19,9 +19,8 @@ import polars as pl
 
 from lab.base import TRUTH, Unavailable
 from lab.feed.reader import ChangeReader
-from lab.process.projector import follower
 from lab.projection.rebuild import rebuild
-from lab.service.keeper import Keeper, Observed
+from lab.service.keeper import Keeper, Observed, follower
 from lab.stores import Store
 
 

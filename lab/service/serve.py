@@ -17,14 +17,15 @@ from typing import Any
 import uvicorn
 
 from lab.base import TRUTH, BadInput, Problem
-from lab.process.running import owned, shareable
 from lab.service.changes import Changes
 from lab.service.front import Face, Part
 from lab.service.gate import Access
+from lab.service.locking import owned
 from lab.service.part import Orders
 from lab.service.protocol import Bounded
 from lab.service.supervisor import Child
 from lab.service.wire import run
+from lab.truth import one_process, truth_class
 from lab.wiring import Plan
 
 # Seconds that requests may take which are being answered when the service is told to stop.
@@ -40,6 +41,13 @@ class Address:
     host: str
     port: int
     token: str | None = None
+
+
+def shareable(plan: Plan) -> None:
+    """Raise BadInput for a source of truth that only one process can have open."""
+    table = plan.scenario.truth
+    if not truth_class(table.engine, table.model).shared:
+        raise one_process(table.engine)
 
 
 class _Server(uvicorn.Server):

@@ -33,7 +33,7 @@ class ProgramFailed(LabError):
     exit_status = 1
 
 
-def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+def inherited(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a child: it imports this very package, and doesn't inherit the caller's token."""
     home = str(Path(lab.__file__).parent.parent)
     path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -50,7 +50,7 @@ class Program:
 
     arguments: Sequence[str]
     log: Path
-    more: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
     quiet: bool = False
     _process: subprocess.Popen[str] | None = None
@@ -67,7 +67,7 @@ class Program:
         with self.log.open("a", encoding="utf-8") as log:
             self._process = subprocess.Popen(
                 [sys.executable, *self.arguments], stdout=log if self.quiet else subprocess.PIPE, stderr=log,
-                text=True, start_new_session=True, env=environment(self.more), cwd=self.folder,
+                text=True, start_new_session=True, env=inherited(self.environment), cwd=self.folder,
             )  # fmt: skip
 
     @property
@@ -88,7 +88,7 @@ class Program:
             found: dict[str, Any] = json.loads(text)
             if "error" not in found:
                 return found
-        self.process.wait(POLITE)
+        self._reap()
         raise ProgramFailed(f"it ended with {self.process.returncode}: {self.last_words()}")
 
     def last_words(self) -> str:
@@ -178,7 +178,7 @@ class Child:
         # A session of its own: a Ctrl-C in the terminal reaches the front alone.
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "lab.service.part", self.orders.json(),
-            stdin=asyncio.subprocess.PIPE, stdout=sys.stderr.fileno(), start_new_session=True, env=environment(),
+            stdin=asyncio.subprocess.PIPE, stdout=sys.stderr.fileno(), start_new_session=True, env=inherited(),
         )  # fmt: skip
         if self._stopping and self._process.stdin is not None:
             self._process.stdin.close()

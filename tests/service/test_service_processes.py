@@ -21,7 +21,7 @@ from running import call
 from serving import SMALL, TEXT, Process, hire, written
 
 from lab.feed.reader import ChangeReader
-from lab.process.running import owned
+from lab.service.locking import owned
 
 
 def until(met: Callable[[], bool], seconds: float = 30.0) -> None:
