@@ -105,22 +105,27 @@ def validate(scenario: str, as_json: bool, overrides: Sequence[str], seed: int |
 @common
 def stores(as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
     """List the stores: family, engine version, what they answer, and how to get those that are missing."""
+    from lab.registry import HERE
+    from lab.stores import STORES
     from lab.stores.catalogue import catalogue
 
     no_scenario(overrides, seed)
     rows = catalogue()
     if as_json:
-        print_json(rows)
+        print_json([*rows, *({"store": name, "broken": reason} for name, reason in STORES.broken.items())])
         return
     for row in rows:
         installed = "installed" if row["installed"] else f"not installed; get it with: {row['install']}"
+        origin = "" if row["package"] == HERE else f"; from {row['package']}"
         click.secho(row["store"], bold=True)
-        click.echo(f"  {row['family']}, {row['shape']}; {row['engine']}; {installed}")
+        click.echo(f"  {row['family']}, {row['shape']}; {row['engine']}; {installed}{origin}")
         click.echo(f"  keeps: {', '.join(row['holds'])}")
         click.echo(f"  answers: {', '.join(row['answers'])}")
         for kind, reason in row["gaps"].items():
             click.echo(f"    not {kind}; {reason}")
         click.echo(f"  a crash: {row['durability']}")
+    for name, reason in STORES.broken.items():
+        click.echo(f"{name}: can't be used: {reason}")
 
 
 @click.command()

@@ -1,15 +1,19 @@
-"""The businesses that the lab brings along. One line each; the module is read when it is first needed."""
+"""The businesses that the lab brings along. One line each; the module is read when it is first needed.
+
+Other packages add domains of their own through the entry point group `lab.domains`.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from lab.base import BadInput, Problem, nearest
+from lab.base import BadInput, Problem
 from lab.domain.model import Domain
+from lab.registry import Registry
 from lab.scenario import DomainTable
 
-DOMAINS: dict[str, str] = {
+SHIPPED = {
     "employees": "lab.domain.employees:EMPLOYEES",
     "flights": "lab.domain.flights:FLIGHTS",
     "marketing": "lab.domain.marketing:MARKETING",
@@ -19,15 +23,24 @@ DOMAINS: dict[str, str] = {
 OWN_DATA = "trace"
 
 
+def _problem(name: str, found: Any) -> str:
+    missing = [member for member in vars(Domain) if not member.startswith("_") and not hasattr(found, member)]
+    if missing:
+        return f"is no domain: it has no {', '.join(missing)}"
+    return "" if found.name == name else f"is called `{found.name}` and registered as `{name}`"
+
+
+DOMAINS: Registry[Any] = Registry("lab.domains", SHIPPED, _problem)
+
+
 def domain(name: str, table: DomainTable | None = None, scenario: Path | None = None) -> Domain:
     """The domain of that name; of the user's own data, what the [domain] table of this scenario file says.
 
     Raises BadInput for an unknown one, for data that is not there, and for data where none belongs.
     """
     if name not in DOMAINS:
-        raise BadInput([Problem("domain.name", f"no domain is called `{name}`", nearest(name, DOMAINS))])
-    module, _, attribute = DOMAINS[name].partition(":")
-    found = getattr(import_module(module), attribute)
+        raise BadInput([DOMAINS.unknown(name, "domain.name")])
+    found = DOMAINS[name]
     where = f"{scenario.name}: domain.entity" if scenario else "domain.entity"
     if name == OWN_DATA:
         if table is None or not table.entity:

@@ -10,11 +10,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from lab.stores import STORES
+
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
+# What figures depend on beside the stores' engines.
 PACKAGES = (
-    "polyglot-lab", "adbc-driver-sqlite", "duckdb", "lmdb", "matplotlib", "numpy", "polars", "pyarrow", "pydantic",
-    "sqlglot", "sqlite-utils", "tantivy",
+    "polyglot-lab", "adbc-driver-sqlite", "duckdb", "matplotlib", "numpy", "polars", "pyarrow", "pydantic", "sqlglot",
+    "sqlite-utils",
 )  # fmt: skip
 
 
@@ -34,9 +37,9 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """The versions of the libraries that the figures depend on."""
+    """The versions of the libraries that the figures depend on, the engines of all stores among them."""
     found = {}
-    for name in PACKAGES:
+    for name in sorted({*PACKAGES, *(package for spec in STORES.values() for package in spec.packages)}):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

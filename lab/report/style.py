@@ -27,41 +27,16 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from lab.base import TRUTH
 from lab.formatting import duration
 from lab.report.words import MARKS
+from lab.stores import STORES
 
 INK, FAINT, GRID = "#222222", "#666666", "#e4e4e4"
 BAD = "#D55E00"
 # The source of truth among projections: of no store's hue.
 NEUTRAL = "#4d4d4d"
 
-# Okabe and Ito's colour-blind safe palette, with darker and lighter tones of a hue for one engine's shapes.
-FAMILIES: dict[str, tuple[str, ...]] = {
-    "sqlite": ("#0072B2", "#56B4E9", "#003F63", "#2E93D1"),
-    "duckdb": ("#E69F00", "#9C6B00", "#F5C04A", "#C98B00"),
-    "memory": ("#666666",),
-    "null": ("#B5B5B5",),
-    "lmdb": ("#009E73",),
-    "tantivy": ("#CC79A7",),
-    "files": ("#000000",),
-    "postgres": ("#D55E00", "#8F3F00", "#F08A45"),
-}
-REST = (
-    ("#009E73", "#006B4E", "#4CC4A2"),
-    ("#CC79A7", "#8F3F6B", "#E3AECB"),
-    ("#D55E00", "#8F3F00", "#F08A45"),
-    ("#000000", "#444444", "#888888"),
-    ("#B3A600", "#7A7100", "#F0E442"),
-)
-# A shape's place among its engine's tones. Fixed, so that a colour never depends on what else is drawn.
-SHAPES = {
-    "table": 0,
-    "columnar": 0,
-    "keyvalue": 0,
-    "document": 1,
-    "search": 2,
-    "graph": 3,
-    "log": 1,
-    "files": 2,
-}
+# For stores that name no colour, or that are not installed here: chosen by the name, so that a colour never depends on
+# what else is drawn.
+REST = ("#009E73", "#CC79A7", "#D55E00", "#B3A600", "#4CC4A2", "#8F3F6B")
 LINES: tuple[Any, ...] = ("solid", (0, (5, 1.8)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (9, 1.5)))
 
 WIDTH_INCHES = 7.6
@@ -115,9 +90,8 @@ class Look:
 
 def store_colour(store: str) -> str:
     """The colour of a store, the same in every figure of every run."""
-    engine, _, shape = store.partition(".")
-    tones = FAMILIES.get(engine) or REST[zlib.crc32(engine.encode()) % len(REST)]
-    return tones[SHAPES.get(shape, zlib.crc32(shape.encode())) % len(tones)]
+    spec = STORES.get(store)
+    return (spec.colour if spec else "") or REST[zlib.crc32(store.encode()) % len(REST)]
 
 
 def looks(projections: Sequence[Mapping[str, Any]]) -> dict[str, Look]:

@@ -15,7 +15,7 @@ from lab.domain.trace.questions import questions
 from lab.domain.trace.raw import AT
 from lab.scenario import EntityTable
 from lab.starter.guess import Guesses
-from lab.stores import EXTRAS, store_class
+from lab.stores import STORES, store_class
 
 SECONDS = 60  # How long the run is to last in simulated time, about.
 MANY = 2_000_000  # Of more changes than this, only the two stores that every scenario begins with are fed.
@@ -213,7 +213,7 @@ def _proposed(asked: Sequence[Mapping[str, Any]], changes: int) -> tuple[list[_P
         store_class(by_key.store)
         found.append(by_key)
     except MissingDriver:
-        install = f"pip install 'polyglot-lab[{EXTRAS[by_key.store]}]'"
+        install = STORES[by_key.store].install
         remarks.append(f"`{by_key.store}` would suit questions by key; it is not installed: {install}")
     if "search" in kinds:
         words = ("get", "search")

@@ -1,48 +1,66 @@
-"""The stores: one file each, and one line each here.
+"""The stores: one file and one `StoreSpec` each.
 
-The registry holds lazy strings: a driver that is not installed breaks nothing, and `lab stores` says how to get it.
+A spec names its class in a lazy string: a driver that is not installed breaks nothing, and `lab stores` says how to get
+it. Other packages add stores of their own through the entry point group `lab.stores`.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-
-from lab.base import BadInput, MissingDriver, Problem, nearest
+from lab.base import BadInput
+from lab.registry import Registry
 from lab.stores.port import Layout, Store, dump
+from lab.stores.spec import StoreSpec, problem
 
-STORES: dict[str, str] = {
-    "memory": "lab.stores.memory:Memory",
-    "null": "lab.stores.null:Null",
-    "sqlite.table": "lab.stores.sqlite_table:SqliteTable",
-    "duckdb.columnar": "lab.stores.duckdb_columnar:DuckdbColumnar",
-    "sqlite.document": "lab.stores.sqlite_document:SqliteDocument",
-    "duckdb.document": "lab.stores.duckdb_document:DuckdbDocument",
-    "lmdb.keyvalue": "lab.stores.lmdb_keyvalue:LmdbKeyvalue",
-    "parquet.files": "lab.stores.parquet_files:ParquetFiles",
-    "duckdb.files": "lab.stores.duckdb_files:DuckdbFiles",
-    "parquet.log": "lab.stores.parquet_log:ParquetLog",
-    "sqlite.search": "lab.stores.sqlite_search:SqliteSearch",
-    "ladybug.graph": "lab.stores.ladybug_graph:LadybugGraph",
-    "sqlite.graph": "lab.stores.sqlite_graph:SqliteGraph",
-    "sqlite.log": "lab.stores.sqlite_log:SqliteLog",
-    "tantivy.search": "lab.stores.tantivy_search:TantivySearch",
-}
+_SHIPPED = (
+    StoreSpec("memory", "lab.stores.memory:Memory", "reference", "dictionary", "#948665", compared=False),
+    StoreSpec("null", "lab.stores.null:Null", "harness", "nothing", "#B5B5B5", compared=False),
+    StoreSpec("sqlite.table", "lab.stores.sqlite_table:SqliteTable", "relational", "relational table", "#0072B2"),
+    StoreSpec(
+        "duckdb.columnar", "lab.stores.duckdb_columnar:DuckdbColumnar", "columnar", "columnar table", "#E69F00",
+        packages=("duckdb",),
+    ),
+    StoreSpec("sqlite.document", "lab.stores.sqlite_document:SqliteDocument", "document", "JSON documents", "#5BB7F7"),
+    StoreSpec(
+        "duckdb.document", "lab.stores.duckdb_document:DuckdbDocument", "document", "JSON documents", "#C06200",
+        packages=("duckdb",),
+    ),
+    StoreSpec(
+        "lmdb.keyvalue", "lab.stores.lmdb_keyvalue:LmdbKeyvalue", "key/value", "sorted key/value map", "#00602F",
+        extra="keyvalue", packages=("lmdb",),
+    ),
+    StoreSpec(
+        "parquet.files", "lab.stores.parquet_files:ParquetFiles", "flat files", "Parquet files, by ranges of keys",
+        "#781FBF", packages=("polars",),
+    ),
+    StoreSpec(
+        "duckdb.files", "lab.stores.duckdb_files:DuckdbFiles", "flat files", "Parquet files, asked in SQL", "#E4C87A",
+        packages=("duckdb", "polars"),
+    ),
+    StoreSpec(
+        "parquet.log", "lab.stores.parquet_log:ParquetLog", "event log", "append-only segments of revisions", "#9172EE",
+        packages=("polars",),
+    ),
+    StoreSpec("sqlite.search", "lab.stores.sqlite_search:SqliteSearch", "search index", "inverted index", "#092C73"),
+    StoreSpec(
+        "ladybug.graph", "lab.stores.ladybug_graph:LadybugGraph", "graph", "property graph", "#7E0009",
+        extra="graph", packages=("ladybug",),
+    ),
+    StoreSpec("sqlite.graph", "lab.stores.sqlite_graph:SqliteGraph", "graph", "nodes and adjacency list", "#82A0C1"),
+    StoreSpec("sqlite.log", "lab.stores.sqlite_log:SqliteLog", "event log", "append-only log of revisions", "#A7D8F2"),
+    StoreSpec(
+        "tantivy.search", "lab.stores.tantivy_search:TantivySearch", "search index", "inverted index", "#A46884",
+        extra="search", packages=("tantivy",),
+    ),
+)  # fmt: skip
 
-# How to get the driver of a store that is not part of the core.
-EXTRAS: dict[str, str] = {"ladybug.graph": "graph", "lmdb.keyvalue": "keyvalue", "tantivy.search": "search"}
+STORES: Registry[StoreSpec] = Registry("lab.stores", {spec.name: spec for spec in _SHIPPED}, problem)
 
 
 def store_class(name: str) -> type[Store]:
     """The store's class. Raises BadInput for an unknown name, MissingDriver where its library is missing."""
     if name not in STORES:
-        raise BadInput([Problem("store", f"no store is called `{name}`", nearest(name, STORES))])
-    module, _, attribute = STORES[name].partition(":")
-    try:
-        found: type[Store] = getattr(import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get(name, "")
-        raise MissingDriver(f"{name}: {error}; get it with: pip install 'polyglot-lab[{extra}]'") from None
-    return found
+        raise BadInput([STORES.unknown(name, "store")])
+    return STORES[name].load()
 
 
-__all__ = ["EXTRAS", "STORES", "Layout", "Store", "dump", "store_class"]
+__all__ = ["STORES", "Layout", "Store", "StoreSpec", "dump", "store_class"]

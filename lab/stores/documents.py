@@ -40,8 +40,6 @@ GAPS: Mapping[str, str] = MappingProxyType(
 class Documents(Store):
     """What a store of documents answers: what is in one document, or is found by walking from one to another."""
 
-    shape = "JSON documents"
-    family = "document"
     answers = frozenset(KINDS) - GAPS.keys()
     gaps = GAPS
     holds = ("records",)

@@ -18,8 +18,6 @@ class DuckdbColumnar(DuckdbFile):
     """A column of the table for each column of the entity."""
 
     name = "duckdb.columnar"
-    shape = "columnar table"
-    family = "columnar"
     answers = frozenset(KINDS)
 
     def _make_shape(self) -> None:

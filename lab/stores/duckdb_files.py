@@ -23,7 +23,6 @@ class DuckdbFiles(ParquetFiles):
     """A view for each entity over the files of the last manifest."""
 
     name = "duckdb.files"
-    shape = "Parquet files, asked in SQL"
     answers = frozenset(KINDS) - PAST
     gaps = MappingProxyType(dict.fromkeys(PAST, NO_PAST))
 

@@ -46,8 +46,6 @@ class LadybugGraph(Store):
     """
 
     name = "ladybug.graph"
-    shape = "property graph"
-    family = "graph"
     answers = frozenset({"get", "get_many", "filter", "aggregate", "traverse"})
     gaps = MappingProxyType(
         {

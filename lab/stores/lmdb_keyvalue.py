@@ -35,8 +35,6 @@ class LmdbKeyvalue(Store):
     """A projection in one LMDB environment, with a map for each entity; readers see the last commit."""
 
     name = "lmdb.keyvalue"
-    shape = "sorted key/value map"
-    family = "key/value"
     answers = frozenset({"get", "get_many", "aggregate", "as_of", "history"})
     gaps = MappingProxyType(
         {

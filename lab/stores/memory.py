@@ -19,8 +19,6 @@ class Memory(Store):
     """A dictionary for each entity, keyed by what tells its rows apart."""
 
     name = "memory"
-    shape = "dictionary"
-    family = "reference"
     answers = frozenset(KINDS)
     durability = "gone with the process"
 

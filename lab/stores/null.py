@@ -18,8 +18,6 @@ class Null(Store):
     """Keeps no rows: only the checkpoints that it was told, and what is parked, so that a projector can go on."""
 
     name = "null"
-    shape = "nothing"
-    family = "harness"
     answers = frozenset(KINDS)
     durability = "keeps nothing"
 

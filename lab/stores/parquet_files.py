@@ -23,8 +23,6 @@ class ParquetFiles(ParquetFolder):
     """Sorted parts and one file of what has come since, in one folder."""
 
     name = "parquet.files"
-    shape = "Parquet files, by ranges of keys"
-    family = "flat files"
     answers = frozenset({"get", "get_many", "filter", "aggregate", "join"})
     gaps = MappingProxyType(
         {

@@ -22,8 +22,6 @@ class ParquetLog(ParquetFolder):
     """Segments in the order of their arrival, each sorted by key and revision."""
 
     name = "parquet.log"
-    shape = "append-only segments of revisions"
-    family = "event log"
     answers = frozenset({"get", "get_many", "filter", "aggregate", "join", "as_of", "history"})
     gaps = MappingProxyType(
         {

@@ -85,8 +85,6 @@ class Store(ABC):
     """One projection in one engine. `path` is a folder of its own, which need not exist yet."""
 
     name: ClassVar[str]
-    shape: ClassVar[str]
-    family: ClassVar[str]
     # The classes of query that this store can answer natively; what a projection keeps narrows them further.
     answers: ClassVar[frozenset[str]]
     # The other classes, and why not: `never: ...` (the family can't) or `not yet: ...`.

@@ -25,8 +25,6 @@ class SqliteGraph(SqliteTable):
     """A table of nodes for each entity, and one of links for each entity whose records hang below others."""
 
     name = "sqlite.graph"
-    shape = "nodes and adjacency list"
-    family = "graph"
     answers = frozenset({"get", "get_many", "traverse"})
     gaps = MappingProxyType(
         dict.fromkeys(("filter", "aggregate", "join", "sql"), NOT_ITS_TRADE)

@@ -16,8 +16,6 @@ class SqliteLog(SqliteTable):
     """An append-only table with an index by key and revision; a revision that comes again replaces itself."""
 
     name = "sqlite.log"
-    shape = "append-only log of revisions"
-    family = "event log"
     answers = SqliteTable.answers - {"traverse"}
     gaps = MappingProxyType(
         {**SqliteTable.gaps, "traverse": "never: each step would look for the last revisions of all records anew"}

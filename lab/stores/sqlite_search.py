@@ -28,8 +28,6 @@ class SqliteSearch(SqliteTable):
     """A relational table of records whose words are indexed; a record without texts is only kept."""
 
     name = "sqlite.search"
-    shape = "inverted index"
-    family = "search index"
     answers = frozenset({"get", "get_many", "search"})
     gaps = MappingProxyType(
         dict.fromkeys(("filter", "aggregate", "join", "traverse", "sql"), NOT_ITS_TRADE)

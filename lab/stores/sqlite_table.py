@@ -23,8 +23,6 @@ class SqliteTable(SqliteFile):
     """A column of the table for each column of the entity."""
 
     name = "sqlite.table"
-    shape = "relational table"
-    family = "relational"
     answers = frozenset(KINDS) - {"search"}
     gaps = MappingProxyType({"search": "never: SQL finds letters with LIKE, not words; see sqlite.search"})
 

@@ -34,8 +34,6 @@ class TantivySearch(Store):
     """A projection in one index; a searcher sees what was committed when it was made."""
 
     name = "tantivy.search"
-    shape = "inverted index"
-    family = "search index"
     answers = frozenset({"get", "get_many", "search"})
     gaps = MappingProxyType(
         dict.fromkeys(("filter", "aggregate"), NOT_ITS_TRADE)

@@ -8,9 +8,6 @@ from lab.scenario import ProjectionTable, Scenario
 from lab.stores import STORES
 from lab.wiring.meaning import usable
 
-# Stores for the lab itself: the reference, and the price of the harness.
-NOT_COMPARED = ("memory", "null")
-
 
 def expanded(scenario: Scenario) -> Scenario:
     """The scenario with the projections that its word `projections` stands for.
@@ -23,9 +20,9 @@ def expanded(scenario: Scenario) -> Scenario:
         return scenario
     model = scenario.projection[0]
     tables: list[ProjectionTable] = []
-    for name in STORES:
-        store = usable(name)
-        if store is None or name in NOT_COMPARED:
+    for name, spec in STORES.items():
+        store = usable(name) if spec.compared else None
+        if store is None:
             continue
         holds = store.holds[0]
         if holds == "revisions" and scenario.truth.model == "snapshot":

@@ -36,7 +36,7 @@ def unknown_stores(scenario: Scenario, file: str) -> list[Problem]:
     for table in scenario.projection:
         where = f"{file}: projection.{table.name}.store"
         if table.store not in STORES:
-            problems.append(Problem(where, f"no store is called `{table.store}`", nearest(table.store, STORES)))
+            problems.append(STORES.unknown(table.store, where))
         else:
             try:
                 store_class(table.store)

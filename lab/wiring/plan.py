@@ -118,10 +118,7 @@ def plan(source: Source) -> Plan:
     problems += meaning.names(scenario, file)
     problems += meaning.unknown_stores(scenario, file)
     if scenario.domain.name not in DOMAINS:
-        where = f"{file}: domain.name"
-        problems.append(
-            Problem(where, f"no domain is called `{scenario.domain.name}`", nearest(scenario.domain.name, DOMAINS))
-        )
+        problems.append(DOMAINS.unknown(scenario.domain.name, f"{file}: domain.name"))
         for table in scenario.projection:
             problems += meaning.feed(table, table.keeps or "records", scenario, f"{file}: projection.{table.name}")
         raise BadInput(sorted(set(problems)))

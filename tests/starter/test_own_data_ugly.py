@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -192,7 +193,8 @@ def test_texts_times_and_a_past_bring_questions_and_stores_of_their_own(here: Pa
 
 def test_a_store_that_is_not_installed_is_mentioned_and_left_out(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "plain.csv").write_text("id,city\n1,a\n2,a\n3,b\n4,b\n")
-    monkeypatch.setitem(STORES, "lmdb.keyvalue", "not_installed_anywhere:Store")
+    missing = replace(STORES["lmdb.keyvalue"], path="not_installed_anywhere:Store")
+    monkeypatch.setitem(STORES._shipped, "lmdb.keyvalue", missing)
     new("plain.csv")
     assert "pip install 'polyglot-lab[keyvalue]'" in Path("mine.toml").read_text()
     stores, _ = proposed()
