@@ -36,10 +36,10 @@ torture: setup  ## every process killed 50 times while commands keep coming, the
 
 bench: setup    ## the lab beside a peer and the limit, row by row: benchmarks/results.md (QUICK=1, GROWTH=1)
 	$(BIN)/python -m benchmarks.bench $(if $(QUICK),--quick) $(if $(GROWTH),--growth)
-	$(BIN)/python -m benchmarks.bench --readme
+	$(BIN)/python -m benchmarks.bench --headlines
 
-headlines: setup ## the README's benchmark rows, out of benchmarks/results.json
-	$(BIN)/python -m benchmarks.bench --readme
+headlines: setup ## the rows of docs/benchmarks.md, out of benchmarks/results.json
+	$(BIN)/python -m benchmarks.bench --headlines
 
 check: setup    ## lint, types, layers
 	$(BIN)/ruff check .

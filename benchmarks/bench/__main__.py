@@ -53,7 +53,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=7, help="of the history, the order and the intervals")
     parser.add_argument("--only", nargs="+", default=[], help="rows whose name begins so")
     parser.add_argument("--out", type=Path, default=report.FOLDER, help="where results.json and results.md go")
-    parser.add_argument("--readme", action="store_true", help="write the README's headline rows, and measure nothing")
+    parser.add_argument("--headlines", action="store_true", help="write docs/benchmarks.md, measure nothing")
     chosen = parser.parse_args(words)
     if chosen.only and chosen.out == report.FOLDER:
         parser.error("--only measures some rows, and results.json has all of them: say with --out where they go")
@@ -80,8 +80,8 @@ def run(bench: Bench, only: Sequence[str] = (), warm_up: bool = True) -> list[di
 def main(words: Sequence[str]) -> int:
     """Exit status 1 when a contestant's final state was wrong."""
     chosen = arguments(words)
-    if chosen.readme:
-        report.write_readme()
+    if chosen.headlines:
+        report.write_headlines()
         return 0
     size = (
         (QUICK if chosen.quick else FULL).scaled(chosen.scale) if chosen.scale != 1 else QUICK if chosen.quick else FULL

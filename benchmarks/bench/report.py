@@ -1,4 +1,4 @@
-"""What came out: `results.json`, `results.md`, and the headline rows of the README."""
+"""What came out: `results.json`, `results.md`, and the headline rows of `docs/benchmarks.md`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent.parent
-RESULTS, TABLE, README = FOLDER / "results.json", FOLDER / "results.md", FOLDER.parent / "README.md"
-BEGIN, END = "<!-- benchmarks: written by `python -m benchmarks.bench --readme` -->", "<!-- benchmarks: end -->"
+RESULTS, TABLE, PAGE = FOLDER / "results.json", FOLDER / "results.md", FOLDER.parent / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- benchmarks: written by `python -m benchmarks.bench --headlines` -->", "<!-- benchmarks: end -->"
 HEADLINES = (
     "execute_full",
     "execute_grouped",
@@ -82,7 +82,7 @@ def _about(results: Sequence[Result]) -> list[str]:
 
 
 def headlines(results: Sequence[Result]) -> str:
-    """The rows that the README shows."""
+    """The rows that `docs/benchmarks.md` shows."""
     lines = [
         "| row | lab | against the peer | at equal durability | against the limit | interval | target met |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -99,9 +99,9 @@ def headlines(results: Sequence[Result]) -> str:
 
 
 def with_headlines(page: str, results: Sequence[Result]) -> str:
-    """The README with the headline rows between its marks."""
+    """Return the page with the headline rows between its marks."""
     found = re.compile(f"{re.escape(BEGIN)}\n.*?{re.escape(END)}", re.S)
-    assert len(found.findall(page)) == 1, "the README has its two marks once"
+    assert len(found.findall(page)) == 1, "the page has its two marks once"
     about = "\n".join(_about(results))
     return found.sub(lambda _: f"{BEGIN}\n\n{about}\n\n{headlines(results)}\n\n{END}", page)
 
@@ -119,6 +119,6 @@ def write(results: Sequence[Result], left_out: Mapping[str, str], folder: Path) 
     (folder / TABLE.name).write_text(table(results, left_out), encoding="utf-8")
 
 
-def write_readme() -> None:
-    """The headline rows of the results that are there, into the README."""
-    README.write_text(with_headlines(README.read_text(encoding="utf-8"), read()), encoding="utf-8")
+def write_headlines() -> None:
+    """Write the headline rows of `results.json` into `docs/benchmarks.md`."""
+    PAGE.write_text(with_headlines(PAGE.read_text(encoding="utf-8"), read()), encoding="utf-8")

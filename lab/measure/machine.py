@@ -31,7 +31,8 @@ def machine() -> dict[str, Any]:
         "cpu": names[0].split(":", 1)[1].strip() if names else platform.processor() or platform.machine(),
         "cores": cores,
         "memory_bytes": memory,
-        "os": f"{platform.system()} {platform.release()}",
+        # Without the build name of a kernel, which says nothing to a reader.
+        "os": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
     }
 

@@ -252,7 +252,7 @@ def test_the_command_writes_both_files_and_fails_for_an_invalid_row(
 def test_the_headline_rows_go_between_the_marks_and_nowhere_else() -> None:
     samples = {"lab": [100.0], "peer": [10.0], "limit": [125.0], "lab_equal": [12.0], "peer_equal": [8.0]}
     entry = result(Row("rebuild_sqlite", "", "changes/s", 1), samples, 1, 1) | {"machine": machine() | {"load": 0.25}}
-    page = report.README.read_text()
+    page = report.PAGE.read_text()
     written = report.with_headlines(page, [entry])
     shown = "| `rebuild_sqlite` | 100 changes/s | 10.0x | 1.50x | 0.80x | 0.80 to 0.80 | yes |"
     assert shown in written
@@ -263,7 +263,7 @@ def test_the_headline_rows_go_between_the_marks_and_nowhere_else() -> None:
     assert written.endswith(after)
 
 
-def test_the_readme_s_rows_are_those_of_the_results() -> None:
+def test_the_documented_rows_are_those_of_the_results() -> None:
     if report.RESULTS.exists():
-        page = report.README.read_text()
+        page = report.PAGE.read_text()
         assert report.with_headlines(page, report.read()) == page

@@ -5,27 +5,24 @@ from __future__ import annotations
 import json
 import re
 import runpy
-import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-import click
 import polars as pl
 import pytest
 import yaml
-from click.testing import CliRunner
+from documents import PAGES, ROOT, blocks, rows, sections, text
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 import lab
-from lab.base import LabError, Unsound, stream
-from lab.cli import EXIT
-from lab.cli import lab as cli
+from lab.base import stream
 from lab.experiment import run
 from lab.experiment.strands import deliveries
 from lab.feed.published import Published
+from lab.kit.examples import mended
 from lab.queries.kinds import KINDS
 from lab.queries.model import OPERATORS
 from lab.runs import Run
@@ -36,51 +33,8 @@ from lab.verdict.checks import CHECKS
 from lab.verdict.oracle import Oracle
 from lab.wiring import plan
 
-ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.toml"))
-PAGES = (
-    "README.md",
-    "docs/run-folder.md",
-    "lab/README.md",
-    "scenarios/README.md",
-    "notebooks/README.md",
-    "benchmarks/README.md",
-)
-SMALL = ("--set", "workload.commands=400", "--set", "domain.records=40", "--set", "measure.samples=3")
-# Commands of the design that the README may only name as not there yet.
-PLANNED = {"sweep"}
-
-
-def text(name: str) -> str:
-    """A page of the documentation."""
-    return (ROOT / name).read_text(encoding="utf-8")
-
-
-def sections(page: str) -> dict[str, str]:
-    """The text below each heading, up to the next heading of any level; headings without their quotes."""
-    parts = re.split(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text(page), flags=re.M | re.S), flags=re.M)
-    return {heading.replace("`", ""): body for heading, body in zip(parts[1::2], parts[2::2], strict=True)}
-
-
-def rows(section: str) -> dict[str, list[str]]:
-    """The rows of a section's tables whose first cell is one quoted word: that word, and the other cells."""
-    found = {}
-    for line in section.splitlines():
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if line.startswith("|") and re.fullmatch(r"`\w+`", cells[0]):
-            found[cells[0].strip("`")] = cells[1:]
-    return found
-
-
-def blocks(page: str, language: str) -> list[str]:
-    """The fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", text(page), flags=re.M | re.S)
-
-
-def shell_lines(page: str) -> list[list[str]]:
-    """Every line of every shell block, split into words; comments are left out."""
-    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
-    return [words for line in lines if (words := shlex.split(line, comments=True))]
+SMALL = ("workload.commands=400", "domain.records=40", "measure.samples=3")
 
 
 # --- scenarios/README.md ---------------------------------------------------------------------------------------------
@@ -153,7 +107,6 @@ def test_every_scenario_that_ships_is_valid_and_listed(path: Path) -> None:
     made = plan(Source(path))
     assert made.scenario.name == path.stem
     assert f"[{path.name}]({path.name})" in text("scenarios/README.md")
-    assert f"[{path.stem}](scenarios/{path.name})" in text("README.md")
 
 
 def test_what_is_said_to_be_expected_to_fail_is() -> None:
@@ -165,84 +118,14 @@ def test_what_is_said_to_be_expected_to_fail_is() -> None:
         assert failing == set(re.findall(r"`([^`]+)`", said)), file
 
 
-def test_the_smallest_scenario_of_the_page_is_valid(tmp_path: Path) -> None:
-    smallest = tmp_path / "smallest.toml"
-    smallest.write_text(blocks("scenarios/README.md", "toml")[0], encoding="utf-8")
-    assert [projection.name for projection in plan(Source(smallest)).projections] == ["directory"]
-
-
-# --- commands --------------------------------------------------------------------------------------------------------
-
-
-def test_every_command_and_its_options_are_in_the_readme() -> None:
-    page = text("README.md")
-    for name, command in cli.commands.items():
-        assert f"`lab {name}" in page, name
-        for option in (item for item in command.params if isinstance(item, click.Option)):
-            assert f"`{option.opts[0]}" in page, f"{name} {option.opts[0]}"
-
-
-def test_what_is_said_to_be_missing_is_missing() -> None:
-    assert PLANNED.isdisjoint(cli.commands), "it is there now: say so in the README, and take it out of PLANNED"
-    # A command line in quotes, up to an argument; `lab/...` and `lab_...` are none.
-    named = {name for page in PAGES for name in re.findall(r"`lab ([a-z]+)", text(page))}
-    assert named <= set(cli.commands) | PLANNED
-
-
-def test_every_exit_status_is_in_the_readme() -> None:
-    documented = set(re.findall(r"^\| (\d+) \|", text("README.md"), flags=re.M))
-    assert documented == {str(status) for status in (*EXIT.values(), LabError.exit_status, Unsound.exit_status, 130)}
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that looks like the project to a command: its scenarios are there, and runs go below it."""
-    (tmp_path / "scenarios").symlink_to(ROOT / "scenarios", target_is_directory=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def call(words: list[str]) -> None:
-    """One `lab` line. A run of employees is made small, and really made; of any other scenario it is planned only."""
-    name, *rest = words
-    if name == "run":
-        # With its parent: a command remembers how its first context wanted to be asked for help.
-        group = click.Context(cli, info_name="lab", **cli.context_settings)
-        with cli.commands["run"].make_context("run", list(rest), parent=group) as context:
-            given = context.params
-        assert plan(Source(Path(given["scenario"]), given["overrides"], given["seed"])).projections
-        if given["scenario"] != "scenarios/employees.toml":
-            return
-        rest += SMALL
-    result = CliRunner().invoke(cli, [name, *rest])
-    # The textbook's handler is there to fail.
-    wanted = 1 if "lab.kit.examples.naive_insert:handle" in rest else 0
-    assert result.exit_code == wanted, f"lab {shlex.join(words)}\n{result.output}"
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_every_line_of_every_shell_block_works(page: str, project: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", text("Makefile"), flags=re.M))
-    for words in shell_lines(page):
-        match words:
-            case ["lab", *rest]:
-                call(rest)
-            case ["make", *made]:
-                assert set(made) <= targets, words
-            case [".", ".venv/bin/activate"]:
-                assert "VENV   := .venv" in text("Makefile")
-            case ["conda", "env", "create", "-f", file]:
-                assert (ROOT / file).is_file()
-            case _:
-                pytest.fail(f"{page}: nobody checks {shlex.join(words)!r}")
-
-
-def test_the_python_of_the_readme_works(small_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+def test_the_python_of_the_documents_works(page: str, small_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(small_run.path.parent.parent.parent)
-    names: dict[str, Any] = {}
-    for block in blocks("README.md", "python"):
+    names: dict[str, Any] = {"MyProjector": mended.handle}
+    for block in blocks(page, "python"):
         exec(block, names)
-    assert names["run"].path == small_run.path
+    if "test_my_projector" in names:
+        names["test_my_projector"]()
 
 
 # --- stores, rooms, the run folder -----------------------------------------------------------------------------------
@@ -271,8 +154,7 @@ def test_the_map_has_the_order_of_the_layers() -> None:
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A real run of employees, small, below a folder `runs`; its columns and keys are what must be documented."""
-    settings = [word for word in SMALL if "=" in word]
-    source = Source(ROOT / "scenarios" / "employees.toml", settings)
+    source = Source(ROOT / "scenarios" / "employees.toml", SMALL)
     return run(plan(source), tmp_path_factory.mktemp("small") / "runs")
 
 
@@ -292,7 +174,6 @@ def test_every_column_of_a_run_s_tables_is_explained(small_run: Run) -> None:
 def test_every_check_is_explained() -> None:
     documented = rows(sections("docs/run-folder.md")["Verdicts"])
     assert [name for name in CHECKS if name not in documented] == []
-    assert len(CHECKS) == 14, "the READMEs and the change log say fourteen checks"
 
 
 def test_every_key_of_the_manifest_is_explained(small_run: Run) -> None:
@@ -312,14 +193,7 @@ def test_a_run_is_a_page_a_manifest_and_the_documented_tables(small_run: Run) ->
     assert lab.load_run(small_run.path).manifest == json.loads((small_run.path / "manifest.json").read_text())
 
 
-# --- links, versions -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_every_relative_link_leads_somewhere(page: str) -> None:
-    links = re.findall(r"\]\(([^)\s]+)\)", text(page))
-    here = (ROOT / page).parent
-    assert [link for link in links if "://" not in link and not (here / link.partition("#")[0]).exists()] == []
+# --- packages, versions --------------------------------------------------------------------------------------------
 
 
 def project_table() -> dict[str, Any]:
@@ -336,7 +210,7 @@ def direct() -> list[str]:
 
 
 def test_every_direct_dependency_and_extra_is_explained() -> None:
-    page = text("README.md")
+    page = text("docs/installing.md")
     assert [name for name in direct() if f"`{name}`" not in page] == []
     assert [name for name in project_table()["optional-dependencies"] if f"`{name}` (" not in page] == []
 
@@ -362,10 +236,6 @@ def test_conda_s_environment_agrees_with_the_lock() -> None:
 
 def test_the_version_is_in_the_change_log() -> None:
     assert f"## {project_table()['version']}\n" in text("CHANGELOG.md")
-
-
-def test_the_pictures_are_small_enough() -> None:
-    assert [path.name for path in (ROOT / "docs").iterdir() if path.stat().st_size > 150_000] == []
 
 
 def test_the_picture_says_what_the_seed_gives() -> None:
