@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+from lab.checks import CHECKS, OF_PROJECTORS, OF_RUNS
 from lab.tables import TABLES, Schema
 
 PAGES = (Path(__file__).parent / "run-folder.md",)
@@ -32,7 +33,21 @@ def _section(schema: Schema) -> str:
     return "\n".join([*lines, "", textwrap.fill(schema.note, 120)] if schema.note else lines)
 
 
-PARTS: dict[str, Callable[[], str]] = {"tables": tables}
+def checks() -> str:
+    """A row for each check."""
+    lines = [
+        f"A run makes {len(OF_RUNS)} checks of each projection; `lab check` makes {len(OF_PROJECTORS)} of a projector.",
+        "",
+        "| check | of a run | of a projector | what must hold | a violation is called |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, check in CHECKS.items():
+        made = " | ".join("yes" if name in where else "" for where in (OF_RUNS, OF_PROJECTORS))
+        lines.append(f"| `{name}` | {made} | {check.holds} | {check.anomaly} |")
+    return "\n".join(lines)
+
+
+PARTS: dict[str, Callable[[], str]] = {"tables": tables, "checks": checks}
 
 
 def generated(text: str) -> str:

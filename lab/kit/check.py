@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any
 
-from lab.kit.families import case as make_case
+from lab.checks import CHECKS
 from lab.kit.history import Shape
-from lab.kit.properties import NEED_RESTART, PROPERTIES
+from lab.kit.properties import PROPERTIES
 from lab.kit.reader import Reader, Violation
 from lab.kit.reduce import reduce
 from lab.kit.script import Case
@@ -20,65 +20,6 @@ SEED = 1087
 HISTORIES = 30
 # A projector in a slow engine is tried on fewer histories, unless somebody says how many it must be.
 SECONDS = 10.0
-
-# Each property: the anomaly as the report of a run calls it, and what to do about it.
-ADVICE: dict[str, tuple[str, str]] = {
-    "converged": (
-        "diverged projection",
-        "Begin here: nothing was repeated, lost or out of order. Write the whole state of each change under its key,"
-        " and take the record out when `deleted` is true.",
-    ),
-    "no_loss": (
-        "lost change",
-        "Decide for each key by its revision, never by the highest position seen so far:"
-        " catch-up brings changes that are older than what messages brought already.",
-    ),
-    "no_double_effect": (
-        "double effect",
-        "Remember what has been applied: keep the highest revision of each key and ignore what is not higher,"
-        " and write with INSERT ... ON CONFLICT (key) DO UPDATE, so that a key has one row.",
-    ),
-    "no_resurrection": (
-        "resurrection",
-        "Keep the tombstone: mark the row deleted with its revision instead of removing it,"
-        " and ignore every change of that key whose revision is not higher.",
-    ),
-    "per_key_order": (
-        "stale overwrite",
-        "Keep each key's revision beside its state, compare it as a number, and ignore a change that is not higher.",
-    ),
-    "no_rewind": (
-        "rewind",
-        "A replay begins with old changes: compare revisions before writing, and never move a checkpoint back.",
-    ),
-    "checkpoint_sound": (
-        "torn checkpoint",
-        "Write the data and the checkpoint in one transaction, and move the checkpoint by catch-up only:"
-        " a message says nothing of the changes before it.",
-    ),
-    "no_skipped_gap": (
-        "skipped gap",
-        "A lower position may be committed after a higher one. Don't ignore a change because its position is below"
-        " the highest; read up to the oldest open transaction only.",
-    ),
-    "monotonic_reads": (
-        "non-monotonic read",
-        "Let catch-up go through the same guard as messages: what is older than the row is not written.",
-    ),
-    "read_your_writes": (
-        "unread own write",
-        "Make a change visible before `apply` returns: who is told that a position is in goes and reads it.",
-    ),
-    "no_phantom": (
-        "phantom row",
-        "Write each change as it was published: all of its columns together, nulls included, in one statement.",
-    ),
-    "survives_crash": (
-        "lost or doubled by a crash",
-        "Apply a batch in one transaction, all or nothing, commit before returning, and expect that a batch that was"
-        " not acknowledged comes again.",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -97,7 +38,7 @@ class Verdict:
         """What to do about a failure."""
         if self.raised and self.prop == "converged":
             return "Mend the exception first: it comes without anything repeated, lost or out of order."
-        return ADVICE[self.prop][1]
+        return CHECKS[self.prop].advice
 
 
 @dataclass(frozen=True)
@@ -114,7 +55,7 @@ class Result:
         found = {item.prop: item.verdict for item in self.verdicts}
         if "fail" in found.values():
             return "fail"
-        rest = [verdict for prop, verdict in found.items() if prop not in NEED_RESTART]
+        rest = [verdict for prop, verdict in found.items() if not PROPERTIES[prop].restarts]
         return "unknown" if "unknown" in rest else "pass"
 
     def document(self) -> dict[str, Any]:
@@ -177,7 +118,7 @@ class _Trial:
     """One property and what has been found of it so far."""
 
     def __init__(self, make: Callable[[], Any], prop: str, options: Options) -> None:
-        self.make, self.prop, self.options = make, prop, options
+        self.make, self.prop, self.options, self.made = make, prop, options, PROPERTIES[prop]
         self.failed: Case | None = None
         self.tried = 0
         # Whether any row had something besides its key that could be compared.
@@ -187,11 +128,9 @@ class _Trial:
     def once(self, number: int) -> None:
         """Try one more history, unless it is known to fail."""
         options = self.options
-        if self.failed or (self.prop in NEED_RESTART and not options.restarts):
+        if self.failed or (self.made.restarts and not options.restarts):
             return
-        case = make_case(
-            self.prop, options.seed, number, options.shape, recreate=options.recreate, snapshot=options.snapshot
-        )
+        case = self.made.case(options.seed, number, options.shape, recreate=options.recreate, snapshot=options.snapshot)
         self.tried += 1
         outcome = run(self.make, case)
         for seen in outcome.seen[-1:]:
@@ -201,10 +140,10 @@ class _Trial:
             self.failed = case
 
     def look(self, outcome: Outcome) -> Violation | None:
-        return PROPERTIES[self.prop](Reader(outcome), lambda case: run(self.make, case))
+        return self.made.look(Reader(outcome), lambda case: run(self.make, case))
 
     def verdict(self) -> Verdict:
-        if self.prop in NEED_RESTART and not self.options.restarts:
+        if self.made.restarts and not self.options.restarts:
             return Verdict(self.prop, "unknown", "no reopen(): nobody can say what a restart does")
         if self.failed is None:
             if self.shown and not self.compared:
@@ -232,12 +171,13 @@ class _Trial:
 
 def _witness(prop: str, outcome: Outcome, violation: Violation | None) -> str:
     """The anomaly in one line, then what happened, then what was shown and should have been."""
+    anomaly = CHECKS[prop].anomaly
     if outcome.raised:
-        first = f"{ADVICE[prop][0]}: the projector raises {outcome.raised}"
+        first = f"{anomaly}: the projector raises {outcome.raised}"
     elif violation is None:
-        return f"{ADVICE[prop][0]}: seen once, and not again: the projector does not do the same every time"
+        return f"{anomaly}: seen once, and not again: the projector does not do the same every time"
     else:
-        first = f"{ADVICE[prop][0]}: {violation.text}"
+        first = f"{anomaly}: {violation.text}"
     end = outcome.raised_at if outcome.raised or violation is None else violation.step
     lines = [first, *(f"  {who:<9}  {what}" for step, who, what, _ in outcome.lines if step <= end)]
     if violation is not None and not outcome.raised and violation.key is not None:

@@ -1,6 +1,6 @@
 """The properties: each looks at what a projector showed in one trial, and says in plain words what is wrong.
 
-They have the names of the checks of a run wherever they are about the same thing.
+Each is described in `lab.checks` under the function's name, and has a family of scripts that try it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from lab.checks import OF_PROJECTORS
+from lab.kit import families
 from lab.kit.history import Change, Row
+from lab.kit.property import Again, Property, tried_on
 from lab.kit.reader import Reader, Violation, of, went_back
-from lab.kit.script import Case, Commit, Crash, Message, Step
+from lab.kit.script import Commit, Crash, Message, Step
 from lab.kit.trial import Outcome, Seen
 
-Again = Callable[[Case], Outcome]
 
-
+@tried_on(families.in_order())
 def converged(reader: Reader, again: Again) -> Violation | None:
     """After everything came once and in order, the live records are those of the source of truth."""
     outcome = reader.outcome
@@ -60,11 +62,13 @@ def _missing(reader: Reader, wanted: Callable[[Change], bool]) -> Violation | No
     return None
 
 
+@tried_on(families.lossy())
 def no_loss(reader: Reader, again: Again) -> Violation | None:
     """What a message didn't bring, catch-up does."""
     return _missing(reader, lambda _: True)
 
 
+@tried_on(families.late_commits)
 def no_skipped_gap(reader: Reader, again: Again) -> Violation | None:
     """What is committed late, behind the cursor, is seen all the same."""
     late, highest = set(), 0
@@ -75,6 +79,7 @@ def no_skipped_gap(reader: Reader, again: Again) -> Violation | None:
     return _missing(reader, lambda change: change["position"] in late)
 
 
+@tried_on(families.duplicates)
 def no_double_effect(reader: Reader, again: Again) -> Violation | None:
     """What comes again changes nothing: compared with the same changes, each delivered once."""
     outcome = reader.outcome
@@ -105,6 +110,7 @@ def _times(count: int) -> str:
     return {0: "not at all", 1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
+@tried_on(families.after_tombstones)
 def no_resurrection(reader: Reader, again: Again) -> Violation | None:
     """What is deleted stays deleted: it does not come back, and is not left at the end."""
     outcome = reader.outcome
@@ -137,6 +143,7 @@ def no_resurrection(reader: Reader, again: Again) -> Violation | None:
     return None
 
 
+@tried_on(families.reordered)
 def per_key_order(reader: Reader, again: Again) -> Violation | None:
     """The last revision stays, although an older one arrived after it."""
     outcome = reader.outcome
@@ -154,6 +161,7 @@ def per_key_order(reader: Reader, again: Again) -> Violation | None:
     return None
 
 
+@tried_on(families.mixed(deletes=0.0))
 def monotonic_reads(reader: Reader, again: Again) -> Violation | None:
     """Who looks twice never finds an older revision the second time."""
     for seen, key, before, now in went_back(reader):
@@ -163,6 +171,7 @@ def monotonic_reads(reader: Reader, again: Again) -> Violation | None:
     return None
 
 
+@tried_on(families.lossy(rewind=True))
 def no_rewind(reader: Reader, again: Again) -> Violation | None:
     """Neither the checkpoint nor the content goes back, when catch-up goes through old pages once more."""
     last = 0
@@ -196,16 +205,19 @@ def _promised(reader: Reader) -> Violation | None:
     return None
 
 
+@tried_on(families.crashes(lost=0.4), restarts=True)
 def checkpoint_sound(reader: Reader, again: Again) -> Violation | None:
     """Whatever the checkpoint promises is there, after a crash too."""
     return _promised(reader)
 
 
+@tried_on(families.lossy(lose=0.0, deletes=0.1))
 def read_your_writes(reader: Reader, again: Again) -> Violation | None:
     """Who waits until the checkpoint has reached a write then reads it."""
     return _promised(reader)
 
 
+@tried_on(families.mixed(deletes=0.15))
 def no_phantom(reader: Reader, again: Again) -> Violation | None:
     """Nothing is shown that the source of truth never had."""
     for seen in reader.outcome.seen:
@@ -217,6 +229,7 @@ def no_phantom(reader: Reader, again: Again) -> Violation | None:
     return None
 
 
+@tried_on(families.crashes(deletes=0.1, messages=0.5), restarts=True)
 def survives_crash(reader: Reader, again: Again) -> Violation | None:
     """What was acknowledged outlives a restart, and what was interrupted does no harm when it comes again."""
     outcome = reader.outcome
@@ -262,22 +275,6 @@ def _content(reader: Reader, rows: list[Row]) -> dict[Any, list[str]]:
     return found
 
 
-PROPERTIES: dict[str, Callable[[Reader, Again], Violation | None]] = {
-    check.__name__: check
-    for check in (
-        converged,
-        no_loss,
-        no_double_effect,
-        no_resurrection,
-        per_key_order,
-        no_rewind,
-        checkpoint_sound,
-        no_skipped_gap,
-        monotonic_reads,
-        read_your_writes,
-        no_phantom,
-        survives_crash,
-    )
-}
-# Without `reopen()` nobody can say what a restart does.
-NEED_RESTART = ("checkpoint_sound", "survives_crash")
+_FOUND = {item.about.name: item for item in list(globals().values()) if isinstance(item, Property)}
+# Every property by name, in the order of the registry. One that is described and not made is a KeyError here.
+PROPERTIES: dict[str, Property] = {name: _FOUND[name] for name in OF_PROJECTORS}

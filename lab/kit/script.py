@@ -69,7 +69,6 @@ Step = Commit | Message | Lose | Poll | Crash | Rewind
 class Case:
     """One trial. With `drain`, catch-up polls at the end until it finds nothing more, `page` changes at a time."""
 
-    prop: str
     history: History
     script: tuple[Step, ...]
     drain: bool = False

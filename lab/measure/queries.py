@@ -51,7 +51,7 @@ class Wrong:
         expected, found = next(((a, b) for a, b in pairs if a is None or b is None or not same([a], [b])), (None, None))
         asked = ", ".join(map(repr, self.parameters[:5]))
         return [
-            f"wrong answer: {self.query.name}({asked}): {len(self.found)} rows, must be {len(self.expected)}",
+            f"{self.query.name}({asked}): {len(self.found)} rows, must be {len(self.expected)}",
             f"  must be: {expected}",
             f"  answers: {found}",
         ]

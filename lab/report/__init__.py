@@ -2,7 +2,7 @@
 
 It reads run folders and shows what they hold; it decides nothing. Fixed texts are in `words`, findings in `facts`,
 sentences in `sentences`, the style in `style`, figures over time in `figures`, totals in `bars`. Faults are drawn in
-`faults`, `shading` and `timelines`, and described in `troubles` and `mending`. `sections` joins figures and sentences
+`faults`, `shading` and `timelines`, and described in `troubles`. `sections` joins figures and sentences
 for the `page`; `advice` shows what `lab.advice` found.
 """
 

@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 
 from lab.base import TRUTH
+from lab.checks import CHECKS
 from lab.formatting import duration, listed, moments, plural
-from lab.report.mending import chapter
-from lab.report.words import ANOMALIES, LINES
+from lab.report.words import LINES
 from lab.runs import Run
 
 
@@ -112,12 +112,14 @@ class Failure:
     @property
     def anomaly(self) -> str:
         """The anomaly's name, as a reader would say it."""
-        return ANOMALIES.get(self.check, (self.check.replace("_", " "), ""))[0]
+        known = CHECKS.get(self.check)
+        return known.anomaly if known else self.check.replace("_", " ")
 
     @property
     def explanation(self) -> str:
         """Two sentences on what the anomaly means."""
-        return ANOMALIES.get(self.check, ("", ""))[1]
+        known = CHECKS.get(self.check)
+        return known.meaning if known else ""
 
     @property
     def key(self) -> str:
@@ -127,7 +129,8 @@ class Failure:
     @property
     def chapter(self) -> str:
         """The chapter that teaches it; empty for a check that the report doesn't know."""
-        return chapter(self.check)
+        known = CHECKS.get(self.check)
+        return known.taught_in if known else ""
 
     @property
     def reduced(self) -> str:
@@ -197,7 +200,7 @@ def matrix(run: Run) -> tuple[list[str], dict[str, dict[str, str]]]:
     """The checks that were made, and for each projection the verdict of each."""
     verdicts = run.table("verdicts")
     made = verdicts["check"].unique(maintain_order=True).to_list()
-    order = list(ANOMALIES)
+    order = list(CHECKS)
     checks = sorted(made, key=lambda check: order.index(check) if check in order else len(order))
     cells: dict[str, dict[str, str]] = {str(entry["name"]): {} for entry in run.manifest["projections"]}
     for name, check, verdict in verdicts.select("projection", "check", "verdict").iter_rows():

@@ -14,10 +14,10 @@ from markupsafe import Markup, escape
 
 from lab import formatting
 from lab.base import TRUTH
+from lab.checks import OF_RUNS
 from lab.report import sentences, troubles, words
 from lab.report.advice.section import advice_on, texts
 from lab.report.facts import Overview, failures, headline, matrix, overviews, truth_asked, unaccounted, unknowns
-from lab.report.mending import MENDING, chapter
 from lab.report.sections import sections, timelines
 from lab.runs import Run
 from lab.tables import SIMULATED, TABLES
@@ -52,7 +52,7 @@ def render(run: Run) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= _FILTERS
-    environment.globals |= {"marks": words.MARKS, "unaccounted": unaccounted, "chapter": chapter, "titles": _TITLES}
+    environment.globals |= {"marks": words.MARKS, "unaccounted": unaccounted, "titles": _TITLES}
     manifest = run.manifest
     found = overviews(run)
     advice = advice_on(run)
@@ -74,8 +74,7 @@ def render(run: Run) -> str:
         checks=checks,
         cells=cells,
         unknowns=unknowns(run),
-        anomalies=words.ANOMALIES,
-        mending=MENDING,
+        anomalies=OF_RUNS,
         failures=failed,
         timelines=timelines(run, failed),
         witness_lines_max=_WITNESS_LINES_MAX,

@@ -17,6 +17,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from lab.checks import CHECKS
 from lab.formatting import duration, short_count, size, tick
 from lab.report import bars as report_bars
 from lab.report import figures as report_figures
@@ -39,7 +40,7 @@ from lab.report.style import (
     sheet,
     store_colour,
 )
-from lab.report.words import ANOMALIES, MARKS
+from lab.report.words import MARKS
 from lab.runs import Run
 
 _CELL_INCHES = 1.25
@@ -96,7 +97,7 @@ def verdicts(finished: Run, checks: Sequence[str] | None = None) -> Figure:
     found = _looks(finished)
     rows = list(checks or finished.verdicts["check"].unique(maintain_order=True).to_list())
     what = {(row["projection"], row["check"]): row for row in finished.verdicts.iter_rows(named=True)}
-    named = [ANOMALIES[check][0] for check in rows]
+    named = [CHECKS[check].anomaly for check in rows]
     left = margin_inches(named)
     wide = min(_CELL_INCHES, (WIDTH_INCHES - left - 0.1) / len(found))
     tall = 0.27 * (len(rows) + 3.55) + 0.1

@@ -1,40 +1,23 @@
-"""The checks, by name: each looks at the evidence of one projection and says pass, fail or unknown, with a witness.
-
-A witness names its anomaly first; `lab.verdict.witness` adds the fewest deliveries that still show it.
-"""
+"""The verdict on a projection: every check of runs looks at its evidence and says pass, fail or unknown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
 from lab.base import TRUTH
+from lab.checks import OF_RUNS
 from lab.measure.queries import Wrong
+from lab.tables import TABLES
 from lab.verdict import contents, effects
 from lab.verdict.evidence import Evidence
-from lab.verdict.finding import Finding
-from lab.verdict.witness import SCHEMA, witness
+from lab.verdict.runcheck import RunCheck
 
-CHECKS: dict[str, Callable[[Evidence], Finding]] = {
-    check.__name__: check
-    for check in (
-        contents.converged,
-        effects.no_loss,
-        effects.no_double_effect,
-        effects.no_resurrection,
-        effects.per_key_order,
-        effects.no_rewind,
-        effects.checkpoint_sound,
-        effects.no_skipped_gap,
-        effects.monotonic_reads,
-        effects.read_your_writes,
-        contents.no_phantom,
-        contents.rebuild_equals_live,
-        effects.accounting,
-        effects.answers_right,
-    )
-}
+_MADE = [look for room in (contents, effects) for look in vars(room).values() if isinstance(look, RunCheck)]
+_FOUND = {look.about.name: look for look in _MADE}
+# Every check of runs by name, in the order of the registry. A check that is described and not made is a KeyError here.
+CHECKS: dict[str, RunCheck] = {name: _FOUND[name] for name in OF_RUNS}
 
 
 def judge(evidence: Evidence) -> tuple[str, pl.DataFrame, pl.DataFrame]:
@@ -44,20 +27,18 @@ def judge(evidence: Evidence) -> tuple[str, pl.DataFrame, pl.DataFrame]:
     """
     found = {name: check(evidence) for name, check in CHECKS.items()}
     failed = any(finding.verdict == "fail" for finding in found.values())
-    rows = []
-    drawn = [pl.DataFrame(schema=SCHEMA)]
+    rows, drawn = [], [TABLES["witnesses"].frame()]
     for name, finding in found.items():
-        row = {"projection": evidence.name, "check": name, "verdict": finding.verdict, "count": finding.count}
-        shown = witness(evidence, name, CHECKS[name], finding) if finding.verdict == "fail" else None
-        text = finding.witness if shown is None else "\n".join([finding.witness, *shown.lines])
-        rows.append(row | {"witness": text, "deliveries": None if shown is None else shown.deliveries})
-        if shown is not None:
-            drawn.append(shown.frame)
-    return (
-        "fail" if failed else found["converged"].verdict,
-        pl.DataFrame(rows, schema_overrides=_SCHEMA),
-        pl.concat(drawn),
-    )
+        shown = CHECKS[name].witness(evidence, finding) if finding.verdict == "fail" else None
+        lines = [finding.witness, *(shown.lines if shown else ())]
+        rows.append(
+            {"projection": evidence.name, "check": name, "verdict": finding.verdict, "count": finding.count}
+            | {"witness": "\n".join(lines), "deliveries": shown.deliveries if shown else None}
+        )
+        if shown:
+            drawn.append(shown.frame(evidence.name, name))
+    verdict = "fail" if failed else found["converged"].verdict
+    return verdict, TABLES["verdicts"].frame(rows), pl.concat(drawn)
 
 
 def judge_truth(wrong: Sequence[Wrong]) -> tuple[str, pl.DataFrame]:
@@ -65,10 +46,7 @@ def judge_truth(wrong: Sequence[Wrong]) -> tuple[str, pl.DataFrame]:
 
     Its content needs no check here: the run stops when it is not what the oracle has.
     """
-    finding = effects.all_right(wrong)
-    row = {"projection": TRUTH, "check": effects.answers_right.__name__, "verdict": finding.verdict}
-    rest = {"count": finding.count, "witness": finding.witness, "deliveries": None}
-    return finding.verdict, pl.DataFrame([row | rest], schema_overrides=_SCHEMA)
-
-
-_SCHEMA = {"deliveries": pl.Int64()}
+    check = effects.answers_right
+    finding = check.named(effects.all_right(wrong))
+    row = {"projection": TRUTH, "check": check.about.name, "verdict": finding.verdict, "count": finding.count}
+    return finding.verdict, TABLES["verdicts"].frame([row | {"witness": finding.witness, "deliveries": None}])

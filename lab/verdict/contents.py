@@ -5,13 +5,14 @@ from __future__ import annotations
 import polars as pl
 
 from lab.verdict.evidence import Evidence
-from lab.verdict.finding import NOTHING_KEPT, Finding, found
+from lab.verdict.finding import Finding, found
+from lab.verdict.runcheck import has_content, run_check
+from lab.verdict.story import Story
 
 
+@run_check(has_content, story=Story(same_row=True))
 def converged(evidence: Evidence) -> Finding:
     """The projection's content is what the source of truth amounts to, row by row."""
-    if evidence.dumps is None:
-        return NOTHING_KEPT
     count, focus = 0, None
     lines: list[str] = []
     for entity, expected, shows in evidence.contents():
@@ -47,12 +48,12 @@ def _difference(
     evidence: Evidence, entity: str, identity: pl.DataFrame, expected: pl.DataFrame, found: pl.DataFrame
 ) -> list[str]:
     if not identity.height:
-        return [f"diverged projection: rows of `{entity}` are there more than once"]
+        return [f"rows of `{entity}` are there more than once"]
     on = identity.columns
     must = expected.join(identity, on=on, how="semi", nulls_equal=True).rows(named=True)
     shows = found.join(identity, on=on, how="semi", nulls_equal=True).rows(named=True)
     what = ", ".join(f"{name} {value}" for name, value in identity.row(0, named=True).items())
-    lines = [f"diverged projection: {entity}, {what}"]
+    lines = [f"{entity}, {what}"]
     differs = [name for name in expected.columns if not must or not shows or must[0][name] != shows[0][name]]
     for title, rows in (("must be", must), ("shows  ", shows)):
         text = ", ".join(f"{name}={rows[0][name]!r}" for name in differs) if rows else "nothing"
@@ -67,10 +68,9 @@ def _difference(
     return lines
 
 
+@run_check(has_content)
 def no_phantom(evidence: Evidence) -> Finding:
     """Every row that is shown is one that the source of truth had at some time."""
-    if evidence.dumps is None:
-        return NOTHING_KEPT
     count = 0
     first: list[str] = []
     for entity, expected, shows in evidence.contents():
@@ -82,14 +82,22 @@ def no_phantom(evidence: Evidence) -> Finding:
         phantom = shows.join(history, on=on, how="anti", nulls_equal=True)
         count += phantom.height
         if phantom.height and not first:
-            first = [f"phantom row: {entity} has never been like this", f"  shows: {phantom.row(0, named=True)}"]
+            first = [f"{entity} has never been like this", f"  shows: {phantom.row(0, named=True)}"]
     return found(count, lambda: first)
 
 
+def was_rebuilt(evidence: Evidence) -> str | None:
+    """There are the contents of the projection and of one that was projected again."""
+    if evidence.dumps is None:
+        return "the store keeps nothing"
+    return "not rebuilt" if evidence.rebuilt is None else None
+
+
+@run_check(was_rebuilt)
 def rebuild_equals_live(evidence: Evidence) -> Finding:
     """Thrown away and projected again from position 0, the projection is what it was."""
-    if evidence.dumps is None or evidence.rebuilt is None:
-        return Finding("unknown", 0, "not rebuilt" if evidence.dumps is not None else "the store keeps nothing")
+    assert evidence.dumps is not None
+    assert evidence.rebuilt is not None
     count = 0
     lines: list[str] = []
     for entity, live in evidence.dumps.items():
@@ -107,4 +115,4 @@ def rebuild_equals_live(evidence: Evidence) -> Finding:
         for title, frame in zip(("live   ", "rebuilt"), only, strict=True):
             if frame.height:
                 lines.append(f"  {title}: {frame.row(0, named=True)}")
-    return found(count, lambda: ["rebuild differs from live: rows that only one of them has", *lines])
+    return found(count, lambda: ["rows that only one of them has", *lines])

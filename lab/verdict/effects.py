@@ -10,19 +10,28 @@ import polars as pl
 from lab.measure.accounting import balances
 from lab.measure.queries import Wrong
 from lab.verdict.evidence import Evidence
-from lab.verdict.finding import NOTHING_KEPT, Finding, about, found
+from lab.verdict.finding import Finding, about, found
+from lab.verdict.runcheck import has_checkpoint, has_content, run_check
+from lab.verdict.story import (
+    Story,
+    looks_again,
+    lost_message,
+    never_handed_over,
+    not_asked_again,
+    taken_early,
+    waits_in_vain,
+)
 
 
-def ordered(evidence: Evidence) -> bool:
-    """Whether the order of writes matters: not where each revision has a row of its own, or is just added."""
-    if evidence.layout.keeps == "totals":
-        return evidence.policy in ("ordered", "revision")
-    return evidence.layout.keeps == "records"
+def has_order(evidence: Evidence) -> str | None:
+    """The order of writes matters: not if each revision has a row of its own, or is just added."""
+    keeps = evidence.layout.keeps
+    if keeps == "records" or (keeps == "totals" and evidence.policy in ("ordered", "revision")):
+        return None
+    return "does not apply: writes of one record commute in this projection"
 
 
-DOES_NOT_APPLY = Finding("unknown", 0, "does not apply: writes of one record commute in this projection")
-
-
+@run_check(story=Story(replayed=False, cause=lost_message, ending=never_handed_over))
 def no_loss(evidence: Evidence) -> Finding:
     """Every change has become visible, by itself or by a later revision; or it is parked, and known to be."""
     lost = evidence.chosen[~np.isfinite(evidence.visible[evidence.chosen])]
@@ -30,14 +39,13 @@ def no_loss(evidence: Evidence) -> Finding:
     return about(
         evidence,
         lost,
-        lambda index: [f"lost change: {evidence.label(index)} (position {index + 1}) never became visible"],
+        lambda index: [f"{evidence.label(index)} (position {index + 1}) never became visible"],
     )
 
 
+@run_check(has_content)
 def no_double_effect(evidence: Evidence) -> Finding:
     """Nothing counts twice: no row is there twice, no increment was added twice."""
-    if evidence.dumps is None:
-        return NOTHING_KEPT
     if evidence.layout.keeps == "totals":
         if evidence.policy == "revision":
             return Finding("pass")
@@ -47,25 +55,20 @@ def no_double_effect(evidence: Evidence) -> Finding:
         return about(
             evidence,
             again["index"].to_numpy(),
-            lambda index: [f"double effect: {evidence.label(index)} was added {times[index]} times"],
+            lambda index: [f"{evidence.label(index)} was added {times[index]} times"],
         )
     twice = {
         entity: found.filter(pl.struct(evidence.layout.identity).is_duplicated())
         for entity, _, found in evidence.contents()
     }
     count = sum(frame.height for frame in twice.values())
-    first = [
-        f"double effect: {name} {frame['key'][0]} is there more than once"
-        for name, frame in twice.items()
-        if frame.height
-    ]
+    first = [f"{name} {frame['key'][0]} is there more than once" for name, frame in twice.items() if frame.height]
     return found(count, lambda: first[:1])
 
 
+@run_check(has_order)
 def no_resurrection(evidence: Evidence) -> Finding:
     """What was deleted stays deleted: no older live revision is written over a tombstone, and none is left live."""
-    if not ordered(evidence):
-        return DOES_NOT_APPLY
     if evidence.in_order:
         return Finding("pass")
     back = evidence.writes.filter(~pl.col("deleted") & (pl.col("tombstone") > pl.col("revision")))
@@ -73,16 +76,13 @@ def no_resurrection(evidence: Evidence) -> Finding:
     return about(
         evidence,
         back["index"].to_numpy(),
-        lambda index: [
-            f"resurrection: {evidence.label(index)} was written over the tombstone of revision {over[index]}"
-        ],
+        lambda index: [f"{evidence.label(index)} was written over the tombstone of revision {over[index]}"],
     )
 
 
+@run_check(has_order)
 def per_key_order(evidence: Evidence) -> Finding:
     """The revisions of one record are written in rising order."""
-    if not ordered(evidence):
-        return DOES_NOT_APPLY
     if evidence.in_order:
         return Finding("pass")
     stale = evidence.writes.filter(pl.col("revision") < pl.col("before"))
@@ -90,17 +90,13 @@ def per_key_order(evidence: Evidence) -> Finding:
     return about(
         evidence,
         stale["index"].to_numpy(),
-        lambda index: [f"stale overwrite: {evidence.label(index)} was written over revision {over[index]}"],
+        lambda index: [f"{evidence.label(index)} was written over revision {over[index]}"],
     )
 
 
-NO_CHECKPOINT = Finding("unknown", 0, "fed by messages alone: there is no checkpoint")
-
-
+@run_check(has_checkpoint)
 def no_rewind(evidence: Evidence) -> Finding:
     """The checkpoint never goes back, but for a projection that is thrown away to be built anew."""
-    if not evidence.journal.checkpoints:
-        return NO_CHECKPOINT
     back: list[str] = []
     for entity in evidence.layout.entities:
         last = 0
@@ -108,21 +104,20 @@ def no_rewind(evidence: Evidence) -> Finding:
             if name != entity:
                 continue
             if position < last and not (position == 0 and at in evidence.journal.resets):
-                back.append(f"rewind: at {at:.3f} s the checkpoint of {entity} went from {last} back to {position}")
+                back.append(f"at {at:.3f} s the checkpoint of {entity} went from {last} back to {position}")
             last = position
     return found(len(back), lambda: back[:1])
 
 
+@run_check(has_checkpoint, story=Story(by_checkpoint=True, ending=not_asked_again))
 def checkpoint_sound(evidence: Evidence) -> Finding:
     """Whenever the checkpoint says "everything up to here", everything committed up to there was visible."""
-    if not evidence.journal.checkpoints:
-        return NO_CHECKPOINT
     torn: list[np.ndarray] = [np.empty(0, np.int64)]
     for entity in evidence.layout.entities:
         noted = [position for _, name, position in evidence.journal.checkpoints if name == entity]
         stored = evidence.checkpoints.get(entity, 0)
         if noted and stored != noted[-1]:
-            text = f"torn checkpoint: {entity} is kept at {stored}, and was last moved to {noted[-1]}"
+            text = f"{entity} is kept at {stored}, and was last moved to {noted[-1]}"
             return Finding("fail", 1, text)
         chosen, passed_at = evidence.passed_at(entity)
         there = evidence.published.committed_at[chosen] <= evidence.asked_at(passed_at)
@@ -134,17 +129,16 @@ def checkpoint_sound(evidence: Evidence) -> Finding:
         chosen, passed_at = evidence.passed_at(entity)
         at = float(passed_at[np.searchsorted(chosen, index)])
         return [
-            f"torn checkpoint: at {at:.3f} s {entity} was at or beyond {index + 1},"
+            f"at {at:.3f} s {entity} was at or beyond {index + 1},"
             f" without {evidence.label(index)} (position {index + 1})"
         ]
 
     return about(evidence, np.concatenate(torn), witness)
 
 
+@run_check(has_checkpoint, story=Story(by_checkpoint=True, cause=taken_early, ending=never_handed_over))
 def no_skipped_gap(evidence: Evidence) -> Finding:
     """What commits late, behind the reader's cursor, is seen all the same."""
-    if not evidence.journal.checkpoints:
-        return NO_CHECKPOINT
     skipped: list[np.ndarray] = [np.empty(0, np.int64)]
     for entity in evidence.layout.entities:
         chosen, passed_at = evidence.passed_at(entity)
@@ -155,17 +149,16 @@ def no_skipped_gap(evidence: Evidence) -> Finding:
         told = evidence.given_up.get(index + 1)
         how = "passed it" if told is None else f"given it up at {told:.3f} s, and said so"
         return [
-            f"skipped gap: {evidence.label(index)} took position {index + 1} and was committed at"
+            f"{evidence.label(index)} took position {index + 1} and was committed at"
             f" {evidence.published.committed_at[index]:.3f} s, after the reader had {how}"
         ]
 
     return about(evidence, np.concatenate(skipped), witness)
 
 
+@run_check(has_order, story=Story(thrown_away=True, ending=looks_again))
 def monotonic_reads(evidence: Evidence) -> Finding:
     """A reader who looks twice never sees an older revision the second time."""
-    if not ordered(evidence):
-        return DOES_NOT_APPLY
     if evidence.in_order and not evidence.journal.resets:
         return Finding("pass")
     former = pl.col("revision").shift(1).over("record").fill_null(0).alias("former")
@@ -175,23 +168,27 @@ def monotonic_reads(evidence: Evidence) -> Finding:
         row = gone.row(0, named=True)
         mine = evidence.published.record == row["record"]
         seen = int(np.flatnonzero(mine & (evidence.published.revision == row["former"]))[0])
-        text = f"non-monotonic read: from {row['at']:.3f} s readers found nothing of {evidence.label(seen, False)}"
+        text = f"from {row['at']:.3f} s readers found nothing of {evidence.label(seen, False)}"
         return Finding("fail", back.height, f"{text}, after they had seen revision {row['former']}", seen)
     rows = {row["index"]: row for row in back.iter_rows(named=True)}
     return about(
         evidence,
         back["index"].to_numpy(),
         lambda index: [
-            f"non-monotonic read: from {rows[index]['at']:.3f} s readers saw {evidence.label(index)}"
+            f"from {rows[index]['at']:.3f} s readers saw {evidence.label(index)}"
             f" after they had seen revision {rows[index]['former']}"
         ],
     )
 
 
+def has_token(evidence: Evidence) -> str | None:
+    """The projection has a checkpoint that a writer can wait for."""
+    return None if evidence.journal.checkpoints else "fed by messages alone: there is no checkpoint to wait for"
+
+
+@run_check(has_token, story=Story(by_checkpoint=True, ending=waits_in_vain))
 def read_your_writes(evidence: Evidence) -> Finding:
     """A writer who waits until the checkpoint has reached the position of the outcome then reads the write."""
-    if not evidence.journal.checkpoints:
-        return Finding("unknown", 0, "fed by messages alone: there is no checkpoint to wait for")
     unread: list[np.ndarray] = [np.empty(0, np.int64)]
     for entity in evidence.layout.entities:
         chosen, passed_at = evidence.passed_at(entity)
@@ -202,23 +199,26 @@ def read_your_writes(evidence: Evidence) -> Finding:
     return about(
         evidence,
         np.concatenate(unread),
-        lambda index: [
-            f"unread own write: the checkpoint had reached {index + 1}, and {evidence.label(index)} was not there"
-        ],
+        lambda index: [f"the checkpoint had reached {index + 1}, and {evidence.label(index)} was not there"],
     )
 
 
+@run_check()
 def accounting(evidence: Evidence) -> Finding:
     """committed = applied + superseded + parked + skipped + pending."""
     missing = balances(evidence.accounting)
     text = ", ".join(f"{name} {value:,}" for name, value in evidence.accounting.items() if name != "projection")
-    return found(abs(missing), lambda: [f"unaccounted change: {missing:,} changes are nowhere", f"  {text}"])
+    return found(abs(missing), lambda: [f"{missing:,} changes are nowhere", f"  {text}"])
 
 
+def was_asked(evidence: Evidence) -> str | None:
+    """The projection was asked a query."""
+    return None if evidence.asked else "no query of the scenario is for this projection"
+
+
+@run_check(was_asked)
 def answers_right(evidence: Evidence) -> Finding:
     """Every answer that was given while measuring is the oracle's."""
-    if not evidence.asked:
-        return Finding("unknown", 0, "no query of the scenario is for this projection")
     return all_right(evidence.wrong)
 
 

@@ -34,6 +34,3 @@ def about(evidence: Evidence, indices: np.ndarray, witness: Callable[[int], list
         return Finding("pass")
     index = evidence.simplest(indices)
     return Finding("fail", int(indices.size), "\n".join(witness(index)), index, indices)
-
-
-NOTHING_KEPT = Finding("unknown", 0, "the store keeps nothing to look at")

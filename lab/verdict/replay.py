@@ -88,7 +88,7 @@ class _Poison(Faults):
 
 
 @dataclass
-class Replay:
+class Rerun:
     """A cut-down history, and what its deliveries lead to. `indices` are its changes, in the large run's numbers."""
 
     evidence: Evidence

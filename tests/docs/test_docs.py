@@ -29,7 +29,6 @@ from lab.runs import Run
 from lab.scenario import Delay, FaultsTable, Scenario, ServiceModel, Source
 from lab.stores import STORES
 from lab.tables import ALWAYS
-from lab.verdict.checks import CHECKS
 from lab.verdict.oracle import Oracle
 from lab.wiring import plan
 
@@ -169,11 +168,6 @@ def test_every_column_of_a_run_s_tables_is_explained(small_run: Run) -> None:
     documented = sections("docs/run-folder.md")
     for path in small_run.path.glob("*.parquet"):
         assert list(rows(documented[path.stem])) == pl.read_parquet_schema(path).names(), path.stem
-
-
-def test_every_check_is_explained() -> None:
-    documented = rows(sections("docs/run-folder.md")["Verdicts"])
-    assert [name for name in CHECKS if name not in documented] == []
 
 
 def test_every_key_of_the_manifest_is_explained(small_run: Run) -> None:

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 import lab.testing
 from lab.base import BadInput, MissingDriver
 from lab.cli import lab as command
-from lab.kit.families import case
 from lab.kit.history import Shape
 from lab.kit.properties import PROPERTIES
 from lab.kit.script import CRASHES
@@ -477,15 +476,14 @@ def test_bad_words_in_python_are_bad_input_too() -> None:
 
 def test_cases_have_what_they_are_there_for() -> None:
     shape = Shape()
-    late = [case("no_skipped_gap", 1, number, shape).history.late() for number in range(20)]
+    late = [PROPERTIES["no_skipped_gap"].case(1, number, shape).history.late() for number in range(20)]
     assert sum(map(bool, late)) > 5
-    histories_seen = [case("converged", 1, number, shape).history.changes for number in range(40)]
+    histories_seen = [PROPERTIES["converged"].case(1, number, shape).history.changes for number in range(40)]
     assert any(change["revision"] >= 10 for changes in histories_seen for change in changes)
     assert any(change["deleted"] for changes in histories_seen for change in changes)
     assert any(change["amount"] is None for changes in histories_seen for change in changes)
-    steps = {
-        getattr(step, "at", "") for number in range(40) for step in case("survives_crash", 1, number, shape).script
-    }
+    cases = [PROPERTIES["survives_crash"].case(1, number, shape) for number in range(40)]
+    steps = {getattr(step, "at", "") for made in cases for step in made.script}
     assert set(CRASHES) <= steps
 
 
@@ -493,7 +491,7 @@ def test_cases_have_what_they_are_there_for() -> None:
 def test_every_case_is_one_that_a_source_of_truth_can_have_brought_about(prop: str) -> None:
     for number in range(50):
         for recreate in (False, True):
-            made = case(prop, 9, number, Shape("str"), recreate=recreate)
+            made = PROPERTIES[prop].case(9, number, Shape("str"), recreate=recreate)
             assert made.possible()
             assert sorted(made.committed()) == list(range(1, len(made.history.changes) + 1))
             names = [change["name"] for change in made.history.changes]

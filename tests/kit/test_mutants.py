@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from lab.kit.check import ADVICE, Options, Result, judge
+from lab.kit.check import Options, Result, judge
 from lab.kit.mutants import MUTANTS, Reference
 from lab.kit.ours import Ours
 from lab.kit.properties import PROPERTIES
-from lab.report.words import ANOMALIES
 
 HISTORIES = int(os.environ.get("HISTORIES", "150"))
 
@@ -129,13 +128,6 @@ def test_the_table_has_every_mutant_and_every_property_catches_one() -> None:
     assert {check for _, check in MUTANTS.values()} == set(PROPERTIES)
     assert len(MUTANTS) >= 14
     assert all(broken.__doc__ for broken, _ in MUTANTS.values())
-
-
-def test_an_anomaly_is_called_the_same_here_as_in_a_report() -> None:
-    assert set(ADVICE) == set(PROPERTIES)
-    for prop, (anomaly, _) in ADVICE.items():
-        if prop in ANOMALIES:
-            assert anomaly == ANOMALIES[prop][0]
 
 
 VARIANTS: list[dict[str, bool]] = [{}, {"recreate": True}, {"snapshot": True}]

@@ -15,7 +15,8 @@ from fake_run import CHECKS, FAILED, NASTY, PROJECTIONS, fake_run
 from rich.console import Console
 
 from lab.base import BadInput
-from lab.report import bars, compare, figures, print_compare, print_run, render, summary, words, write_report
+from lab.checks import OF_RUNS
+from lab.report import bars, compare, figures, print_compare, print_run, render, summary, write_report
 from lab.report.style import looks, store_colour, svg
 from lab.runs import Run, load_run, write_table
 from lab.tables import ALWAYS
@@ -111,9 +112,8 @@ def test_every_figure_speaks_to_who_cannot_see_it(page: str) -> None:
 def test_the_page_shows_every_projection_and_every_failed_witness(page: str) -> None:
     assert all(f"{name}<small>" in page.replace("<wbr>", "") for name in NAMES)
     for check in FAILED:
-        anomaly, explanation = words.ANOMALIES[check]
-        assert f"naive: {anomaly}" in page
-        assert explanation.replace("'", "&#39;") in page
+        assert f"naive: {OF_RUNS[check].anomaly}" in page
+        assert OF_RUNS[check].meaning.replace("'", "&#39;") in page
     assert "lost by the channel" in page
 
 
@@ -223,8 +223,8 @@ def test_a_store_has_one_colour_and_its_projections_differ_by_line(run: Run) -> 
 
 
 def test_every_check_is_explained_in_two_sentences() -> None:
-    assert set(CHECKS) <= set(words.ANOMALIES)
-    assert all(text.count(". ") == 1 and text.endswith(".") for _, text in words.ANOMALIES.values())
+    assert set(CHECKS) <= set(OF_RUNS)
+    assert all(check.meaning.count(". ") == 1 and check.meaning.endswith(".") for check in OF_RUNS.values())
 
 
 def test_the_summary_is_strict_json(run: Run) -> None:

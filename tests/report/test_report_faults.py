@@ -18,10 +18,10 @@ from matplotlib.text import Text
 from rich.console import Console
 from test_report import Page, printed
 
+from lab.checks import CHAPTERS, OF_RUNS
 from lab.report import faults as drawings
-from lab.report import figures, print_run, render, shading, summary, troubles, words
+from lab.report import figures, print_run, render, shading, summary, troubles
 from lab.report.facts import failures, overviews, unknowns
-from lab.report.mending import CHAPTERS, MENDING, chapter
 from lab.report.style import BAD, Look, drawing, looks, svg
 from lab.report.timelines import timeline
 from lab.runs import Run, write_table
@@ -150,26 +150,24 @@ def test_writers_one_after_the_other_need_no_words() -> None:
 
 
 def test_a_failure_links_its_anomaly_which_says_how_to_mend_it(page: str) -> None:
-    for check, (name, explanation) in words.ANOMALIES.items():
-        entry = page[page.index(f'<div id="anomaly-{check}">') :].split("</div>")[0]
-        assert name in entry
-        assert explanation.replace("'", "&#39;") in entry
+    for name, check in OF_RUNS.items():
+        entry = page[page.index(f'<div id="anomaly-{name}">') :].split("</div>")[0]
+        assert check.anomaly in entry
+        assert check.meaning.replace("'", "&#39;") in entry
         assert "To mend it:" in entry
-        assert chapter(check) in entry
+        assert check.taught_in in entry
     assert '<a href="#anomaly-no_loss">How to mend it</a>: chapter 03, the catch-up subscription.' in page
 
 
 def test_every_anomaly_can_be_mended_in_one_sentence_and_has_a_chapter() -> None:
-    assert set(MENDING) == set(words.ANOMALIES)
-    for number, mend in MENDING.values():
-        assert number in CHAPTERS
-        assert mend.endswith(".")
-        assert ". " not in mend
-    assert chapter("never_heard_of") == ""
+    for check in OF_RUNS.values():
+        assert check.chapter in CHAPTERS
+        assert check.mending.endswith(".")
+        assert ". " not in check.mending
 
 
 def test_the_anomalies_have_the_names_that_people_use() -> None:
-    names = {name for name, _ in words.ANOMALIES.values()}
+    names = {check.anomaly for check in OF_RUNS.values()}
     assert {
         "lost change",
         "double effect",

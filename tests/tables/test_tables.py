@@ -26,7 +26,7 @@ def test_a_column_too_many_or_too_few_is_not_written(
 ) -> None:
     schema = TABLES[name]
     dropped = data.draw(st.sampled_from(list(schema.types)))
-    folder = tmp_path_factory.getbasetemp()
+    folder = tmp_path_factory.mktemp("refused")
     for frame in (schema.frame().drop(dropped), schema.frame().with_columns(other=None)):
         with pytest.raises(WrongColumns, match=f"table `{name}`: `({dropped}` is missing|other` is no column)"):
             write_table(folder, name, frame)
@@ -47,7 +47,7 @@ def test_columns_are_written_in_the_schema_s_order_and_types(
     order: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     frame = pl.DataFrame({"position": pl.Series([1, 2], dtype=pl.Int32), "projection": "a", "lag_seconds": [0, None]})
-    found = written(tmp_path_factory.getbasetemp(), "lag", frame.select(order))
+    found = written(tmp_path_factory.mktemp("lag"), "lag", frame.select(order))
     assert dict(found.schema) == TABLES["lag"].types
     assert found.rows() == [("a", 1, 0.0), ("a", 2, None)]
 

@@ -14,10 +14,12 @@ from polars.dataframe.group_by import GroupBy
 from running import run_text
 from texts import BASE, STRATEGIES, WRITERS
 
+from lab.checks import OF_RUNS
 from lab.shrink import ddmin
-from lab.verdict import checks, contents
-from lab.verdict import witness as witnesses
-from lab.verdict.replay import Replay, deliveries
+from lab.verdict import contents
+from lab.verdict.checks import CHECKS
+from lab.verdict.replay import Rerun, deliveries
+from lab.verdict.runcheck import RunCheck
 
 GUARDS = "".join(
     f'[[projection]]\nname = "{keeps}-{guard}"\nstore = "memory"\nkeeps = "{keeps}"\nguard = "{guard}"\nbatch = 25\n'
@@ -62,43 +64,47 @@ def test_every_witness_is_small_true_and_minimal(
 ) -> None:
     found: list[tuple[Any, ...]] = []
 
-    def kept(evidence: Any, name: str, check: Any, finding: Any) -> Any:
-        result = witnesses.witness(evidence, name, check, finding)
-        found.append((evidence, name, check, finding, result))
+    reduced = RunCheck.witness
+
+    def kept(check: RunCheck, evidence: Any, finding: Any) -> Any:
+        result = reduced(check, evidence, finding)
+        found.append((evidence, check, finding, result))
         return result
 
-    monkeypatch.setattr(checks, "witness", kept)
+    monkeypatch.setattr(RunCheck, "witness", kept)
     finished = run_text(tmp_path, text, *settings)
     assert len(found) > 2
     told = [item for item in found if item[-1] is not None]
-    assert {name for _, name, *_ in told} >= {name for _, name, _, finding, _ in found if finding.focus is not None}
-    for evidence, name, _, finding, result in told:
+    of_changes = {check.about.name for _, check, finding, _ in found if finding.focus is not None}
+    assert {check.about.name for _, check, *_ in told} >= of_changes
+    for evidence, check, finding, result in told:
+        assert finding.witness.startswith(f"{check.about.anomaly}: ")
         assert result.deliveries <= 12
         record = evidence.published.record
-        rows = result.frame
+        rows = result.frame(evidence.name, check.about.name)
         # It speaks of the record that the check found, and of nothing that did not happen.
         assert finding.focus + 1 in rows["position"].to_list()
-        if name not in witnesses.BY_CHECKPOINT:
+        if not check.story.by_checkpoint:
             assert set(record[rows["position"].to_numpy() - 1]) == {record[finding.focus]}
         commits = rows.filter(line="source").filter(pl.col("label") != "begin")
         assert np.allclose(commits["at_seconds"], evidence.published.committed_at[commits["position"].to_numpy() - 1])
         assert rows["at_seconds"].is_sorted()
         assert rows.select(pl.col("delivery").drop_nulls().n_unique()).item() == result.deliveries
     table = finished.table("witnesses")
-    assert table.height == sum(result.frame.height for *_, result in told)
+    assert table.height == sum(len(result.steps) for *_, result in told)
 
 
 def test_a_replay_of_all_deliveries_of_a_record_shows_what_the_run_showed(
     tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(checks, "witness", lambda evidence, *_: seen.append(evidence))
+    monkeypatch.setattr(RunCheck, "witness", lambda _, evidence, finding: seen.append(evidence))
     run_text(tmp_path, BASE + GUARDS, "channel.reorder.share=0.5")
     for evidence in {item.name: item for item in seen if item.layout.keeps == "records"}.values():
         record = evidence.published.record
         for one in np.unique(record)[:20]:
             wanted = record == one
-            after = Replay(evidence, np.flatnonzero(wanted)).after(deliveries(evidence, wanted))
+            after = Rerun(evidence, np.flatnonzero(wanted)).after(deliveries(evidence, wanted))
             key = evidence.published.change(int(np.flatnonzero(wanted)[0]))[1]["key"]
             shows = evidence.dumps["employee"].filter(pl.col("key") == key).drop("position")
             assert after.dumps["employee"].drop("position").equals(shows)
@@ -108,7 +114,7 @@ def test_of_equally_simple_records_that_differ_the_witness_is_always_about_the_f
     tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(checks, "witness", lambda evidence, name, *_: seen.append((name, evidence)))
+    monkeypatch.setattr(RunCheck, "witness", lambda check, evidence, _: seen.append((check.about.name, evidence)))
     unheard = GUARDS.replace("batch", 'subscribe = "channel"\nbatch')
     run_text(tmp_path, BASE + unheard, "channel.lose=0.3", "domain.records=300")
     diverged = [evidence for name, evidence in seen if name == "converged" and evidence.layout.keeps == "records"]
@@ -122,3 +128,8 @@ def test_of_equally_simple_records_that_differ_the_witness_is_always_about_the_f
         findings = [contents.converged(evidence) for _ in range(20)]
         assert findings[0].count > 20, "too few to choose from"
         assert {finding.witness for finding in findings} == {findings[0].witness}
+
+
+def test_every_check_of_runs_is_described_once_and_has_one_function() -> None:
+    assert list(CHECKS) == list(OF_RUNS)
+    assert all(check.about is OF_RUNS[name] for name, check in CHECKS.items())
