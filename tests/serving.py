@@ -18,12 +18,14 @@ from typing import Any
 import httpx
 
 from lab.scenario import Source
+from lab.service.backend import Backend, PartHandle
 from lab.service.changes import Changes
 from lab.service.executor import Executor
-from lab.service.front import Face, Part
+from lab.service.front import Front
 from lab.service.gate import Access
+from lab.service.messages import Message, decoded_message, encoded_message
 from lab.service.projection import Projection
-from lab.service.wire import Direct
+from lab.service.wire import Handle, Reply
 from lab.wiring import Plan, plan
 
 ROOT = Path(__file__).parent.parent
@@ -86,13 +88,23 @@ def hire(key: int, **more: Any) -> dict[str, Any]:
 
 
 @dataclass
+class Direct:
+    """A part in this process; what it is asked goes through JSON all the same, as on a socket."""
+
+    handle: Handle
+
+    async def ask(self, message: Message) -> Reply:
+        return await self.handle(decoded_message(encoded_message(message)))
+
+
+@dataclass
 class Served:
     """A service in this process, and a client of it."""
 
     plan: Plan
     executor: Executor
     projections: dict[str, Projection]
-    face: Face
+    front: Front
     client: httpx.AsyncClient
 
     async def command(self, body: Any, entity: str = "employee", once: str | None = None) -> httpx.Response:
@@ -115,16 +127,19 @@ async def served(made: Plan, folder: Path, token: str | None = None) -> AsyncIte
     projections = {item.name: Projection(made, item, folder, time.time()) for item in made.projections}
     executor.listeners += [projection.hear for projection in projections.values()]
     tasks = [asyncio.create_task(projection.work()) for projection in projections.values()]
-    parts = {name: Part(Direct(projection.handle)) for name, projection in projections.items()}
+    told = {"state": "running", "restarts": 0, "last_exit": None, "pid": None}
+    handles = {"truth": executor.handle} | {name: projection.handle for name, projection in projections.items()}
+    parts = {name: PartHandle(Direct(handle), lambda: told) for name, handle in handles.items()}
     changes = Changes(made, folder)
-    face = Face(made, Part(Direct(executor.handle)), parts, changes, Access.of("127.0.0.1", token))
-    face.head = executor.head
+    backend = Backend(made, parts, changes)
+    backend.head = executor.head
+    front = Front(backend, Access.of("127.0.0.1", token))
     try:
-        transport = httpx.ASGITransport(face.app())
+        transport = httpx.ASGITransport(front.app())
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8087") as client:
-            yield Served(made, executor, projections, face, client)
+            yield Served(made, executor, projections, front, client)
     finally:
-        await face.close()
+        await front.close()
         for projection in projections.values():
             await projection.stop()
         await asyncio.gather(*tasks)

@@ -14,7 +14,7 @@ from lab.base import nearest
 from lab.service import words
 from lab.service.gate import BODY_MAX
 from lab.service.problems import PROBLEM, Refused, document
-from lab.service.wire import Answer
+from lab.service.wire import Reply
 
 
 def command_of(body: Any, key: str, columns: Mapping[str, str]) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def seconds_of(given: Mapping[str, str], name: str, default: float) -> float:
     return found
 
 
-def reply(answer: Answer) -> Response:
+def reply(answer: Reply) -> Response:
     """What a process has answered, as HTTP."""
     kind = "application/json" if answer.status < 400 else PROBLEM
     return Response(answer.body, answer.status, media_type=kind)

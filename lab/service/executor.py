@@ -20,8 +20,9 @@ from pydantic import ValidationError
 from lab.base import stream
 from lab.domain.model import Command, Outcome
 from lab.service.channel import Faults, LiveChannel
+from lab.service.messages import ChangeFaults, ExecuteCommand, Message, ReadStatus
 from lab.service.problems import encoded, problem
-from lab.service.wire import Answer, Request
+from lab.service.wire import Reply
 from lab.truth import Change, Truth
 from lab.wiring import Plan
 
@@ -44,7 +45,7 @@ class Executor:
         self.channel = (
             None if table is None else LiveChannel(Faults.of(table), stream(plan.scenario.seed, "live"), table.capacity)
         )
-        self._waiting: list[tuple[Command, str | None, asyncio.Future[Answer]]] = []
+        self._waiting: list[tuple[Command, str | None, asyncio.Future[Reply]]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._changes: list[Change] = []
         truth.publish = self._changes.append
@@ -59,18 +60,18 @@ class Executor:
                 if not self.truth.head(name):
                     self.truth.load(name, frame)
 
-    async def handle(self, request: Request) -> Answer:
-        """What the front may ask."""
-        match request["do"]:
-            case "execute":
-                future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-                self._accept(request, future)
+    async def handle(self, message: Message) -> Reply:
+        """Answer a message of the front; a command after its commit."""
+        match message:
+            case ExecuteCommand():
+                future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+                self._accept(message, future)
                 return await future
-            case "status":
-                return Answer(200, encoded(self.status()), self.head)
-            case "faults":
-                return self._faults(request["set"])
-        raise AssertionError(request["do"])
+            case ReadStatus():
+                return Reply(200, encoded(self.status()), self.head)
+            case ChangeFaults(faults):
+                return self._faults(faults)
+        raise AssertionError(message)
 
     def status(self) -> dict[str, Any]:
         """What there is to know of the source of truth, and of the channel."""
@@ -83,11 +84,9 @@ class Executor:
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
-    def _accept(self, request: Request, future: asyncio.Future[Answer]) -> None:
-        command = Command(
-            request["entity"], request["command"], request["key"], request["fields"], request["expected"], 0.0
-        )
-        once = request["request"]
+    def _accept(self, order: ExecuteCommand, future: asyncio.Future[Reply]) -> None:
+        command = Command(order.entity, order.command, order.key, order.fields, order.expected)
+        once = order.request
         if not self._waiting:
             # After all that has arrived by now has been read: those that wait together are committed together.
             asyncio.get_running_loop().call_soon(self.commit)
@@ -104,17 +103,17 @@ class Executor:
         self._at = max(self._at, time.time())
         orders = [(replace(command, at=self._at), once) for command, once, _ in group]
         try:
-            outcomes: list[Outcome | Answer] = list(self.truth.execute_together(orders))
+            outcomes: list[Outcome | Reply] = list(self.truth.execute_together(orders))
             self.counts["commits"] += 1
         except Exception:
             # One of them can't be carried out at all. Nothing was committed: each by itself, to find out which.
             outcomes = [self._alone(*order) for order in orders]
         for (_, _, future), outcome in zip(group, outcomes, strict=True):
             if not future.done():
-                future.set_result(outcome if isinstance(outcome, Answer) else self._answer(outcome))
+                future.set_result(outcome if isinstance(outcome, Reply) else self._answer(outcome))
         self._publish()
 
-    def _alone(self, command: Command, once: str | None) -> Outcome | Answer:
+    def _alone(self, command: Command, once: str | None) -> Outcome | Reply:
         try:
             outcome = self.truth.execute(command, once)
         except OverflowError as error:
@@ -126,14 +125,14 @@ class Executor:
         self.counts["commits"] += 1
         return outcome
 
-    def _answer(self, outcome: Outcome) -> Answer:
+    def _answer(self, outcome: Outcome) -> Reply:
         self.counts[outcome.status] += 1
         found = outcome._asdict()
         found["outcome"] = found.pop("status")
         position = outcome.position or 0
         self.head = max(self.head, position)
         if outcome.status == "accepted":
-            return Answer(201 if outcome.revision == 1 and position else 200, encoded(found), position)
+            return Reply(201 if outcome.revision == 1 and position else 200, encoded(found), position)
         return problem(422 if outcome.status == "rejected" else 409, "; ".join(outcome.reasons), **found)
 
     # -- messages -----------------------------------------------------------------------------------------------------
@@ -173,7 +172,7 @@ class Executor:
         before = [live, *((former.state[name] if former else None) for name in columns)]
         return [change.entity, [*row, *(change.state[name] for name in columns)], before]
 
-    def _faults(self, wanted: dict[str, Any] | None) -> Answer:
+    def _faults(self, wanted: dict[str, Any] | None) -> Reply:
         if self.channel is None:
             return problem(409, "the scenario has no [channel]: no messages travel, and nothing can happen to them")
         if wanted is not None:
@@ -186,7 +185,7 @@ class Executor:
         table = self.plan.scenario.channel
         assert table is not None
         found = {"now": self.channel.faults.model_dump(), "scenario": Faults.of(table).model_dump()}
-        return Answer(200, encoded(found))
+        return Reply(200, encoded(found))
 
     def close(self) -> None:
         """Commit what waits, and give the source of truth up."""

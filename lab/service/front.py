@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.applications import Starlette
@@ -29,60 +26,34 @@ from lab.service.asking import (
     seconds_of,
     whole_number,
 )
-from lab.service.changes import ARROW, Changes, arrow, as_json
-from lab.service.gate import PAGE, Access, Gate
-from lab.service.live import EVENTS_MAX, Live
+from lab.service.backend import Backend
+from lab.service.changes import ARROW, arrow, as_json
+from lab.service.gate import PAGE, Access, AccessGate
+from lab.service.live import EVENTS_MAX, LiveStream
 from lab.service.loading import PARTS_MAX, Load, wanted
+from lab.service.messages import AskQuery, ChangeFaults, ExecuteCommand, ReadApplied, StartRebuild
 from lab.service.metrics import exposition
 from lab.service.openapi import openapi
 from lab.service.page import headers, page
 from lab.service.problems import Refused, document, encoded
-from lab.service.wire import Answer, Gone, Peer
-from lab.wiring import Plan, ProjectionPlan
+from lab.service.wire import Gone, Reply
 
-# Seconds that the front waits for a process behind it, beside what a reader asked to wait.
-PATIENCE = 30.0
-# What is asked for a list or for metrics must not wait for one that is busy.
-SHORT = 1.0
 REQUEST_MAX = 200
 
-Told = Callable[[], dict[str, Any]]
 
+class Front:
+    """The service as HTTP shows it."""
 
-def _nothing() -> dict[str, Any]:
-    return {"state": "running", "restarts": 0, "last_exit": None, "pid": None}
-
-
-@dataclass
-class Part:
-    """A process behind the front: how to ask it, and what its supervisor tells of it."""
-
-    peer: Peer
-    told: Told = _nothing
-
-
-@dataclass
-class Face:
-    """The service as HTTP shows it. `parts` are the projections by name."""
-
-    plan: Plan
-    executor: Part
-    parts: Mapping[str, Part]
-    changes: Changes
-    access: Access
-    # The newest position that is known here.
-    head: int = 0
-    answered: dict[tuple[str, int], int] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.items: dict[str, ProjectionPlan] = {item.name: item for item in self.plan.projections}
-        self.document = encoded(openapi(self.plan, self.access.token is not None))
-        self.load = Load(self.plan, self._execute, lambda: self.head)
-        self.live = Live(self)
+    def __init__(self, backend: Backend, access: Access) -> None:
+        self.backend, self.access, self.plan = backend, access, backend.plan
+        self.answered: dict[tuple[str, int], int] = {}
+        self.seconds: dict[str, float] = {}
+        self.document = encoded(openapi(self.plan, access.token is not None))
+        self.load = Load(self.plan, backend.execute, lambda: backend.head)
+        self.live = LiveStream(backend, self.load.told)
         self.page, self.page_headers = page(), headers()
 
-    def app(self) -> Gate:
+    def app(self) -> AccessGate:
         """The application."""
         # The router tries them one after the other: first what is asked most.
         routes = [
@@ -103,7 +74,7 @@ class Face:
             self._route("/openapi.json", self.openapi, "GET"),
         ]
         handlers: Any = {HTTPException: http_problem, 500: failed}
-        return Gate(Starlette(routes=routes, exception_handlers=handlers), self.access)
+        return AccessGate(Starlette(routes=routes, exception_handlers=handlers), self.access)
 
     def _route(self, path: str, endpoint: Callable[[Request], Awaitable[Response]], method: str) -> Route:
         return Route(path, self._counted(path, endpoint), methods=[method])
@@ -116,12 +87,12 @@ class Face:
             try:
                 response = await endpoint(request)
             except Refused as error:
-                response = reply(Answer(error.status, document(error.status, error.detail, **error.more)))
+                response = reply(Reply(error.status, document(error.status, error.detail, **error.more)))
                 if error.status == 413:
                     response.headers["connection"] = "close"
             except Gone:
                 said = "the process behind this went away before it had answered, and is being started again"
-                response = reply(Answer(503, document(503, said)))
+                response = reply(Reply(503, document(503, said)))
                 response.headers["retry-after"] = "1"
             key = (path, response.status_code)
             self.answered[key] = self.answered.get(key, 0) + 1
@@ -140,15 +111,7 @@ class Face:
         if once is not None and (not 1 <= len(once) <= REQUEST_MAX or not once.isprintable()):
             raise Refused(400, f"an Idempotency-Key is printable, and has {REQUEST_MAX} characters at the most")
         order = command_of(await body_of(request), entity.key, entity.columns)
-        answer = await self._execute({"do": "execute", "entity": entity.name, "request": once, **order})
-        return reply(answer)
-
-    async def _execute(self, order: dict[str, Any]) -> Answer:
-        answer = await self._ask(self.executor, order)
-        if answer.position > self.head:
-            self.head = answer.position
-            self.changes.news()
-        return answer
+        return reply(await self.backend.execute(ExecuteCommand(entity.name, **order, request=once)))
 
     async def follow(self, request: Request) -> Response:
         """The changes after a position: a page of them, waited for if need be."""
@@ -162,9 +125,9 @@ class Face:
         wants_arrow = ARROW in accept
         if not wants_arrow and not any(kind in accept for kind in ("json", "*/*", "application/*")):
             raise Refused(406, f"a page is application/json or {ARROW}")
-        frame = await self.changes.page(entity.name, since, limit, wait)
+        frame = await self.backend.changes.page(entity.name, since, limit, wait)
         if not wants_arrow:
-            return reply(Answer(200, as_json(entity.name, frame, since, limit)))
+            return reply(Reply(200, as_json(entity.name, frame, since, limit)))
         position = int(frame["position"][-1]) if frame.height else since
         headers = {"lab-position": str(position), "lab-more": str(frame.height == limit).lower()}
         return Response(arrow(frame), 200, headers, ARROW)
@@ -174,18 +137,18 @@ class Face:
     async def every(self, request: Request) -> Response:
         """Every projection, and how far it is."""
         only(request, ())
-        truth, found = await self.look()
-        return reply(Answer(200, encoded({"truth": truth, "projections": found})))
+        truth, found = await self.backend.look()
+        return reply(Reply(200, encoded({"truth": truth, "projections": found})))
 
     async def projection(self, request: Request) -> Response:
         """One of them."""
-        item = self._named(request.path_params["name"], self.items, "projection")
+        item = self._named(request.path_params["name"], self.backend.projections, "projection")
         only(request, ())
-        return reply(Answer(200, encoded(await self._look(item))))
+        return reply(Reply(200, encoded(await self.backend.look_at(item))))
 
     async def query(self, request: Request) -> Response:
         """A query's rows, with the position that they stand for."""
-        item = self._named(request.path_params["name"], self.items, "projection")
+        item = self._named(request.path_params["name"], self.backend.projections, "projection")
         queries = {query.name: query for query in item.queries}
         query = self._named(request.path_params["query"], queries, f"query of `{item.name}`")
         pairs = request.query_params.multi_items()
@@ -195,29 +158,30 @@ class Face:
         limit = whole_number(given, "limit", 1, words.ROWS_MAX, words.ROWS)
         timeout = seconds_of(given, "timeout", words.WAIT)
         at_least = whole_number(given, "at_least", 0, words.INT_MAX, 0) if "at_least" in given else None
-        if at_least is not None and at_least > self.head and at_least > await self.newest():
-            raise Refused(400, f"there is no position {at_least} yet: the newest is {self.head}", position=self.head)
-        question = {"do": "query", "query": query.name, "parameters": values, "limit": limit}
-        question |= {"at_least": at_least, "timeout": timeout}
-        return reply(await self._ask(self.parts[item.name], question, timeout))
+        backend = self.backend
+        if at_least is not None and at_least > backend.head and at_least > await backend.newest():
+            head = backend.head
+            raise Refused(400, f"there is no position {at_least} yet: the newest is {head}", position=head)
+        question = AskQuery(query.name, values, limit, at_least, timeout)
+        return reply(await backend.ask(item.name, question, timeout))
 
     async def rebuild(self, request: Request) -> Response:
         """Build it anew beside, and swap it in."""
-        item = self._named(request.path_params["name"], self.items, "projection")
+        item = self._named(request.path_params["name"], self.backend.projections, "projection")
         only(request, ())
-        response = reply(await self._ask(self.parts[item.name], {"do": "rebuild"}))
+        response = reply(await self.backend.ask(item.name, StartRebuild()))
         if response.status_code == 202:
             response.headers["location"] = f"/projections/{item.name}"
         return response
 
     async def applied(self, request: Request) -> Response:
         """The changes that became visible since the last time: position, when committed, when visible."""
-        item = self._named(request.path_params["name"], self.items, "projection")
+        item = self._named(request.path_params["name"], self.backend.projections, "projection")
         only(request, ("since", "limit"))
         given = dict(request.query_params)
         since = whole_number(given, "since", 0, words.INT_MAX, 0)
         limit = whole_number(given, "limit", 1, words.ROWS_MAX, words.ROWS)
-        return reply(await self._ask(self.parts[item.name], {"do": "applied", "since": since, "limit": limit}))
+        return reply(await self.backend.ask(item.name, ReadApplied(since, limit)))
 
     async def workload(self, request: Request) -> Response:
         """Commands of the scenario's workload, for whoever makes load."""
@@ -227,35 +191,7 @@ class Face:
         part = whole_number(given, "part", 0, of - 1, 0)
         since = whole_number(given, "since", 0, words.INT_MAX, 0)
         limit = whole_number(given, "limit", 1, words.ROWS_MAX, words.ROWS)
-        return reply(Answer(200, encoded(await self.load.workload(part, of, since, limit))))
-
-    async def newest(self) -> int:
-        """The newest position, as the executor knows it: of a commit whose answer was lost, the front doesn't."""
-        answer = await self._ask(self.executor, {"do": "status"})
-        self.head = max(self.head, answer.position)
-        return self.head
-
-    async def look(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """The source of truth and all projections as they are now; of one that doesn't answer, what is known."""
-        truth, *found = await asyncio.gather(self._truth(), *(self._look(item) for item in self.items.values()))
-        for row in found:
-            row["behind"] = None if row["position"] is None else max(0, self.head - row["position"])
-        return truth, found
-
-    async def _truth(self) -> dict[str, Any]:
-        found = await self._status(self.executor)
-        if found is not None:
-            self.head = max(self.head, found["position"])
-        return {**self.executor.told(), "position": self.head, **(found or {})}
-
-    async def _look(self, item: ProjectionPlan) -> dict[str, Any]:
-        part = self.parts[item.name]
-        table, layout = item.table, item.layout
-        found: dict[str, Any] = {"name": item.name, "store": table.store, "guard": table.guard, **part.told()}
-        found |= {"subscribe": table.subscribe, "keeps": layout.keeps, "entities": [*layout.entities]}
-        found["queries"] = {query.name: [one.name for one in words.parameters(query)] for query in item.queries}
-        nothing = dict.fromkeys(("position", "highest", "age_seconds", "rebuild", "counts", "lag"))
-        return found | (await self._status(part) or nothing)
+        return reply(Reply(200, encoded(await self.load.workload(part, of, since, limit))))
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 
@@ -265,14 +201,14 @@ class Face:
         wanted = None
         if request.method == "PUT":
             wanted = await body_of(request)
-        return reply(await self._ask(self.executor, {"do": "faults", "set": wanted}))
+        return reply(await self.backend.ask(TRUTH, ChangeFaults(wanted)))
 
     async def loaded(self, request: Request) -> Response:
         """The small load generator; a PUT sets its rate."""
         only(request, ())
         if request.method == "PUT":
             self.load.set(wanted(await body_of(request)))
-        return reply(Answer(200, encoded(self.load.told())))
+        return reply(Reply(200, encoded(self.load.told())))
 
     async def show(self, request: Request) -> Response:
         """The live page."""
@@ -289,40 +225,26 @@ class Face:
     async def metrics(self, request: Request) -> Response:
         """For Prometheus."""
         only(request, ())
-        truth, found = await self.look()
+        truth, found = await self.backend.look()
         text = exposition(truth, found, self.answered, self.seconds)
         return Response(text, 200, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def health(self, request: Request) -> Response:
         """Whether every process is there."""
         only(request, ())
-        states = {name: one.told()["state"] for name, one in {TRUTH: self.executor, **self.parts}.items()}
+        states = self.backend.states()
         well = all(state == "running" for state in states.values())
-        return reply(Answer(200, encoded({"status": "ok" if well else "degraded", "processes": states})))
+        return reply(Reply(200, encoded({"status": "ok" if well else "degraded", "processes": states})))
 
     async def openapi(self, request: Request) -> Response:
         """What can be asked here."""
         only(request, ())
-        return reply(Answer(200, self.document))
+        return reply(Reply(200, self.document))
 
     async def close(self) -> None:
         """End the streams, and the load."""
         await self.load.close()
         await self.live.close()
-
-    async def _ask(self, part: Part, request: dict[str, Any], more: float = 0.0) -> Answer:
-        try:
-            return await asyncio.wait_for(part.peer.ask(request), PATIENCE + more)
-        except TimeoutError:
-            raise Refused(503, f"no answer within {PATIENCE + more:g} s; whether it was done is not known") from None
-
-    async def _status(self, part: Part) -> dict[str, Any] | None:
-        try:
-            answer = await asyncio.wait_for(part.peer.ask({"do": "status"}), SHORT)
-        except (Gone, TimeoutError):
-            return None
-        found: dict[str, Any] = json.loads(answer.body)
-        return found
 
     @staticmethod
     def _named(name: str, known: Mapping[str, Any], what: str) -> Any:

@@ -76,7 +76,7 @@ def _loopback(host: str) -> bool:
     return False
 
 
-class Gate:
+class AccessGate:
     """Looks at the head of a request; its body has not been read yet."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:

@@ -1,7 +1,7 @@
 """`GET /live`: what happens, a few times a second, as server-sent events; looked at once for all who watch.
 
-While nobody watches, nothing is asked: the watched pay for the watching. What a second costs is bounded, whoever many
-look on: a viewer who can't follow misses events, and beyond a number of viewers further ones are refused.
+Sampling runs only while a client is connected, and one sample serves all of them, so that the cost doesn't grow with
+their number. A client that can't follow misses events, and beyond a number of clients further ones are refused.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import contextlib
 import json
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lab.base import TRUTH
 from lab.domain.model import published
 from lab.queries.model import Query
+from lab.service.backend import Backend
+from lab.service.messages import AskQuery, ChangeFaults
 from lab.service.probing import Book, judge
 from lab.service.problems import Refused, encoded
 from lab.service.wire import Gone
-
-if TYPE_CHECKING:
-    from lab.service.front import Face
 
 # Seconds between two looks; viewers; and events that one may ask for.
 EVERY, VIEWERS_MAX, EVENTS_MAX = 0.25, 20, 100_000
@@ -45,22 +45,22 @@ class Tally:
     last: dict[str, Any] | None = None
 
 
-class Live:
-    """The stream of one service."""
+class LiveStream:
+    """The stream of one service. `load` reports the small load generator."""
 
-    def __init__(self, face: Face) -> None:
-        self.face = face
-        self.tallies = {name: Tally() for name in face.items}
+    def __init__(self, backend: Backend, load: Callable[[], dict[str, Any]]) -> None:
+        self.backend, self.load = backend, load
+        self.tallies = {name: Tally() for name in backend.projections}
         self._asked: dict[str, Query] = {}
-        for name, item in face.items.items():
+        for name, item in backend.projections.items():
             if found := [query for query in item.queries if query.kind == "get"]:
                 self._asked[name] = found[0]
-        entities = published(face.plan.domain)
+        entities = published(backend.plan.domain)
         self._books = {query.entity.name: Book(entities[query.entity.name]) for query in self._asked.values()}
         self._viewers: set[asyncio.Queue[bytes | None]] = set()
         self._task: asyncio.Task[None] | None = None
         self._lags: dict[str, tuple[int, float]] = {}
-        self._random = random.Random(face.plan.scenario.seed)
+        self._random = random.Random(backend.plan.scenario.seed)
 
     # -- viewers ------------------------------------------------------------------------------------------------------
 
@@ -107,15 +107,15 @@ class Live:
 
     async def look(self) -> dict[str, Any]:
         """One event: the source of truth, the projections, what the probes found, faults and load."""
-        (truth, rows), faults, _ = await asyncio.gather(self.face.look(), self._faults(), self._probe())
+        (truth, rows), faults, _ = await asyncio.gather(self.backend.look(), self._faults(), self._probe())
         for row in rows:
             row |= self._lag(row.pop("lag"), row["name"])
             tally = self.tallies[row["name"]]
             query = self._asked.get(row["name"])
             row["probes"] = {"query": None if query is None else query.name, **tally.counts, "last": tally.last}
             row.pop("queries")
-        found = {"at": time.time(), "scenario": self.face.plan.scenario.name, "truth": truth, "projections": rows}
-        return found | {"faults": faults, "load": self.face.load.told()}
+        found = {"at": time.time(), "scenario": self.backend.plan.scenario.name, "truth": truth, "projections": rows}
+        return found | {"faults": faults, "load": self.load()}
 
     def _lag(self, lag: dict[str, Any] | None, name: str) -> dict[str, Any]:
         """The mean lag of the changes that became visible since the last look; null when there were none."""
@@ -132,7 +132,7 @@ class Live:
 
     async def _faults(self) -> dict[str, Any] | None:
         try:
-            answer = await asyncio.wait_for(self.face.executor.peer.ask({"do": "faults", "set": None}), PATIENCE)
+            answer = await asyncio.wait_for(self.backend.parts[TRUTH].peer.ask(ChangeFaults()), PATIENCE)
         except (Gone, TimeoutError):
             return None
         return json.loads(answer.body) if answer.status == 200 else None
@@ -152,17 +152,17 @@ class Live:
         if not book.late:
             await self._begin(book)
         for _ in range(PAGES):
-            frame = await self.face.changes.page(book.entity.name, book.position, PAGE, 0.0)
+            frame = await self.backend.changes.page(book.entity.name, book.position, PAGE, 0.0)
             book.learn(frame)
             if frame.height < PAGE:
                 return
 
     async def _begin(self, book: Book) -> None:
         """Not at the beginning of a long history, but where there is something: other entities may be busier."""
-        head = self.face.head
+        head = self.backend.head
         book.position = max(book.position, head - BEFORE, 0)
         while book.position:
-            if (await self.face.changes.page(book.entity.name, book.position, 1, 0.0)).height:
+            if (await self.backend.changes.page(book.entity.name, book.position, 1, 0.0)).height:
                 return
             book.position = max(0, head - FURTHER * (head - book.position))
 
@@ -171,10 +171,9 @@ class Live:
         late = list(book.late)
         for key in self._random.sample(late, min(PROBES, len(late))):
             before = book.known(key)
-            question = {"do": "query", "query": query.name, "parameters": [key], "limit": 2}
-            question |= {"at_least": None, "timeout": 0.0}
+            question = AskQuery(query.name, [key], 2)
             try:
-                answer = await asyncio.wait_for(self.face.parts[name].peer.ask(question), PATIENCE)
+                answer = await asyncio.wait_for(self.backend.parts[name].peer.ask(question), PATIENCE)
                 if answer.status != 200:
                     continue
                 # What was committed meanwhile may be in the answer already.

@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lab.base import stream
 from lab.domain.model import Command
+from lab.service.messages import ExecuteCommand
 from lab.service.problems import Refused
-from lab.service.wire import Answer, Gone
+from lab.service.wire import Gone, Reply
 from lab.wiring import Plan
 
 # Commands a second, and how many there are in all.
@@ -30,7 +31,7 @@ BEAT, PORTION_MAX = 0.02, 200
 # Commands are shared out among so many senders at the most, by their records' keys.
 PARTS_MAX = 256
 
-Send = Callable[[dict[str, Any]], Awaitable[Answer]]
+Send = Callable[[ExecuteCommand], Awaitable[Reply]]
 
 
 class Wanted(BaseModel):
@@ -140,13 +141,12 @@ class Load:
         gone = (Gone, TimeoutError, Refused)
         self._again = [one for one, answer in zip(portion, answers, strict=True) if isinstance(answer, gone)]
         self.failed += len(self._again)
-        done = [answer for answer in answers if isinstance(answer, Answer) and answer.position > before]
+        done = [answer for answer in answers if isinstance(answer, Reply) and answer.position > before]
         self.sent += len(done)
         if self._again:
             await asyncio.sleep(0.2)
         return len(done) if answers and not self._again else count
 
 
-def _order(number: int, command: Command) -> dict[str, Any]:
-    order = {"do": "execute", "entity": command.entity, "command": command.name, "key": command.key}
-    return order | {"fields": dict(command.fields), "expected": None, "request": f"load {number}"}
+def _order(number: int, command: Command) -> ExecuteCommand:
+    return ExecuteCommand(command.entity, command.name, command.key, dict(command.fields), None, f"load {number}")

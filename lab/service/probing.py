@@ -40,7 +40,7 @@ class Revision:
 
 
 @dataclass(frozen=True)
-class Judged:
+class ProbeResult:
     """What became of one probe. `revisions` and `seconds`: how far it was behind, if it was stale."""
 
     verdict: Verdict
@@ -79,24 +79,24 @@ class Book:
 
 def judge(
     before: Sequence[Revision], after: Sequence[Revision], promise: int, rows: Sequence[Mapping[str, Any]], now: float
-) -> Judged:
+) -> ProbeResult:
     """One answer. `before` was known when it was asked for, `after` when it had come; `promise` is its position."""
     promised = max((one.number for one in after if one.position <= promise), default=0)
     newest = before[-1]
     if len(rows) > 1:
-        return Judged("wrong", f"{len(rows)} rows of one record")
+        return ProbeResult("wrong", f"{len(rows)} rows of one record")
     shown = _shown(after, promised, rows)
-    if isinstance(shown, Judged):
+    if isinstance(shown, ProbeResult):
         return shown
     if shown < promised:
         said = (
             f"everything up to position {promise} is in, it says, and shows {_called(shown)}; {promised} was promised"
         )
-        return Judged("wrong", said)
+        return ProbeResult("wrong", said)
     if shown >= newest.number:
-        return Judged("right")
+        return ProbeResult("right")
     missed = [one for one in after if one.number > shown]
-    return Judged(
+    return ProbeResult(
         "stale",
         f"{_called(shown)} instead of {newest.number}",
         newest.number - shown,
@@ -108,29 +108,29 @@ def _called(revision: int) -> str:
     return f"revision {revision}" if revision else "nothing"
 
 
-def _shown(after: Sequence[Revision], promised: int, rows: Sequence[Mapping[str, Any]]) -> int | Judged:
+def _shown(after: Sequence[Revision], promised: int, rows: Sequence[Mapping[str, Any]]) -> int | ProbeResult:
     """Which revision an answer shows, 0 for one from before the first; or what is to be said at once."""
     if not rows:
         gone = [one.number for one in after if one.deleted]
         if gone and gone[-1] >= promised:
             return gone[-1]
         if promised == 0:
-            return 0 if after[0].number == 1 else Judged("unsure", "no record")
+            return 0 if after[0].number == 1 else ProbeResult("unsure", "no record")
         # It may have been deleted in a revision that was overwritten since.
         later = [one.number for one in after if one.number > promised]
-        return 0 if after[-1].number - promised == len(later) else Judged("unsure", "no record")
+        return 0 if after[-1].number - promised == len(later) else ProbeResult("unsure", "no record")
     row = dict(rows[0])
     number = row.get("revision")
     if not isinstance(number, int) or number > after[-1].number:
-        return Judged("wrong", f"there is no revision {number}: the newest is {after[-1].number}")
+        return ProbeResult("wrong", f"there is no revision {number}: the newest is {after[-1].number}")
     same = [one for one in after if one.number == number]
     if not same:
-        return number if number < promised else Judged("unsure", f"revision {number}")
+        return number if number < promised else ProbeResult("unsure", f"revision {number}")
     if same[0].deleted:
-        return Judged("wrong", f"revision {number} is a tombstone, and is shown as a record")
+        return ProbeResult("wrong", f"revision {number} is a tombstone, and is shown as a record")
     if different := [name for name, value in same[0].state.items() if row.get(name) != value]:
         name = different[0]
-        return Judged(
+        return ProbeResult(
             "wrong", f"revision {number} has {name} {same[0].state[name]!r}, and is shown with {row.get(name)!r}"
         )
     return number

@@ -7,7 +7,7 @@ import math
 from decimal import Decimal
 from typing import Any
 
-from lab.service.wire import Answer
+from lab.service.wire import Reply
 
 PROBLEM = "application/problem+json"
 
@@ -45,9 +45,9 @@ def document(status: int, detail: str, **more: Any) -> bytes:
     return encoded({"type": kind, "title": title, "status": status, "detail": detail, **more})
 
 
-def problem(status: int, detail: str, **more: Any) -> Answer:
+def problem(status: int, detail: str, **more: Any) -> Reply:
     """The same as an answer."""
-    return Answer(status, document(status, detail, **more))
+    return Reply(status, document(status, detail, **more))
 
 
 def encoded(value: Any) -> bytes:

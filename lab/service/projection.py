@@ -16,9 +16,10 @@ from typing import Any
 from lab.base import NotAnswered, Unavailable
 from lab.queries.model import Query
 from lab.service.keeper import BOUNDS, Keeper
+from lab.service.messages import AskQuery, Message, ReadApplied, ReadStatus, StartRebuild, Subscribe, encoded_message
 from lab.service.problems import encoded, problem
 from lab.service.rebuilding import Place, Rebuild
-from lab.service.wire import MESSAGE, REQUEST, Answer, Request, packed, read
+from lab.service.wire import MESSAGE, REQUEST, Reply, packed, read
 from lab.service.words import named
 from lab.wiring import Plan, ProjectionPlan
 
@@ -45,19 +46,19 @@ class Projection:
         self._order = itertools.count()
         self._rebuilding: asyncio.Task[None] | None = None
 
-    async def handle(self, request: Request) -> Answer:
-        """What the front may ask."""
-        match request["do"]:
-            case "query":
-                return await self._asked(request)
-            case "status":
-                return Answer(200, encoded(self.status()), self.keeper.position)
-            case "applied":
-                rows, seen = self.keeper.applied(request["since"], request["limit"])
-                return Answer(200, encoded({"applied": rows, "since": seen}), self.keeper.position)
-            case "rebuild":
+    async def handle(self, message: Message) -> Reply:
+        """Answer a message of the front."""
+        match message:
+            case AskQuery():
+                return await self._asked(message)
+            case ReadStatus():
+                return Reply(200, encoded(self.status()), self.keeper.position)
+            case ReadApplied(since, limit):
+                rows, seen = self.keeper.applied(since, limit)
+                return Reply(200, encoded({"applied": rows, "since": seen}), self.keeper.position)
+            case StartRebuild():
                 return self._rebuild()
-        raise AssertionError(request["do"])
+        raise AssertionError(message)
 
     def status(self) -> dict[str, Any]:
         """How far it is, and what it has done since it was started."""
@@ -77,18 +78,18 @@ class Projection:
 
     # -- queries ------------------------------------------------------------------------------------------------------
 
-    async def _asked(self, request: Request) -> Answer:
-        keeper, at_least = self.keeper, request["at_least"]
+    async def _asked(self, asked: AskQuery) -> Reply:
+        keeper, at_least = self.keeper, asked.at_least
         self.counts["queries"] += 1
-        if at_least is not None and keeper.position < at_least and not await self._waited(at_least, request["timeout"]):
+        if at_least is not None and keeper.position < at_least and not await self._waited(at_least, asked.timeout):
             self.counts["stale"] += 1
             said = f"everything up to position {keeper.position} is in, and not up to {at_least}"
             return problem(504, said, position=keeper.position, at_least=at_least, age_seconds=keeper.age_seconds)
-        query, limit = self._queries[request["query"]], request["limit"]
+        query, limit = self._queries[asked.query], asked.limit
         # Taken before the query: what it shows is at least as new.
         position, age = keeper.position, keeper.age_seconds
         try:
-            rows = keeper.projector.store.query(query, tuple(request["parameters"]))
+            rows = keeper.projector.store.query(query, tuple(asked.parameters))
         except NotAnswered as error:
             return problem(422, str(error))
         except Unavailable as error:
@@ -98,7 +99,7 @@ class Projection:
             print(said, file=sys.stderr, flush=True)
             return problem(500, "the query failed")
         found = {"rows": named(query, rows[:limit]), "more": len(rows) > limit}
-        return Answer(200, encoded({**found, "position": position, "age_seconds": age}), position)
+        return Reply(200, encoded({**found, "position": position, "age_seconds": age}), position)
 
     async def _waited(self, at_least: int, timeout: float) -> bool:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -126,7 +127,7 @@ class Projection:
         while not self._stopping:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 reader, writer = await asyncio.open_unix_connection(str(executor))
-                writer.write(packed(0, REQUEST, json.dumps({"do": "subscribe"}).encode()))
+                writer.write(packed(0, REQUEST, encoded_message(Subscribe())))
                 try:
                     while True:
                         _, status, _, body = await read(reader)
@@ -167,7 +168,7 @@ class Projection:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._kick.wait(), None if seconds == math.inf else seconds)
 
-    def _rebuild(self) -> Answer:
+    def _rebuild(self) -> Reply:
         if self.item.table.subscribe == "channel":
             return problem(409, "messages that have gone by don't come again: it can't be rebuilt from them")
         if self.rebuild.running:
@@ -176,7 +177,7 @@ class Projection:
             return problem(503, "there is no source of truth yet")
         self.rebuild = Rebuild()
         self._rebuilding = asyncio.create_task(self.rebuild.run(self.keeper, self.place))
-        return Answer(202, encoded({"projection": self.item.name, "rebuild": {"state": "building"}}))
+        return Reply(202, encoded({"projection": self.item.name, "rebuild": {"state": "building"}}))
 
     async def stop(self) -> None:
         """End what is going on, and give everything up."""

@@ -17,8 +17,9 @@ from typing import Any
 import uvicorn
 
 from lab.base import TRUTH, BadInput, Problem
+from lab.service.backend import Backend, PartHandle
 from lab.service.changes import Changes
-from lab.service.front import Face, Part
+from lab.service.front import Front
 from lab.service.gate import Access
 from lab.service.locking import owned
 from lab.service.part import Orders
@@ -117,11 +118,12 @@ async def _run(
             starting.cancel()
             return
         await starting
-        parts = {name: Part(child, child.told) for name, child in children.items()}
-        face = Face(plan, parts.pop(TRUTH), parts, changes, access)
-        await face.newest()
+        parts = {name: PartHandle(child, child.told) for name, child in children.items()}
+        backend = Backend(plan, parts, changes)
+        await backend.newest()
+        front = Front(backend, access)
         config = uvicorn.Config(
-            face.app(),
+            front.app(),
             http=Bounded,
             ws="none",
             lifespan="off",
@@ -140,7 +142,7 @@ async def _run(
         await asyncio.wait([stopped, serving], return_when=asyncio.FIRST_COMPLETED)
         # A stream has no end of its own. What else is being answered is answered to the end; then the processes end,
         # and what they committed is there.
-        await face.close()
+        await front.close()
         server.should_exit = True
         await serving
     finally:

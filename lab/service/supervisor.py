@@ -17,8 +17,9 @@ from typing import Any
 
 import lab
 from lab.base import LabError
+from lab.service.messages import Message
 from lab.service.part import Orders
-from lab.service.wire import Answer, Line, Request
+from lab.service.wire import Line, Reply
 
 # Seconds before a part that died is started again: doubled from death to death, unless it had lived for a while.
 PAUSE, PAUSE_MAX = 0.05, 1.0
@@ -141,9 +142,9 @@ class Child:
         """The present process; None between two."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
-    async def ask(self, request: Request) -> Answer:
+    async def ask(self, message: Message) -> Reply:
         """Ask the present process. Raises Gone while there is none that listens."""
-        return await self.line.ask(request)
+        return await self.line.ask(message)
 
     def told(self) -> dict[str, Any]:
         """State, restarts, last exit status and process id, for `/projections`."""

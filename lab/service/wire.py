@@ -1,8 +1,8 @@
 """How the processes of the service talk: frames over a Unix socket, many requests at a time on one connection.
 
 A frame has a head of four numbers: the length of what follows, the request that it belongs to, a status (0 for a
-request, 1 for a message that nobody asked for, else that of HTTP), and a position in the source of truth. What follows
-is JSON; an answer's is what the client of the front will get, so that nobody on the way has to look into it.
+request, 1 for a change that the channel delivers, else that of HTTP), and a position in the source of truth. What
+follows is JSON (see `lab.service.messages`); a reply's is passed on to the client of the front as it is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import struct
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -18,17 +17,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from lab.service.messages import Message, Subscribe, decoded_message, encoded_message
+
 HEAD = struct.Struct(">IIHq")
 REQUEST, MESSAGE = 0, 1
 # A frame that claims to be longer is none of ours. The longest are answers of many rows.
 FRAME_MAX = 256 * 2**20
 
-Request = dict[str, Any]
-
 
 @dataclass(frozen=True)
-class Answer:
-    """What a process answers: a status of HTTP, a body in JSON, and the position that it stands for."""
+class Reply:
+    """What a part answers: a status of HTTP, a body in JSON, and the position that it stands for."""
 
     status: int
     body: bytes
@@ -49,24 +48,13 @@ class Gone(Exception):
 
 
 class Peer(Protocol):
-    """Somebody who can be asked."""
+    """A part that can be asked."""
 
-    async def ask(self, request: Request) -> Answer:
-        """The answer; raises Gone."""
-
-
-Handle = Callable[[Request], Awaitable[Answer]]
+    async def ask(self, message: Message) -> Reply:
+        """The reply. Raises Gone when the part ends before it replies."""
 
 
-@dataclass
-class Direct:
-    """A peer in this process: for tests, and for whoever wants to do without sockets."""
-
-    handle: Handle
-
-    async def ask(self, request: Request) -> Answer:
-        """Through JSON all the same, as on a socket."""
-        return await self.handle(json.loads(json.dumps(request)))
+Handle = Callable[[Message], Awaitable[Reply]]
 
 
 def packed(number: int, status: int, body: bytes, position: int = 0) -> bytes:
@@ -86,7 +74,7 @@ class Line:
     """One connection to a process, shared by many requests at once."""
 
     def __init__(self) -> None:
-        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._numbers = itertools.cycle(range(1, 2**32))
         self._writer: asyncio.StreamWriter | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -102,7 +90,7 @@ class Line:
                 number, status, position, body = await read(reader)
                 future = self._waiting.pop(number, None)
                 if future is not None and not future.done():
-                    future.set_result(Answer(status, body, position))
+                    future.set_result(Reply(status, body, position))
         except (asyncio.IncompleteReadError, OSError):
             self.close()
 
@@ -116,14 +104,14 @@ class Line:
                 future.set_exception(Gone())
         self._waiting.clear()
 
-    async def ask(self, request: Request) -> Answer:
-        """Ask, and wait for the answer."""
+    async def ask(self, message: Message) -> Reply:
+        """Send a message and wait for the reply. Raises Gone when the connection ends before."""
         if self._writer is None:
             raise Gone
         number = next(self._numbers)
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
-        self._writer.write(packed(number, REQUEST, json.dumps(request).encode()))
+        self._writer.write(packed(number, REQUEST, encoded_message(message)))
         try:
             return await future
         finally:
@@ -133,24 +121,24 @@ class Line:
 async def listen(
     path: Path, handle: Handle, subscribed: Callable[[asyncio.StreamWriter], None] | None = None
 ) -> asyncio.Server:
-    """Answer requests at this path. A connection that asks to `subscribe` is handed over, to be sent messages."""
+    """Answer messages at this path. A connection that sends Subscribe is handed to `subscribed`."""
     tasks: set[asyncio.Task[None]] = set()
 
-    async def respond(number: int, request: Request, writer: asyncio.StreamWriter) -> None:
-        answer = await handle(request)
+    async def respond(number: int, message: Message, writer: asyncio.StreamWriter) -> None:
+        reply = await handle(message)
         if not writer.is_closing():
-            writer.write(packed(number, answer.status, answer.body, answer.position))
+            writer.write(packed(number, reply.status, reply.body, reply.position))
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Cancelled: the process ends, and nobody waits for this task.
         with contextlib.suppress(asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
             while True:
                 number, _, _, body = await read(reader)
-                request = json.loads(body)
-                if request["do"] == "subscribe" and subscribed is not None:
+                message = decoded_message(body)
+                if isinstance(message, Subscribe) and subscribed is not None:
                     subscribed(writer)
                     continue
-                task = asyncio.create_task(respond(number, request, writer))
+                task = asyncio.create_task(respond(number, message, writer))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
         writer.close()

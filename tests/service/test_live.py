@@ -112,7 +112,7 @@ def test_the_book_is_bounded_and_takes_no_page_twice() -> None:
 
 def test_a_projection_that_lies_is_seen_to_lie(tmp_path: Path) -> None:
     async def story(service: Served) -> None:
-        looking = service.face.live
+        looking = service.front.live
         for key in range(1, 21):
             await service.command(hire(key))
         await service.settled("directory")
@@ -140,10 +140,10 @@ def test_what_changed_long_ago_is_probed_too_where_nothing_did_since(
     async def story(service: Served) -> None:
         for key in range(1, 41):
             await service.command(hire(key))
-        looking = service.face.live
+        looking = service.front.live
         (book,) = looking._books.values()
         # As if what came after position 5 was of another entity.
-        monkeypatch.setattr(service.face.changes, "page", cut(service.face.changes.page))
+        monkeypatch.setattr(service.front.backend.changes, "page", cut(service.front.backend.changes.page))
         await looking._read(book)
         assert set(book.late) <= set(range(1, 6))
         assert book.position == 5
@@ -181,7 +181,7 @@ def test_the_stream_tells_what_happens_and_costs_nothing_while_nobody_watches(tm
         assert last["load"] == {"rate": 0.0, "sent": 0, "failed": 0, "finished": False, "possible": True}
         assert sum(last["projections"][0]["probes"][name] for name in ("right", "stale")) > 0
         # Nobody watches any more: the one who looked comes to an end.
-        watching = service.face.live._task
+        watching = service.front.live._task
         assert watching is not None
         await until(watching.done)
         assert asked["queries"] > before
@@ -196,7 +196,7 @@ def test_the_stream_tells_what_happens_and_costs_nothing_while_nobody_watches(tm
 
 def test_a_mean_lag_is_of_what_became_visible_since_and_starts_anew_with_its_process(tmp_path: Path) -> None:
     async def story(service: Served) -> None:
-        lag = service.face.live._lag
+        lag = service.front.live._lag
         assert lag({"counts": [5, 5], "sum": 30.0}, "directory") == {"shown": 0, "lag_seconds": None}
         assert lag({"counts": [5, 7], "sum": 31.0}, "directory") == {"shown": 2, "lag_seconds": 0.5}
         assert lag(None, "directory") == {"shown": 0, "lag_seconds": None}
@@ -212,17 +212,17 @@ def test_viewers_are_bounded_and_one_who_does_not_read_holds_nobody_up(
     monkeypatch.setattr(live, "EVERY", 0.01)
 
     async def story(service: Served) -> None:
-        asleep = service.face.live.watch(100)
+        asleep = service.front.live.watch(100)
         await anext(asleep)
         found = await service.client.get("/live", params={"events": 3 * live.PILE_MAX})
         assert len(events(found.text)) == 3 * live.PILE_MAX
-        awake = service.face.live.watch(1)
+        awake = service.front.live.watch(1)
         refused = await service.client.get("/live")
         assert (refused.status_code, refused.json()["title"]) == (503, "unavailable")
         assert [event async for event in awake]
         # What it has missed is gone; what it gets is of late.
         await anext(asleep)
-        await service.face.close()
+        await service.front.close()
         assert len([event async for event in asleep]) <= live.PILE_MAX
 
     lived(written(tmp_path, text=SMALL), tmp_path, story)
@@ -247,7 +247,7 @@ def test_a_load_sends_valid_commands_and_after_a_restart_does_none_twice(
         former = service.executor.head
         assert former >= 100
         await service.client.put("/load", json={"rate": 1_000})
-        await until(lambda: service.face.load.finished)
+        await until(lambda: service.front.load.finished)
         told = (await service.client.get("/load")).json()
         counts = service.executor.counts
         assert (told["rate"], told["finished"], told["failed"]) == (0.0, True, 0)

@@ -27,6 +27,18 @@ from lab.scenario import Delay, Reorder
 from lab.service.changes import ARROW
 from lab.service.channel import Faults, LiveChannel
 from lab.service.gate import BODY_MAX, Access
+from lab.service.messages import (
+    AskQuery,
+    ChangeFaults,
+    ExecuteCommand,
+    Message,
+    ReadApplied,
+    ReadStatus,
+    StartRebuild,
+    Subscribe,
+    decoded_message,
+    encoded_message,
+)
 from lab.service.words import columns, parameters
 from lab.stores.port import dump
 from lab.verdict.oracle import Oracle
@@ -189,6 +201,24 @@ def test_a_command_that_fails_takes_no_other_with_it(
 
     lived(written(tmp_path, text=SMALL), tmp_path, story)
     assert "the business is confused" in capsys.readouterr().err
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+
+
+@given(
+    st.one_of(
+        st.builds(ExecuteCommand, st.text(), st.text(), st.integers() | st.text(), st.dictionaries(st.text(), scalars)),
+        st.builds(AskQuery, st.text(), st.lists(scalars), st.integers(), st.none() | st.integers(), st.floats(0, 60)),
+        st.builds(ReadApplied, st.integers(), st.integers()),
+        st.builds(ChangeFaults, st.none() | st.dictionaries(st.text(), scalars)),
+        st.sampled_from([StartRebuild(), ReadStatus(), Subscribe()]),
+    )
+)
+def test_a_message_comes_over_the_socket_as_it_was_sent(message: Message) -> None:
+    found = decoded_message(encoded_message(message))
+    assert type(found) is type(message)
+    assert found == message
 
 
 # --- changes ---------------------------------------------------------------------------------------------------------

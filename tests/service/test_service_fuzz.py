@@ -127,7 +127,7 @@ def test_requests_made_from_the_document_are_answered_as_it_says(
     try:
         for key in range(10):
             assert host.run(host.service.command(hire(key))).status_code == 201
-        app, document = host.service.face.app(), openapi(host.made, False)
+        app, document = host.service.front.app(), openapi(host.made, False)
         schema = schemathesis.openapi.from_dict(document)
         # A stream has no end; it has tests of its own.
         operations = [found.ok() for found in schema.get_all_operations()]
@@ -174,7 +174,7 @@ def test_requests_made_from_the_document_are_answered_as_it_says(
 
 async def amounts_to_what_was_accepted(service: Served) -> None:
     """The commands that were accepted are all that there is; and a projection shows what they amount to."""
-    service.face.load.rate = 0.0
+    service.front.load.rate = 0.0
     await service.settled("directory")
     frame = ChangeReader(service.executor.truth).changes_since("employee", 0, 1_000_000)
     assert frame["position"].to_list() == list(range(1, service.executor.head + 1))
@@ -225,7 +225,7 @@ def test_sql_in_a_parameter_is_a_text_like_any_other(tmp_path: Path) -> None:
 )
 def test_no_path_leads_to_a_file(target: str, tmp_path: Path) -> None:
     async def story(service: Served) -> None:
-        app = service.face.app()
+        app = service.front.app()
         for base in ("", "/projections", "/projections/directory", "/commands", "/page"):
             for written_as in (target, quote(target, safe=""), quote(quote(target, safe=""), safe=""), target + "%00"):
                 for method in ("GET", "POST", "PUT"):

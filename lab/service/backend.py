@@ -1,0 +1,96 @@
+"""What is behind the front: the executor, the projections and the file of changes, and how far each of them is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lab.base import TRUTH
+from lab.queries.kinds import KINDS
+from lab.service.changes import Changes
+from lab.service.messages import ExecuteCommand, Message, ReadStatus
+from lab.service.problems import Refused
+from lab.service.wire import Gone, Peer, Reply
+from lab.wiring import Plan, ProjectionPlan
+
+# Seconds to wait for a part, beyond what a reader asked to wait.
+PATIENCE = 30.0
+# Seconds to wait for a status: lists and metrics must not wait for a part that is busy.
+SHORT = 1.0
+
+
+@dataclass(frozen=True)
+class PartHandle:
+    """A part: how to ask it, and what its supervisor reports (state, restarts, last_exit, pid)."""
+
+    peer: Peer
+    told: Callable[[], dict[str, Any]]
+
+
+class Backend:
+    """Asks the parts. `head` is the newest position that is known here."""
+
+    def __init__(self, plan: Plan, parts: Mapping[str, PartHandle], changes: Changes) -> None:
+        self.plan, self.parts, self.changes = plan, parts, changes
+        self.projections: dict[str, ProjectionPlan] = {item.name: item for item in plan.projections}
+        self.head = 0
+
+    async def ask(self, name: str, message: Message, more: float = 0.0) -> Reply:
+        """Ask a part. Raises Gone if it ends before it answers, Refused after `PATIENCE` + `more` seconds."""
+        try:
+            return await asyncio.wait_for(self.parts[name].peer.ask(message), PATIENCE + more)
+        except TimeoutError:
+            raise Refused(503, f"no answer within {PATIENCE + more:g} s; whether it was done is not known") from None
+
+    async def execute(self, command: ExecuteCommand) -> Reply:
+        """Have a command decided; readers who wait for changes hear of it."""
+        reply = await self.ask(TRUTH, command)
+        if reply.position > self.head:
+            self.head = reply.position
+            self.changes.news()
+        return reply
+
+    async def newest(self) -> int:
+        """The newest position by the executor: of a commit whose answer was lost, `head` doesn't know."""
+        reply = await self.ask(TRUTH, ReadStatus())
+        self.head = max(self.head, reply.position)
+        return self.head
+
+    def states(self) -> dict[str, str]:
+        """The state of each part's process."""
+        return {name: part.told()["state"] for name, part in self.parts.items()}
+
+    async def look(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Source of truth and projections as they are now; of a part that doesn't answer, what its supervisor knows."""
+        truth, *found = await asyncio.gather(self._truth(), *map(self.look_at, self.projections.values()))
+        for row in found:
+            row["behind"] = None if row["position"] is None else max(0, self.head - row["position"])
+        return truth, found
+
+    async def look_at(self, item: ProjectionPlan) -> dict[str, Any]:
+        """One projection: what it is, and how far."""
+        table, layout = item.table, item.layout
+        found: dict[str, Any] = {"name": item.name, "store": table.store, "guard": table.guard}
+        found |= self.parts[item.name].told()
+        found |= {"subscribe": table.subscribe, "keeps": layout.keeps, "entities": [*layout.entities]}
+        found["queries"] = {
+            query.name: [one.name for one in KINDS[query.kind].parameters(query)] for query in item.queries
+        }
+        nothing = dict.fromkeys(("position", "highest", "age_seconds", "rebuild", "counts", "lag"))
+        return found | (await self._status(item.name) or nothing)
+
+    async def _truth(self) -> dict[str, Any]:
+        found = await self._status(TRUTH) or {}
+        self.head = max(self.head, found.get("position", 0))
+        return {**self.parts[TRUTH].told(), "position": self.head, **found}
+
+    async def _status(self, name: str) -> dict[str, Any] | None:
+        try:
+            reply = await asyncio.wait_for(self.parts[name].peer.ask(ReadStatus()), SHORT)
+        except (Gone, TimeoutError):
+            return None
+        found: dict[str, Any] = json.loads(reply.body)
+        return found

@@ -1,0 +1,72 @@
+"""What the front asks of the executor and of the projections: one class for each request, and its form on a socket."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from lab.base import Key
+
+
+class ExecuteCommand(NamedTuple):
+    """To the executor: decide a command. `request` is its Idempotency-Key; None if there is none."""
+
+    entity: str
+    command: str
+    key: Key
+    fields: dict[str, Any]
+    expected: int | None = None
+    request: str | None = None
+
+
+class ChangeFaults(NamedTuple):
+    """To the executor: replace the channel's faults by these, or with None only report them."""
+
+    faults: Any = None
+
+
+class Subscribe(NamedTuple):
+    """To the executor: send every message that the channel delivers over this connection."""
+
+
+class AskQuery(NamedTuple):
+    """To a projection: answer a query, if need be after `timeout` seconds of waiting for position `at_least`."""
+
+    query: str
+    parameters: list[Any]
+    limit: int
+    at_least: int | None = None
+    timeout: float = 0.0
+
+
+class ReadApplied(NamedTuple):
+    """To a projection: the changes that became visible after the first `since`, `limit` at most."""
+
+    since: int
+    limit: int
+
+
+class StartRebuild(NamedTuple):
+    """To a projection: build it anew beside, then swap it in."""
+
+
+class ReadStatus(NamedTuple):
+    """To both: position and counts."""
+
+
+Message = ExecuteCommand | ChangeFaults | Subscribe | AskQuery | ReadApplied | StartRebuild | ReadStatus
+
+_CLASSES = (ExecuteCommand, ChangeFaults, Subscribe, AskQuery, ReadApplied, StartRebuild, ReadStatus)
+_BY_NAME: dict[str, Any] = {one.__name__: one for one in _CLASSES}
+
+
+def encoded_message(message: Message) -> bytes:
+    """The JSON array of the class's name and the fields."""
+    return json.dumps([type(message).__name__, *message]).encode()
+
+
+def decoded_message(body: bytes) -> Message:
+    """The message of such an array. Raises KeyError or TypeError for one that there is not."""
+    name, *fields = json.loads(body)
+    found: Message = _BY_NAME[name](*fields)
+    return found
