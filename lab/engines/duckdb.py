@@ -1,6 +1,6 @@
-"""DuckDB, opened the same way everywhere: nothing is downloaded, settings are set and read back.
+"""DuckDB, opened the same way everywhere: nothing is downloaded, no other file is touched, settings are read back.
 
-A file has one writing process, and within a process one configuration at a time: reading and writing take turns.
+A file has one writing process. Within it, all connections share one database: cursors of the writing connection read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "memory_limit": MEMORY_LIMIT,
+    # No statement reads or writes any file but the database itself.
+    "enable_external_access": "false",
 }
+# PIVOT is the one query that the engine counts among `MULTI`.
+READING = (duckdb.StatementType.SELECT, duckdb.StatementType.MULTI)
 
 
 def connect(path: Path, read_only: bool = False) -> duckdb.DuckDBPyConnection:
@@ -35,9 +39,25 @@ def connect(path: Path, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(str(path), read_only=read_only, config=dict(CONFIG))
 
 
-def connect_memory() -> duckdb.DuckDBPyConnection:
-    """A connection to nothing: to ask files that are not the engine's own."""
-    return duckdb.connect(":memory:", config=dict(CONFIG))
+def connect_memory(folder: Path) -> duckdb.DuckDBPyConnection:
+    """A connection without a database, to query the files in one folder and no others."""
+    connection = duckdb.connect(":memory:", config=CONFIG | {"enable_external_access": "true"})
+    listed = str(folder.absolute()).replace("'", "''")
+    connection.execute(f"SET allowed_directories = ['{listed}']; SET enable_external_access = false")
+    return connection
+
+
+def only_reads(connection: duckdb.DuckDBPyConnection, statement: str) -> bool:
+    """Whether the text is a single query. A query can still write, by a DELETE within its WITH: see `begin_reading`."""
+    kinds = [one.type for one in connection.extract_statements(statement)]
+    return len(kinds) == 1 and kinds[0] in READING
+
+
+def begin_reading(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """A second connection to the same database, in a transaction in which the engine refuses every write."""
+    reader = connection.cursor()
+    reader.execute("BEGIN TRANSACTION READ ONLY")
+    return reader
 
 
 def settings(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:

@@ -58,4 +58,4 @@ class DuckdbDocument(Documents, DuckdbFile):
     def _settle(self, entity: str) -> None:
         """Documents that came before the records that they hold parts of."""
         for child, embed in holders(self.layout, entity):
-            self._writing().execute(DIALECT.fan_out(child, embed, sql.quoted(entity)))
+            self._opened().execute(DIALECT.fan_out(child, embed, sql.quoted(entity)))

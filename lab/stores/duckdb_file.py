@@ -28,12 +28,15 @@ KEYS_BOUND = 1_000
 
 
 class DuckdbFile(Store):
-    """A projection in one DuckDB file. It is open for writing or for reading, never for both."""
+    """A projection in one DuckDB file, with a connection that writes and one that can't.
+
+    The reading one is in a read-only transaction, which is begun by the first query after a write.
+    """
 
     durability = "full; data and checkpoint in one transaction"
 
     _connection: duckdb.DuckDBPyConnection | None = None
-    _read_only = False
+    _reader: duckdb.DuckDBPyConnection | None = None
 
     @property
     def _file(self) -> Any:
@@ -41,33 +44,34 @@ class DuckdbFile(Store):
 
     def open(self) -> None:
         """Open for writing; tables are made where they are missing."""
-        if self._connection is None or self._read_only:
-            self.close()
+        if self._connection is None:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._connection, self._read_only = engine.connect(self._file), False
+            self._connection = engine.connect(self._file)
+            self._read = set[str]()
             self._make_tables()
 
     def close(self) -> None:
-        """Close the connection; the log is folded into the file."""
+        """Close both connections; the log is folded into the file."""
+        self._end_reading()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _writing(self) -> duckdb.DuckDBPyConnection:
-        if self._connection is None or self._read_only:
+    def _opened(self) -> duckdb.DuckDBPyConnection:
+        if self._connection is None:
             self.open()
         assert self._connection is not None
         return self._connection
 
-    def _reading(self) -> duckdb.DuckDBPyConnection:
-        if self._connection is None or not self._read_only:
-            self.close()
-            self._connection, self._read_only = engine.connect(self._file, read_only=True), True
-        return self._connection
+    def _end_reading(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def reset(self) -> None:
         """Drop the tables and make them anew."""
-        connection = self._writing()
+        self._end_reading()
+        connection = self._opened()
         for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
             connection.execute(f"DROP TABLE {sql.quoted(table)}")
         self._make_tables()
@@ -88,17 +92,18 @@ class DuckdbFile(Store):
     def _make_table(self, name: str, schema: dict[str, pl.DataType], more: Sequence[str] = ()) -> None:
         """A table of these columns; `more` are definitions of columns in SQL."""
         plain = [f"{sql.quoted(column)} {engine.TYPES[dtype]}" for column, dtype in schema.items()]
-        self._writing().execute(f"CREATE TABLE IF NOT EXISTS {sql.quoted(name)} ({', '.join([*plain, *more])})")
+        self._opened().execute(f"CREATE TABLE IF NOT EXISTS {sql.quoted(name)} ({', '.join([*plain, *more])})")
 
     def checkpoint(self, entity: str) -> int:
         """The position kept with the data."""
-        connection = self._connection or self._writing()
-        found = connection.execute("SELECT position FROM lab_checkpoint WHERE entity = ?", (entity,)).fetchall()
+        found = self._opened().execute("SELECT position FROM lab_checkpoint WHERE entity = ?", (entity,)).fetchall()
         return int(found[0][0]) if found else 0
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        connection = self._writing()
+        # The next query sees what is written now.
+        self._end_reading()
+        connection = self._opened()
         connection.execute("BEGIN")
         try:
             yield connection
@@ -126,7 +131,7 @@ class DuckdbFile(Store):
         """What is to be done once an entity is in as a whole, within the same transaction."""
 
     def _write(self, batch: Batch, replace: bool) -> None:
-        connection = self._writing()
+        connection = self._opened()
         self._put(batch, replace)
         if batch.memory is not None and batch.memory.height:
             self._replace(f"lab_memory_{batch.entity}", batch.memory.select(list(self.layout.memory)), ("id",))
@@ -149,7 +154,7 @@ class DuckdbFile(Store):
 
     @contextlib.contextmanager
     def _incoming(self, rows: pl.DataFrame) -> Iterator[duckdb.DuckDBPyConnection]:
-        connection = self._writing()
+        connection = self._opened()
         # In a transaction that has failed nothing can be unregistered; the next one's frame replaces this one.
         connection.register("lab_incoming", rows.to_arrow())
         yield connection
@@ -164,10 +169,10 @@ class DuckdbFile(Store):
         """Delete the rows whose identity is among what comes in; nothing without an identity."""
         if identity:
             same = " AND ".join(f"t.{sql.quoted(name)} = i.{sql.quoted(name)}" for name in identity)
-            self._writing().execute(f"DELETE FROM {sql.quoted(table)} AS t USING lab_incoming AS i WHERE {same}")
+            self._opened().execute(f"DELETE FROM {sql.quoted(table)} AS t USING lab_incoming AS i WHERE {same}")
 
     def query(self, query: Query, parameters: Row) -> list[Row]:
-        """Answered on a read-only connection; the first query after a write gives up the writing one."""
+        """Answered on the connection that can't write."""
         self.refuse(query)
         statement, arguments = translate(self._asked(query), self.layout.keeps, "duckdb")
         return self.read(statement, sql.bind(arguments, parameters))
@@ -177,18 +182,26 @@ class DuckdbFile(Store):
         return query
 
     def read(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:
-        """The rows of any statement that only reads. Raises ReadOnly for one that tries to write."""
+        """The rows of any statement that only reads the projection. Raises ReadOnly for any other."""
+        if self._reader is None:
+            self._reader = engine.begin_reading(self._opened())
         try:
-            return self._reading().execute(statement, list(arguments)).fetchall()
-        except duckdb.InvalidInputException as error:
-            if "read-only" in str(error):
+            if statement not in self._read and not engine.only_reads(self._reader, statement):
+                raise ReadOnly(f"{self.name}: a query may not change a projection: {statement[:80]}")
+            found = self._reader.execute(statement, list(arguments)).fetchall()
+        except duckdb.Error as error:
+            # The engine has given its transaction up.
+            self._end_reading()
+            if "read-only" in str(error) or isinstance(error, duckdb.PermissionException):
                 raise ReadOnly(f"{self.name}: a query may not change a projection: {statement[:80]}") from None
             raise
+        self._read.add(statement)
+        return found
 
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
         """Sorted by the engine, streamed through Arrow."""
         schema = self.layout.schema(entity)
-        connection = self._connection or self._writing()
+        connection = self._opened()
         source = "totals" if self.layout.totals else f"{sql.quoted(entity)} ORDER BY key, revision"
         found = connection.cursor().sql(f"SELECT {sql.columns(list(schema))} FROM {source}")
         if self.layout.totals:
@@ -212,7 +225,7 @@ class DuckdbFile(Store):
         self, columns: str, table: str, key: str, keys: Sequence[Key], more: str = ""
     ) -> duckdb.DuckDBPyConnection:
         """Select the rows of a table whose key is among these."""
-        connection = self._connection or self._writing()
+        connection = self._opened()
         start = f"SELECT {columns} FROM {sql.quoted(table)} WHERE {key} IN"
         if len(keys) <= KEYS_BOUND:
             return connection.execute(f"{start} (SELECT unnest(?)) {more}", [list(keys)])
@@ -225,20 +238,22 @@ class DuckdbFile(Store):
         if not schema:
             return pl.DataFrame()
         if keys is None:
-            return engine.frame(self._connection or self._writing(), f"SELECT * FROM {sql.quoted(table)}", schema)
+            return engine.frame(self._opened(), f"SELECT * FROM {sql.quoted(table)}", schema)
         rows = self._among(sql.columns(list(schema)), table, "id", keys).fetchall()
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def parked(self, entity: str) -> pl.DataFrame:
         """Decoded from their table."""
-        connection = self._connection or self._writing()
-        found = connection.execute(f"SELECT change FROM {sql.quoted(f'lab_parked_{entity}')}").fetchall()
+        found = self._opened().execute(f"SELECT change FROM {sql.quoted(f'lab_parked_{entity}')}").fetchall()
         return decoded((change for (change,) in found), self.layout.entities[entity])
 
     def size_bytes(self) -> int:
-        """The file and its log."""
+        """The file and its log, which is folded in first, since its length says nothing."""
+        if self._connection is not None:
+            self._end_reading()
+            self._connection.execute("CHECKPOINT")
         return engine.size_bytes(self._file)
 
     def settings(self) -> dict[str, Any]:
         """The settings that matter, read back; a commit is synced to disk, and the engine offers no other class."""
-        return engine.settings(self._connection or self._writing()) | {"durability": "full"}
+        return engine.settings(self._opened()) | {"durability": "full"}

@@ -44,15 +44,18 @@ class DuckdbFiles(ParquetFiles):
     def read(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:
         """The rows of any statement that only reads. Raises ReadOnly for one that tries to write."""
         connection = self._reading()
-        if any(one.type != duckdb.StatementType.SELECT for one in connection.extract_statements(statement)):
+        if not engine.only_reads(connection, statement):
             raise ReadOnly(f"{self.name}: a query may not change a projection: {statement[:80]}")
-        return connection.execute(statement, list(arguments)).fetchall()
+        try:
+            return connection.execute(statement, list(arguments)).fetchall()
+        except duckdb.PermissionException:
+            raise ReadOnly(f"{self.name}: a query may not change a projection: {statement[:80]}") from None
 
     def _reading(self) -> duckdb.DuckDBPyConnection:
         """A connection whose views are those of the last manifest."""
         tables = self._known()
         if self._connection is None:
-            self._connection, self._seen = engine.connect_memory(), dict[str, Table]()
+            self._connection, self._seen = engine.connect_memory(self.path), dict[str, Table]()
         for name in self.layout.entities:
             if self._seen.get(name) is not tables[name]:
                 self._make_view(self._connection, name, tables[name])
@@ -80,5 +83,5 @@ class DuckdbFiles(ParquetFiles):
 
 
 def _files(store: DuckdbFiles, files: list[str]) -> str:
-    listed = ", ".join("'" + str(store.path / file).replace("'", "''") + "'" for file in files)
+    listed = ", ".join("'" + str(store.path.absolute() / file).replace("'", "''") + "'" for file in files)
     return f"read_parquet([{listed}])"

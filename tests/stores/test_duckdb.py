@@ -1,0 +1,154 @@
+"""The DuckDB stores: a query on the database that is being written can't change it, and sees every commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from pieces import ask, item, items, layout
+
+from lab.base import Batch, ReadOnly
+from lab.stores import dump, store_class
+
+ONE_FILE = ("duckdb.columnar", "duckdb.document")
+ALL = (*ONE_FILE, "duckdb.files")
+WRITES = (
+    "INSERT INTO item SELECT * FROM item",
+    "UPDATE item SET revision = 9",
+    "DELETE FROM item",
+    "TRUNCATE item",
+    "MERGE INTO item USING (SELECT 1 AS key) AS s ON s.key = item.key WHEN MATCHED THEN DELETE",
+    "CREATE TABLE mine (x INTEGER)",
+    "CREATE TEMP TABLE mine (x INTEGER)",
+    "CREATE OR REPLACE VIEW item AS SELECT 1",
+    "DROP TABLE item",
+    "ALTER TABLE item ADD COLUMN more INTEGER",
+    "COMMENT ON TABLE item IS 'mine'",
+    "COPY item TO '{folder}/out.csv'",
+    "COPY (SELECT 1) TO '{folder}/out.parquet'",
+    "EXPORT DATABASE '{folder}/out'",
+    "ATTACH '{folder}/other.duckdb' AS other",
+    "PRAGMA memory_limit = '1GB'",
+    "PRAGMA table_info('item')",
+    "SET threads = 1",
+    "USE memory",
+    "CHECKPOINT",
+    "VACUUM",
+    "BEGIN",
+    "COMMIT",
+    "CALL force_checkpoint()",
+    "PREPARE mine AS DELETE FROM item",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "EXPLAIN ANALYZE DELETE FROM item",
+    "SELECT 1; DELETE FROM item",
+    "DELETE FROM item; SELECT 1",
+    "SELECT 1; COMMIT; DELETE FROM item",
+    "WITH one AS (SELECT 1 AS k) DELETE FROM item WHERE key IN (SELECT k FROM one)",
+    "",
+)
+# A query by its kind, which writes all the same.
+HIDDEN = (
+    "WITH gone AS (DELETE FROM item RETURNING key) SELECT * FROM gone",
+    "WITH more AS (INSERT INTO lab_checkpoint VALUES ('x', 1) RETURNING *) SELECT * FROM more",
+    "WITH new AS (UPDATE item SET revision = 9 RETURNING key) SELECT count(*) FROM new",
+)
+FILES = (
+    "SELECT * FROM read_csv('{folder}/secret.csv')",
+    "SELECT * FROM read_text('{folder}/secret.csv')",
+    "SELECT * FROM glob('{folder}/*')",
+    "SELECT * FROM read_parquet('{folder}/none.parquet')",
+)
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Any]:
+    stores: list[Any] = []
+
+    def one(name: str) -> Any:
+        store: Any = store_class(name)(tmp_path / "store", layout())
+        store.open()
+        store.apply(Batch("item", items(item(1, label="a"), item(2, label="b")), 4))
+        stores.append(store)
+        return store
+
+    yield one
+    for store in stores:
+        store.close()
+
+
+def refused(name: str, statement: str, opened: Any, folder: Path) -> None:
+    (folder / "secret.csv").write_text("a,b\n1,2\n")
+    store = opened(name)
+    before, files = dump(store, "item"), sorted(folder.iterdir())
+    with pytest.raises(ReadOnly, match="may not change a projection"):
+        store.read(statement.format(folder=folder))
+    assert dump(store, "item").equals(before)
+    assert store.checkpoint("item") == 4
+    assert sorted(folder.iterdir()) == files
+    assert sorted(store.read("SELECT key FROM item")) == [(1,), (2,)], "and it still answers"
+    store.apply(Batch("item", items(item(3)), 5))
+    assert len(store.read("SELECT key FROM item")) == 3
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("statement", WRITES)
+def test_any_other_kind_of_statement_is_refused(name: str, statement: str, opened: Any, tmp_path: Path) -> None:
+    refused(name, statement, opened, tmp_path)
+
+
+@pytest.mark.parametrize("name", ONE_FILE)
+@pytest.mark.parametrize("statement", HIDDEN)
+def test_a_write_within_a_query_is_refused_by_the_engine(
+    name: str, statement: str, opened: Any, tmp_path: Path
+) -> None:
+    refused(name, statement, opened, tmp_path)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("statement", FILES)
+def test_a_query_reaches_no_other_file(name: str, statement: str, opened: Any, tmp_path: Path) -> None:
+    refused(name, statement, opened, tmp_path)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_variable_of_the_program_is_no_table(name: str, opened: Any) -> None:
+    store = opened(name)
+    secret = duckdb.sql("SELECT 42 AS answer").to_arrow_table()
+    with pytest.raises(duckdb.CatalogException):
+        store.read("SELECT * FROM secret")
+    assert secret.num_rows == 1
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_query_that_fails_leaves_the_next_one_alone(name: str, opened: Any) -> None:
+    store = opened(name)
+    for wrong in ("SELECT nothing FROM item", "SELECT error('on purpose')", "SELEKT"):
+        with pytest.raises(duckdb.Error):
+            store.read(wrong)
+        assert store.read("SELECT count(*) FROM item") == [(2,)]
+    assert store.read("PIVOT (SELECT 1 AS i, 'x' AS v) ON i USING count(*)") == [("x", 1)]
+
+
+@pytest.mark.parametrize("name", ONE_FILE)
+def test_reading_and_writing_take_turns_on_one_open_database(name: str, opened: Any) -> None:
+    store = opened(name)
+    connection = store._connection
+    for revision in range(2, 6):
+        store.apply(Batch("item", items(item(1, revision)), 4 + revision))
+        assert store.query(ask(kind="get"), (1,))[0][1] == revision
+        assert store.revisions("item", [1]) == {1: revision}
+    assert store._connection is connection
+
+
+@pytest.mark.parametrize("name", ONE_FILE)
+def test_pages_are_read_while_queries_are_asked(name: str, opened: Any) -> None:
+    store = opened(name)
+    pages = store.pages("item")
+    first = next(pages)
+    assert store.query(ask(kind="get"), (2,))[0][0] == 2
+    assert first.height == 2
+    assert list(pages) == []
