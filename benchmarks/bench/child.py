@@ -10,6 +10,7 @@ from lab.domain.employees import EMPLOYEES
 from lab.experiment import run
 from lab.feed.reader import ChangeReader
 from lab.measure.machine import highest_rss_bytes
+from lab.place import FolderPlace
 from lab.projection.rebuild import rebuild
 from lab.scenario import Source
 from lab.stores import store_class
@@ -24,7 +25,7 @@ def main(what: str, *words: str) -> None:
         run(plan(Source(Path(scenario), overrides)), Path(root))
     else:
         path, name, folder = words
-        truth = open_truth("sqlite", "history", Path(path), EMPLOYEES, "normal")
+        truth = open_truth("sqlite", "history", FolderPlace(Path(path)), EMPLOYEES, "normal")
         store = store_class(name)(Path(folder), LAYOUT)
         store.open()
         rebuild(store, ChangeReader(truth), "revision")

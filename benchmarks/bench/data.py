@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from lab.domain.employees import EMPLOYEES
 from lab.domain.employees_workload import DEPARTMENTS
+from lab.place import FolderPlace
 from lab.stores import Layout
 from lab.truth import Truth, open_truth
 
@@ -177,7 +178,7 @@ class Bench:
         history = self.history if changes is None else self.of(changes)
         path = self.root / f"truth-{model}-{history.changes}"
         if not path.exists():
-            truth = open_truth("sqlite", model, path, EMPLOYEES, "normal")
+            truth = open_truth("sqlite", model, FolderPlace(path), EMPLOYEES, "normal")
             for part in history.frame.iter_slices(200_000):
                 truth.load(ENTITY, part)
             truth.close()
@@ -185,7 +186,7 @@ class Bench:
 
     def truth(self, model: str = "history", changes: int | None = None) -> Truth:
         """The same, open."""
-        return open_truth("sqlite", model, self.file(model, changes), EMPLOYEES, "normal")
+        return open_truth("sqlite", model, FolderPlace(self.file(model, changes)), EMPLOYEES, "normal")
 
     def database(self, changes: int | None = None) -> Path:
         """The SQLite file itself, for the limits."""

@@ -16,6 +16,7 @@ from benchmarks.bench.harness import Attempt, Contestant, Row
 from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Command
 from lab.engines import sqlite
+from lab.place import FolderPlace
 from lab.truth import Truth, open_truth
 
 GROUP = 100
@@ -88,7 +89,7 @@ def _compare(found: list[tuple[int, int, int]], commands: int) -> str | None:
 
 
 def _fill(folder: Path, commands: int) -> None:
-    truth = open_truth("sqlite", "history", folder, EMPLOYEES, "normal")
+    truth = open_truth("sqlite", "history", FolderPlace(folder), EMPLOYEES, "normal")
     truth.load(ENTITY, _staff(commands).frame)
     truth.close()
 
@@ -100,7 +101,7 @@ def _salaries(connection: sqlite3.Connection) -> list[Any]:
 
 def _lab(folder: Path, commands: int, durability: str, group: int) -> Attempt:
     _fill(folder, commands)
-    truth = open_truth("sqlite", "history", folder, EMPLOYEES, durability)
+    truth = open_truth("sqlite", "history", FolderPlace(folder), EMPLOYEES, durability)
     orders = _raises(commands)
     outcomes: list[Any] = []
     together: Callable[..., list[Any]] | None = getattr(truth, "execute_together", None)
@@ -125,15 +126,17 @@ def _lab(folder: Path, commands: int, durability: str, group: int) -> Attempt:
 
 
 def _bare(folder: Path, commands: int, durability: str, group: int) -> Attempt:
-    """By hand: take the lock, read the record, take a position, write the revision, commit."""
+    """By hand: take the lock, read the record, write the revision at the next position, commit."""
     _fill(folder, commands)
     connection = sqlite.connect(folder / "truth.sqlite", durability)
     execute = connection.execute
     orders = [(order.key, order.fields["salary"], order.at) for order in _raises(commands)]
     state = "revision, deleted, name, manager, department, salary"
     read = f"SELECT {state} FROM {ENTITY} WHERE key = ? ORDER BY revision DESC LIMIT 1"
-    take = "UPDATE lab_sequence SET position = position + 1 RETURNING position"
-    write = f"INSERT INTO {ENTITY} ({', '.join(COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    position = f"(SELECT 1 + MAX(position) FROM {ENTITY})"
+    write = (
+        f"INSERT INTO {ENTITY} ({', '.join(COLUMNS)}) VALUES ({position}, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING position"
+    )
 
     def run() -> None:
         for first in range(0, commands, group):
@@ -142,8 +145,7 @@ def _bare(folder: Path, commands: int, durability: str, group: int) -> Attempt:
                 revision, deleted, name, manager, department, former = execute(read, (key,)).fetchall()[0]
                 assert not deleted
                 assert salary > former
-                position = execute(take).fetchall()[0][0]
-                execute(write, (position, key, revision + 1, False, at, name, manager, department, salary))
+                execute(write, (key, revision + 1, False, at, name, manager, department, salary)).fetchall()
             execute("COMMIT")
 
     return Attempt(run, lambda: _compare(_salaries(connection), commands), connection.close)

@@ -155,7 +155,7 @@ def _p50(calls: list[Callable[[], Any]]) -> float:
 
 def _payload(truth: Truth) -> int:
     """What the write model's file holds, in bytes, its log folded in: pages that are in use."""
-    file = next(path for path in truth.path.iterdir() if path.read_bytes()[:15] == b"SQLite format 3")
+    file = next(path for path in truth.place.path.iterdir() if path.read_bytes()[:15] == b"SQLite format 3")
     with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as looking:
         pages, unused, page_bytes = (
             looking.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")

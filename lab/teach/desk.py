@@ -14,6 +14,7 @@ import polars as pl
 from lab.base import Key, stream
 from lab.domain import domain
 from lab.domain.model import Command, Outcome
+from lab.place import FolderPlace
 from lab.projection.rebuild import rebuild
 from lab.queries.answers import Row
 from lab.queries.model import Query
@@ -43,7 +44,7 @@ def planned(
 
 def source_of_truth(model: str = "history", business: str = "employees") -> Truth:
     """An empty source of truth in SQLite: `snapshot`, `history` or `events`. It goes when the process does."""
-    truth = open_truth("sqlite", model, workplace() / f"truth-{next(_places)}", domain(business), "normal")
+    truth = open_truth("sqlite", model, FolderPlace(workplace() / f"truth-{next(_places)}"), domain(business), "normal")
     atexit.register(truth.close)
     return truth
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 
 from lab.base import BadInput, Problem, nearest
 from lab.domain.model import Domain
+from lab.place import FolderPlace
 from lab.truth.port import Change, Truth, one_process
 
 ENGINES: dict[str, str] = {
@@ -24,14 +24,14 @@ def truth_class(engine: str, model: str) -> type[Truth]:
     return models[model]
 
 
-def make_truth(engine: str, model: str, path: Path, domain: Domain, durability: str) -> Truth:
+def make_truth(engine: str, model: str, place: FolderPlace, domain: Domain, durability: str) -> Truth:
     """The source of truth, not yet open. Raises BadInput for an engine that there is none of."""
-    return truth_class(engine, model)(path, domain, durability)
+    return truth_class(engine, model)(place, domain, durability)
 
 
-def open_truth(engine: str, model: str, path: Path, domain: Domain, durability: str) -> Truth:
+def open_truth(engine: str, model: str, place: FolderPlace, domain: Domain, durability: str) -> Truth:
     """The source of truth, open for writing. Raises BadInput for an engine that there is none of."""
-    truth = make_truth(engine, model, path, domain, durability)
+    truth = make_truth(engine, model, place, domain, durability)
     truth.open()
     return truth
 

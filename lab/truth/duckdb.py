@@ -8,6 +8,7 @@ A file has one process, and within it one configuration at a time: writing and r
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -15,8 +16,10 @@ import polars as pl
 
 from lab.engines import duckdb as driver
 from lab.queries.answers import Row
+from lab.truth.dialect import Dialect
+from lab.truth.models import Events, History, Snapshot
 from lab.truth.port import Truth, one_process
-from lab.truth.relational import Events, History, Relational, Snapshot
+from lab.truth.relational import Relational, remove
 
 
 class Duckdb(Relational):
@@ -25,15 +28,18 @@ class Duckdb(Relational):
 
     engine = "duckdb"
     shared = False
-    TYPES = driver.TYPES
+    dialect = Dialect(driver.TYPES)
 
     _connection: duckdb.DuckDBPyConnection | None = None
     _read_only = False
 
+    @property
+    def _file(self) -> Path:
+        return self.place.path / "truth.duckdb"
+
     def open(self) -> None:
         """Open the file for writing, and make the tables."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._file = self.path / "truth.duckdb"
+        self.place.path.mkdir(parents=True, exist_ok=True)
         self._connect(read_only=False)
         self._make_tables()
 
@@ -58,11 +64,16 @@ class Duckdb(Relational):
             self._connection.close()
             self._connection = None
 
+    def drop(self) -> None:
+        """Close, and remove the file and its log; the folder too, if nothing else is in it."""
+        self.close()
+        remove(self._file, ".wal")
+
     def begin(self) -> None:
         """There is one connection, so no other writer; after a query it is opened for writing again."""
         if self._read_only:
             self._connect(read_only=False)
-        self._execute("BEGIN")
+        super().begin()
 
     def settings(self) -> dict[str, Any]:
         """The settings that matter, read back. Commits are synced, whatever the scenario asked for."""

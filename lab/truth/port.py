@@ -10,13 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import polars as pl
 
 from lab.base import BadInput, Key, Problem
 from lab.domain.model import Command, Domain, Event, Outcome, Record, Rejection, State
+from lab.place import FolderPlace
 from lab.queries.answers import Row
 from lab.queries.model import Query
 
@@ -58,7 +58,7 @@ class _Looked:
 
 
 class Truth(ABC):
-    """One write model in one engine. `path` is a folder of its own."""
+    """One write model in one engine, in a place of its own: two of different namespaces share nothing."""
 
     engine: ClassVar[str]
     model: ClassVar[str]
@@ -67,8 +67,8 @@ class Truth(ABC):
     # Whether the feed shows every revision, or only those that have not been overwritten yet.
     publishes_every_revision: ClassVar[bool]
 
-    def __init__(self, path: Path, domain: Domain, durability: str) -> None:
-        self.path = path
+    def __init__(self, place: FolderPlace, domain: Domain, durability: str) -> None:
+        self.place = place
         self.domain = domain
         self.durability = durability
         self.publish: Callable[[Change], None] | None = None
@@ -174,7 +174,11 @@ class Truth(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Give up the connection."""
+        """Release the connections. Closing twice is allowed."""
+
+    @abstractmethod
+    def drop(self) -> None:
+        """Close, and remove what this write model made in its place; files of others there stay."""
 
     @abstractmethod
     def begin(self) -> None:

@@ -7,39 +7,45 @@ order: a reader of the feed can't be overtaken by a late commit.
 from __future__ import annotations
 
 import sqlite3
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from lab.engines import sqlite
 from lab.queries.answers import Row
+from lab.queries.sql import quoted
+from lab.truth.dialect import Dialect
+from lab.truth.models import Events, History, Snapshot
 from lab.truth.port import Truth
-from lab.truth.relational import Events, History, Relational, Snapshot
+from lab.truth.relational import Relational, remove
 
 
 class Sqlite(Relational):
     """The file, the transaction, and how results are read."""
 
     engine = "sqlite"
-    TYPES = sqlite.TYPES
-    CLUSTERED = "WITHOUT ROWID"
+    dialect = Dialect(sqlite.TYPES, begin="BEGIN IMMEDIATE", clustered="WITHOUT ROWID", greatest="MAX", returning="")
 
     # Whether a row takes the place of one with the same key.
     _replaces = False
     _shared = False
     _reader: sqlite3.Connection | None = None
 
+    @property
+    def _file(self) -> Path:
+        return self.place.path / "truth.sqlite"
+
     def open(self) -> None:
         """Open the file in its durability class, and make the tables."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._file = self.path / "truth.sqlite"
+        self.place.path.mkdir(parents=True, exist_ok=True)
         self._connection: sqlite3.Connection = sqlite.connect(self._file, self.durability)
         self._execute = self._connection.execute
         self._make_tables()
 
     def open_shared(self) -> bool:
         """A connection that can't write. Another process does, so nothing is folded and every row is read by itself."""
-        self._file = self.path / "truth.sqlite"
         if not self._file.exists():
             return False
         self._connection = sqlite.connect_beside(self._file)
@@ -57,9 +63,10 @@ class Sqlite(Relational):
             self._reader = None
         self._connection.close()
 
-    def begin(self) -> None:
-        """Take the write lock."""
-        self._execute("BEGIN IMMEDIATE")
+    def drop(self) -> None:
+        """Close, and remove the file and its logs; the folder too, if nothing else is in it."""
+        self.close()
+        remove(self._file, "-wal", "-shm")
 
     def settings(self) -> dict[str, Any]:
         """The PRAGMAs that matter, read back; `durability` is what they amount to."""
@@ -77,16 +84,25 @@ class Sqlite(Relational):
             super().load(entity, frame)
             return
         rows = self._loaded(entity, frame).select(self._columns(entity))
-        last = int(frame["position"].to_numpy().max())
         self.close()
         try:
-            moved = f"UPDATE lab_sequence SET position = {last} WHERE position < {last}"
-            sqlite.ingest(self._file, self.durability, entity, rows, [moved])
+            sqlite.ingest(self._file, self.durability, entity, rows)
         finally:
             self.open()
 
+    def _write(self, entity: str, row: Row) -> int:
+        # RETURNING would cost as much as the INSERT itself.
+        written = self._execute(self._appends[entity], row)
+        if self._replaces:
+            return int(self._execute(self._found[entity], row[:1]).fetchall()[0][0])
+        return int(written.lastrowid)
+
+    @cached_property
+    def _found(self) -> dict[str, str]:
+        return {name: f"SELECT position FROM {quoted(name)} WHERE key = ?" for name in self.domain.entities}
+
     def _fill(self, entity: str, rows: pl.DataFrame) -> None:
-        self._connection.executemany(self._statements[entity], rows.rows())
+        self._connection.executemany(self._insert(entity, f"VALUES ({self.dialect.marks(rows.width)})"), rows.rows())
 
     def _frame(self, statement: str, arguments: Row, schema: dict[str, pl.DataType], rows: int) -> pl.DataFrame:
         """Beside another process a page of any size is read row by row, which is right while the file changes."""

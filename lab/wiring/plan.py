@@ -13,6 +13,7 @@ from lab.base import BadInput, Entity, Problem, Totals, nearest
 from lab.domain import DOMAINS, domain
 from lab.domain.model import Domain, Options, published
 from lab.feed.reader import ChangeReader
+from lab.place import FolderPlace
 from lab.projection.guards import memory_schema
 from lab.projection.projector import Projector
 from lab.queries.kinds import KINDS
@@ -90,12 +91,12 @@ class Plan:
     def truth(self, path: Path) -> Truth:
         """A source of truth of the scenario's write model, open."""
         table = self.scenario.truth
-        return open_truth(table.engine, table.model, path, self.domain, table.durability)
+        return open_truth(table.engine, table.model, FolderPlace(path), self.domain, table.durability)
 
     def truth_beside(self, path: Path) -> Truth | None:
         """The same for reading only, while another process writes; None when there is nothing to be read yet."""
         table = self.scenario.truth
-        truth = make_truth(table.engine, table.model, path, self.domain, table.durability)
+        truth = make_truth(table.engine, table.model, FolderPlace(path), self.domain, table.durability)
         return truth if truth.open_shared() else None
 
 

@@ -26,6 +26,7 @@ from lab.domain.marketing.words import WORDS
 from lab.domain.marketing.workload import Workload
 from lab.domain.model import Command, Event, Options, Record, Rejection, published
 from lab.feed.reader import ChangeReader, with_before
+from lab.place import FolderPlace
 from lab.scenario import Source
 from lab.truth import Truth, open_truth
 from lab.verdict.oracle import Oracle
@@ -421,7 +422,7 @@ def test_what_happens_is_the_same_with_and_without_the_change(seed: int) -> None
 @contextmanager
 def opened(model: str, path: Path, work: Sequence[Command] = ()) -> Iterator[Truth]:
     """A source of truth in which this has happened."""
-    truth = open_truth("sqlite", model, path, MARKETING, "normal")
+    truth = open_truth("sqlite", model, FolderPlace(path), MARKETING, "normal")
     try:
         for command in work:
             truth.execute(command)

@@ -24,6 +24,7 @@ from lab.experiment.write import Replay
 from lab.feed.arrays import FeedArrays
 from lab.feed.published import Published
 from lab.feed.reader import ChangeReader, with_before
+from lab.place import FolderPlace
 from lab.projection import rebuild as rebuilding
 from lab.projection.guards import HighestRevision, memory_schema
 from lab.projection.projector import Projector
@@ -417,7 +418,7 @@ def truths(tmp_path_factory: pytest.TempPathFactory, oracle: Oracle) -> Iterator
     """The same history in each write model."""
     found = {}
     for model in ("snapshot", "history", "events"):
-        found[model] = open_truth("sqlite", model, tmp_path_factory.mktemp(model), EMPLOYEES, "normal")
+        found[model] = open_truth("sqlite", model, FolderPlace(tmp_path_factory.mktemp(model)), EMPLOYEES, "normal")
         found[model].load("employee", trace(oracle))
     yield found
     for truth in found.values():
@@ -488,7 +489,7 @@ def test_a_rebuild_from_a_snapshot_is_the_same_rebuild(truths: dict[str, Truth],
 
 
 def test_a_rebuild_of_nothing_is_empty(tmp_path: Path) -> None:
-    truth = open_truth("sqlite", "history", tmp_path / "truth", EMPLOYEES, "normal")
+    truth = open_truth("sqlite", "history", FolderPlace(tmp_path / "truth"), EMPLOYEES, "normal")
     for keeps in ("records", "revisions", "totals"):
         store = store_class("sqlite.table")(tmp_path / keeps, staff(keeps, "revision"))
         store.open()
@@ -537,7 +538,10 @@ def test_measured_and_modelled_runs_write_the_same_at_the_same_times(
     found = []
     for service in ("measured", "modelled"):
         one = Projector(store_class("memory")(tmp_path / service, staff(keeps, policy)), policy, ALL)
-        journal, truth = Journal(), open_truth("sqlite", model, tmp_path / f"{service}-truth", EMPLOYEES, "normal")
+        journal, truth = (
+            Journal(),
+            open_truth("sqlite", model, FolderPlace(tmp_path / f"{service}-truth"), EMPLOYEES, "normal"),
+        )
         args = (40, pace.batch, Inbox(published, sent.message, ("employee",)), journal)
         worker: Measured | Modelled
         if service == "measured":

@@ -15,6 +15,7 @@ from pieces import commands
 
 from lab.domain.employees import EMPLOYEES
 from lab.feed.reader import ChangeReader
+from lab.place import FolderPlace
 from lab.truth import Truth, make_truth, open_truth
 
 MODELS = ("snapshot", "history", "events")
@@ -35,9 +36,9 @@ def test_sent_again_a_command_is_answered_and_not_done(
     """Any request may come again at any later time, before and after the process has started anew."""
     work, folder = commands(count, invalid=0.2, records=min(count, 30)), new_folder()
     again, reopened = [number % count for number in again][:count], {number % count for number in reopened}
-    once = open_truth(engine, model, folder / "once", EMPLOYEES, "normal")
+    once = open_truth(engine, model, FolderPlace(folder / "once"), EMPLOYEES, "normal")
     wanted = [once.execute(command) for command in work]
-    truth = open_truth(engine, model, folder / "again", EMPLOYEES, "normal")
+    truth = open_truth(engine, model, FolderPlace(folder / "again"), EMPLOYEES, "normal")
     published: list[int] = []
     truth.publish = lambda change: published.append(change.position)
     for number, command in enumerate(work):
@@ -57,7 +58,7 @@ def test_sent_again_a_command_is_answered_and_not_done(
 @pytest.mark.parametrize("model", MODELS)
 def test_the_same_request_is_the_same_whatever_it_says(model: str, tmp_path: Path) -> None:
     first, second = commands(2)
-    truth = open_truth("sqlite", model, tmp_path, EMPLOYEES, "normal")
+    truth = open_truth("sqlite", model, FolderPlace(tmp_path), EMPLOYEES, "normal")
     outcome = truth.execute(first, request="one")
     assert truth.execute(second, request="one") == outcome
     assert truth.answered("two") is None
@@ -66,7 +67,7 @@ def test_the_same_request_is_the_same_whatever_it_says(model: str, tmp_path: Pat
 
 
 def test_without_an_id_nothing_is_remembered(tmp_path: Path) -> None:
-    truth = open_truth("sqlite", "history", tmp_path, EMPLOYEES, "normal")
+    truth = open_truth("sqlite", "history", FolderPlace(tmp_path), EMPLOYEES, "normal")
     (hire,) = commands(1)
     assert [truth.execute(hire).status for _ in range(2)] == ["accepted", "rejected"]
     truth.close()
@@ -74,9 +75,9 @@ def test_without_an_id_nothing_is_remembered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_beside_another_process_it_reads_the_same_and_cannot_write(model: str, tmp_path: Path) -> None:
-    beside = make_truth("sqlite", model, tmp_path, EMPLOYEES, "normal")
+    beside = make_truth("sqlite", model, FolderPlace(tmp_path), EMPLOYEES, "normal")
     assert not beside.open_shared()
-    truth = open_truth("sqlite", model, tmp_path, EMPLOYEES, "normal")
+    truth = open_truth("sqlite", model, FolderPlace(tmp_path), EMPLOYEES, "normal")
     # More than are read row by row: beside a writer they all are.
     for command in commands(2_500, records=500):
         truth.execute(command)

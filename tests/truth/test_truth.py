@@ -28,6 +28,7 @@ from lab.experiment.write import Replay
 from lab.feed.arrays import FeedArrays
 from lab.feed.fold import fold
 from lab.feed.reader import ChangeReader, with_before
+from lab.place import FolderPlace
 from lab.truth import ENGINES, Change, Truth, open_truth
 
 MODELS = ("snapshot", "history", "events")
@@ -53,7 +54,7 @@ def opened(engine: str, tmp_path: Path) -> Iterator[OpenTruth]:
     truths: list[Truth] = []
 
     def opening(model: str, durability: str = "normal") -> Truth:
-        truth = open_truth(engine, model, tmp_path / f"{model}-{len(truths)}", EMPLOYEES, durability)
+        truth = open_truth(engine, model, FolderPlace(tmp_path / f"{model}-{len(truths)}"), EMPLOYEES, durability)
         truths.append(truth)
         return truth
 
@@ -277,7 +278,7 @@ def test_size_is_more_than_nothing(model: str, opened: OpenTruth) -> None:
 
 def test_every_engine_holds_every_model(engine: str, tmp_path: Path) -> None:
     for model in MODELS:
-        truth = open_truth(engine, model, tmp_path / model, EMPLOYEES, "normal")
+        truth = open_truth(engine, model, FolderPlace(tmp_path / model), EMPLOYEES, "normal")
         assert (truth.model, truth.name) == (model, f"{engine}.{model}")
         assert truth.publishes_every_revision == (model != "snapshot")
         truth.close()
@@ -348,7 +349,7 @@ def full(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     truths = {}
     for model in MODELS:
         path = tmp_path_factory.mktemp("truth") / model
-        truths[model] = open_truth(request.param, model, path, EMPLOYEES, "normal")
+        truths[model] = open_truth(request.param, model, FolderPlace(path), EMPLOYEES, "normal")
         truths[model].load("employee", trace(3_000, 11))
     yield truths
     for truth in truths.values():
@@ -433,8 +434,8 @@ def test_a_fold_of_nothing_is_nothing() -> None:
 def test_a_trace_loaded_in_slices_gives_the_feed_of_its_commands(
     model: str, engine: str, cuts: list[int], new_folder: Callable[[], Path]
 ) -> None:
-    made = open_truth(engine, model, new_folder(), EMPLOYEES, "normal")
-    loaded = open_truth(engine, model, new_folder(), EMPLOYEES, "normal")
+    made = open_truth(engine, model, FolderPlace(new_folder()), EMPLOYEES, "normal")
+    loaded = open_truth(engine, model, FolderPlace(new_folder()), EMPLOYEES, "normal")
     whole = trace(COMMANDS[engine])
     executed(made, commands(COMMANDS[engine]))
     edges = sorted({0, *(min(cut, whole.height) for cut in cuts), whole.height})
@@ -452,7 +453,7 @@ def test_a_trace_loaded_in_slices_gives_the_feed_of_its_commands(
 def test_a_load_straight_from_arrow_is_as_one_row_by_row(
     model: str, new_folder: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slowly, quickly = (open_truth("sqlite", model, new_folder(), EMPLOYEES, "normal") for _ in "ab")
+    slowly, quickly = (open_truth("sqlite", model, FolderPlace(new_folder()), EMPLOYEES, "normal") for _ in "ab")
     whole = trace().with_columns(
         name=pl.when(pl.col("position") == 5).then(pl.lit("naïve\n'\"")).otherwise("name"),
         salary=pl.when(pl.col("position") == 6)
@@ -526,7 +527,7 @@ def test_a_replay_never_goes_back(opened: OpenTruth) -> None:
 def test_the_positions_of_several_entities_are_one_sequence(engine: str, tmp_path: Path) -> None:
     flights = domain("flights")
     frames = flights.trace(Options(days=1)).frames
-    truth = open_truth(engine, "snapshot", tmp_path, flights, "normal")
+    truth = open_truth(engine, "snapshot", FolderPlace(tmp_path), flights, "normal")
     replay = Replay(truth, frames)
     replay.finish()
     heads = {name: truth.head(name) for name in flights.entities}

@@ -23,6 +23,7 @@ from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Command, Domain, Options
 from lab.experiment.write import Replay
 from lab.measure import queries
+from lab.place import FolderPlace
 from lab.queries.answers import Row, same
 from lab.queries.kinds import KINDS, PAST
 from lab.queries.model import Query
@@ -70,7 +71,7 @@ def filled(truth: Truth, work: list[Command]) -> Oracle:
 def test_every_answer_is_the_oracle_s(
     engine: str, model: str, seed: int, deletes: float, records: int, new_folder: Callable[[], Path]
 ) -> None:
-    truth = open_truth(engine, model, new_folder(), EMPLOYEES, "normal")
+    truth = open_truth(engine, model, FolderPlace(new_folder()), EMPLOYEES, "normal")
     oracle = filled(truth, commands(200, seed, records=records, deletes=deletes))
     kinds = set()
     for query, parameters, right in questions(EMPLOYEES, oracle, 4, seed):
@@ -88,7 +89,7 @@ def test_every_answer_is_the_oracle_s(
 def test_answers_about_several_entities_are_the_oracle_s(engine: str, model: str, tmp_path: Path) -> None:
     flights = domain("flights")
     frames = flights.trace(Options(days=1)).frames
-    truth = open_truth(engine, model, tmp_path, flights, "normal")
+    truth = open_truth(engine, model, FolderPlace(tmp_path), flights, "normal")
     Replay(truth, frames).finish()
     oracle = Oracle.of_trace(flights, {name: frame.drop("event") for name, frame in frames.items()})
     asked = [one for one in questions(flights, oracle, 3, 1) if truth.answers(one[0])]
@@ -100,7 +101,7 @@ def test_answers_about_several_entities_are_the_oracle_s(engine: str, model: str
 
 @each_engine
 def test_events_answer_nothing(engine: str, tmp_path: Path) -> None:
-    truth = open_truth(engine, "events", tmp_path, EMPLOYEES, "normal")
+    truth = open_truth(engine, "events", FolderPlace(tmp_path), EMPLOYEES, "normal")
     for query in asked_of(EMPLOYEES):
         assert not truth.answers(query)
         with pytest.raises(NotAnswered, match=f"{engine}.events, can't answer `{query.kind}`"):
@@ -110,7 +111,7 @@ def test_events_answer_nothing(engine: str, tmp_path: Path) -> None:
 
 @each_engine
 def test_a_snapshot_does_not_answer_about_the_past(engine: str, tmp_path: Path) -> None:
-    truth = open_truth(engine, "snapshot", tmp_path, EMPLOYEES, "normal")
+    truth = open_truth(engine, "snapshot", FolderPlace(tmp_path), EMPLOYEES, "normal")
     past = [query for query in asked_of(EMPLOYEES) if query.kind in PAST]
     assert len(past) == 2
     for query in past:
@@ -122,7 +123,7 @@ def test_a_snapshot_does_not_answer_about_the_past(engine: str, tmp_path: Path) 
 @each_engine
 @pytest.mark.parametrize("model", ["snapshot", "history"])
 def test_between_two_commands_a_query_sees_what_is_committed(engine: str, model: str, tmp_path: Path) -> None:
-    truth = open_truth(engine, model, tmp_path, EMPLOYEES, "normal")
+    truth = open_truth(engine, model, FolderPlace(tmp_path), EMPLOYEES, "normal")
     get = next(query for query in asked_of(EMPLOYEES) if query.kind == "get")
     work = commands(12, records=5)
     for command in work:
@@ -139,7 +140,7 @@ def test_between_two_commands_a_query_sees_what_is_committed(engine: str, model:
 
 @each_engine
 def test_a_query_s_connection_cannot_write(engine: str, tmp_path: Path) -> None:
-    truth = open_truth(engine, "history", tmp_path, EMPLOYEES, "normal")
+    truth = open_truth(engine, "history", FolderPlace(tmp_path), EMPLOYEES, "normal")
     filled(truth, commands(30))
     head = truth.head("employee")
     assert isinstance(truth, Relational)
@@ -151,7 +152,7 @@ def test_a_query_s_connection_cannot_write(engine: str, tmp_path: Path) -> None:
 
 @each_engine
 def test_nothing_is_indexed_for_readers(engine: str, tmp_path: Path) -> None:
-    truth = open_truth(engine, "history", tmp_path, EMPLOYEES, "normal")
+    truth = open_truth(engine, "history", FolderPlace(tmp_path), EMPLOYEES, "normal")
     assert isinstance(truth, Relational)
     if engine == "sqlite":
         found = truth._ask("SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL", ())

@@ -1,0 +1,48 @@
+"""What engines say differently in SQL: a write model's statements are made from one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from lab.queries.sql import quoted
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One engine's SQL. The defaults are those of an engine with one writer at a time, SQLite's and DuckDB's."""
+
+    types: Mapping[pl.DataType, str]
+    # The parameter mark of the engine's Python driver.
+    mark: str = "?"
+    # Starts a transaction. With one writer at a time it takes the write lock, and no record needs a lock of its own.
+    begin: str = "BEGIN"
+    # Follows a look-up by key in a transaction that will write the record: `FOR UPDATE` with concurrent writers.
+    lock_record: str = ""
+    # Follows the declaration of a table that is looked up by its key alone.
+    clustered: str = ""
+    # The scalar function that gives the largest of its arguments.
+    greatest: str = "GREATEST"
+
+    # Follows an INSERT, so that its result is the position that the engine gave to the row.
+    returning: str = " RETURNING position"
+
+    def marks(self, count: int) -> str:
+        """So many parameters, separated by commas."""
+        return ", ".join([self.mark] * count)
+
+    def next_position(self, entities: Iterable[str]) -> str:
+        """An expression for the position column of an INSERT: one above the newest of all entities, from 1.
+
+        Evaluated under the write lock, so positions have no gap, and a rollback gives them back. An engine with
+        concurrent writers has `nextval(...)` of a sequence in its place.
+        """
+        newest = [f"COALESCE((SELECT MAX(position) FROM {quoted(name)}), 0)" for name in entities]
+        return f"1 + {self.greatest}({', '.join(newest)})" if len(newest) > 1 else f"1 + {newest[0]}"
+
+    def upsert(self, insert: str, columns: Iterable[str]) -> str:
+        """`insert`, but a row whose `key` is there already is overwritten."""
+        changes = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in columns)
+        return f"{insert} ON CONFLICT (key) DO UPDATE SET {changes}"

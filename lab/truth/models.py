@@ -1,0 +1,150 @@
+"""The three write models in SQL, whatever the engine.
+
+A model's tables are the change frames themselves: a row of **snapshot** is a record, one of **history** a revision, one
+of **events** an event. They have the keys that writing needs, and no index for readers: this is the write model, and
+what a query costs here is part of what the lab shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import polars as pl
+
+from lab.base import BEFORE, Key
+from lab.domain.model import Event, Record
+from lab.queries.model import Query
+from lab.queries.sql import columns as listed
+from lab.queries.sql import quoted
+from lab.truth.relational import Relational
+
+
+class Snapshot(Relational):
+    """The last state of each record. What it was before is gone, and its feed can't tell."""
+
+    model = "snapshot"
+    publishes_every_revision = False
+    reads = keeps = "records"
+
+    def _table(self, entity: str) -> str:
+        return (
+            f"CREATE TABLE IF NOT EXISTS {quoted(entity)} ({self._declared(entity)}, "
+            "PRIMARY KEY (key), UNIQUE (position))"
+        )
+
+    def _insert(self, entity: str, values: str) -> str:
+        return self.dialect.upsert(super()._insert(entity, values), self._columns(entity))
+
+    def _loaded(self, entity: str, frame: pl.DataFrame) -> pl.DataFrame:
+        # What is overwritten within the slice was never seen from outside its transaction.
+        return frame.sort("position").unique("key", keep="last", maintain_order=True)
+
+    def get(self, entity: str, key: Key) -> Record | None:
+        """One look-up."""
+        return self._record(entity, self._execute(self._gets[entity], (key,)).fetchall())
+
+    def _get(self, entity: str) -> str:
+        names = listed(["revision", "deleted", *self.domain.entities[entity].columns])
+        return f"SELECT {names} FROM {quoted(entity)} WHERE key = {self.dialect.mark} {self.dialect.lock_record}"
+
+
+class _Log(Relational):
+    """A table that only grows: one row for each change."""
+
+    publishes_every_revision = True
+
+    def _table(self, entity: str) -> str:
+        declared = self._declared(entity, " PRIMARY KEY")
+        return f"CREATE TABLE IF NOT EXISTS {quoted(entity)} ({declared}, UNIQUE (key, revision))"
+
+
+class History(_Log):
+    """Every revision of each record, whole. A query about records as they are must first find the last revisions."""
+
+    model = "history"
+    reads = keeps = "revisions"
+
+    def get(self, entity: str, key: Key) -> Record | None:
+        """The newest revision."""
+        return self._record(entity, self._execute(self._gets[entity], (key,)).fetchall())
+
+    def _get(self, entity: str) -> str:
+        names, mark = listed(["revision", "deleted", *self.domain.entities[entity].columns]), self.dialect.mark
+        return f"SELECT {names} FROM {quoted(entity)} WHERE key = {mark} ORDER BY revision DESC LIMIT 1"
+
+    def changes_since(
+        self,
+        entity: str,
+        position: int,
+        limit: int,
+        before: Sequence[str] = (),
+        columns: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """One page; a before-image is the revision before, found by its number."""
+        if not before:
+            return super().changes_since(entity, position, limit, before, columns)
+        schema = self._chosen(entity, columns)
+        images = {"live": pl.Boolean()} | {name: self._schema(entity)[name] for name in before}
+        chosen = ", ".join(f"p.{quoted(name)} AS {quoted(BEFORE + name)}" for name in before)
+        statement = (
+            f"SELECT {listed(list(schema), 'c')}, COALESCE(NOT p.deleted, FALSE) AS {quoted(BEFORE + 'live')}, {chosen}"
+            f" FROM ({self._page(entity, list(schema))}) AS c "
+            f"LEFT JOIN {quoted(entity)} AS p ON p.key = c.key AND p.revision = c.revision - 1 ORDER BY c.position"
+        )
+        whole = schema | {f"{BEFORE}{name}": dtype for name, dtype in images.items()}
+        return self._frame(statement, (position, limit), whole, self._at_most(entity, position, limit))
+
+
+class Events(_Log):
+    """What happened, and only that: an event's row holds the columns that the event sets, and no others."""
+
+    model = "events"
+
+    def answers(self, query: Query) -> bool:
+        """Never: no row is a record. What a record is follows from a fold of its events, which no query can do.
+
+        Whoever asks an event-sourced model more than one record's events needs a projection.
+        """
+        return False
+
+    def _schema(self, entity: str) -> dict[str, pl.DataType]:
+        return super()._schema(entity) | {"event": pl.String()}
+
+    def _values(self, entity: str, record: Record, event: Event) -> Iterable[Any]:
+        return [*(event.fields.get(name) for name in self.domain.entities[entity].columns), event.name]
+
+    def _loaded(self, entity: str, frame: pl.DataFrame) -> pl.DataFrame:
+        types = self.domain.events[entity]
+        setting = {
+            column: [name for name, event in types.items() if column in event.sets]
+            for column in self.domain.entities[entity].columns
+        }
+        return frame.with_columns(
+            pl.when(pl.col("event").is_in(names)).then(pl.col(column)).alias(column)
+            for column, names in setting.items()
+        )
+
+    def get(self, entity: str, key: Key) -> Record | None:
+        """The fold of all the record's events: the price of a read in an event-sourced model."""
+        names = list(self.domain.entities[entity].columns)
+        types = self.domain.events[entity]
+        record: Record | None = None
+        for event, deleted, revision, *values in self._execute(self._gets[entity], (key,)).fetchall():
+            row = dict(zip(names, values, strict=True))
+            fields = {name: row[name] for name in types[event].sets}
+            state = self.domain.evolve(record.state if record else None, Event(event, fields))
+            record = Record(state, revision, bool(deleted))
+        return record
+
+    def _get(self, entity: str) -> str:
+        names, mark = listed(list(self.domain.entities[entity].columns)), self.dialect.mark
+        return f"SELECT event, deleted, revision, {names} FROM {quoted(entity)} WHERE key = {mark} ORDER BY revision"
+
+    def earlier(self, entity: str, position: int, limit: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """From each record's first event on: what a fold of the page needs."""
+        table, mark, schema = quoted(entity), self.dialect.mark, self._chosen(entity, columns)
+        keys = f"SELECT key FROM {table} WHERE position > {mark} ORDER BY position LIMIT {mark}"
+        chosen = listed(list(schema))
+        statement = f"SELECT {chosen} FROM {table} WHERE position <= {mark} AND key IN ({keys})"
+        return self._frame(statement, (position, position, limit), schema, position)
