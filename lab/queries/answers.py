@@ -76,5 +76,5 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, float | Decimal) or isinstance(other, float | Decimal):
         if not isinstance(one, int | float | Decimal) or not isinstance(other, int | float | Decimal):
             return False
-        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9) or (math.isnan(one) and math.isnan(other))
     return bool(one == other)

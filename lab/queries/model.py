@@ -78,8 +78,8 @@ class Query:
     depth: int = 2
     words: int = 1
     statement: str = ""
-    # Of a statement: the columns that its parameters are drawn from, and the other entities that it names.
-    parameters: tuple[tuple[str, str], ...] = ()
+    # Of a statement: the entity, column and kind of what each parameter is drawn from; the other entities it names.
+    parameters: tuple[tuple[str, str, str], ...] = ()
     uses: tuple[Entity, ...] = ()
 
     def __hash__(self) -> int:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from lab.base import Entity, Problem, nearest
 from lab.queries.model import DRAWN, OPERATORS, Condition
 from lab.scenario import QueryTable
 
-# What a column of each kind can be compared with.
-VALUES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+# The engines' whole numbers have 64 bits.
+INT_MAX = 2**63 - 1
 
 
 class QueryReader:
@@ -40,16 +41,20 @@ class QueryReader:
             self.wrong(key, f"no {what} `{word}`", nearest(word, valid))
         return word in valid
 
+    def all_known(self, key: str, words: Sequence[str], valid: Sequence[str], what: str) -> None:
+        """Check that each word of a list is a valid one, and that none occurs twice."""
+        for word in dict.fromkeys(words):
+            if self.known(key, word, valid, what) and words.count(word) > 1:
+                self.wrong(key, f"`{word}` is in it {words.count(word)} times", "name it once")
+
     def columns(self) -> None:
         """Check every key that names columns of the entity, whether the class uses it or not."""
         table, entity = self.table, self.entity
         if table.order_by is not None:
             self.known("order_by", table.order_by, [*entity.columns, "key"], "column")
-        for column in table.group_by:
-            self.known("group_by", column, list(entity.columns), "column")
+        self.all_known("group_by", table.group_by, list(entity.columns), "column")
         numeric = [name for name, kind in entity.columns.items() if kind in ("int", "float")]
-        for column in table.sum:
-            self.known("sum", column, numeric, "column of numbers")
+        self.all_known("sum", table.sum, numeric, "column of numbers")
 
     def conditions(self) -> tuple[Condition, ...]:
         """Read `where`: for each column a value, or a value for each operator."""
@@ -58,16 +63,31 @@ class QueryReader:
             if not self.known("where", column, [*self.entity.columns, "key"], "column"):
                 continue
             operators = value if isinstance(value, dict) else {"equals": value}
+            if not operators:
+                self.wrong(f"where.{column}", "a condition without an operator", f"valid: {', '.join(OPERATORS)}")
             for operator, operand in operators.items():
                 if self.known(f"where.{column}", operator, list(OPERATORS), "operator") and self._fits(column, operand):
-                    conditions.append(Condition(column, OPERATORS[operator], operand))
+                    real = self.entity.kind(column) == "float" and operand != DRAWN
+                    conditions.append(Condition(column, OPERATORS[operator], float(operand) if real else operand))
         return tuple(conditions)
 
     def _fits(self, column: str, operand: object) -> bool:
-        """True if a column can be compared with a value."""
+        """True if every engine can compare the column with the value."""
         kind = self.entity.kind(column)
-        if operand == DRAWN or isinstance(operand, VALUES[kind]):
+        if operand == DRAWN or comparable(operand, kind):
             return True
         what = f"{operand!r} is no value of `{column}`, which is {kind}"
         self.wrong(f"where.{column}", what, 'or "?", to draw it from the data')
         return False
+
+
+def comparable(value: object, kind: str) -> bool:
+    """True if a value can be compared with a column of this kind; a bool, an `int` in Python, is no number here."""
+    match value:
+        case bool():
+            return kind == "bool"
+        case int():
+            return kind in ("int", "float") and -INT_MAX - 1 <= value <= INT_MAX
+        case float():
+            return kind == "float" and math.isfinite(value)
+    return isinstance(value, str) and kind == "str"

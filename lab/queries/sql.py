@@ -10,12 +10,14 @@ from lab.queries.model import Query
 # A projection that has diverged can hold a cycle of parents; a traversal ends at this depth all the same.
 DEPTH_MAX = 64
 
-# The end of a path's statement: of two lines upwards, `one` and `other`, what lies below the place where they meet.
+# The end of a path's statement: of two lines upwards, `lab_one` and `lab_other`, what lies below where they meet.
+# What a statement defines is called `lab_...`, so that entities and columns can have any other name.
 MEETING = (
-    "top(up, down) AS (SELECT one.depth, other.depth FROM one JOIN other ON other.key = one.key "
-    "ORDER BY one.depth + other.depth, one.depth LIMIT 1) "
-    "SELECT one.depth AS step, one.key FROM one, top WHERE one.depth <= up "
-    "UNION ALL SELECT up + down - other.depth, other.key FROM other, top WHERE other.depth < down ORDER BY 1"
+    "lab_top(up, down) AS (SELECT one.depth, other.depth FROM lab_one AS one JOIN lab_other AS other "
+    "ON other.key = one.key ORDER BY one.depth + other.depth, one.depth LIMIT 1) "
+    "SELECT one.depth AS step, one.key FROM lab_one AS one, lab_top WHERE one.depth <= up "
+    "UNION ALL SELECT up + down - other.depth, other.key FROM lab_other AS other, lab_top WHERE other.depth < down "
+    "ORDER BY 1"
 )
 
 
@@ -45,8 +47,8 @@ def source(name: str, keeps: str) -> str:
         # Where no revision is missing, the last one has no next one: an index of keys and revisions finds that out.
         follows = f"SELECT 1 FROM {quoted(name)} AS n WHERE n.key = every.key AND n.revision = every.revision + 1"
         return f"(SELECT * FROM {quoted(name)} AS every WHERE NOT EXISTS ({follows}))"
-    newest = f"SELECT *, MAX(revision) OVER (PARTITION BY key) AS newest FROM {quoted(name)}"
-    return f"(SELECT * FROM ({newest}) AS every WHERE revision = newest)"
+    newest = f"SELECT *, MAX(revision) OVER (PARTITION BY key) AS lab_newest FROM {quoted(name)}"
+    return f"(SELECT * FROM ({newest}) AS every WHERE revision = lab_newest)"
 
 
 def live(query: Query, keeps: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 DIALECT = "duckdb"
 # What a statement's entity is called within it: the table of that name may hold deleted records, too.
-LIVE = "live_"
+LIVE = "lab_live_"
 
 
 class NotUsable(Exception):

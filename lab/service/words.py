@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lab.base import nearest
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.queries.kinds.base import RESERVED
-from lab.queries.model import Parameter, Query
+from lab.queries.model import Column, Parameter, Query
 from lab.service.problems import Refused
 
 # No engine's key is longer; one of LMDB's has 511 bytes at the most, and a NUL in it takes two.
@@ -23,6 +23,8 @@ ROWS_MAX, ROWS = 10_000, 1_000
 WAIT_MAX, WAIT = 60.0, 5.0
 # What every query takes beside its own.
 COMMON = RESERVED
+# How a value of an engine becomes one of its column's kind, where engines differ.
+CASTS: dict[str, Callable[[Any], Any]] = {"int": int, "float": float, "bool": bool}
 
 
 def parameters(query: Query) -> tuple[Parameter, ...]:
@@ -37,11 +39,18 @@ def columns(query: Query) -> tuple[str, ...] | None:
 
 
 def named(query: Query, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows with their columns' names."""
-    names = columns(query)
-    if rows and (names is None or len(names) != len(rows[0])):
-        names = tuple(f"column_{number}" for number in range(1, len(rows[0]) + 1))
-    return [dict(zip(names or (), row, strict=True)) for row in rows]
+    """Name the values of each row, and convert them to their columns' kinds: SQLite, for one, has no bool."""
+    known = KINDS[query.kind].columns(query)
+    if rows and (known is None or len(known) != len(rows[0])):
+        known = tuple(Column(f"column_{number}", None) for number in range(1, len(rows[0]) + 1))
+    casts = [(column.name, CASTS.get(column.kind or "")) for column in known or ()]
+    return [
+        {
+            name: value if cast is None or value is None else cast(value)
+            for (name, cast), value in zip(casts, row, strict=True)
+        }
+        for row in rows
+    ]
 
 
 def values(query: Query, given: Sequence[tuple[str, str]]) -> list[Any]:

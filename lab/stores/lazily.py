@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from lab.queries.answers import Row
+from lab.queries.kinds.matching import grouped, numbered
 from lab.queries.model import Condition, Query
 from lab.queries.sql import bind
 
@@ -32,7 +33,7 @@ def ask(query: Query, parameters: Row, live: Live) -> list[Row]:
         case "get_many":
             found = scan.filter(pl.col("key").is_in(sorted(set(parameters)))).select(query.entity.row).sort("key")
         case "aggregate":
-            found = _aggregate(scan, query)
+            found = grouped(scan, query)
         case "filter":
             found = _ordered(scan, query).select(query.entity.row)
         case "join":
@@ -63,19 +64,13 @@ def _ordered(scan: pl.LazyFrame, query: Query) -> pl.LazyFrame:
     return ordered.head(query.limit) if query.limit else ordered
 
 
-def _aggregate(scan: pl.LazyFrame, query: Query) -> pl.LazyFrame:
-    sums = [pl.col(column).sum().alias(f"sum_{column}") for column in query.sum]
-    grouped = scan.group_by(query.group_by).agg(pl.len().cast(pl.Int64).alias("records"), *sums)
-    return grouped.sort(query.group_by, nulls_last=True)
-
-
 def _join(scan: pl.LazyFrame, query: Query, live: Live) -> pl.LazyFrame:
     assert query.other is not None
-    taken = {column: f"taken_{place}" for place, column in enumerate(query.take)}
-    others = live(query.other.name).select(pl.col("key").alias("found"), *query.take).rename(taken)
-    rows = scan.select(query.entity.row).collect()
+    row = query.entity.row
+    rows = scan.select(numbered("own", row)).collect()
+    on = f"own_{row.index(str(query.on))}"
     # The few keys that are joined are known by now: the other entity's files are read for these alone.
-    keys = rows[str(query.on)].drop_nulls().unique().implode()
-    found = others.filter(pl.col("found").is_in(keys)).collect()
-    joined = rows.lazy().join(found.lazy(), left_on=str(query.on), right_on="found", how="left", maintain_order="left")
-    return joined.select(*query.entity.row, *taken.values())
+    keys = rows[on].drop_nulls().unique().implode()
+    others = live(query.other.name).select(pl.col("key").alias("other"), *numbered("other", query.take))
+    found = others.filter(pl.col("other").is_in(keys)).collect()
+    return rows.lazy().join(found.lazy(), left_on=on, right_on="other", how="left", maintain_order="left")

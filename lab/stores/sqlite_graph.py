@@ -85,25 +85,25 @@ def _is_live(query: Query, key: str) -> str:
 
 def _reached(walk: str) -> str:
     return (
-        f"WITH RECURSIVE {walk} SELECT key, MIN(depth) AS depth FROM walk "
-        "WHERE key NOT IN (SELECT key FROM walk WHERE depth = 0) GROUP BY key ORDER BY depth, key"
+        f"WITH RECURSIVE {walk} SELECT key, MIN(depth) AS depth FROM lab_walk "
+        "WHERE key NOT IN (SELECT key FROM lab_walk WHERE depth = 0) GROUP BY key ORDER BY depth, key"
     )
 
 
 def _below(query: Query) -> str:
     links = _links(query.entity.name)
     return _reached(
-        f"walk(key, depth) AS ({_live(query, 'key, 0')} UNION SELECT l.child, depth + 1 "
-        f"FROM walk JOIN {links} AS l ON l.above = walk.key WHERE depth < {sql.DEPTH_MAX})"
+        f"lab_walk(key, depth) AS ({_live(query, 'key, 0')} UNION SELECT l.child, depth + 1 "
+        f"FROM lab_walk JOIN {links} AS l ON l.above = lab_walk.key WHERE depth < {sql.DEPTH_MAX})"
     )
 
 
 def _near(query: Query) -> str:
     links = _links(query.entity.name)
     return _reached(
-        f"walk(key, depth) AS ({_live(query, 'key, 0')} UNION SELECT l.child, depth + 1 "
-        f"FROM walk JOIN {links} AS l ON l.above = walk.key WHERE depth < {query.depth} "
-        f"UNION SELECT l.above, depth + 1 FROM walk JOIN {links} AS l ON l.child = walk.key "
+        f"lab_walk(key, depth) AS ({_live(query, 'key, 0')} UNION SELECT l.child, depth + 1 "
+        f"FROM lab_walk JOIN {links} AS l ON l.above = lab_walk.key WHERE depth < {query.depth} "
+        f"UNION SELECT l.above, depth + 1 FROM lab_walk JOIN {links} AS l ON l.child = lab_walk.key "
         f"WHERE depth < {query.depth} AND {_is_live(query, 'l.above')})"
     )
 
@@ -117,7 +117,7 @@ def _path(query: Query) -> str:
             f"JOIN {links} AS l ON l.child = {name}.key WHERE depth < {sql.DEPTH_MAX} AND {_is_live(query, 'l.above')})"
         )
 
-    return f"WITH RECURSIVE {line('one')}, {line('other')}, {sql.MEETING}"
+    return f"WITH RECURSIVE {line('lab_one')}, {line('lab_other')}, {sql.MEETING}"
 
 
 _WALKS = {"below": _below, "near": _near, "path": _path}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -121,13 +122,25 @@ def key_of(query: Query, name: str = "key", most: int = 1) -> Parameter:
 
 def apart(named: Sequence[tuple[str, str]]) -> tuple[Parameter, ...]:
     """Make parameters of names and kinds; one whose name is taken or reserved gets a number."""
-    found: dict[str, Parameter] = {}
-    for name, kind in named:
+    names = unlike([name for name, _ in named], RESERVED)
+    return tuple(Parameter(free, kind, key=name == "key") for free, (name, kind) in zip(names, named, strict=True))
+
+
+def apart_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """The columns, each with a name of its own."""
+    names = unlike([column.name for column in columns])
+    return tuple(replace(column, name=name) for column, name in zip(columns, names, strict=True))
+
+
+def unlike(names: Sequence[str], reserved: Sequence[str] = ()) -> list[str]:
+    """The names, with a number after each that is reserved or occurs before: `name_2` and so on."""
+    found: list[str] = []
+    for name in names:
         free, number = name, 2
-        while free in found or free in RESERVED:
+        while free in found or free in reserved:
             free, number = f"{name}_{number}", number + 1
-        found[free] = Parameter(free, kind, key=name == "key")
-    return tuple(found.values())
+        found.append(free)
+    return found
 
 
 def draw_keys(frame: pl.DataFrame, count: int, rng: np.random.Generator) -> list[Any]:

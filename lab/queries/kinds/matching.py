@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +10,7 @@ import polars as pl
 
 from lab.base import Totals
 from lab.queries.answers import ReferenceTable, Row
-from lab.queries.kinds.base import QueryClass, Statement, apart, record_columns
+from lab.queries.kinds.base import QueryClass, Statement, apart, apart_columns, record_columns
 from lab.queries.model import Column, Parameter, Query
 from lab.queries.reader import QueryReader
 from lab.queries.sql import bind, columns, live, order, quoted, source, where
@@ -74,24 +74,23 @@ class Join(Filter):
         if known and entity.kind(str(table.on)) != other.key:
             what = f"`{table.on}` is {entity.kind(str(table.on))}, and the key of `{other.name}` is {other.key}"
             reader.wrong("on", what, "join on a column that holds the other's key")
-        for column in table.take:
-            reader.known("take", column, list(other.columns), "column")
+        reader.all_known("take", table.take, list(other.columns), "column")
         return {"other": other}
 
     def columns(self, query: Query) -> tuple[Column, ...]:
         """Those of a record, then the taken ones, each after the column that was joined on."""
         assert query.other is not None
         taken = (Column(f"{query.on}_{name}", query.other.columns[name]) for name in query.take)
-        return (*record_columns(query.entity), *taken)
+        return apart_columns((*record_columns(query.entity), *taken))
 
     def answer(self, query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> list[Row]:
         """Select as a filter does, and look each other record up."""
         assert query.other is not None
-        frame = ordered(query, parameters, tables)
-        taken = {column: f"taken_{place}" for place, column in enumerate(query.take)}
-        others = tables[query.other.name].live.select(pl.col("key").alias("found"), *query.take).rename(taken)
-        joined = frame.join(others, left_on=str(query.on), right_on="found", how="left", maintain_order="left")
-        return joined.select(*query.entity.row, *taken.values()).rows()
+        row = query.entity.row
+        own = ordered(query, parameters, tables).select(numbered("own", row))
+        others = tables[query.other.name].live.select(pl.col("key").alias("other"), *numbered("other", query.take))
+        on = f"own_{row.index(str(query.on))}"
+        return own.join(others, left_on=on, right_on="other", how="left", maintain_order="left").rows()
 
 
 class Aggregate(Filter):
@@ -117,14 +116,11 @@ class Aggregate(Filter):
         kinds = query.entity.columns
         groups = (Column(name, kinds[name]) for name in query.group_by)
         sums = (Column(f"sum_{name}", kinds[name], nullable=False) for name in query.sum)
-        return (*groups, Column("records", "int", nullable=False), *sums)
+        return apart_columns((*groups, Column("records", "int", nullable=False), *sums))
 
     def answer(self, query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> list[Row]:
         """Group the matching records."""
-        frame = matching(query, parameters, tables)
-        sums = [pl.col(column).sum().alias(f"sum_{column}") for column in query.sum]
-        grouped = frame.group_by(query.group_by).agg(pl.len().cast(pl.Int64).alias("records"), *sums)
-        return grouped.sort(query.group_by, nulls_last=True).rows()
+        return grouped(matching(query, parameters, tables).lazy(), query).collect().rows()
 
     def sql(self, query: Query, keeps: str, dialect: str) -> Statement:
         """Group the matching records, or read the running aggregate."""
@@ -140,6 +136,23 @@ class Aggregate(Filter):
 
 def _arguments(query: Query) -> tuple[object, ...]:
     return tuple(condition.value for condition in query.where)
+
+
+def numbered(prefix: str, columns: Sequence[str]) -> list[pl.Expr]:
+    """Select columns under names that no other column has, whatever an entity calls its own."""
+    return [pl.col(name).alias(f"{prefix}_{place}") for place, name in enumerate(columns)]
+
+
+def grouped(frame: pl.LazyFrame, query: Query) -> pl.LazyFrame:
+    """Count and sum by group, nulls last. A sum of whole numbers may need more than 64 bits."""
+    kinds = query.entity.columns
+    groups = [f"group_{place}" for place, _ in enumerate(query.group_by)]
+    sums = [
+        (pl.col(f"sum_{place}").cast(pl.Int128) if kinds[name] == "int" else pl.col(f"sum_{place}")).sum()
+        for place, name in enumerate(query.sum)
+    ]
+    chosen = frame.select(*numbered("group", query.group_by), *numbered("sum", query.sum))
+    return chosen.group_by(groups).agg(pl.len().cast(pl.Int64).alias("records"), *sums).sort(groups, nulls_last=True)
 
 
 def matching(query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> pl.DataFrame:

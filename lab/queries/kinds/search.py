@@ -23,8 +23,8 @@ class TextSearch(QueryClass):
     """`search`: records that have all these words in their texts."""
 
     name = "search"
-    asks = "keys of records that have all these words in their texts, the best first"
-    gives = "keys of the live records that have all these words in their texts, the best first"
+    asks = "records by the words in their texts"
+    gives = "keys of the live records that have all the words, the best first"
     uses = ("words", "limit")
     texts = True
     ranked = True

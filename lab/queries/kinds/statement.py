@@ -51,8 +51,8 @@ class UserStatement(QueryClass):
             reader.wrong("parameters", what, 'name a column for each, as in parameters = ["department"]')
         return tuple(reader.entities[name] for name in names if name != reader.entity.name)
 
-    def _sources(self, reader: QueryReader) -> tuple[tuple[str, str], ...]:
-        """Of each parameter, the entity and the column that it is drawn from."""
+    def _sources(self, reader: QueryReader) -> tuple[tuple[str, str, str], ...]:
+        """Of each parameter, the entity, the column and the kind of what it is drawn from."""
         found = []
         for word in reader.table.parameters:
             name, _, column = word.rpartition(".")
@@ -60,7 +60,7 @@ class UserStatement(QueryClass):
             if reader.known("parameters", name, list(reader.entities), "entity"):
                 names = [*reader.entities[name].columns, "key"]
                 if reader.known("parameters", column, names, "column"):
-                    found.append((name, column))
+                    found.append((name, column, reader.entities[name].kind(column)))
         return tuple(found)
 
     def drawn(
@@ -73,7 +73,7 @@ class UserStatement(QueryClass):
     ) -> list[Row]:
         """Draw values of live records; the list is empty if a column has no value."""
         drawn = []
-        for entity, column in query.parameters:
+        for entity, column, _ in query.parameters:
             values = tables[entity].live[column].drop_nulls()
             if not values.len():
                 return []
@@ -82,8 +82,7 @@ class UserStatement(QueryClass):
 
     def parameters(self, query: Query) -> tuple[Parameter, ...]:
         """One for each `?`, named by the column that it is drawn from."""
-        kinds = {one.name: one for one in (query.entity, *query.uses)}
-        return apart([(column, kinds[name].kind(column)) for name, column in query.parameters])
+        return apart([(column, kind) for _, column, kind in query.parameters])
 
     def columns(self, query: Query) -> tuple[Column, ...] | None:
         """The names that the statement gives them, of unknown kinds; None if one is missing or occurs twice."""

@@ -111,25 +111,28 @@ def _way(one: list[Any], other: list[Any]) -> list[Row]:
 
 
 def _below(query: Query, table: str, parent: str) -> Statement:
-    statement = (
-        f"WITH RECURSIVE tree(key, depth) AS (SELECT key, 0 FROM {table} AS t WHERE key = ? AND NOT deleted "
-        f"UNION SELECT c.key, depth + 1 FROM tree JOIN {table} AS c ON c.{parent} = tree.key "
-        f"WHERE NOT c.deleted AND depth < {DEPTH_MAX}) "
-        "SELECT key, MIN(depth) AS depth FROM tree WHERE key NOT IN (SELECT key FROM tree WHERE depth = 0) "
-        "GROUP BY key ORDER BY depth, key"
+    return _reached_in_sql(
+        f"SELECT key, 0 FROM {table} AS t WHERE key = ? AND NOT deleted UNION SELECT c.key, w.depth + 1 "
+        f"FROM lab_walk AS w JOIN {table} AS c ON c.{parent} = w.key WHERE NOT c.deleted AND w.depth < {DEPTH_MAX}",
+        "key, depth",
     )
-    return statement, ("?",)
 
 
 def _near(query: Query, table: str, parent: str) -> Statement:
     """A step up or down at a time."""
+    return _reached_in_sql(
+        f"SELECT key, {parent}, 0 FROM {table} AS t WHERE key = ? AND NOT deleted "
+        f"UNION SELECT o.key, o.{parent}, w.depth + 1 FROM lab_walk AS w JOIN {table} AS o "
+        f"ON o.{parent} = w.key OR o.key = w.above WHERE NOT o.deleted AND w.depth < {query.depth}",
+        "key, above, depth",
+    )
+
+
+def _reached_in_sql(steps: str, columns: str) -> Statement:
+    """Each record with the least depth at which the steps reach it, but for the first."""
     statement = (
-        f"WITH RECURSIVE near(key, above, depth) AS (SELECT key, {parent}, 0 FROM {table} AS t "
-        f"WHERE key = ? AND NOT deleted UNION SELECT o.key, o.{parent}, depth + 1 FROM near "
-        f"JOIN {table} AS o ON o.{parent} = near.key OR o.key = near.above "
-        f"WHERE NOT o.deleted AND depth < {query.depth}) "
-        "SELECT key, MIN(depth) AS depth FROM near WHERE key NOT IN (SELECT key FROM near WHERE depth = 0) "
-        "GROUP BY key ORDER BY depth, key"
+        f"WITH RECURSIVE lab_walk({columns}) AS ({steps}) SELECT key, MIN(depth) AS depth FROM lab_walk "
+        "WHERE key NOT IN (SELECT key FROM lab_walk WHERE depth = 0) GROUP BY key ORDER BY depth, key"
     )
     return statement, ("?",)
 
@@ -140,11 +143,11 @@ def _path(query: Query, table: str, parent: str) -> Statement:
     def line(name: str) -> str:
         return (
             f"{name}(key, above, depth) AS (SELECT key, {parent}, 0 FROM {table} AS t WHERE key = ? AND NOT deleted "
-            f"UNION SELECT o.key, o.{parent}, depth + 1 FROM {name} JOIN {table} AS o ON o.key = {name}.above "
-            f"WHERE NOT o.deleted AND depth < {DEPTH_MAX})"
+            f"UNION SELECT o.key, o.{parent}, w.depth + 1 FROM {name} AS w JOIN {table} AS o ON o.key = w.above "
+            f"WHERE NOT o.deleted AND w.depth < {DEPTH_MAX})"
         )
 
-    return f"WITH RECURSIVE {line('one')}, {line('other')}, {MEETING}", ("?", "?")
+    return f"WITH RECURSIVE {line('lab_one')}, {line('lab_other')}, {MEETING}", ("?", "?")
 
 
 _WALKS: dict[str, Callable[[Query, str, str], Statement]] = {"below": _below, "near": _near, "path": _path}
