@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
+from lab.base import REASON
 from lab.experiment.project import Live, Projected
 from lab.measure import gaps, lag, readers, underfire
-from lab.projection.parking import REASON
 from lab.verdict.evidence import Evidence
 from lab.wiring import Plan
 
@@ -27,13 +27,8 @@ class Troubles:
 
 
 def parked(live: Live) -> dict[int, str]:
-    frames = [live.projector.parking.frame(name) for name in live.plan.layout.entities]
-    return {
-        position: reason
-        for frame in frames
-        if frame is not None
-        for position, reason in frame.select("position", REASON).iter_rows()
-    }
+    frames = [live.projector.store.parked(name) for name in live.plan.layout.entities]
+    return {position: reason for frame in frames for position, reason in frame.select("position", REASON).iter_rows()}
 
 
 def lost_messages(live: Live) -> dict[int, float]:
@@ -61,12 +56,10 @@ def look(plan: Plan, projected: Projected, live: Live, evidence: Evidence, found
         for slow in live.plan.faults.slow
     ]
     for entity in live.plan.layout.entities:
-        frame = live.projector.parking.frame(entity)
-        if frame is not None:
-            columns = frame.select(
-                pl.col("key").cast(pl.String), "position", "revision", pl.col(REASON).alias("reason")
-            )
-            found.parked += [{"projection": name, "entity": entity} | row for row in columns.to_dicts()]
+        columns = live.projector.store.parked(entity).select(
+            pl.col("key").cast(pl.String), "position", "revision", pl.col(REASON).alias("reason")
+        )
+        found.parked += [{"projection": name, "entity": entity} | row for row in columns.to_dicts()]
     if live.gate is not None and projected.main.timeline is not None:
         timeline = projected.main.timeline
         found.gaps.append(gaps.row(name, live.gate, published, journal, live.chosen, live.visible, timeline))

@@ -9,13 +9,13 @@ from typing import Any
 
 import polars as pl
 
-from lab.base import DTYPES, Entity
+from lab.base import Entity
 from lab.kit.feed import Feed
 from lab.kit.history import Change, Row, Shape
-from lab.projection.guards import memory_schema
+from lab.projection.guards import guarded_layout
 from lab.projection.projector import Projector
 from lab.running.trouble import Faults, faulty
-from lab.stores import Layout, dump, store_class
+from lab.stores import dump, store_class
 
 # More than any history here has.
 HOLD = 10_000
@@ -29,8 +29,7 @@ class Ours:
         shape = shape or Shape()
         self._entity = Entity("record", "str" if shape.key == "str" else "int", dict(shape.columns))
         self._folder = Path(tempfile.mkdtemp(prefix="lab-check-"))
-        memory = memory_schema(policy, "records", DTYPES[shape.key], {})
-        layout = Layout("records", {"record": self._entity}, None, memory)
+        layout = guarded_layout(policy, "records", {"record": self._entity})
         self._faults = Faults()
         made = store_class(store)(self._folder / "store", layout)
         self._projector = Projector(faulty(made, self._faults), policy, HOLD)

@@ -11,11 +11,11 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from lab.base import BEFORE, META, Batch, CannotTake, Unavailable
+from lab.base import BEFORE, META, REASON, Batch, CannotTake, Key, Unavailable
 from lab.projection.applied import NONE, NOTHING, Applied, Attempt
-from lab.projection.guards import Guard, Ordered, make_guard
-from lab.projection.parking import REASON, Parking
-from lab.projection.totals import Contributions, contributions, increments
+from lab.projection.guard import Admission
+from lab.projection.guards import guard_class
+from lab.projection.totals import increments, last_rows
 from lab.stores.port import Layout, Store
 
 # Why a change is parked that the store could take: one before it can't be taken.
@@ -37,30 +37,22 @@ class Projector:
         self.start()
 
     def start(self) -> None:
-        """Open the store and find the guard's memory there: after a crash as at the first start."""
+        """Open the store; what the guard must know of it is looked up there as changes come."""
         self.store.open()
-        self.parking = Parking(self.store.path, self.layout.durability)
+        self.guard = guard_class(self.policy, self.layout.kept)(self.layout, self.store, self._hold)
         self._held: dict[str, pl.DataFrame] = {}
-        self._recall()
+        self._parked: dict[str, pl.DataFrame] = {}
+        for entity in self.layout.entities:
+            self._find_parked(entity)
 
     def reopened(self) -> Projector:
         """A new projector of the same kind on the same store, closed and opened again: what a restart begins with."""
         self.store.close()
         return type(self)(self.store, self.policy, self._hold)
 
-    def _recall(self) -> None:
-        self.guard: Guard = make_guard(self.policy, self.layout, self._hold)
-        self._contributions: Contributions | None = None
-        for entity in self.layout.entities:
-            self.guard.load(self.store, entity)
-            self.guard.awaits(entity, self.parked(entity).tolist())
-        if self.layout.totals and self.policy == "revision":
-            self._contributions = Contributions(self.layout.totals, self.store.memory(self.layout.totals.entity))
-
     def reset(self) -> None:
         """Throw the projection away, with all that was known of it."""
         self.store.reset()
-        self.parking.clear()
         self.start()
 
     def checkpoint(self, entity: str) -> int:
@@ -74,8 +66,7 @@ class Projector:
 
     def parked(self, entity: str) -> np.ndarray:
         """Positions that are parked."""
-        frame = self.parking.frame(entity)
-        return NONE if frame is None else frame["position"].to_numpy()
+        return self._parked[entity]["position"].to_numpy()
 
     def apply(self, entity: str, frame: pl.DataFrame, checkpoint: int | None = None) -> Applied:
         """Guard and write one frame of arrivals, in their order; checkpoint and data land together."""
@@ -84,10 +75,10 @@ class Projector:
             frame = frame.select(needed)
         rows = np.arange(frame.height)
         self.attempt = Attempt()
-        if keys := self.parking.keys(entity):
-            waits = frame["key"].is_in(list(keys)).to_numpy()
+        if self._parked[entity].height:
+            waits = frame["key"].is_in(self._parked[entity]["key"].unique().implode()).to_numpy()
             if waits.any():
-                self.attempt.landed.append(self._behind(entity, frame.filter(pl.Series(waits))))
+                self._behind(entity, frame.filter(pl.Series(waits)))
                 rows = np.flatnonzero(~waits)
         try:
             self._guarded(entity, frame if rows.size == frame.height else frame[rows], rows, checkpoint)
@@ -100,32 +91,36 @@ class Projector:
     def retry(self, entity: str) -> Applied:
         """Try what is parked again, record by record, in the order of revisions; a store that refuses ends it."""
         self.attempt = Attempt([NOTHING])
-        for key in sorted(self.parking.keys(entity), key=str):
-            waiting = self.parking.frame(entity)
-            assert waiting is not None
-            frame = waiting.filter(pl.col("key") == key).sort("revision").drop(REASON)
+        parked = self._parked[entity]
+        for key in sorted(set(parked["key"]), key=str):
+            frame = parked.filter(pl.col("key") == key).sort("revision").select(self._needed(entity))
             try:
-                self._guarded(entity, frame, np.zeros(frame.height, np.int64), None)
+                self._guarded(entity, frame, np.zeros(frame.height, np.int64), None, (key,))
             except CannotTake:
                 continue
             except Unavailable:
                 break
-            self.parking.release(entity, key)
+            self._find_parked(entity)
         return self.attempt.applied()
 
-    def _behind(self, entity: str, frame: pl.DataFrame) -> Applied:
+    def _behind(self, entity: str, frame: pl.DataFrame) -> None:
         """Changes of parked records: those that are in already are refused, the others wait with the rest."""
-        changes = frame.select("key", "revision", "position").iter_rows()
-        known = pl.Series([self.guard.known(entity, *change) for change in changes], dtype=pl.Boolean)
-        refused = frame.filter(known)["position"].to_numpy()
-        return replace(NOTHING, refused=refused, parked=self._park(entity, frame.filter(~known), BEHIND))
+        positions = frame["position"].to_numpy()
+        known = self.guard.known(entity, frame["key"].to_list(), frame["revision"].to_numpy(), positions)
+        parked = self._park(entity, frame.filter(pl.Series(~known)), BEHIND)
+        self.attempt.landed.append(replace(NOTHING, refused=positions[known], parked=parked))
 
     def _park(self, entity: str, frame: pl.DataFrame, reason: str) -> np.ndarray:
-        if not frame.height:
-            return NONE
-        self.parking.add(entity, frame, reason)
-        self.guard.awaits(entity, frame["position"].to_list())
+        """Set changes aside in the store; one that is there already, since it was read again, stays as it is."""
+        if frame.height:
+            nothing = pl.DataFrame(schema=self.layout.schema(entity))
+            self.store.apply(Batch(entity, nothing, park=frame.with_columns(pl.lit(reason).alias(REASON))))
+            self._find_parked(entity)
         return frame["position"].to_numpy()
+
+    def _find_parked(self, entity: str) -> None:
+        self._parked[entity] = self.store.parked(entity)
+        self.guard.awaits(entity, self._parked[entity]["position"].to_list())
 
     def _divide(self, entity: str, frame: pl.DataFrame, rows: np.ndarray, reason: str) -> None:
         """Look among these rows for the records that the store can't take, by halving, and park them."""
@@ -147,7 +142,9 @@ class Projector:
             except CannotTake as error:
                 self._divide(entity, frame, chosen, str(error))
 
-    def _guarded(self, entity: str, frame: pl.DataFrame, rows: np.ndarray, checkpoint: int | None) -> None:
+    def _guarded(
+        self, entity: str, frame: pl.DataFrame, rows: np.ndarray, checkpoint: int | None, release: tuple[Key, ...] = ()
+    ) -> None:
         """Admit and write a frame, and add what became of it to the attempt; `rows` are its rows' numbers there."""
         held = self._held.get(entity)
         early = 0 if held is None else held.height
@@ -161,25 +158,47 @@ class Projector:
             positions[admission.refused],
             positions[admission.dropped],
         )
+        batch = self._batch(entity, frame, admission, applied.positions, checkpoint, release)
         try:
-            self._write(entity, frame, np.asarray(admission.take, np.int64), applied.positions, checkpoint)
+            if applied.positions.size or checkpoint is not None or release:
+                self.store.apply(batch)
         except BaseException as error:
             if isinstance(error, CannotTake | Unavailable):
                 # Refused: nothing of it is in the store.
                 self.attempt.in_flight = None
-            # The guard has already counted on these rows; what the store holds is what is true.
+            else:
+                self.guard.forget(entity, frame["key"], frame["position"])
             self.store.open()
-            self._recall()
             raise
         self.attempt.in_flight = None
         self.attempt.landed.append(applied)
-        if isinstance(self.guard, Ordered):
+        self.guard.landed(entity, admission, checkpoint, batch.memory)
+        if self.guard.holds_back:
             settled = np.zeros(frame.height, dtype=bool)
             for chosen in (admission.take, admission.refused, admission.dropped):
                 settled[chosen] = True
             self._held[entity] = frame.filter(~settled)
-        if checkpoint is not None:
-            self.guard.passed(entity, checkpoint)
+
+    def _batch(
+        self,
+        entity: str,
+        frame: pl.DataFrame,
+        admission: Admission,
+        positions: np.ndarray,
+        checkpoint: int | None,
+        release: tuple[Key, ...],
+    ) -> Batch:
+        """What is to be written of the rows that were admitted."""
+        take = np.asarray(admission.take, np.int64)
+        whole = take.size == frame.height and np.array_equal(take, np.arange(take.size))
+        taken = frame if whole else frame[take]
+        if self.layout.totals is None:
+            rows = last_rows(taken, self.layout.identity)
+        else:
+            taken = self.guard.with_before(entity, taken)
+            rows = increments(taken, self.layout.totals)
+        memory = self.guard.memory(taken)
+        return Batch(entity, rows, checkpoint, memory, release=release, positions=positions)
 
     def _needed(self, entity: str) -> list[str]:
         """The columns that this projection looks at: those of a message and of a page are not the same."""
@@ -187,48 +206,5 @@ class Projector:
         if totals is None:
             return list(self.layout.entities[entity].schema)
         own = list(dict.fromkeys(totals.columns))
-        before = [] if self.policy == "revision" else [f"{BEFORE}{name}" for name in ("live", *own)]
+        before = [] if self.guard.remembers_contributions else [f"{BEFORE}{name}" for name in ("live", *own)]
         return [*META, *own, *before]
-
-    def _write(
-        self, entity: str, frame: pl.DataFrame, take: np.ndarray, positions: np.ndarray, checkpoint: int | None
-    ) -> None:
-        if not take.size and checkpoint is None:
-            return
-        whole = take.size == frame.height and np.array_equal(take, np.arange(take.size))
-        taken = frame if whole else frame[take]
-        if self.layout.keeps == "totals":
-            rows, memory = self._totals(taken)
-        else:
-            rows, memory = _last(taken, self.layout.identity), self._memory(taken)
-        self.store.apply(Batch(entity, rows, checkpoint, memory, positions=positions))
-
-    def _totals(self, taken: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame | None]:
-        assert self.layout.totals is not None
-        if self._contributions is None:
-            return increments(taken, self.layout.totals), self._memory(taken)
-        last = _last(taken, ("key",))
-        rows = increments(self._contributions.recall(last), self.layout.totals)
-        return rows, contributions(last, self.layout.totals)
-
-    def _memory(self, taken: pl.DataFrame) -> pl.DataFrame | None:
-        names = list(self.layout.memory)
-        if not names:
-            return None
-        if names == ["id"]:
-            return taken.select(pl.col("position").alias("id"))
-        return _last(taken, ("key",)).select(pl.col("key").alias("id"), "revision")
-
-
-def _last(frame: pl.DataFrame, identity: tuple[str, ...]) -> pl.DataFrame:
-    """The last row of each identity, sorted by it: an engine with a tree is quickest with keys in order."""
-    if frame.height <= 1:
-        return frame
-    if len(identity) == 1 and frame.schema[identity[0]] == pl.Int64:
-        # One stable sort of the numbers does both, in a third of the time.
-        values = frame[identity[0]].to_numpy()
-        order = np.argsort(values, kind="stable")
-        values = values[order]
-        last: np.ndarray = order[np.append(values[1:] != values[:-1], np.True_)]
-        return frame[last]
-    return frame.unique(identity, keep="last", maintain_order=True).sort(identity)

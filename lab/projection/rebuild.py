@@ -12,7 +12,8 @@ import polars as pl
 
 from lab.base import Batch
 from lab.feed.reader import ChangeReader
-from lab.projection.totals import aggregate, contributions
+from lab.projection.guards import guard_class
+from lab.projection.totals import aggregate
 from lab.stores.port import Layout, Store
 
 PAGE = 100_000
@@ -26,11 +27,11 @@ def rebuild(store: Store, subscription: ChangeReader, policy: str) -> int:
     # A document whose parts are there when it comes is written once.
     for entity in store.layout.embedded_first():
         counted = _Counted(subscription, entity)
-        if store.layout.keeps == "revisions":
+        if store.layout.kept.every_revision:
             store.bulk(entity, (Batch(entity, page, int(page["position"][-1])) for page in counted))
         else:
             last = _last_revisions(counted, store.layout, entity)
-            store.bulk(entity, [_batch(entity, last, store.layout, policy, counted.position)])
+            store.bulk(entity, [_batch(entity, last, store, policy, counted.position)])
         read += counted.read
     return read
 
@@ -73,14 +74,10 @@ def _reduced(pile: list[pl.DataFrame]) -> pl.DataFrame:
     return found
 
 
-def _batch(entity: str, last: pl.DataFrame, layout: Layout, policy: str, position: int) -> Batch:
+def _batch(entity: str, last: pl.DataFrame, store: Store, policy: str, position: int) -> Batch:
     """What to write, and the guard's memory as it would be had it seen every change."""
-    if layout.keeps != "totals":
+    totals = store.layout.totals
+    if totals is None:
         return Batch(entity, last, position)
-    assert layout.totals is not None
-    memory = None
-    if policy == "revision":
-        memory = contributions(last, layout.totals)
-    elif policy == "ordered":
-        memory = last.select(pl.col("key").alias("id"), "revision")
-    return Batch(entity, aggregate(last, layout.totals), position, memory)
+    guard = guard_class(policy, store.layout.kept)(store.layout, store)
+    return Batch(entity, aggregate(last, totals), position, guard.memory_of(last))

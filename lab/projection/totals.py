@@ -7,13 +7,10 @@ record's last contribution, which the guard `revision` keeps, and which no dupli
 
 from __future__ import annotations
 
-from typing import Any
-
+import numpy as np
 import polars as pl
 
-from lab.base import BEFORE, Key, Totals
-
-Contribution = tuple[Any, ...]
+from lab.base import BEFORE, Totals
 
 
 def increments(frame: pl.DataFrame, totals: Totals) -> pl.DataFrame:
@@ -44,21 +41,15 @@ def contributions(last: pl.DataFrame, totals: Totals) -> pl.DataFrame:
     return last.select(pl.col("key").alias("id"), "revision", (~pl.col("deleted")).alias("live"), *columns)
 
 
-class Contributions:
-    """Each record's last contribution, at hand: what the before-image is when none came with the change."""
-
-    def __init__(self, totals: Totals, memory: pl.DataFrame) -> None:
-        self.totals = totals
-        self._columns = list(dict.fromkeys(totals.columns))
-        self._last: dict[Key, Contribution] = {row[0]: row[2:] for row in memory.iter_rows()}
-
-    def recall(self, last: pl.DataFrame) -> pl.DataFrame:
-        """The changes, one of each record, with before-images from memory; and what they are now is remembered."""
-        nothing: Contribution = (False, *(None for _ in self._columns))
-        now = contributions(last, self.totals)
-        former = [self._last.get(key, nothing) for key in now["id"]]
-        self._last.update((row[0], row[2:]) for row in now.iter_rows())
-        names = [f"{BEFORE}live", *(f"{BEFORE}{name}" for name in self._columns)]
-        types = [pl.Boolean(), *(last.schema[name] for name in self._columns)]
-        before = pl.DataFrame(former, schema=dict(zip(names, types, strict=True)), orient="row")
-        return last.drop([name for name in names if name in last.columns]).hstack(before)
+def last_rows(frame: pl.DataFrame, identity: tuple[str, ...]) -> pl.DataFrame:
+    """The last row of each identity, sorted by it: an engine with a tree is quickest with keys in order."""
+    if frame.height <= 1:
+        return frame
+    if len(identity) == 1 and frame.schema[identity[0]] == pl.Int64:
+        # One stable sort of the numbers does both, in a third of the time.
+        values = frame[identity[0]].to_numpy()
+        order = np.argsort(values, kind="stable")
+        values = values[order]
+        last: np.ndarray = order[np.append(values[1:] != values[:-1], np.True_)]
+        return frame[last]
+    return frame.unique(identity, keep="last", maintain_order=True).sort(identity)

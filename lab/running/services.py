@@ -117,7 +117,7 @@ class Modelled(Worker):
         every_revision = all(feed.every_revision for feed in feeds.values())
         super().__init__(projector, page, batch, inbox, journal, every_revision, gate, trouble)
         self.feeds, self.model = feeds, model
-        self.forgets = projector.policy == "dedupe"
+        self.forgets = projector.guard.goes_by_checkpoint
         self.plan: list[_Planned] = []
 
     def beside(self, projector: Projector) -> Modelled:

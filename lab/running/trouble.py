@@ -76,6 +76,10 @@ class FaultyStore:
 
     def apply(self, batch: Batch) -> None:
         """Write the batch, unless a fault prevents it. Raises CannotTake, Unavailable or Crashed."""
+        if batch.park is not None:
+            # What is set aside is no work over which the process is to die, and nothing to be refused.
+            self.store.apply(batch)
+            return
         try:
             if batch.positions.size:
                 self.faults.inspect(batch)

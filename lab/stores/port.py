@@ -19,6 +19,7 @@ from lab.base import Batch, Entity, Key, NotAnswered, Totals
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
+from lab.stores.kept import KEPT, Kept
 
 # Rows of one page of `Store.pages`, unless the engine gives fewer at a time.
 PAGE_ROWS = 100_000
@@ -38,9 +39,14 @@ class Layout:
     durability: str = "normal"
 
     @property
+    def kept(self) -> Kept:
+        """What `keeps` means."""
+        return KEPT[self.keeps]
+
+    @property
     def identity(self) -> tuple[str, ...]:
         """The columns that tell one row of a projection from another: a second write of it replaces the first."""
-        return ("key",) if self.keeps == "records" else ("key", "revision")
+        return self.kept.identity
 
     def embedded_first(self) -> list[str]:
         """The entities, each after those whose parts its records embed, as far as they go round in no circle."""
@@ -67,7 +73,7 @@ class Layout:
 
     def schema(self, entity: str) -> dict[str, pl.DataType]:
         """The columns of `pages(entity)`."""
-        return self.totals_schema() if self.keeps == "totals" else self.entities[entity].schema
+        return self.totals_schema() if self.kept.adds else self.entities[entity].schema
 
     def order(self) -> tuple[str, ...]:
         """The columns that `pages` is sorted by, nulls last: key and revision, or the groups of an aggregate."""
@@ -76,7 +82,7 @@ class Layout:
     @property
     def revisions_in_memory(self) -> bool | None:
         """Whether revisions are found in the guard's memory (True), in the rows (False), or nowhere (None)."""
-        if self.keeps != "totals":
+        if not self.kept.adds:
             return False
         return True if "revision" in self.memory else None
 

@@ -14,7 +14,8 @@ from lab.domain import DOMAINS, domain
 from lab.domain.model import Domain, Options, published
 from lab.feed.reader import ChangeReader
 from lab.place import FolderPlace
-from lab.projection.guards import memory_schema
+from lab.projection.guard import Guard
+from lab.projection.guards import guard_class, guarded_layout
 from lab.projection.projector import Projector
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
@@ -47,16 +48,21 @@ class ProjectionPlan:
         return self.table.name
 
     @property
+    def guard(self) -> type[Guard]:
+        """What its guard is like."""
+        return guard_class(self.table.guard, self.layout.kept)
+
+    @property
     def before(self) -> tuple[str, ...]:
         """The columns whose before-images it must be fed: those of an aggregate without a memory of records."""
-        if self.layout.totals is None or self.table.guard == "revision":
+        if self.layout.totals is None or self.guard.remembers_contributions:
             return ()
         return tuple(dict.fromkeys(self.layout.totals.columns))
 
     @property
     def subsumes(self) -> bool:
         """Whether a later revision shows all that an earlier one did."""
-        return self.layout.keeps == "records" or (self.layout.keeps == "totals" and not self.before)
+        return self.layout.kept.replaces or self.guard.remembers_contributions
 
     @property
     def by_messages(self) -> bool:
@@ -198,11 +204,7 @@ def _projection(
     store = meaning.usable(table.store)
     if problems or store is None:
         return None, problems
-    kept = totals.columns if totals else ()
-    key = entities[totals.entity if totals else next(iter(entities))]
-    contribution = {name: key.schema[name] for name in kept}
-    memory = memory_schema(table.guard, keeps, key.schema["key"], contribution)
-    layout = Layout(keeps, entities, totals, memory, scenario.truth.durability)
+    layout = guarded_layout(table.guard, keeps, entities, totals, scenario.truth.durability)
     asked = tuple(
         query
         for query in queries

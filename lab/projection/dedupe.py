@@ -1,0 +1,110 @@
+"""The guard `dedupe`: no message is applied twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+
+from lab.base import Key
+from lab.projection.guard import Admission, Guard, Projected, Schema
+from lab.stores.port import Layout
+
+# Ids that may pile up, at the least, before the checkpoint is used to forget some.
+PILE = 1_000
+
+
+class Dedupe(Guard):
+    """`dedupe`: remembers the ids of messages. A change's position is its id; below the checkpoint all are known.
+
+    So ids are remembered above the checkpoint alone: those of messages that came before catch-up did.
+    """
+
+    goes_by_checkpoint = True
+
+    def __init__(self, layout: Layout, projected: Projected, hold: int = 0) -> None:
+        super().__init__(layout, projected, hold)
+        self._checkpoint: dict[str, int] = {}
+        self._ahead: dict[str, set[int]] = {}
+        self._parked: dict[str, frozenset[int]] = {}
+        # Of these it is not known whether they are in.
+        self._doubtful: dict[str, set[int]] = {}
+        # So many ids may pile up before those that the checkpoint has passed are forgotten.
+        self._pile = dict.fromkeys(layout.entities, PILE)
+        for entity in layout.entities:
+            checkpoint = self._checkpoint[entity] = projected.checkpoint(entity)
+            self._ahead[entity] = {one for ids in self._ids(entity) for one in ids.filter(ids > checkpoint).to_list()}
+
+    @classmethod
+    def memory_schema(cls, layout: Layout) -> Schema:
+        """The ids; where each revision has a row of its own they are the rows' positions."""
+        return {} if layout.kept.every_revision else {"id": pl.Int64()}
+
+    def _ids(self, entity: str, among: Sequence[int] | None = None) -> Iterator[pl.Series]:
+        """The ids in the projection, a page at a time; at least those that are `among` these."""
+        if self.layout.kept.every_revision:
+            yield from (page["position"] for page in self.projected.pages(entity))
+        else:
+            yield self.projected.memory(entity, among)["id"]
+
+    def _settle(self, entity: str) -> None:
+        """Find out whether the changes are in of which that is not known."""
+        doubtful = sorted(self._doubtful[entity])
+        self._checkpoint[entity] = self.projected.checkpoint(entity)
+        for ids in self._ids(entity, doubtful):
+            self._ahead[entity].update(ids.filter(ids.is_in(doubtful)).to_list())
+        del self._doubtful[entity]
+
+    def admit(self, entity: str, keys: pl.Series, revisions: pl.Series, positions: pl.Series) -> Admission:
+        """An id that has been seen is refused."""
+        arrived = positions.to_list()
+        known = self.known(entity, arrived, positions.to_numpy(), positions.to_numpy())
+        seen: dict[Key, int] = {}
+        take: list[int] = []
+        refused: list[int] = []
+        for row, position in enumerate(arrived):
+            if known[row] or position in seen:
+                refused.append(row)
+            else:
+                seen[position] = row
+                take.append(row)
+        return Admission(take, take, refused, known=seen.items())
+
+    def known(self, entity: str, keys: Sequence[Key], revisions: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Ids that have been seen."""
+        if entity in self._doubtful:
+            self._settle(entity)
+        ahead, parked, checkpoint = self._ahead[entity], self._parked.get(entity, ()), self._checkpoint[entity]
+        return np.fromiter(
+            (one in ahead or (one <= checkpoint and one not in parked) for one in positions.tolist()),
+            bool,
+            len(positions),
+        )
+
+    def memory(self, taken: pl.DataFrame) -> pl.DataFrame | None:
+        """The ids of the changes."""
+        return taken.select(pl.col("position").alias("id")) if self.layout.memory else None
+
+    def memory_of(self, last: pl.DataFrame) -> pl.DataFrame | None:
+        """Nothing: all of it is below the checkpoint."""
+        return None
+
+    def landed(self, entity: str, admission: Admission, checkpoint: int | None, memory: pl.DataFrame | None) -> None:
+        """What lies below the checkpoint needs no remembering."""
+        ahead = self._ahead[entity]
+        ahead.update(int(position) for position, _ in admission.known)
+        if checkpoint is not None:
+            self._checkpoint[entity] = checkpoint
+            if len(ahead) > self._pile[entity]:
+                parked = self._parked.get(entity, ())
+                ahead = self._ahead[entity] = {one for one in ahead if one > checkpoint or one in parked}
+                self._pile[entity] = max(PILE, 2 * len(ahead))
+
+    def forget(self, entity: str, keys: pl.Series, positions: pl.Series) -> None:
+        """Look for the ids in the projection when the next message comes."""
+        self._doubtful.setdefault(entity, set()).update(positions.to_list())
+
+    def awaits(self, entity: str, positions: Sequence[int]) -> None:
+        """An id below the checkpoint is known, unless its change is parked."""
+        self._parked[entity] = frozenset(positions)
