@@ -12,7 +12,7 @@ from types import FrameType
 
 import click
 
-from lab.cli import asking, processes
+from lab.cli import commands, processes
 from lab.cli.shared import EXIT
 
 __all__ = ["EXIT", "lab", "main"]
@@ -25,14 +25,14 @@ def lab() -> None:
 
 
 for command in (
-    asking.run,
-    asking.report,
-    asking.compare,
-    asking.advise,
-    asking.validate,
-    asking.stores,
-    asking.new,
-    asking.check,
+    commands.run,
+    commands.report,
+    commands.compare,
+    commands.advise,
+    commands.validate,
+    commands.stores,
+    commands.new,
+    commands.check,
     processes.serve,
     processes.load,
     processes.torture,

@@ -14,7 +14,7 @@ import numpy as np
 
 from lab.base import Embed, Entity, Kind, Totals, nearest
 from lab.domain import model
-from lab.domain.employees_workload import DEPARTMENTS, Workload
+from lab.domain.employees_workload import DEPARTMENTS, EmployeesWorkload
 from lab.domain.fields import wrong
 from lab.domain.model import Command, Contract, Event, EventType, Options, Record, Rejection, State, Trace, View
 
@@ -133,7 +133,7 @@ class Employees:
 
     def workload(self, options: Options, rng: np.random.Generator) -> Iterator[Command]:
         """Everyone is hired first, in a random order; then commands fall on the records by a Zipf law."""
-        return Workload(options, rng).commands()
+        return EmployeesWorkload(options, rng).commands()
 
     def trace(self, options: Options) -> Trace:
         """There is none: the history of employees is made by commands."""

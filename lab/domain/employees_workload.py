@@ -46,7 +46,7 @@ LAST = (
 MIX = {"give_raise": 0.5, "move": 0.3, "rename": 0.2}
 
 
-class Workload:
+class EmployeesWorkload:
     """Commands one after the other; it remembers just enough to know which would be valid."""
 
     def __init__(self, options: Options, rng: np.random.Generator) -> None:

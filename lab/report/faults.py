@@ -9,9 +9,9 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from lab.formatting import NOTHING, count, duration, share, short_count, size, tick
+from lab.report.fault_texts import first_reads
 from lab.report.panels import Panel, side_by_side
 from lab.report.style import Look, blank, elided, look_of
-from lab.report.troubles import first_reads
 
 _NAME_CHARACTERS = 24
 _VIOLATED = ("unread", "backward")

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from lab import formatting
 from lab.base import TRUTH
 from lab.checks import OF_RUNS
-from lab.report import sentences, troubles, words
+from lab.report import fault_texts, sentences, words
 from lab.report.advice.section import advice_on, texts
 from lab.report.facts import Overview, failures, headline, matrix, overviews, truth_asked, unaccounted, unknowns
 from lab.report.sections import sections, timelines
@@ -60,7 +60,7 @@ def render(run: Run) -> str:
     clock = _clock(manifest)
     checks, cells = matrix(run)
     failed = failures(run)
-    parked, parked_more = troubles.parked_rows(run.table("parked"), _PARKED_MAX)
+    parked, parked_more = fault_texts.parked_rows(run.table("parked"), _PARKED_MAX)
     return environment.get_template("page.html").render(
         run=run,
         manifest=manifest,
@@ -85,11 +85,11 @@ def render(run: Run) -> str:
         load=run.table("load").to_dicts(),
         foretold=run.table("foretold").to_dicts(),
         optional={name: run.table(name).to_dicts() for name in ("gaps", "readers", "rebuilds")},
-        faults=troubles.fault_rows(run.table("faults")),
+        faults=fault_texts.fault_rows(run.table("faults")),
         parked=parked,
         parked_more=parked_more,
         advice=texts(advice) if advice else None,
-        set_up=troubles.set_up(manifest),
+        set_up=fault_texts.set_up(manifest),
         clock=clock,
         clocks={said: clock(name) for name, said in _ON_A_CLOCK.items() if name not in _TITLES or name in drawn},
     )

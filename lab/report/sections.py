@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from lab.advice import Advice
 from lab.base import TRUTH
-from lab.report import bars, faults, figures, loads, sentences, troubles
+from lab.report import bars, fault_texts, faults, figures, loads, sentences
 from lab.report.advice.section import drawn as advised
 from lab.report.facts import Failure, Overview, truth_asked
 from lab.report.style import WIDTH_INCHES, look_of, looks, svg, truth_look
@@ -28,7 +28,7 @@ def sections(run: Run, found: list[Overview], advice: Advice | None = None) -> d
     answering = known | ({TRUTH: truth_look(truth.store, truth.verdict)} if truth else {})
     tables = {name: run.table(name) for name in ("visibility", "staleness", "rebuild", "queries", "channel")}
     accounting = run.table("accounting")
-    shaded = troubles.in_staleness(run.table("faults"))
+    shaded = fault_texts.in_staleness(run.table("faults"))
     # The lag table is the only large one: it is read lazily, one projection at a time.
     quantiles = figures.lag_quantiles(pl.scan_parquet(run.path / "lag.parquet"), list(known))
     drawn: dict[str, tuple[str, Figure | None, str]] = {
@@ -83,20 +83,20 @@ def _optional(run: Run, found: list[Overview]) -> dict[str, tuple[str, Figure | 
         "gaps": lambda table: (
             "Changes lost, stall and write throughput of each gap strategy.",
             faults.gaps(table, known),
-            troubles.on_gaps(table, found),
+            fault_texts.on_gaps(table, found),
         ),
         "readers": lambda table: (
             "What readers' sessions saw in each projection, as shares of their reads.",
             faults.readers(table, known),
-            troubles.on_readers(table),
+            fault_texts.on_readers(table),
         ),
         "rebuilds": lambda table: (
             "Rebuilds while changes kept coming: what readers saw, and what each took.",
             faults.rebuilds(table, known),
-            troubles.on_rebuilds(table),
+            fault_texts.on_rebuilds(table),
         ),
-        "faults": lambda table: ("", None, troubles.on_faults(table)),
-        "parked": lambda table: ("", None, troubles.on_parked(table)),
+        "faults": lambda table: ("", None, fault_texts.on_faults(table)),
+        "parked": lambda table: ("", None, fault_texts.on_parked(table)),
     }
     return {name: drawn[name](table) for name, table in tables.items() if not table.is_empty()}
 

@@ -14,7 +14,7 @@ import polars as pl
 from lab.base import TRUTH
 from lab.formatting import configured, count, duration, listed, microseconds, plural, ratio, share, size
 from lab.report.facts import Overview, unaccounted
-from lab.report.troubles import what_was_set
+from lab.report.fault_texts import what_was_set
 
 _NONE_PASSES = "No projection passes, so none is called the quickest."
 

@@ -14,18 +14,32 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from lab.base import BadInput, NotReadable, Problem, nearest
-from lab.scenario.tables import LevelsTable, Positive, Scenario, Table
+from lab.scenario.tables import LevelsTable, Positive, Scenario, ScenarioTable
 
 
 class Source:
-    """A scenario's text, with what was set on the command line: kept so that a run can be replayed."""
+    """A scenario's text with the overrides of the command line, from which a run can be replayed.
 
-    def __init__(self, path: Path, overrides: Sequence[str] = (), seed: int | None = None) -> None:
+    `text` is read from the file unless it is given (`of_text`). Raises NotReadable if there is no such file, or if the
+    text is not TOML.
+    """
+
+    def __init__(
+        self, path: Path, overrides: Sequence[str] = (), seed: int | None = None, text: str | None = None
+    ) -> None:
         self.path = path
         self.overrides = tuple(overrides)
         self.seed = seed
-        self.text = _read_text(path)
+        self.text = _read_text(path) if text is None else text
         self.raw = _parse(path, self.text)
+
+    @classmethod
+    def of_text(cls, text: str, path: Path | str) -> Source:
+        """Take a scenario from a text. `path` names it in messages and in the manifest; no such file needs to exist.
+
+        Paths of `[[domain.entity]]` are relative to the folder of `path`.
+        """
+        return cls(Path(path), text=text)
 
     @property
     def sha256(self) -> str:
@@ -50,7 +64,7 @@ class Source:
             return _rest(raw, error.errors()), problems
 
 
-class _Question(Table):
+class _Question(ScenarioTable):
     levels: LevelsTable = Field(default_factory=LevelsTable)
     weights: dict[str, Positive] = Field(default_factory=dict)
 

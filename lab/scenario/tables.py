@@ -17,13 +17,13 @@ CrashStep = Literal["before-apply", "between", "after-checkpoint"]
 CheckpointOrder = Literal["with-data", "after-data", "before-data"]
 
 
-class Table(BaseModel):
+class ScenarioTable(BaseModel):
     """A table of the scenario: unknown keys and loose types are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class EntityTable(Table):
+class EntityTable(ScenarioTable):
     """Your own data: a file, and which of its columns are the key, the time, the deletion and the revision."""
 
     name: Name
@@ -39,7 +39,7 @@ class EntityTable(Table):
     skip_bad_rows: bool = False
 
 
-class DomainTable(Table):
+class DomainTable(ScenarioTable):
     """Which business, and how much of it."""
 
     name: str
@@ -51,7 +51,7 @@ class DomainTable(Table):
     entity: tuple[EntityTable, ...] = Field((), strict=False)
 
 
-class WorkloadTable(Table):
+class WorkloadTable(ScenarioTable):
     """The commands: how many, how fast, on which records, and how many of them are bad."""
 
     commands: int = Field(0, ge=0)
@@ -62,7 +62,7 @@ class WorkloadTable(Table):
     invalid: Probability = 0.0
 
 
-class TruthTable(Table):
+class TruthTable(ScenarioTable):
     """The source of truth: its write model, its engine, and how durable a commit is."""
 
     model: Literal["snapshot", "history", "events"] = "snapshot"
@@ -70,7 +70,7 @@ class TruthTable(Table):
     durability: Literal["full", "normal"] = "normal"
 
 
-class CatchUpTable(Table):
+class CatchUpTable(ScenarioTable):
     """Synchronous publishing: how often a projection polls, how much it takes at once, and what it does about gaps."""
 
     every: Positive = 1.0
@@ -79,7 +79,7 @@ class CatchUpTable(Table):
     gap_limit: Positive = 1.0
 
 
-class Delay(Table):
+class Delay(ScenarioTable):
     """A delay's distribution; `mean` in seconds. `sigma` is the lognormal's, of the logarithm."""
 
     kind: Literal["constant", "exponential", "lognormal"] = "constant"
@@ -87,21 +87,21 @@ class Delay(Table):
     sigma: float = Field(1.0, ge=0.0, le=5.0)
 
 
-class Reorder(Table):
+class Reorder(ScenarioTable):
     """A share of the messages takes a detour, and later ones overtake them."""
 
     share: Probability = 0.0
     extra: Delay = Delay()
 
 
-class Sleep(Table):
+class Sleep(ScenarioTable):
     """A share of the writers takes a position and then sleeps before the commit."""
 
     share: Probability = 0.0
     lasts: Delay = Delay()
 
 
-class WritersTable(Table):
+class WritersTable(ScenarioTable):
     """Concurrent transactions: a position is taken at the start of each, and the commit comes `hold` later."""
 
     count: int = Field(8, ge=1, le=10_000)
@@ -110,7 +110,7 @@ class WritersTable(Table):
     abort: Probability = 0.0
 
 
-class Outage(Table):
+class Outage(ScenarioTable):
     """The channel is cut off: messages wait until it is back, or are lost."""
 
     at: Seconds
@@ -118,7 +118,7 @@ class Outage(Table):
     loses: bool = False
 
 
-class ChannelTable(Table):
+class ChannelTable(ScenarioTable):
     """Asynchronous publishing over messages. Every fault is zero by default."""
 
     delay: Delay = Delay()
@@ -130,21 +130,21 @@ class ChannelTable(Table):
     capacity: int = Field(1_000_000, ge=1)
 
 
-class ServiceModel(Table):
+class ServiceModel(ScenarioTable):
     """A modelled store: a batch of n rows takes `per_batch + per_row * n` seconds."""
 
     per_batch: Seconds = 0.000_5
     per_row: Seconds = 0.000_01
 
 
-class TimeTable(Table):
+class TimeTable(ScenarioTable):
     """Where a store's own working time comes from: the real engine, or a model."""
 
     service: Literal["measured", "modelled"] = "measured"
     model: ServiceModel = ServiceModel()
 
 
-class Crash(Table):
+class ScheduledCrash(ScenarioTable):
     """The projector's process dies at its first apply from `at` on, at this step, and is back after `lasts`."""
 
     at: Seconds
@@ -152,7 +152,7 @@ class Crash(Table):
     lasts: Seconds = 0.1
 
 
-class Slow(Table):
+class Slow(ScenarioTable):
     """The store takes `factor` times as long for a while, and a backlog builds up."""
 
     at: Seconds
@@ -160,10 +160,10 @@ class Slow(Table):
     factor: Positive = 10.0
 
 
-class FaultsTable(Table):
+class FaultsTable(ScenarioTable):
     """What goes wrong at a projection itself, beside what the channel does."""
 
-    crashes: tuple[Crash, ...] = Field((), strict=False)
+    crashes: tuple[ScheduledCrash, ...] = Field((), strict=False)
     crash: Probability = 0.0
     down: Seconds = 0.1
     refuse: Probability = 0.0
@@ -179,14 +179,14 @@ class FaultsTable(Table):
         return bool(self.crashes or self.slow or self.crash or self.refuse or self.poison)
 
 
-class RebuildTable(Table):
+class RebuildTable(ScenarioTable):
     """A rebuild while changes keep coming: in place, where readers see it, or beside, to be swapped in."""
 
     at: Seconds
     mode: Literal["in-place", "blue-green"] = "blue-green"
 
 
-class ProjectionTable(Table):
+class ProjectionTable(ScenarioTable):
     """One read model: what it keeps, where, fed how, and what its verdict should be."""
 
     name: Name
@@ -210,7 +210,7 @@ class ProjectionTable(Table):
     expect: Literal["pass", "fail", "unknown"] = "pass"
 
 
-class QueryTable(Table):
+class QueryTable(ScenarioTable):
     """One question, declared once; each store answers it in its own way."""
 
     name: Name
@@ -234,7 +234,7 @@ class QueryTable(Table):
     weight: Positive = 1.0
 
 
-class MeasureTable(Table):
+class MeasureTable(ScenarioTable):
     """How hard to measure: query samples, rounds before they count, a bound on each query's time, and what is asked."""
 
     samples: int = Field(50, ge=1)
@@ -244,7 +244,7 @@ class MeasureTable(Table):
     truth: bool = True
 
 
-class ReadersTable(Table):
+class ReadersTable(ScenarioTable):
     """Sessions that write, wait for what they wrote, and read: how often what they see is not what they may expect."""
 
     sessions: int = Field(500, ge=0, le=1_000_000)
@@ -254,7 +254,7 @@ class ReadersTable(Table):
     wait: Seconds = 2.0
 
 
-class LevelsTable(Table):
+class LevelsTable(ScenarioTable):
     """Service levels, for advice: seconds, bytes, and engines beside that of the source of truth."""
 
     lag_p99: Positive | None = None
@@ -265,7 +265,7 @@ class LevelsTable(Table):
     engines: int | None = Field(None, ge=0)
 
 
-class Scenario(Table):
+class Scenario(ScenarioTable):
     """One experiment. `seed` has no default: a run that can't be replayed is no evidence."""
 
     schema_: Literal[1] = Field(alias="schema")

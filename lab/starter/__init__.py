@@ -11,10 +11,10 @@ from typing import Any
 from lab.base import BadInput, Problem
 from lab.domain import OWN_DATA
 from lab.domain import domain as find_domain
-from lab.starter.own import Written, write_own
+from lab.starter.own import WrittenScenario, write_own
 from lab.starter.place import free_path, write_valid
 
-__all__ = ["Started", "Written", "start", "write_own", "write_starter"]
+__all__ = ["Started", "WrittenScenario", "start", "write_own", "write_starter"]
 
 TEXT = """\
 # {name}: change what you like, then `lab run {name}.toml`. Every key is explained in scenarios/README.md.
@@ -85,7 +85,7 @@ class Started:
 def start(
     folder: Path, name: str, domain: str | None, file: str | None, own: Mapping[str, Any], seed: int | None,
     overrides: Sequence[str],
-) -> Started | Written:  # fmt: skip
+) -> Started | WrittenScenario:  # fmt: skip
     """Write `name`.toml into the folder, from a domain or from a file.
 
     `own` are the options that speak of a file: key, time, deleted, revision, entity, text, skip_bad_rows. Raises

@@ -27,7 +27,7 @@ SKIP = "mend them, or leave them out with --skip-bad-rows"
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenScenario:
     """A scenario that was written from a file: what was guessed and why, and how many rows there are."""
 
     path: Path
@@ -72,7 +72,7 @@ def write_own(
     skip: bool = False,
     seed: int | None = None,
     overrides: Sequence[str] = (),
-) -> Written:
+) -> WrittenScenario:
     """Write `name`.toml, a scenario on the data of `file`. `told` has the columns of roles that are not to be guessed.
 
     `text` names columns that are text whatever they look like. Raises BadInput: nothing is overwritten, and malformed
@@ -101,7 +101,7 @@ def write_own(
     table = _looked_for(table, made.frame, kinds)
     business = entity(table, kinds)
     notes = [*_which_table(folder, file), *renamed(kinds), *made.notes]
-    written = Written(
+    written = WrittenScenario(
         path, table.name, made.bad.format, guesses, made.frame.height, made.frame["key"].n_unique(),
         made.bad.bad_count, tuple(notes),
     )  # fmt: skip

@@ -27,11 +27,7 @@ def free_path(folder: Path, name: str, overrides: Sequence[str]) -> Path:
 
 
 def write_valid(path: Path, text: str) -> None:
-    """Write a scenario that is not there yet; one that is not valid is taken away again."""
+    """Write a new scenario file. Raises BadInput, and writes nothing, if the scenario is not valid."""
+    plan(Source.of_text(text, path))
     with path.open("x", encoding="utf-8") as file:
         file.write(text)
-    try:
-        plan(Source(path))
-    except BaseException:
-        path.unlink()
-        raise

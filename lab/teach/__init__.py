@@ -16,8 +16,8 @@ from lab.teach.experiments import (
     verdict,
     witness,
 )
+from lab.teach.output import ClaimFailed, claim, say, show, table
 from lab.teach.ride import ride
-from lab.teach.saying import ClaimFailed, claim, say, show, table
 from lab.teach.widgets import choice, explore, share, slider
 
 __all__ = [

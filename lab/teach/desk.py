@@ -37,9 +37,7 @@ def planned(
         "workload": {"commands": commands}, "truth": {"model": model}, "channel": messages(),
         "measure": {"truth": False}, "projection": list(keys),
     }  # fmt: skip
-    path = workplace() / f"by-hand-{next(_places)}.toml"
-    path.write_text(toml(raw), encoding="utf-8")
-    return plan(Source(path))
+    return plan(Source.of_text(toml(raw), "by-hand.toml"))
 
 
 def source_of_truth(model: str = "history", business: str = "employees") -> Truth:

@@ -7,7 +7,6 @@ that is removed with the process; the same arguments give the same run again, at
 from __future__ import annotations
 
 import atexit
-import hashlib
 import json
 import shutil
 import tempfile
@@ -83,7 +82,8 @@ def experiment(
         raw["channel"] = channel
     for name, value in tables.items():
         raw[name] = {**raw.get(name, {}), **value} if isinstance(value, Mapping) else value
-    return _finished(toml(raw))
+    text = toml(raw)
+    return _kept(text, Source.of_text(text, "lesson.toml"))
 
 
 def scenarios() -> Path:
@@ -100,8 +100,8 @@ def from_file(name: str | Path, *settings: str) -> Run:
     At its own scale, whatever the course's is, and without a report.
     """
     path = Path(name) if Path(name).suffix else scenarios() / f"{name}.toml"
-    key = "\n".join([str(path.resolve()), path.read_text(encoding="utf-8"), *settings])
-    return _kept(key, lambda: Source(path, settings))
+    source = Source(path, settings)
+    return _kept("\n".join([str(path.resolve()), source.text, *settings]), source)
 
 
 def _usual(business: str, commands: int, records: int | None) -> Keys:
@@ -119,17 +119,12 @@ def _usual(business: str, commands: int, records: int | None) -> Keys:
     return raw
 
 
-def _finished(text: str) -> Run:
-    path = workplace() / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.toml"
-    path.write_text(text, encoding="utf-8")
-    return _kept(text, lambda: Source(path))
-
-
-def _kept(key: str, source: Any) -> Run:
+def _kept(key: str, source: Source) -> Run:
+    """Return the run with this key; run the scenario if there is none yet, and forget the run used longest ago."""
     if key in _runs:
         _runs.move_to_end(key)
         return _runs[key]
-    finished = run(plan(source()), workplace() / "runs", report=False)
+    finished = run(plan(source), workplace() / "runs", report=False)
     _runs[key] = finished
     while len(_runs) > _KEPT:
         _, oldest = _runs.popitem(last=False)

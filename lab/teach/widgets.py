@@ -15,7 +15,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from lab.base import LabError
-from lab.teach.saying import display, picture, png
+from lab.teach.output import display, picture, png
 
 # What a function that is explored returns: a figure, or a figure and a sentence on it.
 Drawn = Figure | tuple[Figure, str]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Collection, Sequence
 
 from lab.base import TRUTH, LabError, Problem, nearest
 from lab.domain.model import Domain
@@ -11,14 +10,6 @@ from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.scenario import ProjectionTable, Scenario
 from lab.stores import STORES, Store, store_class
-
-
-class Answering(Protocol):
-    """A projection that answers queries."""
-
-    @property
-    def queries(self) -> tuple[Query, ...]:
-        """Those that it can answer."""
 
 
 def names(scenario: Scenario, file: str) -> list[Problem]:
@@ -152,8 +143,8 @@ def query_names(scenario: Scenario, queries: Sequence[Query], file: str) -> list
     ]
 
 
-def unanswered(queries: tuple[Query, ...], projections: Sequence[Answering], file: str) -> list[Problem]:
-    answered = {query.name for projection in projections for query in projection.queries}
+def unanswered(queries: tuple[Query, ...], answered: Collection[str], file: str) -> list[Problem]:
+    """Refuse declared queries that no projection can answer; `answered` has the names of the others."""
     return [
         Problem(
             f"{file}: query.{query.name}",

@@ -144,7 +144,8 @@ def plan(source: Source) -> Plan:
         problems += wrong
         projections += [made] if made else []
     if explicit and not problems:
-        problems += meaning.unanswered(queries, projections, file)
+        answered = {query.name for projection in projections for query in projection.queries}
+        problems += meaning.unanswered(queries, answered, file)
     refuse(problems)
     return Plan(source, scenario, business, _options(scenario), tuple(projections), queries)
 

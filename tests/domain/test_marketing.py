@@ -23,7 +23,7 @@ from lab.domain.marketing import MARKETING, Marketing
 from lab.domain.marketing.entities import joined, publish_agent, split
 from lab.domain.marketing.rules import RULES
 from lab.domain.marketing.words import WORDS
-from lab.domain.marketing.workload import Workload
+from lab.domain.marketing.workload import MarketingWorkload
 from lab.domain.model import Command, Event, Options, Record, Rejection, published
 from lab.feed.reader import ChangeReader, with_before
 from lab.place import FolderPlace
@@ -289,7 +289,7 @@ workloads = st.builds(
 def test_what_is_refused_is_what_is_marked_and_the_rules_of_the_business_hold(options: Options, seed: int) -> None:
     world = World()
     last, count = 0.0, 0
-    for command, bad in Workload(options, stream(seed, "workload")).marked():
+    for command, bad in MarketingWorkload(options, stream(seed, "workload")).marked():
         assert command.at >= last
         last, count = command.at, count + 1
         found = world.execute(command)

@@ -19,8 +19,8 @@ from rich.console import Console
 from test_report import Page, printed
 
 from lab.checks import CHAPTERS, OF_RUNS
+from lab.report import fault_texts, figures, print_run, render, shading, summary
 from lab.report import faults as drawings
-from lab.report import figures, print_run, render, shading, summary, troubles
 from lab.report.facts import failures, overviews, unknowns
 from lab.report.style import BAD, Look, drawing, looks, svg
 from lab.report.timelines import timeline
@@ -145,8 +145,8 @@ def test_the_page_says_what_was_set(page: str) -> None:
 
 
 def test_writers_one_after_the_other_need_no_words() -> None:
-    assert troubles.what_was_set({"writers": {"how": "one after the other"}, "faults": {}}) == ""
-    assert troubles.set_up({"faults": {"a": {"crash": 0.0, "slow": []}}, "writers": None}) == {}
+    assert fault_texts.what_was_set({"writers": {"how": "one after the other"}, "faults": {}}) == ""
+    assert fault_texts.set_up({"faults": {"a": {"crash": 0.0, "slow": []}}, "writers": None}) == {}
 
 
 def test_a_failure_links_its_anomaly_which_says_how_to_mend_it(page: str) -> None:
@@ -362,7 +362,7 @@ def test_without_faults_the_staleness_is_as_it_was(run: Run) -> None:
 
 
 def test_faults_are_summed_up_the_source_of_truth_first(page: str) -> None:
-    rows = troubles.fault_rows(faults(7))
+    rows = fault_texts.fault_rows(faults(7))
     assert [row["projection"] for row in rows[:2]] == ["source of truth", "directory"]
     assert rows[1]["many"] == 7
     assert rows[1]["steps"] == "3 before apply, 2 between data and checkpoint, 2 after checkpoint"
@@ -411,7 +411,7 @@ def test_what_is_not_known_has_a_dash_and_no_bar() -> None:
 
 def test_only_strategies_of_projections_that_pass_are_said_to_be_without_a_loss(run: Run) -> None:
     rows = [*TROUBLES["gaps"], TROUBLES["gaps"][0] | {"strategy": "hold", "lost": 0}]
-    told = troubles.on_gaps(frame("gaps", *rows), overviews(run))
+    told = fault_texts.on_gaps(frame("gaps", *rows), overviews(run))
     assert "412 of 20,000 with naive" in told
     assert "31 with hold (salary_totals)" in told
     without = told[told.index("Without a loss") :]
@@ -430,7 +430,7 @@ def test_rates_of_readers_are_of_the_reads_that_could_show_them(run: Run, page: 
 
 
 def test_readers_who_were_never_let_down_are_said_to_be(run: Run) -> None:
-    told = troubles.on_readers(run.readers.filter(token="checkpoint"))
+    told = fault_texts.on_readers(run.readers.filter(token="checkpoint"))
     assert "No session missed its own write, and none went backward." in told
 
 
@@ -448,8 +448,8 @@ def test_a_run_without_reads_or_sizes_is_drawn_all_the_same() -> None:
     assert "–" in svg(drawings.readers(frame("readers", nobody), {}), "readers", "spoken")
     bare = TROUBLES["rebuilds"][0] | {"reads": 0, "peak_bytes": None, "resting_bytes": None}
     assert "–" in svg(drawings.rebuilds(frame("rebuilds", bare), {}), "rebuilds", "spoken")
-    troubles.on_readers(frame("readers", nobody))
-    troubles.on_rebuilds(frame("rebuilds", bare))
+    fault_texts.on_readers(frame("readers", nobody))
+    fault_texts.on_rebuilds(frame("rebuilds", bare))
 
 
 def test_the_terminal_tells_gaps_readers_and_rebuilds_only_where_there_are_any(run: Run, bare: Run) -> None:

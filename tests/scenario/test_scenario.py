@@ -13,9 +13,12 @@ import pytest
 from click.testing import CliRunner, Result
 from pieces import SCENARIO
 
+from lab.base import BadInput, NotReadable
 from lab.cli import lab
 from lab.domain import DOMAINS, OWN_DATA
+from lab.scenario import Source
 from lab.stores import STORES
+from lab.wiring import plan
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"
 QUERY = '\n[[query]]\nname = "q"\n'
@@ -483,3 +486,13 @@ def test_a_finished_thing_can_not_be_set(folder: Path) -> None:
     found = call("stores", "--set", "seed=3")
     assert found.exit_code == 2
     assert "there is no scenario here" in found.stderr
+
+
+def test_a_scenario_can_be_a_text_without_a_file(folder: Path) -> None:
+    made = plan(Source.of_text(SCENARIO, "nowhere.toml"))
+    assert made.scenario == plan(Source(Path(written()))).scenario
+    with pytest.raises(BadInput, match=r"nowhere\.toml: seed: required"):
+        plan(Source.of_text(SCENARIO.replace("seed", "# seed"), "nowhere.toml"))
+    with pytest.raises(NotReadable, match=r"nowhere\.toml.*not TOML"):
+        Source.of_text("= nothing", "nowhere.toml")
+    assert not (folder / "nowhere.toml").exists()

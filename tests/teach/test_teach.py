@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from lab.base import BadInput
-from lab.teach import animation, books, choosing, corners, desk, experiments, queueing, saying, widgets
+from lab.teach import animation, books, choosing, corners, desk, experiments, output, queueing, widgets
 from lab.teach.ride import ride
 from lab.teach.scale import VARIABLE, scaled
 
@@ -192,10 +192,10 @@ def test_a_moved_slider_draws_again_and_a_mistake_is_told_in_its_place() -> None
 
 
 def test_a_claim_that_does_not_hold_is_raised(capsys: pytest.CaptureFixture[str]) -> None:
-    saying.claim("two is two", holds=True)
+    output.claim("two is two", holds=True)
     assert "two is two" in capsys.readouterr().out
-    with pytest.raises(saying.ClaimFailed, match="not so: two is three"):
-        saying.claim("two is three", holds=False)
+    with pytest.raises(output.ClaimFailed, match="not so: two is three"):
+        output.claim("two is three", holds=False)
 
 
 def test_a_tidy_notebook_has_pictures_in_place_of_widgets() -> None:

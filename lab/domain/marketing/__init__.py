@@ -15,7 +15,7 @@ from lab.base import Entity, Totals
 from lab.domain import model
 from lab.domain.marketing import rules
 from lab.domain.marketing.entities import CONTRACTS, ENTITIES, EVENTS, TOTALS
-from lab.domain.marketing.workload import Workload
+from lab.domain.marketing.workload import MarketingWorkload
 from lab.domain.model import Command, Contract, Event, EventType, Options, Rejection, State, Trace, View
 
 
@@ -69,7 +69,7 @@ class Marketing:
 
     def workload(self, options: Options, rng: np.random.Generator) -> Iterator[Command]:
         """What the company starts with comes first; then mostly leads and spend, on records by a Zipf law."""
-        return Workload(options, rng).commands()
+        return MarketingWorkload(options, rng).commands()
 
     def trace(self, options: Options) -> Trace:
         """There is none: the history of the company is made by commands."""

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.domain.marketing.cases import Case, Fields, Found, among, live, of_running, positive
+from lab.domain.marketing.cases import CommandCase, Fields, Found, among, live, of_running, positive
 from lab.domain.marketing.entities import AGENT, REGIONS, split
 
 # Agents
 
 
-def recruit(case: Case) -> Found:
+def recruit(case: CommandCase) -> Found:
     """An agent has a name, a region, and maybe a live recruiter."""
     reasons, names = _names(case.fields, split_already=False)
     reasons += among(case.fields, "region", REGIONS) + _line(case, case.fields.get("recruiter"))
     return reasons, dict.fromkeys(AGENT.columns) | dict(case.fields) | names
 
 
-def rename(case: Case) -> Found:
+def rename(case: CommandCase) -> Found:
     """In the way that the name is kept, or in the new one."""
     return _names(case.fields, split_already=case.state["name"] is None)
 
 
-def hand_over(case: Case) -> Found:
+def hand_over(case: CommandCase) -> Found:
     """To anybody who was not recruited below the agent; to nobody, who then heads a line."""
     recruiter = case.fields.get("recruiter")
     return _line(case, recruiter), {"recruiter": recruiter}
 
 
-def split_name(case: Case) -> Found:
+def split_name(case: CommandCase) -> Found:
     """Once; the name is what it was."""
     name = case.state["name"]
     if name is None:
@@ -51,7 +51,7 @@ def _names(fields: Fields, split_already: bool) -> Found:
     return [f"a name neither is empty nor begins or ends with a space: {text!r}" for text in untidy], given
 
 
-def _line(case: Case, recruiter: Any) -> list[str]:
+def _line(case: CommandCase, recruiter: Any) -> list[str]:
     """Why this agent can't be the recruiter: there is none, or it stands below the agent itself."""
     if recruiter is None:
         return []
@@ -71,46 +71,46 @@ def _line(case: Case, recruiter: Any) -> list[str]:
 # Leads
 
 
-def capture(case: Case) -> Found:
+def capture(case: CommandCase) -> Found:
     """Of a running campaign."""
     reasons, _ = of_running(case.view, case.fields["campaign"])
     return reasons + positive(case.fields, "value"), {**case.fields, "agent": None, "status": "new"}
 
 
-def assign(case: Case) -> Found:
+def assign(case: CommandCase) -> Found:
     """An open lead, to a live agent."""
     reasons = _open(case) + live(case.view, "agent", case.fields["agent"])
     return reasons, {"agent": case.fields["agent"], "status": "assigned"}
 
 
-def contact(case: Case) -> Found:
+def contact(case: CommandCase) -> Found:
     """By the agent that it was assigned to."""
     if case.state["status"] == "new":
         return [f"lead {case.key} has no agent yet"], {}
     return _open(case) or live(case.view, "agent", case.state["agent"]), {"status": "contacted"}
 
 
-def win(case: Case) -> Found:
+def win(case: CommandCase) -> Found:
     """Once, and at what it brought."""
     return _decided(case) + positive(case.fields, "value"), {"status": "won", "value": case.fields["value"]}
 
 
-def lose(case: Case) -> Found:
+def lose(case: CommandCase) -> Found:
     """Once."""
     return _decided(case), {"status": "lost"}
 
 
-def discard(case: Case) -> Found:
+def discard(case: CommandCase) -> Found:
     """What has been won is kept."""
     return [f"lead {case.key} has been won"] if case.state["status"] == "won" else [], {}
 
 
-def _open(case: Case) -> list[str]:
+def _open(case: CommandCase) -> list[str]:
     status = case.state["status"]
     return [f"lead {case.key} has been {status}"] if status in ("won", "lost") else []
 
 
-def _decided(case: Case) -> list[str]:
+def _decided(case: CommandCase) -> list[str]:
     """A lead is won or lost once, by a live agent who has been in contact."""
     if reasons := _open(case):
         return reasons

@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-from lab.domain.marketing.cases import Case, Found, among, live, of_running, positive, running, words
+from lab.domain.marketing.cases import CommandCase, Found, among, live, of_running, positive, running, words
 from lab.domain.marketing.entities import CATEGORIES, CHANNELS, spend_key
 
 # Products, strategies, creatives
 
 
-def launch(case: Case) -> Found:
+def launch(case: CommandCase) -> Found:
     """A product has a name, a known category and a price."""
     fields = case.fields
     return words(fields, "name") + among(fields, "category", CATEGORIES) + positive(fields, "price"), dict(fields)
 
 
-def reprice(case: Case) -> Found:
+def reprice(case: CommandCase) -> Found:
     """A price is above 0."""
     return positive(case.fields, "price"), dict(case.fields)
 
 
-def adopt(case: Case) -> Found:
+def adopt(case: CommandCase) -> Found:
     """A strategy goes through a known channel, to somebody."""
     return words(case.fields, "name", "audience") + among(case.fields, "channel", CHANNELS), dict(case.fields)
 
 
-def refocus(case: Case) -> Found:
+def refocus(case: CommandCase) -> Found:
     """To somebody."""
     return words(case.fields, "audience"), dict(case.fields)
 
 
-def write(case: Case) -> Found:
+def write(case: CommandCase) -> Found:
     """A creative is about a live product, and says something."""
     reasons = words(case.fields, "headline", "body") + live(case.view, "product", case.fields["product"])
     return reasons, dict(case.fields)
 
 
-def revise(case: Case) -> Found:
+def revise(case: CommandCase) -> Found:
     """It still says something."""
     return words(case.fields, "headline", "body"), dict(case.fields)
 
@@ -43,7 +43,7 @@ def revise(case: Case) -> Found:
 # Campaigns
 
 
-def start(case: Case) -> Found:
+def start(case: CommandCase) -> Found:
     """A campaign needs a live product, a live strategy and a budget."""
     fields = case.fields
     reasons = words(fields, "name", "description") + positive(fields, "daily_budget")
@@ -51,28 +51,28 @@ def start(case: Case) -> Found:
     return reasons, {**fields, "status": "running"}
 
 
-def describe(case: Case) -> Found:
+def describe(case: CommandCase) -> Found:
     """A campaign has a name and a description."""
     return words(case.fields, "name", "description"), dict(case.fields)
 
 
-def set_budget(case: Case) -> Found:
+def set_budget(case: CommandCase) -> Found:
     """A budget is above 0; what has been spent is spent."""
     return positive(case.fields, "daily_budget"), dict(case.fields)
 
 
-def pause(case: Case) -> Found:
+def pause(case: CommandCase) -> Found:
     """Only what runs can pause."""
     return running(case.key, case.state), {"status": "paused"}
 
 
-def resume(case: Case) -> Found:
+def resume(case: CommandCase) -> Found:
     """Only what has paused can go on, and only for a live product."""
     reasons = [] if case.state["status"] == "paused" else [f"campaign {case.key} is running already"]
     return reasons + live(case.view, "product", case.state["product"]), {"status": "running"}
 
 
-def close(_: Case) -> Found:
+def close(_: CommandCase) -> Found:
     """Closed for good."""
     return [], {"status": "closed"}
 
@@ -80,7 +80,7 @@ def close(_: Case) -> Found:
 # Spend
 
 
-def book(case: Case) -> Found:
+def book(case: CommandCase) -> Found:
     """Within the daily budget of a running campaign, all bookings of the day together."""
     fields = case.fields
     campaign, day = fields["campaign"], fields["day"]

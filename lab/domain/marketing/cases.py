@@ -26,7 +26,7 @@ GONE = {
 
 
 @dataclass(frozen=True)
-class Case:
+class CommandCase:
     """What a rule looks at: the view, the record's key and state (empty for a new one), and the command's fields."""
 
     view: View
@@ -35,7 +35,7 @@ class Case:
     fields: Fields
 
 
-def as_given(case: Case) -> Found:
+def as_given(case: CommandCase) -> Found:
     """Whatever the command says, the event says."""
     return [], dict(case.fields)
 

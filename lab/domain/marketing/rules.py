@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from lab.base import nearest
 from lab.domain.fields import wrong
 from lab.domain.marketing import agents, campaigns
-from lab.domain.marketing.cases import GONE, Case, Found, a, as_given
+from lab.domain.marketing.cases import GONE, CommandCase, Found, a, as_given
 from lab.domain.marketing.entities import ENTITIES
 from lab.domain.model import Command, Event, Rejection, View
 
@@ -23,7 +23,7 @@ class Rule:
     event: str
     takes: tuple[str, ...] = ()
     nullable: Collection[str] = field(default=())
-    rule: Callable[[Case], Found] = as_given
+    rule: Callable[[CommandCase], Found] = as_given
     new: bool = False
 
 
@@ -45,7 +45,7 @@ def decide(view: View, command: Command) -> tuple[Event, ...] | Rejection:
         return Rejection((f"there is no {entity} {key}",))
     if record is not None and record.deleted:
         return Rejection((f"{entity} {key} has been {GONE[entity]}",))
-    against, fields = rule.rule(Case(view, key, record.state if record else {}, command.fields))
+    against, fields = rule.rule(CommandCase(view, key, record.state if record else {}, command.fields))
     if against:
         return Rejection(tuple(against))
     event = "added" if record is not None and _more(entity, command.name) else rule.event

@@ -46,7 +46,7 @@ SECONDS_A_DAY = 1.0  # A day of the company goes by in a second of the run.
 NOBODY = 1_000_000_000  # A key that no record ever has.
 
 
-class Workload(Company):
+class MarketingWorkload(Company):
     """Commands one after the other, each with whether it must be refused."""
 
     def commands(self) -> Iterator[Command]:

@@ -123,7 +123,7 @@ def _object(sql: str, place: str) -> str:
 
 
 @dataclass
-class _Told:
+class _LogFormat:
     """What the changes of a log tell of its columns: the fields of the keys, and those that an update altered.
 
     `images` says whether there was an update that told the state before it.
@@ -138,9 +138,9 @@ class _Told:
         return tuple(name for name in names if name not in self.altered) if self.images else ()
 
 
-def _read(path: Path, json: _Json, log: bool) -> tuple[list[pl.DataFrame], list[Bad], int, _Told]:
+def _read(path: Path, json: _Json, log: bool) -> tuple[list[pl.DataFrame], list[Bad], int, _LogFormat]:
     """Frames of text, block by block; the bad lines, how many, and what a log tells of its columns."""
-    frames, bad, count, told = [], list[Bad](), 0, _Told()
+    frames, bad, count, told = [], list[Bad](), 0, _LogFormat()
     for lines in _blocks(path):
         good = json.select(
             lines,
@@ -165,7 +165,7 @@ def _read(path: Path, json: _Json, log: bool) -> tuple[list[pl.DataFrame], list[
     return frames, sorted(bad)[:5], count, told
 
 
-def _changes(json: _Json, lines: pl.DataFrame, told: _Told) -> tuple[pl.DataFrame, list[Bad], int]:
+def _changes(json: _Json, lines: pl.DataFrame, told: _LogFormat) -> tuple[pl.DataFrame, list[Bad], int]:
     """Changes out of their envelopes: the state as `j`, and what the log says of it."""
     place = "coalesce(" + ", ".join(_object("j", place) for place in reversed(PLACES)) + ")"
     key = f"coalesce({_object('j', '$.key.payload')}, {_object('j', '$.key')})"
