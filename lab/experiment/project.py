@@ -71,7 +71,7 @@ def project(plan: Plan, written: Written, truth: Truth, work: Path, progress: Pr
         trouble = _trouble(plan, item, strand, chosen)
         live = Live(item, item.projector(work / item.name, trouble), chosen, strand)
         if strand.timeline is not None:
-            live.gate = Gate(item.gaps, strand.timeline, item.gap_limit)
+            live.gate = Gate.of(item.gaps, strand.timeline, item.gap_limit)
         heard, arrives_at = _heard(live, strand.sent)
         worker = _worker(plan, live, Inbox(strand.published, heard, tuple(item.layout.entities)), trouble)
         lane = Lane(item.pace, arrives_at, strand.published.end, worker)

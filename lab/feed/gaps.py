@@ -1,67 +1,185 @@
 """Gap strategies: how far a reader may go in a feed whose positions are not committed in order.
 
-`naive` takes what it sees, and never sees what commits later behind it. `serialise` lets the writers queue, so that
-there are no gaps. `horizon` stops before the oldest transaction that is still open. `hold` stops at a
-number that is missing, waits for it, and gives it up after a time: then it says so.
+`naive` reads what it sees, and never sees what commits later behind it. `serialise` has the writers take turns, so that
+there are no gaps. `horizon` stops below the oldest transaction that is still open. `hold` stops at a number that is
+missing, waits for it, and skips it after a time limit.
+
+A strategy keeps no state: it makes a new `Reach` from the former one and from the `Evidence` of a moment. The same
+objects serve a live feed (`feed/live.py`) and a simulated one (`Gate`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from lab.feed.writers import Timeline
 
 
-@dataclass
-class Gate:
-    """One reader's strategy. `limit` is how long `hold` waits for a missing number, in seconds.
+class Evidence(Protocol):
+    """What can be known at one moment of the numbers that transactions took from a sequence, from 1 on."""
 
-    `given_up` lists the gaps that `hold` stopped waiting for: when, and the position that may come there after
-    all (0 when its transaction had been rolled back).
+    def newest(self) -> int:
+        """The highest number that a reader could see."""
+
+    def settled(self) -> int:
+        """The highest number at or below which no open transaction will write; 0 where that can't be known."""
+
+    def shown(self, after: int) -> np.ndarray:
+        """The numbers above `after` that are committed, ascending."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far a reader may go, by number; since when numbers above that are missing; what was skipped just now."""
+
+    number: int = 0
+    missing_since: Mapping[int, float] = field(default_factory=dict)
+    skipped: tuple[int, ...] = ()
+
+
+class Strategy(Protocol):
+    """One way to deal with gaps. `waits`: whether it keeps anything back that may be read later."""
+
+    name: ClassVar[str]
+    waits: ClassVar[bool]
+
+    def look(self, before: Reach, evidence: Evidence, at: float) -> Reach:
+        """The reach at `at` seconds; times must not fall from look to look."""
+
+
+@dataclass(frozen=True)
+class Naive:
+    """Everything that is shown may be read at once."""
+
+    name: ClassVar[str] = "naive"
+    waits: ClassVar[bool] = False
+
+    def look(self, before: Reach, evidence: Evidence, at: float) -> Reach:
+        """The newest number."""
+        return Reach(evidence.newest())
+
+
+@dataclass(frozen=True)
+class Serialise(Naive):
+    """The same for the reader; it is the writers that take turns."""
+
+    name: ClassVar[str] = "serialise"
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """Stop below the oldest open transaction, as the engine or a registry of open transactions tells."""
+
+    name: ClassVar[str] = "horizon"
+    waits: ClassVar[bool] = True
+
+    def look(self, before: Reach, evidence: Evidence, at: float) -> Reach:
+        """What is settled; never less than before."""
+        return Reach(max(before.number, evidence.settled()))
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Stop at a missing number and wait for it, at most `limit` seconds from when it was first missed, then skip it.
+
+    With `asks` the engine is asked first: a number that no open transaction will write is skipped at once, untold, for
+    it was rolled back.
     """
 
-    strategy: str
+    limit: float
+    asks: bool = False
+    name: ClassVar[str] = "hold"
+    waits: ClassVar[bool] = True
+
+    def look(self, before: Reach, evidence: Evidence, at: float) -> Reach:
+        """The number before the first gap that is still waited for. A number is a gap once one behind it is shown."""
+        settled = max(before.number, evidence.settled()) if self.asks else before.number
+        shown = evidence.shown(settled)
+        if not shown.size:
+            return Reach(settled)
+        last = int(shown[-1])
+        there = np.zeros(last - settled, bool)
+        there[shown - settled - 1] = True
+        gaps = (np.flatnonzero(~there) + settled + 1).tolist()
+        since = {number: before.missing_since.get(number, at) for number in gaps}
+        for place, number in enumerate(gaps):
+            if at - since[number] < self.limit:
+                return Reach(number - 1, since, tuple(gaps[:place]))
+        return Reach(last, skipped=tuple(gaps))
+
+
+STRATEGIES: dict[str, Callable[[float], Strategy]] = {
+    "naive": lambda _: Naive(),
+    "serialise": lambda _: Serialise(),
+    "horizon": lambda _: Horizon(),
+    "hold": Hold,
+}
+
+
+@dataclass
+class Gate:
+    """The simulated feed's `complete_to` for one reader: a strategy over the timeline of simulated transactions.
+
+    `given_up` lists the gaps that were skipped: when, and the position that may come there after all (0 when its
+    transaction had been rolled back).
+    """
+
+    strategy: Strategy
     timeline: Timeline
-    limit: float = 1.0
     given_up: list[tuple[float, int]] = field(default_factory=list)
+    _reach: Reach = field(default_factory=Reach)
 
     def __post_init__(self) -> None:
         self._settled_at = np.maximum.accumulate(self.timeline.ended_at)
         # The highest position among the first so many transactions.
         self._up_to = np.concatenate([[0], np.maximum.accumulate(self.timeline.position)]).astype(np.int64)
-        self._next = 0
-        self._waiting_since: dict[int, float] = {}
 
-    def bound(self, at: float) -> int:
-        """The highest position that may be read at `at` seconds; times must not fall from call to call."""
-        if self.strategy == "horizon":
-            return int(self._up_to[np.searchsorted(self._settled_at, at, side="right")])
-        if self.strategy == "hold":
-            return self._held(at)
-        return int(self._up_to[-1])
+    @classmethod
+    def of(cls, name: str, timeline: Timeline, limit: float = 1.0) -> Gate:
+        """A gate with the strategy of this name; `limit` is how long `hold` waits for a number, in seconds."""
+        return cls(STRATEGIES[name](limit), timeline)
 
-    def _held(self, at: float) -> int:
-        timeline = self.timeline
-        started = int(np.searchsorted(timeline.taken_at, at, side="right"))
-        window = slice(self._next, started)
-        visible = (timeline.position[window] > 0) & (timeline.ended_at[window] <= at)
-        last = self._next + int(np.flatnonzero(visible)[-1]) if visible.any() else -1
-        missing = self._next + np.flatnonzero(~visible)
-        # Where nothing has been seen behind a number, it is no gap yet.
-        gaps = missing[missing < last].tolist()
-        for number in gaps:
-            self._waiting_since.setdefault(number, at)
-        for number in gaps:
-            if at - self._waiting_since[number] < self.limit:
-                self._next = number
-                return int(self._up_to[number])
-            self.given_up.append((at, int(timeline.position[number])))
-        self._next = max(self._next, last + 1)
-        self._waiting_since.clear()
-        return int(self._up_to[self._next])
+    def afresh(self) -> Gate:
+        """The same for another reader, which has looked at nothing yet."""
+        return Gate(self.strategy, self.timeline)
 
-    def keeps_back(self, at: float) -> bool:
-        """Whether something that is committed, or will be, can't be read at `at` seconds and may be later."""
-        return self.strategy in ("horizon", "hold") and self.bound(at) < int(self._up_to[-1])
+    def look(self, at: float) -> int:
+        """Look at the feed at `at` seconds, and note what is missing or skipped from now on. Returns `complete_to`."""
+        self._reach = self.strategy.look(self._reach, _Moment(self.timeline, self._settled_at, at), at)
+        self.given_up += [(at, int(self.timeline.position[number - 1])) for number in self._reach.skipped]
+        return self.complete_to
+
+    @property
+    def complete_to(self) -> int:
+        """The highest position that may be read since the last look."""
+        return int(self._up_to[self._reach.number])
+
+    @property
+    def keeps_back(self) -> bool:
+        """True while something that is committed, or will be, couldn't be read at the last look and may be later."""
+        return self.strategy.waits and self.complete_to < int(self._up_to[-1])
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """The evidence of a simulated moment. A transaction that hasn't begun counts as open."""
+
+    timeline: Timeline
+    settled_at: np.ndarray
+    at: float
+
+    def newest(self) -> int:
+        return self.timeline.position.size
+
+    def settled(self) -> int:
+        return int(np.searchsorted(self.settled_at, self.at, side="right"))
+
+    def shown(self, after: int) -> np.ndarray:
+        window = slice(after, int(np.searchsorted(self.timeline.taken_at, self.at, side="right")))
+        visible = (self.timeline.position[window] > 0) & (self.timeline.ended_at[window] <= self.at)
+        numbers: np.ndarray = np.flatnonzero(visible) + after + 1
+        return numbers

@@ -43,7 +43,7 @@ def row(
     whole = unrestricted.per_second
     return {
         "projection": name,
-        "strategy": gate.strategy,
+        "strategy": gate.strategy.name,
         "writers": "simulated",
         "changes": int(chosen.size),
         "lost": int((~np.isfinite(visible[chosen])).sum()),

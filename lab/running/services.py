@@ -47,7 +47,7 @@ class Measured(Worker):
 
     def beside(self, projector: Projector) -> Measured:
         """The same feed, another store."""
-        gate = None if self.gate is None else Gate(self.gate.strategy, self.gate.timeline, self.gate.limit)
+        gate = None if self.gate is None else self.gate.afresh()
         return Measured(
             projector, self.subscription, self.advance, self.page, self.batch, self.inbox, Journal(), gate, self.trouble
         )
@@ -122,7 +122,7 @@ class Modelled(Worker):
 
     def beside(self, projector: Projector) -> Modelled:
         """The same feed, another store."""
-        gate = None if self.gate is None else Gate(self.gate.strategy, self.gate.timeline, self.gate.limit)
+        gate = None if self.gate is None else self.gate.afresh()
         return Modelled(
             projector, self.feeds, self.model, self.page, self.batch, self.inbox, Journal(), gate, self.trouble
         )

@@ -94,7 +94,7 @@ class Worker(ABC):
             now += took
             more |= not ended and len(page) >= self.page
             if self.gate is not None:
-                bound = self.gate.bound(start)
+                bound = self.gate.look(start)
                 readable = int(np.searchsorted(self._positions(entity, page), bound, side="right"))
                 if readable < len(page):
                     page, ended, more = page[:readable], False, False
@@ -125,7 +125,7 @@ class Worker(ABC):
 
     def unfinished(self, at: float) -> bool:
         """Whether the feed still keeps something back at this time, for a gap that may be filled."""
-        return self.gate is not None and self.gate.keeps_back(at)
+        return self.gate is not None and self.gate.keeps_back
 
     def overflow(self, first: int, last: int) -> None:
         """Deliveries that found the queue full are gone."""

@@ -44,13 +44,13 @@ def read(gate: Gate, committed_at: np.ndarray, every: float, limit: int = 10**6)
     position, at, found, when = 0, 0.0, [], []
     end = float(committed_at.max(initial=0.0)) + every
     while True:
-        bound = gate.bound(at)
+        bound = gate.look(at)
         page = [p for p in range(position + 1, committed_at.size + 1) if committed_at[p - 1] <= at and p <= bound]
         for p in page[:limit]:
             found.append(p)
             when.append(at)
             position = p
-        if at > end and not gate.keeps_back(at):
+        if at > end and not gate.keeps_back:
             return found, when
         at += every
 
@@ -59,15 +59,15 @@ def read(gate: Gate, committed_at: np.ndarray, every: float, limit: int = 10**6)
 def test_horizon_and_writers_that_queue_lose_nothing_and_keep_the_order(work: Transactions, every: float) -> None:
     queued, together = work.queued(), work.concurrent()
     everything = list(range(1, together.committed_at.size + 1))
-    assert read(Gate("horizon", together), together.committed_at, every)[0] == everything
-    assert read(Gate("naive", queued), queued.committed_at, every)[0] == everything
+    assert read(Gate.of("horizon", together), together.committed_at, every)[0] == everything
+    assert read(Gate.of("naive", queued), queued.committed_at, every)[0] == everything
     assert (np.diff(queued.committed_at) >= 0).all()
 
 
 @given(work=timelines(), every=st.sampled_from([0.05, 0.5]), limit=st.sampled_from([0.1, 0.5, 100.0]))
 def test_what_hold_does_not_bring_it_has_reported(work: Transactions, every: float, limit: float) -> None:
     together = work.concurrent()
-    gate = Gate("hold", together, limit)
+    gate = Gate.of("hold", together, limit)
     found, _ = read(gate, together.committed_at, every)
     assert found == sorted(found)
     missing = set(range(1, together.committed_at.size + 1)) - set(found)
@@ -80,7 +80,7 @@ def test_what_hold_does_not_bring_it_has_reported(work: Transactions, every: flo
 def test_naive_loses_exactly_what_commits_behind_the_cursor(work: Transactions, every: float) -> None:
     together = work.concurrent()
     at = together.committed_at
-    found, when = read(Gate("naive", together), at, every)
+    found, when = read(Gate.of("naive", together), at, every)
     seen = dict(zip(found, when, strict=True))
     for position in set(range(1, at.size + 1)) - set(found):
         assert any(later > position and seen[later] < at[position - 1] for later in found)
@@ -126,15 +126,15 @@ def test_by_hand() -> None:
     taken, ended = np.array([0.0, 0.5, 0.6, 0.7]), np.array([5.0, 1.0, 2.0, 3.0])
     timeline = Timeline(taken, ended, np.array([1, 2, 0, 3]), np.zeros(4, bool))
     assert timeline.committed_at.tolist() == [5.0, 1.0, 3.0]
-    horizon = Gate("horizon", timeline)
-    assert [horizon.bound(at) for at in (0.9, 1.5, 4.9, 5.0)] == [0, 0, 0, 3]
-    hold = Gate("hold", timeline, limit=2.0)
-    assert [hold.bound(at) for at in (0.9, 1.0, 2.9, 3.0)] == [0, 0, 0, 2]
+    horizon = Gate.of("horizon", timeline)
+    assert [horizon.look(at) for at in (0.9, 1.5, 4.9, 5.0)] == [0, 0, 0, 3]
+    hold = Gate.of("hold", timeline, limit=2.0)
+    assert [hold.look(at) for at in (0.9, 1.0, 2.9, 3.0)] == [0, 0, 0, 2]
     assert hold.given_up == [(3.0, 1)]
     # The number that was rolled back is a gap from 3.0 on, when 3 is seen behind it.
-    assert [hold.bound(at) for at in (4.0, 5.0)] == [2, 3]
+    assert [hold.look(at) for at in (4.0, 5.0)] == [2, 3]
     assert hold.given_up == [(3.0, 1), (5.0, 0)]
-    assert Gate("naive", timeline).bound(0.0) == 3
+    assert Gate.of("naive", timeline).look(0.0) == 3
 
 
 # --- whole runs ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,150 @@
+"""A live feed: pages of a source with concurrent writers, as far as a gap strategy lets a reader go."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+
+from lab.feed.gaps import Reach, Strategy
+from lab.feed.reader import ChangeReader
+from lab.ports import Blocker, Clock, Page
+from lab.truth.port import Truth
+
+
+class Source(Protocol):
+    """What a live feed reads: the changes that are committed now, in order of position."""
+
+    def changes_since(self, entity: str, position: int, limit: int, columns: Sequence[str] | None) -> pl.DataFrame:
+        """At most `limit` changes of an entity above `position`, as a change frame."""
+
+    def shown(self, after: int) -> np.ndarray:
+        """The positions above `after` of all entities together, ascending."""
+
+
+@dataclass(frozen=True)
+class TruthSource:
+    """The published changes of a source of truth. A snapshot's overwritten positions stay missing: no `hold` there."""
+
+    truth: Truth
+
+    def changes_since(self, entity: str, position: int, limit: int, columns: Sequence[str] | None) -> pl.DataFrame:
+        """The page as `ChangeReader` gives it."""
+        return ChangeReader(self.truth, columns=columns).changes_since(entity, position, limit)
+
+    def shown(self, after: int) -> np.ndarray:
+        """The positions of all entities' changes."""
+        positions = [
+            self.truth.changes_since(name, after, 2**62, columns=())["position"] for name in self.truth.domain.entities
+        ]
+        found: np.ndarray = pl.concat(positions).sort().to_numpy()
+        return found
+
+
+class OpenTransactions:
+    """A registry of open transactions, for an engine that can't tell which are open. Safe to use from many threads.
+
+    A writer registers before it takes a position. `newest` returns the newest position that is committed: what a
+    transaction writes lies above what that was when it began.
+    """
+
+    def __init__(self, newest: Callable[[], int], clock: Clock) -> None:
+        self._newest, self._clock = newest, clock
+        self._lock = threading.Lock()
+        self._open: dict[int, Blocker] = {}
+        self._numbers = count()
+
+    @contextmanager
+    def writing(self, owner: str) -> Iterator[None]:
+        """Open while the block runs, which begins, writes and commits one transaction."""
+        with self._lock:
+            number = next(self._numbers)
+            self._open[number] = Blocker(owner, self._clock.now(), self._newest())
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._open[number]
+
+    def settled(self) -> int:
+        """The highest position at or below which no open transaction will write."""
+        # In this order: what begins after the look at the newest position takes a higher one.
+        newest = self._newest()
+        return min([newest, *(item.above for item in self.blockers())])
+
+    def blockers(self) -> list[Blocker]:
+        """Who is writing, the oldest first."""
+        with self._lock:
+            return sorted(self._open.values(), key=lambda item: item.since)
+
+
+@dataclass
+class LiveFeed:
+    """A `Feed` over a source. Tokens are positions in decimal digits.
+
+    `open_transactions` serves `horizon`, and lets `hold` skip at once what was rolled back. `skipped` lists what `hold`
+    stopped waiting for: when, and the position.
+    """
+
+    source: Source
+    strategy: Strategy
+    clock: Clock
+    open_transactions: OpenTransactions | None = None
+    every_seconds: float = 0.01
+    skipped: list[tuple[float, int]] = field(default_factory=list)
+    _reach: Reach = field(default_factory=Reach)
+
+    def page(self, entity: str, since: bytes, limit: int, columns: Sequence[str] | None = None) -> Page:
+        """At most `limit` changes after the token, none beyond `complete_to()`; with the published columns."""
+        position, bound = _position(since), self.complete_to()
+        found = self.source.changes_since(entity, position, limit, columns)
+        frame = found.filter(pl.col("position") <= bound)
+        token = str(frame["position"][-1]).encode() if frame.height else since
+        return Page(frame, token, found.height < limit and frame.height == found.height)
+
+    def complete_to(self) -> int:
+        """Look at the feed now, and return how far the strategy lets a reader go."""
+        now = self.clock.now()
+        self._reach = self.strategy.look(self._reach, self, now)
+        self.skipped += [(now, number) for number in self._reach.skipped]
+        return self._reach.number
+
+    def wait(self, since: bytes, seconds: float) -> bool:
+        """Look again every `every_seconds` until there is something to read; False after `seconds`."""
+        until = self.clock.now() + seconds
+        while not (self.source.shown(_position(since)) <= self.complete_to()).any():
+            now = self.clock.now()
+            if now >= until:
+                return False
+            self.clock.wait(min(until, now + self.every_seconds))
+        return True
+
+    def blockers(self) -> list[Blocker]:
+        """The open transactions, where there is a registry; else the missing numbers, whose writers aren't known."""
+        if self.open_transactions is not None:
+            return self.open_transactions.blockers()
+        return [Blocker("unknown", since, number - 1) for number, since in self._reach.missing_since.items()]
+
+    # -- the evidence of this moment, for the strategy -----------------------------------------------------------------
+
+    def newest(self) -> int:
+        """The newest position that is committed."""
+        return int(self.source.shown(self._reach.number).max(initial=self._reach.number))
+
+    def settled(self) -> int:
+        """As the registry tells; 0 without one."""
+        return 0 if self.open_transactions is None else self.open_transactions.settled()
+
+    def shown(self, after: int) -> np.ndarray:
+        """The committed positions above `after`."""
+        return self.source.shown(after)
+
+
+def _position(token: bytes) -> int:
+    return int(token or b"0")
