@@ -1,4 +1,4 @@
-"""The HTTP face: requests are checked here, answered by the processes behind, and handed on as they come."""
+"""The service over HTTP: a request is checked, handed to the part that answers it, and its reply passed on as it is."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from starlette.routing import Route
 
 from lab.base import TRUTH, nearest
 from lab.domain.model import published
-from lab.service import words
-from lab.service.asking import (
-    body_of,
-    command_of,
-    failed,
-    http_problem,
-    no_doubles,
-    only,
-    reply,
-    seconds_of,
-    whole_number,
-)
 from lab.service.backend import Backend
 from lab.service.changes import ARROW, arrow, as_json
 from lab.service.gate import PAGE, Access, AccessGate
-from lab.service.live import EVENTS_MAX, LiveStream
-from lab.service.loading import PARTS_MAX, Load, wanted
+from lab.service.live import LiveStream
+from lab.service.loading import Load
 from lab.service.messages import AskQuery, ChangeFaults, ExecuteCommand, ReadApplied, StartRebuild
 from lab.service.metrics import exposition
 from lab.service.openapi import openapi
 from lab.service.page import headers, page
-from lab.service.problems import Refused, document, encoded
+from lab.service.problems import Refused, document, encoded, failed, http_problem, response_of
+from lab.service.requests import (
+    KEY_MAX,
+    AppliedParameters,
+    ChangesParameters,
+    LiveParameters,
+    Parameters,
+    WorkloadParameters,
+    body_of,
+    checked_command,
+    checked_rate,
+    command_body,
+    own_values,
+    parsed,
+    query_parameters,
+)
 from lab.service.wire import Gone, Reply
-
-REQUEST_MAX = 200
 
 
 class Front:
@@ -48,7 +49,13 @@ class Front:
         self.backend, self.access, self.plan = backend, access, backend.plan
         self.answered: dict[tuple[str, int], int] = {}
         self.seconds: dict[str, float] = {}
-        self.document = encoded(openapi(self.plan, access.token is not None))
+        self.commands = {name: command_body(entity) for name, entity in self.plan.domain.entities.items()}
+        self.queries = {
+            item.name: {query.name: (query, query_parameters(query)) for query in item.queries}
+            for item in self.plan.projections
+        }
+        models = {(name, query): model for name, own in self.queries.items() for query, (_, model) in own.items()}
+        self.document = encoded(openapi(self.plan, access.token is not None, self.commands, models))
         self.load = Load(self.plan, backend.execute, lambda: backend.head)
         self.live = LiveStream(backend, self.load.told)
         self.page, self.page_headers = page(), headers()
@@ -87,12 +94,12 @@ class Front:
             try:
                 response = await endpoint(request)
             except Refused as error:
-                response = reply(Reply(error.status, document(error.status, error.detail, **error.more)))
+                response = response_of(Reply(error.status, document(error.status, error.detail, **error.more)))
                 if error.status == 413:
                     response.headers["connection"] = "close"
             except Gone:
                 said = "the process behind this went away before it had answered, and is being started again"
-                response = reply(Reply(503, document(503, said)))
+                response = response_of(Reply(503, document(503, said)))
                 response.headers["retry-after"] = "1"
             key = (path, response.status_code)
             self.answered[key] = self.answered.get(key, 0) + 1
@@ -106,28 +113,25 @@ class Front:
     async def command(self, request: Request) -> Response:
         """Decide a command; the outcome is in the answer, whatever it is."""
         entity = self._named(request.path_params["entity"], self.plan.domain.entities, "entity")
-        only(request, ())
+        parsed(Parameters, request)
         once = request.headers.get("idempotency-key")
-        if once is not None and (not 1 <= len(once) <= REQUEST_MAX or not once.isprintable()):
-            raise Refused(400, f"an Idempotency-Key is printable, and has {REQUEST_MAX} characters at the most")
-        order = command_of(await body_of(request), entity.key, entity.columns)
-        return reply(await self.backend.execute(ExecuteCommand(entity.name, **order, request=once)))
+        if once is not None and (not 1 <= len(once) <= KEY_MAX or not once.isprintable()):
+            raise Refused(400, f"an Idempotency-Key is printable, and has {KEY_MAX} characters at the most")
+        order = checked_command(self.commands[entity.name], await body_of(request))
+        return response_of(await self.backend.execute(ExecuteCommand(entity.name, **order, request=once)))
 
     async def follow(self, request: Request) -> Response:
         """The changes after a position: a page of them, waited for if need be."""
-        only(request, ("entity", "since", "limit", "wait"))
-        given = dict(request.query_params)
-        entity = self._named(given.get("entity", ""), published(self.plan.domain), "entity")
-        since = whole_number(given, "since", 0, words.INT_MAX, 0)
-        limit = whole_number(given, "limit", 1, words.ROWS_MAX, words.ROWS)
-        wait = seconds_of(given, "wait", 0.0)
+        asked = parsed(ChangesParameters, request)
+        entity = self._named(asked.entity, published(self.plan.domain), "entity")
         accept = request.headers.get("accept", "*/*").lower()
         wants_arrow = ARROW in accept
         if not wants_arrow and not any(kind in accept for kind in ("json", "*/*", "application/*")):
             raise Refused(406, f"a page is application/json or {ARROW}")
-        frame = await self.backend.changes.page(entity.name, since, limit, wait)
+        since, limit = asked.since, asked.limit
+        frame = await self.backend.changes.page(entity.name, since, limit, asked.wait)
         if not wants_arrow:
-            return reply(Reply(200, as_json(entity.name, frame, since, limit)))
+            return response_of(Reply(200, as_json(entity.name, frame, since, limit)))
         position = int(frame["position"][-1]) if frame.height else since
         headers = {"lab-position": str(position), "lab-more": str(frame.height == limit).lower()}
         return Response(arrow(frame), 200, headers, ARROW)
@@ -136,40 +140,35 @@ class Front:
 
     async def every(self, request: Request) -> Response:
         """Every projection, and how far it is."""
-        only(request, ())
+        parsed(Parameters, request)
         truth, found = await self.backend.look()
-        return reply(Reply(200, encoded({"truth": truth, "projections": found})))
+        return response_of(Reply(200, encoded({"truth": truth, "projections": found})))
 
     async def projection(self, request: Request) -> Response:
         """One of them."""
         item = self._named(request.path_params["name"], self.backend.projections, "projection")
-        only(request, ())
-        return reply(Reply(200, encoded(await self.backend.look_at(item))))
+        parsed(Parameters, request)
+        return response_of(Reply(200, encoded(await self.backend.look_at(item))))
 
     async def query(self, request: Request) -> Response:
         """A query's rows, with the position that they stand for."""
-        item = self._named(request.path_params["name"], self.backend.projections, "projection")
-        queries = {query.name: query for query in item.queries}
-        query = self._named(request.path_params["query"], queries, f"query of `{item.name}`")
-        pairs = request.query_params.multi_items()
-        given = dict(pairs)
-        values = words.values(query, pairs)
-        no_doubles(pairs, words.COMMON)
-        limit = whole_number(given, "limit", 1, words.ROWS_MAX, words.ROWS)
-        timeout = seconds_of(given, "timeout", words.WAIT)
-        at_least = whole_number(given, "at_least", 0, words.INT_MAX, 0) if "at_least" in given else None
-        backend = self.backend
-        if at_least is not None and at_least > backend.head and at_least > await backend.newest():
-            head = backend.head
-            raise Refused(400, f"there is no position {at_least} yet: the newest is {head}", position=head)
-        question = AskQuery(query.name, values, limit, at_least, timeout)
-        return reply(await backend.ask(item.name, question, timeout))
+        name = request.path_params["name"]
+        queries = self._named(name, self.queries, "projection")
+        query, model = self._named(request.path_params["query"], queries, f"query of `{name}`")
+        asked, backend = parsed(model, request), self.backend
+        if asked.at_least is not None and asked.at_least > backend.head:
+            newest = await backend.newest()
+            if asked.at_least > newest:
+                said = f"there is no position {asked.at_least} yet: the newest is {newest}"
+                raise Refused(400, said, position=newest)
+        question = AskQuery(query.name, own_values(query, asked), asked.limit, asked.at_least, asked.timeout)
+        return response_of(await backend.ask(name, question, asked.timeout))
 
     async def rebuild(self, request: Request) -> Response:
         """Build it anew beside, and swap it in."""
         item = self._named(request.path_params["name"], self.backend.projections, "projection")
-        only(request, ())
-        response = reply(await self.backend.ask(item.name, StartRebuild()))
+        parsed(Parameters, request)
+        response = response_of(await self.backend.ask(item.name, StartRebuild()))
         if response.status_code == 202:
             response.headers["location"] = f"/projections/{item.name}"
         return response
@@ -177,38 +176,33 @@ class Front:
     async def applied(self, request: Request) -> Response:
         """The changes that became visible since the last time: position, when committed, when visible."""
         item = self._named(request.path_params["name"], self.backend.projections, "projection")
-        only(request, ("since", "limit"))
-        given = dict(request.query_params)
-        since = whole_number(given, "since", 0, words.INT_MAX, 0)
-        limit = whole_number(given, "limit", 1, words.ROWS_MAX, words.ROWS)
-        return reply(await self.backend.ask(item.name, ReadApplied(since, limit)))
+        asked = parsed(AppliedParameters, request)
+        return response_of(await self.backend.ask(item.name, ReadApplied(asked.since, asked.limit)))
 
     async def workload(self, request: Request) -> Response:
-        """Commands of the scenario's workload, for whoever makes load."""
-        only(request, ("part", "of", "since", "limit"))
-        given = dict(request.query_params)
-        of = whole_number(given, "of", 1, PARTS_MAX, 1)
-        part = whole_number(given, "part", 0, of - 1, 0)
-        since = whole_number(given, "since", 0, words.INT_MAX, 0)
-        limit = whole_number(given, "limit", 1, words.ROWS_MAX, words.ROWS)
-        return reply(Reply(200, encoded(await self.load.workload(part, of, since, limit))))
+        """Commands of the scenario's workload, for a load generator."""
+        asked = parsed(WorkloadParameters, request)
+        if asked.part >= asked.of:
+            raise Refused(400, f"`part` is 0 to {asked.of - 1}")
+        page = await self.load.workload(asked.part, asked.of, asked.since, asked.limit)
+        return response_of(Reply(200, encoded(page)))
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 
     async def faults(self, request: Request) -> Response:
         """What the channel does to messages; a PUT replaces it."""
-        only(request, ())
+        parsed(Parameters, request)
         wanted = None
         if request.method == "PUT":
             wanted = await body_of(request)
-        return reply(await self.backend.ask(TRUTH, ChangeFaults(wanted)))
+        return response_of(await self.backend.ask(TRUTH, ChangeFaults(wanted)))
 
     async def loaded(self, request: Request) -> Response:
         """The small load generator; a PUT sets its rate."""
-        only(request, ())
+        parsed(Parameters, request)
         if request.method == "PUT":
-            self.load.set(wanted(await body_of(request)))
-        return reply(Reply(200, encoded(self.load.told())))
+            self.load.set(checked_rate(await body_of(request)))
+        return response_of(Reply(200, encoded(self.load.told())))
 
     async def show(self, request: Request) -> Response:
         """The live page."""
@@ -216,30 +210,28 @@ class Front:
 
     async def watch(self, request: Request) -> Response:
         """What the live page shows, as it happens."""
-        only(request, ("events",))
-        given = dict(request.query_params)
-        events = whole_number(given, "events", 1, EVENTS_MAX, EVENTS_MAX)
+        events = parsed(LiveParameters, request).events
         said = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(self.live.watch(events), 200, said, "text/event-stream")
 
     async def metrics(self, request: Request) -> Response:
         """For Prometheus."""
-        only(request, ())
+        parsed(Parameters, request)
         truth, found = await self.backend.look()
         text = exposition(truth, found, self.answered, self.seconds)
         return Response(text, 200, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def health(self, request: Request) -> Response:
         """Whether every process is there."""
-        only(request, ())
+        parsed(Parameters, request)
         states = self.backend.states()
         well = all(state == "running" for state in states.values())
-        return reply(Reply(200, encoded({"status": "ok" if well else "degraded", "processes": states})))
+        return response_of(Reply(200, encoded({"status": "ok" if well else "degraded", "processes": states})))
 
     async def openapi(self, request: Request) -> Response:
         """What can be asked here."""
-        only(request, ())
-        return reply(Reply(200, self.document))
+        parsed(Parameters, request)
+        return response_of(Reply(200, self.document))
 
     async def close(self) -> None:
         """End the streams, and the load."""

@@ -18,9 +18,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lab.base import BadInput, Problem
 from lab.service.problems import PROBLEM, document
+from lab.service.requests import BODY_MAX
 
-# A command is small; a larger body is refused before it has been read.
-BODY_MAX = 64 * 2**10
 # The live page itself is no secret: it asks for the token, and can show nothing without.
 PAGE = "/"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")

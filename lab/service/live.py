@@ -24,8 +24,8 @@ from lab.service.probing import Book, judge
 from lab.service.problems import Refused, encoded
 from lab.service.wire import Gone
 
-# Seconds between two looks; viewers; and events that one may ask for.
-EVERY, VIEWERS_MAX, EVENTS_MAX = 0.25, 20, 100_000
+# Seconds between two looks; and viewers at most.
+EVERY, VIEWERS_MAX = 0.25, 20
 # What a viewer has not read yet may pile up so far; then the oldest is gone.
 PILE_MAX = 4
 # Of each projection, at each look: questions; and as many pages of changes may be read.

@@ -14,8 +14,6 @@ from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
 from lab.base import stream
 from lab.domain.model import Command
 from lab.service.messages import ExecuteCommand
@@ -23,31 +21,12 @@ from lab.service.problems import Refused
 from lab.service.wire import Gone, Reply
 from lab.wiring import Plan
 
-# Commands a second, and how many there are in all.
-RATE_MAX, COMMANDS = 1_000.0, 100_000
+# How many commands there are in all.
+COMMANDS = 100_000
 # How often a portion is sent, in seconds; and how many commands may share one that makes up for lost time.
 BEAT, PORTION_MAX = 0.02, 200
 
-# Commands are shared out among so many senders at the most, by their records' keys.
-PARTS_MAX = 256
-
 Send = Callable[[ExecuteCommand], Awaitable[Reply]]
-
-
-class Wanted(BaseModel):
-    """What a PUT says: commands a second; 0 is none."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    rate: float = Field(ge=0, le=RATE_MAX, allow_inf_nan=False)
-
-
-def wanted(body: Any) -> float:
-    """The rate that a request's body says. Raises Refused."""
-    try:
-        return Wanted.model_validate(body).rate
-    except ValidationError:
-        raise Refused(400, f'a load is {{"rate": ...}}: commands a second, 0 to {RATE_MAX:g}') from None
 
 
 class Load:

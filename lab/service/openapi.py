@@ -1,64 +1,115 @@
-"""`GET /openapi.json`: what can be asked of this scenario, made of its plan; parameters go by name."""
+"""`GET /openapi.json`: the document of this scenario, made of the models of its requests and answers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from pydantic import BaseModel
+
 from lab.domain.model import published
-from lab.service import words
+from lab.service import answers, requests
 from lab.service.changes import ARROW
 from lab.service.channel import Faults
-from lab.service.live import EVENTS_MAX
-from lab.service.loading import PARTS_MAX, Wanted
 from lab.service.problems import PROBLEM, TITLES
 from lab.wiring import Plan, ProjectionPlan
 
 Schema = dict[str, Any]
-INTEGER = {"type": "integer", "minimum": -words.INT_MAX - 1, "maximum": words.INT_MAX}
-KINDS: Mapping[str, Schema] = {
-    "int": INTEGER,
-    "float": {"type": "number"},
-    "str": {"type": "string", "maxLength": words.TEXT_MAX},
-    "bool": {"type": "boolean"},
-}
-POSITION: Schema = {"type": "integer", "minimum": 0, "maximum": words.INT_MAX}
+JSON = "application/json"
+# What any request may be answered with: the gate and the checks of the request come first.
+ALWAYS = (400, 401, 403, 404, 413, 421)
 
 
-def openapi(plan: Plan, token: bool) -> Schema:
-    """The document, in OpenAPI 3.1."""
-    paths: Schema = {f"/commands/{name}": {"post": _command(plan, name)} for name in plan.domain.entities}
-    paths["/changes"] = {"get": _changes(plan)}
-    paths["/projections"] = {"get": _operation("Every projection, and how far it is", {200: "Projections"})}
+class Document:
+    """An OpenAPI 3.1 document, operation by operation; definitions that models share go to its components."""
+
+    def __init__(self) -> None:
+        self.paths: Schema = {}
+        self.schemas: Schema = {}
+        self.schemas["Problem"] = self.schema(answers.ProblemDocument)
+
+    def schema(self, model: type[BaseModel], mode: Any = "serialization") -> Schema:
+        """A model's schema, with references into the components."""
+        found = model.model_json_schema(ref_template="#/components/schemas/{model}", mode=mode)
+        self.schemas |= found.pop("$defs", {})
+        return found
+
+    def add(
+        self,
+        method: str,
+        path: str,
+        summary: str,
+        good: Mapping[int, str],
+        answer: type[BaseModel] | str | None = None,
+        *bad: int,
+        parameters: type[BaseModel] = requests.Parameters,
+        body: type[BaseModel] | None = None,
+    ) -> Schema:
+        """One operation: what it answers (a model, or a media type), its refusals, its parameters and its body."""
+        text = answer if isinstance(answer, str) else None
+        schema = self.schema(answer) if isinstance(answer, type) else {"type": "string" if text else "object"}
+        responses: Schema = {
+            str(status): {"description": said, "content": {text or JSON: {"schema": schema}}}
+            for status, said in good.items()
+        }
+        problem = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        for status in sorted({*ALWAYS, *bad}):
+            responses[str(status)] = {"description": TITLES[status], "content": problem}
+        operation: Schema = {"summary": summary, "parameters": self._parameters(parameters), "responses": responses}
+        if body is not None:
+            described = self.schema(body, "validation")
+            operation["requestBody"] = {"required": True, "content": {JSON: {"schema": described}}}
+        self.paths.setdefault(path, {})[method] = operation
+        return operation
+
+    def _parameters(self, model: type[BaseModel]) -> list[Schema]:
+        schema = self.schema(model, "validation")
+        found = []
+        for name, one in schema.get("properties", {}).items():
+            said, often = one.pop("description", ""), one.get("type") == "array"
+            if one.get("default", "") is None:
+                del one["default"]
+            row = {"name": name, "in": "query", "required": name in schema.get("required", ()), "description": said}
+            found.append(row | {"schema": one} | ({"style": "form", "explode": True} if often else {}))
+        return found
+
+
+def openapi(
+    plan: Plan,
+    token: bool,
+    commands: Mapping[str, type[BaseModel]],
+    queries: Mapping[tuple[str, str], type[BaseModel]],
+) -> Schema:
+    """The document. `commands` are the bodies by entity, `queries` the query strings by projection and query."""
+    found = Document()
+    for name, body in commands.items():
+        _command(found, name, body)
+    _changes(found, [*published(plan.domain)])
+    said = "Every projection, and how far it is"
+    found.add("get", "/projections", said, {200: "Projections"}, answers.ProjectionList)
     for item in plan.projections:
-        base = f"/projections/{item.name}"
-        paths[base] = {"get": _operation(f"How far `{item.name}` is, and its rebuild", {200: "The projection"})}
-        started = _operation("Build it anew beside, then swap it in", {202: "Begun; see the projection"}, 409, 503)
-        paths[f"{base}/rebuild"] = {"post": started}
-        paths[f"/applied/{item.name}"] = {"get": _applied(item.name)}
-        paths |= {f"{base}/{query.name}": {"get": _query(item, place)} for place, query in enumerate(item.queries)}
-    faults = _operation("What the channel does to messages", {200: "Now, and in the scenario"}, 409)
-    change = _operation("Replace it; what is left out is no fault", {200: "Now, and in the scenario"}, 409, 413, 415)
-    # Local definitions move up to the components, where references are looked for.
-    schema = Faults.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas = schema.pop("$defs", {}) | {"Problem": _problem()}
-    change["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    paths["/faults"] = {"get": faults, "put": change}
-    paths["/load"] = {
-        "get": _operation("The small load generator", {200: "Its rate, and what it has sent"}),
-        "put": _load(),
-    }
-    paths["/workload"] = {"get": _workload()}
-    paths["/live"] = {"get": _live()}
-    paths["/metrics"] = {"get": _operation("For Prometheus", {200: "Metrics"}, kind="text/plain")}
-    paths["/health"] = {"get": _operation("Whether every process is there", {200: "Their states"})}
-    paths["/openapi.json"] = {"get": _operation("This document", {200: "OpenAPI"})}
+        _projection(found, item, queries)
+    now = {200: "Now, and in the scenario"}
+    found.add("get", "/faults", "What the channel does to messages", now, answers.FaultsStatus, 409)
+    said = "Replace it; what is left out is no fault"
+    found.add("put", "/faults", said, now, answers.FaultsStatus, 409, 413, 415, body=Faults)
+    now = {200: "Its rate, and what it has sent"}
+    found.add("get", "/load", "The small load generator", now, answers.LoadStatus)
+    said = "Set its rate, in commands a second"
+    found.add("put", "/load", said, now, answers.LoadStatus, 409, 415, body=requests.LoadBody)
+    said, share = "Commands of the scenario's workload, to be sent by a load generator", requests.WorkloadParameters
+    found.add("get", "/workload", said, {200: "Commands"}, answers.WorkloadPage, 409, parameters=share)
+    said, stream = "What happens, a few times a second: each event is a document in JSON", {200: "Server-sent events"}
+    found.add("get", "/live", said, stream, "text/event-stream", 503, parameters=requests.LiveParameters)
+    found.add("get", "/metrics", "For Prometheus", {200: "Metrics"}, "text/plain")
+    found.add("get", "/health", "Whether every process is there", {200: "Their states"}, answers.Health)
+    found.add("get", "/openapi.json", "This document", {200: "OpenAPI"})
     document: Schema = {
         "openapi": "3.1.0",
         "info": {"title": f"Polyglot lab: {plan.scenario.name}", "version": _version()},
-        "paths": paths,
-        "components": {"schemas": schemas},
+        "paths": found.paths,
+        "components": {"schemas": found.schemas},
     }
     if token:
         document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -73,130 +124,38 @@ def _version() -> str:
         return "0"
 
 
-def _problem() -> Schema:
-    text = {"type": "string"}
-    properties = {"type": text, "title": text, "status": {"type": "integer"}, "detail": text}
-    return {"type": "object", "properties": properties, "required": [*properties]}
-
-
-def _operation(summary: str, good: Mapping[int, str], *bad: int, kind: str = "application/json") -> Schema:
-    responses: Schema = {str(status): {"description": said, "content": {kind: {}}} for status, said in good.items()}
-    problem = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    for status in sorted({400, 401, 403, 404, 413, 421, *bad}):
-        responses[str(status)] = {"description": TITLES[status], "content": problem}
-    return {"summary": summary, "responses": responses}
-
-
-def _parameter(name: str, schema: Schema, said: str, required: bool = False, often: bool = False) -> Schema:
-    if often:
-        schema = {"type": "array", "items": schema, "minItems": 1}
-    found = {"name": name, "in": "query", "required": required, "description": said, "schema": schema}
-    return found | ({"style": "form", "explode": True} if often else {})
-
-
-def _number(least: float, most: float, default: float) -> Schema:
-    kind = "integer" if isinstance(default, int) else "number"
-    return {"type": kind, "minimum": least, "maximum": most, "default": default}
-
-
-def _command(plan: Plan, name: str) -> Schema:
-    entity = plan.domain.entities[name]
-    good = {200: "Accepted", 201: "Accepted, and the record is new"}
-    operation = _operation(f"Decide a command on one {name}; the outcome is in the answer", good, 409, 415, 422, 503)
-    fields = {column: _nullable(KINDS[kind]) for column, kind in entity.columns.items()}
-    properties: Schema = {
-        "command": {"type": "string", "minLength": 1, "maxLength": 100},
-        "key": _key(entity.key),
-        "fields": {"type": "object", "properties": fields, "additionalProperties": False},
-        "expected": {**_nullable(INTEGER), "description": "The revision that it was decided on"},
-    }
-    schema = {"type": "object", "properties": properties, "required": ["command", "key"], "additionalProperties": False}
-    operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    once = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"}
+def _command(found: Document, name: str, body: type[BaseModel]) -> None:
+    said, good = f"Decide a command on one {name}; the outcome is in the answer", "Accepted"
+    statuses = {200: good, 201: f"{good}, and the record is new"}
+    path = f"/commands/{name}"
+    operation = found.add("post", path, said, statuses, answers.CommandOutcome, 409, 415, 422, 503, body=body)
     said = "Sent again under the same key, a command gets the outcome of the first time, and nothing is done twice"
+    once = {"type": "string", "minLength": 1, "maxLength": requests.KEY_MAX, "pattern": "^[ -~]+$"}
     header = {"name": "Idempotency-Key", "in": "header", "required": False, "description": said, "schema": once}
-    operation["parameters"] = [header]
-    return operation
+    operation["parameters"].append(header)
 
 
-def _nullable(schema: Schema) -> Schema:
-    return schema | {"type": [schema["type"], "null"]}
+def _changes(found: Document, entities: Sequence[str]) -> None:
+    said, parameters = "The changes after a position, in commit order", requests.ChangesParameters
+    page = {200: "A page of changes"}
+    operation = found.add("get", "/changes", said, page, answers.ChangesPage, 406, 503, parameters=parameters)
+    operation["responses"]["200"]["content"][ARROW] = {"schema": {"type": "string", "format": "binary"}}
+    # Without it there is no such entity, which is answered with 404.
+    entity = operation["parameters"][0]
+    entity |= {"required": True, "schema": {"type": "string", "enum": entities}}
 
 
-def _key(kind: str) -> Schema:
-    return INTEGER if kind == "int" else {"type": "string", "maxLength": words.KEY_BYTES_MAX}
-
-
-def _changes(plan: Plan) -> Schema:
-    operation = _operation("The changes after a position, in commit order", {200: "A page of changes"}, 406, 503)
-    operation["responses"]["200"]["content"] = {"application/json": {}, ARROW: {}}
-    operation["parameters"] = [
-        _parameter("entity", {"type": "string", "enum": [*published(plan.domain)]}, "Of which records", required=True),
-        _parameter("since", POSITION | {"default": 0}, "The last position that is known already"),
-        _parameter("limit", _number(1, words.ROWS_MAX, words.ROWS), "Changes at the most"),
-        _parameter("wait", _number(0, words.WAIT_MAX, 0.0), "Seconds to wait for a first one"),
-    ]
-    return operation
-
-
-def _load() -> Schema:
-    operation = _operation("Set its rate, in commands a second", {200: "Its rate, and what it has sent"}, 409, 415)
-    schema = Wanted.model_json_schema()
-    operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    return operation
-
-
-def _applied(name: str) -> Schema:
-    operation = _operation(
-        f"What became visible in `{name}`: position, committed at, visible at", {200: "Changes"}, 503
-    )
-    operation["parameters"] = [
-        _parameter("since", POSITION | {"default": 0}, "How many have been told already"),
-        _parameter("limit", _number(1, words.ROWS_MAX, words.ROWS), "Changes at the most"),
-    ]
-    return operation
-
-
-def _workload() -> Schema:
-    operation = _operation("Commands of the scenario's workload, to be sent by who makes load", {200: "Commands"}, 409)
-    operation["parameters"] = [
-        _parameter("of", _number(1, PARTS_MAX, 1), "Among how many senders they are shared out, by their records"),
-        _parameter("part", _number(0, PARTS_MAX - 1, 0), "Which share, from 0"),
-        _parameter("since", POSITION | {"default": 0}, "How many of the share are known already"),
-        _parameter("limit", _number(1, words.ROWS_MAX, words.ROWS), "Commands at the most"),
-    ]
-    return operation
-
-
-def _live() -> Schema:
-    said = "What happens, a few times a second: each event is a document in JSON"
-    operation = _operation(said, {200: "Server-sent events"}, 503, kind="text/event-stream")
-    schema = _number(1, EVENTS_MAX, EVENTS_MAX)
-    operation["parameters"] = [_parameter("events", schema, "End after so many")]
-    return operation
-
-
-def _query(item: ProjectionPlan, place: int) -> Schema:
-    query = item.queries[place]
-    operation = _operation(
-        f"`{query.name}`: {query.kind} of {query.entity.name}, in {item.table.store}",
-        {200: "Rows, the position that they stand for, and its age"},
-        422, 503, 504,
-    )  # fmt: skip
-    own = [
-        _parameter(
-            one.name,
-            _key(one.kind) if one.key else KINDS[one.kind],
-            one.meaning,
-            required=True,
-            often=one.most > 1,
-        )
-        for one in words.parameters(query)
-    ]
-    common = [
-        _parameter("at_least", POSITION, "Wait until everything up to this position is in"),
-        _parameter("timeout", _number(0, words.WAIT_MAX, words.WAIT), "Seconds to wait; then 504, and no old rows"),
-        _parameter("limit", _number(1, words.ROWS_MAX, words.ROWS), "Rows at the most"),
-    ]
-    operation["parameters"] = [*own, *common]
-    return operation
+def _projection(found: Document, item: ProjectionPlan, queries: Mapping[tuple[str, str], type[BaseModel]]) -> None:
+    base = f"/projections/{item.name}"
+    said = f"How far `{item.name}` is, and its rebuild"
+    found.add("get", base, said, {200: "The projection"}, answers.ProjectionStatus)
+    said, begun = "Build it anew beside, then swap it in", {202: "Begun; see the projection"}
+    found.add("post", f"{base}/rebuild", said, begun, answers.RebuildBegun, 409, 503)
+    said, parameters = f"What became visible in `{item.name}`", requests.AppliedParameters
+    path = f"/applied/{item.name}"
+    found.add("get", path, said, {200: "Changes"}, answers.AppliedChanges, 503, parameters=parameters)
+    rows = {200: "Rows, the position that they stand for, and its age"}
+    for query in item.queries:
+        said = f"`{query.name}`: {query.kind} of {query.entity.name}, in {item.table.store}"
+        model, own = answers.rows_page(query), queries[item.name, query.name]
+        found.add("get", f"{base}/{query.name}", said, rows, model, 422, 503, 504, parameters=own)

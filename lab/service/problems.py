@@ -7,6 +7,10 @@ import math
 from decimal import Decimal
 from typing import Any
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
 from lab.service.wire import Reply
 
 PROBLEM = "application/problem+json"
@@ -48,6 +52,26 @@ def document(status: int, detail: str, **more: Any) -> bytes:
 def problem(status: int, detail: str, **more: Any) -> Reply:
     """The same as an answer."""
     return Reply(status, document(status, detail, **more))
+
+
+def response_of(reply: Reply) -> Response:
+    """The reply of a part over HTTP."""
+    kind = "application/json" if reply.status < 400 else PROBLEM
+    return Response(reply.body, reply.status, media_type=kind)
+
+
+async def http_problem(_: Request, error: Exception) -> Response:
+    """The answer where there is no such path, or not with this method."""
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    detail = {404: "there is nothing here; see /openapi.json", 405: "not with this method"}.get(error.status_code)
+    body = document(error.status_code, detail or str(error.detail))
+    return Response(body, error.status_code, headers, PROBLEM)
+
+
+async def failed(_: Request, __: Exception) -> Response:
+    """The answer to a failure of the service; the cause goes to its log, and not to the client."""
+    return Response(document(500, "the request failed"), 500, media_type=PROBLEM)
 
 
 def encoded(value: Any) -> bytes:

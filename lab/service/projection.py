@@ -19,8 +19,8 @@ from lab.service.keeper import BOUNDS, Keeper
 from lab.service.messages import AskQuery, Message, ReadApplied, ReadStatus, StartRebuild, Subscribe, encoded_message
 from lab.service.problems import encoded, problem
 from lab.service.rebuilding import Place, Rebuild
+from lab.service.values import named
 from lab.service.wire import MESSAGE, REQUEST, Reply, packed, read
-from lab.service.words import named
 from lab.wiring import Plan, ProjectionPlan
 
 # A store that refuses is asked again after so many seconds.

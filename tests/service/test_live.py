@@ -21,6 +21,7 @@ from lab.feed.reader import ChangeReader
 from lab.service import live, loading
 from lab.service.probing import RECORDS_MAX, REVISIONS_MAX, Book, Revision, judge
 from lab.service.problems import Refused
+from lab.service.requests import checked_rate
 from lab.wiring import plan as planned
 
 # --- what is stale, and what is wrong --------------------------------------------------------------------------------
@@ -267,7 +268,7 @@ def test_a_load_sends_valid_commands_and_after_a_restart_does_none_twice(
 )
 def test_a_load_that_is_none_is_told_so(sent: Any, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="commands a second"):
-        loading.wanted(sent)
+        checked_rate(sent)
 
 
 def test_a_domain_with_a_history_of_its_own_has_no_load(tmp_path: Path) -> None:

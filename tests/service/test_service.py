@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 from serving import SMALL, TEXT, Served, hire, lived, until, written
 
 from lab.base import BadInput, stream
@@ -26,7 +27,7 @@ from lab.queries.kinds import KINDS
 from lab.scenario import Delay, Reorder
 from lab.service.changes import ARROW
 from lab.service.channel import Faults, LiveChannel
-from lab.service.gate import BODY_MAX, Access
+from lab.service.gate import Access
 from lab.service.messages import (
     AskQuery,
     ChangeFaults,
@@ -39,7 +40,7 @@ from lab.service.messages import (
     decoded_message,
     encoded_message,
 )
-from lab.service.words import columns, parameters
+from lab.service.requests import BODY_MAX
 from lab.stores.port import dump
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan
@@ -97,6 +98,7 @@ def test_an_outcome_is_in_the_answer_whatever_it_is(tmp_path: Path) -> None:
         ({"command": "hire", "key": 1, "fields": {"name": "x" * 10_001}}, "10000 characters"),
         ({"command": "hire", "key": 1, "expected": "2"}, "`expected` is a whole number"),
         ({"command": "hire", "key": 1, "at": 3}, "no member `at`"),
+        ({"command": "hire", "key": 1, "fields": {"name": 1, "salery": 1}, "at": 3}, "`name` is a text; no field"),
     ],
 )
 def test_a_command_that_is_none_is_told_so(sent: Any, said: str, tmp_path: Path) -> None:
@@ -110,7 +112,9 @@ def test_a_command_that_is_none_is_told_so(sent: Any, said: str, tmp_path: Path)
     lived(written(tmp_path, text=SMALL), tmp_path, story)
 
 
-@pytest.mark.parametrize("sent", [b"", b"{", b"\xff", b"[" * 50_000, b'{"key": NaN}', b"1" * 5_000])
+@pytest.mark.parametrize(
+    "sent", [b"", b"{", b"\xff", b"[" * 50_000, b'{"key": NaN}', b"1" * 5_000, b'{"key": 1, "key": 2}']
+)
 def test_a_body_that_is_not_json_is_told_so(sent: bytes, tmp_path: Path) -> None:
     async def story(service: Served) -> None:
         headers = {"content-type": "application/json"}
@@ -315,7 +319,7 @@ def test_every_query_over_http_is_answered_as_it_must_be(tmp_path: Path) -> None
                 last = frame.unique("key", keep="last", maintain_order=True)
                 tables = {"employee": ReferenceTable(entity, frame if kind.past else last)}
                 for values in kind.draw(query, tables, 5, rng) or [()]:
-                    names = [one.name for one in parameters(query)]
+                    names = [one.name for one in KINDS[query.kind].parameters(query)]
                     given = (
                         {names[0]: list(values)} if query.kind == "get_many" else dict(zip(names, values, strict=True))
                     )
@@ -325,7 +329,10 @@ def test_every_query_over_http_is_answered_as_it_must_be(tmp_path: Path) -> None
                     assert KINDS[query.kind].agrees(query, KINDS[query.kind].answer(query, values, tables), rows), (
                         query.name
                     )
-                    assert all(tuple(row) == columns(query) for row in found.json()["rows"])
+                    columns = KINDS[query.kind].columns(query)
+                    assert columns is not None
+                    assert all([*row] == [column.name for column in columns] for row in found.json()["rows"])
+                    assert all(isinstance(row.get("deleted", False), bool) for row in found.json()["rows"])
                     assert found.json()["position"] == service.executor.head
                     asked += 1
         assert asked > 30
@@ -426,14 +433,22 @@ def test_metrics_are_in_the_format_of_prometheus(tmp_path: Path) -> None:
         sample = r'[a-z_]+(\{([a-z]+="[^"\\]*",?)+\})? [-+0-9.e]+'
         lines = [line for line in found.text.splitlines() if not line.startswith("# ")]
         assert [line for line in lines if not re.fullmatch(sample, line)] == []
-        values = dict(line.rsplit(" ", 1) for line in lines)
-        assert values['lab_commands_total{outcome="accepted"}'] == "1"
-        assert values['lab_commands_total{outcome="rejected"}'] == "1"
-        assert values['lab_projection_position{projection="directory"}'] == "1"
-        assert values['lab_projection_behind{projection="archive"}'] == "1"
-        assert values['lab_lag_seconds_count{projection="gossip"}'] == "1"
-        assert values['lab_lag_seconds_bucket{projection="gossip",le="+Inf"}'] == "1"
-        assert values['lab_http_requests_total{route="/projections/{name}/{query}",status="504"}'] == "1"
+        values = {}
+        for family in text_string_to_metric_families(found.text):
+            assert family.documentation
+            assert family.type in ("counter", "gauge", "histogram")
+            values |= {(one.name, *sorted(one.labels.values())): one.value for one in family.samples}
+        assert len(values) == len(lines)
+        assert values["lab_truth_up",] == values["lab_commits_total",] - 1 == 1
+        assert values["lab_commands_total", "accepted"] == 1
+        assert values["lab_commands_total", "rejected"] == 1
+        assert values["lab_projection_position", "directory"] == 1
+        assert values["lab_projection_behind", "archive"] == 1
+        assert values["lab_projection_count", "applied", "gossip"] == 1
+        assert values["lab_lag_seconds_count", "gossip"] == 1
+        assert values["lab_lag_seconds_bucket", "+Inf", "gossip"] == 1
+        assert values["lab_http_requests_total", "/projections/{name}/{query}", "504"] == 1
+        assert values["lab_http_seconds_total", "/projections/{name}/{query}"] > 0
         health = (await service.client.get("/health")).json()
         assert health["status"] == "ok"
         assert set(health["processes"]) == {"truth", "directory", "sums", "archive", "gossip"}
