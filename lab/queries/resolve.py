@@ -11,9 +11,6 @@ from lab.queries.model import Query
 from lab.queries.reader import QueryReader
 from lab.scenario import QueryTable
 
-# Keys whose values go into a `Query` as they are, if its class uses them.
-COPIED = ("order_by", "descending", "limit", "count", "group_by", "sum", "on", "take", "walk", "depth", "words")
-
 
 def resolve(table: QueryTable, entities: Mapping[str, Entity], file: str) -> tuple[Query | None, list[Problem]]:
     """Return the query, or None and every problem of it; `file` is what problems name as their place."""
@@ -30,7 +27,7 @@ def resolve(table: QueryTable, entities: Mapping[str, Entity], file: str) -> tup
     own = kind.resolve(reader) if kind else {}
     if reader.problems:
         return None, reader.problems
-    copied = {key: getattr(table, key) for key in COPIED if key in uses}
-    if "where" in uses:
-        copied["where"] = where
-    return Query(table.name, table.kind, reader.entity, weight=table.weight, **copied, **own), []
+    # Keys that the class uses and has not resolved itself go into the query as they are.
+    copied = {key: getattr(table, key) for key in uses if key in Query.__dataclass_fields__}
+    read = copied | ({"where": where} if "where" in uses else {}) | own
+    return Query(table.name, table.kind, reader.entity, weight=table.weight, **read), []

@@ -48,7 +48,8 @@ def tables(tree: Any) -> list[str]:
     from sqlglot import exp
 
     own = {cte.alias for cte in tree.find_all(exp.CTE)}
-    return list(dict.fromkeys(table.name for table in tree.find_all(exp.Table) if table.name not in own))
+    named = [f"{table.db}.{table.name}" if table.db else table.name for table in tree.find_all(exp.Table)]
+    return list(dict.fromkeys(name for name in named if name not in own))
 
 
 def marks(tree: Any) -> int:
@@ -95,3 +96,14 @@ def reference(statement: str, parameters: Iterable[Any], frames: Mapping[str, An
         for name, frame in frames.items():
             connection.register(LIVE + name, frame.to_arrow())
         return connection.execute(translated(statement, DIALECT), list(parameters)).fetchall()
+
+
+def check_names(statement: str, parameters: Iterable[Any], frames: Mapping[str, Any]) -> None:
+    """Run the statement over empty frames. Raises NotUsable if it names a column or a function that is not there."""
+    import duckdb
+
+    try:
+        reference(statement, parameters, frames)
+    except (duckdb.BinderException, duckdb.CatalogException) as error:
+        what = str(error).splitlines()[0].partition(": ")[2]
+        raise NotUsable(what, "a table has the columns `key`, `revision` and its entity's own") from None

@@ -13,6 +13,7 @@ from lab.base import Entity, Kind, MissingDriver
 from lab.domain.trace.frame import Prepared, entity_names
 from lab.domain.trace.questions import questions
 from lab.domain.trace.raw import AT
+from lab.queries.kinds import KINDS, PAST
 from lab.scenario import EntityTable
 from lab.starter.guess import Guesses
 from lab.stores import STORES, store_class
@@ -20,15 +21,6 @@ from lab.stores import STORES, store_class
 SECONDS = 60  # How long the run is to last in simulated time, about.
 MANY = 2_000_000  # Of more changes than this, only the two stores that every scenario begins with are fed.
 
-COMMENTS = {
-    "get": "one record by its key",
-    "get_many": "several records by their keys",
-    "filter": "records that share a value, drawn from the data",
-    "aggregate": "groups counted and summed",
-    "search": "records by their words",
-    "as_of": "a record as it was at a time",
-    "history": "all revisions of a record",
-}
 QUERY = {
     "name": "as the report calls it",
     "kind": "the class of query",
@@ -69,7 +61,6 @@ class _Proposed:
 
 
 PRESENT = ("get", "get_many", "filter", "aggregate")
-PAST = ("as_of", "history")
 
 
 def scenario_text(
@@ -248,4 +239,4 @@ def _queries(asked: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _about(item: Mapping[str, Any]) -> str:
     ranged = any(isinstance(value, dict) for value in item.get("where", {}).values())
-    return "records from a time on, drawn from the data" if ranged else COMMENTS[item["kind"]]
+    return "records from a time on, drawn from the data" if ranged else KINDS[item["kind"]].asks

@@ -23,7 +23,7 @@ class DuckdbFiles(ParquetFiles):
     """A view for each entity over the files of the last manifest."""
 
     name = "duckdb.files"
-    answers = frozenset(KINDS) - PAST
+    answers = frozenset(KINDS).difference(PAST)
     gaps = MappingProxyType(dict.fromkeys(PAST, NO_PAST))
 
     _connection: duckdb.DuckDBPyConnection | None = None

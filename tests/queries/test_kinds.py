@@ -192,6 +192,33 @@ def test_a_column_that_is_named_twice_is_refused(key: str) -> None:
     assert problem == f"test: query.q.{key}: `{table[key][0]}` is in it 2 times (name it once)"
 
 
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("SELECT nope FROM item", 'Referenced column "nope" not found in FROM clause!'),
+        ("SELECT nofunc(key) FROM item", "Scalar Function with name nofunc does not exist!"),
+        ("SELECT title FROM item", 'Referenced column "title" not found in FROM clause!'),
+        ("SELECT key FROM main.item", "no entity `main.item`"),
+        ("SELECT * FROM read_csv('/etc/hosts')", "no entity ``"),
+        (
+            "WITH item AS (SELECT key FROM item) SELECT key FROM item",
+            'Circular reference to CTE "item"',
+        ),
+        ("DELETE FROM item", "only one SELECT can be asked"),
+        ("SELECT key FROM item; SELECT 1", "only one SELECT can be asked"),
+    ],
+)
+def test_a_statement_that_can_not_be_run_is_refused_before_anything_runs(statement: str, told: str) -> None:
+    (problem,) = wrong(kind="sql", sql=statement)
+    assert problem.startswith(f"test: query.q.sql: {told}")
+
+
+def test_a_statement_is_tried_with_parameters_of_their_columns_kinds() -> None:
+    words = ["label", "amount", "weight", "fragile", "shelf.metres"]
+    where = "label LIKE ? AND amount + 1 > ? AND round(weight) = ? AND fragile = ? AND weight < ?"
+    assert len(ask(kind="sql", sql=f"SELECT key FROM item WHERE {where}", parameters=words).parameters) == 5
+
+
 def test_a_limit_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="limit"):
         ask(kind="filter", limit=0)
@@ -251,7 +278,7 @@ def test_only_what_keeps_it_answers_a_question() -> None:
     for name, kind in KINDS.items():
         query = Query("q", name, ITEM)
         assert kind.answered_from(query, "revisions", ["item"], None)
-        assert kind.answered_from(query, "records", ["item"], None) == (name not in ("as_of", "history"))
+        assert kind.answered_from(query, "records", ["item"], None) == (name not in PAST)
         assert not kind.answered_from(query, "totals", ["item"], totals)
         assert not kind.answered_from(query, "revisions", ["shelf"], None)
     assert KINDS["aggregate"].answered_from(aggregate, "totals", ["item"], totals)

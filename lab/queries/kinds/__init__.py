@@ -23,7 +23,7 @@ _CLASSES = (
 )  # fmt: skip
 KINDS: Mapping[str, QueryClass] = MappingProxyType({one.name: one for one in _CLASSES})
 # The names of those that ask for former revisions.
-PAST = frozenset(name for name, one in KINDS.items() if one.past)
+PAST = tuple(name for name, one in KINDS.items() if one.past)
 
 
 @lru_cache(maxsize=4096)

@@ -17,6 +17,9 @@ from lab.queries.model import Column, Parameter, Query
 from lab.queries.reader import QueryReader
 from lab.queries.sql import columns, source
 
+# A value of each kind, for a statement that is only tried.
+SAMPLES: dict[str, Any] = {"int": 0, "float": 0.0, "str": "", "bool": False}
+
 
 class UserStatement(QueryClass):
     """`sql`: whatever a statement of the user's own asks for, over live records."""
@@ -28,11 +31,15 @@ class UserStatement(QueryClass):
 
     def resolve(self, reader: QueryReader) -> dict[str, Any]:
         """Parse the statement; find the entities that it names and the columns that its parameters are drawn from."""
-        return {
-            "statement": reader.table.sql or "",
-            "uses": self._named(reader),
-            "parameters": self._sources(reader),
-        }
+        uses, parameters = self._named(reader), self._sources(reader)
+        if not reader.problems:
+            # A column may be named that there is none of: the statement is asked of entities without records.
+            frames = {one.name: one.empty().select(one.row) for one in (reader.entity, *uses)}
+            try:
+                user_sql.check_names(str(reader.table.sql), [SAMPLES[kind] for _, _, kind in parameters], frames)
+            except user_sql.NotUsable as error:
+                reader.wrong("sql", str(error), error.way_out)
+        return {"statement": reader.table.sql or "", "uses": uses, "parameters": parameters}
 
     def _named(self, reader: QueryReader) -> tuple[Entity, ...]:
         """The entities that the statement names, beside the query's own."""
