@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lab.base import BadInput, MissingDriver, Problem, nearest
-from lab.kit.check import SEED, Options, Result, judge
+from lab.kit.check import SEED, Result, TrialOptions, judge
 from lab.kit.history import Change, Shape, build, live
 from lab.kit.properties import PROPERTIES
 from lab.kit.sql import on_duckdb, on_sqlite
@@ -49,7 +49,7 @@ def check(
         raise BadInput(problems)
     with contextlib.redirect_stdout(sys.stderr):
         found = load(projector) if isinstance(projector, str) else subject(projector)
-        options = Options(seed, histories, chosen, found.shape, restarts=found.restarts)
+        options = TrialOptions(seed, histories, chosen, found.shape, restarts=found.restarts)
         return judge(found.consumer, options, found.name, _replay(projector))
 
 

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from lab.experiment.judge import ask, rebuild_and_judge
@@ -75,12 +76,11 @@ def _run(plan: Plan, folder: Path, final: Path, progress: Progress) -> None:
         with phase("project"):
             projected = project(plan, written, truth, work / "live", progress)
         if plan.domain.has_trace:
-            written.settings = truth.settings()
-            seconds = max(projected.main.replay.seconds, 1e-9)
-            written.writes["per_second"] = written.writes["commands"] / seconds
+            per_second = written.writes["commands"] / max(projected.main.replay.seconds, 1e-9)
+            written = replace(written, settings=truth.settings(), writes=written.writes | {"per_second": per_second})
         with phase("query"):
-            of_truth = ask(plan, projected.lives, truth, written.oracle, progress)
-        judged = rebuild_and_judge(plan, projected, written, of_truth, work / "rebuilt", progress)
+            answers = ask(plan, projected.lives, truth, written.oracle, progress)
+        judged = rebuild_and_judge(plan, projected, written, answers, work / "rebuilt", progress)
     finally:
         for live in projected.lives if projected else ():
             live.projector.store.close()
@@ -90,7 +90,7 @@ def _run(plan: Plan, folder: Path, final: Path, progress: Progress) -> None:
     with phase("record"):
         end = write_tables(folder, plan, written, projected, judged)
         shutil.rmtree(work)
-    phases |= judged.seconds
+    phases |= {name: judged.seconds(name) for name in ("rebuild", "judge")}
     record = manifest(plan, written, judged, end) | {
         "run": final.name,
         "replay": replay_command(plan),

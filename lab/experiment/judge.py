@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,7 +15,7 @@ import polars as pl
 from lab.base import TRUTH, Totals, stream
 from lab.experiment.progress import Progress
 from lab.experiment.project import Live, Projected
-from lab.experiment.troubles import Troubles, look, lost_messages, parked
+from lab.experiment.troubles import Rows, lost_messages, parked, troubles
 from lab.experiment.write import Written
 from lab.measure import accounting, machine, queries
 from lab.projection.rebuild import rebuild
@@ -24,38 +24,59 @@ from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.running.journal import Journal
 from lab.stores.port import dump
+from lab.tables import TABLES
 from lab.truth import Truth
 from lab.verdict.checks import judge, judge_truth
 from lab.verdict.evidence import Evidence
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan
 
+# What was asked of each projection by its name, and of the source of truth by `TRUTH`.
+Answers = dict[str, list[queries.Asked]]
 
-@dataclass
-class Judged:
-    """What came out: rows of the tables, and of each projection its verdict and the digest of its content.
 
-    `of_truth` is what the source of truth was asked, `truth` the verdict on its answers; None if it gave none.
+@dataclass(frozen=True)
+class Judgement:
+    """What came out for one projection: its entry in the manifest, its rows of tables by name, and its verdicts.
+
+    `settings` are its store's, as read back; `seconds` the wall time of its `rebuild` and of its checks (`judge`).
     """
 
-    rebuild: list[dict[str, Any]] = field(default_factory=list)
-    accounting: list[dict[str, Any]] = field(default_factory=list)
-    fan_out: list[dict[str, Any]] = field(default_factory=list)
-    verdicts: list[pl.DataFrame] = field(default_factory=list)
-    witnesses: list[pl.DataFrame] = field(default_factory=list)
-    troubles: Troubles = field(default_factory=Troubles)
-    projections: list[dict[str, Any]] = field(default_factory=list)
-    settings: dict[str, Any] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=lambda: {"rebuild": 0.0, "judge": 0.0})
-    of_truth: list[queries.Asked] = field(default_factory=list)
-    truth: str | None = None
+    entry: dict[str, Any]
+    rows: Rows
+    verdicts: pl.DataFrame
+    witnesses: pl.DataFrame
+    settings: dict[str, Any]
+    seconds: dict[str, float]
 
 
-def ask(plan: Plan, lives: list[Live], truth: Truth, oracle: Oracle, progress: Progress) -> list[queries.Asked]:
+@dataclass(frozen=True)
+class RunJudgement:
+    """What came out for the run: each projection's judgement, and what was asked of each.
+
+    `truth` is the verdict on the answers of the source of truth, None if it gave none; `truth_verdicts` its row of the
+    table `verdicts`.
+    """
+
+    projections: list[Judgement]
+    answers: Answers
+    truth: str | None
+    truth_verdicts: pl.DataFrame
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """The rows of a table of all projections."""
+        return [row for each in self.projections for row in each.rows.get(table, ())]
+
+    def seconds(self, phase: str) -> float:
+        """The wall time of a phase, `rebuild` or `judge`, over all projections."""
+        return sum(each.seconds[phase] for each in self.projections)
+
+
+def ask(plan: Plan, lives: list[Live], truth: Truth, oracle: Oracle, progress: Progress) -> Answers:
     """Time every query of every projection that can answer it, and compare the answers with the oracle's.
 
-    So is the source of truth asked, in the same rounds: what it answers well enough needs no projection. Without
-    patience, since nothing in it is made for readers, and one answer may take seconds. Returns what it was asked.
+    The source of truth is asked in the same rounds, as a baseline: what it answers well enough needs no projection. Its
+    budget also counts the warm-up, since it has no read indexes and one answer may take seconds.
     """
     measure, seed = plan.scenario.measure, plan.scenario.seed
     turns = measure.warm_up + measure.samples
@@ -63,31 +84,33 @@ def ask(plan: Plan, lives: list[Live], truth: Truth, oracle: Oracle, progress: P
         query.name: KINDS[query.kind].draw(query, _tables(oracle, query), turns, stream(seed, "query", query.name))
         for query in plan.queries
     }
-    for live in lives:
-        live.asked = [queries.Asked(live.plan.name, live.projector.store, query) for query in live.plan.queries]
-    of_truth = [
+    answers: Answers = {
+        live.plan.name: [queries.Asked(live.plan.name, live.projector.store, query) for query in live.plan.queries]
+        for live in lives
+    }
+    answers[TRUTH] = [
         queries.Asked(TRUTH, truth, query, patient=False)
         for query in plan.queries
         if measure.truth and truth.answers(query)
     ]
-    asked = [*(one for live in lives for one in live.asked), *of_truth]
+    asked = [one for several in answers.values() for one in several]
     progress.step("asking", turns)
     turn = iter(range(1, turns + 1))
     queries.interleave(
         asked,
         drawn,
-        measure.warm_up,
-        measure.samples,
-        measure.budget,
-        stream(seed, "rounds"),
-        lambda: progress.done(next(turn)),
+        warm_up=measure.warm_up,
+        samples=measure.samples,
+        budget_seconds=measure.budget,
+        rng=stream(seed, "rounds"),
+        progress=lambda: progress.done(next(turn)),
     )
 
     def right(query: Query, parameters: Row) -> list[Row]:
         return KINDS[query.kind].answer(query, parameters, _tables(oracle, query))
 
     queries.check(asked, right)
-    return of_truth
+    return answers
 
 
 def _tables(oracle: Oracle, query: Query) -> dict[str, Any]:
@@ -95,49 +118,50 @@ def _tables(oracle: Oracle, query: Query) -> dict[str, Any]:
 
 
 def rebuild_and_judge(
-    plan: Plan, projected: Projected, written: Written, of_truth: list[queries.Asked], work: Path, progress: Progress
-) -> Judged:
-    """One projection after the other, so that only one at a time is in memory twice."""
-    judged = Judged(of_truth=of_truth)
+    plan: Plan, projected: Projected, written: Written, answers: Answers, work: Path, progress: Progress
+) -> RunJudgement:
+    """One projection after the other, so that only one at a time is in memory twice. Closes their stores."""
+    found = []
     progress.step("rebuilding and judging", len(projected.lives))
     for number, live in enumerate(projected.lives, 1):
-        _look_at(plan, projected, live, written, work, judged)
+        found.append(_judgement(plan, projected, live, written, answers[live.plan.name], work / live.plan.name))
         # What this projection took is given back before the next one is looked at.
         live.projector.store.close()
-        live.journal = Journal(polls=live.journal.polls, batches=live.journal.batches)
+        live.journal = Journal()
         progress.done(number)
+    of_truth = answers[TRUTH]
+    truth, verdicts = None, TABLES["verdicts"].frame()
     if any(one.answers for one in of_truth):
-        judged.truth, found = judge_truth([wrong for one in of_truth for wrong in one.wrong])
-        judged.verdicts.append(found)
-    return judged
+        truth, verdicts = judge_truth([wrong for one in of_truth for wrong in one.wrong])
+    return RunJudgement(found, answers, truth, verdicts)
 
 
-def _look_at(plan: Plan, projected: Projected, live: Live, written: Written, work: Path, judged: Judged) -> None:
-    store, entities = live.projector.store, tuple(live.plan.layout.entities)
+def _judgement(
+    plan: Plan, projected: Projected, live: Live, written: Written, asked: list[queries.Asked], work: Path
+) -> Judgement:
+    store, oracle = live.projector.store, written.oracle
+    rows: Rows = {}
     rebuilt = None
+    began = perf_counter()
     if plan.scenario.measure.rebuild:
-        began = perf_counter()
-        row, rebuilt = _rebuild(live, projected.main.truth, work / live.plan.name)
-        rebuilt = _shared(rebuilt, live, written.oracle)
-        judged.rebuild.append(row)
-        judged.seconds["rebuild"] += perf_counter() - began
+        row, rebuilt = _rebuild(live, projected.main.truth, work)
+        rebuilt = _shared(rebuilt, live, oracle)
+        rows["rebuild"] = [row]
+    seconds = {"rebuild": perf_counter() - began}
     dumps: dict[str, pl.DataFrame] | None
-    dumps = _shared({name: dump(store, name) for name in entities}, live, written.oracle)
+    dumps = _shared({name: dump(store, name) for name in live.plan.layout.entities}, live, oracle)
     if store.name == "null":
         dumps = rebuilt = None
     began = perf_counter()
-    evidence = _evidence(live, written, dumps, rebuilt)
-    verdict, found, witnesses = judge(evidence)
-    judged.seconds["judge"] += perf_counter() - began
-    judged.accounting.append(evidence.accounting)
+    evidence = _evidence(live, oracle, asked, dumps, rebuilt)
+    verdict, verdicts, witnesses = judge(evidence)
+    seconds["judge"] = perf_counter() - began
+    rows["accounting"] = [evidence.accounting]
     # Where the store's work is modelled, all is applied in large pages at the end: that isn't what batches would write.
     if store.documents_written and plan.scenario.time.service == "measured":
-        judged.fan_out.append(_fan_out(live, int(evidence.accounting["applied"])))
-    judged.verdicts.append(found)
-    judged.witnesses.append(witnesses)
-    look(plan, projected, live, evidence, judged.troubles)
-    judged.settings[live.plan.name] = store.settings()
-    judged.projections.append(_described(live, verdict, dumps))
+        rows["fan_out"] = [_fan_out(live, int(evidence.accounting["applied"]))]
+    rows |= troubles(plan, projected, live, evidence)
+    return Judgement(_entry(live, verdict, dumps), rows, verdicts, witnesses, store.settings(), seconds)
 
 
 def _fan_out(live: Live, changes: int) -> dict[str, Any]:
@@ -189,29 +213,31 @@ def _rebuild(live: Live, truth: Truth, path: Path) -> tuple[dict[str, Any], dict
 
 def _evidence(
     live: Live,
-    written: Written,
+    oracle: Oracle,
+    asked: list[queries.Asked],
     dumps: dict[str, pl.DataFrame] | None,
     rebuilt: dict[str, pl.DataFrame] | None,
 ) -> Evidence:
-    plan, oracle = live.plan, written.oracle
-    entities = tuple(plan.layout.entities)
+    entities = tuple(live.plan.layout.entities)
     given_up = {position: at for at, position in (live.gate.given_up if live.gate else ()) if position}
     aside = parked(live)
     waiting = [live.projector.held(name) for name in entities]
     account = accounting.account(
-        plan.name,
-        oracle.committed(entities),
-        live.chosen,
-        live.published.committed_at.size,
-        live.journal,
-        np.concatenate([np.fromiter(aside, np.int64, len(aside)), *waiting]),
-        np.fromiter(given_up, np.int64, len(given_up)),
-        live.visible,
+        live.plan.name,
+        committed=oracle.committed(entities),
+        chosen=live.chosen,
+        size=live.published.committed_at.size,
+        journal=live.journal,
+        waiting=np.concatenate([np.fromiter(aside, np.int64, len(aside)), *waiting]),
+        given_up=np.fromiter(given_up, np.int64, len(given_up)),
+        visible=live.visible,
     )
     return Evidence(
-        name=plan.name,
-        layout=plan.layout,
-        policy=plan.table.guard,
+        name=live.plan.name,
+        layout=live.plan.layout,
+        policy=live.plan.table.guard,
+        order=live.plan.table.checkpoint,
+        subsumes=live.plan.subsumes,
         oracle=oracle,
         published=live.published,
         journal=live.journal,
@@ -221,10 +247,7 @@ def _evidence(
         rebuilt=rebuilt,
         checkpoints={name: live.projector.checkpoint(name) for name in entities},
         accounting=account,
-        subsumes=plan.subsumes,
-        asked=sum(len(one.answers) for one in live.asked) if dumps is not None else 0,
-        wrong=[wrong for one in live.asked for wrong in one.wrong],
-        order=plan.table.checkpoint,
+        asked=asked if dumps is not None else [],
         parked=aside,
         taken_at=None if live.strand.timeline is None else live.strand.timeline.begun_at,
         lost_messages=lost_messages(live),
@@ -232,7 +255,8 @@ def _evidence(
     )
 
 
-def _described(live: Live, verdict: str, dumps: dict[str, pl.DataFrame] | None) -> dict[str, Any]:
+def _entry(live: Live, verdict: str, dumps: dict[str, pl.DataFrame] | None) -> dict[str, Any]:
+    """The projection's entry in the manifest."""
     table = live.plan.table
     return {
         "name": live.plan.name,

@@ -16,7 +16,6 @@ from lab.feed.arrays import FeedArrays
 from lab.feed.gaps import Gate
 from lab.feed.published import Published
 from lab.measure import lag
-from lab.measure.queries import Asked
 from lab.projection.projector import Projector
 from lab.running.journal import Journal
 from lab.running.lane import Lane, Timed, drive
@@ -41,7 +40,6 @@ class Live:
     strand: Strand
     journal: Journal = field(default_factory=Journal)
     visible: np.ndarray = field(default_factory=lambda: np.empty(0))
-    asked: list[Asked] = field(default_factory=list)
     gate: Gate | None = None
     # Of a projection that was thrown away in place: when, and when each change was visible after that.
     again: tuple[float, np.ndarray] | None = None

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from lab.channel.simulated import summary
-from lab.experiment.judge import Judged
+from lab.experiment.judge import RunJudgement
 from lab.experiment.project import Live, Projected
 from lab.experiment.write import Written
 from lab.measure import lag, machine, queries
@@ -19,31 +19,24 @@ from lab.tables import ALWAYS, SIMULATED, TABLES, WALL
 from lab.wiring import Plan
 
 
-def write_tables(folder: Path, plan: Plan, written: Written, projected: Projected, judged: Judged) -> float:
+def write_tables(folder: Path, plan: Plan, written: Written, projected: Projected, judged: RunJudgement) -> float:
     """Write every table of the run folder; return when the last change was visible, in simulated seconds."""
     lives, sent = projected.lives, projected.main.sent
     shown = [float(live.visible[np.isfinite(live.visible)].max(initial=0.0)) for live in lives]
     end = max([*shown, *(strand.published.end for strand in projected.every)])
     frames = lag_tables(lives, end)
-    frames["queries"] = queries.table([*(one for live in lives for one in live.asked), *judged.of_truth])
-    frames["verdicts"] = pl.concat(judged.verdicts)
-    frames["witnesses"] = pl.concat(judged.witnesses)
+    frames["queries"] = queries.table([one for asked in judged.answers.values() for one in asked])
+    frames["verdicts"] = pl.concat([*(each.verdicts for each in judged.projections), judged.truth_verdicts])
+    frames["witnesses"] = pl.concat(each.witnesses for each in judged.projections)
     if sent is not None:
         frames["channel"] = summary(sent.journal)
         frames["deliveries"] = sent.journal.with_columns(position=pl.col("message") + 1)
-    rows: dict[str, list[dict[str, Any]]] = {
+    of_truth = {
         "writes": [{"write_model": plan.scenario.truth.model} | written.writes],
-        "rebuild": judged.rebuild,
-        "accounting": judged.accounting,
-        "fan_out": judged.fan_out,
-        "faults": [*_late_commits(projected), *judged.troubles.faults],
-        "gaps": judged.troubles.gaps,
-        "readers": judged.troubles.readers,
-        "rebuilds": judged.troubles.rebuilds,
-        "parked": judged.troubles.parked,
+        "faults": _late_commits(projected),
     }
     for name, schema in TABLES.items():
-        frame = frames[name] if name in frames else schema.frame(rows.get(name, []))
+        frame = frames[name] if name in frames else schema.frame([*of_truth.get(name, ()), *judged.rows(name)])
         if frame.height or name in ALWAYS:
             write_table(folder, name, frame)
     return end
@@ -82,20 +75,20 @@ def _late_commits(projected: Projected) -> list[dict[str, Any]]:
     ]
 
 
-def verdict(judged: Judged) -> str:
+def verdict(judged: RunJudgement) -> str:
     """Over all projections: pass when each is as expected, unknown when one could not be judged, else fail.
 
     A wrong answer of the source of truth is expected of none: fail.
     """
     if judged.truth == "fail":
         return "fail"
-    surprises = [item for item in judged.projections if not item["as_expected"]]
+    surprises = [each.entry for each in judged.projections if not each.entry["as_expected"]]
     if not surprises:
         return "pass"
     return "unknown" if all(item["verdict"] == "unknown" for item in surprises) else "fail"
 
 
-def manifest(plan: Plan, written: Written, judged: Judged, duration_seconds: float) -> dict[str, Any]:
+def manifest(plan: Plan, written: Written, judged: RunJudgement, duration_seconds: float) -> dict[str, Any]:
     """Scenario, seed, versions, machine, engine settings as read back, and what was found."""
     scenario, source = plan.scenario, plan.source
     service = f"simulated, service {scenario.time.service}"
@@ -113,10 +106,10 @@ def manifest(plan: Plan, written: Written, judged: Judged, duration_seconds: flo
         | {"channel": SIMULATED}
         | dict.fromkeys(("writes", "rebuild", "queries"), WALL),
         "verdict": verdict(judged),
-        "projections": judged.projections,
+        "projections": [each.entry for each in judged.projections],
         "machine": machine.machine(),
         "versions": machine.versions() | {"python": platform.python_version()},
-        "engines": {"truth": written.settings, **judged.settings},
+        "engines": {"truth": written.settings} | {each.entry["name"]: each.settings for each in judged.projections},
         "durability": written.settings.get("durability", scenario.truth.durability),
         "truth": {"model": scenario.truth.model, "engine": scenario.truth.engine, "answers": judged.truth},
         "domain": plan.domain.name,

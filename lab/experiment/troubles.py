@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,19 +13,12 @@ from lab.measure import gaps, lag, readers, underfire
 from lab.verdict.evidence import Evidence
 from lab.wiring import Plan
 
-
-@dataclass
-class Troubles:
-    """Rows of the tables `faults`, `gaps`, `readers`, `rebuilds` and `parked`."""
-
-    faults: list[dict[str, Any]] = field(default_factory=list)
-    gaps: list[dict[str, Any]] = field(default_factory=list)
-    readers: list[dict[str, Any]] = field(default_factory=list)
-    rebuilds: list[dict[str, Any]] = field(default_factory=list)
-    parked: list[dict[str, Any]] = field(default_factory=list)
+# Rows of the run folder's tables, by the table's name.
+Rows = dict[str, list[dict[str, Any]]]
 
 
 def parked(live: Live) -> dict[int, str]:
+    """The positions that are still parked, and why."""
     frames = [live.projector.store.parked(name) for name in live.plan.layout.entities]
     return {position: reason for frame in frames for position, reason in frame.select("position", REASON).iter_rows()}
 
@@ -42,44 +34,70 @@ def lost_messages(live: Live) -> dict[int, float]:
     return {int(index) + 1: at for index, at in copies.filter("lost").select("message", "sent_at").iter_rows()}
 
 
-def look(plan: Plan, projected: Projected, live: Live, evidence: Evidence, found: Troubles) -> None:
-    """The tables of what went wrong, and of what readers saw of it."""
-    name, journal, published = live.plan.name, live.journal, live.published
-    found.faults += [
-        {"projection": name, "kind": fault.kind, "step": fault.step, "at_seconds": fault.at}
-        | {"until_seconds": fault.until, "position": fault.position, "detail": fault.detail}
-        for fault in journal.faults
+def troubles(plan: Plan, projected: Projected, live: Live, evidence: Evidence) -> Rows:
+    """Rows of `faults`, `parked`, `gaps`, `readers` and `rebuilds`: what went wrong, and what readers saw of it."""
+    timeline, rebuild = projected.main.timeline, live.plan.table.rebuild
+    whole = live.plan.layout.keeps == "records"
+    found: Rows = {"faults": _faults(live), "parked": _parked_rows(live)}
+    if live.gate is not None and timeline is not None:
+        stalled = gaps.row(
+            live.plan.name,
+            live.gate,
+            published=live.published,
+            journal=live.journal,
+            chosen=live.chosen,
+            visible=live.visible,
+            unrestricted=timeline,
+        )
+        found["gaps"] = [stalled]
+    read = readers.sessions(
+        live.plan.name,
+        published=live.published,
+        journal=live.journal,
+        chosen=live.chosen,
+        visible=live.visible,
+        shown=partial(lag.shown, live.published, live.journal, True) if whole else None,
+        parked=evidence.ever_parked,
+        entities=tuple(live.plan.layout.entities),
+        options=plan.scenario.readers,
+        seed=plan.scenario.seed,
+    )
+    found["readers"] = [read] if read else []
+    if rebuild is not None:
+        rebuilt = underfire.row(
+            live.plan.name,
+            mode=rebuild.mode,
+            at=rebuild.at,
+            published=live.published,
+            journal=live.journal,
+            shown=lag.shown(live.published, live.journal, whole),
+            resting_bytes=live.projector.store.size_bytes(),
+            seed=plan.scenario.seed,
+        )
+        found["rebuilds"] = [rebuilt] if rebuilt else []
+    return found
+
+
+def _faults(live: Live) -> list[dict[str, Any]]:
+    """Rows of `faults`: those in the journal, and the times at which the store was slow."""
+    noted = [
+        {"kind": fault.kind, "step": fault.step, "at_seconds": fault.at, "until_seconds": fault.until}
+        | {"position": fault.position, "detail": fault.detail}
+        for fault in live.journal.faults
     ]
-    found.faults += [
-        {"projection": name, "kind": "slow", "step": "", "at_seconds": slow.at, "until_seconds": slow.at + slow.lasts}
+    slow: list[dict[str, Any]] = [
+        {"kind": "slow", "step": "", "at_seconds": slow.at, "until_seconds": slow.at + slow.lasts}
         | {"position": None, "detail": f"the store takes {slow.factor:g} times as long"}
         for slow in live.plan.faults.slow
     ]
-    for entity in live.plan.layout.entities:
-        columns = live.projector.store.parked(entity).select(
-            pl.col("key").cast(pl.String), "position", "revision", pl.col(REASON).alias("reason")
-        )
-        found.parked += [{"projection": name, "entity": entity} | row for row in columns.to_dicts()]
-    if live.gate is not None and projected.main.timeline is not None:
-        timeline = projected.main.timeline
-        found.gaps.append(gaps.row(name, live.gate, published, journal, live.chosen, live.visible, timeline))
-    whole = live.plan.layout.keeps == "records"
-    row = readers.sessions(
-        name,
-        published,
-        journal,
-        live.chosen,
-        live.visible,
-        partial(lag.shown, published, journal, True) if whole else None,
-        evidence.ever_parked,
-        tuple(live.plan.layout.entities),
-        plan.scenario.readers,
-        plan.scenario.seed,
-    )
-    found.readers += [row] if row else []
-    rebuild = live.plan.table.rebuild
-    if rebuild is not None:
-        resting, seed = live.projector.store.size_bytes(), plan.scenario.seed
-        shown = lag.shown(published, journal, whole)
-        seen = underfire.row(name, rebuild.mode, rebuild.at, published, journal, shown, resting, seed)
-        found.rebuilds += [seen] if seen else []
+    return [{"projection": live.plan.name} | row for row in [*noted, *slow]]
+
+
+def _parked_rows(live: Live) -> list[dict[str, Any]]:
+    """Rows of `parked`: what is still parked at the end."""
+    columns = (pl.col("key").cast(pl.String), "position", "revision", pl.col(REASON).alias("reason"))
+    return [
+        {"projection": live.plan.name, "entity": name} | row
+        for name in live.plan.layout.entities
+        for row in live.projector.store.parked(name).select(*columns).to_dicts()
+    ]

@@ -10,11 +10,11 @@ from typing import Any
 from lab.checks import CHECKS
 from lab.kit.history import Shape
 from lab.kit.properties import PROPERTIES
-from lab.kit.reader import Reader, Violation
+from lab.kit.reader import Observer, Violation
 from lab.kit.reduce import reduce
-from lab.kit.script import Case
+from lab.kit.script import TrialCase
 from lab.kit.telling import state
-from lab.kit.trial import Outcome, run
+from lab.kit.trial import TrialOutcome, run
 
 SEED = 1087
 HISTORIES = 30
@@ -77,7 +77,7 @@ class Result:
 
 
 @dataclass
-class Options:
+class TrialOptions:
     """How much is tried. `histories` of None: as usual, and fewer of what is slow."""
 
     seed: int = SEED
@@ -89,7 +89,7 @@ class Options:
     restarts: bool = True
 
 
-def judge(make: Callable[[], Any], options: Options, name: str, replay: Callable[[int, int], str]) -> Result:
+def judge(make: Callable[[], Any], options: TrialOptions, name: str, replay: Callable[[int, int], str]) -> Result:
     """Try everything, round by round, so that a limited time is shared fairly.
 
     `replay` says how to do it again, from the seed and the number of rounds.
@@ -117,9 +117,9 @@ def judge(make: Callable[[], Any], options: Options, name: str, replay: Callable
 class _Trial:
     """One property and what has been found of it so far."""
 
-    def __init__(self, make: Callable[[], Any], prop: str, options: Options) -> None:
+    def __init__(self, make: Callable[[], Any], prop: str, options: TrialOptions) -> None:
         self.make, self.prop, self.options, self.made = make, prop, options, PROPERTIES[prop]
-        self.failed: Case | None = None
+        self.failed: TrialCase | None = None
         self.tried = 0
         # Whether any row had something besides its key that could be compared.
         self.compared = False
@@ -139,8 +139,8 @@ class _Trial:
         if outcome.raised or self.look(outcome):
             self.failed = case
 
-    def look(self, outcome: Outcome) -> Violation | None:
-        return self.made.look(Reader(outcome), lambda case: run(self.make, case))
+    def look(self, outcome: TrialOutcome) -> Violation | None:
+        return self.made.look(Observer(outcome), lambda case: run(self.make, case))
 
     def verdict(self) -> Verdict:
         if self.made.restarts and not self.options.restarts:
@@ -154,7 +154,7 @@ class _Trial:
 
         known: dict[str, bool] = {}
 
-        def fails(case: Case) -> bool:
+        def fails(case: TrialCase) -> bool:
             words = repr((case.script, case.history.changes, case.page))
             if words not in known:
                 outcome = run(self.make, case)
@@ -169,7 +169,7 @@ class _Trial:
         )
 
 
-def _witness(prop: str, outcome: Outcome, violation: Violation | None) -> str:
+def _witness(prop: str, outcome: TrialOutcome, violation: Violation | None) -> str:
     """The anomaly in one line, then what happened, then what was shown and should have been."""
     anomaly = CHECKS[prop].anomaly
     if outcome.raised:

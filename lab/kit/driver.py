@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from lab.base import BadInput, Problem
-from lab.kit.feed import Feed
+from lab.kit.feed import TrialFeed
 from lab.kit.history import Change, Row
 
 
@@ -68,7 +68,7 @@ class Driver:
         """Hand a batch of messages over."""
         self._apply(changes)
 
-    def poll(self, feed: Feed, limit: int) -> None:
+    def poll(self, feed: TrialFeed, limit: int) -> None:
         """Hand the next page over, and only then move on."""
         page, cursor = feed.commits_since(self._cursor, limit)
         if page:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from lab.kit.history import History, Shape, draw
-from lab.kit.script import Case, Commit, Crash, Lose, Message, Poll, Rewind, Step
+from lab.kit.history import Shape, TrialHistory, draw
+from lab.kit.script import Commit, Deliver, Die, Lose, Poll, Rewind, Step, TrialCase
 
 Random = np.random.Generator
 # Draws a case: of which shape, whether records come back after a tombstone, whether the feed shows last states alone.
-Family = Callable[[Random, Shape, bool, bool], Case]
+Family = Callable[[Random, Shape, bool, bool], TrialCase]
 
 
 def _chunks(rng: Random, positions: Sequence[int], most: int = 4) -> Iterator[tuple[int, ...]]:
@@ -30,14 +30,14 @@ def _polls(rng: Random, share: float = 0.5) -> list[Step]:
 def in_order(messages: float = 0.5) -> Family:
     """Everything once and in order: by messages with this probability, otherwise by catch-up."""
 
-    def family(rng: Random, shape: Shape, recreate: bool, snapshot: bool) -> Case:
+    def family(rng: Random, shape: Shape, recreate: bool, snapshot: bool) -> TrialCase:
         history = draw(rng, shape, deletes=0.2, nulls=0.3, recreate=recreate)
         by_messages = bool(rng.random() < messages)
         script: list[Step] = []
         for chunk in _chunks(rng, history.commits):
             script.append(Commit(chunk))
-            script += [Message(chunk)] if by_messages else _polls(rng)
-        return Case(history, tuple(script), not by_messages, int(rng.integers(1, 5)), snapshot)
+            script += [Deliver(chunk)] if by_messages else _polls(rng)
+        return TrialCase(history, tuple(script), not by_messages, int(rng.integers(1, 5)), snapshot)
 
     return family
 
@@ -48,7 +48,7 @@ def lossy(lose: float = 0.3, deletes: float = 0.0, rewind: bool = False) -> Fami
     With `rewind`, catch-up starts again from an earlier change now and then, and pages may come late.
     """
 
-    def family(rng: Random, shape: Shape, recreate: bool, snapshot: bool) -> Case:
+    def family(rng: Random, shape: Shape, recreate: bool, snapshot: bool) -> TrialCase:
         history = draw(rng, shape, deletes=deletes, recreate=recreate)
         script: list[Step] = []
         committed = 0
@@ -59,18 +59,18 @@ def lossy(lose: float = 0.3, deletes: float = 0.0, rewind: bool = False) -> Fami
             kept = tuple(position for position in chunk if position not in lost)
             if rng.random() < 0.7:
                 script += [Lose(lost)] if lost else []
-                script += [Message(kept)] if kept else []
+                script += [Deliver(kept)] if kept else []
             if rng.random() < (0.8 if rewind else 0.5):
                 lag = int(rng.integers(1, 4)) if rewind and rng.random() < 0.4 else 0
                 script.append(Poll(int(rng.integers(1, 7 if rewind else 5)), lag))
             if rewind and rng.random() < 0.15:
                 script.append(Rewind(int(rng.integers(0, committed))))
-        return Case(history, tuple(script), True, int(rng.integers(1, 4)), snapshot)
+        return TrialCase(history, tuple(script), True, int(rng.integers(1, 4)), snapshot)
 
     return family
 
 
-def duplicates(rng: Random, shape: Shape, recreate: bool, snapshot: bool) -> Case:
+def duplicates(rng: Random, shape: Shape, recreate: bool, snapshot: bool) -> TrialCase:
     """In order, and some again: never an older revision after a newer one of the same record."""
     history = draw(rng, shape, deletes=0.1, recreate=recreate)
     if rng.random() < 0.25:
@@ -78,16 +78,16 @@ def duplicates(rng: Random, shape: Shape, recreate: bool, snapshot: bool) -> Cas
     script: list[Step] = []
     latest: dict[object, int] = {}
     for chunk in _chunks(rng, history.commits):
-        script += [Commit(chunk), Message(chunk)]
+        script += [Commit(chunk), Deliver(chunk)]
         latest |= {history.at(position)["key"]: position for position in chunk}
         known = list(latest.values())
         if rng.random() < 0.5:
-            script.append(Message((known[int(rng.integers(len(known)))],)))
+            script.append(Deliver((known[int(rng.integers(len(known)))],)))
         if rng.random() < 0.2:
             # The batch as a whole comes again: its acknowledgement was lost.
             own = tuple(position for position in chunk if latest[history.at(position)["key"]] == position)
-            script.append(Message(own + own[:1]))
-    return Case(history, tuple(script))
+            script.append(Deliver(own + own[:1]))
+    return TrialCase(history, tuple(script))
 
 
 def _shuffled(rng: Random, positions: Sequence[int], reach: float) -> list[int]:
@@ -96,35 +96,35 @@ def _shuffled(rng: Random, positions: Sequence[int], reach: float) -> list[int]:
     return [positions[index] for index in np.argsort(places, kind="stable")]
 
 
-def reordered(rng: Random, shape: Shape, recreate: bool, snapshot: bool) -> Case:
+def reordered(rng: Random, shape: Shape, recreate: bool, snapshot: bool) -> TrialCase:
     """Messages overtake each other; each comes once, and nothing is deleted."""
     history = draw(rng, shape, deletes=0.0)
     sent = _shuffled(rng, history.commits, float(rng.choice([2.0, 4.0, 12.0])))
-    script: list[Step] = [Commit(history.commits), *(Message(chunk) for chunk in _chunks(rng, sent))]
-    return Case(history, tuple(script))
+    script: list[Step] = [Commit(history.commits), *(Deliver(chunk) for chunk in _chunks(rng, sent))]
+    return TrialCase(history, tuple(script))
 
 
-def after_tombstones(rng: Random, shape: Shape, recreate: bool, snapshot: bool) -> Case:
+def after_tombstones(rng: Random, shape: Shape, recreate: bool, snapshot: bool) -> TrialCase:
     """Late messages and pages that were read earlier arrive after a tombstone."""
     history = draw(rng, shape, deletes=0.45, recreate=recreate)
     if rng.random() < 0.6:
         sent = _shuffled(rng, history.commits, float(rng.choice([2.0, 6.0, 20.0])))
         again = [position for position in history.commits if rng.random() < 0.2]
-        script: list[Step] = [Commit(history.commits), *(Message(chunk) for chunk in _chunks(rng, sent))]
-        script += [Message(chunk) for chunk in _chunks(rng, _shuffled(rng, again, 5.0))]
-        return Case(history, tuple(script))
+        script: list[Step] = [Commit(history.commits), *(Deliver(chunk) for chunk in _chunks(rng, sent))]
+        script += [Deliver(chunk) for chunk in _chunks(rng, _shuffled(rng, again, 5.0))]
+        return TrialCase(history, tuple(script))
     script = []
     for chunk in _chunks(rng, history.commits):
-        script += [Commit(chunk), Message(chunk)]
+        script += [Commit(chunk), Deliver(chunk)]
         if rng.random() < 0.6:
             script.append(Poll(int(rng.integers(1, 5)), int(rng.integers(0, 4))))
-    return Case(history, tuple(script), True, 3, snapshot)
+    return TrialCase(history, tuple(script), True, 3, snapshot)
 
 
 def mixed(deletes: float) -> Family:
     """Messages run ahead, out of order and more than once; catch-up follows and brings old revisions."""
 
-    def family(rng: Random, shape: Shape, recreate: bool, snapshot: bool) -> Case:
+    def family(rng: Random, shape: Shape, recreate: bool, snapshot: bool) -> TrialCase:
         history = draw(rng, shape, deletes=deletes, nulls=0.4)
         ordered = bool(rng.random() < 0.5)
         script: list[Step] = []
@@ -133,23 +133,23 @@ def mixed(deletes: float) -> Family:
             script.append(Commit(chunk))
             committed += chunk
             sent = list(chunk) if ordered else _shuffled(rng, chunk, 3.0)
-            script.append(Message(tuple(sent)))
+            script.append(Deliver(tuple(sent)))
             if rng.random() < 0.3:
-                script.append(Message((committed[int(rng.integers(len(committed)))],)))
+                script.append(Deliver((committed[int(rng.integers(len(committed)))],)))
             script += _polls(rng, 0.3)
-        return Case(history, tuple(script), True, int(rng.integers(1, 4)), snapshot)
+        return TrialCase(history, tuple(script), True, int(rng.integers(1, 4)), snapshot)
 
     return family
 
 
-def late_commits(rng: Random, shape: Shape, recreate: bool, snapshot: bool) -> Case:
+def late_commits(rng: Random, shape: Shape, recreate: bool, snapshot: bool) -> TrialCase:
     """Positions are taken in one order and committed in another, while catch-up polls."""
-    history: History = draw(rng, shape, late=True)
+    history: TrialHistory = draw(rng, shape, late=True)
     script: list[Step] = []
     for chunk in _chunks(rng, history.commits, 3):
         script.append(Commit(chunk))
         script += _polls(rng, 0.7)
-    return Case(history, tuple(script), True, int(rng.integers(1, 5)), snapshot)
+    return TrialCase(history, tuple(script), True, int(rng.integers(1, 5)), snapshot)
 
 
 def crashes(deletes: float = 0.0, messages: float = 0.0, lost: float = 0.0) -> Family:
@@ -159,7 +159,7 @@ def crashes(deletes: float = 0.0, messages: float = 0.0, lost: float = 0.0) -> F
     """
     steps = ("before-apply", "between", "after-checkpoint", "idle")
 
-    def family(rng: Random, shape: Shape, recreate: bool, snapshot: bool) -> Case:
+    def family(rng: Random, shape: Shape, recreate: bool, snapshot: bool) -> TrialCase:
         if lost and rng.random() < lost:
             return lossy()(rng, shape, recreate, snapshot)
         history = draw(rng, shape, deletes=deletes, recreate=recreate, longest=12)
@@ -168,8 +168,8 @@ def crashes(deletes: float = 0.0, messages: float = 0.0, lost: float = 0.0) -> F
         for chunk in _chunks(rng, history.commits):
             script.append(Commit(chunk))
             if rng.random() < 0.4:
-                script.append(Crash(steps[int(rng.integers(len(steps)))], int(rng.integers(1, 7))))
-            script += [Message(chunk)] if by_messages else _polls(rng, 0.7)
-        return Case(history, tuple(script), not by_messages, int(rng.integers(1, 5)), snapshot)
+                script.append(Die(steps[int(rng.integers(len(steps)))], int(rng.integers(1, 7))))
+            script += [Deliver(chunk)] if by_messages else _polls(rng, 0.7)
+        return TrialCase(history, tuple(script), not by_messages, int(rng.integers(1, 5)), snapshot)
 
     return family

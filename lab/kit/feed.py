@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lab.kit.history import Change, History
+from lab.kit.history import Change, TrialHistory
 
 
-class Feed:
+class TrialFeed:
     """The source of truth as a catch-up subscription sees it. `only` are the positions that it will ever commit."""
 
-    def __init__(self, history: History, only: Sequence[int], snapshot: bool = False) -> None:
+    def __init__(self, history: TrialHistory, only: Sequence[int], snapshot: bool = False) -> None:
         self.history, self.snapshot = history, snapshot
         self._only = sorted(only)
         self.committed: list[int] = []
@@ -50,9 +50,9 @@ class Feed:
         """The newest committed position."""
         return max(self.committed, default=0)
 
-    def lagging(self, lag: int) -> Feed:
+    def lagging(self, lag: int) -> TrialFeed:
         """The same before the last so many commits: a page that was read then, a replica that is behind."""
-        behind = Feed(self.history, self._only, self.snapshot)
+        behind = TrialFeed(self.history, self._only, self.snapshot)
         behind.committed = self.committed[: len(self.committed) - lag] if lag else self.committed
         behind.handed = self.handed
         return behind

@@ -31,7 +31,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class History:
+class TrialHistory:
     """Changes by position, from 1 and without a gap, and the order in which they were committed."""
 
     changes: tuple[Change, ...]
@@ -73,7 +73,7 @@ def live(changes: Iterable[Change]) -> list[Row]:
 
 def build(
     plan: Sequence[tuple[int, bool]], shape: Shape, nulls: Sequence[bool] = (), commits: Sequence[int] = ()
-) -> History:
+) -> TrialHistory:
     """A history from (record, deleted) for each change. `nulls` says in which changes the later columns are null."""
     revisions: dict[int, int] = {}
     changes: list[Change] = []
@@ -84,7 +84,7 @@ def build(
         if index < len(nulls) and nulls[index]:
             state |= {name: None for number, (name, _) in enumerate(shape.columns) if number % 2}
         changes.append({"position": index + 1, "key": key, "revision": revision, "deleted": deleted} | state)
-    return History(tuple(changes), tuple(commits) or tuple(range(1, len(plan) + 1)), shape)
+    return TrialHistory(tuple(changes), tuple(commits) or tuple(range(1, len(plan) + 1)), shape)
 
 
 def _value(kind: Kind, record: int, revision: int) -> Any:
@@ -105,7 +105,7 @@ def draw(
     recreate: bool = False,
     late: bool = False,
     longest: int = 24,
-) -> History:
+) -> TrialHistory:
     """A history from a random stream. With `recreate`, a record may come back after its tombstone.
 
     Every fourth one is about a single record with more than nine revisions: 10 is behind 9 when they are compared as

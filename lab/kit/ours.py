@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from lab.base import Entity
-from lab.kit.feed import Feed
+from lab.kit.feed import TrialFeed
 from lab.kit.history import Change, Row, Shape
 from lab.projection.guards import guarded_layout
 from lab.projection.projector import Projector
@@ -38,7 +38,7 @@ class Ours:
         """Messages don't move the checkpoint."""
         self._apply(changes, None)
 
-    def poll(self, feed: Feed, limit: int) -> None:
+    def poll(self, feed: TrialFeed, limit: int) -> None:
         """The next page, up to the oldest open transaction."""
         horizon = feed.horizon()
         page = [item for item in feed.changes_since(self.checkpoint(), limit) if item["position"] <= horizon]

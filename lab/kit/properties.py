@@ -13,13 +13,13 @@ from lab.checks import OF_PROJECTORS
 from lab.kit import families
 from lab.kit.history import Change, Row
 from lab.kit.property import Again, Property, tried_on
-from lab.kit.reader import Reader, Violation, of, went_back
-from lab.kit.script import Commit, Crash, Message, Step
-from lab.kit.trial import Outcome, Seen
+from lab.kit.reader import Observer, Violation, of, went_back
+from lab.kit.script import Commit, Deliver, Die, Step
+from lab.kit.trial import Seen, TrialOutcome
 
 
 @tried_on(families.in_order())
-def converged(reader: Reader, again: Again) -> Violation | None:
+def converged(reader: Observer, again: Again) -> Violation | None:
     """After everything came once and in order, the live records are those of the source of truth."""
     outcome = reader.outcome
     if not outcome.seen or not (outcome.case.drain or outcome.complete()):
@@ -39,7 +39,7 @@ def converged(reader: Reader, again: Again) -> Violation | None:
     return _unknown_keys(reader, seen)
 
 
-def _unknown_keys(reader: Reader, seen: Seen) -> Violation | None:
+def _unknown_keys(reader: Observer, seen: Seen) -> Violation | None:
     for row in seen.rows:
         if not reader.changes(row["key"]):
             return reader.violation(
@@ -48,7 +48,7 @@ def _unknown_keys(reader: Reader, seen: Seen) -> Violation | None:
     return None
 
 
-def _missing(reader: Reader, wanted: Callable[[Change], bool]) -> Violation | None:
+def _missing(reader: Observer, wanted: Callable[[Change], bool]) -> Violation | None:
     """The first record whose last change is one of those wanted, and is not shown at the end."""
     outcome = reader.outcome
     if not outcome.seen or not (outcome.case.drain or outcome.complete()):
@@ -63,13 +63,13 @@ def _missing(reader: Reader, wanted: Callable[[Change], bool]) -> Violation | No
 
 
 @tried_on(families.lossy())
-def no_loss(reader: Reader, again: Again) -> Violation | None:
+def no_loss(reader: Observer, again: Again) -> Violation | None:
     """What a message didn't bring, catch-up does."""
     return _missing(reader, lambda _: True)
 
 
 @tried_on(families.late_commits)
-def no_skipped_gap(reader: Reader, again: Again) -> Violation | None:
+def no_skipped_gap(reader: Observer, again: Again) -> Violation | None:
     """What is committed late, behind the cursor, is seen all the same."""
     late, highest = set(), 0
     for position in reader.outcome.committed:
@@ -80,7 +80,7 @@ def no_skipped_gap(reader: Reader, again: Again) -> Violation | None:
 
 
 @tried_on(families.duplicates)
-def no_double_effect(reader: Reader, again: Again) -> Violation | None:
+def no_double_effect(reader: Observer, again: Again) -> Violation | None:
     """What comes again changes nothing: compared with the same changes, each delivered once."""
     outcome = reader.outcome
     if not outcome.seen or not outcome.complete():
@@ -88,8 +88,8 @@ def no_double_effect(reader: Reader, again: Again) -> Violation | None:
     seen = outcome.seen[-1]
     once: list[Step] = []
     for position in sorted(outcome.committed):
-        once += [Commit((position,)), Message((position,))]
-    base: Outcome | None = None
+        once += [Commit((position,)), Deliver((position,))]
+    base: TrialOutcome | None = None
     for key in reader.records():
         rows = [row for row in seen.rows if row["key"] == key]
         if len(rows) <= 1 and all(reader.matches(row) for row in rows):
@@ -111,7 +111,7 @@ def _times(count: int) -> str:
 
 
 @tried_on(families.after_tombstones)
-def no_resurrection(reader: Reader, again: Again) -> Violation | None:
+def no_resurrection(reader: Observer, again: Again) -> Violation | None:
     """What is deleted stays deleted: it does not come back, and is not left at the end."""
     outcome = reader.outcome
     gone_at: dict[Any, int] = {}
@@ -144,7 +144,7 @@ def no_resurrection(reader: Reader, again: Again) -> Violation | None:
 
 
 @tried_on(families.reordered)
-def per_key_order(reader: Reader, again: Again) -> Violation | None:
+def per_key_order(reader: Observer, again: Again) -> Violation | None:
     """The last revision stays, although an older one arrived after it."""
     outcome = reader.outcome
     if not outcome.seen or not outcome.complete():
@@ -162,7 +162,7 @@ def per_key_order(reader: Reader, again: Again) -> Violation | None:
 
 
 @tried_on(families.mixed(deletes=0.0))
-def monotonic_reads(reader: Reader, again: Again) -> Violation | None:
+def monotonic_reads(reader: Observer, again: Again) -> Violation | None:
     """Who looks twice never finds an older revision the second time."""
     for seen, key, before, now in went_back(reader):
         found = f"revision {now}" if now else "nothing"
@@ -172,7 +172,7 @@ def monotonic_reads(reader: Reader, again: Again) -> Violation | None:
 
 
 @tried_on(families.lossy(rewind=True))
-def no_rewind(reader: Reader, again: Again) -> Violation | None:
+def no_rewind(reader: Observer, again: Again) -> Violation | None:
     """Neither the checkpoint nor the content goes back, when catch-up goes through old pages once more."""
     last = 0
     for seen in reader.outcome.seen:
@@ -186,7 +186,7 @@ def no_rewind(reader: Reader, again: Again) -> Violation | None:
     return None
 
 
-def _promised(reader: Reader) -> Violation | None:
+def _promised(reader: Observer) -> Violation | None:
     """Where the checkpoint says that a change is in, and it is not."""
     for seen in reader.outcome.seen:
         committed = reader.outcome.committed[: seen.committed]
@@ -206,19 +206,19 @@ def _promised(reader: Reader) -> Violation | None:
 
 
 @tried_on(families.crashes(lost=0.4), restarts=True)
-def checkpoint_sound(reader: Reader, again: Again) -> Violation | None:
+def checkpoint_sound(reader: Observer, again: Again) -> Violation | None:
     """Whatever the checkpoint promises is there, after a crash too."""
     return _promised(reader)
 
 
 @tried_on(families.lossy(lose=0.0, deletes=0.1))
-def read_your_writes(reader: Reader, again: Again) -> Violation | None:
+def read_your_writes(reader: Observer, again: Again) -> Violation | None:
     """Who waits until the checkpoint has reached a write then reads it."""
     return _promised(reader)
 
 
 @tried_on(families.mixed(deletes=0.15))
-def no_phantom(reader: Reader, again: Again) -> Violation | None:
+def no_phantom(reader: Observer, again: Again) -> Violation | None:
     """Nothing is shown that the source of truth never had."""
     for seen in reader.outcome.seen:
         for row in seen.rows:
@@ -230,7 +230,7 @@ def no_phantom(reader: Reader, again: Again) -> Violation | None:
 
 
 @tried_on(families.crashes(deletes=0.1, messages=0.5), restarts=True)
-def survives_crash(reader: Reader, again: Again) -> Violation | None:
+def survives_crash(reader: Observer, again: Again) -> Violation | None:
     """What was acknowledged outlives a restart, and what was interrupted does no harm when it comes again."""
     outcome = reader.outcome
     before: Seen | None = None
@@ -242,9 +242,9 @@ def survives_crash(reader: Reader, again: Again) -> Violation | None:
                     text = f"revision {was[0]} of key {key!r} was acknowledged and shown, and is gone after the restart"
                     return reader.violation(seen, text, key, reader.changes(key)[was[0] - 1])
         before = seen
-    if not outcome.seen or not any(isinstance(step, Crash) for step in outcome.case.script):
+    if not outcome.seen or not any(isinstance(step, Die) for step in outcome.case.script):
         return None
-    calm = again(outcome.case.with_script([step for step in outcome.case.script if not isinstance(step, Crash)]))
+    calm = again(outcome.case.with_script([step for step in outcome.case.script if not isinstance(step, Die)]))
     if calm.raised or not calm.seen:
         return None
     one, other = _content(reader, outcome.seen[-1].rows), _content(reader, calm.seen[-1].rows)
@@ -258,7 +258,7 @@ def survives_crash(reader: Reader, again: Again) -> Violation | None:
     return None
 
 
-def _interrupted_delete(reader: Reader, key: Any, revision: int) -> bool:
+def _interrupted_delete(reader: Observer, key: Any, revision: int) -> bool:
     """Whether a tombstone was handed over meanwhile, and landed before the crash."""
     handed = set(reader.outcome.handed)
     return any(
@@ -266,7 +266,7 @@ def _interrupted_delete(reader: Reader, key: Any, revision: int) -> bool:
     )
 
 
-def _content(reader: Reader, rows: list[Row]) -> dict[Any, list[str]]:
+def _content(reader: Observer, rows: list[Row]) -> dict[Any, list[str]]:
     names = {name for name, _ in reader.history.shape.columns}
     found: dict[Any, list[str]] = {}
     for row in rows:

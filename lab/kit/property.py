@@ -9,12 +9,12 @@ from lab.base import stream
 from lab.checks import OF_PROJECTORS, Check
 from lab.kit.families import Family
 from lab.kit.history import Shape
-from lab.kit.reader import Reader, Violation
-from lab.kit.script import Case
-from lab.kit.trial import Outcome
+from lab.kit.reader import Observer, Violation
+from lab.kit.script import TrialCase
+from lab.kit.trial import TrialOutcome
 
-Again = Callable[[Case], Outcome]
-Look = Callable[[Reader, Again], Violation | None]
+Again = Callable[[TrialCase], TrialOutcome]
+Look = Callable[[Observer, Again], Violation | None]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ class Property:
     family: Family
     restarts: bool
 
-    def case(self, seed: int, number: int, shape: Shape, *, recreate: bool = False, snapshot: bool = False) -> Case:
+    def case(
+        self, seed: int, number: int, shape: Shape, *, recreate: bool = False, snapshot: bool = False
+    ) -> TrialCase:
         """The `number`-th case of this property. It depends on nothing but these arguments."""
         rng = stream(seed, "kit", self.about.name, str(number))
         return replace(self.family(rng, shape, recreate, snapshot), recreates=recreate)

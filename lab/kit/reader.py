@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.kit.history import Change, Row
 from lab.kit.telling import state
-from lab.kit.trial import Outcome, Seen
+from lab.kit.trial import Seen, TrialOutcome
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other) if one is not None and other is not None else one is other
 
 
-class Reader:
+class Observer:
     """Somebody who looks at what was shown, and knows the history."""
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: TrialOutcome) -> None:
         self.outcome = outcome
         self.history = outcome.case.history
         self._changes: dict[Any, list[Change]] = {}
@@ -83,11 +83,11 @@ class Reader:
         return [other for other in self.changes(change["key"]) if other["position"] in handed]
 
 
-def of(reader: Reader, positions: list[int], key: Any) -> list[int]:
+def of(reader: Observer, positions: list[int], key: Any) -> list[int]:
     return [position for position in positions if reader.history.at(position)["key"] == key]
 
 
-def went_back(reader: Reader) -> Iterator[tuple[Seen, Any, int, int]]:
+def went_back(reader: Observer) -> Iterator[tuple[Seen, Any, int, int]]:
     """Where a record was shown at an earlier revision than before, or not at all though nobody had deleted it."""
     highest: dict[Any, int] = {}
     for seen in reader.outcome.seen:

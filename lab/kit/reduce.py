@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from lab.kit.history import build
-from lab.kit.script import Case, Commit, Lose, Message, Poll, Rewind, Step
+from lab.kit.script import Commit, Deliver, Lose, Poll, Rewind, Step, TrialCase
 from lab.shrink import ddmin
 
 TRIALS = 150
 
 
-def reduce(case: Case, fails: Callable[[Case], bool]) -> Case:
+def reduce(case: TrialCase, fails: Callable[[TrialCase], bool]) -> TrialCase:
     """A case that fails and is small. Takes a bounded number of trials, and says the same every time."""
 
-    def possible(smaller: Case) -> bool:
+    def possible(smaller: TrialCase) -> bool:
         return smaller.possible() and fails(smaller)
 
     case = _one_by_one(case, possible)
@@ -38,7 +38,7 @@ def reduce(case: Case, fails: Callable[[Case], bool]) -> Case:
     return case
 
 
-def _one_by_one(case: Case, possible: Callable[[Case], bool]) -> Case:
+def _one_by_one(case: TrialCase, possible: Callable[[TrialCase], bool]) -> TrialCase:
     """Pages of one change where that does it too: a page brings its neighbours along."""
     steps: list[Step] = [Poll(1, step.lag) if isinstance(step, Poll) else step for step in case.script]
     for smaller in (replace(case.with_script(steps), page=1), case.with_script(steps), replace(case, page=1)):
@@ -47,7 +47,7 @@ def _one_by_one(case: Case, possible: Callable[[Case], bool]) -> Case:
     return case
 
 
-def _with_changes(case: Case, kept: Sequence[int]) -> Case:
+def _with_changes(case: TrialCase, kept: Sequence[int]) -> TrialCase:
     """The same with these changes only, in positions from 1 again."""
     number = {position: index for index, position in enumerate(kept, 1)}
     old = [case.history.at(position) for position in kept]
@@ -62,7 +62,7 @@ def _with_changes(case: Case, kept: Sequence[int]) -> Case:
     committed: list[int] = []
     for step in case.script:
         match step:
-            case Commit(positions) | Message(positions) | Lose(positions):
+            case Commit(positions) | Deliver(positions) | Lose(positions):
                 left = tuple(number[position] for position in positions if position in number)
                 if isinstance(step, Commit):
                     committed += positions
@@ -83,7 +83,7 @@ def _atoms(script: Sequence[Step]) -> list[tuple[int, int | None]]:
     """Each step with each of its deliveries: (step, place in it); None for a step without any."""
     found: list[tuple[int, int | None]] = []
     for index, step in enumerate(script):
-        if isinstance(step, Commit | Message | Lose):
+        if isinstance(step, Commit | Deliver | Lose):
             found += [(index, place) for place in range(len(step.positions))]
         else:
             found.append((index, None))
@@ -99,11 +99,11 @@ def _steps(script: Sequence[Step], atoms: Sequence[tuple[int, int | None]]) -> l
     made: list[Step] = []
     for index, chosen in places.items():
         step = script[index]
-        if isinstance(step, Commit | Message | Lose):
+        if isinstance(step, Commit | Deliver | Lose):
             step = type(step)(tuple(step.positions[place] for place in chosen))
         made.append(step)
     return made
 
 
-def _with_atoms(case: Case, atoms: Sequence[tuple[int, int | None]]) -> Case:
+def _with_atoms(case: TrialCase, atoms: Sequence[tuple[int, int | None]]) -> TrialCase:
     return case.with_script(_steps(case.script, atoms))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lab.kit.history import History
+from lab.kit.history import TrialHistory
 
 # The steps at which a projector can die, and how a person says it.
 CRASHES = {
@@ -23,7 +23,7 @@ class Commit:
 
 
 @dataclass(frozen=True)
-class Message:
+class Deliver:
     """One batch from the channel, in this order. What isn't committed can't be sent."""
 
     positions: tuple[int, ...]
@@ -45,7 +45,7 @@ class Poll:
 
 
 @dataclass(frozen=True)
-class Crash:
+class Die:
     """The next apply is interrupted at this step; `idle` means now. What was not acknowledged is delivered again.
 
     `reach` is how far the apply comes that is interrupted in the middle: in changes, or in statements and commits.
@@ -62,21 +62,21 @@ class Rewind:
     position: int
 
 
-Step = Commit | Message | Lose | Poll | Crash | Rewind
+Step = Commit | Deliver | Lose | Poll | Die | Rewind
 
 
 @dataclass(frozen=True)
-class Case:
+class TrialCase:
     """One trial. With `drain`, catch-up polls at the end until it finds nothing more, `page` changes at a time."""
 
-    history: History
+    history: TrialHistory
     script: tuple[Step, ...]
     drain: bool = False
     page: int = 3
     snapshot: bool = False
     recreates: bool = False
 
-    def with_script(self, script: list[Step]) -> Case:
+    def with_script(self, script: list[Step]) -> TrialCase:
         """The same with other steps."""
         return replace(self, script=tuple(script))
 

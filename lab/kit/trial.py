@@ -8,9 +8,9 @@ from typing import Any
 
 from lab.base import BadInput
 from lab.kit.driver import Consumer, Died
-from lab.kit.feed import Feed
+from lab.kit.feed import TrialFeed
 from lab.kit.history import Row
-from lab.kit.script import CRASHES, Case, Commit, Crash, Lose, Message, Poll, Rewind, Step
+from lab.kit.script import CRASHES, Commit, Deliver, Die, Lose, Poll, Rewind, Step, TrialCase
 from lab.kit.telling import brief, describe, told
 
 
@@ -27,13 +27,13 @@ class Seen:
 
 
 @dataclass
-class Outcome:
+class TrialOutcome:
     """What a script led to. `told` are acknowledged positions and `handed` all that were handed over, both in order.
 
     `lines` are the story: (step, who, what, changes delivered).
     """
 
-    case: Case
+    case: TrialCase
     seen: list[Seen] = field(default_factory=list)
     told: list[int] = field(default_factory=list)
     handed: list[int] = field(default_factory=list)
@@ -55,10 +55,10 @@ class Outcome:
 class _Run:
     """A script in progress."""
 
-    def __init__(self, consumer: Consumer, case: Case) -> None:
+    def __init__(self, consumer: Consumer, case: TrialCase) -> None:
         self.consumer, self.case = consumer, case
-        self.feed = Feed(case.history, case.committed(), case.snapshot)
-        self.outcome = Outcome(case)
+        self.feed = TrialFeed(case.history, case.committed(), case.snapshot)
+        self.outcome = TrialOutcome(case)
         self.step = 0
 
     def observe(self, after: str = "") -> None:
@@ -80,9 +80,9 @@ class _Run:
                 for position in positions:
                     if position in self.feed.committed:
                         self.say("channel", f"loses the message of position {position}")
-            case Crash("idle"):
+            case Die("idle"):
                 self.crash("idle")
-            case Crash(at, reach):
+            case Die(at, reach):
                 self.consumer.armed = at
                 if hasattr(self.consumer, "reach"):
                     self.consumer.reach = reach
@@ -91,7 +91,7 @@ class _Run:
                     self.consumer.rewind(count)
                     self.say("catch-up", f"begins again after {count} commits" if count else "begins again from 0")
                     self.observe("rewind")
-            case Message(positions):
+            case Deliver(positions):
                 self.message([position for position in positions if position in self.feed.committed])
             case Poll(limit, lag):
                 self.poll(limit, lag)
@@ -168,7 +168,7 @@ class _Run:
         self.observe("crash")
 
 
-def run(make: Callable[[], Any], case: Case) -> Outcome:
+def run(make: Callable[[], Any], case: TrialCase) -> TrialOutcome:
     """Run a case against a new consumer. What the projector raises of itself ends the run, and is in the outcome."""
     consumer = make()
     going = _Run(consumer, case)

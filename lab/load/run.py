@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from lab.base import TRUTH, BadInput, Problem
-from lab.experiment.judge import Judged, ask, rebuild_and_judge
+from lab.experiment.judge import RunJudgement, ask, rebuild_and_judge
 from lab.experiment.progress import Progress, Quiet
 from lab.experiment.project import Projected, project
 from lab.experiment.record import lag_tables, manifest, write_tables
@@ -111,10 +111,10 @@ def _record(plan: Plan, order: Order, seen: Measured, folder: Path, served: Path
     found: Projected | None = None
     try:
         written = committed(plan, truth, served, seen.began)
-        written.writes.update(_writes(seen.events, order.seconds))
+        written = replace(written, writes=_writes(seen.events, order.seconds))
         found = projected(plan, truth, written, served, seen.began)
-        of_truth = ask(plan, found.lives, truth, written.oracle, progress)
-        judged = rebuild_and_judge(plan, found, written, of_truth, served.parent / "rebuilt", progress)
+        answers = ask(plan, found.lives, truth, written.oracle, progress)
+        judged = rebuild_and_judge(plan, found, written, answers, served.parent / "rebuilt", progress)
     finally:
         for live in found.lives if found else ():
             live.projector.store.close()
@@ -157,7 +157,7 @@ def _note(order: Order, seen: Measured) -> str:
     return said + ("" if seen.caught_up else " Not every projection had caught up a minute after the load.")
 
 
-def _manifest(plan: Plan, written: Written, judged: Judged, end: float, seen: Measured) -> dict[str, Any]:
+def _manifest(plan: Plan, written: Written, judged: RunJudgement, end: float, seen: Measured) -> dict[str, Any]:
     found = manifest(plan, written, judged, end)
     found["clocks"] = dict.fromkeys(("lag", "visibility", "staleness", "writes", "queries"), WALL) | {"rebuild": "wall"}
     schedule = log.table(seen.events.filter(pl.col("row") == "SCHEDULE")).to_dicts()

@@ -25,7 +25,7 @@ SAMPLES_MIN = 5
 SAMPLES_FEW = 2
 
 
-class Answering(Protocol):
+class Queryable(Protocol):
     """What can be asked: a store with a projection in it, or the source of truth."""
 
     @property
@@ -66,7 +66,7 @@ class Asked:
     """
 
     projection: str
-    store: Answering
+    store: Queryable
     query: Query
     patient: bool = True
     spent: int = 0

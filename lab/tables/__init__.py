@@ -5,9 +5,9 @@ Columns and their order are the lab's interface to notebooks and to other tools.
 """
 
 from lab.tables import always, optional
-from lab.tables.schema import SIMULATED, WALL, Column, Schema, WrongColumns
+from lab.tables.schema import SIMULATED, WALL, Schema, TableColumn, WrongColumns
 
-__all__ = ["ALWAYS", "OPTIONAL", "SIMULATED", "TABLES", "WALL", "Column", "Schema", "WrongColumns"]
+__all__ = ["ALWAYS", "OPTIONAL", "SIMULATED", "TABLES", "WALL", "Schema", "TableColumn", "WrongColumns"]
 
 ALWAYS: dict[str, Schema] = {schema.name: schema for schema in always.SCHEMAS}
 OPTIONAL: dict[str, Schema] = {schema.name: schema for schema in optional.SCHEMAS}

@@ -18,7 +18,7 @@ class WrongColumns(ValueError):
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """One column: its Polars type, and what its values mean."""
 
     name: str
@@ -41,7 +41,7 @@ class Schema:
 
     name: str
     rows: str
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
     clock: str = SIMULATED
     note: str = ""
 
@@ -82,6 +82,6 @@ NINETY = (FLOAT, "the same for 90 of 100")
 NINETY_NINE = (FLOAT, "the same for 99 of 100")
 
 
-def columns(**declared: tuple[pl.DataType, str]) -> tuple[Column, ...]:
+def columns(**declared: tuple[pl.DataType, str]) -> tuple[TableColumn, ...]:
     """The columns of a schema from keyword arguments: each name with its type and its meaning, in order."""
-    return tuple(Column(name, dtype, meaning) for name, (dtype, meaning) in declared.items())
+    return tuple(TableColumn(name, dtype, meaning) for name, (dtype, meaning) in declared.items())

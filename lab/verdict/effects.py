@@ -213,13 +213,13 @@ def accounting(evidence: Evidence) -> Finding:
 
 def was_asked(evidence: Evidence) -> str | None:
     """The projection was asked a query."""
-    return None if evidence.asked else "no query of the scenario is for this projection"
+    return None if any(one.answers for one in evidence.asked) else "no query of the scenario is for this projection"
 
 
 @run_check(was_asked)
 def answers_right(evidence: Evidence) -> Finding:
     """Every answer that was given while measuring is the oracle's."""
-    return all_right(evidence.wrong)
+    return all_right([wrong for one in evidence.asked for wrong in one.wrong])
 
 
 def all_right(wrong: Sequence[Wrong]) -> Finding:

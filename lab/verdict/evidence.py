@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ import polars as pl
 
 from lab.feed.published import Published
 from lab.measure import lag
-from lab.measure.queries import Wrong
+from lab.measure.queries import Asked
 from lab.running.journal import Journal
 from lab.stores.port import Layout
 from lab.verdict.oracle import Oracle
@@ -35,8 +35,8 @@ class Evidence:
     checkpoints: dict[str, int]
     accounting: dict[str, Any]
     subsumes: bool
-    asked: int
-    wrong: list[Wrong]
+    # What it was asked, with the answers; nothing of a store that keeps nothing.
+    asked: Sequence[Asked] = ()
     # Whether the checkpoint lands with the data, or before or after it.
     order: str = "with-data"
     # Changes that are set aside since the store can't take them: position and reason.

@@ -27,7 +27,7 @@ from lab.verdict.oracle import Oracle
 
 
 @dataclass(frozen=True)
-class Delivery:
+class Handover:
     """One change handed to the projector. Those with one `batch` were handed over together, at the same time.
 
     `index` is the change's; `checkpoint` the position that the batch moved the checkpoint to, None if it didn't;
@@ -44,12 +44,12 @@ class Delivery:
     crash: str
 
 
-def deliveries(evidence: Evidence, wanted: np.ndarray, epoch: int | None = None) -> list[Delivery]:
+def deliveries(evidence: Evidence, wanted: np.ndarray, epoch: int | None = None) -> list[Handover]:
     """What was handed over of the changes that `wanted` marks (by index), in order, in the last or another epoch."""
     journal = evidence.journal
     epoch = journal.epoch if epoch is None else epoch
     moved = {(at, entity): position for at, entity, position in journal.checkpoints}
-    found: list[Delivery] = []
+    found: list[Handover] = []
     batch = 0
     for note in journal.notes:
         if note.epoch != epoch:
@@ -66,7 +66,7 @@ def deliveries(evidence: Evidence, wanted: np.ndarray, epoch: int | None = None)
                 # Several batches that were carried out together.
                 checkpoint, source = moved.get((visible_at, note.entity)), int(source[row])
             began_at = _at(note.began_at, row)
-            found.append(Delivery(batch, note.entity, index, source, began_at, visible_at, checkpoint, note.crash))
+            found.append(Handover(batch, note.entity, index, source, began_at, visible_at, checkpoint, note.crash))
     return found
 
 
@@ -117,7 +117,7 @@ class Rerun:
         mine = self.place[frame["position"].to_numpy() - 1]
         return frame.with_columns(position=pl.Series(mine)).filter(pl.col("position") > 0)
 
-    def after(self, chosen: Sequence[Delivery]) -> Evidence:
+    def after(self, chosen: Sequence[Handover]) -> Evidence:
         """The evidence that these deliveries leave behind."""
         # Times are those of the large run: what was committed while a page was being applied is not in it here either.
         journal = Journal(polled_at=self.evidence.journal.polled_at)
@@ -142,13 +142,12 @@ class Rerun:
             rebuilt=None,
             checkpoints=checkpoints,
             accounting={},
-            asked=0,
-            wrong=[],
+            asked=(),
             parked={},
             given_up={},
         )
 
-    def _deliver(self, projector: Projector, faults: Faults, batch: list[Delivery], journal: Journal) -> Projector:
+    def _deliver(self, projector: Projector, faults: Faults, batch: list[Handover], journal: Journal) -> Projector:
         """Hand a batch over and note what became of it; returns the projector that the next one is for."""
         first = batch[0]
         rows = self.published.row_of[self.place[[item.index for item in batch]] - 1]
@@ -169,8 +168,8 @@ class Rerun:
         return projector
 
 
-def _batches(chosen: Sequence[Delivery]) -> list[list[Delivery]]:
-    found: list[list[Delivery]] = []
+def _batches(chosen: Sequence[Handover]) -> list[list[Handover]]:
+    found: list[list[Handover]] = []
     for item in chosen:
         if found and found[-1][0].batch == item.batch:
             found[-1].append(item)

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from lab.verdict.evidence import Evidence
-from lab.verdict.replay import Delivery
+from lab.verdict.replay import Handover
 
 
-class Step(NamedTuple):
+class WitnessStep(NamedTuple):
     """One step of a witness: when and on which line it happened, in brief and in a sentence, and to which change.
 
     `change` is an index; `delivery` numbers the delivery that it is part of, if any; `mark` is that of the table
@@ -31,10 +31,10 @@ class Step(NamedTuple):
     mark: str = ""
 
 
-Tell = Callable[[Evidence, int, Sequence[Delivery]], list[Step]]
+Tell = Callable[[Evidence, int, Sequence[Handover]], list[WitnessStep]]
 
 
-def nothing(evidence: Evidence, focus: int, least: Sequence[Delivery]) -> list[Step]:
+def nothing(evidence: Evidence, focus: int, least: Sequence[Handover]) -> list[WitnessStep]:
     """No event of its own: the deliveries tell it all."""
     return []
 
@@ -64,59 +64,59 @@ def short(evidence: Evidence, index: int) -> str:
     return f"r{evidence.published.revision[index]}" + (" †" if evidence.published.deleted[index] else "")
 
 
-def lost_message(evidence: Evidence, focus: int, least: Sequence[Delivery]) -> list[Step]:
+def lost_message(evidence: Evidence, focus: int, least: Sequence[Handover]) -> list[WitnessStep]:
     """The channel lost the change's message."""
     at = evidence.lost_messages.get(focus + 1)
     if at is None:
         return []
-    return [Step(at, "channel", short(evidence, focus), "its message is lost on the way", focus, mark="lost")]
+    return [WitnessStep(at, "channel", short(evidence, focus), "its message is lost on the way", focus, mark="lost")]
 
 
-def taken_early(evidence: Evidence, focus: int, least: Sequence[Delivery]) -> list[Step]:
+def taken_early(evidence: Evidence, focus: int, least: Sequence[Handover]) -> list[WitnessStep]:
     """A concurrent writer took the position and had not committed yet."""
     if evidence.taken_at is None:
         return []
     detail = f"a writer takes position {focus + 1} for {evidence.label(focus)}, and does not commit yet"
-    return [Step(float(evidence.taken_at[focus]), "source", "begin", detail, focus)]
+    return [WitnessStep(float(evidence.taken_at[focus]), "source", "begin", detail, focus)]
 
 
-def never_handed_over(evidence: Evidence, focus: int, least: Sequence[Delivery]) -> list[Step]:
+def never_handed_over(evidence: Evidence, focus: int, least: Sequence[Handover]) -> list[WitnessStep]:
     """The change did not come, or did not come again."""
     detail = f"{evidence.label(focus)} is never handed over{' again' if least else ''}"
     return [_missing(evidence, focus, least, detail)]
 
 
-def not_asked_again(evidence: Evidence, focus: int, least: Sequence[Delivery]) -> list[Step]:
+def not_asked_again(evidence: Evidence, focus: int, least: Sequence[Handover]) -> list[WitnessStep]:
     """The change is missing behind the checkpoint."""
     detail = f"{evidence.label(focus)} is not there, and catch-up will not ask for it again"
     return [_missing(evidence, focus, least, detail)]
 
 
-def _missing(evidence: Evidence, focus: int, least: Sequence[Delivery], detail: str) -> Step:
+def _missing(evidence: Evidence, focus: int, least: Sequence[Handover], detail: str) -> WitnessStep:
     at = max([float(evidence.published.committed_at[focus]), *(item.visible_at for item in least)])
-    return Step(at, "projector", short(evidence, focus), detail, focus, mark="wrong")
+    return WitnessStep(at, "projector", short(evidence, focus), detail, focus, mark="wrong")
 
 
-def looks_again(evidence: Evidence, focus: int, least: Sequence[Delivery]) -> list[Step]:
+def looks_again(evidence: Evidence, focus: int, least: Sequence[Handover]) -> list[WitnessStep]:
     """A reader looks at the record again: it is gone since a rebuild in place began, or shown as it was earlier."""
     if evidence.journal.resets:
         at = evidence.journal.resets[0]
         thrown = "the projection is thrown away, to be built anew in place"
         gone = f"whoever looks now finds nothing of {evidence.label(focus, False)}"
         return [
-            Step(at, "projector", "reset", thrown, focus, mark="fault"),
-            Step(at, "reader", "nothing", gone, focus, mark="wrong"),
+            WitnessStep(at, "projector", "reset", thrown, focus, mark="fault"),
+            WitnessStep(at, "reader", "nothing", gone, focus, mark="wrong"),
         ]
     if not least:
         return []
     detail = f"whoever looks again finds {evidence.label(focus)}, and had seen a later one"
-    return [Step(least[-1].visible_at, "reader", short(evidence, focus), detail, focus, mark="wrong")]
+    return [WitnessStep(least[-1].visible_at, "reader", short(evidence, focus), detail, focus, mark="wrong")]
 
 
-def waits_in_vain(evidence: Evidence, focus: int, least: Sequence[Delivery]) -> list[Step]:
+def waits_in_vain(evidence: Evidence, focus: int, least: Sequence[Handover]) -> list[WitnessStep]:
     """A writer waited for the position of the write, was told that it is in, and reads it."""
     entity = evidence.published.entities[int(evidence.published.entity_of[focus])]
     chosen, passed_at = evidence.passed_at(entity)
     at = max(float(passed_at[np.searchsorted(chosen, focus)]), float(evidence.published.committed_at[focus]))
     detail = f"who waited for position {focus + 1} is told that it is in, and doesn't find it"
-    return [Step(at, "reader", short(evidence, focus), detail, focus, mark="wrong")]
+    return [WitnessStep(at, "reader", short(evidence, focus), detail, focus, mark="wrong")]

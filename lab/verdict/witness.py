@@ -19,8 +19,8 @@ from lab.shrink import ddmin
 from lab.tables import TABLES
 from lab.verdict.evidence import Evidence
 from lab.verdict.finding import Finding
-from lab.verdict.replay import Delivery, Rerun, deliveries
-from lab.verdict.story import Step, Story, short
+from lab.verdict.replay import Handover, Rerun, deliveries
+from lab.verdict.story import Story, WitnessStep, short
 
 # Deliveries of one record to begin with; of a record with more, those before the last of its violations.
 DELIVERIES_MAX = 60
@@ -32,7 +32,7 @@ Look = Callable[[Evidence], Finding]
 class Witness:
     """The steps in order, and how many deliveries it took."""
 
-    steps: list[Step]
+    steps: list[WitnessStep]
     deliveries: int
 
     @property
@@ -74,7 +74,7 @@ def witness(evidence: Evidence, look: Look, story: Story, finding: Finding) -> W
     shows = _row(evidence, focus, evidence.dumps)
     newest = any(item.index == focus for item in script)
 
-    def fails(chosen: list[Delivery]) -> bool:
+    def fails(chosen: list[Handover]) -> bool:
         if story.same_row and newest and all(item.index != focus for item in chosen):
             # Nothing is shown by keeping the newest revision away, when in truth it came.
             return False
@@ -106,7 +106,7 @@ def _row(evidence: Evidence, focus: int, dumps: dict[str, pl.DataFrame] | None) 
     return dumps[entity].filter(pl.col("key") == change["key"]).drop("position").rows()
 
 
-def _told(evidence: Evidence, story: Story, focus: int, least: list[Delivery], rerun: Rerun | None) -> Witness:
+def _told(evidence: Evidence, story: Story, focus: int, least: list[Handover], rerun: Rerun | None) -> Witness:
     """The commits, the cause, the deliveries and the ending as steps in order of time."""
     published = evidence.published
     shown = {focus, *(item.index for item in least)}
@@ -116,7 +116,7 @@ def _told(evidence: Evidence, story: Story, focus: int, least: list[Delivery], r
     for index in sorted(shown):
         tombstone = ", a tombstone" if published.deleted[index] else ""
         detail = f"{evidence.label(index)} is committed (position {index + 1}{tombstone})"
-        steps.append(Step(float(published.committed_at[index]), "source", short(evidence, index), detail, index))
+        steps.append(WitnessStep(float(published.committed_at[index]), "source", short(evidence, index), detail, index))
     steps += story.cause(evidence, focus, least)
     became = _outcomes(rerun, least) if rerun else ["is about to write it" if it.crash else "writes it" for it in least]
     last = max((number for number, item in enumerate(least) if item.index == focus), default=-1)
@@ -129,29 +129,31 @@ def _told(evidence: Evidence, story: Story, focus: int, least: list[Delivery], r
     return Witness(sorted(steps, key=lambda step: step.at_seconds), len(least))
 
 
-def _delivered(evidence: Evidence, item: Delivery, number: int, became: str, moves: bool, blamed: bool) -> list[Step]:
+def _delivered(
+    evidence: Evidence, item: Handover, number: int, became: str, moves: bool, blamed: bool
+) -> list[WitnessStep]:
     """One delivery: its message, what the projector makes of it, the checkpoint that it `moves`, and the crash."""
     label, mark = short(evidence, item.index), "fault" if item.crash else "wrong" if blamed else ""
     messages, by = [], "reads it from the feed and "
     if item.source == CHANNEL:
         by = ""
         brings = f"a message brings {evidence.label(item.index)}"
-        messages.append(Step(item.began_at, "channel", label, brings, item.index, number))
-    steps = [Step(item.visible_at, "projector", label, f"{by}{became}", item.index, number, mark)]
+        messages.append(WitnessStep(item.began_at, "channel", label, brings, item.index, number))
+    steps = [WitnessStep(item.visible_at, "projector", label, f"{by}{became}", item.index, number, mark)]
     if item.checkpoint is not None and moves:
         detail = f"the checkpoint is moved to {item.checkpoint}"
-        moved = Step(item.visible_at, "projector", f"cp {item.checkpoint}", detail, item.index, mark="read")
+        moved = WitnessStep(item.visible_at, "projector", f"cp {item.checkpoint}", detail, item.index, mark="read")
         if evidence.order == "before-data":
             steps.insert(0, moved)
         elif not item.crash:
             steps.append(moved)
     if item.crash:
         dies = f"the projector dies: {STEPS[item.crash]}"
-        steps.append(Step(item.visible_at, "projector", "crash", dies, item.index, mark="fault"))
+        steps.append(WitnessStep(item.visible_at, "projector", "crash", dies, item.index, mark="fault"))
     return [*messages, *steps]
 
 
-def _outcomes(rerun: Rerun, least: list[Delivery]) -> list[str]:
+def _outcomes(rerun: Rerun, least: list[Handover]) -> list[str]:
     """What the projector made of each delivery."""
     notes = iter(rerun.after(least).journal.notes)
     found: list[str] = []

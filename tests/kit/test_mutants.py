@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lab.kit.check import Options, Result, judge
+from lab.kit.check import Result, TrialOptions, judge
 from lab.kit.mutants import MUTANTS, Reference
 from lab.kit.ours import Ours
 from lab.kit.properties import PROPERTIES
@@ -101,7 +101,7 @@ TABLE = [
 
 def judged(make: Callable[[], Any], histories: int, *properties: str, **options: Any) -> Result:
     chosen = properties or tuple(PROPERTIES)
-    return judge(make, Options(histories=histories, properties=chosen, **options), "projector", lambda *_: "")
+    return judge(make, TrialOptions(histories=histories, properties=chosen, **options), "projector", lambda *_: "")
 
 
 @pytest.mark.parametrize(("mutant", "check", "witness"), TABLE, ids=[row[0] for row in TABLE])

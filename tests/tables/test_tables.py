@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.runs import Run, write_table
-from lab.tables import ALWAYS, OPTIONAL, TABLES, Column, WrongColumns
+from lab.tables import ALWAYS, OPTIONAL, TABLES, TableColumn, WrongColumns
 
 
 def written(folder: Path, name: str, frame: pl.DataFrame) -> pl.DataFrame:
@@ -78,4 +78,4 @@ def test_no_table_is_declared_twice_and_every_column_is_explained() -> None:
     ],
 )
 def test_a_column_s_unit_is_in_its_name(name: str, unit: str) -> None:
-    assert Column(name, pl.Float64(), "").unit == unit
+    assert TableColumn(name, pl.Float64(), "").unit == unit
