@@ -9,7 +9,7 @@ NOTHING = "–"
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number of three digits or so, never in scientific notation."""
+    """Format a number with about three digits, never in scientific notation."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else NOTHING
     # Rounded first: 0.9999 is one digit longer than it looks.
@@ -20,7 +20,7 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def duration(seconds: float | None, digits: int = 3) -> str:
-    """A duration as a person says it: `12.3 ms`, `4.05 s`, `3 min 20 s`; nothing known is a dash."""
+    """Format a duration: `12.3 ms`, `4.05 s`, `3 min 20 s`; a dash if it is unknown or infinite."""
     if seconds is None or not math.isfinite(seconds):
         return NOTHING
     if seconds < 0:
@@ -37,13 +37,13 @@ def duration(seconds: float | None, digits: int = 3) -> str:
 
 
 def configured(seconds: float) -> str:
-    """A duration that was set rather than measured: no zeros behind it that would claim precision."""
+    """Format a configured duration, without trailing zeros that would suggest precision."""
     text, _, unit = duration(seconds).partition(" ")
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} {unit}"
 
 
 def moments(seconds: list[float]) -> list[str]:
-    """Points in time, each with as many decimals as tell all of them apart: `1.250 s`, `1.250014 s`."""
+    """Format points in time with as many decimals as distinguish all of them: `1.250 s`, `1.250014 s`."""
     decimals = next(
         (digits for digits in (3, 6) if len({f"{at:.{digits}f}" for at in seconds}) == len(set(seconds))), 9
     )
@@ -51,12 +51,12 @@ def moments(seconds: list[float]) -> list[str]:
 
 
 def microseconds(value: float | None) -> str:
-    """A duration that is kept in microseconds."""
+    """Format a duration that is given in microseconds."""
     return duration(None if value is None else value / 1e6)
 
 
 def size(size_bytes: float | None) -> str:
-    """A size in decimal units: `812 B`, `4.10 MB`."""
+    """Format a size in decimal units: `812 B`, `4.10 MB`."""
     if size_bytes is None or not math.isfinite(size_bytes):
         return NOTHING
     for unit in ("B", "kB", "MB", "GB"):
@@ -67,12 +67,12 @@ def size(size_bytes: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """A whole number with its thousands apart."""
+    """Format a whole number with thousands separators."""
     return NOTHING if value is None or not math.isfinite(value) else f"{value:,.0f}"
 
 
 def short_count(value: float | None) -> str:
-    """A large number in brief: `83.4 k`, `1.20 M`."""
+    """Format a large number briefly: `83.4 k`, `1.20 M`."""
     if value is None or not math.isfinite(value):
         return NOTHING
     for unit in ("", " k", " M"):
@@ -83,7 +83,7 @@ def short_count(value: float | None) -> str:
 
 
 def tick(value: float) -> str:
-    """A round number for an axis: `0.5`, `250`, `2.5 k`."""
+    """Format a round number for an axis: `0.5`, `250`, `2.5 k`."""
     for unit in ("", " k", " M"):
         if abs(value) < 1000:
             return f"{value:.4g}{unit}"
@@ -92,7 +92,7 @@ def tick(value: float) -> str:
 
 
 def share(part: float | None) -> str:
-    """A share in per cent. What is not quite nothing or not quite all is never rounded to it."""
+    """Format a share in per cent; a share between 0 and 1 is never rounded to either."""
     if part is None or not math.isfinite(part):
         return NOTHING
     if 0 < part < 0.0001:
@@ -104,18 +104,18 @@ def share(part: float | None) -> str:
 
 
 def listed(words: list[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Join words: `a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def ratio(larger: float, smaller: float) -> str:
-    """How many times, said only as finely as one measurement deserves."""
+    """Format how many times larger one value is than another, with the precision of a single measurement."""
     times = larger / smaller
     return f"{times:.1f} times" if times < 10 else f"{times:,.0f} times"
 
 
 def setting(value: object) -> str:
-    """A configured value in plain words: `kind lognormal, mean 0.02`, `at 10, lasts 3; at 20, lasts 1`."""
+    """Format a configured value: `kind lognormal, mean 0.02`, `at 10, lasts 3; at 20, lasts 1`."""
     if isinstance(value, dict):
         nested = {name: setting(item) for name, item in value.items()}
         return ", ".join(f"{name} ({text})" if ", " in text else f"{name} {text}" for name, text in nested.items())
@@ -129,5 +129,5 @@ def setting(value: object) -> str:
 
 
 def plural(value: int, one: str, many: str = "") -> str:
-    """`1 change`, `2 changes`."""
+    """Format a count with its noun: `1 change`, `2 changes`."""
     return f"{count(value)} {one if value == 1 else many or one + 's'}"

@@ -1,4 +1,4 @@
-"""Progress bars on standard error, and only where somebody looks."""
+"""Progress bars on standard error, if it is a terminal."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 
 class Bars:
-    """One line for each step of a run."""
+    """A `Progress` that draws a line for each step of a run."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._task: TaskID | None = None
 
     def step(self, name: str, total: float) -> None:
-        """The step before is done; a new line."""
+        """Complete the bar of the step before, and begin a new line with `size` units."""
         self.finish()
         self._task = self._progress.add_task(name, total=total or 1.0)
 
     def done(self, units: float) -> None:
-        """So far."""
+        """Set the number of units that are done in the current step."""
         if self._task is not None:
             self._progress.update(self._task, completed=units)
 
     def finish(self) -> None:
-        """The last step is done."""
+        """Complete the bar of the last step."""
         if self._task is not None:
             total = next(task.total for task in self._progress.tasks if task.id == self._task)
             self._progress.update(self._task, completed=total)
@@ -35,7 +35,7 @@ class Bars:
 
 @contextmanager
 def bar(console: Console) -> Iterator[Bars]:
-    """Bars that are drawn while the block runs, if the console is a terminal."""
+    """Draw bars while the block runs, if the console is a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bars = Bars(progress)

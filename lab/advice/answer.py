@@ -1,4 +1,4 @@
-"""Everything that there is to say to a question: the answer, what comes near it, and why. Pure."""
+"""Assemble the advice: the answer, the portfolios that come near it, and the reasons. Pure."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ RUNNERS_MAX = 3
 
 @dataclass(frozen=True)
 class Advice:
-    """The answer, or what stands in its way.
+    """The answer to a `SelectionProblem`, or the levels that prevent one.
 
-    `tied` are portfolios of the same size that can't be told from the answer, `next_best` the next that meet the
-    levels, `near` those that would come first, or second to nothing, but for a level. `front` is the Pareto front.
+    `tied` are portfolios of the same size that the measurement can't distinguish from the answer, `next_best` the next
+    ones that meet the levels, `near` those of at most the answer's size that miss a level. `front` is the Pareto front.
     """
 
     problem: SelectionProblem
@@ -32,7 +32,7 @@ class Advice:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """What could not be considered, and what was not looked at."""
+        """Return what could not be considered, and which portfolios were not examined, as sentences."""
         size = size_looked_at(self.problem)
         if size == len(self.problem.projections):
             return self.problem.left_out
@@ -40,13 +40,13 @@ class Advice:
 
     @property
     def runners_up(self) -> tuple[Portfolio, ...]:
-        """What was not chosen: ties and the next best, then what misses a level."""
+        """Return the portfolios that were not chosen: ties, the next best, then those that miss a level."""
         kept = {each.names: each for each in (*self.tied, *self.next_best, *self.near)}
         return tuple(kept.values())
 
 
 def advise(problem: SelectionProblem) -> Advice:
-    """The smallest portfolio that meets the levels, with all that a person needs to believe it or not."""
+    """Find the smallest portfolio that meets the levels, with its ties, runners-up, Pareto front and weight ranges."""
     found, everything = smallest(problem), portfolios(problem)
     answer = found[0] if found else None
     meeting = [each for each in everything if not each.misses and (answer is None or each.names != answer.names)]
@@ -63,7 +63,7 @@ def advise(problem: SelectionProblem) -> Advice:
 
 
 def _near(everything: Sequence[Portfolio], answer: Portfolio | None) -> list[Portfolio]:
-    """Those that miss a level, and come before the answer in size or beside it: by how much they miss it."""
+    """Return portfolios of at most the answer's size that miss a level, those that miss it least first."""
     missing = [each for each in everything if each.misses and (not answer or len(each.members) <= len(answer.members))]
     missing.sort(key=lambda each: (len(each.misses), max(miss.overshoot for miss in each.misses), each.order))
     return missing[:RUNNERS_MAX]

@@ -1,4 +1,4 @@
-"""When nothing meets the levels: which of them stands in the way, and what could be had instead. Pure, and exact."""
+"""Find the levels that prevent a solution, and the values at which there would be one. Pure and exact."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lab.advice.portfolio import covers, overshoot, solvable
 
 @dataclass(frozen=True)
 class Binding:
-    """The levels that have to give way: one where one is enough, else the fewest that do it together.
+    """The levels that have to be raised: a single one where that is enough, else the fewest that are enough together.
 
-    `asked` and `least` go by level: what is asked, and the smallest that can be had with all other levels kept (of
-    several, with the others of them lifted). Both are empty where a query has no answer at all.
+    `asked` and `least` have an entry for each level: the value asked for, and the smallest feasible one with all other
+    levels kept (of several, with the others of them lifted). Both are empty if a query has no answer at all.
     """
 
     levels: tuple[str, ...]
@@ -26,14 +26,14 @@ class Binding:
 
     @property
     def relaxation(self) -> float:
-        """How far the levels have to be raised, as a share of them; of several, the largest."""
+        """Return by how much the levels have to be raised, as a share of each; of several, the largest."""
         return max((overshoot(*pair) for pair in zip(self.asked, self.least, strict=True)), default=math.inf)
 
 
 def binding(problem: SelectionProblem) -> Binding | None:
-    """What stands in the way; None when nothing does.
+    """Return the levels that prevent a solution; None if there is one.
 
-    Of several levels that would each do alone, the one that has to be raised least for its size.
+    If lifting any one of several levels is enough, the one that has to be raised least, relative to its value.
     """
     if unanswered := problem.unanswered():
         return Binding(tuple(f"queries.{name}" for name in unanswered), unanswered=tuple(unanswered))
@@ -48,18 +48,18 @@ def binding(problem: SelectionProblem) -> Binding | None:
         ]
         if found:
             return min(found, key=lambda each: each.relaxation)
-    raise AssertionError("without levels, whoever answers the queries is a portfolio")
+    raise AssertionError("without levels, any set of candidates that answers the queries is a portfolio")
 
 
 def lifted(problem: SelectionProblem, names: Iterable[str]) -> SelectionProblem:
-    """The same problem without some of its levels."""
+    """Return the problem without these levels."""
     for name in names:
         problem = with_level(problem, name, None)
     return problem
 
 
 def with_level(problem: SelectionProblem, name: str, value: float | None) -> SelectionProblem:
-    """The same problem with one level set, or lifted. A query's own level that is lifted bounds it no more."""
+    """Return the problem with one level set, or lifted (None). A query whose own level is lifted has no bound."""
     levels = problem.levels
     if name.startswith("queries."):
         own = {**levels.queries, name.removeprefix("queries."): math.inf if value is None else value}
@@ -68,7 +68,7 @@ def with_level(problem: SelectionProblem, name: str, value: float | None) -> Sel
 
 
 def _least(problem: SelectionProblem, name: str, group: tuple[str, ...]) -> float:
-    """The smallest value of a level with which the problem can be solved, the other levels of the group lifted."""
+    """Return the smallest value of a level at which the problem is solvable, the other levels of the group lifted."""
     problem = lifted(problem, group)
     if name == "disk_bytes":
         everything = len(problem.projections)
@@ -77,7 +77,7 @@ def _least(problem: SelectionProblem, name: str, group: tuple[str, ...]) -> floa
 
 
 def _values(problem: SelectionProblem, name: str) -> list[float]:
-    """What a level could be set to: the figures that there are, smallest first."""
+    """Return the values that can change whether a level is met, which are the measured figures, smallest first."""
     candidates = problem.candidates
     if name == "lag_p99":
         found = {each.lag.value for each in candidates}

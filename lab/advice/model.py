@@ -1,4 +1,4 @@
-"""What advice is worked out from: candidates with their measured figures, weights, and the levels to meet. Pure."""
+"""The input of advice: candidates with their measured figures, weights of queries, and the levels to meet. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Status = Literal["shown", "not certain", "measured once", "missed"]
 
 @dataclass(frozen=True)
 class Reading:
-    """One figure and where it stands: a table's column, in the row of a projection (and of a query).
+    """A measured figure and its source: a table's column, in the row of a projection (and of a query).
 
     `value` is in seconds, bytes or a count; infinity where it was never reached or not measured. `low` and `high` are
     the ends of its 95 % interval, None where that end is unknown. `once`: one measurement, which has no interval.
@@ -29,11 +29,11 @@ class Reading:
     once: bool = False
 
     def meets(self, level: float | None) -> bool:
-        """Whether the figure itself is within a level; no level is always met."""
+        """Return whether the value is within a level; without a level (None) it always is."""
         return level is None or self.value <= level
 
     def status(self, level: float) -> Status:
-        """How surely a level is met: by the whole interval, by the figure alone, or by a single measurement."""
+        """Return how certain it is that a level is met: by the whole interval, by the value alone, or by one sample."""
         if not self.meets(level):
             return "missed"
         if self.once:
@@ -47,7 +47,7 @@ NOT_MEASURED = Reading(math.inf)
 
 @dataclass(frozen=True)
 class AnswerTime:
-    """How fast a candidate answers one query: the p50 is what it costs, the p99 is held against the level."""
+    """How fast a candidate answers one query: the p50 enters the cost, the p99 is compared with the level."""
 
     p50: Reading
     p99: Reading
@@ -55,7 +55,7 @@ class AnswerTime:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A projection whose verdict passed, or the source of truth itself, which has no lag and takes no more disk."""
+    """A projection whose verdict passed, or the source of truth, which has no lag and needs no additional disk."""
 
     name: str
     store: str
@@ -67,16 +67,16 @@ class Candidate:
 
     @property
     def engine(self) -> str:
-        """The engine that has to be operated: what stands before the dot."""
+        """Return the engine that has to be operated: the part of the store's name before the dot."""
         return self.store.partition(".")[0]
 
 
 @dataclass(frozen=True)
 class SelectionProblem:
-    """The question: which candidates are to answer these queries (name to weight), within these levels.
+    """Which candidates should answer these queries (name to weight) within these levels?
 
-    `operated` are the engines that are operated already, for the source of truth. `left_out` says of each candidate or
-    answer that could not be considered why not.
+    `operated` are the engines that are operated anyway, for the source of truth. `left_out` has a sentence for each
+    candidate or answer that could not be considered.
     """
 
     queries: Mapping[str, float]
@@ -88,24 +88,24 @@ class SelectionProblem:
 
     @property
     def truth(self) -> Candidate | None:
-        """The source of truth, where it was asked too."""
+        """Return the source of truth, if it was queried in the run."""
         return next((each for each in self.candidates if each.truth), None)
 
     @property
     def projections(self) -> tuple[Candidate, ...]:
-        """The candidates that cost a projection."""
+        """Return the candidates without the source of truth."""
         return tuple(each for each in self.candidates if not each.truth)
 
     def query_level(self, query: str) -> float | None:
-        """What a query's p99 may take, in seconds: its own level, else the one for every query."""
+        """Return the limit of a query's p99 in seconds: its own level, else the one for all queries, else None."""
         return self.levels.queries.get(query, self.levels.query_p99)
 
     def level_name(self, query: str) -> str:
-        """The name of the level that holds for a query."""
+        """Return the name of the level that bounds a query."""
         return f"queries.{query}" if query in self.levels.queries else "query_p99"
 
     def set_levels(self) -> Iterator[tuple[str, float]]:
-        """The levels that are set, by name; those of single queries that were asked included."""
+        """Yield each level that is set, with its value; a level of a single query only if the query was asked."""
         for name in ("lag_p99", "rebuild", "query_p99", "disk_bytes", "engines"):
             if (value := getattr(self.levels, name)) is not None:
                 yield name, float(value)
@@ -114,5 +114,5 @@ class SelectionProblem:
                 yield f"queries.{name}", seconds
 
     def unanswered(self) -> list[str]:
-        """Queries that no candidate answers, whatever the levels."""
+        """Return the queries that no candidate answers, whatever the levels."""
         return [name for name in self.queries if not any(name in each.answers for each in self.candidates)]

@@ -1,4 +1,4 @@
-"""Portfolios: which projections to keep, and which query goes to which of them. Pure, and exact.
+"""Portfolios: which projections to keep, and which of them answers which query. Pure and exact.
 
 A portfolio is a set of projections that together, and with the source of truth, answer every query. Within it each
 query goes to the member that answers it fastest by p50, of those whose p99 is within the query's level. Between
@@ -10,11 +10,11 @@ The answer is the first, among the portfolios that meet every level, by
 2. the weighted query time: the mean of the p50 by weight;
 3. disk, then the lag p99, the rebuild, the number of engines, and last the projections' names.
 
-All of it is decided by the measured values. Where the intervals can't tell two apart, `sensitivity` calls it a tie.
+The measured values decide. Where their intervals can't distinguish two portfolios, `sensitivity` reports a tie.
 
 Lag and rebuild are levels of each projection, and disk and engines can only grow with a portfolio. So a portfolio of
-the smallest size has no member that it could do without, and every one of that size is found by taking an open query
-and trying each projection that can answer it: exhaustive, and quick where it is hopeless.
+the smallest size has no member that it could do without, and all of that size are found by taking a query that is not
+yet answered and trying each projection that can answer it: an exhaustive search that stops early at dead ends.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ import numpy as np
 
 from lab.advice.model import Candidate, Reading, SelectionProblem
 
-# How many sets of projections are looked at for the front and the runners-up. The answer itself knows no such bound.
+# At most so many sets of projections are examined for the front and the runners-up. The answer has no such bound.
 LOOKED_MAX = 2_048
 
 
 @dataclass(frozen=True)
 class Miss:
-    """A level that a portfolio doesn't meet: where, what is asked and what there is. Seconds, bytes or a count."""
+    """A level that a portfolio misses: the projection or query, the limit and the value (seconds, bytes, count)."""
 
     level: str
     of: str
@@ -44,18 +44,18 @@ class Miss:
 
     @property
     def overshoot(self) -> float:
-        """How far over the level, as a share of it."""
+        """Return by how much the value exceeds the level, as a share of the level."""
         return overshoot(self.asked, self.had)
 
 
 def overshoot(asked: float, had: float) -> float:
-    """How far `had` is over `asked`, as a share of it; of nothing, as a share of one."""
+    """Return by how much `had` exceeds `asked`, as a share of `asked`; of one if `asked` is 0."""
     return (had - asked) / (asked or 1.0)
 
 
 @dataclass(frozen=True)
 class Portfolio:
-    """A set of projections, in the scenario's order, and who answers which query."""
+    """A set of projections in the scenario's order, with the candidate that answers each query."""
 
     problem: SelectionProblem
     members: tuple[Candidate, ...]
@@ -66,12 +66,12 @@ class Portfolio:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The projections' names: what the portfolio is known by."""
+        """Return the projections' names, which identify the portfolio."""
         return tuple(each.name for each in self.members)
 
     @property
     def used(self) -> tuple[Candidate, ...]:
-        """Who answers anything, the source of truth included."""
+        """Return the candidates that answer a query, the source of truth included."""
         return tuple(each for each in self.problem.candidates if each.name in self._at_work)
 
     @cached_property
@@ -80,17 +80,17 @@ class Portfolio:
 
     @property
     def idle(self) -> bool:
-        """Whether a member answers nothing."""
+        """Return whether a member answers no query."""
         return not self._at_work.issuperset(self.names)
 
     @cached_property
     def cost(self) -> float:
-        """The weighted query time: the mean of the p50 by weight, in seconds."""
+        """Return the weighted query time: the mean of the p50 by weight, in seconds."""
         return self._weighted([self.assigned[name].answers[name].p50.value for name in self.assigned])
 
     @cached_property
     def cost_interval(self) -> tuple[float, float | None]:
-        """From all lower ends to all upper ends at once, which is wider than 95 % needs; None: no upper end."""
+        """Return the cost at all lower ends and at all upper ends (None: unknown); wider than a 95 % interval."""
         readings = [self.assigned[name].answers[name].p50 for name in self.assigned]
         high = [reading.high for reading in readings]
         known = [end for end in high if end is not None]
@@ -104,33 +104,33 @@ class Portfolio:
 
     @property
     def lag(self) -> Reading:
-        """The longest lag p99 among the members."""
+        """Return the longest lag p99 among the members."""
         return max((each.lag for each in self.members), key=lambda reading: reading.value, default=Reading(0, 0, 0))
 
     @property
     def rebuild(self) -> Reading:
-        """The longest rebuild among the members; each is rebuilt alone."""
+        """Return the longest rebuild among the members; each is rebuilt alone."""
         return max((each.rebuild for each in self.members), key=lambda r: r.value, default=Reading(0, 0, 0))
 
     @cached_property
     def disk(self) -> float:
-        """Bytes that all members take together."""
+        """Return the bytes that all members take together."""
         return math.fsum(each.disk.value for each in self.members)
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """Engines to operate beside those that are operated for the source of truth."""
+        """Return the engines to operate in addition to those of the source of truth."""
         return tuple(sorted({each.engine for each in self.members} - self.problem.operated))
 
     @cached_property
     def order(self) -> tuple[object, ...]:
-        """What the first is chosen by; see the module."""
+        """Return the sort key by which the answer is chosen; see the module's docstring."""
         sizes = (len(self.members), self.cost, self.disk, self.lag.value, self.rebuild.value, len(self.engines))
         return (*sizes, self.names)
 
     @cached_property
     def misses(self) -> tuple[Miss, ...]:
-        """Every level that isn't met."""
+        """Return every level that isn't met."""
         problem, levels = self.problem, self.problem.levels
         found = [
             Miss(name, each.name, level, reading.value)
@@ -152,7 +152,7 @@ class Portfolio:
         return tuple(found)
 
     def readings(self, level: str) -> list[Reading]:
-        """The figures that are compared with a level: one of lag and rebuild, the p99 of each query that it bounds."""
+        """Return the figures that a level bounds: one of lag or rebuild, the p99 of each query under a query level."""
         if level in ("lag_p99", "rebuild"):
             return [self.lag if level == "lag_p99" else self.rebuild]
         bounded = (query for query in self.assigned if self.problem.level_name(query) == level)
@@ -160,14 +160,14 @@ class Portfolio:
 
     @property
     def figures(self) -> tuple[float, float, float, float]:
-        """What the Pareto front is about: lag p99, rebuild, weighted query time (seconds), disk (bytes)."""
+        """Return the dimensions of the Pareto front: lag p99, rebuild, weighted query time (seconds), disk (bytes)."""
         return self.lag.value, self.rebuild.value, self.cost, self.disk
 
 
 def assemble(problem: SelectionProblem, members: Sequence[Candidate]) -> Portfolio | None:
-    """The portfolio of these projections, or None when a query is left that none of them answers.
+    """Assign each query to a member, or return None if a query is left that none of them answers.
 
-    A query that nobody answers within its level goes to whoever has the lowest p99, and is a miss.
+    A query that no member answers within its level goes to the one with the lowest p99, and is a miss.
     """
     truth = problem.truth
     there = ([truth] if truth else []) + list(members)
@@ -186,7 +186,7 @@ def assemble(problem: SelectionProblem, members: Sequence[Candidate]) -> Portfol
 
 
 def smallest(problem: SelectionProblem) -> list[Portfolio]:
-    """Every portfolio of the smallest size that meets all levels, the best first; none when there is no such thing."""
+    """Return every portfolio of the smallest size that meets all levels, the best first; empty if none does."""
     for size in range(len(problem.projections) + 1):
         found = [made for chosen in covers(problem, size) if (made := assemble(problem, chosen))]
         if found:
@@ -195,7 +195,7 @@ def smallest(problem: SelectionProblem) -> list[Portfolio]:
 
 
 def covers(problem: SelectionProblem, size: int) -> Iterator[tuple[Candidate, ...]]:
-    """Sets of at most `size` projections that meet all levels; every one that could not do without a member."""
+    """Yield the sets of at most `size` projections that meet all levels; at least every set without a spare member."""
     levels, truth = problem.levels, problem.truth
     able = [
         place
@@ -208,7 +208,7 @@ def covers(problem: SelectionProblem, size: int) -> Iterator[tuple[Candidate, ..
 
     open_queries = [query for query in problem.queries if not (truth and answers(truth, query))]
     can = {query: [place for place in able if answers(problem.projections[place], query)] for query in open_queries}
-    # The query with the fewest ways out first: that is where a dead end shows soonest.
+    # The query that the fewest projections answer comes first, so that dead ends are found early.
     open_queries.sort(key=lambda query: len(can[query]))
     seen: set[frozenset[int]] = set()
 
@@ -230,7 +230,7 @@ def covers(problem: SelectionProblem, size: int) -> Iterator[tuple[Candidate, ..
 
 
 def _apart(left: Sequence[Sequence[int]]) -> int:
-    """How many more projections it takes at the least: queries that no projection answers two of."""
+    """Return a lower bound of the projections still needed: a number of queries of which no projection answers two."""
     taken: set[int] = set()
     count = 0
     for able in left:
@@ -241,12 +241,12 @@ def _apart(left: Sequence[Sequence[int]]) -> int:
 
 
 def solvable(problem: SelectionProblem) -> bool:
-    """Whether any portfolio meets all levels."""
+    """Return whether any portfolio meets all levels."""
     return next(covers(problem, len(problem.projections)), None) is not None
 
 
 def _fits(problem: SelectionProblem, members: Sequence[Candidate]) -> bool:
-    """Whether disk and engines are within their levels: what more members can only make worse."""
+    """Return whether disk and engines are within their levels; further members can only add to both."""
     levels = problem.levels
     engines = {each.engine for each in members} - problem.operated
     disk = math.fsum(each.disk.value for each in members)
@@ -257,9 +257,9 @@ def _fits(problem: SelectionProblem, members: Sequence[Candidate]) -> bool:
 
 
 def size_looked_at(problem: SelectionProblem) -> int:
-    """How many projections a portfolio of the front or a runner-up may have.
+    """Return how many projections a portfolio of the front or a runner-up may have.
 
-    As many as there are, unless more than `LOOKED_MAX` sets would have to be looked at.
+    That is the number of projections, unless more than `LOOKED_MAX` sets would have to be examined.
     """
     count, looked = len(problem.projections), 0
     for size in range(count + 1):
@@ -270,7 +270,7 @@ def size_looked_at(problem: SelectionProblem) -> int:
 
 
 def portfolios(problem: SelectionProblem) -> list[Portfolio]:
-    """Every portfolio without an idle member, whether it meets the levels or not, up to a size; in their order."""
+    """Return every portfolio of limited size without an idle member, in order, whether it meets the levels or not."""
     found = []
     for size in range(size_looked_at(problem) + 1):
         for members in combinations(problem.projections, size):
@@ -281,7 +281,7 @@ def portfolios(problem: SelectionProblem) -> list[Portfolio]:
 
 
 def front(found: Sequence[Portfolio]) -> list[Portfolio]:
-    """Those that no other beats: at least as good in lag p99, rebuild, query time and disk, and better in one."""
+    """Return the Pareto front: portfolios that no other dominates in lag p99, rebuild, query time and disk."""
     if not found:
         return []
     figures = np.array([each.figures for each in found])

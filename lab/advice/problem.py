@@ -1,8 +1,8 @@
-"""A finished run becomes a question: its measured figures as candidates, its levels, its weights.
+"""Read a finished run into a `SelectionProblem`: measured figures as candidates, levels, weights.
 
-The p50 and p99 of a query have the intervals that were worked out when they were measured (`lab.measure.intervals`).
-The lag's p99 gets one here, from the lag of every change (`lab.measure.bootstrap`). Rebuild and disk were measured
-once, and have none.
+The intervals of a query's p50 and p99 were computed when they were measured (`lab.measure.intervals`). The interval
+of the lag's p99 is computed here from the lag of every change (`lab.measure.bootstrap`). Rebuild and disk were
+measured once and have no interval.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ NOT_ASKED = "the source of truth was not asked itself in this run, so it is no c
 
 
 def read(run: Run, overrides: Sequence[str] = ()) -> SelectionProblem:
-    """The question that a run's figures answer; `overrides` set `levels` and `weights` anew, as `--set` does.
+    """Read a run; `overrides` replace `levels` and `weights` as `--set` does.
 
-    Raises BadInput for a query that there is none of, and for a run in which no query was asked.
+    Raises BadInput for a level or weight of a query that doesn't exist, and for a run in which no query was asked.
     """
     queries = run.table("queries")
     if queries.is_empty():
@@ -38,7 +38,7 @@ def read(run: Run, overrides: Sequence[str] = ()) -> SelectionProblem:
     if queries["p50_low_us"].is_null().all():
         left_out.append("intervals of query times: this run has none, so nothing is told apart")
     candidates = []
-    # A projection may be called that too: then it is one.
+    # In a run of an older version a projection may have that name.
     truth = queries.filter(projection=TRUTH) if TRUTH not in names else queries.clear()
     if truth.is_empty():
         left_out.append(NOT_ASKED)
@@ -65,7 +65,7 @@ def read(run: Run, overrides: Sequence[str] = ()) -> SelectionProblem:
 
 
 def asked(run: Run, queries: pl.DataFrame, overrides: Sequence[str] = ()) -> tuple[LevelsTable, dict[str, float]]:
-    """The levels, and the weight of every query by name, in the table's order."""
+    """Return the levels, and the weight of every query by name in the table's order."""
     measured = dict(
         queries.select("query", pl.col("weight").fill_null(1.0))
         .unique("query", keep="first", maintain_order=True)
@@ -76,7 +76,7 @@ def asked(run: Run, queries: pl.DataFrame, overrides: Sequence[str] = ()) -> tup
         Problem(f"{table}.{name}", f"no query of this run is called `{name}`", nearest(name, measured))
         for table, names in (("levels.queries", levels.queries), ("weights", weights))
         for name in names
-        # A level that the run brought along may be of a query that nobody could be asked.
+        # A level of the scenario itself may be of a query that no projection can answer.
         if name not in measured and any(item.partition("=")[0].strip() == f"{table}.{name}" for item in overrides)
     ]
     if problems:
@@ -85,7 +85,7 @@ def asked(run: Run, queries: pl.DataFrame, overrides: Sequence[str] = ()) -> tup
 
 
 def _answers(name: str, rows: pl.DataFrame, left_out: list[str]) -> dict[str, AnswerTime]:
-    """What a candidate answers, and rightly; what it doesn't is told in `left_out`."""
+    """Return the timed queries that a candidate answers correctly; add a sentence to `left_out` for each other one."""
     found = {}
     for row in rows.iter_rows(named=True):
         if row["answer_ok"] is not True:
@@ -99,7 +99,7 @@ def _answers(name: str, rows: pl.DataFrame, left_out: list[str]) -> dict[str, An
 
 
 def _time(row: dict[str, Any], quantile: str) -> Reading:
-    """One quantile of a query's time in seconds. A run from before there were intervals has none: both ends unknown."""
+    """Return one quantile of a query's time in seconds. Runs of older versions have no intervals: the ends are None."""
     low, high = (row.get(f"{quantile}_{end}_us") for end in ("low", "high"))
     value = float(row[f"{quantile}_us"])
     return Reading(value / 1e6, _seconds(low), _seconds(high), "queries", f"{quantile}_us")
@@ -110,7 +110,7 @@ def _seconds(microseconds: float | None) -> float | None:
 
 
 def _lag(run: Run, name: str, summary: pl.DataFrame) -> Reading:
-    """The p99 of the lag, infinite where it is never."""
+    """Return the p99 of the lag with its interval; infinite if too many changes never became visible."""
     if summary.is_empty():
         return NOT_MEASURED
     value = summary["p99_seconds"][0]
@@ -127,6 +127,6 @@ def _lag(run: Run, name: str, summary: pl.DataFrame) -> Reading:
 
 
 def _once(rebuilt: pl.DataFrame, column: str) -> Reading:
-    """A figure of the one rebuild; infinite where the run was told not to rebuild."""
+    """Return a figure of the rebuild; infinite if the run was told not to rebuild."""
     value = None if rebuilt.is_empty() else rebuilt[column][0]
     return Reading(math.inf if value is None else float(value), table="rebuild", column=column, once=True)

@@ -1,4 +1,4 @@
-"""How firm an answer is: what it ties with, and how far each weight can move before another takes its place. Pure."""
+"""Sensitivity of an answer: its ties, and how far each weight can move before another portfolio is better. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lab.advice.portfolio import Portfolio
 
 @dataclass(frozen=True)
 class WeightRange:
-    """The answer is the same as long as the query's weight lies between `low` and `high`, all others as they are.
+    """The answer stays the same while the query's weight is between `low` and `high`, all other weights unchanged.
 
-    Outside, `below` or `above` takes its place (None: nothing does, and the end is 0 or infinity).
+    Outside this range `below` or `above` is better (None: no portfolio is, and the end is 0 or infinity).
     """
 
     query: str
@@ -26,10 +26,10 @@ class WeightRange:
 
 
 def weight_ranges(found: Sequence[Portfolio]) -> list[WeightRange]:
-    """For each query how far its weight can move; `found` is `smallest`, the answer first.
+    """Return for each query how far its weight can move; `found` is the result of `smallest`, the answer first.
 
-    Weights decide only between portfolios of the same size, and don't move a query within one. The weighted time is
-    linear in each weight, so an end is where two lines cross: exact, by the measured values.
+    Weights decide only between portfolios of the same size, and don't reassign a query within one. The weighted time
+    is linear in each weight, so an end is where two lines cross: exact for the measured values.
     """
     answer, *others = found
     weights = answer.problem.queries
@@ -53,18 +53,18 @@ def weight_ranges(found: Sequence[Portfolio]) -> list[WeightRange]:
 
 
 def ties(found: Sequence[Portfolio]) -> list[Portfolio]:
-    """Of `smallest`, those whose weighted query time can't be told from the answer's.
+    """Return those of `found` (the result of `smallest`) whose weighted query time can't be told from the answer's.
 
-    Queries that both send to the same place cancel out. For the others, the difference lies between all lower ends
-    against all upper ends and the reverse: wider than a 95 % interval needs to be, so that a difference that is told is
-    one. An end that is unknown bounds nothing.
+    Queries that both assign to the same candidate cancel out. For the others, the difference lies between all lower
+    ends minus all upper ends and the reverse. That is wider than a 95 % interval, so a reported difference is
+    significant. An unknown end bounds nothing.
     """
     answer, *others = found
     return [other for other in others if tied(answer, other)]
 
 
 def tied(a: Portfolio, b: Portfolio) -> bool:
-    """Whether two portfolios' weighted query times can't be told apart; see `ties`."""
+    """Return whether the weighted query times of two portfolios can't be told apart; see `ties`."""
     weights = a.problem.queries
     pairs = [(weights[name], _p50(a, name), _p50(b, name)) for name in weights if a.assigned[name] != b.assigned[name]]
     low = math.fsum(weight * (_low(one) - _high(other)) for weight, one, other in pairs)
@@ -73,7 +73,7 @@ def tied(a: Portfolio, b: Portfolio) -> bool:
 
 
 def tied_answers(problem: SelectionProblem, portfolio: Portfolio, query: str) -> list[Candidate]:
-    """Others of the portfolio that answer a query within its level, in a time that can't be told from the first's."""
+    """Return other members that answer a query within its level, in a time that can't be told from the assigned one."""
     chosen = portfolio.assigned[query]
     first, level = chosen.answers[query].p50, problem.query_level(query)
     there = [*([problem.truth] if problem.truth else []), *portfolio.members]
@@ -96,5 +96,5 @@ def _low(reading: Reading) -> float:
 
 
 def _high(reading: Reading) -> float:
-    # Finite, so that two unknown ends of unlike signs don't make something that is no number.
+    # Finite, so that two unknown ends of opposite signs don't give NaN.
     return 1e12 if reading.high is None else reading.high

@@ -45,7 +45,7 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """The entry point. Ctrl-C and a polite kill both end a run without leaving anything behind."""
+    """Run the command line and exit. SIGINT and SIGTERM end a command without leaving files or processes behind."""
     signal.signal(signal.SIGTERM, _stop)
     try:
         lab.main(standalone_mode=False)

@@ -1,4 +1,4 @@
-"""The commands that run a scenario, or ask what a run found."""
+"""The commands that run a scenario or read a finished run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lab.cli.shared import EXIT, RUNS, common, no_scenario, planned, print_json
 @click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=RUNS, help="Where run folders go.")
 @common
 def run(scenario: str, runs: Path, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
-    """Run a scenario, judge its projections, and leave a report."""
+    """Run a scenario, check its projections, and write a run folder with a report."""
     from lab.experiment import run as run_plan
     from lab.progress import bar
     from lab.report import print_run, summary
@@ -56,7 +56,7 @@ def report(run: str, as_json: bool, overrides: Sequence[str], seed: int | None) 
 @click.option("--anyway", is_flag=True, help="Compare runs of unlike machines, scales or durability too.")
 @common
 def compare(one: str, other: str, anyway: bool, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
-    """Say what differs between two runs: verdicts first, then figures with their intervals."""
+    """Show what differs between two runs: verdicts first, then figures with their intervals."""
     from lab.report import compare as compare_runs
     from lab.report import print_compare
     from lab.runs import load_run
@@ -74,7 +74,7 @@ def compare(one: str, other: str, anyway: bool, as_json: bool, overrides: Sequen
 @click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=RUNS, help="Where run folders are.")
 @common
 def advise(run: str, runs: Path, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
-    """Say which projections to keep, from what a run measured. --set levels.KEY and weights.QUERY asks anew."""
+    """Recommend which projections to keep, from what a run measured. --set changes levels.KEY and weights.QUERY."""
     from lab.advice import advise as work_out
     from lab.advice import read
     from lab.report.advice import document, print_advice
@@ -92,7 +92,7 @@ def advise(run: str, runs: Path, as_json: bool, overrides: Sequence[str], seed: 
 @click.argument("scenario")
 @common
 def validate(scenario: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
-    """Say everything that is wrong with a scenario, without running it."""
+    """List every mistake in a scenario, without running it."""
     plan = planned(scenario, overrides, seed)
     names = [item.name for item in plan.projections]
     if as_json:
@@ -104,7 +104,7 @@ def validate(scenario: str, as_json: bool, overrides: Sequence[str], seed: int |
 @click.command()
 @common
 def stores(as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
-    """List the stores: family, engine version, what they answer, and how to get those that are missing."""
+    """List the stores: family, engine version, the queries they answer, and how to install missing ones."""
     from lab.registry import HERE
     from lab.stores import STORES
     from lab.stores.catalogue import catalogue
@@ -149,7 +149,7 @@ def new(
     seed: int | None,
     **own: Any,
 ) -> None:
-    """Write NAME.toml here: a commented scenario that runs, to be changed; with --from, on your own data."""
+    """Write NAME.toml into this folder: a commented scenario that runs; with --from, on your own data."""
     from lab.starter import start
 
     written = start(Path.cwd(), name, domain, file, own, seed, overrides)
@@ -163,7 +163,7 @@ def new(
 @click.argument("projector", metavar="MODULE:OBJECT")
 @common
 def check(projector: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
-    """Try a projector of your own: duplicates, reordering, loss, late commits, tombstones and crashes."""
+    """Test a projector of your own with duplicates, reordering, loss, late commits, deletes and crashes."""
     from lab.kit.check import SEED
     from lab.kit.settings import settings
     from lab.testing import check as check_projector

@@ -1,4 +1,4 @@
-"""What every command shares: its options, one clear error, one document, and exit statuses."""
+"""Shared by all commands: options, error messages, JSON output and exit statuses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Function = Callable[..., Any]
 
 
 def common(function: Function) -> Function:
-    """`--json`, `--set` and `--seed`, which every command takes."""
+    """Add the options `--json`, `--set` and `--seed` to a command, and report errors as messages."""
     for option in (
         click.option("--seed", type=click.IntRange(min=0), help="Another seed than the scenario's."),
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any key of the scenario."),
@@ -60,12 +60,12 @@ def planned(scenario: str, overrides: Sequence[str], seed: int | None) -> Any:
 
 
 def no_scenario(overrides: Sequence[str], seed: int | None) -> None:
-    """A finished run can't be set or seeded any more: better refused than ignored."""
+    """Refuse `--set` and `--seed` for a command that has no scenario, rather than ignore them."""
     if overrides or seed is not None:
         raise BadInput([Problem("--set, --seed", "there is no scenario here to set them in", "give them to `lab run`")])
 
 
 def repeated(scenario: str, overrides: Sequence[str], seed: int | None) -> list[str]:
-    """The arguments that make a process of its own plan the same scenario."""
+    """Return the arguments with which a child process plans the same scenario."""
     arguments = [scenario, *(part for item in overrides for part in ("--set", item))]
     return arguments + ([] if seed is None else ["--seed", str(seed)])

@@ -1,6 +1,6 @@
-"""DuckDB, opened the same way everywhere: nothing is downloaded, no other file is touched, settings are read back.
+"""Open DuckDB in one way everywhere: nothing is downloaded, no other file is touched, settings are read back.
 
-A file has one writing process. Within it, all connections share one database: cursors of the writing connection read.
+Only one process can write a file. Within it all connections share one database; cursors of the writing connection read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TYPES = {
     pl.Binary(): "BLOB",
 }
 
-# Enough for a million rows several times over, and small enough for several files to be open at once.
+# Enough for several million rows, and small enough for several open files.
 MEMORY_LIMIT = "256MB"
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
@@ -35,12 +35,12 @@ READING = (duckdb.StatementType.SELECT, duckdb.StatementType.MULTI)
 
 
 def connect(path: Path, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """A connection to the file, for writing or for reading only."""
+    """Connect to the file, for writing or read-only."""
     return duckdb.connect(str(path), read_only=read_only, config=dict(CONFIG))
 
 
 def connect_memory(folder: Path) -> duckdb.DuckDBPyConnection:
-    """A connection without a database, to query the files in one folder and no others."""
+    """Connect without a database, to query the files in one folder and no others."""
     connection = duckdb.connect(":memory:", config=CONFIG | {"enable_external_access": "true"})
     listed = str(folder.absolute()).replace("'", "''")
     connection.execute(f"SET allowed_directories = ['{listed}']; SET enable_external_access = false")
@@ -48,20 +48,20 @@ def connect_memory(folder: Path) -> duckdb.DuckDBPyConnection:
 
 
 def only_reads(connection: duckdb.DuckDBPyConnection, statement: str) -> bool:
-    """Whether the text is a single query. A query can still write, by a DELETE within its WITH: see `begin_reading`."""
+    """Return whether the text is a single query. It can still write, by a DELETE in its WITH: see `begin_reading`."""
     kinds = [one.type for one in connection.extract_statements(statement)]
     return len(kinds) == 1 and kinds[0] in READING
 
 
 def begin_reading(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """A second connection to the same database, in a transaction in which the engine refuses every write."""
+    """Open a second connection to the database, in a transaction in which the engine refuses every write."""
     reader = connection.cursor()
     reader.execute("BEGIN TRANSACTION READ ONLY")
     return reader
 
 
 def settings(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """The settings that matter, as the engine itself reports them."""
+    """Return the settings that affect durability and speed, as the engine reports them."""
     names = ("threads", "memory_limit", "autoinstall_known_extensions", "checkpoint_threshold")
     row = connection.execute("SELECT " + ", ".join(f"current_setting('{name}')" for name in names)).fetchall()[0]
     return {"library": duckdb.__version__, **dict(zip(names, map(str, row), strict=True))}
@@ -70,18 +70,18 @@ def settings(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
 def frame(
     connection: duckdb.DuckDBPyConnection, sql: str, schema: dict[str, pl.DataType], arguments: Sequence[Any] = ()
 ) -> pl.DataFrame:
-    """The result as a frame of the given columns and types, in the engine's order."""
+    """Return a query's result as a frame of the given columns and types, in the engine's order."""
     return as_frame(connection.sql(sql, params=list(arguments)).to_arrow_table(), schema)
 
 
 def as_frame(table: pa.Table | pa.RecordBatch, schema: dict[str, pl.DataType]) -> pl.DataFrame:
-    """Arrow data as a frame of the given columns and types."""
+    """Convert Arrow data to a frame of the given columns and types."""
     found = pl.from_arrow(table)
     assert isinstance(found, pl.DataFrame)
     return found.cast(schema)  # type: ignore[arg-type]
 
 
 def size_bytes(path: Path) -> int:
-    """The file and its write-ahead log, in bytes."""
+    """Return the size of the file and its write-ahead log in bytes."""
     files = (path, path.with_name(path.name + ".wal"))
     return sum(file.stat().st_size for file in files if file.exists())

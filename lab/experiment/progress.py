@@ -1,4 +1,4 @@
-"""How a run tells where it is. The command line draws it; everything else keeps quiet."""
+"""The protocol by which a run reports its progress."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told of each step with its size in units of its own, then how many of them are done."""
+    """Receives each step of a run with its size, then how much of it is done."""
 
     def step(self, name: str, total: float) -> None:
-        """A step begins."""
+        """Begin a step of `size` units."""
 
     def done(self, units: float) -> None:
-        """So much of it is done."""
+        """Report how many units of the current step are done."""
 
 
 class Quiet:
-    """Says nothing."""
+    """A `Progress` that ignores everything."""
 
     def step(self, name: str, total: float) -> None:
-        """Nothing."""
+        """Ignore it."""
 
     def done(self, units: float) -> None:
-        """Nothing."""
+        """Ignore it."""

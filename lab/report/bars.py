@@ -1,4 +1,4 @@
-"""Figures of totals: rebuild, query latency, what the channel did, and the accounting of changes."""
+"""Draw totals: rebuild, query times, the fates of messages, and the accounting of changes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lab.report.style import (
     time_axis,
 )
 
-# The parts of what was committed, in the order of the identity. Not the stores' colours: these are no stores.
+# The parts of the committed changes, in the order of the identity. These are not the colours of stores.
 PARTS: dict[str, tuple[str, str | None]] = {
     "applied": ("#4d4d4d", None),
     "superseded": ("#b9b9b9", None),
@@ -39,7 +39,7 @@ _ROW_INCHES = 0.27
 
 
 def rebuild(rebuild: pl.DataFrame, looks: Mapping[str, Look]) -> Figure:
-    """Seconds to project again from position 0, quickest first; projections that don't pass come last."""
+    """Draw the seconds of each rebuild, the quickest first; projections that don't pass come last."""
     rows = rebuild.drop_nulls("seconds").to_dicts()
     if not rows:
         return blank("Nothing was rebuilt.")
@@ -73,7 +73,7 @@ def _named_rows(axes: Axes, names: Sequence[str]) -> None:
 
 
 def queries(queries: pl.DataFrame, looks: Mapping[str, Look]) -> Figure:
-    """A dot at p50 and a whisker to p99 for each query and projection; a wrong answer has no time."""
+    """Draw a dot at p50 and a whisker to p99 for each query and projection; wrong answers are left out."""
     if queries.is_empty():
         return blank("No query was asked.")
     blocks = [part for _, part in queries.group_by("kind", "query", maintain_order=True)]
@@ -131,7 +131,7 @@ def _query_row(axes: Axes, y: float, row: Mapping[str, Any], look: Look, low_sec
         x, end = max(p50 / 1e6, low_seconds), max(p99 or p50, p50) / 1e6
         axes.plot([x, end], [y, y], color=look.colour, linewidth=1.6, solid_capstyle="butt")
         axes.plot([end, end], [y - 0.22, y + 0.22], color=look.colour, linewidth=1.6)
-        # A hollow dot: the projection didn't pass, so its time is worth less than it looks.
+        # A hollow dot: the projection didn't pass, so its time is not comparable.
         inside = look.colour if look.verdict == "pass" else "white"
         axes.plot([x], [y], "o", color=look.colour, markerfacecolor=inside, markersize=5.2, markeredgewidth=1.3)
         _beside(axes, x, y, duration(p50 / 1e6), INK, before=True)
@@ -139,7 +139,7 @@ def _query_row(axes: Axes, y: float, row: Mapping[str, Any], look: Look, low_sec
 
 
 def channel(channel: pl.DataFrame) -> Figure:
-    """What became of the messages: one bar for each fate."""
+    """Draw a bar for each fate of the messages."""
     rows = [row for row in channel.to_dicts() if row["messages"] is not None]
     if not rows:
         return blank("There was no channel.")
@@ -166,7 +166,7 @@ def channel(channel: pl.DataFrame) -> Figure:
 
 
 def accounting(accounting: pl.DataFrame, looks: Mapping[str, Look]) -> Figure:
-    """Where the committed changes are, as shares of them; the smaller parts are told beside the bar."""
+    """Draw what became of the committed changes, as shares; small parts are written beside the bar."""
     rows = [row for row in accounting.to_dicts() if row["committed"]]
     if not rows:
         return blank("No change was committed.")

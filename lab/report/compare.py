@@ -1,8 +1,8 @@
-"""Two runs side by side: what changed in the verdicts first, then lag, rebuild and queries.
+"""Compare two runs: changes of verdicts first, then lag, rebuild and queries.
 
-The lag has an interval of its difference, from changes paired by position where both runs committed the same ones. A
-query has an interval in each run: where the two overlap, no difference is shown. Rebuild is one measurement in each
-run: only its ratio is told.
+The difference of the lag has an interval; changes are paired by position if both runs committed the same ones. A query
+has an interval in each run, and if the two overlap, no difference is reported. Rebuild is one measurement in each run,
+so only the ratio is reported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MEMORY_TOLERANCE = 0.02
 
 
 def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
-    """What differs between two runs, in plain JSON types. Differences are b minus a, ratios b over a.
+    """Return what differs between two runs, in JSON types. Differences are b minus a, ratios b over a.
 
     Raises BadInput for runs of different machines, numbers of changes or durability, unless `anyway`.
     """
@@ -57,7 +57,7 @@ def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
 
 
 def _differs(a: Run, b: Run) -> list[str]:
-    """What makes the figures of two runs incomparable."""
+    """Return the reasons why the figures of two runs can't be compared."""
     told = []
     machine_a, machine_b = a.manifest.get("machine", {}), b.manifest.get("machine", {})
     for part in ("cpu", "cores"):
@@ -81,7 +81,7 @@ def _verdicts(run: Run) -> dict[str, str]:
 
 
 def _withheld(verdict_a: str, verdict_b: str) -> str | None:
-    """Why a projection is not compared in words, if it isn't: it doesn't pass in both."""
+    """Return why a projection is left out of the comparison: it doesn't pass in both runs; else None."""
     if verdict_a == verdict_b != "pass":
         return f"withheld: {verdict_a} in both"
     told = [f"{verdict} in {run}" for verdict, run in ((verdict_a, "a"), (verdict_b, "b")) if verdict != "pass"]
@@ -89,7 +89,7 @@ def _withheld(verdict_a: str, verdict_b: str) -> str | None:
 
 
 def _verdict_changes(a: Run, b: Run) -> list[dict[str, Any]]:
-    """Each check, and each projection as a whole, whose verdict is another in b."""
+    """Return each check, and each projection as a whole, whose verdict differs in b."""
     whole = [
         {"projection": name, "check": "all", "a": verdict, "b": _verdicts(b)[name]}
         for name, verdict in _verdicts(a).items()
@@ -111,7 +111,7 @@ def _verdict_changes(a: Run, b: Run) -> list[dict[str, Any]]:
 
 
 def _lag(a: Run, b: Run, name: str, withheld: str | None) -> dict[str, Any]:
-    """One projection's lag in both runs; a change that never became visible has an infinite lag."""
+    """Compare one projection's lag; a change that never became visible has an infinite lag."""
     frames = [
         pl.scan_parquet(run.path / "lag.parquet")
         .filter(pl.col("projection") == name)
@@ -137,7 +137,7 @@ def _lag(a: Run, b: Run, name: str, withheld: str | None) -> dict[str, Any]:
 
 
 def _bootstrap(a: Lags, b: Lags, paired: bool, name: str) -> npt.NDArray[np.float64]:
-    """Resampled differences of each quantile, one row for each resample; see `block_rows`.
+    """Return resampled differences of each quantile, a row for each resample; see `block_rows`.
 
     Where the runs are paired, the same blocks are drawn from both.
     """
@@ -154,7 +154,7 @@ def _bootstrap(a: Lags, b: Lags, paired: bool, name: str) -> npt.NDArray[np.floa
 
 
 def _difference(a: float, b: float, draws: Lags, withheld: str | None) -> dict[str, Any]:
-    """One quantile's two values, their difference with its 95 % interval, and what that says in words."""
+    """Return one quantile's two values, their difference with its 95 % interval, and a conclusion in words."""
     row: dict[str, Any] = {
         "a_seconds": a,
         "b_seconds": b,
@@ -169,26 +169,26 @@ def _difference(a: float, b: float, draws: Lags, withheld: str | None) -> dict[s
 
 
 def _answers(run: Run) -> dict[str, str]:
-    """The verdict on the source of truth's answers, where it was asked."""
+    """Return the verdict on the source of truth's answers, if it was queried."""
     asked = truth_asked(run)
     return {TRUTH: asked.verdict} if asked else {}
 
 
 def _truth(run: Run) -> str:
-    """The source of truth as `engine.model`."""
+    """Return the source of truth as `engine.model`."""
     truth = run.manifest.get("truth", {})
     return f"{truth.get('engine', '?')}.{truth.get('model', '?')}"
 
 
 def _writes(a: Run, b: Run) -> dict[str, Any]:
-    """Commands a second in each run: the source of truth's side of the bargain."""
+    """Return the commands a second of each run, and their ratio."""
     rates = [run.table("writes")["per_second"].to_list() for run in (a, b)]
     one, other = (rate[0] if rate else None for rate in rates)
     return {"a_per_second": one, "b_per_second": other, "ratio": other / one if one and other else None}
 
 
 def _single(a: Run, b: Run, table: str, by: list[str], column: str, names: list[str]) -> list[dict[str, Any]]:
-    """Figures of each run by themselves: the two values, their ratio, their intervals, and what those say."""
+    """Compare a figure by row: the two values, their ratio, their intervals, and a conclusion in words."""
     before, after = (_verdicts(run) | _answers(run) for run in (a, b))
     frames = [_figures(run, table, by, column, names) for run in (a, b)]
     joined = frames[0].join(frames[1], on=by, suffix="_b", maintain_order="left")
@@ -200,7 +200,7 @@ def _single(a: Run, b: Run, table: str, by: list[str], column: str, names: list[
         unit = column.removeprefix("p50_")
         values = {f"a_{unit}": a_value, f"b_{unit}": b_value, "ratio": b_value / a_value if known else None}
         intervals = {f"{run}_interval_{unit}": list(pair) for run, pair in zip("ab", ends, strict=True)}
-        # The source of truth has no verdict: it is what verdicts are given by.
+        # The source of truth has no verdict of its own.
         name = row["projection"]
         withheld = _withheld(before.get(name, "pass"), after.get(name, "pass"))
         says = withheld or (_apart(*ends) if known else "not measured in both")
@@ -209,7 +209,7 @@ def _single(a: Run, b: Run, table: str, by: list[str], column: str, names: list[
 
 
 def _figures(run: Run, table: str, by: list[str], column: str, names: list[str]) -> pl.DataFrame:
-    """One column of a table with its interval, `low` and `high`; null where the run has none."""
+    """Return one column of a table with the ends `low` and `high` of its interval; null if the run has none."""
     frame = run.table(table).filter(pl.col("projection").is_in(names))
     parts = {"low": column.replace("p50", "p50_low"), "high": column.replace("p50", "p50_high")}
     ends = {
@@ -218,13 +218,13 @@ def _figures(run: Run, table: str, by: list[str], column: str, names: list[str])
     }
     value = pl.col(column)
     if "answer_ok" in frame.columns:
-        # A wrong answer has no time, whatever the table says.
+        # The time of a wrong answer is not reported, whatever the table holds.
         value = pl.when(pl.col("answer_ok").fill_null(True)).then(value).alias(column)
     return frame.select(*by, value, **ends)
 
 
 def _apart(a: tuple[float | None, float | None], b: tuple[float | None, float | None]) -> str:
-    """What two 95 % intervals say of their difference. That they don't overlap asks for more than 95 % of it."""
+    """Return what two 95 % intervals say of the difference. Requiring that they don't overlap is stricter than 95 %."""
     if None in (*a, *b):
         return ONE_EACH
     (a_low, a_high), (b_low, b_high) = a, b

@@ -15,7 +15,7 @@ from lab.report.terminal import marked, plain_table
 
 
 def print_compare(result: dict[str, Any], console: Console) -> None:
-    """The comparison for a person: verdicts first, then one table for each thing that was measured."""
+    """Print a comparison: verdicts, commands a second, lag, rebuild, queries."""
     console.print(Text(f"a  {result['a']}\nb  {result['b']}"), soft_wrap=True)
     for text in result["differs"]:
         console.print(Text(f"! {text}: figures below may differ for that reason alone", "yellow"))
@@ -42,7 +42,7 @@ def print_compare(result: dict[str, Any], console: Console) -> None:
 
 
 def _single_table(rows: list[dict[str, Any]], unit: str, said: Callable[[float | None], str]) -> Table:
-    """One line for each figure; a projection's queries stand below its name."""
+    """Return a table with a line for each figure; a projection's queries are below its name."""
     table = plain_table("a", "b", "b/a", texts=("projection", ""))
     name = None
     for row in rows:
@@ -60,7 +60,7 @@ def _single_table(rows: list[dict[str, Any]], unit: str, said: Callable[[float |
 
 
 def _lag_text(seconds: float | None, never_visible: int) -> str:
-    """A quantile of the lag; without a number because too many changes never became visible, it is never."""
+    """Format a quantile of the lag; `never` if too many changes never became visible."""
     return "never" if seconds is None and never_visible else duration(seconds)
 
 

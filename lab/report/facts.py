@@ -1,4 +1,4 @@
-"""What a run found, as plain rows: shared by the page, the terminal and `--json`."""
+"""A run's findings as plain rows, shared by the page, the terminal and `--json`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lab.runs import Run
 
 @dataclass(frozen=True)
 class Overview:
-    """One projection in one line. `rebuild` and `lag` are rows of their tables, empty where there is none."""
+    """One projection's findings. `rebuild` and `lag` are rows of their tables, empty if there is none."""
 
     name: str
     store: str
@@ -35,17 +35,17 @@ class Overview:
 
     @property
     def ranked(self) -> bool:
-        """Whether it may be called quick: it tells the truth, and it does something (`null` doesn't)."""
+        """Return whether it may be ranked: it passed, and its store keeps data (`null` doesn't)."""
         return self.verdict == "pass" and self.store.partition(".")[0] != "null"
 
     def waited(self, quantile: str) -> str:
-        """A quantile of the lag in words: without a number, so many changes never became visible."""
+        """Format a quantile of the lag; without a value, too many changes never became visible."""
         seconds = self.lag.get(f"{quantile}_seconds")
         return "never" if seconds is None and self.lag.get("never_visible") else duration(seconds)
 
 
 def overviews(run: Run) -> list[Overview]:
-    """All projections, in the manifest's order."""
+    """Return the findings of all projections, in the manifest's order."""
     lag = {row["projection"]: row for row in run.table("lag_summary").to_dicts()}
     rebuild = {row["projection"]: row for row in run.table("rebuild").to_dicts()}
     asked = run.table("queries")
@@ -73,7 +73,7 @@ def overviews(run: Run) -> list[Overview]:
 
 @dataclass(frozen=True)
 class TruthAsked:
-    """What the source of truth answered beside the projections, in one line; `store` is its engine and model."""
+    """How the source of truth answered the queries that it was asked; `store` is its engine and model."""
 
     store: str
     verdict: str
@@ -83,7 +83,7 @@ class TruthAsked:
 
 
 def truth_asked(run: Run) -> TruthAsked | None:
-    """None where it was asked nothing, or can't answer."""
+    """Return how the source of truth answered; None if it was asked nothing, or can't answer."""
     asked = run.table("queries").filter(pl.col("projection") == TRUTH)
     verdict = run.manifest.get("truth", {}).get("answers")
     if asked.is_empty() or verdict is None:
@@ -96,9 +96,9 @@ def truth_asked(run: Run) -> TruthAsked | None:
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed check: what it caught, how often, and the witness.
+    """A failed check with its number of violations and its witness.
 
-    `steps` are the witness's rows of the table `witnesses`; `deliveries` is how many it was reduced to, if known.
+    `steps` are the witness's rows of the table `witnesses`; `deliveries` is the number that it was reduced to.
     """
 
     projection: str
@@ -111,30 +111,30 @@ class Failure:
 
     @property
     def anomaly(self) -> str:
-        """The anomaly's name, as a reader would say it."""
+        """Return the anomaly's name."""
         known = CHECKS.get(self.check)
         return known.anomaly if known else self.check.replace("_", " ")
 
     @property
     def explanation(self) -> str:
-        """Two sentences on what the anomaly means."""
+        """Return two sentences on what the anomaly means."""
         known = CHECKS.get(self.check)
         return known.meaning if known else ""
 
     @property
     def key(self) -> str:
-        """The failure's name in the page's addresses: no two failures of a run share one."""
+        """Return the failure's anchor on the page, unique in the run."""
         return f"{self.projection}-{self.check}"
 
     @property
     def chapter(self) -> str:
-        """The chapter that teaches it; empty for a check that the report doesn't know."""
+        """Return the chapter of the course about it; empty for an unknown check."""
         known = CHECKS.get(self.check)
         return known.taught_in if known else ""
 
     @property
     def reduced(self) -> str:
-        """How small the witness is, in words."""
+        """Return to how many deliveries the witness was reduced, in words."""
         if self.deliveries is None:
             return ""
         return (
@@ -144,7 +144,7 @@ class Failure:
         )
 
     def told(self) -> list[dict[str, Any]]:
-        """The steps as a table in words: at, line, what, and the mark."""
+        """Return the steps as rows of texts: time, line, what happened, mark."""
         rows = self.steps.to_dicts()
         times = moments([row["at_seconds"] for row in rows])
         return [
@@ -159,7 +159,7 @@ class Failure:
         ]
 
     def lines(self, lines_max: int) -> list[str]:
-        """The witness, cut after some lines with a word on how many more there are."""
+        """Return the witness's lines, cut after `most` with a line that counts the rest."""
         lines = self.witness.rstrip().splitlines()
         if len(lines) <= lines_max:
             return lines
@@ -167,7 +167,7 @@ class Failure:
 
 
 def failures(run: Run) -> list[Failure]:
-    """Every failed check, those of projections that should have passed first."""
+    """Return every failed check; those of projections that were expected to pass come first."""
     expected = {entry["name"]: bool(entry.get("as_expected", False)) for entry in run.manifest["projections"]}
     rows = run.table("verdicts").filter(pl.col("verdict") == "fail").to_dicts()
     drawn = run.table("witnesses").sort("step", maintain_order=True)
@@ -187,7 +187,7 @@ def failures(run: Run) -> list[Failure]:
 
 
 def unknowns(run: Run) -> list[tuple[str, list[tuple[str, list[str]]]]]:
-    """Why checks could not say pass or fail: each reason, with the checks of each projection that it holds for."""
+    """Return each reason why checks are `unknown`, with the projections and checks that it applies to."""
     rows = run.table("verdicts").filter(pl.col("verdict") == "unknown")
     found: dict[str, dict[str, list[str]]] = {}
     for name, check, reason in rows.select("projection", "check", pl.col("witness").fill_null("")).iter_rows():
@@ -197,7 +197,7 @@ def unknowns(run: Run) -> list[tuple[str, list[tuple[str, list[str]]]]]:
 
 
 def matrix(run: Run) -> tuple[list[str], dict[str, dict[str, str]]]:
-    """The checks that were made, and for each projection the verdict of each."""
+    """Return the names of the checks, and each projection's verdicts on them."""
     verdicts = run.table("verdicts")
     made = verdicts["check"].unique(maintain_order=True).to_list()
     order = list(CHECKS)
@@ -209,7 +209,7 @@ def matrix(run: Run) -> tuple[list[str], dict[str, dict[str, str]]]:
 
 
 def headline(run: Run) -> str:
-    """The verdict over all in one sentence, naming whatever is not as expected."""
+    """Return the run's verdict in a sentence that names every projection that is not as expected."""
     entries = run.manifest["projections"]
     odd = [entry for entry in entries if not entry.get("as_expected", False)]
     astray = run.manifest.get("truth", {}).get("answers") == "fail"
@@ -226,13 +226,13 @@ def headline(run: Run) -> str:
 
 
 def unaccounted(row: Mapping[str, Any]) -> int:
-    """Committed changes that a row of `accounting` has in none of its parts; negative if some are in two."""
+    """Return how many committed changes are in no part of a row of `accounting`; negative if some are in two."""
     parts = ("applied", "superseded", "parked", "skipped", "pending")
     return int(row["committed"]) - sum(int(row[part] or 0) for part in parts)
 
 
 def plain(value: Any) -> Any:
-    """A value as strict JSON has it: what is not a number becomes null, what JSON doesn't know, its text."""
+    """Convert a value to strict JSON types: NaN and infinity to null, unknown types to text."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int | str):
@@ -245,5 +245,5 @@ def plain(value: Any) -> Any:
 
 
 def rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
-    """A table's rows in strict JSON types."""
+    """Return a table's rows in strict JSON types."""
     return [plain(row) for row in frame.to_dicts()]

@@ -1,6 +1,6 @@
-"""Faults, gaps, readers and rebuilds in words: what to see in their figures, and what was set.
+"""Describe faults, gaps, readers and rebuilds: what their figures show, and what was configured.
 
-Only projections that pass (`Overview.ranked`) are ever called the better choice.
+Only projections that pass (`Overview.ranked`) are recommended.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 
 def fault_rows(faults: pl.DataFrame) -> list[Row]:
-    """The faults summed up: a row for each projection and kind, with its steps and an example; the source first."""
+    """Count the faults: a row for each projection and kind, with its steps and an example; the source first."""
     rows = []
     ordered = faults.sort(pl.col("projection") != "", maintain_order=True)
     for (name, kind), part in ordered.group_by("projection", "kind", maintain_order=True):
@@ -41,23 +41,23 @@ def fault_rows(faults: pl.DataFrame) -> list[Row]:
 
 
 def first_reads(row: Mapping[str, Any]) -> int:
-    """How many sessions read what they wrote: each was answered, or told "stale"."""
+    """Return the number of first reads: each was answered or told "stale"."""
     return int(row["answered"] or 0) + int(row["stale"] or 0)
 
 
 def parked_rows(parked: pl.DataFrame, rows_max: int) -> tuple[list[Row], int]:
-    """The first so many parked changes, and how many more there are."""
+    """Return the first `most` parked changes, and how many more there are."""
     return parked.head(rows_max).to_dicts(), max(0, parked.height - rows_max)
 
 
 def set_up(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What a scenario set for writers, faults and readers, by heading: only what is there, and what is not off."""
+    """Return the settings of writers, faults and readers by heading, without those that are off."""
     told = {key.capitalize(): _on(manifest.get(key)) for key in ("writers", "faults", "readers")}
     return {heading: settings for heading, settings in told.items() if settings}
 
 
 def _on(settings: object) -> dict[str, Any]:
-    """Settings without those that are off."""
+    """Return the settings that are not off."""
     if not isinstance(settings, Mapping):
         return {}
     kept = {str(name): _on(value) if isinstance(value, Mapping) else value for name, value in settings.items()}
@@ -65,7 +65,7 @@ def _on(settings: object) -> dict[str, Any]:
 
 
 def what_was_set(manifest: Mapping[str, Any]) -> str:
-    """Writers and faults in a sentence each; empty where there is nothing to say."""
+    """Describe the writers and the faults in a sentence each; empty if there are none."""
     told = set_up(manifest)
     writers, faults = told.get("Writers", {}), told.get("Faults", {})
     parts = []
@@ -84,7 +84,7 @@ def what_was_set(manifest: Mapping[str, Any]) -> str:
     return " ".join(parts)
 
 
-# What a scenario calls a fault, and what the report does.
+# The report's words for a scenario's keys.
 _PLANTED = {
     "crashes": "crashes",
     "crash": "crashes",
@@ -99,7 +99,7 @@ def _kinds(item: object) -> list[str]:
 
 
 def in_staleness(faults: pl.DataFrame) -> str:
-    """How faults look in the figure of staleness; empty without any."""
+    """Explain how faults are drawn in the figure of staleness; empty if there are none."""
     if faults.is_empty():
         return ""
     told = "The rug below has every fault, a row for each projection"
@@ -109,7 +109,7 @@ def in_staleness(faults: pl.DataFrame) -> str:
 
 
 def on_faults(faults: pl.DataFrame) -> str:
-    """How many faults of each kind, and where to see them."""
+    """Count the faults of each kind, and say where they are drawn."""
     told = [
         called(str(kind), int(many)) for kind, many in faults.group_by("kind", maintain_order=True).len().iter_rows()
     ]
@@ -117,7 +117,7 @@ def on_faults(faults: pl.DataFrame) -> str:
 
 
 def on_gaps(gaps: pl.DataFrame, found: Sequence[Overview]) -> str:
-    """Which strategy loses, which stalls, and which holds the writers up."""
+    """Name the strategies that lose changes, that stall readers, and that slow the writers down."""
     rows = gaps.to_dicts()
     told = "Read a row from left to right: what is not lost is paid for, in waiting or in writes."
     lossy = [f"{count(row['lost'])} of {count(row['changes'])} with {_of(row)}" for row in rows if row["lost"]]
@@ -126,7 +126,7 @@ def on_gaps(gaps: pl.DataFrame, found: Sequence[Overview]) -> str:
     gave = [f"{count(row['given_up'])} with {_of(row)}" for row in rows if row["given_up"]]
     if gave:
         told += f" Gaps that were given up at the time limit, and reported: {listed(gave)}."
-    # Who loses nothing may still have failed for another reason: such a row is not recommended.
+    # A row that loses nothing may still have failed for another reason, and is then not recommended.
     ranked = {each.name for each in found if each.ranked}
     sound = [row for row in rows if not row["lost"] and row["projection"] in ranked]
     if sound:
@@ -143,12 +143,12 @@ def _of(row: Mapping[str, Any]) -> str:
 
 
 def _both(first: str, second: str) -> str:
-    """`first (second)`; a projection is often named after what it does, and is told once."""
+    """Return `first (second)`; only once if both are equal, as for a projection named after its strategy."""
     return first if first == second else f"{first} ({second})"
 
 
 def on_readers(readers: pl.DataFrame) -> str:
-    """Whose sessions were let down, and what keeping the promise cost."""
+    """Name the projections whose sessions read stale data, and how long the others waited."""
     rows = readers.to_dicts()
     told = 'A session that waits too long is told "stale", never in silence; hatched is what should not be.'
     unread = [_rate(row, "unread") for row in rows if row["unread"]]
@@ -175,7 +175,7 @@ def _rate(row: Mapping[str, Any], column: str) -> str:
 
 
 def on_rebuilds(rebuilds: pl.DataFrame) -> str:
-    """What readers saw of each rebuild, and what it cost."""
+    """Describe what readers saw during each rebuild, and its cost."""
     rows = rebuilds.to_dicts()
     seen = [
         f"of {plural(int(row['reads'] or 0), 'read')} of {_both(row['projection'], row['mode'])}"
@@ -195,7 +195,7 @@ def on_rebuilds(rebuilds: pl.DataFrame) -> str:
 
 
 def on_parked(parked: pl.DataFrame) -> str:
-    """How many changes wait for a person, and what for."""
+    """Count the parked changes by reason."""
     reasons = parked.group_by("reason", maintain_order=True).len().sort("len", descending=True).head(3)
     told = [f"{count(many)} because of “{reason}”" for reason, many in reasons.iter_rows()]
     records = parked.select(pl.struct("projection", "entity", "key").n_unique()).item()

@@ -1,4 +1,4 @@
-"""Figures of what went wrong on purpose: gap strategies, readers' sessions, and rebuilds under fire."""
+"""Draw gap strategies, readers' sessions, and rebuilds while changes keep coming."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from lab.report.style import Look, blank, elided, look_of
 
 _NAME_CHARACTERS = 24
 _VIOLATED = ("unread", "backward")
-# Where nothing was found, the axis still says of what.
+# The end of the axis if nothing was found.
 _SMALL = 0.01
-# What a session waits for, as a reader would say it.
+# What a session waits for, in words.
 TOKENS = {"checkpoint": "waits for the checkpoint", "highest": "waits for the highest", "none": "waits for nothing"}
 
 Row = dict[str, Any]
 
 
 def gaps(gaps: pl.DataFrame, looks: Mapping[str, Look]) -> Figure:
-    """Loss against stall against throughput: a row for each projection and gap strategy, a panel for each cost."""
+    """Draw loss, stall and throughput: a row for each projection and gap strategy, a panel for each cost."""
     rows = gaps.to_dicts()
     if not rows:
         return blank("No feed had gaps.")
@@ -57,7 +57,7 @@ def gaps(gaps: pl.DataFrame, looks: Mapping[str, Look]) -> Figure:
 
 
 def _strategy(row: Row) -> tuple[str, str]:
-    """The row's name, and below it its strategy, unless that is its name."""
+    """Return the row's name, and its strategy unless that is its name."""
     strategy = f"{row['strategy']} (threads)" if row["writers"] == "threads" else str(row["strategy"])
     name = elided(row["projection"], _NAME_CHARACTERS)
     return name, "" if strategy == name else strategy
@@ -81,20 +81,20 @@ def _part(part: float | None, whole: float | None) -> float | None:
 
 
 def _counted(part: float | None, whole: float | None) -> str:
-    """A share with its count; nothing found is a bare 0."""
+    """Format a share with its count; 0 if the count is 0."""
     if part is None or not whole:
         return NOTHING
     return "0" if part == 0 else f"{share(part / whole)} ({short_count(part)})"
 
 
 def readers(readers: pl.DataFrame, looks: Mapping[str, Look]) -> Figure:
-    """What sessions saw: answered or told "stale", answered without their own write, gone backward later on.
+    """Draw what sessions saw: answered or told "stale", answered without their own write, an older revision later.
 
-    A session's first read is answered or stale, so those two are all of them; later reads can only go backward.
+    The first read of a session is answered or stale, so these two add up to all sessions.
     """
     rows = readers.to_dicts()
     if not rows:
-        return blank("Nobody read.")
+        return blank("No session read anything.")
     names = [
         (elided(row["projection"], _NAME_CHARACTERS), TOKENS.get(row["token"], elided(row["token"], _NAME_CHARACTERS)))
         for row in rows
@@ -124,7 +124,7 @@ def readers(readers: pl.DataFrame, looks: Mapping[str, Look]) -> Figure:
 
 
 def rebuilds(rebuilds: pl.DataFrame, looks: Mapping[str, Look]) -> Figure:
-    """A rebuild while changes keep coming: what readers saw above, what it took below."""
+    """Draw the rebuilds while changes kept coming: what readers saw above, the cost below."""
     rows = rebuilds.to_dicts()
     if not rows:
         return blank("Nothing was rebuilt under fire.")

@@ -1,6 +1,6 @@
-"""Figures over time: the lag's distribution, t-visibility and staleness. From frames to matplotlib Figures.
+"""Draw figures over time: the lag's distribution, t-visibility and staleness.
 
-Millions of lags become a few hundred quantiles before anything is drawn.
+Millions of lags are reduced to a few hundred quantiles before they are drawn.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from lab.report.style import (
     time_axis,
 )
 
-# Where an ECDF is evaluated: evenly, and closer together in both tails, where the interest is.
+# Shares at which an ECDF is evaluated: evenly spaced, and closer together in both tails.
 _TAIL = [0.0001, 0.0003, 0.001, 0.002, 0.003, 0.004]
 SHARES = np.array(sorted({*np.linspace(0, 1, 201).tolist(), *_TAIL, *(1 - tail for tail in _TAIL)}))
 _NEVER = "never visible"
@@ -40,9 +40,9 @@ _NINES_MAX = 5.0
 
 
 def lag_quantiles(lag: pl.DataFrame | pl.LazyFrame, names: Sequence[str] | None = None) -> pl.DataFrame:
-    """Quantiles of the visible lags: projection, share (of the visible), lag_seconds, visible, never_visible.
+    """Return quantiles of the visible lags: projection, share (of the visible), lag_seconds, visible, never_visible.
 
-    Read one projection at a time, so that a run of millions of changes stays small in memory.
+    Reads one projection at a time, so memory stays small for millions of changes.
     """
     lazy = lag.lazy()
     if names is None:
@@ -74,16 +74,16 @@ def lag_quantiles(lag: pl.DataFrame | pl.LazyFrame, names: Sequence[str] | None 
 
 
 def _limits(seconds: pl.Series) -> tuple[float, float]:
-    """Ends of a logarithmic axis around the positive values; what is 0 is drawn at the left end."""
+    """Return the ends of a logarithmic axis around the positive values; 0 is drawn at the left end."""
     positive = seconds.filter(seconds > 0)
     low, high = (float(positive.min()), float(positive.max())) if len(positive) else (1e-3, 1.0)  # type: ignore[arg-type]
-    # A lone tiny value must not squeeze everything else into the last inch of the axis.
+    # A single tiny value must not compress all others into the end of the axis.
     low = max(low, high / 1e7)
     return low / 1.6, max(high * 1.4, low * 10)
 
 
 def lag_ecdf(lag: pl.DataFrame | pl.LazyFrame, looks: Mapping[str, Look]) -> Figure:
-    """The share of changes visible within a lag, by projection; below 1 at the end where some never were."""
+    """Draw the share of changes visible within a lag; a curve ends below 1 if some never became visible."""
     quantiles = lag if isinstance(lag, pl.DataFrame) and "share" in lag.columns else lag_quantiles(lag)
     groups = {str(name): part for (name,), part in quantiles.group_by("projection", maintain_order=True)}
     if not groups:
@@ -108,12 +108,12 @@ def lag_ecdf(lag: pl.DataFrame | pl.LazyFrame, looks: Mapping[str, Look]) -> Fig
 
 
 def _in_order(looks: Mapping[str, Look], by: Mapping[str, float]) -> list[str]:
-    """Names by a figure of theirs; those that don't pass are not ranked and come last, in their own order."""
+    """Sort projections by a figure; those that don't pass come last, in their own order."""
     return sorted(by, key=lambda name: (0, by[name]) if look_of(looks, name).verdict == "pass" else (1, 0.0))
 
 
 def _median(part: pl.DataFrame) -> float:
-    """The lag that half of all changes don't exceed: infinite where half never became visible."""
+    """Return the lag that half of all changes don't exceed; infinite if half never became visible."""
     visible, never = int(part["visible"][0]), int(part["never_visible"][0])
     middle = part.filter(pl.col("share") * visible >= 0.5 * (visible + never))["lag_seconds"]
     return float(middle[0]) if len(middle) and middle[0] is not None else math.inf
@@ -136,7 +136,7 @@ def _lag_curve(axes: Axes, part: pl.DataFrame, look: Look, low: float, high: flo
 
 
 def _name_censored(axes: Axes, groups: Mapping[str, pl.DataFrame], high: float) -> None:
-    """Say at the end of each curve that stays below 1 how many changes never became visible."""
+    """Write at the end of each curve that stays below 1 how many changes never became visible."""
     ends = []
     for name, part in groups.items():
         visible, never = int(part["visible"][0]), int(part["never_visible"][0])
@@ -145,7 +145,7 @@ def _name_censored(axes: Axes, groups: Mapping[str, pl.DataFrame], high: float) 
             ends.append((visible / (visible + never), text, f"{elided(name, 20)}: {text}"))
     y = 1.0
     for level, alone, named in sorted(ends, reverse=True):
-        # Below its own curve and below the text before it; the last ones may not fall off the axes.
+        # Below its own curve and below the text before it, but within the axes.
         y = max(min(level - 0.055, y - 0.065), 0.03)
         axes.annotate(
             alone if len(ends) == 1 else named,
@@ -161,7 +161,7 @@ def _name_censored(axes: Axes, groups: Mapping[str, pl.DataFrame], high: float) 
 
 
 def t_visibility(visibility: pl.DataFrame, looks: Mapping[str, Look]) -> Figure:
-    """P(visible within t after commit), its upper end stretched: each 9 more is a step of the same height."""
+    """Draw P(visible within t after commit) on a scale where each additional 9 has the same height."""
     if visibility.is_empty():
         return blank("No visibility was measured.")
     low, high = _limits(visibility["after_seconds"])
@@ -191,12 +191,12 @@ def t_visibility(visibility: pl.DataFrame, looks: Mapping[str, Look]) -> Figure:
 
 
 def _nines(probability: float) -> float:
-    """How many nines a probability has: 0.9 is 1, 0.99 is 2."""
+    """Return the number of nines of a probability: 0.9 is 1, 0.99 is 2."""
     return -math.log10(max(1 - probability, 10**-_NINES_MAX))
 
 
 def _wait(part: pl.DataFrame, probability: float) -> float:
-    """The shortest time after which a change is visible with this probability."""
+    """Return the shortest time after which a change is visible with this probability."""
     times = part.filter(pl.col("probability") >= probability)["after_seconds"]
     return float(times.min()) if len(times) else math.inf  # type: ignore[arg-type]
 
@@ -211,7 +211,7 @@ def staleness(
     outages: Sequence[Mapping[str, Any]] = (),
     faults: pl.DataFrame | None = None,
 ) -> Figure:
-    """How far each projection is behind over the run, in seconds and in versions; outages and faults are shaded."""
+    """Draw how far each projection is behind over the run, in seconds and versions; outages and faults are shaded."""
     if staleness.is_empty():
         return blank("No staleness was measured.")
     thin = _thinned(staleness)
@@ -252,7 +252,7 @@ def staleness(
 
 
 def _thinned(frame: pl.DataFrame) -> pl.DataFrame:
-    """The worst of each slice of time, so that a peak is never thinned away."""
+    """Keep the highest value of each slice of time, so peaks are kept."""
     end = frame["at_seconds"].max()
     slice_seconds = float(end or 1.0) / _POINTS  # type: ignore[arg-type]
     return (
@@ -268,7 +268,7 @@ def _peak(part: pl.DataFrame) -> float:
 
 
 def _behind_axis(axes: Axes, thin: pl.DataFrame, column: str) -> None:
-    """From 0 upwards; bent beyond the quicker projections' peaks where one is far behind all others."""
+    """Scale the axis from 0; compressed above the other projections' peaks if one is far behind all others."""
     peaks = thin.group_by("projection").agg(pl.col(column).max()).drop_nulls()[column]
     high = float(peaks.max() or 1.0) if len(peaks) else 1.0  # type: ignore[arg-type]
     middle = float(peaks.median() or 0.0) if len(peaks) else 0.0  # type: ignore[arg-type]

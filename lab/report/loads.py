@@ -1,4 +1,4 @@
-"""The report's section on load: Locust's rows, the knee with its curve, and what a simulation had foretold."""
+"""The report's section on load: Locust's rows, the knee with its curve, and the simulation's forecast."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _PANELS = (("lag_p99_seconds", "lag p99"), ("query_p99_seconds", "query p99"))
 
 
 def knee(table: pl.DataFrame, known: Mapping[str, Look], level_seconds: float | None) -> Figure:
-    """Lag and query p99 of each projection against the offered rate, every search; both axes logarithmic.
+    """Draw lag and query p99 of each projection against the offered rate of every search, on logarithmic axes.
 
-    The first search has filled points, later ones hollow; a rate that did not hold is crossed.
+    Points of the first search are filled, later ones hollow; a rate at which a level broke is crossed.
     """
     names = sorted(table["projection"].unique().to_list())
     ends = {name: look_of(known, name) for name in names}
@@ -62,7 +62,7 @@ def _curve(axes: Axes, rows: pl.DataFrame, column: str, look: Look, filled: bool
 
 
 def _key_to_points(axes: Axes, table: pl.DataFrame) -> None:
-    """What filled, hollow and crossed points mean, in the margin."""
+    """Explain filled, hollow and crossed points in the margin."""
     entries = [("o", FAINT, FAINT, "first search")]
     entries += [("o", FAINT, "white", "second search")] if table["repetition"].n_unique() > 1 else []
     entries += [] if table["held"].all() else [("x", BAD, BAD, "did not hold")]
@@ -76,7 +76,7 @@ def _key_to_points(axes: Axes, table: pl.DataFrame) -> None:
 
 
 def _apart(rates: Sequence[float], at_least: float = 1.25) -> list[float]:
-    """Those of some sorted rates whose labels don't touch on a logarithmic axis; the search halves its steps."""
+    """Return those of the sorted rates whose labels don't touch on a logarithmic axis."""
     kept: list[float] = []
     for rate in rates:
         if not kept or rate >= kept[-1] * at_least:
@@ -85,7 +85,7 @@ def _apart(rates: Sequence[float], at_least: float = 1.25) -> list[float]:
 
 
 def on_load(run: Run) -> tuple[str, Figure | None, str]:
-    """What was offered, whether it counts, and the capacity where it was sought."""
+    """Return the section's alternative text, figure and caption: the offered load, its validity, the knee if sought."""
     told: dict[str, Any] = run.manifest.get("load") or {}
     how = f"open loop at {told['rate']:g} arrivals a second" if told.get("rate") else f"{told.get('users')} users"
     late = told.get("generator_delay_p99_seconds")

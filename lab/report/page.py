@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page of a run, with its figures inside as SVG."""
+"""Write the report of a run: one self-contained HTML page with its figures as inline SVG."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TITLES = {
     "readers": "Readers",
     "rebuilds": "Rebuild under fire",
 }
-# What provenance tells the clock of.
+# The tables whose clock the page states, with their names there.
 _ON_A_CLOCK = {
     name: name for name in ("lag", "visibility", "staleness", "channel", *_TITLES, "rebuild", "queries", "writes")
 } | {"visibility": "t-visibility", "rebuilds": "rebuild under fire"}
@@ -42,8 +42,8 @@ _UNIT = re.compile(r"(\d) (µs|ms|s|min|%|kB|MB|GB|k|M)(?!\w)")
 
 
 def render(run: Run) -> str:
-    """The whole page as text. Everything that comes from data is escaped; nothing is loaded from outside."""
-    # A template of the page's own: autoescape is on, so data never becomes markup.
+    """Return the page as HTML. All data is escaped, and nothing is loaded from outside."""
+    # Autoescape is on, so data never becomes markup.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -96,7 +96,7 @@ def render(run: Run) -> str:
 
 
 def write_report(run: Run) -> Path:
-    """Write `report.html` into the run folder: beside first, then renamed, so never half a page."""
+    """Write `report.html` into the run folder atomically: into a file beside it, which is then renamed."""
     target = run.path / "report.html"
     partial = run.path / f".report.{os.getpid()}.partial"
     try:
@@ -108,11 +108,11 @@ def write_report(run: Run) -> Path:
 
 
 def _clock(manifest: Mapping[str, Any]) -> Callable[[str], str]:
-    """Which clock a table is on: as the manifest says, or as it always is."""
+    """Return a function from a table to its clock, as the manifest says or as the table's schema does."""
     clocks = manifest.get("clocks", {})
 
     def clock(table: str) -> str:
-        # What follows from the deliveries is on the clock that the lag is on.
+        # Tables derived from deliveries are on the clock of the lag.
         usual = TABLES[table].clock
         return str(clocks.get(table) or (clocks.get("lag", usual) if usual == SIMULATED else usual))
 
@@ -120,7 +120,7 @@ def _clock(manifest: Mapping[str, Any]) -> Callable[[str], str]:
 
 
 def _query_rows(queries: pl.DataFrame, found: list[Overview]) -> list[dict[str, Any]]:
-    """The rows by query, quickest right answer first; those of projections that don't pass come last."""
+    """Return the rows by query, the quickest correct answer first; projections that don't pass come last."""
     ranked = {TRUTH, *(each.name for each in found if each.ranked)}
     kinds = queries["kind"].unique(maintain_order=True).to_list()
     return sorted(
@@ -143,9 +143,9 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "short_count": formatting.short_count,
     "setting": formatting.setting,
     "unbroken": lambda text: _UNIT.sub("\\1\u00a0\\2", text),
-    # A long name may be broken after an underscore, and is copied whole all the same.
+    # A long name may wrap after an underscore, and is still copied without a break.
     "breakable": lambda name: Markup("_<wbr>").join(map(escape, name.split("_"))),
-    # Names of the lab's own words are set between backticks.
+    # Backticks become code elements.
     "coded": lambda text: Markup("").join(
         Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
         for place, part in enumerate(str(text).split("`"))

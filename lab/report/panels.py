@@ -1,4 +1,4 @@
-"""Small panels side by side that share their rows: what gaps, readers and rebuilds are drawn with."""
+"""Draw small panels side by side that share their rows; used for gaps, readers and rebuilds."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _ROOMY_INCHES = 1.4
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: a bar for each row, and its value in words beside it. None is no bar.
+    """One panel: a bar for each row with its value beside it; None draws no bar.
 
-    `bad` marks rows whose value is a violation: in another colour, and hatched. `top` is the highest value that the
-    axis must hold; panels of one line with the same `scale` have the same axis, so that a bar means the same in each.
+    `bad` marks rows whose value is a violation: in another colour and hatched. `top` is the highest value that the axis
+    must hold. Panels of one line with the same `scale` have the same axis.
     """
 
     title: str
@@ -36,7 +36,7 @@ class Panel:
 
 
 def side_by_side(names: Sequence[tuple[str, str]], colours: Sequence[str], panels: Sequence[Sequence[Panel]]) -> Figure:
-    """Rows of panels; each panel has a row for each of `names` (a name, and a remark below it)."""
+    """Draw lines of panels; each panel has a row for each of `names` (a name and a remark below it)."""
     left = margin_inches([text for name in names for text in name], 0.9)
     block = _HEAD_INCHES + _ROW_INCHES * len(names) + _FOOT_INCHES
     tall = block * len(panels)
@@ -58,7 +58,7 @@ def side_by_side(names: Sequence[tuple[str, str]], colours: Sequence[str], panel
 
 
 def _rows(axes: Axes, names: Sequence[tuple[str, str]], many: int) -> None:
-    """The names of the rows in the margin: only the first panel of a line has them."""
+    """Write the names of the rows into the margin of a line's first panel."""
     axes.set_ylim(many - 0.45, -0.55)
     axes.set_yticks([])
     axes.grid(visible=False, axis="y")
@@ -89,7 +89,7 @@ def _highest(panel: Panel) -> float:
 
 
 def _end(panel: Panel, room_inches: float) -> float:
-    """Where the axis must end for each text to stand beside its bar and inside its own panel."""
+    """Return the end of the axis at which each text fits beside its bar inside the panel."""
     end = _highest(panel) * 1.2
     for value, text in zip(panel.values, panel.texts, strict=True):
         taken = (len(text) * CHARACTER_INCHES + 0.08) / room_inches
@@ -98,10 +98,10 @@ def _end(panel: Panel, room_inches: float) -> float:
 
 
 def _scale(axes: Axes, panel: Panel, highest: float, end: float, room_inches: float) -> None:
-    """Few ticks: the values are told beside the bars."""
+    """Set few ticks, since the values are written beside the bars."""
     axes.set_xlim(0, end)
     ticks = [tick for tick in MaxNLocator(2, steps=[1, 2, 5, 10]).tick_values(0, highest) if 0 <= tick <= end]
-    # The last one may not reach into the next panel.
+    # The last label must not reach into the next panel.
     ticks = [tick for tick in ticks if tick <= highest * 1.001 or tick < end * 0.8]
     axes.set_xticks(ticks[:3] if room_inches > _ROOMY_INCHES else [*ticks[:1], *ticks[1:][-1:]])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: panel.said(value)))

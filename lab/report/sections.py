@@ -1,4 +1,4 @@
-"""The page's figures with their words, ready to be put in: only of what the run has."""
+"""The page's figures with their captions, for the tables that the run has."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lab.runs import Run
 
 
 def sections(run: Run, found: list[Overview], advice: Advice | None = None) -> dict[str, dict[str, Any]]:
-    """Each figure with its words: what it is of, for who can't see it, and what to see in it."""
+    """Return each section's figure with its alternative text and its caption."""
     manifest = run.manifest
     outages = manifest.get("outages") or []
     known = looks(manifest["projections"])
@@ -29,7 +29,7 @@ def sections(run: Run, found: list[Overview], advice: Advice | None = None) -> d
     tables = {name: run.table(name) for name in ("visibility", "staleness", "rebuild", "queries", "channel")}
     accounting = run.table("accounting")
     shaded = fault_texts.in_staleness(run.table("faults"))
-    # The lag table is the only large one: it is read lazily, one projection at a time.
+    # Only the lag table is large, so it is read lazily, one projection at a time.
     quantiles = figures.lag_quantiles(pl.scan_parquet(run.path / "lag.parquet"), list(known))
     drawn: dict[str, tuple[str, Figure | None, str]] = {
         "lag": (
@@ -75,7 +75,7 @@ def sections(run: Run, found: list[Overview], advice: Advice | None = None) -> d
 
 
 def _optional(run: Run, found: list[Overview]) -> dict[str, tuple[str, Figure | None, str]]:
-    """The sections that only some runs have: those whose table has a row."""
+    """Return the sections of optional tables that have a row."""
     known = looks(run.manifest["projections"])
     tables = {name: run.table(name) for name in ("load", "gaps", "readers", "rebuilds", "faults", "parked")}
     drawn: dict[str, Callable[[pl.DataFrame], tuple[str, Figure | None, str]]] = {
@@ -102,7 +102,7 @@ def _optional(run: Run, found: list[Overview]) -> dict[str, tuple[str, Figure | 
 
 
 def timelines(run: Run, failed: Sequence[Failure]) -> dict[str, dict[str, Any]]:
-    """The timeline of each failure that has one, by the failure's key."""
+    """Return the timeline of each failure that has steps, by the failure's key."""
     known = looks(run.manifest["projections"])
     return {
         failure.key: _section(
@@ -117,9 +117,9 @@ def timelines(run: Run, failed: Sequence[Failure]) -> dict[str, dict[str, Any]]:
 
 
 def _section(name: str, spoken: str, figure: Figure | None, see: str) -> dict[str, Any]:
-    """A figure ready for the page. Its markup comes from matplotlib, which has escaped the names in it.
+    """Return a figure ready for the template. Its markup comes from matplotlib, which escapes the names in it.
 
-    `wide` is how much wider than the page's other figures it is: a phone scrolls it, and its texts stay as large.
+    `wide` is its width relative to the page's other figures; a phone scrolls a wide one instead of shrinking its texts.
     """
     drawing = "" if figure is None else Markup(svg(figure, f"figure-{name}", f"{spoken} {see}".rstrip()))
     wide = 1.0 if figure is None else figure.get_figwidth() / WIDTH_INCHES

@@ -1,7 +1,6 @@
-"""The report in words: what was run, and what to see in each figure.
+"""The report's sentences: what was run, and what each figure shows.
 
-Only projections that pass (`Overview.ranked`) are ever called the quickest, the slowest or the furthest
-behind.
+Only projections that pass (`Overview.ranked`) are called the quickest, the slowest or the furthest behind.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _NONE_PASSES = "No projection passes, so none is called the quickest."
 
 
 def what_was_run(manifest: Mapping[str, Any]) -> str:
-    """A short paragraph: the source of truth, the changes, the channel, the machine."""
+    """Describe the source of truth, the changes, the channel and the machine in a short paragraph."""
     truth, machine = manifest.get("truth", {}), manifest.get("machine", {})
     entries = manifest["projections"]
     stores = sorted({str(entry["store"]) for entry in entries})
@@ -39,7 +38,7 @@ def what_was_run(manifest: Mapping[str, Any]) -> str:
 
 
 def on_fan_out(fan_out: pl.DataFrame) -> str:
-    """What documents that hold parts of other records cost while they were fed; empty without such documents."""
+    """Describe the additional writes of documents that embed other records; empty if there are none."""
     told = [
         f"{row['projection']} wrote {plural(row['documents_written'], 'document')}"
         f" for {plural(row['changes'], 'change')},"
@@ -50,7 +49,7 @@ def on_fan_out(fan_out: pl.DataFrame) -> str:
 
 
 def channel_faults(manifest: Mapping[str, Any]) -> str:
-    """What the channel was told to do wrong, in a sentence."""
+    """Describe the faults of the channel in a sentence."""
     options, outages = manifest.get("channel"), manifest.get("outages") or []
     if not options:
         return "There was no channel: catch-up alone carried the changes."
@@ -77,7 +76,7 @@ def channel_faults(manifest: Mapping[str, Any]) -> str:
 
 
 def on_lag(found: Sequence[Overview]) -> str:
-    """Which projection shows changes soonest, and which never showed some."""
+    """Name the projection that shows changes soonest, and those that never showed some."""
     ranked = sorted(
         (each for each in found if each.ranked and each.lag.get("p50_seconds") is not None),
         key=lambda each: float(each.lag["p50_seconds"]),
@@ -102,7 +101,7 @@ def on_lag(found: Sequence[Overview]) -> str:
 
 
 def on_visibility(visibility: pl.DataFrame, found: Sequence[Overview]) -> str:
-    """How long to wait to be as good as sure."""
+    """Say after which time a change is visible with a probability of 0.99 and 0.999."""
     reached = (
         visibility.filter(pl.col("probability") >= 0.999).group_by("projection").agg(pl.col("after_seconds").min())
     )
@@ -114,7 +113,7 @@ def on_visibility(visibility: pl.DataFrame, found: Sequence[Overview]) -> str:
 
 
 def on_staleness(staleness: pl.DataFrame, found: Sequence[Overview], outages: Sequence[Mapping[str, Any]]) -> str:
-    """How far behind, and when."""
+    """Name the projection that was furthest behind, by how much and when."""
     names = [each.name for each in found if each.ranked]
     worst = staleness.filter(pl.col("projection").is_in(names)).drop_nulls("seconds_behind")
     told = "A saw-tooth is the rhythm of polls and batches."
@@ -128,7 +127,7 @@ def on_staleness(staleness: pl.DataFrame, found: Sequence[Overview], outages: Se
 
 
 def on_rebuild(found: Sequence[Overview]) -> str:
-    """Which projection is back soonest after being thrown away."""
+    """Name the projection with the shortest rebuild."""
     ranked = sorted(
         (each for each in found if each.ranked and each.rebuild.get("seconds")),
         key=lambda each: float(each.rebuild["seconds"]),
@@ -144,7 +143,7 @@ def on_rebuild(found: Sequence[Overview]) -> str:
 
 
 def on_queries(queries: pl.DataFrame, found: Sequence[Overview]) -> str:
-    """The quickest right answer to each kind of query."""
+    """Name the projection with the quickest correct answer for each kind of query."""
     names = [each.name for each in found if each.ranked]
     right = queries.filter(pl.col("projection").is_in(names), pl.col("answer_ok").fill_null(True)).drop_nulls("p50_us")
     told = []
@@ -158,7 +157,7 @@ def on_queries(queries: pl.DataFrame, found: Sequence[Overview]) -> str:
 
 
 def _of_truth(queries: pl.DataFrame, right: pl.DataFrame) -> str:
-    """What the source of truth answers as well as any projection. `right` are the projections' rows."""
+    """Name the queries that the source of truth answers as fast as any projection; `right`: the projections' rows."""
     own = queries.filter(pl.col("projection") == TRUTH, pl.col("answer_ok")).drop_nulls("p50_us")
     if own.is_empty():
         return ""
@@ -172,7 +171,7 @@ def _of_truth(queries: pl.DataFrame, right: pl.DataFrame) -> str:
 
 
 def on_channel(channel: pl.DataFrame) -> str:
-    """What became of the messages."""
+    """Describe the fates of the messages."""
     told = [f"{share(row['share'])} {row['fate']}" for row in channel.to_dicts() if row["messages"]]
     if not told:
         return "No message was sent."
@@ -182,7 +181,7 @@ def on_channel(channel: pl.DataFrame) -> str:
 
 
 def on_accounting(accounting: pl.DataFrame) -> str:
-    """Whether every committed change is in exactly one place."""
+    """Say whether every committed change is in exactly one part of the accounting."""
     bad = [f"{row['projection']} ({count(unaccounted(row))})" for row in accounting.to_dicts() if unaccounted(row)]
     rule = "Committed = applied + superseded + parked + skipped + pending;"
     rule += " duplicates come on top and change nothing."
@@ -190,7 +189,7 @@ def on_accounting(accounting: pl.DataFrame) -> str:
 
 
 def on_writes(writes: pl.DataFrame) -> str:
-    """What the source of truth decided."""
+    """Say how many commands the source of truth accepted and rejected, and how fast."""
     told = [
         f"{count(row['accepted'])} of {plural(row['commands'], 'command')} accepted,"
         f" {count(row['rejected'])} rejected and {count(row['conflicts'])} in conflict,"

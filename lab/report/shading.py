@@ -1,6 +1,6 @@
-"""When things went wrong, beside the staleness that followed: outages shaded, faults as a rug below the curves.
+"""Draw faults into the figure of staleness: outages shaded, faults as a rug below the curves.
 
-Hundreds of crashes stay readable: each slice of time is marked once, and how many there were is told beside the row.
+Hundreds of crashes stay readable: each slice of time is marked once, and their number is written beside the row.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lab.formatting import configured, plural, short_count
 from lab.report.style import FAINT, INK, Look, elided, look_of
 
 SOURCE = "source of truth"
-# Each kind: its marker, what one is called, and what many are.
+# Each kind of fault: its marker, singular and plural.
 KINDS: dict[str, tuple[str, str, str]] = {
     "crash": ("|", "crash", "crashes"),
     "refused_apply": ("x", "refused apply", "refused applies"),
@@ -35,7 +35,7 @@ _ROW_INCHES, _KEY_INCHES = 0.4, 0.36
 
 @dataclass(frozen=True)
 class Strip:
-    """One row of the rug: the faults of a projection (of the source of truth, where `projection` is empty)."""
+    """One row of the rug: the faults of a projection, or of the source of truth if `projection` is empty."""
 
     projection: str
     faults: pl.DataFrame
@@ -43,18 +43,18 @@ class Strip:
 
     @property
     def name(self) -> str:
-        """Whose faults these are."""
+        """Return the name of the projection, or that it is the source of truth."""
         return self.projection or SOURCE
 
 
 def called(kind: str, many: int) -> str:
-    """`1 crash`, `312 crashes`; a kind that is not known is called by its own name."""
+    """Return the count in words: `1 crash`, `312 crashes`; an unknown kind by its own name."""
     one, more = KINDS.get(kind, ("", kind.replace("_", " "), kind.replace("_", " ")))[1:]
     return f"{short_count(many)} {one if many == 1 else more}"
 
 
 def strips(faults: pl.DataFrame | None, end_seconds: float) -> list[Strip]:
-    """A row for each projection that had faults; marks that would fall onto each other are kept once."""
+    """Return a row for each projection that had faults; of marks that would overlap, one is kept."""
     if faults is None or faults.is_empty():
         return []
     slice_seconds = max(end_seconds, 1e-9) / _SLICES
@@ -76,12 +76,12 @@ def strips(faults: pl.DataFrame | None, end_seconds: float) -> list[Strip]:
 
 
 def inches(rug: Sequence[Strip]) -> float:
-    """The height that the rug needs with its key."""
+    """Return the height of the rug with its key, in inches."""
     return _KEY_INCHES + _ROW_INCHES * len(rug) if rug else 0.0
 
 
 def draw(axes: Axes, rug: Sequence[Strip], looks: Mapping[str, Look]) -> None:
-    """The rug: marks in the projection's colour, names and counts in the right margin, the key above."""
+    """Draw the rug: marks in the projection's colour, names and counts in the right margin, the key above."""
     many = len(rug)
     head = _KEY_INCHES / _ROW_INCHES
     axes.set_ylim(many - 0.5, -0.5 - head)
@@ -113,7 +113,7 @@ def _colour(strip: Strip, looks: Mapping[str, Look]) -> str:
 def _marks(axes: Axes, place: int, kind: str, part: pl.DataFrame, colour: str) -> None:
     start, until = part["at_seconds"], part["until_seconds"]
     if kind in _LASTING:
-        # What lasts is a bar: full for a rebuild, hollow for a slow time.
+        # Faults with a duration are bars: filled for a rebuild, hollow for a slow store.
         axes.barh(
             [place] * len(part), until - start, left=start, height=0.5, zorder=2, edgecolor=colour, linewidth=0.9,
             facecolor=colour if kind == "rebuild" else "white", hatch=None if kind == "rebuild" else "//////",
@@ -121,7 +121,7 @@ def _marks(axes: Axes, place: int, kind: str, part: pl.DataFrame, colour: str) -
         )  # fmt: skip
         return
     if kind == "crash":
-        # A thin tail as long as the process was away.
+        # A thin tail for as long as the process was down.
         axes.hlines([place] * len(part), start, until, color=colour, linewidth=2.2, alpha=0.45, zorder=2)
     marker = KINDS.get(kind, ("o", "", ""))[0]
     size = {"|": 9.0, "D": 3.6, "x": 4.5, "^": 4.2}.get(marker, 4.0)
@@ -140,7 +140,7 @@ def _handle(kind: str) -> Line2D:
 
 
 def lines(axes: Axes, rug: Sequence[Strip], looks: Mapping[str, Look]) -> None:
-    """Few crashes are drawn through the curves too, and what lasted is shaded; many would hide them."""
+    """Draw crashes through the curves and shade faults with a duration, if there are few of them."""
     for strip in rug:
         colour = _colour(strip, looks)
         crashes = strip.faults.filter(pl.col("kind") == "crash")["at_seconds"]
@@ -154,17 +154,17 @@ def lines(axes: Axes, rug: Sequence[Strip], looks: Mapping[str, Look]) -> None:
 
 
 def outages(axes: Axes, outages: Sequence[Mapping[str, Any]]) -> None:
-    """The channel's outages, in grey."""
+    """Shade the channel's outages in grey."""
     for outage in outages:
         start, lasts = float(outage["at"]), float(outage["lasts"])
         axes.axvspan(start, start + lasts, color="#000000", alpha=0.08, linewidth=0)
 
 
 def name_outages(axes: Axes, outages: Sequence[Mapping[str, Any]]) -> None:
-    """A name above each outage; above many, one that speaks for all."""
+    """Write a name above each outage; above the first one only if there are many."""
     for place, outage in enumerate(outages):
         start, lasts = float(outage["at"]), float(outage["lasts"])
-        # Many outages leave no room for a name over each: the first speaks for all.
+        # Many outages leave no room for a name above each.
         if place and len(outages) > 4:
             break
         text = f"{plural(len(outages), 'outage')} shaded" if len(outages) > 4 else f"outage {configured(lasts)}"

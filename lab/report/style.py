@@ -1,7 +1,7 @@
-"""The one figure style: a colour for each store, a line style for each projection, and figures as inline SVG.
+"""The style of all figures: a colour for each store, a line style for each projection, and inline SVG.
 
-Every figure of the lab is drawn through `drawing()` and leaves through `svg()`, so a store looks the same
-everywhere and several figures can stand in one page without sharing an element id.
+Every figure is drawn within `drawing()` and written by `svg()`, so a store looks the same everywhere and several
+figures can be in one page without sharing an element id.
 """
 
 from __future__ import annotations
@@ -31,11 +31,10 @@ from lab.stores import STORES
 
 INK, FAINT, GRID = "#222222", "#666666", "#e4e4e4"
 BAD = "#D55E00"
-# The source of truth among projections: of no store's hue.
+# The source of truth, in a colour of no store.
 NEUTRAL = "#4d4d4d"
 
-# For stores that name no colour, or that are not installed here: chosen by the name, so that a colour never depends on
-# what else is drawn.
+# For stores without a colour of their own: chosen by the name, so a colour doesn't depend on what else is drawn.
 REST = ("#009E73", "#CC79A7", "#D55E00", "#B3A600", "#4CC4A2", "#8F3F6B")
 LINES: tuple[Any, ...] = ("solid", (0, (5, 1.8)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (9, 1.5)))
 
@@ -64,16 +63,16 @@ _RC: Any = {
     "lines.linewidth": 1.7,
     "figure.facecolor": "white",
     "svg.fonttype": "none",
-    # A dollar sign in a name is a dollar sign, not the start of a formula.
+    # A dollar sign in a name doesn't start a formula.
     "text.parse_math": False,
 }
-# Matplotlib's settings belong to the process: two threads that draw (a service does) take turns.
+# Matplotlib's settings are global to the process, so threads that draw take turns.
 _TURN = threading.RLock()
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one projection is drawn everywhere, and what its verdict was."""
+    """How one projection is drawn in every figure, with its verdict."""
 
     name: str
     store: str
@@ -83,19 +82,19 @@ class Look:
 
     @property
     def label(self) -> str:
-        """The name, short enough for a margin, with the verdict's mark unless it passed."""
+        """Return the name, shortened for a margin, with the verdict's mark unless it passed."""
         short = elided(self.name, 24)
         return short if self.verdict == "pass" else f"{short} {MARKS.get(self.verdict, '?')}"
 
 
 def store_colour(store: str) -> str:
-    """The colour of a store, the same in every figure of every run."""
+    """Return the colour of a store, the same in every figure of every run."""
     spec = STORES.get(store)
     return (spec.colour if spec else "") or REST[zlib.crc32(store.encode()) % len(REST)]
 
 
 def looks(projections: Sequence[Mapping[str, Any]]) -> dict[str, Look]:
-    """A look for each projection of a manifest: its store's colour, a line style of its own among them."""
+    """Return the look of each projection of a manifest: its store's colour, with a line style that is unique in it."""
     seen: dict[str, int] = {}
     found = {}
     for projection in projections:
@@ -109,17 +108,17 @@ def looks(projections: Sequence[Mapping[str, Any]]) -> dict[str, Look]:
 
 
 def truth_look(store: str, verdict: str) -> Look:
-    """How the source of truth is drawn where it stands beside projections."""
+    """Return the look of the source of truth beside projections."""
     return Look(TRUTH, store, NEUTRAL, "solid", verdict)
 
 
 def look_of(known: Mapping[str, Look], name: str) -> Look:
-    """The look of a projection; one that the manifest doesn't name is drawn in grey."""
+    """Return the look of a projection; grey if the manifest doesn't name it."""
     return known.get(name) or Look(name, "", FAINT, "solid", "unknown")
 
 
 def elided(text: str, characters: int) -> str:
-    """A text of one line, its middle left out where it is too long for a figure."""
+    """Shorten a text to `most` characters by leaving out its middle."""
     text = " ".join(text.split())
     if len(text) > characters:
         text = text[: characters * 2 // 3] + "…" + text[-(characters - characters * 2 // 3 - 1) :]
@@ -128,7 +127,7 @@ def elided(text: str, characters: int) -> str:
 
 @contextlib.contextmanager
 def drawing() -> Iterator[None]:
-    """The style, for the time of a block; the process's own settings come back afterwards."""
+    """Apply the style within a block, and restore the process's own settings afterwards."""
     with _TURN, matplotlib.rc_context(_RC):
         yield
 
@@ -141,7 +140,7 @@ def sheet(
     top_inches: float = 0.12,
     heights: Sequence[float] | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of the page's width with panels above each other (of these relative heights) and fixed margins."""
+    """Return a figure of the page's width, and panels above each other (of these relative heights) in fixed margins."""
     figure = Figure(figsize=(WIDTH_INCHES, height_inches))
     grid = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=heights)
     figure.subplots_adjust(
@@ -155,13 +154,13 @@ def sheet(
 
 
 def margin_inches(labels: Sequence[str], at_least: float = 0.6) -> float:
-    """The room that the longest of some labels needs beside the axes."""
+    """Return the width that the longest label needs beside the axes, in inches."""
     longest = max((len(label) for label in labels), default=0)
     return min(max(at_least, 0.2 + longest * CHARACTER_INCHES), 2.9)
 
 
 def key(axes: Axes, entries: Sequence[tuple[Look, str]], step_inches: float = 0.36) -> None:
-    """Names in the right margin, each with a piece of its line and a remark below it."""
+    """Write names into the right margin, each with a sample of its line and a remark below it."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     width = axes.get_position().width * figure.get_figwidth()
@@ -180,12 +179,12 @@ def key(axes: Axes, entries: Sequence[tuple[Look, str]], step_inches: float = 0.
 
 
 def time_axis(axes: Axes, low_seconds: float, high_seconds: float) -> None:
-    """A logarithmic time axis, its ticks in the units that a person would say."""
+    """Make an axis logarithmic, with ticks in µs, ms, s or min."""
     log_seconds(axes.xaxis, low_seconds, high_seconds)
 
 
 def log_seconds(axis: Axis, low_seconds: float, high_seconds: float) -> None:
-    """Either axis of a figure as a logarithmic time axis from one end to the other."""
+    """Make the x or y axis a logarithmic time axis between two ends."""
     across = isinstance(axis, XAxis)
     (axis.axes.set_xscale if across else axis.axes.set_yscale)("log")
     (axis.axes.set_xlim if across else axis.axes.set_ylim)(low_seconds, high_seconds)
@@ -197,7 +196,7 @@ def log_seconds(axis: Axis, low_seconds: float, high_seconds: float) -> None:
 
 
 def blank(text: str) -> Figure:
-    """A figure that says why there is nothing to draw."""
+    """Return a figure with a text that says why there is nothing to draw."""
     figure = Figure(figsize=(WIDTH_INCHES, 0.7))
     figure.text(0.5, 0.5, text, ha="center", va="center", color=FAINT)
     return figure
@@ -209,9 +208,9 @@ _FAMILY = re.compile(r"font-family: [^;\"]*;? ?|(?<=font: )([^;\"]*?px) [^;\"]*"
 
 
 def svg(figure: Figure, name: str, spoken: str) -> str:
-    """The figure as inline SVG: `spoken` for who can't see it, its ids apart from any other figure's.
+    """Return the figure as inline SVG with `spoken` as alternative text and ids that are unique on the page.
 
-    Texts stay texts and take the page's own font: they are laid out in a wide one, so they fit.
+    Texts stay texts and take the page's font; they are laid out in a wide font, so they fit.
     """
     out = io.StringIO()
     with drawing(), matplotlib.rc_context({"svg.hashsalt": name}):
@@ -219,7 +218,7 @@ def svg(figure: Figure, name: str, spoken: str) -> str:
         figure.savefig(out, format="svg", metadata=metadata)
     text = out.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    # The text between tags is data and has no bare angle bracket: only the tags are rewritten.
+    # Text between tags is escaped data without angle brackets, so only tags are rewritten.
     text = _TAG.sub(lambda tag: _ID.sub(rf"\1{name}-", _FAMILY.sub(r"\1", tag[0])), text)
     head = f'<svg role="img" aria-label="{escape(spoken)}" '
     first, rest = text.split(">", 1)

@@ -1,4 +1,4 @@
-"""A run in the terminal, for a person, and as one JSON document, for a program."""
+"""Print a run in the terminal, and return it as one JSON document."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lab.report.words import MARKS
 from lab.runs import Run
 
 COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
-# What was expected is known already: its witnesses are shorter.
+# Witnesses of expected failures are cut shorter.
 _WITNESS_LINES_MAX, _EXPECTED_LINES_MAX = 12, 8
 # From this width on, store and guard have columns of their own.
 _WIDE_COLUMNS = 110
@@ -39,7 +39,7 @@ _SUMMARY_TABLES = (
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """The run for `--json`: strict JSON types only, figures that are not numbers become null."""
+    """Return the run for `--json` in strict JSON types; NaN and infinity become null."""
     manifest = run.manifest
     head = {
         "run": str(run.path),
@@ -51,12 +51,12 @@ def summary(run: Run) -> dict[str, Any]:
 
 
 def print_run(run: Run, console: Console) -> None:
-    """Verdict, projections, failed checks with their witnesses, where the report is, how to replay."""
+    """Print the verdict, the projections, failed checks with witnesses, the report's path and the replay command."""
     verdict = str(run.manifest["verdict"])
     line = Text.assemble(marked(verdict, upper=True), f": {headline(run)}")
     console.print(line, highlight=False)
     console.print(_projections(overviews(run), truth_asked(run), console.width))
-    for title, table in _troubles(run):
+    for title, table in _optional_tables(run):
         console.print(Text(title, "bold"))
         console.print(Padding(table, (0, 0, 1, 0)))
     for failure in failures(run):
@@ -67,7 +67,7 @@ def print_run(run: Run, console: Console) -> None:
         for text in failure.lines(_EXPECTED_LINES_MAX if failure.expected else _WITNESS_LINES_MAX):
             console.print(Padding(Text(text), (0, 0, 0, 4)))
     console.print()
-    # Paths and commands are there to be copied: they are never wrapped.
+    # Paths and commands are copied by readers, so they are never wrapped.
     report = run.path / "report.html"
     if report.is_file():
         console.print(Text(f"report  {report}"), soft_wrap=True)
@@ -75,13 +75,13 @@ def print_run(run: Run, console: Console) -> None:
 
 
 def marked(verdict: str, upper: bool = False) -> Text:
-    """A verdict with its mark and colour; the word says it where there is no colour."""
+    """Return a verdict with its mark, its colour and its word."""
     word = verdict.upper() if upper else verdict
     return Text(f"{MARKS.get(verdict, '?')} {word}", style=f"bold {COLOURS.get(verdict, 'yellow')}")
 
 
 def plain_table(*numbers: str, texts: tuple[str, ...]) -> Table:
-    """A table without a frame: columns of text that may wrap, then columns of numbers that may not."""
+    """Return a table without a border: columns of text, which may wrap, then columns of numbers, which may not."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     for text in texts:
         table.add_column(text, overflow="fold", vertical="top")
@@ -90,8 +90,8 @@ def plain_table(*numbers: str, texts: tuple[str, ...]) -> Table:
     return table
 
 
-def _troubles(run: Run) -> Iterator[tuple[str, Table]]:
-    """Gaps, readers and rebuilds as small tables, each only where the run has it."""
+def _optional_tables(run: Run) -> Iterator[tuple[str, Table]]:
+    """Yield gaps, readers and rebuilds as small tables, each only if the run has it."""
     if rows := run.table("gaps").to_dicts():
         table = plain_table("lost", "given\nup", "stall\np99", "writes", texts=("projection", "strategy"))
         for row in rows:
@@ -121,12 +121,12 @@ def _troubles(run: Run) -> Iterator[tuple[str, Table]]:
 
 
 def _projections(found: list[Overview], truth: TruthAsked | None, width: int) -> Padding:
-    """A line for each projection; the source of truth comes last, if it was asked: it has queries and nothing else."""
+    """Return a table with a line for each projection, and for the source of truth if it was queried."""
     wide = width >= _WIDE_COLUMNS
     texts = ("projection", "store", "guard", "verdict") if wide else ("projection", "verdict")
     table = plain_table("lag\np50", "lag\np99", "never\nvisible", "rebuild", "query\np50", texts=texts)
     for each in found:
-        # What doesn't pass is dim: its figures are told, and compared with nothing.
+        # Projections that don't pass are dim, since their figures are not comparable.
         style = "" if each.ranked else "dim"
         names = [Text(each.name, "bold"), Text(each.store), Text(each.guard)]
         odd = "" if each.as_expected else f"\nexpected {each.expect}"

@@ -1,6 +1,6 @@
-"""A witness as a timeline: the source of truth, the channel, the projector and the reader, a line each.
+"""Draw a witness as a timeline with a line each for source of truth, channel, projector and reader.
 
-Steps stand in their order, evenly spaced, whether microseconds or hours lie between them; the times are told below.
+Steps are evenly spaced in their order, whether microseconds or hours lie between them; the times are written below.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LABEL_CHARACTERS = 16
 # At 7.5 points a character is narrower than at the style's 8.5.
 _SMALL_INCHES = CHARACTER_INCHES * 7.5 / 8.5
 _STEP_INCHES_MIN, _STEP_INCHES_MAX = 0.3, 1.3
-# Colour and shape of each mark: neither is needed to know the other.
+# Colour and shape of each mark; either identifies it.
 _WRONG: dict[str, Any] = {"marker": "D", "color": BAD, "markersize": 7.5}
 _LOST: dict[str, Any] = {
     "marker": "X",
@@ -59,7 +59,7 @@ Row = dict[str, Any]
 
 
 def timeline(witness: pl.DataFrame, look: Look) -> Figure:
-    """The rows of one witness, drawn. Wide where there are many steps: the page lets it scroll."""
+    """Draw the rows of one witness. Many steps make the figure wide, and the page lets it scroll."""
     rows = [row for row in witness.sort("step", maintain_order=True).to_dicts() if row["line"] in LINES]
     if not rows:
         return blank("There is nothing to draw.")
@@ -102,30 +102,30 @@ def timeline(witness: pl.DataFrame, look: Look) -> Figure:
 
 
 def _in_one_row(handles: Sequence[Line2D], wide_inches: float) -> int:
-    """How many entries the key has in a row: all, or half where they would not fit."""
+    """Return how many entries the key has in a row: all, or half if they don't fit."""
     needed = sum(0.45 + len(str(handle.get_label())) * _SMALL_INCHES for handle in handles)
     return max(1, len(handles) if needed < wide_inches - 0.2 else (len(handles) + 1) // 2)
 
 
 def _width(texts: Sequence[str]) -> float:
-    """The inches between the middles of two neighbouring texts that keep them apart."""
+    """Return the distance of two neighbouring texts at which they don't touch, in inches."""
     return sum(len(text) for text in texts) / 2 * _SMALL_INCHES + 0.09
 
 
 def _step_inches(rows: Sequence[Row]) -> float:
-    """Inches from step to step: labels on one line keep apart, and few steps spread over the whole width."""
+    """Return the distance between steps in inches: labels don't touch, and few steps fill the whole width."""
     needed = _STEP_INCHES_MIN
     for line in LINES:
         on_it = [row for row in rows if row["line"] == line]
         for left, right in pairwise(on_it):
             needed = max(needed, _width((left["label"], right["label"])) / (right["column"] - left["column"]))
-    # A label at either end must not be cut.
+    # A label at either end must not be cut off.
     needed = max(needed, _width((rows[0]["label"],) * 2), _width((rows[-1]["label"],) * 2))
     return max(needed, min((WIDTH_INCHES - _LEFT_INCHES - _RIGHT_INCHES) / len(rows), _STEP_INCHES_MAX))
 
 
 def _ticks(times: Sequence[float]) -> list[tuple[float, str]]:
-    """The middle of each group of steps at one time, and its label; a `+` counts from the label to its left."""
+    """Return the middle and the label of each group of steps at one time; `+` is relative to the label on the left."""
     ticks: list[tuple[float, str]] = []
     before: float | None = None
     for at, group in groupby(range(len(times)), key=lambda column: times[column]):
@@ -138,7 +138,7 @@ def _ticks(times: Sequence[float]) -> list[tuple[float, str]]:
 
 
 def _frame(axes: Axes, shown: list[str], rows: list[Row], ticks: list[tuple[float, str]], turned: bool) -> None:
-    """The lines with their names, and the times below; a bar ties together what happens at one time."""
+    """Draw the lines with their names and the times below; a bar connects steps at the same time."""
     for place in range(len(shown)):
         axes.axhline(place, color="#bbbbbb", linewidth=1.0, zorder=1)
     axes.set_yticks(range(len(shown)), [LINES[line] for line in shown])
@@ -162,10 +162,10 @@ def _frame(axes: Axes, shown: list[str], rows: list[Row], ticks: list[tuple[floa
 
 
 def _arrows(rows: list[Row]) -> list[tuple[Row, Row, bool]]:
-    """From the commit to the channel to the projector; straight, and by catch-up, where no message brought it."""
+    """Draw arrows from the commit over the channel to the projector; directly for catch-up."""
     found: list[tuple[Row, Row, bool]] = []
     for row in rows:
-        # What the channel lost was never delivered, and still came from a commit.
+        # A message that the channel lost has a commit and no delivery.
         if row["line"] not in ("channel", "projector") or (row["line"] == "projector" and row["delivery"] is None):
             continue
         earlier = [other for other in rows if other["delivery"] == row["delivery"] and other["line"] == "channel"]
@@ -177,7 +177,7 @@ def _arrows(rows: list[Row]) -> list[tuple[Row, Row, bool]]:
 
 
 def _commit(rows: list[Row], row: Row) -> Row | None:
-    """The last step of this change at the source of truth before it was delivered."""
+    """Return the last step of this change at the source of truth before its delivery."""
     same = [other for other in rows if other["line"] == "source" and other["position"] == row["position"]]
     before = [other for other in same if other["column"] < row["column"]]
     return before[-1] if before else None
@@ -185,7 +185,7 @@ def _commit(rows: list[Row], row: Row) -> Row | None:
 
 def _arrow(axes: Axes, places: dict[str, int], start: Row, end: Row, by_catch_up: bool, passed: Sequence[int]) -> None:
     bad = end["mark"] in ("wrong", "lost")
-    # A catch-up that would run through a message on the channel's line goes round it.
+    # An arrow of catch-up is bent around messages on the channel's line.
     middle = (start["column"] + end["column"]) / 2
     round_it = by_catch_up and any(abs(column - middle) < 0.5 for column in passed)
     axes.annotate(
@@ -207,7 +207,7 @@ def _arrow(axes: Axes, places: dict[str, int], start: Row, end: Row, by_catch_up
 
 def _style(row: Row, look: Look) -> dict[str, Any]:
     if row["line"] == "projector" and row["mark"] in ("", "fault"):
-        # What a crash cut off is hollow.
+        # A step that a crash interrupted is hollow.
         inside = "white" if row["mark"] else look.colour
         return {"marker": "o", "color": look.colour, "markersize": 7, "markerfacecolor": inside, "markeredgewidth": 1.4}
     if row["line"] == "projector" and row["mark"] == "read":
@@ -220,12 +220,12 @@ def _style(row: Row, look: Look) -> dict[str, Any]:
 
 
 def _is_bar(row: Row) -> bool:
-    """Whether it is a fault by itself, and not a delivery that met with one."""
+    """Return whether the step is a fault by itself, and not a delivery with a fault."""
     return bool(row["mark"] == "fault") and row["delivery"] is None
 
 
 def _step(axes: Axes, place: int, row: Row, look: Look) -> None:
-    """One step's mark and its label, on the side where fewer arrows come. A fault is a bar across its line."""
+    """Draw one step's mark, and its label on the side with fewer arrows. A fault is a bar across its line."""
     x = row["column"]
     if _is_bar(row):
         axes.plot([x, x], [place - 0.3, place + 0.22], color=INK, linewidth=4, solid_capstyle="butt", zorder=4)
@@ -249,7 +249,7 @@ def _step(axes: Axes, place: int, row: Row, look: Look) -> None:
 
 
 def _key(rows: list[Row], look: Look) -> list[Line2D]:
-    """What the marks mean: only those that are there."""
+    """Explain the marks that occur."""
     arrows = _arrows(rows)
     name = elided(look.name, 24)
     said = {

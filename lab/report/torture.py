@@ -1,4 +1,4 @@
-"""What a torture found, in the terminal."""
+"""Print what `lab torture` found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lab.report.terminal import marked, plain_table
 
 
 def print_torture(found: dict[str, Any], console: Console) -> None:
-    """The verdict, a line for each process, and whatever is wrong."""
+    """Print the verdict, a line for each process, and every violation."""
     kills = sum(row["kills"] for row in found["processes"])
     told = f": {count(kills)} kills in {duration(found['tortured_seconds'])}"
     told += f"; {count(found['acknowledged'])} commands acknowledged, {count(found['changes'])} changes committed"

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 MARKS = {"pass": "✓", "fail": "✗", "unknown": "?"}
 
-# The lines of a witness's timeline, from top to bottom.
+# The lines of a witness's timeline and their names, from top to bottom.
 LINES = {"source": "source of truth", "channel": "channel", "projector": "projector", "reader": "reader"}

@@ -1,8 +1,7 @@
-"""The file a person writes, validated: TOML in, a frozen `Scenario` out, or every problem at once.
+"""Scenario files: TOML in, a frozen `Scenario` out, or every problem at once.
 
-This room knows the words' shapes and ranges (`tables`) and how a file and `--set` become them (`source`). Whether a
-word names something that exists (a store, a domain, a column) is decided in `lab.wiring`, which is the only place
-that turns words into objects.
+`tables` has the keys with their types and ranges, and `source` reads a file and applies `--set`. Whether a name
+refers to something that exists (a store, a domain, a column) is checked in `lab.wiring`.
 """
 
 from lab.scenario.source import Source, question, refuse

@@ -1,4 +1,4 @@
-"""How a `Delay` of a scenario is drawn."""
+"""Draw delays from a scenario's `Delay`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lab.scenario.tables import Delay
 
 
 def delays(options: Delay, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` delays in seconds. A lognormal's parameters are chosen so that its mean is `mean`."""
+    """Draw `count` delays in seconds. The parameters of a lognormal are chosen so that its mean is `mean`."""
     if options.kind == "exponential":
         return rng.exponential(options.mean, count) if options.mean else np.zeros(count)
     if options.kind == "lognormal" and options.mean:

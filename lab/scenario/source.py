@@ -1,4 +1,4 @@
-"""A scenario's text, with what was set on the command line: TOML in; a frozen `Scenario` or every problem out."""
+"""Read a scenario: TOML text and overrides in, a frozen `Scenario` or every problem out."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Source:
 
     @property
     def sha256(self) -> str:
-        """The hash of the file's text."""
+        """Return the SHA-256 of the text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     def validate(self) -> tuple[Scenario | None, list[Problem]]:
-        """The scenario, and every problem of its words.
+        """Return the scenario and every problem of its keys and values.
 
-        With problems, the scenario is what is left when the wrong keys are taken away, so that the rest can
-        be looked at too and all mistakes are told at once; None when nothing sensible is left.
+        If there are problems, the scenario is what is left without the wrong keys, so that `lab.wiring` can report its
+        problems too; None if nothing valid is left.
         """
         raw = dict(self.raw)
         problems = [problem for item in self.overrides if (problem := _override(raw, item))]
@@ -70,9 +70,9 @@ class _Question(ScenarioTable):
 
 
 def question(raw: Mapping[str, Any], items: Sequence[str]) -> tuple[LevelsTable, dict[str, float]]:
-    """Levels and weights of a finished run (`raw` has both tables), with what was set since on the command line.
+    """Return the levels and weights of a finished run (`raw` has both tables) after overrides of the command line.
 
-    They are what is asked of its figures, so they alone can still be set. Raises BadInput with every problem.
+    Nothing else of a finished run can be set. Raises BadInput with every problem.
     """
     tables = dict(raw)
     problems = []
@@ -80,7 +80,7 @@ def question(raw: Mapping[str, Any], items: Sequence[str]) -> tuple[LevelsTable,
         if item.partition(".")[0].strip() in _Question.model_fields:
             problems += [problem for problem in (_override(tables, item),) if problem]
         else:
-            what = "the run is finished: levels and weights alone can be set"
+            what = "the run is finished: only levels and weights can be set"
             problems.append(Problem(f"--set {item}", what, "for example --set levels.lag_p99=0.5"))
     try:
         asked = _Question.model_validate(tables)
@@ -91,7 +91,7 @@ def question(raw: Mapping[str, Any], items: Sequence[str]) -> tuple[LevelsTable,
 
 
 def _twice(file: str, raw: dict[str, Any]) -> list[Problem]:
-    """Two of a kind with one name: neither could be spoken of."""
+    """Refuse two projections or two queries of one name."""
     problems = []
     for table in ("projection", "query"):
         rows = raw.get(table)
@@ -157,7 +157,7 @@ def _override(raw: dict[str, Any], item: str) -> Problem | None:
 
 
 def _model_at(location: Sequence[int | str]) -> Mapping[str, Any]:
-    """The fields of the table in which a key stands, so that the nearest valid key can be named."""
+    """Return the fields of the table at a location, from which the nearest valid key is suggested."""
     model: Any = Scenario
     for part in location:
         if isinstance(part, int):
@@ -176,7 +176,7 @@ def _table_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _where(raw: Any, location: Sequence[int | str]) -> str:
-    """`projection.directory.batch` for ('projection', 0, 'batch'): the words of the file, not numbers."""
+    """Return a location in the words of the file: `projection.directory.batch` for ('projection', 0, 'batch')."""
     words: list[str] = []
     for part in location:
         raw = _inner(raw, part)
@@ -189,7 +189,7 @@ def _where(raw: Any, location: Sequence[int | str]) -> str:
 
 
 def _inner(raw: Any, part: int | str) -> Any:
-    """What stands at this key or number; None if nothing does."""
+    """Return the value at a key or index; None if there is none."""
     if isinstance(raw, dict):
         return raw.get(part)
     return raw[part] if isinstance(raw, list) and isinstance(part, int) and part < len(raw) else None
@@ -214,7 +214,7 @@ def _problem(file: str, raw: dict[str, Any], error: ErrorDetails) -> Problem:
 
 
 def _rest(raw: dict[str, Any], errors: Sequence[ErrorDetails]) -> Scenario | None:
-    """The scenario without its wrong keys: good for nothing but finding the other mistakes."""
+    """Return the scenario without its wrong keys, which only serves to find further mistakes; None if that fails."""
     rest = copy.deepcopy(raw)
     for error in errors:
         table: Any = rest
@@ -232,6 +232,6 @@ def _rest(raw: dict[str, Any], errors: Sequence[ErrorDetails]) -> Scenario | Non
 
 
 def refuse(problems: Sequence[Problem]) -> None:
-    """Raise BadInput when there are problems."""
+    """Raise BadInput with the problems, sorted and without repetition, if there are any."""
     if problems:
         raise BadInput(sorted(set(problems)))

@@ -1,4 +1,4 @@
-"""The tables of a scenario: their keys, shapes and ranges. Unknown keys and loose types are refused."""
+"""The tables of a scenario: keys, types, ranges and defaults. Unknown keys and loose types are refused."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME)]
 GapStrategy = Literal["naive", "serialise", "horizon", "hold"]
 CrashStep = Literal["before-apply", "between", "after-checkpoint"]
-# Whether the checkpoint lands with the data, or in a transaction of its own: then a crash can come between the two.
+# Whether the checkpoint is committed with the data or in a transaction of its own, so a crash can separate the two.
 CheckpointOrder = Literal["with-data", "after-data", "before-data"]
 
 
 class ScenarioTable(BaseModel):
-    """A table of the scenario: unknown keys and loose types are refused."""
+    """Base of all tables of a scenario: refuses unknown keys and loose types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class EntityTable(ScenarioTable):
-    """Your own data: a file, and which of its columns are the key, the time, the deletion and the revision."""
+    """One of the user's files, and which of its columns are key, time, deletion and revision."""
 
     name: Name
     file: str = Field(min_length=1)
@@ -40,7 +40,7 @@ class EntityTable(ScenarioTable):
 
 
 class DomainTable(ScenarioTable):
-    """Which business, and how much of it."""
+    """Which domain, and how many records, days or seconds of it."""
 
     name: str
     records: int | None = Field(None, ge=1)
@@ -52,7 +52,7 @@ class DomainTable(ScenarioTable):
 
 
 class WorkloadTable(ScenarioTable):
-    """The commands: how many, how fast, on which records, and how many of them are bad."""
+    """The commands: how many, how fast, on which records, and the shares of deletes and invalid ones."""
 
     commands: int = Field(0, ge=0)
     rate: Positive = 1_000.0
@@ -71,7 +71,7 @@ class TruthTable(ScenarioTable):
 
 
 class CatchUpTable(ScenarioTable):
-    """Synchronous publishing: how often a projection polls, how much it takes at once, and what it does about gaps."""
+    """The catch-up subscription: the interval between polls, the page size, and the strategy for gaps."""
 
     every: Positive = 1.0
     page: int = Field(10_000, ge=1, le=1_000_000)
@@ -80,7 +80,7 @@ class CatchUpTable(ScenarioTable):
 
 
 class Delay(ScenarioTable):
-    """A delay's distribution; `mean` in seconds. `sigma` is the lognormal's, of the logarithm."""
+    """A distribution of delays: `mean` in seconds; `sigma` is the standard deviation of a lognormal's logarithm."""
 
     kind: Literal["constant", "exponential", "lognormal"] = "constant"
     mean: Seconds = 0.0
@@ -138,14 +138,14 @@ class ServiceModel(ScenarioTable):
 
 
 class TimeTable(ScenarioTable):
-    """Where a store's own working time comes from: the real engine, or a model."""
+    """Whether a store's service time is measured on the real engine or computed by a model."""
 
     service: Literal["measured", "modelled"] = "measured"
     model: ServiceModel = ServiceModel()
 
 
 class ScheduledCrash(ScenarioTable):
-    """The projector's process dies at its first apply from `at` on, at this step, and is back after `lasts`."""
+    """A crash of the projector at its first apply from `at` on, at this step; it is back after `lasts` seconds."""
 
     at: Seconds
     step: CrashStep = "between"
@@ -153,7 +153,7 @@ class ScheduledCrash(ScenarioTable):
 
 
 class Slow(ScenarioTable):
-    """The store takes `factor` times as long for a while, and a backlog builds up."""
+    """A period in which the store takes `factor` times as long."""
 
     at: Seconds
     lasts: Seconds
@@ -161,7 +161,7 @@ class Slow(ScenarioTable):
 
 
 class FaultsTable(ScenarioTable):
-    """What goes wrong at a projection itself, beside what the channel does."""
+    """Faults of a projection itself: crashes, refused batches, poisoned changes, slowness. All are zero by default."""
 
     crashes: tuple[ScheduledCrash, ...] = Field((), strict=False)
     crash: Probability = 0.0
@@ -175,19 +175,19 @@ class FaultsTable(ScenarioTable):
 
     @property
     def any(self) -> bool:
-        """Whether anything can go wrong at all."""
+        """Return whether any fault can occur."""
         return bool(self.crashes or self.slow or self.crash or self.refuse or self.poison)
 
 
 class RebuildTable(ScenarioTable):
-    """A rebuild while changes keep coming: in place, where readers see it, or beside, to be swapped in."""
+    """A rebuild while changes keep coming: in place, visible to readers, or on a copy that is swapped in."""
 
     at: Seconds
     mode: Literal["in-place", "blue-green"] = "blue-green"
 
 
 class ProjectionTable(ScenarioTable):
-    """One read model: what it keeps, where, fed how, and what its verdict should be."""
+    """One projection: what it keeps in which store, how it is fed, and which verdict is expected."""
 
     name: Name
     store: str
@@ -211,7 +211,7 @@ class ProjectionTable(ScenarioTable):
 
 
 class QueryTable(ScenarioTable):
-    """One question, declared once; each store answers it in its own way."""
+    """One query, independent of the store that answers it."""
 
     name: Name
     kind: str
@@ -235,7 +235,7 @@ class QueryTable(ScenarioTable):
 
 
 class MeasureTable(ScenarioTable):
-    """How hard to measure: query samples, rounds before they count, a bound on each query's time, and what is asked."""
+    """How to measure queries: samples, warm-up rounds, a time budget for each query, and what is queried."""
 
     samples: int = Field(50, ge=1)
     warm_up: int = Field(3, ge=0)
@@ -245,7 +245,7 @@ class MeasureTable(ScenarioTable):
 
 
 class ReadersTable(ScenarioTable):
-    """Sessions that write, wait for what they wrote, and read: how often what they see is not what they may expect."""
+    """Sessions that commit a change, wait for it with a token, and read it: their number, reads and limits."""
 
     sessions: int = Field(500, ge=0, le=1_000_000)
     reads: int = Field(4, ge=1, le=1_000)
@@ -255,7 +255,7 @@ class ReadersTable(ScenarioTable):
 
 
 class LevelsTable(ScenarioTable):
-    """Service levels, for advice: seconds, bytes, and engines beside that of the source of truth."""
+    """Service levels for advice: seconds, bytes, and the number of engines beside that of the source of truth."""
 
     lag_p99: Positive | None = None
     rebuild: Positive | None = None
@@ -266,7 +266,7 @@ class LevelsTable(ScenarioTable):
 
 
 class Scenario(ScenarioTable):
-    """One experiment. `seed` has no default: a run that can't be replayed is no evidence."""
+    """One experiment. `seed` has no default, since a run must be replayable."""
 
     schema_: Literal[1] = Field(alias="schema")
     name: Name

@@ -1,4 +1,4 @@
-"""The only place where a scenario's words become objects (`plan`); `meaning` says which words can't stand together."""
+"""Turn a scenario into objects (`plan`), and refuse combinations that make no sense (`meaning`)."""
 
 from lab.wiring.plan import Plan, ProjectionPlan, plan
 

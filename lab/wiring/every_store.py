@@ -1,4 +1,4 @@
-"""`projections = "all"`: a projection in each store that is installed, so that all can be held against each other."""
+"""Expand `projections = "all"` into a projection for each installed store."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lab.wiring.meaning import usable
 
 
 def expanded(scenario: Scenario) -> Scenario:
-    """The scenario with the projections that its word `projections` stands for.
+    """Return the scenario with the projections that its key `projections` stands for.
 
-    A projection that is declared stands for its store, unless it keeps a running aggregate; the first of them does. Any
-    other store gets one of its own, called after it (`lmdb-keyvalue`), which is fed like the first that is declared. A
-    store that keeps revisions alone is left out where the feed doesn't show them all.
+    A declared projection covers its store, unless it keeps a running aggregate. Every other store gets a projection
+    named after it (`lmdb-keyvalue`) that is fed like the first declared one. A store that keeps only revisions is left
+    out if the feed doesn't show them all.
     """
     if scenario.projections == "declared":
         return scenario

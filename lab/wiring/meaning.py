@@ -1,4 +1,4 @@
-"""What a scenario's words mean together: combinations that can't be, each with its place and the way out."""
+"""Check combinations of a scenario's keys; each problem has its place and a way out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab.stores import STORES, Store, store_class
 
 
 def names(scenario: Scenario, file: str) -> list[Problem]:
-    """A name that is taken: the source of truth stands beside projections in tables, in figures and among files."""
+    """Refuse projections called `truth`: that name is reserved in tables, figures and file names."""
     what = "is what the source of truth is called wherever projections are named"
     return [
         Problem(f"{file}: projection.{TRUTH}.name", f"`{TRUTH}` {what}", "call the projection something else")
@@ -67,7 +67,7 @@ def workload(scenario: Scenario, business: Domain, file: str) -> list[Problem]:
 
 
 def change(scenario: Scenario, business: Domain, file: str) -> list[Problem]:
-    """A change of the write model that the domain doesn't have."""
+    """Refuse a change of the write model for a domain whose write model doesn't change."""
     if scenario.domain.change_at is None or business.contracts:
         return []
     what = f"the write model of `{business.name}` doesn't change"
@@ -75,7 +75,7 @@ def change(scenario: Scenario, business: Domain, file: str) -> list[Problem]:
 
 
 def usable(store: str) -> type[Store] | None:
-    """The store's class; None for one that is unknown or not installed, of which `unknown_stores` tells."""
+    """Return the store's class; None if it is unknown or not installed, which `unknown_stores` reports."""
     try:
         return store_class(store)
     except LabError:
@@ -83,7 +83,7 @@ def usable(store: str) -> type[Store] | None:
 
 
 def holds(table: ProjectionTable, keeps: str, where: str) -> list[Problem]:
-    """What the store can't keep."""
+    """Refuse what the store can't keep."""
     store = usable(table.store)
     if store is None or keeps in store.holds:
         return []
@@ -91,7 +91,7 @@ def holds(table: ProjectionTable, keeps: str, where: str) -> list[Problem]:
 
 
 def feed(table: ProjectionTable, keeps: str, scenario: Scenario, where: str) -> list[Problem]:
-    """What the projection needs of its feed, and can't have."""
+    """Refuse a projection that needs revisions or messages which its feed doesn't have."""
     problems = []
     way_out = 'set truth.model to "history" or "events"'
     if scenario.truth.model == "snapshot":
@@ -110,7 +110,7 @@ def feed(table: ProjectionTable, keeps: str, scenario: Scenario, where: str) -> 
 
 
 def gaps(table: ProjectionTable, scenario: Scenario, where: str) -> list[Problem]:
-    """Strategies for gaps that there can't be, or that can't be told."""
+    """Refuse strategies for gaps that can't occur, or that can't be recognised."""
     strategy = table.gaps or scenario.catch_up.gaps
     place = f"{where}.gaps" if table.gaps else f"{where.partition(':')[0]}: catch_up.gaps"
     if strategy == "naive":
@@ -132,7 +132,7 @@ def rebuild(table: ProjectionTable, where: str) -> list[Problem]:
 
 
 def query_names(scenario: Scenario, queries: Sequence[Query], file: str) -> list[Problem]:
-    """Levels and weights of queries that there are none of."""
+    """Refuse levels and weights of queries that don't exist."""
     known = {query.name for query in queries} | {table.name for table in scenario.query}
     tables = {"levels.queries": scenario.levels.queries, "weights": scenario.weights}
     return [

@@ -1,6 +1,7 @@
-"""A scenario's words become objects; words that fit no object are refused.
+"""Turn a scenario into objects: domain, source of truth, projections, queries.
 
-Every mistake of a scenario is told at once, those of its shape (`lab.scenario`) and those of its meaning (here).
+All mistakes of a scenario are reported at once: those of its keys and types (`lab.scenario`) and those of its names and
+combinations (here).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from lab.wiring.every_store import expanded
 
 @dataclass(frozen=True)
 class ProjectionPlan:
-    """One projection, ready to be made."""
+    """Everything that is needed to create one projection."""
 
     table: ProjectionTable
     layout: Layout
@@ -44,7 +45,7 @@ class ProjectionPlan:
 
     @property
     def name(self) -> str:
-        """Its name in the scenario."""
+        """Return the projection's name in the scenario."""
         return self.table.name
 
     @property
@@ -54,38 +55,38 @@ class ProjectionPlan:
 
     @property
     def before(self) -> tuple[str, ...]:
-        """The columns whose before-images it must be fed: those of an aggregate without a memory of records."""
+        """Return the columns whose before-images it needs: those of an aggregate that doesn't remember records."""
         if self.layout.totals is None or self.guard.remembers_contributions:
             return ()
         return tuple(dict.fromkeys(self.layout.totals.columns))
 
     @property
     def subsumes(self) -> bool:
-        """Whether a later revision shows all that an earlier one did."""
+        """Return whether a later revision replaces an earlier one completely."""
         return self.layout.kept.replaces or self.guard.remembers_contributions
 
     @property
     def by_messages(self) -> bool:
-        """Whether it listens to the channel."""
+        """Return whether it listens to the channel."""
         return self.table.subscribe != "catch-up"
 
     def store(self, path: Path, faults: Faults | None = None) -> Store:
-        """A store for it, not yet open, with these faults around it and the scenario's order of data and checkpoint."""
+        """Create its store, not yet open, wrapped in these faults and the scenario's order of data and checkpoint."""
         return faulty(store_class(self.table.store)(path, self.layout), faults, self.table.checkpoint)
 
     def projector(self, path: Path, faults: Faults | None = None) -> Projector:
-        """A projector on a store of its own, open."""
+        """Create its projector on an open store."""
         return Projector(self.store(path, faults), self.table.guard, self.table.hold)
 
     def subscription(self, truth: Truth, before: bool = True) -> ChangeReader:
-        """Its view of the source of truth; a rebuild looks at last revisions, and needs no before-images."""
+        """Create its reader of the source of truth; a rebuild reads last revisions and needs no before-images."""
         totals = self.layout.totals
         return ChangeReader(truth, self.before if before else (), totals.columns if totals else None)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A scenario whose every word stands for something."""
+    """A valid scenario with the objects that its names refer to."""
 
     source: Source
     scenario: Scenario
@@ -95,19 +96,19 @@ class Plan:
     queries: tuple[Query, ...] = field(default=())
 
     def truth(self, path: Path) -> Truth:
-        """A source of truth of the scenario's write model, open."""
+        """Open a source of truth of the scenario's write model."""
         table = self.scenario.truth
         return open_truth(table.engine, table.model, FolderPlace(path), self.domain, table.durability)
 
     def truth_beside(self, path: Path) -> Truth | None:
-        """The same for reading only, while another process writes; None when there is nothing to be read yet."""
+        """Open the source of truth read-only while another process writes; None if there is nothing to read yet."""
         table = self.scenario.truth
         truth = make_truth(table.engine, table.model, FolderPlace(path), self.domain, table.durability)
         return truth if truth.open_shared() else None
 
 
 def plan(source: Source) -> Plan:
-    """Everything that a run needs, or BadInput with every problem of the scenario."""
+    """Plan a run. Raises BadInput with every problem of the scenario."""
     scenario, problems = source.validate()
     if scenario is None:
         raise BadInput(sorted(set(problems)))
@@ -160,7 +161,7 @@ def _options(scenario: Scenario) -> Options:
 
 
 def _queries(scenario: Scenario, business: Domain, file: str) -> tuple[tuple[Query, ...], bool, list[Problem]]:
-    """The scenario's own queries, or the domain's where it has none."""
+    """Resolve the scenario's queries, or the domain's if it declares none; return whether it does, and problems too."""
     explicit = bool(scenario.query)
     tables: Sequence[QueryTable] = scenario.query or [QueryTable.model_validate(item) for item in business.queries]
     entities = published(business)
@@ -228,7 +229,7 @@ def _projection(
 
 
 def _kept(scenario: Scenario, queries: tuple[Query, ...], explicit: bool, table: ProjectionTable) -> str:
-    """What is kept when the scenario doesn't say: all revisions where a declared query asks for the past."""
+    """Return what is kept if the scenario doesn't say: revisions if a declared query needs the past, else records."""
     store = meaning.usable(table.store)
     holds = store.holds if store else ("records",)
     if holds[0] != "records":

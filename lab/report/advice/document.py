@@ -1,4 +1,4 @@
-"""Advice as one JSON document, each claim with the row that it rests on."""
+"""Advice as one JSON document, with the table row behind each claim."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ METHODS = {
 
 
 def document(advice: Advice) -> dict[str, Any]:
-    """The advice for `--json`, in strict JSON types: seconds, bytes; null for what is unknown or endless."""
+    """Return the advice for `--json` in strict JSON types: seconds, bytes; null for what is unknown or infinite."""
     problem, answer = advice.problem, advice.answer
     found = advice.binding
     result = {
@@ -91,7 +91,7 @@ def _range(each: WeightRange) -> dict[str, Any]:
 
 
 def evidence(advice: Advice) -> list[dict[str, Any]]:
-    """Each claim about the answer with the row that it rests on; nothing where there is no answer."""
+    """Return each claim about the answer with the table row behind it; empty if there is no answer."""
     answer, problem = advice.answer, advice.problem
     if answer is None:
         return []
@@ -119,7 +119,7 @@ def evidence(advice: Advice) -> list[dict[str, Any]]:
 
 
 def _claim(claim: str, reading: Reading, row: dict[str, str], level: float | None) -> dict[str, Any]:
-    """Values in the unit of the table's column; `level` in the same."""
+    """Return a claim with its value, interval and level in the unit of the table's column."""
     scale = 1e6 if reading.column.endswith("_us") else 1.0
     ends = {name: None if end is None else end * scale for name, end in (("low", reading.low), ("high", reading.high))}
     return {

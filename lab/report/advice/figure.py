@@ -1,4 +1,4 @@
-"""The Pareto front as a figure: a row for each portfolio, a panel for each of lag p99, rebuild, query time and disk."""
+"""Draw the Pareto front: a row for each portfolio, a panel for each of lag p99, rebuild, query time and disk."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from lab.report.style import BAD, FAINT, INK, WIDTH_INCHES, blank, drawing, elid
 ROWS_MAX = 14
 _NAME_MAX = 30
 _SWATCH_INCHES = 0.11
-# As a share of a panel's width: what the text of a tick takes.
+# The width of a tick's text, as a share of a panel's width.
 _APART = 0.45
 _FACTOR_MIN = 30.0
 
 
 @dataclass(frozen=True)
 class _Panel:
-    """One measure: its title, the figure of a portfolio, the ends of its interval, its level, and its unit."""
+    """One measure: its title, a portfolio's value, the ends of its interval, the level, and how values are written."""
 
     title: str
     value: Callable[[Portfolio], float]
@@ -38,14 +38,14 @@ class _Panel:
 
 
 def shown(advice: Advice) -> list[Portfolio]:
-    """The portfolios that are drawn: the answer, then the front in its order, as many as there is room for."""
+    """Return the portfolios to draw: the answer, then the front in its order, at most `ROWS_MAX`."""
     first = [advice.answer] if advice.answer else []
     names = {each.names for each in first}
     return [*first, *(each for each in advice.front if each.names not in names)][:ROWS_MAX]
 
 
 def pareto(advice: Advice) -> Figure:
-    """The front; a hollow dot misses a level, a dashed line is a level, and the answer is set in bold."""
+    """Draw the front: a hollow dot misses a level, a dashed line is a level, the answer is in bold."""
     rows = shown(advice)
     if not rows:
         return blank("No portfolio answers every query.")
@@ -78,7 +78,7 @@ def pareto(advice: Advice) -> Figure:
 
 
 def _label(each: Portfolio) -> str:
-    """A portfolio's name in two lines at the most."""
+    """Return a portfolio's name in at most two lines."""
     lines = textwrap.wrap(portfolio_said(each), _NAME_MAX, break_long_words=False, break_on_hyphens=False)
     rest = " ".join(lines[1:])
     return "\n".join(elided(line, _NAME_MAX) for line in (lines[0], rest) if line)
@@ -98,11 +98,11 @@ def _bytes(value: float) -> str:
 
 
 def _draw(axes: Axes, panel: _Panel, rows: Sequence[Portfolio], advice: Advice) -> None:
-    """One panel: dots, whiskers where there is an interval, the level."""
+    """Draw one panel: dots, whiskers where there is an interval, and the level."""
     values = [panel.value(each) for each in rows]
     known = [value for value in [*values, panel.level or 0.0] if 0 < value < math.inf]
     low, high = (min(known), max(known)) if known else (1.0, 10.0)
-    # Ends that are far apart share a panel: a logarithmic axis, long enough for two ticks. 0 stands at its edge.
+    # A logarithmic axis, since values can be far apart, and long enough for two ticks. 0 is drawn at its left edge.
     room = max((high / low) ** 0.12 * 1.6, (_FACTOR_MIN / (high / low)) ** 0.5)
     left, right = low / room, high * room
     axes.set_xscale("log")
@@ -135,7 +135,7 @@ def _draw(axes: Axes, panel: _Panel, rows: Sequence[Portfolio], advice: Advice) 
 
 
 def _ticks(axes: Axes, left: float, right: float, said: Callable[[float], str]) -> None:
-    """Two round ticks, or one where two would run into each other: the panels are narrow, and their neighbours near."""
+    """Set two round ticks, or one where two would touch in the narrow panel."""
     low, high = math.log10(left), math.log10(right)
     start, end = low + 0.14 * (high - low), high - 0.14 * (high - low)
     decades = range(math.floor(start), math.ceil(end) + 1)
@@ -153,7 +153,7 @@ def _ticks(axes: Axes, left: float, right: float, said: Callable[[float], str]) 
 
 
 def _name(axes: Axes, rows: Sequence[Portfolio], labels: Sequence[str], advice: Advice, swatches: float) -> None:
-    """Names in the left margin, before the swatches; the answer's in bold."""
+    """Write the portfolios' names into the left margin, the answer's in bold."""
     axes.set_yticks(range(len(rows)), labels)
     axes.tick_params(axis="y", length=0, pad=swatches * 72, labelsize=7.2)
     if advice.answer is not None:
@@ -161,7 +161,7 @@ def _name(axes: Axes, rows: Sequence[Portfolio], labels: Sequence[str], advice: 
 
 
 def _swatch(axes: Axes, stores: Sequence[Sequence[str]]) -> None:
-    """A small square in the colour of each store, as everywhere on the page."""
+    """Draw a small square in the colour of each store beside the portfolio's name."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     width = axes.get_position().width * figure.get_figwidth()

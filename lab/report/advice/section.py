@@ -1,4 +1,4 @@
-"""Advice on the report's page: its texts, and its figure with words."""
+"""The page's section on advice: its texts, and its figure with a caption."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lab.runs import Run
 
 
 def advice_on(run: Run) -> Advice | None:
-    """The advice; None where no query was asked, and there is nothing to advise on."""
+    """Return the advice on a run; None if no query was asked."""
     try:
         return advise(read(run))
     except BadInput:
@@ -24,7 +24,7 @@ def advice_on(run: Run) -> Advice | None:
 
 
 def texts(advice: Advice) -> dict[str, Any]:
-    """What the page's section says."""
+    """Return the texts of the section, by the names that the template uses."""
     return {
         "headline": text.headline(advice),
         "tie": text.ties_said(advice),
@@ -38,12 +38,12 @@ def texts(advice: Advice) -> dict[str, Any]:
 
 
 def drawn(advice: Advice) -> tuple[str, Figure | None, str]:
-    """The Pareto front with its words; no figure where no portfolio answers everything."""
+    """Return the alternative text, figure and caption of the Pareto front; no figure if nothing answers every query."""
     if not advice.front:
         return "", None, ""
     see = (
-        "Each row is a portfolio that no other beats in all four at once: whoever wants less of one has to take more "
-        "of another. The squares are its stores. A dashed line is a level, and a hollow dot misses a level."
+        "Each row is a portfolio that no other beats in all four at once: less of one measure costs more of another. "
+        "The squares are its stores. A dashed line is a level, and a hollow dot misses a level."
     )
     ahead = {each.names for each in advice.front}
     if more := len(ahead - {each.names for each in figure.shown(advice)}):

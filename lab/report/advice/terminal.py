@@ -1,4 +1,4 @@
-"""Advice in the terminal, for a person."""
+"""Print advice in the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab.report.terminal import plain_table
 
 
 def print_advice(advice: Advice, console: Console) -> None:
-    """The answer, what it rests on, what comes near it, how firm it is, and what was left out."""
+    """Print the answer, its figures, ties and runners-up, how far weights can move, and what was left out."""
     console.print(Text(advice.problem.run, "dim"), soft_wrap=True)
     console.print(Text(text.headline(advice), "bold"))
     if tie := text.ties_said(advice):
@@ -37,7 +37,7 @@ def print_advice(advice: Advice, console: Console) -> None:
 
 
 def _levels(advice: Advice, console: Console) -> None:
-    """Each level: what is asked, what there is, and how sure that is."""
+    """Print each level: the limit, the answer's value, and how certain it is that the level is met."""
     rows = text.level_rows(advice)
     if rows:
         console.print(Text("\nlevels, with 95 % intervals", "bold"))
@@ -48,7 +48,7 @@ def _levels(advice: Advice, console: Console) -> None:
 
 
 def _queries(advice: Advice, console: Console) -> None:
-    """Which query goes where; each line is a row of the table `queries`."""
+    """Print which candidate answers each query; each line is a row of the table `queries`."""
     rows = text.assignment_rows(advice)
     if rows:
         console.print(Text("\nqueries, as measured in the table queries, with 95 % intervals", "bold"))
@@ -61,7 +61,7 @@ def _queries(advice: Advice, console: Console) -> None:
 
 
 def _members(advice: Advice, console: Console) -> None:
-    """What each projection of the answer costs; lag from `lag_summary`, the rest from `rebuild`."""
+    """Print the cost of each projection of the answer; lag from `lag_summary`, the rest from `rebuild`."""
     if advice.answer is None or not advice.answer.members:
         return
     console.print(Text("\nprojections, as measured in the tables lag_summary and rebuild", "bold"))

@@ -1,4 +1,4 @@
-"""Advice in sentences, and in rows of texts for tables: what the terminal and the page share."""
+"""Advice as sentences and as rows of tables, shared by the terminal and the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lab.advice.sensitivity import WeightRange, tied, tied_answers
 from lab.formatting import duration, listed, number, plural, size
 
 TRUTH_SAID = "the source of truth"
-# What each level is called in a sentence.
+# The name of each level in a sentence.
 LEVELS = {
     "lag_p99": "lag p99",
     "rebuild": "rebuild",
@@ -23,7 +23,7 @@ LEVELS = {
 
 
 def headline(advice: Advice) -> str:
-    """The advice in a sentence or two."""
+    """Return the advice in one or two sentences."""
     answer = advice.answer
     if answer is None:
         return f"Nothing meets the levels. {binding_said(advice)}."
@@ -38,7 +38,7 @@ def headline(advice: Advice) -> str:
 
 
 def binding_said(advice: Advice) -> str:
-    """Which level binds, and what could be had; empty where none does."""
+    """Return which level prevents a solution and its smallest feasible value; empty if there is a solution."""
     found = advice.binding
     if found is None:
         return ""
@@ -53,12 +53,12 @@ def binding_said(advice: Advice) -> str:
 
 
 def level_said(level: str) -> str:
-    """A level in a sentence: `lag p99`, `p99 of by_key`."""
+    """Return a level's name in a sentence: `lag p99`, `p99 of by_key`."""
     return LEVELS.get(level) or f"p99 of {level.removeprefix('queries.')}"
 
 
 def amount(level: str, value: float) -> str:
-    """A level's value in its unit; what can't be had at any price is `no number`."""
+    """Return a level's value with its unit; `no number` if it is infinite."""
     if math.isinf(value):
         return "no number (never reached, or not measured)"
     if level == "engines":
@@ -67,12 +67,12 @@ def amount(level: str, value: float) -> str:
 
 
 def portfolio_said(each: Portfolio) -> str:
-    """A portfolio by its projections' names."""
+    """Return the names of a portfolio's projections, or that it is the source of truth alone."""
     return " + ".join(each.names) or TRUTH_SAID
 
 
 def runner_said(advice: Advice, each: Portfolio) -> str:
-    """Why a portfolio was not chosen."""
+    """Return why a portfolio was not chosen."""
     answer = advice.answer
     if each.misses:
         return f"misses {listed([miss_said(miss) for miss in each.misses])}"
@@ -86,14 +86,14 @@ def runner_said(advice: Advice, each: Portfolio) -> str:
 
 
 def miss_said(miss: Miss) -> str:
-    """One level that is missed, with where, what there is and what is asked."""
+    """Return a missed level with the projection or query, the value and the limit."""
     of = "" if miss.level.startswith("queries.") else f"{miss.of} "
     had = "not reached or not measured" if math.isinf(miss.had) else amount(miss.level, miss.had)
     return f"{level_said(miss.level)} ({of}{had}; asked {amount(miss.level, miss.asked)})"
 
 
 def ties_said(advice: Advice) -> str:
-    """What can't be told from the answer; empty where everything can."""
+    """Return which portfolios tie with the answer; empty if none does."""
     if not advice.tied or advice.answer is None:
         return ""
     names = listed([portfolio_said(each) for each in advice.tied])
@@ -104,7 +104,7 @@ def ties_said(advice: Advice) -> str:
 
 
 def weights_said(advice: Advice) -> list[str]:
-    """How far each weight can move; one sentence where none matters."""
+    """Return how far each weight can move; a single sentence if none matters."""
     moving = [each for each in advice.weights if each.low > 0 or math.isfinite(each.high)]
     if not moving:
         return ["No weight changes the answer, whatever it is."] if advice.weights else []
@@ -124,7 +124,7 @@ def _range_said(each: WeightRange) -> str:
 
 
 def interval_said(reading: Reading) -> str:
-    """A figure with its interval: `1.2 ms (1.1 ms to 1.4 ms)`; without an end, `at least`."""
+    """Return a figure with its interval: `1.2 ms (1.1 ms to 1.4 ms)`; `at least` or `at most` if an end is unknown."""
     value = "not reached or not measured" if math.isinf(reading.value) else duration(reading.value)
     if reading.once:
         return value if math.isinf(reading.value) else f"{value} (measured once)"
@@ -138,7 +138,7 @@ def interval_said(reading: Reading) -> str:
 
 
 def level_rows(advice: Advice) -> list[tuple[str, str, str, str]]:
-    """What is asked, what the answer has, and how surely: level, asked, had, status. The worst figure of each level."""
+    """Return a row for each level: its name, the limit, the answer's worst figure, and how certain it is."""
     answer, problem = advice.answer, advice.problem
     if answer is None:
         return [(level_said(name), amount(name, asked), "", "") for name, asked in problem.set_levels()]
@@ -157,7 +157,7 @@ def level_rows(advice: Advice) -> list[tuple[str, str, str, str]]:
 
 
 def assignment_rows(advice: Advice) -> list[dict[str, Any]]:
-    """Which query goes where, for a table: query, weight, who, store, p50, p99, level, ties; texts."""
+    """Return a row of texts for each query: query, weight, candidate, store, p50, p99, level, status, ties."""
     answer, problem = advice.answer, advice.problem
     if answer is None:
         return []
@@ -182,5 +182,5 @@ def assignment_rows(advice: Advice) -> list[dict[str, Any]]:
 
 
 def said(who: Candidate) -> str:
-    """A candidate by its name."""
+    """Return a candidate's name, or that it is the source of truth."""
     return TRUTH_SAID if who.truth else who.name
