@@ -1,4 +1,4 @@
-"""Small pieces that several test files build with: a toy business of items and shelves, and employees at work."""
+"""Small pieces that several test files build with: employees at work, a scenario, a worker that takes notes."""
 
 from __future__ import annotations
 
@@ -6,64 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import polars as pl
-
-from lab.base import Embed, Entity, Totals, stream
+from lab.base import stream
 from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Command, Options
-from lab.queries.model import Query
-from lab.queries.resolve import resolve
-from lab.scenario import QueryTable
-from lab.stores import Layout
-
-# One column of each kind, a parent among its own, and another entity to be joined with.
-ITEM = Entity(
-    "item",
-    "int",
-    {"label": "str", "parent": "int", "shelf": "str", "amount": "int", "weight": "float", "fragile": "bool"},
-    indexes=(("shelf", "amount"),),
-    parent="parent",
-    texts=("label", "shelf"),
-    embeds=(Embed("parent", "item", ("label",)), Embed("shelf", "shelf", ("title",))),
-)
-SHELF = Entity("shelf", "str", {"title": "str", "metres": "float"})
-ENTITIES = {"item": ITEM, "shelf": SHELF}
-BY_SHELF = Totals("item", ("shelf", "fragile"), ("amount",))
-
-NASTY = ("", "'; DROP TABLE item; --", 'say "no"', "nul\x00inside", "\x00", "naïve ☃ 🦆", "a\nb\tc", "%_\\")
-
-
-def layout(keeps: str = "records", memory: dict[str, pl.DataType] | None = None, durability: str = "normal") -> Layout:
-    """A layout of items and shelves; of items' totals by shelf."""
-    if keeps == "totals":
-        return Layout(keeps, {"item": ITEM}, BY_SHELF, memory or {}, durability)
-    return Layout(keeps, ENTITIES, None, memory or {}, durability)
-
-
-def items(*rows: Sequence[Any]) -> pl.DataFrame:
-    """A change frame of items from (key, revision, deleted, *columns), a position and a second each."""
-    wide = [
-        (at, key, revision, deleted, float(at), *values) for at, (key, revision, deleted, *values) in enumerate(rows, 1)
-    ]
-    return pl.DataFrame(wide, schema=ITEM.schema, orient="row")
-
-
-def item(key: int, revision: int = 1, deleted: bool = False, **columns: Any) -> tuple[Any, ...]:
-    """One row for `items`; columns that aren't given are null."""
-    return (key, revision, deleted, *(columns.get(name) for name in ITEM.columns))
-
-
-def sums(*rows: tuple[str | None, bool | None, int, int]) -> pl.DataFrame:
-    """Increments of `BY_SHELF`: shelf, fragile, records, sum of amounts."""
-    return pl.DataFrame(rows, schema=layout("totals").totals_schema(), orient="row")
-
-
-def ask(**table: Any) -> Query:
-    """A query about items, in the words of a scenario."""
-    words = {"name": "asked", "entity": "item"} | table
-    query, problems = resolve(QueryTable.model_validate(words), ENTITIES, "pieces")
-    assert query is not None, problems
-    return query
 
 
 def commands(count: int = 400, seed: int = 7, **options: Any) -> list[Command]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 from hypothesis import strategies as st
-from pieces import ITEM, SHELF, item, items
 
 from lab.queries.kinds import KINDS
+from lab.testing.sample import ITEM, SHELF, item, items
 
 WORDS = [
     "", "a", "A", "b", "é", "İ", "ß", "ẞ", "Σς σ", "a-b c_d", "x.y", "٣ ½ ²", "a\u0301", "ﬁ Ǆ", "don't 'q' \"z\"",

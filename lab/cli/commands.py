@@ -115,7 +115,8 @@ def stores(as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
         print_json([*rows, *({"store": name, "broken": reason} for name, reason in STORES.broken.items())])
         return
     for row in rows:
-        installed = "installed" if row["installed"] else f"not installed; get it with: {row['install']}"
+        missing = row["broken"] or f"not installed; get it with: {row['install']}"
+        installed = "installed" if row["installed"] else missing
         origin = "" if row["package"] == HERE else f"; from {row['package']}"
         click.secho(row["store"], bold=True)
         click.echo(f"  {row['family']}, {row['shape']}; {row['engine']}; {installed}{origin}")

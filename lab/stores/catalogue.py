@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.base import MissingDriver
+from lab.base import BadInput, MissingDriver
 from lab.queries.kinds import KINDS
 from lab.stores import STORES, StoreSpec
 
@@ -27,11 +27,14 @@ def _row(spec: StoreSpec) -> dict[str, Any]:
         "durability": "",
         "installed": True,
         "install": "",
+        "broken": "",
     }
     try:
         found = spec.load()
     except MissingDriver:
         return row | {"installed": False, "install": spec.install}
+    except BadInput as error:
+        return row | {"installed": False, "broken": str(error)}
     return row | {
         "answers": [kind for kind in KINDS if kind in found.answers],
         "gaps": dict(found.gaps),

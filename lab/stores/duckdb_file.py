@@ -21,7 +21,7 @@ from lab.queries.answers import Row
 from lab.queries.kinds import translate
 from lab.queries.model import Query
 from lab.stores.parked import ParkedRow, decoded, encoded
-from lab.stores.port import PAGE_ROWS, Store, sliced
+from lab.stores.port import Store
 
 # A list of keys up to this length is bound as one parameter; a longer one is joined from Arrow.
 KEYS_BOUND = 1_000
@@ -205,9 +205,9 @@ class DuckdbFile(Store):
         source = "totals" if self.layout.totals else f"{sql.quoted(entity)} ORDER BY key, revision"
         found = connection.cursor().sql(f"SELECT {sql.columns(list(schema))} FROM {source}")
         if self.layout.totals:
-            yield from sliced(engine.as_frame(found.to_arrow_table(), schema), self.layout)
+            yield from self.sliced(engine.as_frame(found.to_arrow_table(), schema))
             return
-        for batch in found.to_arrow_reader(PAGE_ROWS):
+        for batch in found.to_arrow_reader(self.page_rows):
             yield engine.as_frame(batch, schema)
 
     def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:

@@ -21,7 +21,7 @@ from lab.queries.model import Query
 from lab.stores import cypher
 from lab.stores.cypher import quoted
 from lab.stores.parked import changed, decoded
-from lab.stores.port import Store, sliced
+from lab.stores.port import Store
 
 # By itself the engine would take most of the machine's memory, and address space for terabytes.
 BUFFER_BYTES, FILE_BYTES_MAX, THREADS = 2**30, 2**36, 2
@@ -272,7 +272,7 @@ class LadybugGraph(Store):
 
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
         """Every node that is not a stub."""
-        return sliced(self._frame(entity, self.layout.schema(entity), "WHERE n.revision IS NOT NULL"), self.layout)
+        return self.sliced(self._frame(entity, self.layout.schema(entity), "WHERE n.revision IS NOT NULL"))
 
     def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
         """By the nodes' primary key; a stub has no revision."""

@@ -19,10 +19,11 @@ import lmdb
 import polars as pl
 
 from lab.base import Batch, CannotTake, Key
+from lab.ports import Capabilities
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.stores.parked import ParkedRow, changed, decoded
-from lab.stores.port import PAGE_ROWS, Layout, Store, sliced
+from lab.stores.port import Layout, Store
 
 # How large the map is at first, in bytes. It is address space: the file is as large as what is in it.
 MAP_BYTES = 64 * 2**20
@@ -46,6 +47,7 @@ class LmdbKeyvalue(Store):
         }
     )
     durability = "full or normal; data and checkpoint in one transaction"
+    capabilities = Capabilities(concurrent_readers=True)
 
     _environment: lmdb.Environment | None = None
 
@@ -238,18 +240,18 @@ class LmdbKeyvalue(Store):
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
         """The map from its first key to its last; each page is a transaction, so that none stays open."""
         if self.layout.totals:
-            yield from sliced(self._totals(entity), self.layout)
+            yield from self.sliced(self._totals(entity))
             return
         last = b""
         while True:
             with self._opened().begin() as transaction, transaction.cursor(self._of[entity]) as cursor:
                 # From the first key on, or from the one after the last one seen.
                 there = cursor.set_range(last) and (not last or cursor.next())
-                values = islice(cursor.iternext(keys=False), PAGE_ROWS) if there else ()
+                values = islice(cursor.iternext(keys=False), self.page_rows) if there else ()
                 rows = [marshal.loads(value) for value in values]
             if rows:
                 yield pl.DataFrame(rows, schema=self.layout.schema(entity), orient="row")
-            if len(rows) < PAGE_ROWS:
+            if len(rows) < self.page_rows:
                 return
             last = self._name(rows[-1])
 

@@ -8,11 +8,12 @@ from typing import Any
 import polars as pl
 
 from lab.base import Batch, Key
+from lab.ports import Capabilities
 from lab.queries.answers import ReferenceTable, Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.stores.parked import parked_frame, with_parked
-from lab.stores.port import Store, dump, sliced
+from lab.stores.port import Store, dump
 
 
 class Memory(Store):
@@ -21,6 +22,7 @@ class Memory(Store):
     name = "memory"
     answers = frozenset(KINDS)
     durability = "gone with the process"
+    capabilities = Capabilities(durability="memory")
 
     def open(self) -> None:
         """Make the dictionaries, unless they are there."""
@@ -96,7 +98,7 @@ class Memory(Store):
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
         """The dictionary as a frame, cut into pages."""
         rows = list(self._rows[entity].values())
-        return sliced(pl.DataFrame(rows, schema=self.layout.schema(entity), orient="row"), self.layout)
+        return self.sliced(pl.DataFrame(rows, schema=self.layout.schema(entity), orient="row"))
 
     def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
         """One look into a dictionary for each key."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import polars as pl
 
 from lab.base import Batch, Key
+from lab.ports import Capabilities
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
@@ -20,6 +21,7 @@ class Null(Store):
     name = "null"
     answers = frozenset(KINDS)
     durability = "keeps nothing"
+    capabilities = Capabilities(durability="memory", evicts=True)
 
     def open(self) -> None:
         """Nothing to open."""

@@ -24,7 +24,7 @@ import polars as pl
 
 from lab.base import Batch, CannotTake, Key
 from lab.stores.parked import changed, decoded
-from lab.stores.port import Layout, Store, sliced
+from lab.stores.port import Layout, Store
 
 MANIFEST = "manifest.json"
 # Rows of a part, of a row group within it (the least that a reader of one key must look at), and of what may have come
@@ -267,7 +267,7 @@ class ParquetFolder(Store):
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
         """All parts, with what has come since."""
         table = self._known()[entity]
-        return sliced(merged(self._frames(table), table), self.layout)
+        return self.sliced(merged(self._frames(table), table))
 
     def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
         """From the columns of keys and revisions of those files that may have one of the keys."""

@@ -16,13 +16,11 @@ from typing import Any, ClassVar
 import polars as pl
 
 from lab.base import Batch, Entity, Key, NotAnswered, Totals
+from lab.ports import Capabilities
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.stores.kept import KEPT, Kept
-
-# Rows of one page of `Store.pages`, unless the engine gives fewer at a time.
-PAGE_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -99,6 +97,10 @@ class Store(ABC):
     holds: ClassVar[tuple[str, ...]] = ("records", "revisions", "totals")
     # What a crash can take, in a few words.
     durability: ClassVar[str]
+    # The most rows of one page of `pages`.
+    page_rows: int = 100_000
+    # What the lab may rely on; a scenario that needs more is refused when it is read.
+    capabilities: ClassVar[Capabilities] = Capabilities()
     # Documents that `apply` wrote, and those that it wrote because of another record alone: what denormalising costs.
     # Stores of other shapes leave both at 0.
     documents_written: int = 0
@@ -145,7 +147,7 @@ class Store(ABC):
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
         """Read everything of one entity, deleted records included, page by page, sorted by `Layout.order`.
 
-        A page has the columns of `Layout.schema` and at most `PAGE_ROWS` rows; an empty projection may have no page.
+        A page has the columns of `Layout.schema` and at most `page_rows` rows; an empty projection may have no page.
         The projection must not be written to between two pages.
         """
 
@@ -175,6 +177,10 @@ class Store(ABC):
         """The engine's settings, as read back from it."""
         return {}
 
+    def sliced(self, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """Sort a whole frame and cut it into pages, for an engine that can't read in order."""
+        return frame.sort(self.layout.order(), nulls_last=True).iter_slices(self.page_rows)
+
     def refuse(self, query: Query) -> None:
         """Raise NotAnswered when this projection can't answer the query; one that it can is looked at once."""
         if self._able.get(id(query)) is query:
@@ -199,8 +205,3 @@ def dump(store: Store, entity: str) -> pl.DataFrame:
     """Join the pages of an entity into one frame, with `Layout.schema`."""
     pages = list(store.pages(entity))
     return pl.concat(pages) if pages else pl.DataFrame(schema=store.layout.schema(entity))
-
-
-def sliced(frame: pl.DataFrame, layout: Layout) -> Iterator[pl.DataFrame]:
-    """Sort a whole frame and cut it into pages, for an engine that can't read in order."""
-    return frame.sort(layout.order(), nulls_last=True).iter_slices(PAGE_ROWS)

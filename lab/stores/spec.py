@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from lab.base import MissingDriver
+from lab.base import BadInput, MissingDriver, Problem
 from lab.stores.port import Store
 
 
@@ -31,12 +31,19 @@ class StoreSpec:
     compared: bool = True
 
     def load(self) -> type[Store]:
-        """Import the store's class. Raises MissingDriver, which says how to get it, where its library is missing."""
+        """Import the store's class.
+
+        Raises MissingDriver, which says how to get it, where its library is missing, and BadInput where it fails.
+        """
         module, _, attribute = self.path.partition(":")
         try:
             found: type[Store] = getattr(import_module(module), attribute)
         except ModuleNotFoundError as error:
             raise MissingDriver(f"{self.name}: {error}; get it with: {self.install}") from None
+        except Exception as error:
+            # What another package raises when it is imported can be anything.
+            what = f"{self.path} can't be imported: {type(error).__name__}: {' '.join(str(error).split())}"
+            raise BadInput([Problem(self.name, what)]) from None
         return found
 
     @property

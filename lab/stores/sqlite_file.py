@@ -18,12 +18,13 @@ import sqlite_utils
 
 from lab.base import DTYPES, Batch, CannotTake, Entity, Key, ReadOnly
 from lab.engines import sqlite
+from lab.ports import Capabilities
 from lab.queries import sql
 from lab.queries.answers import Row
 from lab.queries.kinds import translate
 from lab.queries.model import Query
 from lab.stores.parked import ParkedRow, decoded, encoded
-from lab.stores.port import PAGE_ROWS, Store, sliced
+from lab.stores.port import Store
 
 PYTHON_TYPES = {"INTEGER": int, "REAL": float, "TEXT": str, "BLOB": bytes}
 # Keys of one look-up: the engine takes up to 32,766 parameters, and a longer list is no quicker.
@@ -48,6 +49,7 @@ class SqliteFile(Store):
     """A projection in one SQLite file in WAL mode, read on a connection that can't write."""
 
     durability = "full or normal; data and checkpoint in one transaction"
+    capabilities = Capabilities(concurrent_readers=True)
 
     _writer: sqlite3.Connection | None = None
     _reader: sqlite3.Connection | None = None
@@ -228,17 +230,17 @@ class SqliteFile(Store):
         """Straight into Arrow, each page found by the last key of the page before it."""
         schema = self.layout.schema(entity)
         if self.layout.totals:
-            yield from sliced(self._whole("totals", schema), self.layout)
+            yield from self.sliced(self._whole("totals", schema))
             return
         identity, last = self.layout.identity, tuple[Any, ...]()
         left = self._count(entity)
         while left > 0:
             after = f"WHERE ({sql.columns(identity)}) > ({', '.join('?' * len(last))})" if last else ""
-            source = f"{sql.quoted(entity)} {after} ORDER BY {sql.columns(identity)} LIMIT {PAGE_ROWS}"
+            source = f"{sql.quoted(entity)} {after} ORDER BY {sql.columns(identity)} LIMIT {self.page_rows}"
             statement = f"SELECT {sql.columns(list(schema))} FROM {source}"
-            page = sqlite.frame(self._connection, statement, last, schema, min(left, PAGE_ROWS))
+            page = sqlite.frame(self._connection, statement, last, schema, min(left, self.page_rows))
             yield page
-            left -= PAGE_ROWS
+            left -= self.page_rows
             last = page.select(identity).row(-1)
 
     def _whole(self, table: str, schema: dict[str, pl.DataType]) -> pl.DataFrame:

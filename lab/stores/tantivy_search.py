@@ -18,11 +18,12 @@ import polars as pl
 import tantivy
 
 from lab.base import Batch, Key
+from lab.ports import Capabilities
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.queries.text import plain
 from lab.stores.parked import changed, decoded
-from lab.stores.port import Store, sliced
+from lab.stores.port import Store
 
 HEAP_BYTES = 50_000_000
 CHECKPOINT, MEMORY, PARKED = "checkpoint", "memory:", "parked:"
@@ -42,6 +43,7 @@ class TantivySearch(Store):
     )
     holds = ("records",)
     durability = "full; data and checkpoint in one commit of the index"
+    capabilities = Capabilities(concurrent_readers=True)
 
     _index: tantivy.Index | None = None
     _writer: tantivy.IndexWriter | None = None
@@ -175,7 +177,7 @@ class TantivySearch(Store):
 
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
         """Every record's document."""
-        return sliced(_decoded(self._found(_term("owner", entity)), self.layout.schema(entity)), self.layout)
+        return self.sliced(_decoded(self._found(_term("owner", entity)), self.layout.schema(entity)))
 
     def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
         """From the documents of these keys."""

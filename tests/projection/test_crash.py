@@ -11,10 +11,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 from effort import examples
-from pieces import ask, item, items, layout
 
 from lab.base import Batch
 from lab.stores import STORES, Store, dump, store_class
+from lab.testing.sample import ask, item, items, layout
 
 ENGINES = [name for name in STORES if name not in ("memory", "null")]
 IDS = {"id": pl.Int64()}

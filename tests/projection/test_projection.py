@@ -15,7 +15,7 @@ import pytest
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pieces import BY_SHELF, ITEM, Clerk, commands, item, items, layout
+from pieces import Clerk, commands
 
 from lab.base import Batch, stream
 from lab.channel.simulated import transmit
@@ -36,6 +36,7 @@ from lab.running.services import Measured, Modelled
 from lab.running.worker import Inbox
 from lab.scenario import ChannelTable, ServiceModel
 from lab.stores import Layout, Store, dump, store_class
+from lab.testing.sample import BY_SHELF, ITEM, item, items, layout
 from lab.truth import Truth, open_truth
 from lab.verdict.oracle import Oracle
 

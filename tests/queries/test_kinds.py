@@ -11,7 +11,6 @@ import pytest
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pieces import ENTITIES, ITEM, SHELF, ask, item, items, layout
 from querying import SHELVES, histories, questions
 
 from lab.base import Batch, Entity, stream
@@ -21,6 +20,7 @@ from lab.queries.model import Query
 from lab.queries.resolve import resolve
 from lab.scenario import QueryTable
 from lab.stores import Layout, Store, store_class
+from lab.testing.sample import ENTITIES, ITEM, SHELF, ask, item, items, layout
 
 STORES = ("memory", "sqlite.table", "duckdb.columnar")
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}

@@ -12,7 +12,6 @@ import pytest
 from effort import examples
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from pieces import items, layout
 from running import failed, run_text, shipped
 from texts import BASE
 
@@ -20,6 +19,7 @@ from lab.base import Batch, CannotTake
 from lab.projection.projector import BEHIND, Projector
 from lab.running.trouble import Crashed, Faults, faulty
 from lab.stores import dump, store_class
+from lab.testing.sample import items, layout
 
 RIGHT = (
     ("records", "revision"), ("records", "ordered"), ("totals", "dedupe"),

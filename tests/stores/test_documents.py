@@ -12,11 +12,12 @@ import pytest
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pieces import ITEM, NASTY, SCENARIO, SHELF, ask, item, items, layout
+from pieces import SCENARIO
 from running import run_text, verdicts
 
 from lab.base import Batch, CannotTake, Embed, Entity, NotAnswered
 from lab.stores import STORES, Layout, Store, dump, store_class
+from lab.testing.sample import ITEM, NASTY, SHELF, ask, item, items, layout
 
 DOCUMENTS = [name for name in STORES if STORES[name].family == "document"]
 each = pytest.mark.parametrize("name", DOCUMENTS)

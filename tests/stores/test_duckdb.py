@@ -8,10 +8,10 @@ from typing import Any
 
 import duckdb
 import pytest
-from pieces import ask, item, items, layout
 
 from lab.base import Batch, ReadOnly
 from lab.stores import dump, store_class
+from lab.testing.sample import ask, item, items, layout
 
 ONE_FILE = ("duckdb.columnar", "duckdb.document")
 ALL = (*ONE_FILE, "duckdb.files")

@@ -14,13 +14,13 @@ import pytest
 from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pieces import ITEM, ask, item, items, layout
 
 from lab.base import Batch
 from lab.queries.answers import ReferenceTable, same
 from lab.queries.kinds import KINDS
 from lab.stores import dump, parquet_folder, store_class
 from lab.stores.parquet_folder import MANIFEST, ParquetFolder
+from lab.testing.sample import ITEM, ask, item, items, layout
 
 FILES = ("parquet.files", "duckdb.files", "parquet.log")
 each = pytest.mark.parametrize("name", FILES)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pieces import ask, item, items, layout
 
 from lab.base import Batch
 from lab.stores import Store, dump, store_class
+from lab.testing.sample import ask, item, items, layout
 
 GRAPHS = ("ladybug.graph", "sqlite.graph")
 each = pytest.mark.parametrize("name", GRAPHS)

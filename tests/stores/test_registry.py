@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lab.base import TRUTH
+from lab.base import TRUTH, BadInput
 from lab.measure.machine import versions
 from lab.registry import Registry
 from lab.report.style import NEUTRAL, store_colour
@@ -82,6 +82,13 @@ def test_a_package_that_is_broken_costs_one_line_and_nothing_else(source: str, w
     assert f"{name} 1.0" in line
     assert "\n" not in line
     assert why in str(found.unknown("acme.toy", "here"))
+
+
+def test_a_store_whose_module_fails_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "failing_store.py").write_text("raise OSError('no library\\nhere')")
+    with pytest.raises(BadInput, match=r"^toy: failing_store:Store can't be imported: OSError: no library here$"):
+        StoreSpec("toy", "failing_store:Store", "toy", "none").load()
 
 
 def test_every_spec_names_its_class_and_nothing_twice() -> None:
