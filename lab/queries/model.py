@@ -45,7 +45,7 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Column:
+class AnswerColumn:
     """One column of an answer. `kind` is int, float, str or bool; None where only the engine knows it."""
 
     name: str

@@ -10,7 +10,7 @@ from typing import Any
 
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
-from lab.queries.model import Column, Query
+from lab.queries.model import AnswerColumn, Query
 
 # No engine's key is longer; one of LMDB's has 511 bytes at the most, and a NUL in it takes two.
 KEY_BYTES_MAX = 400
@@ -91,7 +91,7 @@ def schema_of(kind: str | None, key: bool = False, nullable: bool = False) -> di
 
 
 @lru_cache(maxsize=4096)
-def _columns(query: Query) -> tuple[Column, ...] | None:
+def _columns(query: Query) -> tuple[AnswerColumn, ...] | None:
     return KINDS[query.kind].columns(query)
 
 
@@ -102,7 +102,7 @@ def named(query: Query, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """
     known = _columns(query)
     if rows and (known is None or len(known) != len(rows[0])):
-        known = tuple(Column(f"column_{number}", None) for number in range(1, len(rows[0]) + 1))
+        known = tuple(AnswerColumn(f"column_{number}", None) for number in range(1, len(rows[0]) + 1))
     casts = [(column.name, CASTS.get(column.kind or "")) for column in known or ()]
     return [
         {

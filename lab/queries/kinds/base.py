@@ -15,7 +15,7 @@ import polars as pl
 
 from lab.base import Entity, Totals
 from lab.queries.answers import ReferenceTable, Row, same
-from lab.queries.model import Column, Parameter, Query
+from lab.queries.model import AnswerColumn, Parameter, Query
 from lab.queries.reader import QueryReader
 
 # A statement, and its arguments with `?` where a parameter goes.
@@ -89,7 +89,7 @@ class QueryClass(ABC):
         return tuple(values)
 
     @abstractmethod
-    def columns(self, query: Query) -> tuple[Column, ...] | None:
+    def columns(self, query: Query) -> tuple[AnswerColumn, ...] | None:
         """The columns of an answer; None for a statement that doesn't name all of them."""
 
     @abstractmethod
@@ -109,10 +109,10 @@ class QueryClass(ABC):
         """
 
 
-def record_columns(entity: Entity) -> tuple[Column, ...]:
+def record_columns(entity: Entity) -> tuple[AnswerColumn, ...]:
     """The columns of a record as a reader sees it."""
-    own = (Column(name, kind) for name, kind in entity.columns.items())
-    return (Column("key", entity.key, nullable=False), Column("revision", "int", nullable=False), *own)
+    own = (AnswerColumn(name, kind) for name, kind in entity.columns.items())
+    return (AnswerColumn("key", entity.key, nullable=False), AnswerColumn("revision", "int", nullable=False), *own)
 
 
 def key_of(query: Query, name: str = "key", most: int = 1) -> Parameter:
@@ -126,7 +126,7 @@ def apart(named: Sequence[tuple[str, str]]) -> tuple[Parameter, ...]:
     return tuple(Parameter(free, kind, key=name == "key") for free, (name, kind) in zip(names, named, strict=True))
 
 
-def apart_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
+def apart_columns(columns: Sequence[AnswerColumn]) -> tuple[AnswerColumn, ...]:
     """The columns, each with a name of its own."""
     names = unlike([column.name for column in columns])
     return tuple(replace(column, name=name) for column, name in zip(columns, names, strict=True))

@@ -10,7 +10,7 @@ import polars as pl
 
 from lab.queries.answers import ReferenceTable, Row
 from lab.queries.kinds.base import QueryClass, Statement, draw_keys, key_of, record_columns
-from lab.queries.model import Column, Parameter, Query
+from lab.queries.model import AnswerColumn, Parameter, Query
 from lab.queries.sql import columns, live, quoted
 
 
@@ -36,7 +36,7 @@ class KeyLookup(QueryClass):
         """The key."""
         return (key_of(query),)
 
-    def columns(self, query: Query) -> tuple[Column, ...]:
+    def columns(self, query: Query) -> tuple[AnswerColumn, ...]:
         """Those of a record."""
         return record_columns(query.entity)
 
@@ -131,10 +131,10 @@ class RecordHistory(KeyLookup):
     gives = "key, revision, deleted, committed_at, columns of every revision"
     past = True
 
-    def columns(self, query: Query) -> tuple[Column, ...]:
+    def columns(self, query: Query) -> tuple[AnswerColumn, ...]:
         """Those of a record, with what a revision has beside them."""
         key, revision, *own = record_columns(query.entity)
-        return key, revision, Column("deleted", "bool", False), Column("committed_at", "float", False), *own
+        return key, revision, AnswerColumn("deleted", "bool", False), AnswerColumn("committed_at", "float", False), *own
 
     def answer(self, query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> list[Row]:
         """Select all revisions, oldest first."""

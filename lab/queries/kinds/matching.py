@@ -11,7 +11,7 @@ import polars as pl
 from lab.base import Totals
 from lab.queries.answers import ReferenceTable, Row
 from lab.queries.kinds.base import QueryClass, Statement, apart, apart_columns, record_columns
-from lab.queries.model import Column, Parameter, Query
+from lab.queries.model import AnswerColumn, Parameter, Query
 from lab.queries.reader import QueryReader
 from lab.queries.sql import bind, columns, live, order, quoted, source, where
 
@@ -43,7 +43,7 @@ class Filter(QueryClass):
         drawn = [condition for condition in query.where if condition.drawn]
         return apart([(one.column + SUFFIX[one.operator], query.entity.kind(one.column)) for one in drawn])
 
-    def columns(self, query: Query) -> tuple[Column, ...]:
+    def columns(self, query: Query) -> tuple[AnswerColumn, ...]:
         """Those of a record."""
         return record_columns(query.entity)
 
@@ -77,10 +77,10 @@ class Join(Filter):
         reader.all_known("take", table.take, list(other.columns), "column")
         return {"other": other}
 
-    def columns(self, query: Query) -> tuple[Column, ...]:
+    def columns(self, query: Query) -> tuple[AnswerColumn, ...]:
         """Those of a record, then the taken ones, each after the column that was joined on."""
         assert query.other is not None
-        taken = (Column(f"{query.on}_{name}", query.other.columns[name]) for name in query.take)
+        taken = (AnswerColumn(f"{query.on}_{name}", query.other.columns[name]) for name in query.take)
         return apart_columns((*record_columns(query.entity), *taken))
 
     def answer(self, query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> list[Row]:
@@ -111,12 +111,12 @@ class Aggregate(Filter):
         """True if the groups and sums are the same, and there is no condition."""
         return query.totals == totals and not query.where
 
-    def columns(self, query: Query) -> tuple[Column, ...]:
+    def columns(self, query: Query) -> tuple[AnswerColumn, ...]:
         """The groups, then how many records, then the sums."""
         kinds = query.entity.columns
-        groups = (Column(name, kinds[name]) for name in query.group_by)
-        sums = (Column(f"sum_{name}", kinds[name], nullable=False) for name in query.sum)
-        return apart_columns((*groups, Column("records", "int", nullable=False), *sums))
+        groups = (AnswerColumn(name, kinds[name]) for name in query.group_by)
+        sums = (AnswerColumn(f"sum_{name}", kinds[name], nullable=False) for name in query.sum)
+        return apart_columns((*groups, AnswerColumn("records", "int", nullable=False), *sums))
 
     def answer(self, query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> list[Row]:
         """Group the matching records."""

@@ -10,7 +10,7 @@ import polars as pl
 
 from lab.queries.answers import ReferenceTable, Row
 from lab.queries.kinds.base import QueryClass, Statement
-from lab.queries.model import Column, Parameter, Query
+from lab.queries.model import AnswerColumn, Parameter, Query
 from lab.queries.reader import QueryReader
 from lab.queries.sql import columns, source
 from lab.queries.text import plain, sql_plain
@@ -64,9 +64,9 @@ class TextSearch(QueryClass):
         words = pl.DataFrame({"text": values}).select(plain(("text",))).item().split()
         return (" ".join(words[:WORDS_MAX]),)
 
-    def columns(self, query: Query) -> tuple[Column, ...]:
+    def columns(self, query: Query) -> tuple[AnswerColumn, ...]:
         """The key."""
-        return (Column("key", query.entity.key, nullable=False),)
+        return (AnswerColumn("key", query.entity.key, nullable=False),)
 
     def answer(self, query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> list[Row]:
         """Look each word up; every match is given, by key, whatever the limit."""

@@ -13,7 +13,7 @@ from lab.base import Entity
 from lab.queries import user_sql
 from lab.queries.answers import ReferenceTable, Row, same
 from lab.queries.kinds.base import QueryClass, Statement, apart
-from lab.queries.model import Column, Parameter, Query
+from lab.queries.model import AnswerColumn, Parameter, Query
 from lab.queries.reader import QueryReader
 from lab.queries.sql import columns, source
 
@@ -91,12 +91,12 @@ class UserStatement(QueryClass):
         """One for each `?`, named by the column that it is drawn from."""
         return apart([(column, kind) for _, column, kind in query.parameters])
 
-    def columns(self, query: Query) -> tuple[Column, ...] | None:
+    def columns(self, query: Query) -> tuple[AnswerColumn, ...] | None:
         """The names that the statement gives them, of unknown kinds; None if one is missing or occurs twice."""
         names = list(user_sql.parsed(query.statement).named_selects)
         if "*" in names or len(set(names)) < len(names) or not all(names):
             return None
-        return tuple(Column(name, None) for name in names)
+        return tuple(AnswerColumn(name, None) for name in names)
 
     def answer(self, query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> list[Row]:
         """Run the statement in an engine of its own over the live records."""

@@ -10,7 +10,7 @@ import polars as pl
 
 from lab.queries.answers import ReferenceTable, Row
 from lab.queries.kinds.base import QueryClass, Statement, draw_keys, key_of
-from lab.queries.model import Column, Parameter, Query
+from lab.queries.model import AnswerColumn, Parameter, Query
 from lab.queries.reader import QueryReader
 from lab.queries.sql import DEPTH_MAX, MEETING, quoted, source
 
@@ -49,12 +49,12 @@ class Traversal(QueryClass):
         """The key; of a path also the other one."""
         return (key_of(query), key_of(query, "other")) if query.walk == "path" else (key_of(query),)
 
-    def columns(self, query: Query) -> tuple[Column, ...]:
+    def columns(self, query: Query) -> tuple[AnswerColumn, ...]:
         """Key and depth; of a path step and key."""
-        key = Column("key", query.entity.key, nullable=False)
+        key = AnswerColumn("key", query.entity.key, nullable=False)
         if query.walk == "path":
-            return Column("step", "int", nullable=False), key
-        return key, Column("depth", "int", nullable=False)
+            return AnswerColumn("step", "int", nullable=False), key
+        return key, AnswerColumn("depth", "int", nullable=False)
 
     def answer(self, query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> list[Row]:
         """Walk from record to record, level by level."""
