@@ -15,7 +15,7 @@ from pathlib import Path
 from lab.experiment.judge import ask, rebuild_and_judge
 from lab.experiment.progress import Progress, Quiet
 from lab.experiment.project import Projected, project
-from lab.experiment.record import manifest, write_tables
+from lab.experiment.record import manifest, tables, write_tables
 from lab.experiment.write import write
 from lab.measure.machine import highest_rss_bytes
 from lab.report import write_report
@@ -88,7 +88,8 @@ def _run(plan: Plan, folder: Path, final: Path, progress: Progress) -> None:
             strand.truth.close()
         truth.close()
     with phase("record"):
-        end = write_tables(folder, plan, written, projected, judged)
+        frames, end = tables(plan, written, projected, judged)
+        write_tables(folder, frames)
         shutil.rmtree(work)
     phases |= {name: judged.seconds(name) for name in ("rebuild", "judge")}
     record = manifest(plan, written, judged, end) | {

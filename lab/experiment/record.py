@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from lab.tables import ALWAYS, SIMULATED, TABLES, WALL
 from lab.wiring import Plan
 
 
-def write_tables(folder: Path, plan: Plan, written: Written, projected: Projected, judged: RunJudgement) -> float:
-    """Write every table of the run folder; return when the last change was visible, in simulated seconds."""
+def tables(
+    plan: Plan, written: Written, projected: Projected, judged: RunJudgement
+) -> tuple[dict[str, pl.DataFrame], float]:
+    """Make every table of the run folder; also return when the last change was visible, in simulated seconds."""
     lives, sent = projected.lives, projected.main.sent
     shown = [float(live.visible[np.isfinite(live.visible)].max(initial=0.0)) for live in lives]
     end = max([*shown, *(strand.published.end for strand in projected.every)])
@@ -36,10 +39,16 @@ def write_tables(folder: Path, plan: Plan, written: Written, projected: Projecte
         "faults": _late_commits(projected),
     }
     for name, schema in TABLES.items():
-        frame = frames[name] if name in frames else schema.frame([*of_truth.get(name, ()), *judged.rows(name)])
+        if name not in frames:
+            frames[name] = schema.frame([*of_truth.get(name, ()), *judged.rows(name)])
+    return frames, end
+
+
+def write_tables(folder: Path, frames: Mapping[str, pl.DataFrame]) -> None:
+    """Write the tables into the run folder, but for optional ones without a row."""
+    for name, frame in frames.items():
         if frame.height or name in ALWAYS:
             write_table(folder, name, frame)
-    return end
 
 
 def lag_tables(lives: list[Live], end: float) -> dict[str, pl.DataFrame]:

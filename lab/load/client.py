@@ -39,11 +39,11 @@ Row = dict[str, Any]
 
 
 class LoadClient:
-    """One worker's view of the service: connections, what can be asked, values to ask with, and its log of events."""
+    """One worker's connections, the queries it can ask with values for them, and its log of events."""
 
     def __init__(self, environment: Any, host: str, part: int, workers: int) -> None:
         self.environment, self.part, self.workers = environment, part, workers
-        # A second test on the same service is another one: its commands are no repetitions.
+        # Part of each Idempotency-Key, so that a second test on the same service repeats no commands.
         self.run = f"{time.time_ns():x}"
         self.fetching = Semaphore()
         self.closing = False
@@ -68,21 +68,21 @@ class LoadClient:
     # -- requests -----------------------------------------------------------------------------------------------------
 
     def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
-        """One request: its status, and its answer as JSON."""
+        """Send one request; returns its status and its answer as JSON."""
         data = json.dumps(body).encode() if body is not None else b""
         response = self.client.request(method, path, body=data, headers=headers or {})
         found = response.read()
         return response.status_code, json.loads(found) if found else None
 
     def get(self, path: str) -> Any:
-        """What is there. Raises RuntimeError for anything but 200."""
+        """The JSON document at a path. Raises RuntimeError for any status but 200."""
         status, found = self.call("GET", path)
         if status != 200:
             raise RuntimeError(f"GET {path}: {status} {found}")
         return found
 
     def note(self, row: str, seconds: float, failed: str | None = None, **more: Any) -> None:
-        """One event: to Locust's statistics, and to the log; once the test is over, to neither."""
+        """Note an event in Locust's statistics and in the log; in neither once the test is over."""
         if self.closing:
             return
         self.counts[row] += 1
@@ -94,7 +94,7 @@ class LoadClient:
         )  # fmt: skip
 
     def close(self) -> None:
-        """The last line: how many of each row there were."""
+        """Write the last line of the log: the number of events of each row."""
         self.closing = True
         if self.log is not None:
             self.log.write(json.dumps({"end": True, "part": self.part, "counts": self.counts}) + "\n")
@@ -104,7 +104,7 @@ class LoadClient:
     # -- what to ask with ---------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Records as they are now: some from the beginning of each entity's changes, and some from its end."""
+        """Read records to draw values from: some from the beginning of each entity's changes, some from its end."""
         operation = self.document["paths"]["/changes"]["get"]
         entities = next(one for one in operation["parameters"] if one["name"] == "entity")["schema"]["enum"]
         head = self.get("/projections")["truth"]["position"]
@@ -116,14 +116,14 @@ class LoadClient:
             self.records[entity] = found
 
     def keep(self) -> None:
-        """Records that are there now are asked for, and not only those of the beginning."""
+        """Refresh the records every few seconds, so that new ones are asked for too."""
         while True:
             gevent.sleep(REFRESH if any(self.records.values()) else WATCH)
             with contextlib.suppress(Exception):
                 self.refresh()
 
     def path(self, projection: str, query: str) -> str | None:
-        """A question with values drawn from the data; None while there is nothing to ask for."""
+        """The path of a query with values drawn from the data; None while there is no data."""
         operation = self.document["paths"][f"/projections/{projection}/{query}"]["get"]
         entity = operation["summary"].split(" of ", 1)[1].split(",", 1)[0]
         records = self.records.get(entity, [])
@@ -151,14 +151,14 @@ class LoadClient:
         return f"/projections/{quote(projection)}/{quote(query)}?{urlencode(given)}"
 
     def fetch(self) -> None:
-        """The next commands of this worker's share, a good many, so that nobody waits for them too often."""
+        """Fetch the next commands of this worker's share, many at a time, so that users seldom wait for them."""
         asked = {"part": self.part % self.workers, "of": self.workers, "since": self.sent, "limit": 10_000}
         status, page = self.call("GET", f"/workload?{urlencode(asked)}")
         self.commands, self.taken = (page["commands"], 0) if status == 200 else ([], 0)
         self.dry = not self.commands
 
     def command(self) -> Row | None:
-        """The next command of this worker's share; None when there are no more."""
+        """Take the next command of this worker's share; None when there are no more."""
         with self.fetching:
             if self.taken >= len(self.commands) and not self.dry:
                 self.fetch()
@@ -172,7 +172,7 @@ class LoadClient:
     # -- the rows -----------------------------------------------------------------------------------------------------
 
     def send(self, intended: float) -> Row | None:
-        """A command: an answer of any outcome is an answer; what is no outcome has failed."""
+        """Send a command; returns an accepted outcome. A rejection is an answer; no outcome is a failure."""
         order = self.command()
         if order is None:
             return None
@@ -194,7 +194,7 @@ class LoadClient:
         return {**told, "entity": order["entity"], "at": ended} if told.get("outcome") == "accepted" else None
 
     def ask(self, intended: float) -> None:
-        """A query of a projection."""
+        """Ask a query of a projection."""
         # In a turn that is drawn, the first for which there are values in the data.
         drawn = self.random.sample(self.questions, len(self.questions))
         asked = ((one, path) for one in drawn if (path := self.path(*one)))
@@ -215,7 +215,7 @@ class LoadClient:
         self.note(row, ended - intended, failed, began=began, service=ended - began, rows=rows)
 
     def probe(self, projection: str) -> None:
-        """Read your writes: a command, then the projection is asked until it shows its effect, or for too long."""
+        """Send a command, then ask the projection until it shows its effect or PROBE_TIMEOUT has passed."""
         done = self.send(time.time())
         if done is None or not done.get("position"):
             return
@@ -223,18 +223,18 @@ class LoadClient:
         shown = False
         try:
             while not shown and time.time() - done["at"] <= PROBE_TIMEOUT:
-                # A projection that isn't there just now shows nothing.
+                # A projection whose process is restarting shows nothing.
                 with contextlib.suppress(OSError, RuntimeError, ValueError):
                     shown = self.shows(projection, by_key, done)
                 if not shown:
                     gevent.sleep(LOOK)
         finally:
-            # One that gave up, or was cut off by the end, has waited at least so long: that is kept, and is no error.
+            # A probe that gave up, or was cut off by the end, has waited at least so long: it is censored.
             waited = time.time() - done["at"]
             self.note(f"RYW/{projection}", waited, None, censored=not shown, position=done["position"])
 
     def shows(self, projection: str, by_key: str | None, done: Row) -> bool:
-        """Whether a projection shows what a command did, or has everything up to there."""
+        """True if a projection shows what a command did, or has everything up to its position."""
         if by_key is None:
             return bool((self.get(f"/projections/{quote(projection)}")["position"] or 0) >= done["position"])
         found = self.get(f"/projections/{quote(projection)}/{quote(by_key)}?{urlencode({'key': done['key']})}")
@@ -242,7 +242,7 @@ class LoadClient:
         return newer or bool(found["position"] >= done["position"])
 
     def by_key(self, projection: str, entity: str) -> str | None:
-        """The projection's query by key of an entity."""
+        """The name of the projection's query by key of an entity; None if it has none."""
         for query in self.projections[projection]["queries"]:
             said = self.document["paths"][f"/projections/{projection}/{query}"]["get"]["summary"]
             if said.startswith(f"`{query}`: get of {entity},"):
@@ -250,7 +250,7 @@ class LoadClient:
         return None
 
     def watch(self) -> None:
-        """What the projections have applied, again and again: one worker does it for all."""
+        """Read again and again which changes the projections have applied; one worker does it for all."""
         seen = dict.fromkeys(self.projections, 0)
         while True:
             for name in seen:
@@ -259,12 +259,12 @@ class LoadClient:
                     try:
                         status, found = self.call("GET", f"/applied/{quote(name)}?since={seen[name]}&limit=5000")
                     except Exception:
-                        # Its process may just be starting again.
+                        # Its process may be restarting.
                         break
                     if status != 200:
                         break
                     if found["since"] < seen[name]:
-                        # A process that was started again counts from the beginning: what it has told is new.
+                        # A restarted process counts from the beginning: all that it reports is new.
                         seen[name] = 0
                         continue
                     for position, committed, visible in found["applied"]:
@@ -276,7 +276,7 @@ class LoadClient:
     # -- open loop ----------------------------------------------------------------------------------------------------
 
     def arrivals(self) -> None:
-        """Poisson arrivals at this worker's share of the rate; each is carried out by a greenlet of its own."""
+        """Draw Poisson arrivals at this worker's share of the rate; a greenlet of its own carries each of them out."""
         self.pool, at = Pool(IN_FLIGHT_MAX), time.time()
         end = at + SECONDS if SECONDS else float("inf")
         while True:
@@ -287,7 +287,7 @@ class LoadClient:
             if ahead > 0:
                 gevent.sleep(ahead)
             work = self.send if self.random.random() < SHARE and not self.dry else self.ask
-            # Where so many are under way already, this waits, and so is late.
+            # With IN_FLIGHT_MAX requests in flight this waits, and SCHEDULE shows the delay.
             self.pool.spawn(work, at)
             self.note("SCHEDULE", max(0.0, time.time() - at), None)
         self.pool.join()

@@ -13,7 +13,7 @@ import polars as pl
 from lab.experiment.progress import Progress
 from lab.load import events as log
 from lab.load.driving import Order
-from lab.load.run import Measured, load, measure
+from lab.load.run import LoadResult, load, measure
 from lab.runs import Run
 from lab.wiring import Plan
 
@@ -32,12 +32,12 @@ class Step:
 
     @property
     def held(self) -> bool:
-        """Whether every level was."""
+        """True if every level was held."""
         return not self.why
 
 
-def judged(seen: Measured, rate: float, level: float, names: Sequence[str]) -> Step:
-    """One rate against the levels: lag p99 of every projection, errors, and whether the generator kept up."""
+def judged(seen: LoadResult, rate: float, level: float, names: Sequence[str]) -> Step:
+    """Judge one rate: lag p99 of every projection against `level` (seconds), errors, and the generator's own delay."""
     table = {row["row"]: row for row in log.table(seen.events).to_dicts()}
     asked = [row for name, row in table.items() if name == "COMMAND" or name.startswith("QUERY/")]
     errors = sum(row["failures"] for row in asked) / max(1, sum(row["count"] for row in asked))

@@ -15,17 +15,17 @@ import polars as pl
 
 from lab.base import TRUTH, BadInput, Problem
 from lab.experiment.judge import RunJudgement, ask, rebuild_and_judge
-from lab.experiment.progress import Progress, Quiet
-from lab.experiment.project import Projected, project
-from lab.experiment.record import lag_tables, manifest, write_tables
+from lab.experiment.progress import Progress
+from lab.experiment.project import Projected
+from lab.experiment.record import lag_tables, manifest, tables, write_tables
 from lab.experiment.write import Written
 from lab.load import events as log
 from lab.load.driving import Order, drive
+from lab.load.foretelling import foretell
 from lab.load.judging import committed, projected, since
-from lab.measure import lag
 from lab.measure.machine import highest_rss_bytes
 from lab.report import write_report
-from lab.runs import Run, new_run, write_table
+from lab.runs import Run, new_run
 from lab.service.local import LocalService
 from lab.tables import TABLES
 from lab.wiring import Plan
@@ -37,8 +37,8 @@ CATCHES_UP = 60.0
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a load has shown before anything is judged: every event, when it began (seconds since 1970), and why not."""
+class LoadResult:
+    """What a load has measured: events, when it began (seconds since 1970), why it is void."""
 
     events: pl.DataFrame
     began: float
@@ -46,7 +46,7 @@ class Measured:
     caught_up: bool
 
 
-def measure(plan: Plan, arguments: list[str], order: Order, work: Path, progress: Progress) -> Measured:
+def measure(plan: Plan, arguments: list[str], order: Order, work: Path, progress: Progress) -> LoadResult:
     """Serve and drive; the service's files are in `work`/served, and what Locust wrote in `work`/events."""
     events = (work / "events").absolute()
     events.mkdir()
@@ -65,7 +65,7 @@ def measure(plan: Plan, arguments: list[str], order: Order, work: Path, progress
         void = f"no command was accepted: the source of truth stands at {before}"
     if void is None:
         log.confirm(found, events / "stats")
-    return Measured(found, began, void, at_head)
+    return LoadResult(found, began, void, at_head)
 
 
 def load(
@@ -76,7 +76,7 @@ def load(
     progress: Progress,
     knee: Mapping[str, Any] | None = None,
 ) -> Run:
-    """A load as a run. Raises ProgramFailed and WorkerLost, and leaves nothing behind then.
+    """Load a served scenario and write a run folder. Raises ProgramFailed and WorkerLost, and then leaves nothing.
 
     `arguments` are those of `lab serve` that name the scenario; `knee` is what a search for it has found: the rows of
     the table, and what is told in the manifest.
@@ -85,28 +85,50 @@ def load(
         why = "the service has one writer: concurrent writers are simulated, and not under load"
         raise BadInput([Problem("writers", why, "leave the table out, or use `lab run`")])
     with new_run(root, plan.scenario.name) as (folder, final):
-        work = folder / "work"
+        work, started = folder / "work", time.time()
         work.mkdir()
-        started = time.time()
         seen = measure(plan, arguments, order, work, progress)
-        _record(plan, order, seen, folder, work / "served", progress)
+        frames, record = _judged(plan, order, seen, work, progress)
         shutil.rmtree(work)
         if knee is not None:
-            write_table(folder, "knee", TABLES["knee"].frame(knee["rows"]))
-        _finish(folder, final, arguments, order, started, dict(knee["told"]) if knee else None)
+            frames["knee"] = TABLES["knee"].frame(knee["rows"])
+        seen.events.write_parquet(folder / "events.parquet", compression="zstd")
+        write_tables(folder, frames)
+        how = f"--rate {order.rate:g}" if order.rate else f"--users {order.users}"
+        options = f"{how} --duration {order.seconds:g} --processes {order.processes}"
+        record |= {
+            "run": final.name,
+            "replay": f"lab load {' '.join(arguments)} {options}",
+            "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+            "wall_seconds": time.time() - started,
+            "phases": {},
+            "peak_rss_bytes": highest_rss_bytes(),
+        }
+        record["load"]["knee"] = dict(knee["told"]) if knee else None
+        (folder / "manifest.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
         write_report(Run(folder))
     return Run(final.resolve())
 
 
-def _record(plan: Plan, order: Order, seen: Measured, folder: Path, served: Path, progress: Progress) -> None:
-    # Sessions of readers are simulated elsewhere; here there were real ones, in the table `load`.
-    changed: dict[str, Any] = {"readers": plan.scenario.readers.model_copy(update={"sessions": 0})}
-    # The source of truth is not asked over HTTP: its times could not be held against those that are.
-    changed["measure"] = plan.scenario.measure.model_copy(update={"truth": False})
+def _as_judged(plan: Plan) -> Plan:
+    """The plan without what a load doesn't have: simulated readers, queries of the source of truth, timed outages."""
+    changed: dict[str, Any] = {
+        # There were real readers: they are in the table `load`.
+        "readers": plan.scenario.readers.model_copy(update={"sessions": 0}),
+        # It is not asked over HTTP: its times could not be compared with those that are.
+        "measure": plan.scenario.measure.model_copy(update={"truth": False}),
+    }
     if plan.scenario.channel is not None:
         # They are at simulated times; a live channel's are switched by hand.
         changed["channel"] = plan.scenario.channel.model_copy(update={"outages": ()})
-    plan = replace(plan, scenario=plan.scenario.model_copy(update=changed))
+    return replace(plan, scenario=plan.scenario.model_copy(update=changed))
+
+
+def _judged(
+    plan: Plan, order: Order, seen: LoadResult, work: Path, progress: Progress
+) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
+    """The tables of the run and its manifest, from what the service left in `work`/served."""
+    plan, served = _as_judged(plan), work / "served"
     truth = plan.truth(served / TRUTH)
     found: Projected | None = None
     try:
@@ -114,23 +136,20 @@ def _record(plan: Plan, order: Order, seen: Measured, folder: Path, served: Path
         written = replace(written, writes=_writes(seen.events, order.seconds))
         found = projected(plan, truth, written, served, seen.began)
         answers = ask(plan, found.lives, truth, written.oracle, progress)
-        judged = rebuild_and_judge(plan, found, written, answers, served.parent / "rebuilt", progress)
+        judged = rebuild_and_judge(plan, found, written, answers, work / "rebuilt", progress)
     finally:
         for live in found.lives if found else ():
             live.projector.store.close()
         truth.close()
-    end = write_tables(folder, plan, written, found, judged)
-    # Of the changes that were committed under load alone.
-    for name, frame in lag_tables(since(found).lives, end).items():
-        write_table(folder, name, frame)
-    write_table(folder, "queries", log.queries(seen.events, pl.read_parquet(folder / "queries.parquet")))
-    write_table(folder, "load", log.table(seen.events))
+    written.notes.append(_note(order, seen))
+    frames, end = tables(plan, written, found, judged)
+    # Lags of the changes alone that were committed under load; queries as they were timed over HTTP.
+    frames |= lag_tables(since(found).lives, end)
+    frames |= {"queries": log.queries(seen.events, frames["queries"]), "load": log.table(seen.events)}
     if not plan.domain.has_trace and written.writes["accepted"]:
         progress.step("simulating the same", 1)
-        write_table(folder, "foretold", foretell(plan, written, folder / "lag_summary.parquet"))
-    seen.events.write_parquet(folder / "events.parquet", compression="zstd")
-    written.notes.append(_note(order, seen))
-    (folder / "manifest.json").write_text(json.dumps(_manifest(plan, written, judged, end, seen)), encoding="utf-8")
+        frames["foretold"] = foretell(plan, written, frames["lag_summary"], work / "foretold")
+    return frames, _manifest(plan, written, judged, end, order, seen)
 
 
 def _writes(events: pl.DataFrame, seconds: float) -> dict[str, Any]:
@@ -148,7 +167,7 @@ def _writes(events: pl.DataFrame, seconds: float) -> dict[str, Any]:
     }
 
 
-def _note(order: Order, seen: Measured) -> str:
+def _note(order: Order, seen: LoadResult) -> str:
     how = f"open loop, {order.rate:g} arrivals a second" if order.rate else f"closed loop, {order.users} users"
     said = f"Loaded with Locust for {order.seconds:g} s: {how}, {order.processes} processes; a read-your-writes probe "
     said += "looks every 20 ms. Times of queries are taken over HTTP, by Locust; the source of truth is not asked."
@@ -157,65 +176,13 @@ def _note(order: Order, seen: Measured) -> str:
     return said + ("" if seen.caught_up else " Not every projection had caught up a minute after the load.")
 
 
-def _manifest(plan: Plan, written: Written, judged: RunJudgement, end: float, seen: Measured) -> dict[str, Any]:
+def _manifest(
+    plan: Plan, written: Written, judged: RunJudgement, end: float, order: Order, seen: LoadResult
+) -> dict[str, Any]:
     found = manifest(plan, written, judged, end)
     found["clocks"] = dict.fromkeys(("lag", "visibility", "staleness", "writes", "queries"), WALL) | {"rebuild": "wall"}
     schedule = log.table(seen.events.filter(pl.col("row") == "SCHEDULE")).to_dicts()
     found["load"] = {"void": seen.void is not None, "why": seen.void, "caught_up": seen.caught_up}
     found["load"] |= {"generator_delay_p99_seconds": schedule[0]["p99_seconds"] if schedule else None}
+    found["load"] |= {name: getattr(order, name) for name in ("rate", "seconds", "users", "processes", "commands")}
     return found
-
-
-def _finish(
-    folder: Path, final: Path, arguments: list[str], order: Order, started: float, knee: dict[str, Any] | None
-) -> None:
-    path = folder / "manifest.json"
-    record = json.loads(path.read_text(encoding="utf-8"))
-    record["load"] |= {name: getattr(order, name) for name in ("rate", "seconds", "users", "processes", "commands")}
-    record["load"]["knee"] = knee
-    how = f"--rate {order.rate:g}" if order.rate else f"--users {order.users}"
-    record |= {
-        "run": final.name,
-        "replay": f"lab load {' '.join(arguments)} {how} --duration {order.seconds:g} --processes {order.processes}",
-        "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "wall_seconds": time.time() - started,
-        "phases": {},
-        "peak_rss_bytes": highest_rss_bytes(),
-    }
-    path.write_text(json.dumps(record, indent=2), encoding="utf-8")
-
-
-def foretell(plan: Plan, written: Written, loaded: Path) -> pl.DataFrame:
-    """The table `foretold`: the changes of the load, with their own times of commit, simulated from end to end.
-
-    The channel, the polls and the projectors are the simulation's; the stores' own time is measured as it goes.
-    """
-    folder = loaded.parent / "foretold"
-    scenario = plan.scenario
-    time_table = scenario.time.model_copy(update={"service": "measured"})
-    plan = replace(plan, scenario=scenario.model_copy(update={"time": time_table}))
-    truth = plan.truth(folder / "truth")
-    rows = []
-    try:
-        found = project(plan, replace_times(written), truth, folder / "live", Quiet())
-        for live in found.lives:
-            simulated = lag.summary(live.plan.name, lag.lags(live.plan.name, live.published, live.visible, live.chosen))
-            live.projector.store.close()
-            rows.append({"projection": live.plan.name} | {f"simulated_{name}": simulated[name] for name in SHOWN})
-    finally:
-        truth.close()
-        shutil.rmtree(folder, ignore_errors=True)
-    had = pl.read_parquet(loaded).select("projection", *(pl.col(name).alias(f"loaded_{name}") for name in SHOWN))
-    return pl.DataFrame(rows).join(had, on="projection", how="left")
-
-
-def replace_times(written: Written) -> Written:
-    """Rows stamped with the run's clock, as the simulation's feed hands them out."""
-    began = {name: written.published.times(name) for name in written.events}
-    events = {
-        name: frame.with_columns(pl.Series("committed_at", began[name])) for name, frame in written.events.items()
-    }
-    return replace(written, events=events)
-
-
-SHOWN = ("p50_seconds", "p99_seconds")

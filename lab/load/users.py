@@ -41,7 +41,7 @@ MAKING = Semaphore()
 
 @events.init.add_listener
 def told(environment: Any, **_: Any) -> None:
-    """A worker hears from its master how many there are."""
+    """Register the messages by which the master tells workers their number, and ends them."""
     LABS["environment"] = environment
     if isinstance(environment.runner, WorkerRunner):
         environment.runner.register_message("lab-workers", heard)
@@ -52,7 +52,7 @@ def told(environment: Any, **_: Any) -> None:
 
 @events.quit.add_listener
 def counted(**_: Any) -> None:
-    """Locust's own statistics beside the logs, by the master alone: `--json-file` is written by the workers, too."""
+    """Write Locust's own statistics beside the logs, as the master: workers would write `--json-file` too."""
     environment = LABS["environment"]
     if EVENTS and environment is not None and isinstance(environment.runner, MasterRunner | LocalRunner):
         rows = [entry.to_dict() for entry in environment.runner.stats.entries.values()]
@@ -60,19 +60,19 @@ def counted(**_: Any) -> None:
 
 
 def heard(msg: Any, **_: Any) -> None:
-    """How many workers share the load."""
+    """Keep the number of workers that share the load."""
     LABS["workers"] = int(msg.data)
 
 
 @events.test_start.add_listener
 def tell(environment: Any, **_: Any) -> None:
-    """Before any user is started, so that each worker can take its share."""
+    """Send the number of workers before any user starts, so that each worker can take its share."""
     if isinstance(environment.runner, MasterRunner):
         environment.runner.send_message("lab-workers", environment.runner.worker_count)
 
 
 def workers(environment: Any) -> int:
-    """How many share the load: this one alone, or as many as the master has said."""
+    """The number of workers that share the load; waits until the master has sent it."""
     if not isinstance(environment.runner, WorkerRunner):
         return 1
     while LABS["workers"] is None:
@@ -81,7 +81,7 @@ def workers(environment: Any) -> int:
 
 
 def lab_of(environment: Any) -> LoadClient:
-    """This worker's; made when it is first asked for."""
+    """This worker's client, made by the first user that asks for it."""
     with MAKING:
         if LABS["lab"] is None:
             index = getattr(environment.runner, "worker_index", 0)
@@ -94,29 +94,29 @@ def lab_of(environment: Any) -> LoadClient:
 
 @events.test_stopping.add_listener
 def stopped(environment: Any, **_: Any) -> None:
-    """The watch ends, and the log is closed, before the workers report for the last time."""
+    """End what runs beside the users, before the worker reports for the last time."""
     if isinstance(environment.runner, MasterRunner):
         return
     gevent.killall(LABS["beside"])
     if LABS["lab"] is not None and LABS["lab"].pool is not None:
-        # What is still under way was offered, and is cut off: it is in no row.
+        # Requests in flight are cut off, and are in no row.
         LABS["lab"].pool.kill(block=False)
 
 
 @events.test_stop.add_listener
 def ended(environment: Any, **_: Any) -> None:
-    """Nothing comes any more: the counts are final. The master waits until it has been told all of them."""
+    """Close the log: its counts are final. The master waits for the last counts of all workers."""
     if isinstance(environment.runner, MasterRunner):
-        everybody(environment.runner)
+        await_workers(environment.runner)
     elif LABS["lab"] is not None:
         LABS["lab"].close()
         LABS["lab"], LABS["beside"] = None, []
 
 
-def everybody(master: MasterRunner) -> None:
-    """Locust waits half a second for the workers' last statistics, whatever is under way: here it is until they came.
+def await_workers(master: MasterRunner) -> None:
+    """Wait for every worker's last statistics; Locust itself waits half a second, which a busy machine exceeds.
 
-    A worker that is gone is not waited for; it left no last line in its log either.
+    A worker that is gone is not waited for; its log has no last line either.
     """
     LABS["finished"].clear()
     master.send_message("lab-finish")
@@ -126,7 +126,7 @@ def everybody(master: MasterRunner) -> None:
 
 
 def finish(environment: Any, **_: Any) -> None:
-    """A worker stops, reports for the last time, and then says so: messages of one worker keep their order."""
+    """Stop this worker, send its last statistics, then tell the master: messages of one worker keep their order."""
     environment.runner.stop()
     last: dict[str, Any] = {}
     environment.events.report_to_master.fire(client_id=environment.runner.client_id, data=last)
@@ -135,26 +135,26 @@ def finish(environment: Any, **_: Any) -> None:
 
 
 def finished(msg: Any, **_: Any) -> None:
-    """The master has all that this worker counted."""
+    """Note that a worker has sent all that it counted."""
     LABS["finished"].add(msg.node_id)
 
 
 class OpenLoop(User):
-    """Open loop: one of them a worker."""
+    """Open loop: one such user for each worker draws the arrivals."""
 
     abstract = RATE <= 0
 
     def on_start(self) -> None:
-        """Probes run beside the arrivals."""
+        """Start the probes, which run beside the arrivals."""
         self.lab, self.over = lab_of(self.environment), False
         self.probes = gevent.spawn(self.probing)
 
     def on_stop(self) -> None:
-        """The probes end with it."""
+        """End the probes."""
         gevent.kill(self.probes)
 
     def probing(self) -> None:
-        """A probe of each projection in turn."""
+        """Probe one projection after the other until the arrivals end."""
         while not self.lab.dry:
             for name in self.lab.projections:
                 if self.over:
@@ -164,7 +164,7 @@ class OpenLoop(User):
 
     @task
     def come(self) -> None:
-        """All arrivals; what is being probed then is probed to its end, and nothing more comes until the test ends."""
+        """Offer all arrivals, let the last probe end, and offer nothing more."""
         self.lab.arrivals()
         self.over = True
         self.probes.join(PROBE_TIMEOUT + 1)
@@ -172,42 +172,42 @@ class OpenLoop(User):
 
 
 class ClosedLoop(User):
-    """Closed loop: each waits for its answer."""
+    """Closed loop: a user waits for each answer before its next request."""
 
     abstract = True
 
     def on_start(self) -> None:
-        """All of a worker share its connections."""
+        """Share the worker's connections."""
         self.lab = lab_of(self.environment)
 
 
 class CommandUser(ClosedLoop):
-    """Sends commands."""
+    """A user that sends commands."""
 
     abstract = RATE > 0
     weight = 4
 
     @task
     def command(self) -> None:
-        """One command; when there are no more, a query."""
+        """Send one command; a query when the workload has no more commands."""
         if self.lab.send(time.time()) is None and self.lab.dry:
             self.lab.ask(time.time())
 
 
 class QueryUser(ClosedLoop):
-    """Asks every query of every projection."""
+    """A user that asks queries of all projections."""
 
     abstract = RATE > 0
     weight = 4
 
     @task
     def query(self) -> None:
-        """One query."""
+        """Ask one query."""
         self.lab.ask(time.time())
 
 
 class ProbeUser(ClosedLoop):
-    """Reads what it wrote."""
+    """A user that reads what it wrote."""
 
     abstract = RATE > 0
     weight = 1
@@ -215,6 +215,6 @@ class ProbeUser(ClosedLoop):
 
     @task
     def probe(self) -> None:
-        """One projection after the other."""
+        """Probe each projection once."""
         for name in self.lab.projections:
             self.lab.probe(name)

@@ -16,7 +16,7 @@ from lab.service.problems import Refused, encoded
 from lab.truth import Truth
 from lab.wiring import Plan
 
-# A reader who waits is looked after so often, in seconds, even if the front has heard of nothing.
+# Seconds between two looks for a reader that waits, even if the front has heard of no commit.
 LOOK = 0.5
 
 ARROW = "application/vnd.apache.arrow.stream"

@@ -61,7 +61,7 @@ class Front:
         self.page, self.page_headers = page(), headers()
 
     def app(self) -> AccessGate:
-        """The application."""
+        """The ASGI application."""
         # The router tries them one after the other: first what is asked most.
         routes = [
             self._route("/applied/{name}", self.applied, "GET"),
@@ -145,7 +145,7 @@ class Front:
         return response_of(Reply(200, encoded({"truth": truth, "projections": found})))
 
     async def projection(self, request: Request) -> Response:
-        """One of them."""
+        """One projection, and how far it is."""
         item = self._named(request.path_params["name"], self.backend.projections, "projection")
         parsed(Parameters, request)
         return response_of(Reply(200, encoded(await self.backend.look_at(item))))
@@ -205,7 +205,7 @@ class Front:
         return response_of(Reply(200, encoded(self.load.told())))
 
     async def show(self, request: Request) -> Response:
-        """The live page."""
+        """The live page (HTML)."""
         return Response(self.page, 200, self.page_headers, "text/html; charset=utf-8")
 
     async def watch(self, request: Request) -> Response:
@@ -215,21 +215,21 @@ class Front:
         return StreamingResponse(self.live.watch(events), 200, said, "text/event-stream")
 
     async def metrics(self, request: Request) -> Response:
-        """For Prometheus."""
+        """Metrics in the text format of Prometheus."""
         parsed(Parameters, request)
         truth, found = await self.backend.look()
         text = exposition(truth, found, self.answered, self.seconds)
         return Response(text, 200, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def health(self, request: Request) -> Response:
-        """Whether every process is there."""
+        """The state of every process."""
         parsed(Parameters, request)
         states = self.backend.states()
         well = all(state == "running" for state in states.values())
         return response_of(Reply(200, encoded({"status": "ok" if well else "degraded", "processes": states})))
 
     async def openapi(self, request: Request) -> Response:
-        """What can be asked here."""
+        """The OpenAPI document."""
         parsed(Parameters, request)
         return response_of(Reply(200, self.document))
 

@@ -1,4 +1,4 @@
-"""Who is let in: the gate stands before every request, and answers those that go no further.
+"""Access control: a middleware looks at each request's head, and answers those that it refuses.
 
 A page from elsewhere, open in a browser on this machine, can reach 127.0.0.1. It can't choose its Host (a name that it
 rebinds stays its own), nor hide its Origin, nor send JSON without asking first: all three are looked at.
@@ -35,7 +35,7 @@ class Access:
 
     @classmethod
     def of(cls, host: str, token: str | None) -> Access:
-        """On loopback nobody but loopback's own names; beyond, a token is needed. Raises BadInput without one."""
+        """The rules for an address: on loopback only its own names, beyond that a token is needed. Raises BadInput."""
         if token is not None and not (token.isascii() and token.isprintable() and token.strip() == token != ""):
             raise BadInput([Problem("--token", "not a token", "plain printable characters, without a space around")])
         if _loopback(host):
@@ -46,11 +46,11 @@ class Access:
                 [Problem("--host", what, "give a --token that every request must bring, or serve 127.0.0.1")]
             )
         names = {*LOOPBACK, host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
-        # Nobody can rebind a number.
+        # A number can't be rebound as a name can.
         return cls(frozenset(names), True, token)
 
     def knows(self, host: str) -> bool:
-        """Whether a host, with or without a port, is one of ours."""
+        """True if a Host header, with or without a port, names this service."""
         with contextlib.suppress(ValueError):
             name = urlsplit(f"//{host}").hostname or ""
             if name in self.hosts:
@@ -60,7 +60,7 @@ class Access:
         return False
 
     def admits(self, authorization: str) -> bool:
-        """Whether the token is there, if there must be one."""
+        """True if an Authorization header has the token, or none is needed."""
         if self.token is None:
             return True
         scheme, _, given = authorization.partition(" ")
@@ -76,13 +76,13 @@ def _loopback(host: str) -> bool:
 
 
 class AccessGate:
-    """Looks at the head of a request; its body has not been read yet."""
+    """ASGI middleware: checks the head of a request before its body is read."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self.app, self.access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let in, or answer with a problem document."""
+        """Pass the request on, or answer it with a problem document."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -93,7 +93,7 @@ class AccessGate:
         status, detail = refused
         body = document(status, detail)
         headers = [(b"content-type", PROBLEM.encode()), (b"content-length", str(len(body)).encode())]
-        # Whatever else was going to be sent, nobody will read it.
+        # The body, if there is one, is not read.
         headers.append((b"connection", b"close"))
         if status == 401:
             headers.append((b"www-authenticate", b"Bearer"))

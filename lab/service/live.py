@@ -1,4 +1,4 @@
-"""`GET /live`: what happens, a few times a second, as server-sent events; looked at once for all who watch.
+"""`GET /live`: what happens, a few times a second, as server-sent events.
 
 Sampling runs only while a client is connected, and one sample serves all of them, so that the cost doesn't grow with
 their number. A client that can't follow misses events, and beyond a number of clients further ones are refused.
@@ -39,7 +39,7 @@ PATIENCE = 1.0
 
 @dataclass
 class Tally:
-    """What became of the probes of one projection. `last` is what was said of the last that was not right."""
+    """Counts of one projection's probes by verdict; `last` describes the last one that was stale or wrong."""
 
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("right", "stale", "wrong", "unsure"), 0))
     last: dict[str, Any] | None = None
@@ -65,7 +65,7 @@ class LiveStream:
     # -- viewers ------------------------------------------------------------------------------------------------------
 
     def watch(self, events: int) -> AsyncIterator[bytes]:
-        """A stream of so many events at the most. Raises Refused when too many look on."""
+        """A stream of so many events at most. Raises Refused beyond VIEWERS_MAX clients."""
         if len(self._viewers) >= VIEWERS_MAX:
             raise Refused(503, f"{VIEWERS_MAX} look on already")
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(PILE_MAX)

@@ -30,7 +30,7 @@ Send = Callable[[ExecuteCommand], Awaitable[Reply]]
 
 
 class Load:
-    """One for all who look on. `send` hands a request to the executor."""
+    """The generator of one service. `send` hands a command to the executor, `known` is the newest position."""
 
     def __init__(self, plan: Plan, send: Send, known: Callable[[], int]) -> None:
         self.plan, self.send, self.known = plan, send, known
@@ -44,12 +44,12 @@ class Load:
         self._shares: dict[tuple[int, int], list[dict[str, Any]]] = {}
 
     def told(self) -> dict[str, Any]:
-        """How it goes. `possible`: whether the scenario's domain has commands at all."""
+        """Rate and counts; `possible` is false for a domain without commands."""
         found: dict[str, Any] = {"rate": self.rate, "sent": self.sent, "failed": self.failed}
         return found | {"finished": self.finished, "possible": not self.plan.domain.has_trace}
 
     def set(self, rate: float) -> None:
-        """From now on so many commands a second."""
+        """Set the rate in commands a second. Raises Refused for a domain without commands."""
         if self.plan.domain.has_trace:
             raise Refused(409, f"`{self.plan.domain.name}` replays a history of its own and has no commands to send")
         self.rate = rate
@@ -57,7 +57,7 @@ class Load:
             self._task = asyncio.create_task(self._work())
 
     async def close(self) -> None:
-        """Send no more."""
+        """Stop sending."""
         self.rate = 0.0
         if self._task is not None:
             self._task.cancel()
@@ -65,9 +65,9 @@ class Load:
                 await self._task
 
     async def workload(self, part: int, of: int, since: int, limit: int) -> dict[str, Any]:
-        """Commands for somebody else to send: those of one part of the records, in order, after the first `since`.
+        """Commands for a load generator: those of one share of the records, in order, after the first `since`.
 
-        They are the same whoever asks, and other ones than those that this sends itself. Raises Refused.
+        They are the same for every client, and others than those that this generator sends. Raises Refused.
         """
         if self.plan.domain.has_trace:
             raise Refused(409, f"`{self.plan.domain.name}` replays a history of its own and has no commands to send")
@@ -116,7 +116,7 @@ class Load:
         self.finished = not portion
         orders = [self.send(_order(number, command)) for number, command in portion]
         answers = await asyncio.gather(*orders, return_exceptions=True)
-        # Nobody knows whether it was done: sent again under the same key, it is done once.
+        # It may have been done: sent again under the same key, it is done once.
         gone = (Gone, TimeoutError, Refused)
         self._again = [one for one, answer in zip(portion, answers, strict=True) if isinstance(answer, gone)]
         self.failed += len(self._again)

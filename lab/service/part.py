@@ -1,6 +1,6 @@
 """A process of the service: the executor, or one projection. It ends when its standard input does.
 
-So nobody is left behind: whatever becomes of the front, a kill too, its end of that pipe is closed.
+The front holds the other end of that pipe, so a part ends with the front even if that is killed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lab.wiring import Plan, plan
 
 # Seconds to wait for a predecessor's lock: a process that was killed gives it up a moment later.
 PATIENCE = 10.0
-# What a listener has not read yet may pile up so far; then messages to it are lost.
+# Bytes that a listener may leave unread; beyond that, messages to it are lost.
 PILE_MAX = 16 * 2**20
 
 
@@ -48,15 +48,15 @@ class Orders:
         return Path(self.folder) / f"{self.part}.journal" if self.journal else None
 
     def json(self) -> str:
-        """As an argument."""
+        """Serialise to the JSON argument of `python -m lab.service.part`."""
         return json.dumps(asdict(self))
 
     def plan(self) -> Plan:
-        """The scenario, read again."""
+        """Read the scenario and plan it again, as the front did."""
         return plan(Source(Path(self.scenario), self.overrides, self.seed))
 
     def socket(self, part: str) -> Path:
-        """Where a part listens."""
+        """The path of a part's socket."""
         return Path(self.sockets) / f"{part}.sock"
 
 

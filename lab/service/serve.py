@@ -61,11 +61,10 @@ class _Server(uvicorn.Server):
 def serve(
     plan: Plan, folder: Path | None, address: Address, tell: Callable[[dict[str, Any]], None], journal: bool = False
 ) -> None:
-    """Until SIGTERM or SIGINT. `tell` is called once, when the service can be asked: its address and its parts.
+    """Serve a scenario until SIGTERM or SIGINT. `tell` gets address and parts once, when the service answers.
 
-    Without a folder the files are in one that goes with the service. With `journal` each projection writes down what
-    became of every change. Raises BadInput for a source of truth that
-    processes can't share, a folder that is taken, an address that can't be had.
+    Without a folder the files are temporary. With `journal` each part writes down what became of every change. Raises
+    BadInput for a source of truth that processes can't share, a folder that is taken, an address that can't be had.
     """
     shareable(plan)
     access = Access.of(address.host, address.token)

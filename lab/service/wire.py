@@ -35,7 +35,7 @@ class Reply:
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run it to its end, on the quicker loop where there is one (it has none for Windows)."""
+    """Run a coroutine on uvloop where it is installed (it isn't on Windows), else on asyncio's loop."""
     make: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
     with contextlib.suppress(ModuleNotFoundError):
         make = import_module("uvloop").new_event_loop
@@ -44,7 +44,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 class Gone(Exception):
-    """The process is not there, or went away before it had answered: whether it did anything is not known."""
+    """The process is not running, or ended before it replied: what was asked may have been done or not."""
 
 
 class Peer(Protocol):
@@ -58,7 +58,7 @@ Handle = Callable[[Message], Awaitable[Reply]]
 
 
 def packed(number: int, status: int, body: bytes, position: int = 0) -> bytes:
-    """A frame."""
+    """Pack a frame: head and body."""
     return HEAD.pack(len(body), number, status, position) + body
 
 
@@ -80,7 +80,7 @@ class Line:
         self._listening: asyncio.Task[None] | None = None
 
     async def connect(self, path: Path) -> None:
-        """Raises OSError while nobody listens there."""
+        """Connect to a socket. Raises OSError while no process listens there."""
         reader, self._writer = await asyncio.open_unix_connection(str(path))
         self._listening = asyncio.create_task(self._listen(reader))
 
@@ -95,7 +95,7 @@ class Line:
             self.close()
 
     def close(self) -> None:
-        """Whoever still waits is told that nobody will answer."""
+        """Close the connection; requests that still wait for a reply raise Gone."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -130,7 +130,7 @@ async def listen(
             writer.write(packed(number, reply.status, reply.body, reply.position))
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Cancelled: the process ends, and nobody waits for this task.
+        # Cancelled when the process ends.
         with contextlib.suppress(asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
             while True:
                 number, _, _, body = await read(reader)

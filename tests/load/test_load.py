@@ -21,7 +21,7 @@ from lab.load import events as log
 from lab.load.driving import LOCUSTFILE, Order, drive
 from lab.load.events import WorkerLost
 from lab.load.knee import judged, search
-from lab.load.run import Measured
+from lab.load.run import LoadResult
 from lab.report.loads import knee as knee_figure
 from lab.report.style import svg
 from lab.runs import Run, load_run
@@ -255,7 +255,7 @@ def test_a_generator_that_was_late_or_offered_too_little_makes_the_load_void() -
 
 def test_a_rate_is_not_held_for_each_reason_by_itself() -> None:
     def why(frame: pl.DataFrame, void: str | None = None, caught_up: bool = True) -> str:
-        return judged(Measured(frame, 0.0, void, caught_up), 100.0, 1.0, ["a"]).why
+        return judged(LoadResult(frame, 0.0, void, caught_up), 100.0, 1.0, ["a"]).why
 
     assert why(offered(0.0, 10)) == ""
     assert "lag p99 of a 2.00 s" in why(offered(0.0, 10, lag=2.0))
@@ -278,7 +278,7 @@ def test_the_knee_is_found_within_an_eighth_of_the_last_doubling(knee: float) ->
     def find(rate: float) -> Any:
         asked.append(rate)
         lag = 0.5 if rate <= knee else 5.0
-        return judged(Measured(offered(0.0, 10, lag=lag), 0.0, None, True), rate, 1.0, ["a"])
+        return judged(LoadResult(offered(0.0, 10, lag=lag), 0.0, None, True), rate, 1.0, ["a"])
 
     held, steps = search(find)
     assert held <= knee
