@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from lab.base import stream
 from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Command, Options
+from lab.projection import recent
 
 
 def commands(count: int = 400, seed: int = 7, **options: Any) -> list[Command]:
@@ -105,3 +107,13 @@ linger = 0.05
 samples = 5
 warm_up = 1
 """
+
+
+@contextmanager
+def remembering(size: int) -> Iterator[None]:
+    """Guards that are made meanwhile remember about so many records, and look up the others."""
+    usual, recent.RECENT = recent.RECENT, size
+    try:
+        yield
+    finally:
+        recent.RECENT = usual

@@ -37,7 +37,7 @@ def lost_messages(live: Live) -> dict[int, float]:
 def troubles(plan: Plan, projected: Projected, live: Live, evidence: Evidence) -> Rows:
     """Rows of `faults`, `parked`, `gaps`, `readers` and `rebuilds`: what went wrong, and what readers saw of it."""
     timeline, rebuild = projected.main.timeline, live.plan.table.rebuild
-    whole = live.plan.layout.keeps == "records"
+    whole = live.plan.layout.kept.replaces
     found: Rows = {"faults": _faults(live), "parked": _parked_rows(live)}
     if live.gate is not None and timeline is not None:
         stalled = gaps.row(

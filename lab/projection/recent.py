@@ -51,7 +51,6 @@ class Recent(Generic[Value]):
         if sought:
             read = self._fetch(sought)
             found |= {key: read.get(key, self._missing) for key in sought}
-            self._doubtful.difference_update(sought)
         for place in places:
             values[place] = found.get(keys[place], self._missing)
         self.update(found.items())
@@ -64,6 +63,9 @@ class Recent(Generic[Value]):
 
     def update(self, pairs: Iterable[tuple[Key, Value]]) -> None:
         """Remember the values of keys as they are in the projection now."""
+        if self._doubtful:
+            pairs = list(pairs)
+            self._doubtful.difference_update(key for key, _ in pairs)
         self._young.update(pairs)
         if len(self._young) >= self._size:
             if self._old:

@@ -115,8 +115,8 @@ class Contributions(HighestRevision):
         assert layout.totals is not None
         self._totals = layout.totals
         self._columns = list(dict.fromkeys(self._totals.columns))
-        nothing = (False, *(None for _ in self._columns))
-        self._last = {name: self._recent(name, self._contributed, nothing) for name in layout.entities}
+        self._nothing = (False, *(None for _ in self._columns))
+        self._last = {name: self._recent(name, self._contributed, self._nothing) for name in layout.entities}
 
     @classmethod
     def memory_schema(cls, layout: Layout) -> Schema:
@@ -128,15 +128,12 @@ class Contributions(HighestRevision):
 
     def _revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
         """Both are in the same rows: one read finds the contributions too."""
-        found = self.projected.memory(entity, keys)
-        self._remember(entity, found)
-        return dict(zip(found["id"], found["revision"], strict=True))
+        found = {row[0]: row[1:] for row in self.projected.memory(entity, keys).iter_rows()}
+        self._last[entity].update((key, found[key][1:] if key in found else self._nothing) for key in keys)
+        return {key: row[0] for key, row in found.items()}
 
     def _contributed(self, entity: str, keys: Sequence[Key]) -> dict[Key, tuple[Any, ...]]:
         return {row[0]: row[2:] for row in self.projected.memory(entity, keys).iter_rows()}
-
-    def _remember(self, entity: str, memory: pl.DataFrame) -> None:
-        self._last[entity].update((row[0], row[2:]) for row in memory.iter_rows())
 
     def memory(self, taken: pl.DataFrame) -> pl.DataFrame | None:
         """Each record's revision and contribution; of a record there is one row."""
@@ -155,7 +152,7 @@ class Contributions(HighestRevision):
         """What was kept with the changes is what their records have contributed now."""
         super().landed(entity, admission, checkpoint, memory)
         if memory is not None:
-            self._remember(entity, memory)
+            self._last[entity].update((row[0], row[2:]) for row in memory.iter_rows())
 
     def forget(self, entity: str, keys: pl.Series, positions: pl.Series) -> None:
         """Only the records that were touched are looked up again."""

@@ -73,6 +73,12 @@ class Layout:
         """The columns of `pages(entity)`."""
         return self.totals_schema() if self.kept.adds else self.entities[entity].schema
 
+    def shown(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows that readers see: of a running aggregate not the groups that nothing is left of."""
+        if self.totals is None:
+            return rows
+        return rows.filter(pl.any_horizontal(pl.col(self.totals.measures) != 0))
+
     def order(self) -> tuple[str, ...]:
         """The columns that `pages` is sorted by, nulls last: key and revision, or the groups of an aggregate."""
         return self.totals.group_by if self.totals else ("key", "revision")

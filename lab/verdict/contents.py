@@ -100,11 +100,8 @@ def rebuild_equals_live(evidence: Evidence) -> Finding:
     assert evidence.rebuilt is not None
     count = 0
     lines: list[str] = []
-    for entity, live in evidence.dumps.items():
-        again = evidence.rebuilt[entity]
-        if evidence.layout.keeps == "totals":
-            measured = pl.any_horizontal(pl.col(evidence.layout.totals.measures) != 0)  # type: ignore[union-attr]
-            live, again = live.filter(measured), again.filter(measured)
+    for entity, dumped in evidence.dumps.items():
+        live, again = evidence.layout.shown(dumped), evidence.layout.shown(evidence.rebuilt[entity])
         if live.equals(again):
             continue
         only = [

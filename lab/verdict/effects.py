@@ -25,8 +25,8 @@ from lab.verdict.story import (
 
 def has_order(evidence: Evidence) -> str | None:
     """The order of writes matters: not if each revision has a row of its own, or is just added."""
-    keeps = evidence.layout.keeps
-    if keeps == "records" or (keeps == "totals" and evidence.policy in ("ordered", "revision")):
+    kept = evidence.layout.kept
+    if kept.replaces or (kept.adds and evidence.guard.orders_totals):
         return None
     return "does not apply: writes of one record commute in this projection"
 
@@ -46,8 +46,8 @@ def no_loss(evidence: Evidence) -> Finding:
 @run_check(has_content)
 def no_double_effect(evidence: Evidence) -> Finding:
     """Nothing counts twice: no row is there twice, no increment was added twice."""
-    if evidence.layout.keeps == "totals":
-        if evidence.policy == "revision":
+    if evidence.layout.kept.adds:
+        if evidence.guard.remembers_contributions:
             return Finding("pass")
         last = evidence.writes.filter(pl.col("epoch") == pl.col("epoch").max())
         again = last.group_by("index", maintain_order=True).len().filter(pl.col("len") > 1)

@@ -13,6 +13,8 @@ import polars as pl
 from lab.feed.published import Published
 from lab.measure import lag
 from lab.measure.queries import Asked
+from lab.projection.guard import Guard
+from lab.projection.guards import guard_class
 from lab.running.journal import Journal
 from lab.stores.port import Layout
 from lab.verdict.oracle import Oracle
@@ -47,6 +49,11 @@ class Evidence:
     lost_messages: dict[int, float] = field(default_factory=dict)
     # Positions that the reader of the feed stopped waiting for, and when.
     given_up: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def guard(self) -> type[Guard]:
+        """What the projection's guard is like."""
+        return guard_class(self.policy, self.layout.kept)
 
     @cached_property
     def in_order(self) -> bool:
@@ -134,9 +141,7 @@ class Evidence:
         """Each entity with what must be there and what is."""
         assert self.dumps is not None
         for entity, found in self.dumps.items():
-            if self.layout.keeps == "totals":
-                found = found.filter(pl.any_horizontal(pl.col(self.layout.totals.measures) != 0))  # type: ignore[union-attr]
-            yield entity, self.oracle.expected(self.layout.keeps, entity, self.layout.totals), found
+            yield entity, self.oracle.expected(self.layout.keeps, entity, self.layout.totals), self.layout.shown(found)
 
     def label(self, index: int, with_revision: bool = True) -> str:
         """`employee 17 revision 3`, for a change by its index."""

@@ -6,10 +6,12 @@ from collections.abc import Collection, Sequence
 
 from lab.base import TRUTH, LabError, Problem, nearest
 from lab.domain.model import Domain
+from lab.projection.guards import guard_class
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.scenario import ProjectionTable, Scenario
 from lab.stores import STORES, Store, store_class
+from lab.stores.kept import KEPT
 
 
 def names(scenario: Scenario, file: str) -> list[Problem]:
@@ -96,12 +98,15 @@ def feed(table: ProjectionTable, keeps: str, scenario: Scenario, where: str) -> 
     way_out = 'set truth.model to "history" or "events"'
     if scenario.truth.model == "snapshot":
         missing = "a snapshot feed never shows a revision that has been overwritten"
-        if table.guard == "ordered":
-            problems.append(Problem(f"{where}.guard", f"`ordered` waits for every revision, and {missing}", way_out))
-        elif keeps == "totals" and table.guard != "revision":
+        kept = KEPT[keeps]
+        guard = guard_class(table.guard, kept)
+        if guard.needs_every_revision:
+            what = f"`{table.guard}` waits for every revision, and {missing}"
+            problems.append(Problem(f"{where}.guard", what, way_out))
+        elif kept.adds and not guard.remembers_contributions:
             what = f"adding up changes under guard `{table.guard}` needs every revision, and {missing}"
             problems.append(Problem(f"{where}.guard", what, f'{way_out}, or guard to "revision"'))
-        if keeps == "revisions":
+        if kept.every_revision:
             problems.append(Problem(f"{where}.keeps", f"it keeps every revision, and {missing}", way_out))
     if table.subscribe == "channel" and scenario.channel is None:
         what = "listens to a channel, and the scenario has none"

@@ -25,6 +25,7 @@ from lab.running.lane import Pace
 from lab.running.trouble import Faults, faulty
 from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, ServiceModel, Source, refuse
 from lab.stores import Layout, Store, store_class
+from lab.stores.kept import KEPT
 from lab.truth import ENGINES, Truth, make_truth, open_truth
 from lab.wiring import meaning
 from lab.wiring.every_store import expanded
@@ -193,7 +194,7 @@ def _projection(
     where = f"{file}: projection.{table.name}"
     problems: list[Problem] = []
     keeps = table.keeps or _kept(scenario, queries, explicit, table)
-    totals = _totals(table, business, where, problems) if keeps == "totals" else None
+    totals = _totals(table, business, where, problems) if KEPT[keeps].adds else None
     entities = _entities(table, business, totals, where, problems)
     problems += meaning.holds(table, keeps, where)
     problems += meaning.feed(table, keeps, scenario, where)

@@ -15,7 +15,7 @@ import pytest
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pieces import Clerk, commands
+from pieces import Clerk, commands, remembering
 
 from lab.base import Batch, stream
 from lab.channel.simulated import transmit
@@ -242,12 +242,13 @@ def test_a_snapshot_feed_is_enough_for_the_highest_revision(
 
 @each_right
 @settings(max_examples=examples(12))
-@given(frame=histories(), happened=troubles)
+@given(frame=histories(), happened=troubles, size=st.sampled_from([1, 2, 3, ALL]))
 def test_stopping_starting_and_failing_between_any_two_batches_changes_nothing(
-    keeps: str, policy: str, frame: pl.DataFrame, happened: list[Happening]
+    keeps: str, policy: str, frame: pl.DataFrame, happened: list[Happening], size: int
 ) -> None:
-    driver = Driver(keeps, policy, frame)
-    driver.run(happened)
+    with remembering(size):
+        driver = Driver(keeps, policy, frame)
+        driver.run(happened)
     assert shown(keeps, driver.projector.store) == expected(keeps, frame)
 
 
