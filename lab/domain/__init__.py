@@ -1,4 +1,4 @@
-"""The businesses that the lab brings along. One line each; the module is read when it is first needed.
+"""The registry of domains: a line each, with the module imported when it is first used.
 
 Other packages add domains of their own through the entry point group `lab.domains`.
 """
@@ -34,9 +34,9 @@ DOMAINS: Registry[Any] = Registry("lab.domains", SHIPPED, _problem)
 
 
 def domain(name: str, table: DomainTable | None = None, scenario: Path | None = None) -> Domain:
-    """The domain of that name; of the user's own data, what the [domain] table of this scenario file says.
+    """Return the domain of a name; for the user's own data, the one that the scenario's [domain] table describes.
 
-    Raises BadInput for an unknown one, for data that is not there, and for data where none belongs.
+    Raises BadInput for an unknown name, for missing files, and for files given to a domain that takes none.
     """
     if name not in DOMAINS:
         raise BadInput([DOMAINS.unknown(name, "domain.name")])

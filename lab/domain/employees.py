@@ -1,7 +1,7 @@
-"""`employees`: the talk's own example. People are hired, renamed, moved, given raises, and dismissed.
+"""`employees`: the example of the talk. People are hired, renamed, moved, given raises, and dismissed.
 
-A dismissal is a tombstone; a dismissed employee takes no more commands. Each employee but the first has a
-manager, and no one may end up above themselves.
+A dismissal is a tombstone, after which the employee accepts no commands. Each employee but the first has a manager, and
+the managers must not form a cycle.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lab.domain.employees_workload import DEPARTMENTS, EmployeesWorkload
 from lab.domain.fields import wrong
 from lab.domain.model import Command, Contract, Event, EventType, Options, Record, Rejection, State, Trace, View
 
-# What each command takes.
+# The fields of each command.
 TAKES: Mapping[str, Mapping[str, Kind]] = {
     "hire": {"name": "str", "manager": "int", "department": "str", "salary": "int"},
     "rename": {"name": "str"},
@@ -94,13 +94,13 @@ class Employees:
     )
 
     def decide(self, view: View, command: Command) -> tuple[Event, ...] | Rejection:
-        """One event for a command that can be carried out; every reason against one that can't."""
+        """Return the event of a valid command, or every reason against an invalid one."""
         record = view.get("employee", command.key)
         if command.name not in TAKES:
             return Rejection((f"no such command: {command.name} ({nearest(command.name, TAKES)})",))
         if reasons := wrong(command.fields, TAKES[command.name], ("manager",)):
             return Rejection(reasons)
-        # Who has no manager may leave it out.
+        # The field may be left out if there is no manager.
         fields = {"manager": None, **command.fields} if "manager" in TAKES[command.name] else command.fields
         if command.name == "hire":
             against = ["there is already an employee with this number"] if record else []
@@ -128,15 +128,15 @@ class Employees:
         return Rejection(tuple(against)) if against else (event,)
 
     def evolve(self, state: State | None, event: Event) -> State:
-        """An event sets the columns that it names."""
+        """Set the columns that the event names."""
         return model.evolve(state, event)
 
     def workload(self, options: Options, rng: np.random.Generator) -> Iterator[Command]:
-        """Everyone is hired first, in a random order; then commands fall on the records by a Zipf law."""
+        """Draw the commands: all are hired first, in random order; then commands select records by a Zipf law."""
         return EmployeesWorkload(options, rng).commands()
 
     def trace(self, options: Options) -> Trace:
-        """There is none: the history of employees is made by commands."""
+        """Raise NotImplementedError: the history of employees is made by commands."""
         raise NotImplementedError
 
 
@@ -160,7 +160,7 @@ def _wrong_manager(view: View, key: Any, fields: Mapping[str, Any]) -> list[str]
         return [f"there is no employee {manager} to be the manager"]
     if found.deleted:
         return [f"the manager {manager} has been dismissed"]
-    # Up the line of managers: whoever is found above themselves would close a cycle.
+    # Follow the managers upwards: an employee found above themselves would close a cycle.
     above: Any = manager
     while above is not None:
         if above == key:

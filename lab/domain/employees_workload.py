@@ -1,4 +1,4 @@
-"""The employees' workload: who is hired, moved, given a raise and dismissed, and when; drawn from the seed."""
+"""Draw the commands of the domain `employees` from the seed."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ LAST = (
     "Knuth",
 )
 
-# The shares of valid commands on a record that is there, beside the deletes that the scenario asks for.
+# The shares of valid commands on an existing record, apart from the deletes that the scenario asks for.
 MIX = {"give_raise": 0.5, "move": 0.3, "rename": 0.2}
 
 
 class EmployeesWorkload:
-    """Commands one after the other; it remembers just enough to know which would be valid."""
+    """Draws commands one after the other, remembering only what it needs to know which are valid."""
 
     def __init__(self, options: Options, rng: np.random.Generator) -> None:
         self.options, self.rng = options, rng
@@ -61,7 +61,7 @@ class EmployeesWorkload:
         self.dismissed: list[int] = []
 
     def commands(self) -> Iterator[Command]:
-        """All commands, in the order of their arrival."""
+        """Yield all commands in the order of their arrival."""
         rng, count = self.rng, self.count
         times = arrivals(self.options, rng)
         ranks = rng.permutation(self.slots)
@@ -73,7 +73,7 @@ class EmployeesWorkload:
         deletes = rng.random(count) < self.options.deletes
         which = rng.choice(list(MIX), p=list(MIX.values()), size=count)
         draws = rng.random((count, 3))
-        # Plain lists: quicker one by one; and NumPy forgets a signal that comes while it makes a string of an element.
+        # Plain lists are quicker element by element, and NumPy loses a signal that arrives while it makes a string.
         rows = zip(*(array.tolist() for array in (desks, which, deletes, invalid, draws, times)), strict=True)
         for index, (desk, kind, delete, bad, draw, at) in enumerate(rows):
             name, key, fields = self._command(desk, kind, delete, bad and index >= self.slots, draw)
@@ -112,7 +112,7 @@ class EmployeesWorkload:
         }
 
     def _manager_for(self, key: int, draw: float) -> int | None:
-        """Somebody with a desk of a lower number, who is there: so no valid command closes a cycle."""
+        """Return an employee at a desk with a lower number, so that no valid command closes a cycle."""
         desks = min(key - 1, self.slots - 1)
         for desk in range(int(draw * draw * desks), -1, -1):
             manager = self.at_desk[desk]
@@ -121,7 +121,7 @@ class EmployeesWorkload:
         return None
 
     def _bad(self, key: int, draw: Sequence[float]) -> tuple[str, int, dict[str, Any]]:
-        """An unknown manager, a cycle, a dismissed employee, or a salary that falls: each as likely."""
+        """Return an invalid command: an unknown manager, a cycle, a dismissed employee or a lower salary."""
         kind = int(draw[0] * 4)
         department = _department(draw[1])
         if kind == 0 or key not in self.salary:
@@ -140,5 +140,5 @@ def _name(draw: Sequence[float]) -> str:
 
 
 def _department(draw: float) -> str:
-    # Squared, so that departments differ in size.
+    # Squared, so that departments have different sizes.
     return DEPARTMENTS[int(draw * draw * len(DEPARTMENTS))]

@@ -1,4 +1,4 @@
-"""What is wrong with the fields of a command, before any rule of the business is looked at."""
+"""Check the fields of a command against the entity's columns, before any rule of the domain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (float, int), "str
 
 
 def wrong(fields: Mapping[str, Any], wanted: Mapping[str, str], nullable: Collection[str] = ()) -> tuple[str, ...]:
-    """What is missing, unknown or not of its column's kind; `nullable` are those that may be left out or null."""
+    """Return what is missing, unknown or not of its column's kind; `nullable` fields may be left out or null."""
     reasons = [f"no field `{name}` ({nearest(name, wanted)})" for name in fields if name not in wanted]
     for name, kind in wanted.items():
         value = fields.get(name)

@@ -1,4 +1,4 @@
-"""`flights`: the departures of New York's three airports in 2013, as they were scheduled and as they went.
+"""`flights`: the departures from New York's three airports in 2013, scheduled and actual.
 
 The domain brings its history along: about a million changes from real data (`data/flights/README.md`), which
 the write model loads in bulk. A cancelled flight is a tombstone; one that never arrived stays departed.
@@ -51,22 +51,22 @@ PLANE = Entity(
              "engine": "str"},
     texts=("manufacturer", "model"),
 )  # fmt: skip
-# What is there before the first flight, in the order of registration, and its file.
+# The entities that exist before the first flight, in the order of registration, with their files.
 REGISTERED = {"airlines": AIRLINE, "airports": AIRPORT, "planes": PLANE}
 
-# A flight's status is the name of its last event. The codes below are places in this tuple.
+# A flight's status is the name of its last event. The codes below are indices into this tuple.
 STATUSES = ("scheduled", "departed", "arrived", "diverted", "cancelled")
 SCHEDULED, DEPARTED, ARRIVED, DIVERTED, CANCELLED = range(5)
 REVISION = np.array([1, 2, 3, 3, 2])
 
-# What a command takes a flight from, and what it makes of it.
+# The status before and after each command.
 STEPS = {
     "depart": ("scheduled", "departed"),
     "cancel": ("scheduled", "cancelled"),
     "arrive": ("departed", "arrived"),
     "divert": ("departed", "diverted"),
 }
-# The columns that no command gives when a flight is scheduled: decided by `decide`, or not known yet.
+# The columns that are not given when a flight is scheduled: set by `decide`, or not known yet.
 NOT_GIVEN = ("month", "departure_delay", "arrival_delay", "air_time", "status")
 NULLABLE = ("tail", "year", "time_zone")
 
@@ -136,7 +136,7 @@ class Flights:
     )  # fmt: skip
 
     def decide(self, view: View, command: Command) -> tuple[Event, ...] | Rejection:
-        """One event for a command that can be carried out; every reason against one that can't."""
+        """Return the event of a valid command, or every reason against an invalid one."""
         if command.entity not in self.entities:
             return Rejection((f"no such entity: {command.entity} ({nearest(command.entity, self.entities)})",))
         if command.entity != "flight":
@@ -157,16 +157,16 @@ class Flights:
         return Rejection(reasons) if reasons else (Event(event, {**command.fields, "status": event}),)
 
     def evolve(self, state: State | None, event: Event) -> State:
-        """An event sets the columns that it names."""
+        """Set the columns that the event names."""
         return model.evolve(state, event)
 
     def workload(self, options: Options, rng: np.random.Generator) -> Iterator[Command]:
-        """There is none: the flights were flown long ago."""
+        """Raise BadInput: the domain replays a history and takes no commands."""
         what = "the flights domain replays its own history and takes no commands"
         raise BadInput([Problem("[workload]", what, "leave the table out, or take the domain `employees`")])
 
     def trace(self, options: Options) -> Trace:
-        """The year, or its first `days` or `records` flights; the registered entities are always whole."""
+        """Return the year, or its first `days` or `records` flights; the registered entities are always complete."""
         frames = {}
         start = 1
         for file, entity in REGISTERED.items():
@@ -178,8 +178,8 @@ class Flights:
 
 
 def flight_key(carrier: str, number: int, origin: str, scheduled_at: int) -> str:
-    """A flight's key. It begins with the hour of its scheduled departure, New York time, so that the flights of one
-    day lie together in a tree of keys, as they are changed together. Unique in 2013.
+    """Return a flight's key. It begins with the hour of the scheduled departure (New York time), so the flights of a
+    day, which change together, are neighbours in an index. Unique in 2013.
     """
     return f"{_local(scheduled_at):%Y-%m-%dT%H}-{carrier}-{number}-{origin}"
 
@@ -222,14 +222,14 @@ def _register(view: View, command: Command, entity: Entity) -> tuple[Event, ...]
 
 
 def _registered(entity: Entity, path: Path, start: int) -> pl.DataFrame:
-    """Records as the data has them, each registered once, at time 0."""
+    """Return the entity's records, each registered once, at time 0."""
     records = pl.read_parquet(path).sort("key").with_row_index("position", offset=start)
     once = records.with_columns(revision=1, deleted=False, committed_at=0.0, event=pl.lit("registered"))
     return _typed(once, entity)
 
 
 def _timetable(options: Options) -> pl.DataFrame:
-    """A row for each flight, by scheduled departure: its columns, and the instants of its events.
+    """Return a row for each flight, by scheduled departure: its columns and the instants of its events.
 
     `announced_at` is when it is scheduled; `departed_at` and `arrived_at` may be null. All in epoch seconds.
     """
@@ -252,7 +252,7 @@ def _timetable(options: Options) -> pl.DataFrame:
 
 
 def _changes(flights: pl.DataFrame, start: int, scale: float) -> pl.DataFrame:
-    """Every event of every flight as a change, in commit order; at one instant, by scheduled departure."""
+    """Return every event of every flight as a change in commit order; at the same instant, by scheduled departure."""
     departed = flights["departed_at"].is_not_null().to_numpy()
     arrived = flights["arrived_at"].is_not_null().to_numpy()
     diverted = arrived & flights["arrival_delay"].is_null().to_numpy()
@@ -285,7 +285,7 @@ def _changes(flights: pl.DataFrame, start: int, scale: float) -> pl.DataFrame:
 
 
 def _typed(frame: pl.DataFrame, entity: Entity) -> pl.DataFrame:
-    """The columns of a change frame, in their order and types, and the event."""
+    """Select the columns of a change frame in their order and types, and the event."""
     return frame.select(*(pl.col(name).cast(kind) for name, kind in entity.schema.items()), "event")
 
 

@@ -1,6 +1,6 @@
-"""The business as a decider: commands in, events out, and how an event changes a state. Pure; no I/O.
+"""A domain as a decider: commands in, events out, and how an event changes a state. Pure, without I/O.
 
-One domain serves all three write models: the state-based ones store what `evolve` gives, the event-sourced
+One domain serves all three write models: the state-based ones store the states that `evolve` returns, the event-sourced
 one stores the events. The pattern is Jérémie Chassaing's "functional event sourcing decider".
 """
 
@@ -18,12 +18,12 @@ from lab.base import Entity, Key, Totals
 
 State = dict[str, Any]
 
-# Record, Event and Outcome are named tuples, not frozen dataclasses: each command makes some of each, and a frozen
-# dataclass takes four times as long to make.
+# Record, Event and Outcome are named tuples, not frozen dataclasses, which take four times as long to create: each
+# command creates several.
 
 
 class Record(NamedTuple):
-    """A record of the write model as it stands: its state, its revision (from 1), and whether it is deleted."""
+    """A record of the write model: its current state, its revision (from 1), and whether it is deleted."""
 
     state: State
     revision: int
@@ -31,15 +31,15 @@ class Record(NamedTuple):
 
 
 class View(Protocol):
-    """The write model as a decision sees it: consistent, within the command's own transaction."""
+    """The write model as `decide` reads it, consistently within the command's transaction."""
 
     def get(self, entity: str, key: Key) -> Record | None:
-        """The record, a deleted one included; None if there never was one."""
+        """Return the record, also if it is deleted; None if there never was one."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """What somebody wants done to one record. `expected` is the revision it was decided on, if it matters."""
+    """A request to change one record. `expected` is the revision that the caller saw; another one is a conflict."""
 
     entity: str
     name: str
@@ -50,7 +50,7 @@ class Command:
 
 
 class Event(NamedTuple):
-    """What happened to one record: a name, and the columns that it sets."""
+    """A change of one record: its name, and the columns that it sets."""
 
     name: str
     fields: Mapping[str, Any] = MappingProxyType({})
@@ -58,13 +58,13 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why a command was not accepted, in words for the one who gave it."""
+    """The reasons why a command was not accepted, in words for the caller."""
 
     reasons: tuple[str, ...]
 
 
 class Outcome(NamedTuple):
-    """What a command returns. Never void: accepted with the new state and a position to wait for, or why not."""
+    """The result of a command: accepted with the new state and a position to wait for, or the reasons why not."""
 
     status: Literal["accepted", "rejected", "conflict"]
     key: Key
@@ -78,7 +78,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class EventType:
-    """The columns that an event sets, and whether it deletes its record (logically; nothing is ever removed)."""
+    """The columns that an event sets, and whether it deletes its record (logically, by a tombstone)."""
 
     sets: tuple[str, ...] = ()
     deletes: bool = False
@@ -86,11 +86,11 @@ class EventType:
 
 @dataclass(frozen=True)
 class Contract:
-    """What is published of an entity where that is not what the write model holds, so that the write model may change.
+    """What is published of an entity, if that differs from the write model, so that the write model can change.
 
-    `entity` has the published columns; name and key are the write model's. `publish` makes a published state of a
-    state of the write model. `expressions` say the same for whole frames: a published column over columns of the write
-    model; what they don't name is published as it is. The oracle goes by `publish`, the feed by `expressions`.
+    `entity` has the published columns; name and key are the write model's. `publish` maps a state of the write model to
+    a published state. `expressions` do the same for whole frames: published columns over columns of the write model; a
+    column without one is published unchanged. The oracle uses `publish`, the feed uses `expressions`.
     """
 
     entity: Entity
@@ -100,10 +100,10 @@ class Contract:
 
 @dataclass(frozen=True)
 class Trace:
-    """A history that is there already: for each entity a change frame with states, and `event str` as last column.
+    """A complete history: for each entity a change frame with states, and `event str` as the last column.
 
-    Positions run from 1 without a gap, in commit order over all entities together; `committed_at` never
-    falls as they grow. `notes` says what was assumed about the data, for the report.
+    Positions run from 1 without a gap, in commit order over all entities; `committed_at` never falls as they grow.
+    `notes` has the assumptions about the data, for the report.
     """
 
     frames: dict[str, pl.DataFrame]
@@ -111,13 +111,13 @@ class Trace:
 
     @property
     def changes(self) -> int:
-        """How many changes there are in all."""
+        """Return the number of changes of all entities."""
         return sum(frame.height for frame in self.frames.values())
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a scenario says to a domain. `None` is "the domain's own default"."""
+    """A scenario's settings for a domain. None stands for the domain's default."""
 
     records: int | None = None
     days: int | None = None
@@ -133,56 +133,56 @@ class Options:
 
 
 class Domain(Protocol):
-    """One business. `decide` and `evolve` are pure; the rest says what it is made of."""
+    """A domain: its entities and events, the pure functions `decide` and `evolve`, and its workload or its trace."""
 
     @property
     def name(self) -> str:
-        """The scenario's word for it."""
+        """Return the domain's name in a scenario."""
 
     @property
     def entities(self) -> Mapping[str, Entity]:
-        """What there is, by name, as the write model holds it."""
+        """Return the entities by name, as the write model holds them."""
 
     @property
     def contracts(self) -> Mapping[str, Contract]:
-        """What is published of an entity, for those that are not published as they are."""
+        """Return the contracts of the entities that are not published unchanged, by entity name."""
 
     @property
     def events(self) -> Mapping[str, Mapping[str, EventType]]:
-        """Each entity's events. A record's first event sets every column, so that a fold needs no defaults."""
+        """Return each entity's event types. A record's first event sets every column, so a fold needs no defaults."""
 
     @property
     def totals(self) -> Mapping[str, Totals]:
-        """The running aggregates that a projection can keep, by name."""
+        """Return the running aggregates that a projection can keep, by name."""
 
     @property
     def queries(self) -> Sequence[Mapping[str, Any]]:
-        """The domain's own queries, in the words of a scenario's [[query]]."""
+        """Return the domain's queries, each with the keys of a scenario's [[query]]."""
 
     @property
     def has_trace(self) -> bool:
-        """Whether its history is there already (a trace), or is made by commands (a workload)."""
+        """Return whether it replays a history (`trace`) rather than draw commands (`workload`)."""
 
     def decide(self, view: View, command: Command) -> tuple[Event, ...] | Rejection:
-        """The command's events, or why it is refused."""
+        """Return the command's events, or a Rejection."""
 
     def evolve(self, state: State | None, event: Event) -> State:
-        """The state after the event."""
+        """Return the state after the event."""
 
     def workload(self, options: Options, rng: np.random.Generator) -> Iterator[Command]:
-        """Seeded commands in the order of their arrival, `at` in seconds on the run's clock."""
+        """Yield commands drawn from `rng` in the order of their arrival, `at` in seconds on the run's clock."""
 
     def trace(self, options: Options) -> Trace:
-        """The history that the domain ships."""
+        """Return the history that the domain replays."""
 
 
 def evolve(state: State | None, event: Event) -> State:
-    """The fold of an event that sets columns: what most domains' `evolve` is."""
+    """Return the state with the columns that the event sets; the `evolve` of most domains."""
     return {**(state or {}), **event.fields}
 
 
 def published(domain: Domain) -> dict[str, Entity]:
-    """The entities as they are published: what projections, queries and running aggregates speak of."""
+    """Return the published entities, whose columns projections, queries and running aggregates use."""
     return {
         name: domain.contracts[name].entity if name in domain.contracts else entity
         for name, entity in domain.entities.items()

@@ -1,4 +1,4 @@
-"""`lab new`: a commented scenario to start from, filled with what the domain has."""
+"""`lab new`: write a commented scenario to start from, with the domain's entities and queries."""
 
 from __future__ import annotations
 
@@ -69,16 +69,16 @@ TRACE = """days = 14                    # leave it out for the whole history
 
 @dataclass(frozen=True)
 class Started:
-    """A scenario that was written from one of the lab's own domains."""
+    """The result of `lab new` for one of the lab's domains."""
 
     path: Path
 
     def document(self) -> dict[str, Any]:
-        """For --json."""
+        """Return the result for `--json`."""
         return {"scenario": str(self.path)}
 
     def text(self) -> str:
-        """For a person."""
+        """Return the result as text."""
         return f"wrote {self.path.name}; next: lab run {self.path.name}"
 
 
@@ -86,10 +86,10 @@ def start(
     folder: Path, name: str, domain: str | None, file: str | None, own: Mapping[str, Any], seed: int | None,
     overrides: Sequence[str],
 ) -> Started | WrittenScenario:  # fmt: skip
-    """Write `name`.toml into the folder, from a domain or from a file.
+    """Write `name`.toml into the folder, for a domain or for a file.
 
-    `own` are the options that speak of a file: key, time, deleted, revision, entity, text, skip_bad_rows. Raises
-    BadInput for those without a file, for a file beside a domain, and for whatever is wrong with what they say.
+    `own` has the options about a file: key, time, deleted, revision, entity, text, skip_bad_rows. Raises BadInput if
+    one is given without a file, if both a file and a domain are given, or if an option is invalid.
     """
     if file is None:
         given = ["--" + option.replace("_", "-") for option, value in own.items() if value]

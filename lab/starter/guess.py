@@ -1,4 +1,4 @@
-"""What a file's columns are likely to be: key, time, deletion, revision; each guess with its reason."""
+"""Guess which columns of a file are key, time, deletion and revision, each with a reason."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ TIMES = (
     "event_time", "event_ts", "timestamp", "ts", "ts_ms", "occurred_at", "happened_at", "valid_from", "created_at",
     "inserted_at", "created", "time", "datetime", "date",
 )  # fmt: skip
-# What else a column of time may be called, if its values are times.
+# Further names of a column of time, if its values are times.
 TIME_LIKE = r"(_at|_on|_time|_date|_ts|time|date|stamp)$"
 DELETIONS = ("deleted", "is_deleted", "deleted_at", "deleted_on", "removed", "is_removed", "removed_at", "tombstone")
 REVISIONS = ("revision", "rev", "row_version", "version", "lsn", "sequence", "seq")
 # The most columns of a composite key, and the most columns that are tried for one.
 WIDEST = 4
 TRIED = 8
-# How many values are looked at to see whether they are times.
+# The number of values that are examined to find out whether they are times.
 SAMPLE = 100_000
 
 
 @dataclass(frozen=True)
 class Guess:
-    """A role's columns (none: it has none), why, and whether a person said so."""
+    """The columns of a role (empty: none), the reason, and whether an option said so."""
 
     columns: tuple[str, ...]
     why: str
@@ -42,9 +42,9 @@ Guesses = dict[str, Guess]
 
 
 def guess(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind], told: Mapping[str, str], where: str) -> Guesses:
-    """Key, time, deleted and revision. `frame` has typed columns; `told` overrules, and `none` is no column.
+    """Guess key, time, deleted and revision. `frame` has typed columns; `told` overrides, where `none` is no column.
 
-    Raises BadInput for columns that are not there, and if nothing identifies a record.
+    Raises BadInput for columns that don't exist, and if nothing identifies a record.
     """
     found = _told(kinds, told)
     found.setdefault("time", _time(raw, frame, kinds))
@@ -75,7 +75,7 @@ def _told(kinds: Mapping[str, Kind], told: Mapping[str, str]) -> Guesses:
 
 
 def _sorted_by(names: Sequence[str], kinds: Mapping[str, Kind]) -> list[str]:
-    """The columns whose names are among these, in the order of these."""
+    """Return the columns whose names are among these, in the order of these."""
     lower = {name.lower(): name for name in kinds}
     return [lower[name] for name in names if name in lower]
 
@@ -88,7 +88,7 @@ def _time(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
     for place, name in enumerate([*named, *(name for name in kinds if name not in named)]):
         values = frame[name].drop_nulls()
         likely = name in named or re.search(TIME_LIKE, name.lower()) is not None
-        # Text with the look of times speaks for itself; a number needs the name of a time.
+        # Text in the format of a time is recognised by itself; a number needs the name of a time.
         if name.lower() in DELETIONS or values.len() < frame.height / 2 or not (likely or kinds[name] == "str"):
             continue
         if not values.len() or instants(values.head(SAMPLE)).null_count() > 0.1 * min(values.len(), SAMPLE):
@@ -133,7 +133,7 @@ def _share(share: float) -> str:
 
 
 def _rank(name: str) -> int:
-    """How much a name sounds like a key; less is more."""
+    """Rank a name by how much it looks like a key; 0 is the best."""
     lower = name.lower()
     if lower in ("id", "key", "uuid", "guid", "pk", "_id"):
         return 0
@@ -143,20 +143,20 @@ def _rank(name: str) -> int:
 
 
 def _candidates(kinds: Mapping[str, Kind], but: Sequence[str]) -> list[str]:
-    """Columns that may be a key, or a part of one, the likeliest first; numbers with fractions at the end."""
+    """Return columns that may be a key or a part of one, the likeliest first, fractional numbers last."""
     names = [name for name, kind in kinds.items() if kind != "bool" and name not in but]
     return sorted(names, key=lambda name: (kinds[name] == "float", _rank(name)))
 
 
 def _key(frame: pl.DataFrame, kinds: Mapping[str, Kind], found: Guesses, where: str) -> Guess:
-    """The first of: a unique column; a record's id whose rows differ in time or revision; a combination; a time."""
+    """Choose the first of: a unique column; an id whose rows differ in time or revision; a combination; a time."""
     order = [name for role in ("revision", "time") for name in found[role].columns]
     likely = _candidates(kinds, [*order, *found["deleted"].columns])
     whole = [name for name in likely if not frame[name].null_count()]
     unique = {name: frame[name].n_unique() for name in whole}
     rows = frame.height
     if single := [name for name in whole if unique[name] == rows]:
-        # A lone text is hardly a key if something that sounds like one is not unique.
+        # A single column of text is unlikely to be a key if a column that is named like a key is not unique.
         named = [name for name in single if _rank(name) < 2] or single
         sounding = [name for name in whole if _rank(name) == 0 and name not in single]
         if not (order and sounding and _rank(named[0]) == 2):
@@ -188,12 +188,12 @@ def _key(frame: pl.DataFrame, kinds: Mapping[str, Kind], found: Guesses, where: 
 
 
 def _unique(frame: pl.DataFrame, names: Sequence[str]) -> bool:
-    """Whether no two rows have the same values in all of these columns."""
-    # Most are not, and the first rows tell already.
+    """Return whether no two rows have the same values in all of these columns."""
+    # Most are not, which the first rows already show.
     first = frame.select(names).head(SAMPLE)
     if first.n_unique() < first.height:
         return False
-    # Hashes take less memory than rows; where two of them are the same, the rows decide.
+    # Hashes take less memory than rows; if two of them are equal, the rows decide.
     hashes = frame.select(names).hash_rows()
     if hashes.n_unique() == frame.height:
         return True
@@ -202,7 +202,7 @@ def _unique(frame: pl.DataFrame, names: Sequence[str]) -> bool:
 
 
 def _log_key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
-    """The key that the log's records name; else what sounds like one and is never null."""
+    """Return the key that the log's records name; else a column that is named like a key and never null."""
     if raw.keys and set(raw.keys) <= set(kinds):
         return Guess(raw.keys, "the log's records name it as their key")
     likely = [name for name in _candidates(kinds, ()) if not frame[name].null_count()]
@@ -212,7 +212,7 @@ def _log_key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
     steady = [name for name in likely if name in raw.steady]
 
     def fits(name: str) -> tuple[float, ...]:
-        # Which column is the key a log doesn't say; an id is repeated by changes, and yet has many values.
+        # Without a named key: an id is repeated by several changes, and still has many values.
         counts = bool(steady) or _rank(name) == 2
         return -_rank(name), frame[name].n_unique() if counts else 0, -list(kinds).index(name)
 

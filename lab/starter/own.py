@@ -1,4 +1,4 @@
-"""`lab new --from`: look at a file, guess what its columns are, and write a scenario that runs on it."""
+"""`lab new --from`: inspect a file, guess the roles of its columns, and write a scenario that runs on it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SKIP = "mend them, or leave them out with --skip-bad-rows"
 
 @dataclass(frozen=True)
 class WrittenScenario:
-    """A scenario that was written from a file: what was guessed and why, and how many rows there are."""
+    """The result of `lab new --from`: the guesses with their reasons, and the number of rows."""
 
     path: Path
     entity: str
@@ -40,7 +40,7 @@ class WrittenScenario:
     notes: tuple[str, ...] = field(default=())
 
     def document(self) -> dict[str, Any]:
-        """For --json."""
+        """Return the result for `--json`."""
         guessed = {
             role: {"columns": list(found.columns), "why": found.why, "told": found.told}
             for role, found in self.guesses.items()
@@ -51,7 +51,7 @@ class WrittenScenario:
         }  # fmt: skip
 
     def text(self) -> str:
-        """For a person."""
+        """Return the result as text."""
         skipped = f"; {self.bad_rows:,} malformed ones are skipped" if self.bad_rows else ""
         lines = [f"{self.format}: {self.rows:,} rows are changes of {self.records:,} records{skipped}"]
         for role, found in self.guesses.items():
@@ -73,10 +73,10 @@ def write_own(
     seed: int | None = None,
     overrides: Sequence[str] = (),
 ) -> WrittenScenario:
-    """Write `name`.toml, a scenario on the data of `file`. `told` has the columns of roles that are not to be guessed.
+    """Write `name`.toml, a scenario on the data of `file`. `told` has the columns of roles that are not guessed.
 
-    `text` names columns that are text whatever they look like. Raises BadInput: nothing is overwritten, and malformed
-    rows are refused unless they are to be skipped.
+    `text` names columns that are text whatever their values look like. Raises BadInput if the scenario exists already,
+    or for malformed rows unless `skip_bad_rows` is set.
     """
     path = free_path(folder, name, overrides)
     if entity_name is not None and not re.fullmatch(NAME, entity_name):
@@ -111,7 +111,7 @@ def write_own(
 
 
 def _looked_for(table: EntityTable, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> EntityTable:
-    """The table with the columns that readers look into: texts of several words, and what divides the records."""
+    """Return the table with the columns to search and to index: texts of several words, and the dividing column."""
     names = entity_names(kinds)
     back = {name: column for column, name in names.items()}
     business = entity(table, kinds)
@@ -125,7 +125,7 @@ def _looked_for(table: EntityTable, frame: pl.DataFrame, kinds: Mapping[str, Kin
 
 
 def _named_table(folder: Path, file: str, entity_name: str | None) -> str:
-    """Of a database without a named table, the table that the entity is called after, if there is one."""
+    """Return the path with the table named like the entity, if the file is a database and no table is named."""
     path, table = split(file, folder)
     if entity_name is None or table is not None or not path.is_file() or FORMATS.get(path.suffix.lower()) != "sqlite":
         return file
@@ -141,7 +141,7 @@ def _kinds(raw: Raw, text: Sequence[str]) -> dict[str, Kind]:
 
 
 def _which_table(folder: Path, file: str) -> list[str]:
-    """Of a database with several tables, which one was taken."""
+    """Say which table of a database with several tables was taken."""
     path, table = split(file, folder)
     if table is not None or FORMATS.get(path.suffix.lower()) != "sqlite":
         return []

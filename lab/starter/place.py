@@ -1,4 +1,4 @@
-"""Where a new scenario goes: beside nothing of that name, and only if it is valid."""
+"""Write a new scenario file: never over an existing one, and only if it is valid."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lab.wiring import plan
 
 
 def free_path(folder: Path, name: str, overrides: Sequence[str]) -> Path:
-    """The path of `name`.toml in the folder. Raises BadInput if it is taken, or `name` is none for a scenario."""
+    """Return the path of `name`.toml in the folder. Raises BadInput if it exists, or if the name is not valid."""
     path = folder / f"{name}.toml"
     if overrides:
         raise BadInput(

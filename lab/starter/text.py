@@ -1,4 +1,4 @@
-"""The text of a scenario on a file of one's own: every line with its reason."""
+"""The text of a scenario on a file of the user's, with a reason beside every line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ QUERY = {
     "words": "words asked for at once, drawn from one record",
     "weight": "how often it is asked, beside the others",
 }
-# Each kind of comment for a line of a [[projection]].
+# The comments for the lines of a [[projection]].
 PROJECTION = {
     "name": "as the report calls it",
     "store": "`lab stores` lists them",
@@ -49,7 +49,7 @@ PROJECTION = {
 
 @dataclass(frozen=True)
 class _Proposed:
-    """A projection: what it is called, its store, what it keeps, how it takes changes, and what it is good for."""
+    """A proposed projection: name, store, what it keeps, how it takes changes, and what it is for."""
 
     name: str
     store: str
@@ -67,7 +67,7 @@ def scenario_text(
     name: str, seed: int, table: EntityTable, guesses: Guesses, made: Prepared, business: Entity,
     kinds: Mapping[str, Kind],
 ) -> str:  # fmt: skip
-    """The scenario as TOML."""
+    """Return the scenario as TOML."""
     last, first = made.frame[AT].max(), made.frame[AT].min()
     assert isinstance(last, float)
     assert isinstance(first, float)
@@ -109,7 +109,7 @@ def scenario_text(
 
 
 def _round(number: float) -> float:
-    """Two digits, and never 0."""
+    """Round to two digits, and never to 0."""
     if number <= 0.0:
         return 1.0
     digits = 1 - math.floor(math.log10(number))
@@ -117,7 +117,7 @@ def _round(number: float) -> float:
 
 
 def _toml(value: Any) -> str:
-    """A value as TOML. JSON's strings, numbers and booleans are TOML's, but for one escape."""
+    """Format a value as TOML: as JSON, except for one escape."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{_word(key)} = {_toml(one)}" for key, one in value.items()) + " }"
     if isinstance(value, list | tuple):
@@ -139,7 +139,7 @@ def _commented(lines: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _plain(comment: str) -> str:
-    """One line without characters that TOML forbids in a comment."""
+    """Return the text as one line without characters that TOML forbids in a comment."""
     return "".join(letter if letter.isprintable() else " " for letter in comment)
 
 
@@ -185,7 +185,7 @@ def _surroundings() -> list[str]:
 
 
 def _proposed(asked: Sequence[Mapping[str, Any]], changes: int) -> tuple[list[_Proposed], list[str]]:
-    """The projections that suit these questions, and remarks on those that are left out."""
+    """Return the projections that suit these queries, and remarks on those that are left out."""
     kinds = {item["kind"] for item in asked}
     past = kinds & set(PAST)
     found = [

@@ -1,4 +1,4 @@
-"""What the chapters of the course use: short experiments, sliders, figures in one style, and claims that must hold.
+"""The course's library: short experiments, sliders, figures in the report's style, and claims that must hold.
 
 `LAB_TEACHING_SCALE` shrinks or grows every experiment (`scale`).
 """

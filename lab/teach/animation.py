@@ -1,7 +1,7 @@
-"""Changes on their way, drawn: commits above, arrivals below, and beside it what two projections show at that moment.
+"""Animate changes on their way: commits above, arrivals below, and beside it what two projections show.
 
-Lines that cross are disorder. A guarded projection never goes back; an unguarded one does, and it is marked where it
-does.
+Crossing lines are messages that overtake each other. A guarded projection never goes back to an older revision; an
+unguarded one does, and these cells are marked.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LOST_AT = 0.55
 
 
 def animate(taken: Ride, steps: int = 40) -> None:
-    """A slider through time, and a button that plays it; without widgets, three moments."""
+    """Show a slider through time with a button that plays it; without widgets, three moments."""
     times = [taken.end * (step + 1) / steps for step in range(steps)]
     explore(
         lambda moment: (moments(taken, times[moment]), _said(taken, times[moment])),
@@ -41,7 +41,7 @@ def _said(taken: Ride, at: float) -> str:
 
 
 def moments(taken: Ride, *times: float) -> Figure:
-    """One row for each moment (in simulated seconds): the messages so far, and what everybody shows."""
+    """Draw a row for each moment (in simulated seconds): the messages so far, and what each projection shows."""
     with drawing():
         figure = Figure(figsize=(WIDTH_INCHES, _ROW_INCHES * len(times) + 0.15))
         grid = figure.subplots(len(times), 2, squeeze=False, width_ratios=[1.75, 1])
@@ -87,7 +87,7 @@ def _messages(axes: Axes, taken: Ride, at: float) -> None:
 
 
 def _states(axes: Axes, taken: Ride, at: float) -> None:
-    """A cell for each record and each holder of it."""
+    """Draw a cell for each record in the source of truth and in each projection."""
     names = _names(taken)
     right = taken.truth_at(at)
     columns: list[tuple[str, Shown, Shown]] = [("source\nof truth", right, {})]
@@ -105,7 +105,7 @@ def _states(axes: Axes, taken: Ride, at: float) -> None:
 
 
 def _best(taken: Ride, columns: list[tuple[str, Shown, Shown]], x: int, key: int, at: float) -> int:
-    """The highest revision that this projection has shown so far."""
+    """Return the highest revision that this projection has shown so far."""
     if x == 0:
         return 0
     steps = zip(taken.shown[list(taken.shown)[x - 1]][1:], taken.times, strict=True)
@@ -115,7 +115,7 @@ def _best(taken: Ride, columns: list[tuple[str, Shown, Shown]], x: int, key: int
 def _cell(
     axes: Axes, x: float, y: int, shown: tuple[int, bool] | None, truth: tuple[int, bool] | None, best: int
 ) -> None:
-    """White: as the source of truth, or the source itself. Grey: behind. Vermilion: gone back to an older revision."""
+    """Draw a cell: white if it equals the source of truth, grey if behind, vermilion if back at an older revision."""
     back = shown is not None and shown[0] < best
     behind = truth is not None and shown != truth
     face, ink = (BAD, "white") if back else ("#d9d9d9", INK) if behind else ("white", INK)

@@ -1,7 +1,7 @@
-"""Notebooks, executed from top to bottom in a fresh kernel: `python -m lab.teach.books notebooks/` does it in place.
+"""Execute notebooks from top to bottom in a fresh kernel: `python -m lab.teach.books notebooks/` does it in place.
 
-What is kept is what reads well where notebooks are browsed: pictures and sentences. Widgets are left out, since they
-live in a kernel only, and so is everything that differs between two executions without a difference in what is shown.
+Outputs keep pictures and sentences. Widgets are left out, since they need a kernel, and so is everything that differs
+between two executions without a visible difference.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SECONDS_MAX = 300
 
 
 def executed(path: Path) -> Any:
-    """The notebook in this file, every cell executed, with outputs as they are committed.
+    """Execute every cell of a notebook file, and return the notebook with its outputs tidied.
 
     Raises nbclient's CellExecutionError when a cell fails.
     """
@@ -38,7 +38,7 @@ def executed(path: Path) -> Any:
 
 
 def tidy(book: Any) -> Any:
-    """The same notebook without widgets and without what is only about its execution."""
+    """Return the notebook without widgets and without metadata of its execution."""
     book.metadata.clear()
     book.metadata["kernelspec"] = dict(KERNEL)
     book.metadata["language_info"] = {"name": "python"}
@@ -51,7 +51,7 @@ def tidy(book: Any) -> Any:
 
 
 def _still(output: Any) -> list[Any]:
-    """An output as it stands in a file: a widget becomes its picture, and the sentence below it."""
+    """Convert an output for the file: a widget becomes its picture and the sentence below it."""
     from nbformat.v4 import new_output
 
     data = output.get("data", {})
@@ -64,7 +64,7 @@ def _still(output: Any) -> list[Any]:
 
 
 def main(arguments: list[str]) -> None:
-    """Execute notebooks, or all in a folder, in place."""
+    """Execute the notebooks, or all notebooks of the folders, that are named as arguments, in place."""
     import nbformat
 
     for path in (each for name in arguments for each in _books(Path(name))):

@@ -1,4 +1,4 @@
-"""Line and bar charts of any frame, in the style of the report."""
+"""Draw line and bar charts of any frame in the style of the report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lab.report.style import (
     store_colour,
 )
 
-# What a number means, for the label beside it and for the ticks of its axis.
+# How a number of each unit is written, in labels (UNITS) and on ticks (_TICKS).
 UNITS: dict[str, Callable[[float], str]] = {
     "seconds": duration,
     "bytes": size,
@@ -55,9 +55,9 @@ def lines(
     mark: float | None = None,
     height_inches: float = 3.0,
 ) -> Figure:
-    """A line for each value of `by`, named at its right end. `said` are the axes' names, with their units.
+    """Draw a line for each value of `by`, named at its right end. `said` has the labels of both axes, with units.
 
-    Lines have the colours of stores: `by` is one, or the column `store` holds it. `mark` is a dotted line upright.
+    Lines have the colours of stores: `by` is a store, or the column `store` holds it. `mark` is a vertical dotted line.
     """
     parts = [(str(name), part.sort(x)) for (name,), part in frame.group_by(by, maintain_order=True)]
     if not parts:
@@ -96,7 +96,7 @@ def _axis(axes: Axes, which: str, unit: str, log: bool, values: pl.Series) -> No
 
 
 def _name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Names at the lines' right ends, moved apart where they would touch."""
+    """Write names at the right ends of the lines, moved apart if they would touch."""
     transform = axes.transData.transform
     height = axes.get_figure(root=True).get_figheight() * 72  # type: ignore[union-attr]
     pixels = [(float(transform((axes.get_xlim()[1], value))[1]), name, colour) for value, name, colour in ends]
@@ -118,10 +118,10 @@ def bars(
     log: bool = True,
     most: float | None = None,
 ) -> Figure:
-    """A row for each row of the frame, a panel for each column of `panels`: its title, and the unit of its values.
+    """Draw a row for each row of the frame and a panel for each column of `panels` (its title and its unit).
 
-    A null is said to be none. With `log`, each panel has a logarithmic axis, which begins a little below its least.
-    `most` is where the axes end at the least, for figures that are to be compared with each other.
+    A null is labelled `none`. With `log`, each axis is logarithmic and begins a little below its smallest value. The
+    axes extend at least to `most`, for figures that are compared with each other.
     """
     rows = frame.to_dicts()
     names = [str(row[name]) for row in rows]
@@ -160,7 +160,7 @@ def _bar_panel(
         note.set_color(FAINT if value is None else INK)
     if log:
         axes.set_xscale("log")
-        # Room for the label behind the longest bar.
+        # Leave room for the label after the longest bar.
         axes.set_xlim(low, low * (high / low) ** 1.75 * 1.6)
     else:
         axes.set_xlim(0, high * 1.6)

@@ -1,6 +1,6 @@
-"""Choosing databases: a survey of a business in many stores, and advice that is worked out again as wishes move.
+"""Choose databases: measure a domain in many stores, and compute advice again as weights and levels change.
 
-The figures are those of one run. What is asked of them (weights, service levels) can be turned without another run.
+All figures come from one run; other weights and service levels need no further run.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _QUICK = ("time.service=modelled", "measure.samples=12", "measure.warm_up=1", "r
 
 
 def survey(business: str) -> Run:
-    """Measure a business of the lab at teaching scale; the source of truth is left out of the running.
+    """Measure one of the lab's domains at teaching scale; the source of truth is not queried.
 
-    `employees` is put into every store that is installed; the other two have the projections of their own scenarios.
-    Raises KeyError for another.
+    `employees` is put into every installed store; `flights` and `marketing` have the projections of their scenarios.
+    Raises KeyError for any other name.
     """
     return SURVEYS[business]()
 
@@ -44,7 +44,7 @@ def _employees() -> Run:
 
 
 def _flights() -> Run:
-    # Fewer, and there is too little to go through for columns to pay.
+    # With fewer days there is too little data for a columnar store to be faster.
     days = max(8, scaled(8))
     return from_file(
         "flights", f"domain.days={days}", "channel.outages=[]", "measure.truth=false", "measure.budget=0.1", *_QUICK
@@ -63,14 +63,14 @@ SURVEYS = {"employees": _employees, "flights": _flights, "marketing": _marketing
 
 
 def question(finished: Run) -> SelectionProblem:
-    """What the figures of a run are asked: candidates, weights and levels. Reading it is what takes time."""
+    """Read the candidates, weights and levels of a run; slow, so do it once for several calls of `advice`."""
     return read(finished)
 
 
 def advice(asked: SelectionProblem, weights: Mapping[str, float] | None = None, **levels: Any) -> Advice:
-    """The advice for other weights and levels. A query of weight 0 is one that nobody asks; None lifts a level.
+    """Return the advice for other weights and levels. Weight 0 leaves a query out; None lifts a level.
 
-    A query that is not named keeps its weight. Raises KeyError for a query that there is none of.
+    A query that is not named keeps its weight. Raises KeyError for an unknown query.
     """
     weighed = {**asked.queries}
     for name, weight in (weights or {}).items():
@@ -82,10 +82,10 @@ def advice(asked: SelectionProblem, weights: Mapping[str, float] | None = None, 
 
 
 def kept(given: Advice) -> tuple[str, ...]:
-    """The names of the projections that are to be kept; none where nothing meets the levels."""
+    """Return the names of the projections to keep; empty if nothing meets the levels."""
     return tuple(each.name for each in given.answer.members) if given.answer else ()
 
 
 def drawn(given: Advice) -> Drawn:
-    """The Pareto front, and the advice in a sentence: to be explored with sliders."""
+    """Return the Pareto front and the advice in a sentence, for `explore`."""
     return pareto(given), headline(given)

@@ -1,7 +1,7 @@
-"""Four corners: a source of truth of states or of events, asked itself or through projections; each one measured.
+"""Measure the four corners: a source of truth of states or of events, queried itself or through projections.
 
-The same commands go into every write model, the same questions are asked in every corner. `history` (states, every
-revision kept) stands between the two, since it is often forgotten.
+Every write model executes the same commands, and every corner answers the same queries. `history` (states, with every
+revision kept) is measured as well, between the two.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _SAMPLES = 15
 
 @dataclass
 class Corner:
-    """One write model with the same commands in it, and the projections that its feed can fill.
+    """One write model after the same commands, with the projections that its feed can fill.
 
-    `now` keeps the records as they are, `then` every revision; None where the feed doesn't show every revision.
+    `now` keeps the current records, `then` every revision; None if the feed doesn't show every revision.
     """
 
     truth: Truth
@@ -46,17 +46,17 @@ class Corner:
 
     @property
     def model(self) -> str:
-        """The write model: snapshot, history or events."""
+        """Return the write model: snapshot, history or events."""
         return self.truth.model
 
     def states(self) -> pl.DataFrame:
-        """Everything that the feed shows, as states: what a reader without a projection must go through."""
+        """Return everything that the feed shows, as states: what a reader without a projection must scan."""
         return self.now.feed.changes_since(ENTITY, 0, 10_000_000)
 
     def payroll(self, at: float | None = None) -> list[Row]:
-        """Records and salaries by department, from the source of truth itself; as of `at` seconds, if it can be known.
+        """Return records and salaries by department from the source of truth, now or as of `at` seconds.
 
-        States are summed by the engine. Events have to be folded first, all of them.
+        The engine sums states. Events must all be folded first.
         """
         query = self.now.query("payroll")
         if at is None and self.truth.answers(query):
@@ -73,14 +73,14 @@ class Corner:
         return list(sums.iter_rows())
 
     def as_of(self, key: Key, at: float) -> Row | None:
-        """A record as it stood, from the projection of every revision; None if it was not there."""
+        """Return a record as of a time, from the projection of every revision; None if it did not exist."""
         assert self.then is not None
         found = self.then.ask("employee_as_of", key, at)
         return found[0] if found else None
 
 
 def corner(model: str, commands: int = 2_000, records: int = 100, seed: int = 1087) -> Corner:
-    """A write model, filled by `commands` (scaled), each executed by itself and timed; then its projections, filled."""
+    """Fill a write model by `commands` (scaled), each executed and timed by itself, then fill its projections."""
     count = scaled(commands)
     drawn = planned(projection("a"), model=model, records=records, commands=count)
     wanted: list[Command] = list(drawn.domain.workload(drawn.options, stream(seed, "workload")))
@@ -100,7 +100,7 @@ def corner(model: str, commands: int = 2_000, records: int = 100, seed: int = 10
 
 
 def measured(corners: list[Corner]) -> pl.DataFrame:
-    """A row for each write model without and with projections, measured on this machine.
+    """Measure each write model without and with projections on this machine; a row for each.
 
     Columns: `model`, `projections`, `corner` (both in words), `store` (what answers; null for the source of truth),
     `writes_per_second`, `read_one_seconds` (a record by its key, p50), `read_sum_seconds` (salaries by department,
@@ -143,7 +143,7 @@ def _row(each: Corner, with_projections: bool) -> dict[str, Any]:
 
 
 def _p50(calls: list[Callable[[], Any]]) -> float:
-    """The median time of these calls, each made once before."""
+    """Return the median time of these calls in seconds, after one call of each as a warm-up."""
     times = []
     for call in calls:
         call()
@@ -154,7 +154,7 @@ def _p50(calls: list[Callable[[], Any]]) -> float:
 
 
 def _payload(truth: Truth) -> int:
-    """What the write model's file holds, in bytes, its log folded in: pages that are in use."""
+    """Return the size of the used pages of the write model's file in bytes, after a checkpoint of its log."""
     file = next(path for path in truth.place.path.iterdir() if path.read_bytes()[:15] == b"SQLite format 3")
     with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as looking:
         pages, unused, page_bytes = (
@@ -164,9 +164,9 @@ def _payload(truth: Truth) -> int:
 
 
 def cost(table: pl.DataFrame, reads_per_write: float, read: str = "read_sum_seconds") -> pl.DataFrame:
-    """What one write costs with the reads that come with it, in seconds for each corner.
+    """Return the cost of one write with its share of reads, in seconds for each corner.
 
-    With projections a write also has its share of applying; that is what a rebuild takes for each change, at the least.
+    With projections a write also includes the time of applying it, at least that of a rebuild for each change.
     """
     writes = pl.col("rows_for_sum").max()
     apply = pl.col("rebuild_seconds").fill_null(0.0) / writes
@@ -175,7 +175,7 @@ def cost(table: pl.DataFrame, reads_per_write: float, read: str = "read_sum_seco
 
 
 def refused(model: str) -> str:
-    """Why a projection of every revision can't be had on this write model; empty if it can."""
+    """Return why this write model can't feed a projection of every revision; empty if it can."""
     try:
         planned(projection("then", "sqlite.log", keeps="revisions", guard="dedupe"), model=model)
     except BadInput as error:
@@ -184,10 +184,10 @@ def refused(model: str) -> str:
 
 
 def to_rewrite(each: Corner) -> dict[str, int]:
-    """What a change of how a name is written means: rows to be migrated, and events of two kinds to be understood.
+    """Count what a new format of names means for each write model: rows to migrate, kinds of events to understand.
 
-    States are rewritten where they stand, each that holds a name. Events stay as they were: whoever folds them must
-    understand the old ones and the new ones from now on.
+    States that hold a name are rewritten in place. Events stay unchanged, so each fold must understand the old and the
+    new ones from then on.
     """
     frame = each.truth.changes_since(ENTITY, 0, 10_000_000)
     if each.model == "events":

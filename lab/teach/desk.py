@@ -1,4 +1,4 @@
-"""A source of truth and a projection to be worked by hand, one command and one page at a time."""
+"""Work a source of truth and a projection by hand, one command and one page at a time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _places = itertools.count()
 def planned(
     *keys: dict[str, Any], model: str = "history", business: str = "employees", records: int = 10, commands: int = 10
 ) -> Plan:
-    """A plan with these projections, to be worked by hand; a channel is there for those that listen to one."""
+    """Plan a small scenario with these projections and a channel, for work by hand."""
     raw = {
         "schema": 1, "name": "by-hand", "seed": 1, "domain": {"name": business, "records": records},
         "workload": {"commands": commands}, "truth": {"model": model}, "channel": messages(),
@@ -41,7 +41,7 @@ def planned(
 
 
 def source_of_truth(model: str = "history", business: str = "employees") -> Truth:
-    """An empty source of truth in SQLite: `snapshot`, `history` or `events`. It goes when the process does."""
+    """Open an empty source of truth in SQLite: `snapshot`, `history` or `events`. It is deleted with the process."""
     truth = open_truth("sqlite", model, FolderPlace(workplace() / f"truth-{next(_places)}"), domain(business), "normal")
     atexit.register(truth.close)
     return truth
@@ -50,9 +50,9 @@ def source_of_truth(model: str = "history", business: str = "employees") -> Trut
 def do(
     truth: Truth, name: str, key: Key, /, *, entity: str = "", expected: int | None = None, **fields: Any
 ) -> Outcome:
-    """Execute one command, and return its outcome. The clock is a simple one: a second for each position.
+    """Execute one command, and return its outcome. The clock advances a second with each position.
 
-    `expected` is the revision that the command was decided on, if that matters.
+    `expected` is the revision that the command was decided on; another one is a conflict. None: any revision.
     """
     entity = entity or next(iter(truth.domain.entities))
     at = float(1 + max(truth.head(each) for each in truth.domain.entities))
@@ -60,10 +60,10 @@ def do(
 
 
 def growth(stores: Sequence[str], sizes: Sequence[int], times: int = 3) -> pl.DataFrame:
-    """How long a rebuild takes as the source of truth grows: `store`, `changes`, `seconds` (wall clock, the best of
-    several), `same` (whether it holds what it held before).
+    """Measure rebuilds as the source of truth grows: `store`, `changes`, `seconds` (wall clock, the best of `times`),
+    `same` (whether the content is the same as before).
 
-    `sizes` are numbers of commands, rising, and scaled; there is an employee for five of them.
+    `sizes` are rising numbers of commands, which are scaled; there is one employee for each five.
     """
     counts = [scaled(size) for size in sizes]
     drawn = planned(projection("a"), records=max(1, counts[-1] // 5), commands=counts[-1])
@@ -84,7 +84,7 @@ def growth(stores: Sequence[str], sizes: Sequence[int], times: int = 3) -> pl.Da
 
 
 class Reader:
-    """A projection that catches up when it is told to. `keys` are those of a projection in a scenario."""
+    """A projection that catches up on request. `keys` are those of a scenario's [[projection]]."""
 
     def __init__(self, truth: Truth, store: str = "sqlite.table", **keys: Any) -> None:
         self.truth = truth
@@ -97,16 +97,16 @@ class Reader:
 
     @property
     def entity(self) -> str:
-        """The first entity that it subscribes to."""
+        """Return the first entity that it subscribes to."""
         return next(iter(self.plan.layout.entities))
 
     @property
     def checkpoint(self) -> int:
-        """The position up to which everything is in."""
+        """Return the position up to which everything is in."""
         return self.projector.checkpoint(self.entity)
 
     def catch_up(self, page: int = 1_000) -> list[int]:
-        """Ask for page after page until one is not full; how many changes each of them had."""
+        """Read pages until one is not full; return the number of changes of each."""
         sizes: list[int] = []
         while not sizes or sizes[-1] == page:
             frame = self.feed.changes_since(self.entity, self.checkpoint, page)
@@ -116,11 +116,11 @@ class Reader:
         return sizes
 
     def hear(self, changes: pl.DataFrame) -> None:
-        """Take these changes as messages, in this order: the checkpoint doesn't move."""
+        """Apply these changes as messages in this order; the checkpoint doesn't move."""
         self.projector.apply(self.entity, changes)
 
     def rebuild(self) -> tuple[int, float]:
-        """Throw it away and project it again from position 0: how many changes were read, and in how many seconds."""
+        """Rebuild from position 0; return the number of changes read, and the seconds it took."""
         self.throw_away()
         began = perf_counter()
         read = rebuild(self.projector.store, self.feed, self.projector.policy)
@@ -129,30 +129,30 @@ class Reader:
         return read, seconds
 
     def throw_away(self) -> None:
-        """Data, memory and checkpoint: all of it."""
+        """Delete data, the guard's memory and the checkpoint."""
         self.projector.reset()
 
     def rows(self) -> pl.DataFrame:
-        """The live records as a reader sees them."""
+        """Return the live records as a frame."""
         frame = dump(self.projector.store, self.entity)
         if "deleted" not in frame.columns:
             return frame
         return frame.filter(~pl.col("deleted")).drop("deleted", "committed_at", "position")
 
     def ask(self, name: str, *parameters: Any) -> list[Row]:
-        """Ask one of the domain's own queries by its name. Raises NotAnswered where the store can't answer it."""
+        """Run one of the domain's queries by its name. Raises NotAnswered if the store can't answer it."""
         return self.projector.store.query(self.query(name), parameters)
 
     def sql(self, statement: str) -> list[Row]:
-        """Ask in the engine's own SQL, as any client may. Raises ReadOnly for a statement that would write."""
+        """Run a query in the engine's SQL. Raises ReadOnly for a statement that would write."""
         rows: list[Row] = self.projector.store.read(statement)  # type: ignore[attr-defined]
         return rows
 
     @property
     def file(self) -> Path:
-        """The database file of a projection in SQLite or DuckDB, for who goes in by the back door."""
+        """Return the database file of a projection in SQLite or DuckDB, for direct access."""
         return next(path for path in self.projector.store.path.iterdir() if path.stem == "projection")
 
     def query(self, name: str) -> Query:
-        """The domain's query of that name."""
+        """Return the domain's query of that name."""
         return self.queries[name]

@@ -1,7 +1,7 @@
-"""Short experiments for a cell: a scenario in keyword arguments, run at teaching scale, the finished run returned.
+"""Run short experiments in a cell: a scenario in keyword arguments, at teaching scale.
 
-The same words as in a scenario file, the same code as `lab run`, without the report. Runs go into a temporary folder
-that is removed with the process; the same arguments give the same run again, at once.
+The keys are those of a scenario file and the code is that of `lab run`, without the report. Runs go into a temporary
+folder that is removed with the process. Calls with the same arguments return the same run without running it again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Keys = dict[str, Any]
 
 
 def projection(name: str, store: str = "memory", **keys: Any) -> Keys:
-    """One `[[projection]]` of a scenario. `memory` is the quickest store; any key of a projection may follow."""
+    """Return a `[[projection]]` of a scenario. `memory` is the quickest store; `keys` are any keys of a projection."""
     return {"name": name, "store": store, **keys}
 
 
@@ -46,9 +46,9 @@ def messages(
     delay: float = 0.02,
     **keys: Any,
 ) -> Keys:
-    """The `[channel]` of a scenario: shares of messages that come twice, never, or by a detour of `late` seconds.
+    """Return a `[channel]`: shares of messages that are duplicated, lost, or detoured by `late` seconds on average.
 
-    `delay` is what every message takes on the average, in seconds.
+    `delay` is the mean delay of every message in seconds.
     """
     return {
         "delay": {"kind": "lognormal", "mean": delay, "sigma": 1.0},
@@ -69,11 +69,11 @@ def experiment(
     seed: int = SEED,
     **tables: Any,
 ) -> Run:
-    """Run a small scenario and return the finished run; with the same arguments, the one that is there already.
+    """Run a small scenario and return the finished run, or the earlier run of the same arguments.
 
-    `commands` and `records` are scaled; without `records` there is one for ten commands. Any other table or key of a
-    scenario may follow by its name (`catch_up={"every": 0.5}`) and is merged into what the course takes for granted:
-    simulated time with modelled stores, 1,000 commands a second, few samples. Raises BadInput for words that are wrong.
+    `commands` and `records` are scaled; without `records` there is one for each ten commands. Any other table or key of
+    a scenario can be given by its name (`catch_up={"every": 0.5}`) and is merged into the course's defaults: modelled
+    stores, 1,000 commands a second, few samples. Raises BadInput for invalid keys.
     """
     raw = _usual(business, scaled(commands), scaled(records) if records else None)
     raw |= {"seed": seed, "projection": list(projections)}
@@ -87,7 +87,7 @@ def experiment(
 
 
 def scenarios() -> Path:
-    """The folder of the scenarios that ship: beside the notebooks, or above where Python was started."""
+    """Return the folder of the shipped scenarios, searched from the working directory upwards. Raises NotReadable."""
     for folder in (Path.cwd(), *Path.cwd().parents, *Path(__file__).parents):
         if (folder / "scenarios" / "employees.toml").is_file():
             return folder / "scenarios"
@@ -95,9 +95,9 @@ def scenarios() -> Path:
 
 
 def from_file(name: str | Path, *settings: str) -> Run:
-    """Run a scenario that ships (by its name) or one in a file, as `lab run FILE --set ...` does.
+    """Run a shipped scenario (by its name) or one in a file, as `lab run FILE --set ...` does.
 
-    At its own scale, whatever the course's is, and without a report.
+    It runs at its own scale, independent of the course's, and without a report.
     """
     path = Path(name) if Path(name).suffix else scenarios() / f"{name}.toml"
     source = Source(path, settings)
@@ -134,14 +134,14 @@ def _kept(key: str, source: Source) -> Run:
 
 @cache
 def workplace() -> Path:
-    """The temporary folder of this process; it goes when the process does."""
+    """Return the temporary folder of this process, which is removed with it."""
     folder = Path(tempfile.mkdtemp(prefix="lab-teach-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
 def toml(raw: Mapping[str, Any]) -> str:
-    """The tables as TOML, each on a line of its own."""
+    """Format tables as TOML, each on a line of its own."""
     return "".join(f"{name} = {_value(value)}\n" for name, value in raw.items())
 
 
@@ -150,14 +150,14 @@ def _value(value: Any) -> str:
         return "{ " + ", ".join(f"{_value(str(name))} = {_value(item)}" for name, item in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_value, value)) + "]"
-    # As in JSON, but for the two things that TOML has otherwise: characters beyond 16 bits, and DEL.
+    # TOML values are JSON values, except that characters beyond 16 bits and DEL are written differently.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def verdict(finished: Run, name: str, check: str | None = None) -> str:
-    """What was found of a projection: `pass`, `fail` or `unknown`; of one check, if one is named.
+    """Return a projection's verdict, or that of one check: `pass`, `fail` or `unknown`.
 
-    A check that had nothing to look at is not in the run: it is `unknown`.
+    A check that did not apply is not in the run, and is `unknown`.
     """
     if check is None:
         return str(next(each["verdict"] for each in finished.manifest["projections"] if each["name"] == name))
@@ -166,17 +166,17 @@ def verdict(finished: Run, name: str, check: str | None = None) -> str:
 
 
 def witness(finished: Run, name: str, check: str) -> str:
-    """The smallest evidence for a check that failed; empty if it did not."""
+    """Return the witness of a failed check; empty if it did not fail."""
     rows = finished.verdicts.filter(pl.col("projection") == name, pl.col("check") == check)
     return str(rows["witness"][0] or "") if rows.height else ""
 
 
 def lag_of(finished: Run, name: str, quantile: str = "p99") -> float | None:
-    """A quantile of a projection's lag in simulated seconds (`p50`, `p90`, `p99`, `max`); None if it is never."""
+    """Return a quantile of a projection's lag (`p50`, `p90`, `p99`, `max`) in simulated seconds; None if infinite."""
     value = finished.lag_summary.filter(pl.col("projection") == name)[f"{quantile}_seconds"][0]
     return None if value is None else float(value)
 
 
 def never_visible(finished: Run, name: str) -> int:
-    """How many committed changes the projection never showed, itself or a later revision."""
+    """Return how many committed changes never became visible, themselves or by a later revision."""
     return int(finished.lag_summary.filter(pl.col("projection") == name)["never_visible"][0])

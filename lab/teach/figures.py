@@ -1,4 +1,4 @@
-"""Figures of the course, in the lab's one style (`lab.report.style`): a store has the colour it has everywhere.
+"""Draw the course's figures in the style of the report (`lab.report.style`).
 
 Each function takes a finished run and returns a matplotlib Figure; `lines` and `bars` (`charts`) take frames. What the
 report draws already is taken from there.
@@ -47,34 +47,34 @@ def _looks(finished: Run) -> dict[str, Look]:
 
 
 def lag(finished: Run) -> Figure:
-    """The share of changes that were visible within a lag, for each projection."""
+    """Draw the share of changes that were visible within a lag, for each projection."""
     return report_figures.lag_ecdf(finished.lag, _looks(finished))
 
 
 def visibility(finished: Run) -> Figure:
-    """How likely a change is visible within a time after its commit."""
+    """Draw the probability that a change is visible within a time after its commit."""
     return report_figures.t_visibility(finished.visibility, _looks(finished))
 
 
 def behind(finished: Run) -> Figure:
-    """How far each projection is behind over the run; outages are shaded."""
+    """Draw how far each projection is behind over the run; outages are shaded."""
     channel = finished.manifest["channel"] or {}
     return report_figures.staleness(finished.staleness, _looks(finished), channel.get("outages", ()))
 
 
 def latencies(finished: Run) -> Figure:
-    """How long each query takes in each projection: a dot for the p50, a whisker to the p99."""
+    """Draw the time of each query in each projection: a dot for the p50, a whisker to the p99."""
     return report_bars.queries(finished.queries, _looks(finished))
 
 
 def story(finished: Run, projection: str, check: str) -> Figure:
-    """The witness of a check that failed, drawn: source of truth, channel, projector, reader."""
+    """Draw the witness of a failed check: source of truth, channel, projector, reader."""
     rows = finished.witnesses.filter(pl.col("projection") == projection, pl.col("check") == check)
     return timelines.timeline(rows, look_of(_looks(finished), projection))
 
 
 def verdicts(finished: Run, checks: Sequence[str] | None = None) -> Figure:
-    """A column for each projection, a row for each check: a tick, or how often it went wrong. Its lag stands below."""
+    """Draw a column for each projection and a row for each check (a tick or the number of violations), then lag."""
     found = _looks(finished)
     rows = list(checks or finished.verdicts["check"].unique(maintain_order=True).to_list())
     what = {(row["projection"], row["check"]): row for row in finished.verdicts.iter_rows(named=True)}
@@ -124,7 +124,7 @@ def _box(axes: Axes, x: float, y: float, face: str) -> None:
 
 
 def grid(finished: Run) -> Figure:
-    """A row for each projection, a column for each query: its p50, the darker the slower against the column's best."""
+    """Draw the p50 of each query (columns) in each projection (rows), darker the slower it is relative to the best."""
     found = _looks(finished)
     rows = list(found.values())
     columns = finished.queries.select("query", "kind").unique(maintain_order=True).rows()
@@ -160,7 +160,7 @@ def _grid_cell(axes: Axes, x: int, y: int, row: dict[str, Any] | None, best_us: 
         _box(axes, x, y, BAD)
         axes.text(x + 0.5, y + 0.5, "wrong", ha="center", va="center", fontsize=7, color="white")
         return
-    # From white (the best) to dark (a hundred times as slow, or more).
+    # From white (the best) to dark (at least a hundred times slower).
     dark = min(1.0, math.log10(max(1.0, row["p50_us"] / best_us)) / 2)
     tone = [round(channel + (low - channel) * dark) / 255 for channel, low in ((240, 40), (246, 62), (250, 86))]
     _box(axes, x, y, to_hex((tone[0], tone[1], tone[2])))

@@ -1,4 +1,4 @@
-"""A scenario under real load for a cell: served, driven by Locust for some seconds, judged, and kept as a run."""
+"""Run a scenario under real load in a cell: served, driven by Locust, judged, and kept as a run."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from lab.teach.experiments import scenarios, workplace
 from lab.teach.scale import scale
 from lab.wiring import plan
 
-# A few hundred records, so that what the workload hires is there before it is asked for.
+# A few hundred records, so that the records exist before they are queried.
 SMALL = ("domain.records=300", "workload.commands=20000", "measure.samples=3")
 
 
 @cache
 def under_load(rate: float, seconds: float = 5.0, overrides: Sequence[str] = ()) -> Run:
-    """`scenarios/employees.toml` with so many arrivals a second, for some seconds: half commands, half queries.
+    """Load `scenarios/employees.toml` with `rate` arrivals a second, half commands and half queries.
 
-    The seconds are scaled, to three at the least; it takes some 15 more than it lasts. With the same arguments, the run
-    that is there already. Raises ProgramFailed when the service or Locust doesn't start.
+    `seconds` is scaled, to at least three; the call takes about 15 s more. Calls with the same arguments return the
+    same run. Raises ProgramFailed if the service or Locust doesn't start.
     """
     settings = (*SMALL, *overrides)
     path = scenarios() / "employees.toml"
@@ -36,12 +36,12 @@ def under_load(rate: float, seconds: float = 5.0, overrides: Sequence[str] = ())
 
 
 def rows_of(run: Run, start: str = "") -> pl.DataFrame:
-    """Locust's rows whose names start like this, in milliseconds: count, p50, p99."""
+    """Return Locust's rows whose names begin with `start`: count, censored, p50 and p99 in milliseconds."""
     milliseconds = [(pl.col(f"{name}_seconds") * 1e3).round(1).alias(f"{name}_ms") for name in ("p50", "p99")]
     return run.load.filter(pl.col("row").str.starts_with(start)).select("row", "count", "censored", *milliseconds)
 
 
 def told(run: Run) -> dict[str, Any]:
-    """What the run says of its load: whether it is void and why, and how late the generator was."""
+    """Return the manifest's part on the load: whether it is void and why, and how late the generator was."""
     found: dict[str, Any] = run.manifest["load"]
     return found

@@ -1,6 +1,6 @@
-"""What a cell says: sentences with figures of the run, claims that must hold, tables, and figures as pictures.
+"""Show results in a cell: sentences, claims that must hold, tables, and figures as pictures.
 
-Without IPython everything is printed, so that the same lines work in a plain interpreter.
+Without IPython the plain text is printed, so the same lines work in a plain interpreter.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ COLOURS = 160
 
 
 class ClaimFailed(AssertionError):
-    """A sentence of the course did not come true in this run."""
+    """A claim of the course does not hold in this run."""
 
 
 def say(text: str) -> None:
-    """A sentence or more in Markdown. Figures in it are taken from the run, never typed."""
+    """Show Markdown text. Numbers in it are computed from the run, never typed."""
     display({"text/markdown": text, "text/plain": text})
 
 
 def claim(text: str, holds: bool) -> None:
-    """A sentence that this run must bear out: it is ticked, or the cell fails."""
+    """Show a statement with a tick if it holds; raise ClaimFailed otherwise."""
     if not holds:
         raise ClaimFailed(f"not so: {text}")
     display({"text/markdown": f"✓ *{text}*", "text/plain": f"✓ {text}"})
 
 
 def table(frame: pl.DataFrame, **named: str) -> None:
-    """A frame as a plain table: numbers of three digits, words for what is empty; `named` renames columns."""
+    """Show a frame as a table with numbers of three digits; `named` renames columns."""
     heads = [named.get(name, name.replace("_", " ")) for name in frame.columns]
     rows = [[_cell(value) for value in row] for row in frame.iter_rows()]
     right = [dtype.is_numeric() for dtype in frame.dtypes]
@@ -64,11 +64,11 @@ def _cell(value: Any) -> str:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a picture, in the lab's style."""
+    """Return the figure as a PNG in the style of the report."""
     out = io.BytesIO()
     with drawing():
         figure.savefig(out, format="png", dpi=DPI, metadata={"Software": None})
-    # A drawing has few colours: with a palette it is a third as large, and looks the same.
+    # A drawing has few colours, so a palette makes it a third as large without a visible difference.
     small = io.BytesIO()
     drawn = Image.open(out).convert("RGB")
     drawn.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
@@ -76,17 +76,17 @@ def png(figure: Figure) -> bytes:
 
 
 def show(figure: Figure, spoken: str = "") -> None:
-    """Show a figure; `spoken` says what to see, for who can't see it."""
+    """Show a figure; `spoken` is its alternative text."""
     display({"image/png": png(figure), "text/plain": spoken or "a figure"})
 
 
 def picture(data: bytes, spoken: str = "a figure") -> dict[str, Any]:
-    """A picture as something to be displayed."""
+    """Return a picture as a bundle for `display`."""
     return {"image/png": data, "text/plain": spoken}
 
 
 def display(bundle: dict[str, Any]) -> None:
-    """To the notebook, if there is one; else the plain text is printed."""
+    """Display a bundle in the notebook, or print its plain text outside of one."""
     if "IPython" in sys.modules:
         from IPython.core.getipython import get_ipython
         from IPython.display import display as publish

@@ -1,4 +1,4 @@
-"""What a queue with one server does as its load grows: the lab's own run beside the formula."""
+"""Compare a single-server queue under growing load with the formula of queueing theory."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SERVICE_SECONDS = 0.001
 
 
 def curve(changes: int = 200_000, seed: int = 1087, store: str = "sqlite.table") -> pl.DataFrame:
-    """Lag in a projector that takes each change alone, by its load: `utilisation`, `quantile`, `seconds`, `store`.
+    """Return the lag of a projector without batches by load: `utilisation`, `quantile`, `seconds`, `store`.
 
-    Changes come at random (Poisson), and each takes `SERVICE_SECONDS`. `changes` is scaled. Beside the mean and the p99
-    of what the lane's own recursion gives stands the mean of theory for M/D/1: service (1 + load / (2 (1 - load))), by
-    Pollaczek and Khinchine.
+    Changes arrive by a Poisson process, and each takes `SERVICE_SECONDS`. `changes` is scaled. `quantile` is the mean
+    and the p99 of the lane's simulation, and the theoretical mean of M/D/1 by Pollaczek and Khinchine:
+    service (1 + load / (2 (1 - load))).
     """
     rows = []
     for load in LOADS:

@@ -1,7 +1,7 @@
-"""A handful of changes ride through the channel into projections, and every step is kept: what an animation is made of.
+"""Send a few changes through the channel into projections, and record every step for an animation.
 
-The changes come from the domain's own workload, the messages from the lab's channel, and each projection is a real
-projector with a real guard. Nothing is acted.
+The changes come from the domain's workload, the messages from the simulated channel, and each projection is a real
+projector with a real guard.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lab.stores.port import dump
 from lab.teach.desk import Reader, source_of_truth
 from lab.teach.experiments import messages
 
-# What a projection shows of each record: its revision, and whether it is live.
+# Per record, what a projection shows: its revision, and whether it is live.
 Shown = dict[int, tuple[int, bool]]
 
 
@@ -40,15 +40,15 @@ class Ride:
 
     @property
     def end(self) -> float:
-        """When the last copy has arrived, in simulated seconds."""
+        """Return when the last copy arrived, in simulated seconds."""
         return max(self.times[-1] if self.times else 0.0, float(self.changes["committed_at"][-1]))
 
     def at(self, guard: str, seconds: float) -> Shown:
-        """What the projection with this guard shows at a time."""
+        """Return what the projection with this guard shows at a time."""
         return self.shown[guard][int(np.searchsorted(self.times, seconds, side="right"))]
 
     def truth_at(self, seconds: float) -> Shown:
-        """What the source of truth holds at a time."""
+        """Return what the source of truth holds at a time."""
         known = self.changes.filter(pl.col("committed_at") <= seconds)
         return {
             key: (revision, not deleted)
@@ -56,12 +56,12 @@ class Ride:
         }
 
     def went_back(self, guard: str) -> int:
-        """How often an arrival made the projection show an older revision than before."""
+        """Count the arrivals after which the projection showed an older revision than before."""
         steps = zip(self.shown[guard], self.shown[guard][1:], strict=False)
         return sum(after[key][0] < revision for before, after in steps for key, (revision, _) in before.items())
 
     def wrong_at_the_end(self, guard: str) -> int:
-        """How many records the projection shows otherwise than the source of truth when everything has arrived."""
+        """Count the records that differ from the source of truth after the last arrival."""
         right, found = self.truth_at(np.inf), self.at(guard, np.inf)
         return sum(found.get(key) != state for key, state in right.items())
 
@@ -76,7 +76,7 @@ def ride(
     guards: Sequence[str] = ("revision", "none"),
     seed: int = 7,
 ) -> Ride:
-    """So many changes of so few records, ten a second; a detour takes half a second on the average."""
+    """Send `changes` of a few records, ten a second; a detour takes half a second on average."""
     truth = source_of_truth("history")
     options = Options(records=records, commands=4 * changes, rate=10.0, skew=0.2, deletes=0.08, arrivals="uniform")
     for command in truth.domain.workload(options, stream(seed, "workload")):

@@ -1,4 +1,4 @@
-"""How large the experiments of the course are: everything is scaled by one environment variable."""
+"""Scale the experiments of the course by one environment variable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ VARIABLE = "LAB_TEACHING_SCALE"
 
 
 def scale() -> float:
-    """The factor for numbers of commands; 1 unless `LAB_TEACHING_SCALE` says otherwise. Raises BadInput."""
+    """Return the factor for numbers of commands: `LAB_TEACHING_SCALE`, or 1. Raises BadInput if it is no number."""
     text = os.environ.get(VARIABLE, "1")
     try:
         value = float(text)
@@ -22,5 +22,5 @@ def scale() -> float:
 
 
 def scaled(count: int) -> int:
-    """So many, at the scale that was asked for; 1 at the least."""
+    """Return a number multiplied by the scale; at least 1."""
     return max(1, round(count * scale()))

@@ -1,8 +1,7 @@
-"""Sliders over a function that draws. A thin layer over ipywidgets, and everything works without it.
+"""Put sliders in front of a function that draws: a thin layer over ipywidgets that also works without it.
 
-`explore(draw, duplicate=slider(0.1, 0, 0.5))` draws once with the values that are there, and again whenever one is
-moved. Where ipywidgets is missing, or nobody looks (a notebook that is executed by a program), the first picture is all
-there is, and the cell is whole.
+`explore(draw, duplicate=slider(0.1, 0, 0.5))` draws with the initial values, and again whenever a control is moved.
+Without ipywidgets or a front end (a notebook that a program executes), the cell shows the first picture.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from matplotlib.figure import Figure
 from lab.base import LabError
 from lab.teach.output import display, picture, png
 
-# What a function that is explored returns: a figure, or a figure and a sentence on it.
+# The result of a function that is explored: a figure, or a figure and a sentence about it.
 Drawn = Figure | tuple[Figure, str]
 
 
 @dataclass(frozen=True)
 class Control:
-    """One thing to turn: a number between two ends, or one of some words. `said` is what stands before it."""
+    """A control: a number between two ends, or one of some options. `said` is its label."""
 
     value: Any
     low: float = 0.0
@@ -36,30 +35,30 @@ class Control:
 
 
 def slider(value: float, low: float, high: float, step: float | None = None, said: str = "", unit: str = "") -> Control:
-    """A number. Whole numbers stay whole."""
+    """Return a control for a number; whole numbers stay whole."""
     whole = all(isinstance(each, int) for each in (value, low, high))
     return Control(value, low, high, step or (1 if whole else (high - low) / 20), (), said, unit)
 
 
 def choice(value: Any, options: Sequence[Any], said: str = "") -> Control:
-    """One of some words or numbers."""
+    """Return a control for one of some options."""
     return Control(value, options=tuple(options), said=said)
 
 
 def share(value: float, high: float = 0.5, said: str = "") -> Control:
-    """A share, turned in steps of a hundredth of all."""
+    """Return a control for a share between 0 and 1, in steps of 0.01."""
     return Control(value, 0.0, high, 0.01, (), said, "share")
 
 
 def film(value: int, first: int, last: int, said: str = "") -> Control:
-    """A number of a moment, moved by hand or played."""
+    """Return a control for the number of a frame, which can be played."""
     return Control(value, first, last, 1, said=said, plays=True)
 
 
 def explore(draw: Callable[..., Drawn], /, *, still: Callable[[], Drawn] | None = None, **controls: Control) -> None:
     """Draw with the controls' values, show it, and draw again whenever a control is moved.
 
-    `still` draws what is shown where there are no widgets, if that should be something else.
+    `still` draws what is shown without widgets, if it differs from the first picture.
     """
     values = {name: control.value for name, control in controls.items()}
     image, sentence = _drawn(still, {}) if still else _drawn(draw, values)
@@ -74,7 +73,7 @@ def explore(draw: Callable[..., Drawn], /, *, still: Callable[[], Drawn] | None 
         return
     live = _drawn(draw, values) if still else (image, sentence)
     box = _box(ipywidgets, draw, controls, *live)._repr_mimebundle_()
-    # A front end takes the richest that it can show: the widget where one is alive, else the picture.
+    # A front end shows the richest type that it can: the widget if a kernel is alive, else the picture.
     display({**(box[0] if isinstance(box, tuple) else box), **bundle})
 
 
@@ -105,9 +104,9 @@ def _box(
 
 
 def _played(ipywidgets: Any, moved: Any) -> Any:
-    """A button beside a slider that moves it on, four times a second."""
+    """Return a slider with a button that advances it four times a second."""
     play = ipywidgets.Play(min=moved.min, max=moved.max, value=moved.min, interval=250)
-    # Linked in the kernel: the slider then draws as if it were moved by hand.
+    # Linked in the kernel, so playing redraws as moving by hand does.
     play.observe(lambda change: setattr(moved, "value", change["new"]), names="value")
     return ipywidgets.HBox([play, moved])
 
@@ -127,7 +126,7 @@ def _widget(ipywidgets: Any, name: str, control: Control) -> Any:
     if control.options:
         return ipywidgets.Dropdown(options=list(control.options), value=control.value, **wide)
     ends: Any = {"value": control.value, "min": control.low, "max": control.high, "step": control.step}
-    # Moved while it is dragged, a slow experiment would lag behind: it is run when the slider is let go.
+    # A slow experiment would lag behind a dragged slider, so it runs when the slider is released.
     if isinstance(control.value, int):
         return ipywidgets.IntSlider(**ends, continuous_update=False, **wide)
     form = ".0%" if control.unit == "share" else ".3g"

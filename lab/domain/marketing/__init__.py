@@ -1,7 +1,7 @@
 """`marketing`: a company that runs campaigns for products, pays for them by the day, and sells through agents.
 
-One write model, and readers of very unlike kinds: an agent's work list, profit by campaign and day, texts to be
-searched, who recruited whom. Nothing is ever removed: what is deleted is a tombstone, and takes no more commands.
+One write model has very different readers: an agent's work list, profit by campaign and day, full-text search, who
+recruited whom. A deleted record is a tombstone and accepts no commands.
 """
 
 from __future__ import annotations
@@ -60,19 +60,19 @@ class Marketing:
     )  # fmt: skip
 
     def decide(self, view: View, command: Command) -> tuple[Event, ...] | Rejection:
-        """One event for a command that can be carried out; every reason against one that can't."""
+        """Return the event of a valid command, or every reason against an invalid one."""
         return rules.decide(view, command)
 
     def evolve(self, state: State | None, event: Event) -> State:
-        """An event sets the columns that it names."""
+        """Set the columns that the event names."""
         return model.evolve(state, event)
 
     def workload(self, options: Options, rng: np.random.Generator) -> Iterator[Command]:
-        """What the company starts with comes first; then mostly leads and spend, on records by a Zipf law."""
+        """Draw the commands: master data first, then mostly leads and spend, which select records by a Zipf law."""
         return MarketingWorkload(options, rng).commands()
 
     def trace(self, options: Options) -> Trace:
-        """There is none: the history of the company is made by commands."""
+        """Raise NotImplementedError: the history of the company is made by commands."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""Rules for agents, their names and their lines, and for the leads that they work on."""
+"""Rules for agents, their names and recruiters, and for the leads that they work on."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from lab.domain.marketing.entities import AGENT, REGIONS, split
 
 
 def recruit(case: CommandCase) -> Found:
-    """An agent has a name, a region, and maybe a live recruiter."""
+    """Recruit an agent with a name, a region, and optionally a live recruiter."""
     reasons, names = _names(case.fields, split_already=False)
     reasons += among(case.fields, "region", REGIONS) + _line(case, case.fields.get("recruiter"))
     return reasons, dict.fromkeys(AGENT.columns) | dict(case.fields) | names
 
 
 def rename(case: CommandCase) -> Found:
-    """In the way that the name is kept, or in the new one."""
+    """Rename an agent, in the format in which the name is kept or in the new one."""
     return _names(case.fields, split_already=case.state["name"] is None)
 
 
 def hand_over(case: CommandCase) -> Found:
-    """To anybody who was not recruited below the agent; to nobody, who then heads a line."""
+    """Give an agent another recruiter, who must not be below the agent, or none."""
     recruiter = case.fields.get("recruiter")
     return _line(case, recruiter), {"recruiter": recruiter}
 
 
 def split_name(case: CommandCase) -> Found:
-    """Once; the name is what it was."""
+    """Split the name into first and last name, once, without changing it."""
     name = case.state["name"]
     if name is None:
         return [f"the name of agent {case.key} has been split"], {}
@@ -38,7 +38,7 @@ def split_name(case: CommandCase) -> Found:
 
 
 def _names(fields: Fields, split_already: bool) -> Found:
-    """A name in one piece, or in two; once it has been split, in two. While the old way goes, both are right."""
+    """Check a name in one or two parts; only in two once it has been split. During the migration both are valid."""
     whole, first, last = (fields.get(name) for name in ("name", "first_name", "last_name"))
     given = {"name": whole, "first_name": first, "last_name": last}
     if (whole is None) == (first is None):
@@ -52,7 +52,7 @@ def _names(fields: Fields, split_already: bool) -> Found:
 
 
 def _line(case: CommandCase, recruiter: Any) -> list[str]:
-    """Why this agent can't be the recruiter: there is none, or it stands below the agent itself."""
+    """Return why this agent can't be the recruiter: it doesn't exist, or it is below the agent itself."""
     if recruiter is None:
         return []
     if recruiter == case.key:
@@ -72,36 +72,36 @@ def _line(case: CommandCase, recruiter: Any) -> list[str]:
 
 
 def capture(case: CommandCase) -> Found:
-    """Of a running campaign."""
+    """Capture a lead of a running campaign."""
     reasons, _ = of_running(case.view, case.fields["campaign"])
     return reasons + positive(case.fields, "value"), {**case.fields, "agent": None, "status": "new"}
 
 
 def assign(case: CommandCase) -> Found:
-    """An open lead, to a live agent."""
+    """Assign an open lead to a live agent."""
     reasons = _open(case) + live(case.view, "agent", case.fields["agent"])
     return reasons, {"agent": case.fields["agent"], "status": "assigned"}
 
 
 def contact(case: CommandCase) -> Found:
-    """By the agent that it was assigned to."""
+    """Record a contact by the agent that the lead was assigned to."""
     if case.state["status"] == "new":
         return [f"lead {case.key} has no agent yet"], {}
     return _open(case) or live(case.view, "agent", case.state["agent"]), {"status": "contacted"}
 
 
 def win(case: CommandCase) -> Found:
-    """Once, and at what it brought."""
+    """Win a lead, once, with its value."""
     return _decided(case) + positive(case.fields, "value"), {"status": "won", "value": case.fields["value"]}
 
 
 def lose(case: CommandCase) -> Found:
-    """Once."""
+    """Lose a lead, once."""
     return _decided(case), {"status": "lost"}
 
 
 def discard(case: CommandCase) -> Found:
-    """What has been won is kept."""
+    """Discard a lead that has not been won."""
     return [f"lead {case.key} has been won"] if case.state["status"] == "won" else [], {}
 
 
@@ -111,7 +111,7 @@ def _open(case: CommandCase) -> list[str]:
 
 
 def _decided(case: CommandCase) -> list[str]:
-    """A lead is won or lost once, by a live agent who has been in contact."""
+    """Return why a lead can't be won or lost: only once, and by a live agent who has been in contact."""
     if reasons := _open(case):
         return reasons
     if case.state["status"] != "contacted":

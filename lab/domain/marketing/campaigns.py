@@ -1,4 +1,4 @@
-"""Rules for products, strategies, creatives, campaigns, and what campaigns spend."""
+"""Rules for products, strategies, creatives, campaigns and spend."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from lab.domain.marketing.entities import CATEGORIES, CHANNELS, spend_key
 
 
 def launch(case: CommandCase) -> Found:
-    """A product has a name, a known category and a price."""
+    """Launch a product with a name, a known category and a price."""
     fields = case.fields
     return words(fields, "name") + among(fields, "category", CATEGORIES) + positive(fields, "price"), dict(fields)
 
 
 def reprice(case: CommandCase) -> Found:
-    """A price is above 0."""
+    """Set a product's price, above 0."""
     return positive(case.fields, "price"), dict(case.fields)
 
 
 def adopt(case: CommandCase) -> Found:
-    """A strategy goes through a known channel, to somebody."""
+    """Adopt a strategy with a known channel and an audience."""
     return words(case.fields, "name", "audience") + among(case.fields, "channel", CHANNELS), dict(case.fields)
 
 
 def refocus(case: CommandCase) -> Found:
-    """To somebody."""
+    """Set a strategy's audience, which must not be empty."""
     return words(case.fields, "audience"), dict(case.fields)
 
 
 def write(case: CommandCase) -> Found:
-    """A creative is about a live product, and says something."""
+    """Write a creative about a live product, with a headline and a body."""
     reasons = words(case.fields, "headline", "body") + live(case.view, "product", case.fields["product"])
     return reasons, dict(case.fields)
 
 
 def revise(case: CommandCase) -> Found:
-    """It still says something."""
+    """Revise the texts of a creative, which must not be empty."""
     return words(case.fields, "headline", "body"), dict(case.fields)
 
 
@@ -44,7 +44,7 @@ def revise(case: CommandCase) -> Found:
 
 
 def start(case: CommandCase) -> Found:
-    """A campaign needs a live product, a live strategy and a budget."""
+    """Start a campaign for a live product, with a live strategy and a budget."""
     fields = case.fields
     reasons = words(fields, "name", "description") + positive(fields, "daily_budget")
     reasons += live(case.view, "product", fields["product"]) + live(case.view, "strategy", fields["strategy"])
@@ -52,28 +52,28 @@ def start(case: CommandCase) -> Found:
 
 
 def describe(case: CommandCase) -> Found:
-    """A campaign has a name and a description."""
+    """Set a campaign's name and description, which must not be empty."""
     return words(case.fields, "name", "description"), dict(case.fields)
 
 
 def set_budget(case: CommandCase) -> Found:
-    """A budget is above 0; what has been spent is spent."""
+    """Set a campaign's daily budget, above 0; earlier spend is unaffected."""
     return positive(case.fields, "daily_budget"), dict(case.fields)
 
 
 def pause(case: CommandCase) -> Found:
-    """Only what runs can pause."""
+    """Pause a running campaign."""
     return running(case.key, case.state), {"status": "paused"}
 
 
 def resume(case: CommandCase) -> Found:
-    """Only what has paused can go on, and only for a live product."""
+    """Resume a paused campaign whose product is live."""
     reasons = [] if case.state["status"] == "paused" else [f"campaign {case.key} is running already"]
     return reasons + live(case.view, "product", case.state["product"]), {"status": "running"}
 
 
 def close(_: CommandCase) -> Found:
-    """Closed for good."""
+    """Close a campaign for good."""
     return [], {"status": "closed"}
 
 
@@ -81,7 +81,7 @@ def close(_: CommandCase) -> Found:
 
 
 def book(case: CommandCase) -> Found:
-    """Within the daily budget of a running campaign, all bookings of the day together."""
+    """Book spend of a running campaign; all bookings of a day together must be within its daily budget."""
     fields = case.fields
     campaign, day = fields["campaign"], fields["day"]
     reasons, state = of_running(case.view, campaign)

@@ -1,4 +1,4 @@
-"""What every rule looks at, and what several rules ask."""
+"""The input of every rule, and the checks that several rules share."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from lab.base import Key, nearest
 from lab.domain.model import State, View
 
 Fields = Mapping[str, Any]
-# Reasons against it, and the fields of the event.
+# A rule's result: the reasons against the command, and the fields of its event.
 Found = tuple[list[str], dict[str, Any]]
 
-# What has become of a record that is deleted.
+# The word for a deleted record of each entity.
 GONE = {
     "product": "discontinued",
     "strategy": "dropped",
@@ -27,7 +27,7 @@ GONE = {
 
 @dataclass(frozen=True)
 class CommandCase:
-    """What a rule looks at: the view, the record's key and state (empty for a new one), and the command's fields."""
+    """A command with the view, the record's key and its state (empty for a new one)."""
 
     view: View
     key: Key
@@ -36,17 +36,17 @@ class CommandCase:
 
 
 def as_given(case: CommandCase) -> Found:
-    """Whatever the command says, the event says."""
+    """Accept the command's fields as the event's."""
     return [], dict(case.fields)
 
 
 def a(word: str) -> str:
-    """The word with its article."""
+    """Return the word with its article."""
     return f"an {word}" if word[0] in "aeiou" else f"a {word}"
 
 
 def live(view: View, entity: str, key: Any) -> list[str]:
-    """Why this record can't be referred to."""
+    """Return why this record can't be referred to; empty if it is live."""
     record = view.get(entity, key)
     if record is None:
         return [f"there is no {entity} {key}"]
@@ -54,27 +54,27 @@ def live(view: View, entity: str, key: Any) -> list[str]:
 
 
 def words(fields: Fields, *names: str) -> list[str]:
-    """Texts must say something."""
+    """Return a reason for each of these texts that is empty."""
     return [f"{a(name.replace('_', ' '))} is needed" for name in names if not fields[name].strip()]
 
 
 def among(fields: Fields, name: str, valid: Collection[str]) -> list[str]:
-    """A word must be one of these."""
+    """Return why a value is not one of these; empty if it is."""
     return [] if fields[name] in valid else [f"no {name} is called {fields[name]} ({nearest(fields[name], valid)})"]
 
 
 def positive(fields: Fields, *names: str) -> list[str]:
-    """Amounts are above 0."""
+    """Return a reason for each of these amounts that is not above 0."""
     return [f"{a(name.replace('_', ' '))} is a positive amount" for name in names if fields[name] <= 0]
 
 
 def running(key: Any, state: State) -> list[str]:
-    """Why nothing can come of a campaign now."""
+    """Return why a campaign doesn't run; empty if it does."""
     return [] if state["status"] == "running" else [f"campaign {key} is {state['status']}"]
 
 
 def of_running(view: View, key: Any) -> tuple[list[str], State]:
-    """The same of a campaign by its key, and its state."""
+    """Return why the campaign with this key doesn't exist or doesn't run, and its state."""
     record = view.get("campaign", key)
     if record is None or record.deleted:
         return live(view, "campaign", key), {}

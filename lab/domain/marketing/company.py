@@ -1,4 +1,4 @@
-"""The company as the workload remembers it: who and what is there, and how a new one is made."""
+"""The company as the workload remembers it: which records are live, and how new ones are made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lab.domain.marketing.entities import CATEGORIES, CHANNELS, REGIONS
 from lab.domain.marketing.words import person, text
 from lab.domain.model import Options
 
-# What the company starts with, in this order, and the shares of `records`; there is one of each at the least.
+# The company's master data, in this order, as shares of `records`, with at least one of each.
 MASTERS = {"product": 0.05, "strategy": 0.05, "agent": 0.40, "campaign": 0.20, "creative": 0.30}
 
 # Entity, command, key and fields.
@@ -23,7 +23,7 @@ Made = tuple[str, str, Key, dict[str, Any]]
 
 @dataclass
 class Desks:
-    """One kind of master. A desk holds a key; when its record is deleted, the next one made there gets a new key.
+    """The slots for one kind of master data. A desk holds a key; after a delete, the next record there gets a new key.
 
     Desks are picked by a Zipf law over their ranks, in an order of its own.
     """
@@ -36,22 +36,22 @@ class Desks:
 
     @classmethod
     def make(cls, count: int, skew: float, rng: np.random.Generator) -> Desks:
-        """So many empty desks."""
+        """Return `count` empty desks."""
         weight = np.cumsum(1.0 / np.arange(1, count + 1) ** skew)
         return cls([None] * count, rng.permutation(count).tolist(), (weight / weight[-1]).tolist())
 
     def pick(self, draw: float) -> int:
-        """A desk, for a draw from 0 to 1."""
+        """Return a desk for a draw from 0 to 1."""
         return self.ranks[min(bisect_right(self.cumulated, draw), len(self.ranks) - 1)]
 
     def fill(self, desk: int) -> int:
-        """A new key for an empty desk."""
+        """Assign a new key to an empty desk, and return it."""
         key = self.next_key
         self.keys[desk], self.next_key = key, key + 1
         return key
 
     def clear(self, desk: int) -> int:
-        """The desk's record is deleted."""
+        """Empty the desk, whose record is deleted, and return its key."""
         key = self.keys[desk]
         assert key is not None
         self.keys[desk] = None
@@ -60,11 +60,11 @@ class Desks:
 
 
 class Company:
-    """Just enough to know which command would be valid."""
+    """The part of the state that is needed to know which commands are valid."""
 
     def __init__(self, options: Options, rng: np.random.Generator) -> None:
         self.options, self.rng = options, rng
-        # Texts are of unlike lengths: a stream of their own keeps them from moving the other draws.
+        # Texts use a variable number of draws, so they have a random stream of their own.
         (self.words,) = rng.spawn(1)
         records = options.records or max(10, options.commands // 20)
         self.desks = {
@@ -79,17 +79,17 @@ class Company:
         self.contacted: set[int] = set()
         self.won: list[int] = []
         self.next_lead = 1
-        # What a campaign has spent on its last day; None when that day's record is void.
+        # A campaign's spend on its last day; None if that day's record is deleted.
         self.spent: dict[int, tuple[int, int | None]] = {}
         self.at = 0.0
 
     @property
     def changed(self) -> bool:
-        """Whether agents have first and last names from now on."""
+        """Return whether agents have first and last names from now on."""
         return self.options.change_at is not None and self.at >= self.options.change_at
 
     def make(self, kind: str, desk: int, draw: Sequence[float]) -> Made:
-        """A new record at an empty desk; what it can't be without is made first, if that is not there."""
+        """Return the command for a new record at an empty desk, or first for a missing record that it depends on."""
         desks = self.desks
         if kind in ("campaign", "creative"):
             for needed, chance in (("product", draw[2]), ("strategy", draw[3])):
@@ -120,15 +120,15 @@ class Company:
         return kind, "start", key, self.campaign_text() | fields
 
     def creative_text(self) -> dict[str, Any]:
-        """What a creative says."""
+        """Return the texts of a creative."""
         return {"headline": text(5, self.words), "body": text(25, self.words)}
 
     def campaign_text(self) -> dict[str, Any]:
-        """What a campaign is called, and about."""
+        """Return the name and description of a campaign."""
         return {"name": text(3, self.words), "description": text(12, self.words)}
 
     def named(self, key: int, draw: Sequence[float], parts: bool) -> dict[str, Any]:
-        """A name in the way that the write model has it by now."""
+        """Return a name in the write model's current format."""
         first, last = person(draw[1], draw[2])
         if parts:
             self.whole_names.discard(key)
@@ -137,7 +137,7 @@ class Company:
         return {"name": f"{first} {last}"}
 
     def recruiter(self, key: int, draw: float) -> int | None:
-        """Somebody who was recruited earlier: so no valid command closes a cycle."""
+        """Return an agent who was recruited earlier, so that no valid command closes a cycle."""
         keys = self.desks["agent"].keys
         for desk in range(int(draw * draw * len(keys)), -1, -1):
             found = keys[desk]
@@ -146,12 +146,12 @@ class Company:
         return None
 
     def budget(self, key: int, amount: int) -> Made:
-        """A campaign gets another daily budget."""
+        """Set a campaign's daily budget."""
         self.campaigns[key]["budget"] = amount
         return "campaign", "set_budget", key, {"daily_budget": amount}
 
     def forget(self, place: int) -> int:
-        """The lead is open no more."""
+        """Remove a lead from the open ones."""
         key = self.leads[place]
         self.leads[place] = self.leads[-1]
         self.leads.pop()

@@ -1,7 +1,7 @@
-"""What a marketing company has and what happens to it: entities, events, aggregates, and the contract of agents.
+"""Entities, events and running aggregates of the marketing company, and the contract of agents.
 
-The write model of an agent changes while the company is at work: `name` becomes `first_name` and `last_name`. What is
-published of an agent has a `name`, before, during and after.
+The write model of an agent changes during a run: `name` becomes `first_name` and `last_name`. The published agent has
+a `name` before, during and after.
 """
 
 from __future__ import annotations
@@ -103,23 +103,23 @@ TOTALS = {
 
 
 def spend_key(campaign: int, day: int) -> str:
-    """The key of what a campaign spent on a day."""
+    """Return the key of a campaign's spend on a day."""
     return f"{campaign}-{day}"
 
 
 def split(name: str) -> tuple[str, str | None]:
-    """A name as the first name and the rest; None when there is no rest. `joined` takes it back."""
+    """Split a name into the first name and the rest (None if there is none); the inverse of `joined`."""
     first, _, last = name.partition(" ")
     return first, last or None
 
 
 def joined(first: str, last: str | None) -> str:
-    """The name of somebody with these names."""
+    """Join a first and a last name."""
     return first if last is None else f"{first} {last}"
 
 
 def publish_agent(state: State) -> State:
-    """An agent as it is published: with a name, in whatever way the write model keeps it."""
+    """Return the published agent, with a `name` in either format of the write model."""
     name = state["name"]
     if name is None and state["first_name"] is not None:
         name = joined(state["first_name"], state["last_name"])

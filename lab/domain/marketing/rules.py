@@ -1,4 +1,4 @@
-"""The commands of the business: for each what it must say, the rule that it falls under, and the event that follows."""
+"""The commands of the domain: for each its fields, its rule and its event."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.domain.model import Command, Event, Rejection, View
 
 @dataclass(frozen=True)
 class Rule:
-    """One command: the event that follows, the fields that it takes (`nullable`: may be left out), and the rule.
+    """One command: its event, its fields (`nullable`: may be left out), and its rule.
 
     `new` is true of the command that makes a record; all others need one that is there and not deleted.
     """
@@ -28,7 +28,7 @@ class Rule:
 
 
 def decide(view: View, command: Command) -> tuple[Event, ...] | Rejection:
-    """One event for a command that can be carried out; every reason against one that can't."""
+    """Return the event of a valid command, or every reason against an invalid one."""
     entity, key = command.entity, command.key
     if entity not in ENTITIES:
         return Rejection((f"no such entity: {entity} ({nearest(entity, ENTITIES)})",))
@@ -53,7 +53,7 @@ def decide(view: View, command: Command) -> tuple[Event, ...] | Rejection:
 
 
 def _more(entity: str, name: str) -> bool:
-    """Booking makes a day's record, or adds to it."""
+    """Return whether the command, on an existing record, adds to it: a further booking of a day."""
     return (entity, name) == ("spend", "book")
 
 

@@ -1,10 +1,10 @@
-"""Plain English words, and names and texts made of them: something for a search index to find."""
+"""English words, names and texts for a search index."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# The earlier a word, the more often it is taken.
+# The earlier a word in the list, the more often it is drawn.
 TEXT = """
 new good great best fresh more easy free save today home summer simple quick bright your
 time day week year morning evening night spring autumn winter weekend holiday season moment hour
@@ -43,11 +43,11 @@ LAST = (
 
 
 def text(count: int, rng: np.random.Generator) -> str:
-    """`count` words, the first with a capital letter; early words of the list come more often than late ones."""
+    """Return `count` words, the first with a capital letter; words at the start of the list are more frequent."""
     draws = rng.random(count)
     return " ".join(WORDS[place] for place in (draws * draws * len(WORDS)).astype(int).tolist()).capitalize()
 
 
 def person(one: float, other: float) -> tuple[str, str]:
-    """A first and a last name for two draws from 0 to 1."""
+    """Return a first and a last name for two draws from 0 to 1."""
     return FIRST[int(one * len(FIRST))], LAST[int(other * len(LAST))]

@@ -1,7 +1,6 @@
-"""The company at work: masters first, then mostly leads and spend; and, if it is wanted, agents whose names are split.
+"""Draw the commands of `marketing`: master data, then mostly leads and spend, and the migration of agents' names.
 
-Everything is drawn from the seed, and the change of the write model draws nothing: with it and without it, the same
-things happen to the same records.
+Everything is drawn from the seed, and the migration draws nothing, so it doesn't change the other commands.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from lab.domain.marketing.entities import spend_key
 from lab.domain.marketing.words import text
 from lab.domain.model import Command
 
-# What a command is about, beside the deletes that the scenario asks for.
+# The shares of commands by kind, apart from the deletes that the scenario asks for.
 MIX = {
     "lead": 0.60,
     "spend": 0.28,
@@ -27,7 +26,7 @@ MIX = {
     "product": 0.01,
     "strategy": 0.01,
 }
-# What a delete is of.
+# The shares of deletes by entity.
 DELETES = {
     "lead": 0.6,
     "spend": 0.1,
@@ -47,14 +46,14 @@ NOBODY = 1_000_000_000  # A key that no record ever has.
 
 
 class MarketingWorkload(Company):
-    """Commands one after the other, each with whether it must be refused."""
+    """Draws commands one after the other, each with whether it must be refused."""
 
     def commands(self) -> Iterator[Command]:
-        """All commands, in the order of their arrival."""
+        """Yield all commands in the order of their arrival."""
         return (command for command, _ in self.marked())
 
     def marked(self) -> Iterator[tuple[Command, bool]]:
-        """The same, each with whether it is one that must be refused. There are `options.commands` in all."""
+        """Yield `options.commands` commands, each with whether it must be refused."""
         return itertools.islice(self._all(), self.options.commands)
 
     def _all(self) -> Iterator[tuple[Command, bool]]:
@@ -66,7 +65,7 @@ class MarketingWorkload(Company):
         gone = rng.choice(
             list(DELETES), p=np.array(list(DELETES.values())) / sum(DELETES.values()), size=count
         ).tolist()
-        # So many at a time: all at once would take more memory than is needed.
+        # Draws are made in blocks, which bounds the memory.
         draws = (row for _ in range(0, count, 1_000) for row in rng.random((1_000, 5)).tolist())
         first = [(kind, desk) for kind, desks in self.desks.items() for desk in range(len(desks.keys))]
         splits: Iterator[tuple[float, int]] | None = None
@@ -95,7 +94,7 @@ class MarketingWorkload(Company):
             yield Command(entity, name, key, fields, at=at), bad
 
     def _migration(self, change_at: float) -> Iterator[tuple[float, int]]:
-        """When each agent that is there at the change has its name split: one after the other, evenly."""
+        """Return when each agent that exists at the change has its name split: evenly, one after the other."""
         there = sorted(self.whole_names)
         for number, key in enumerate(there):
             yield change_at + self.options.change_takes * number / len(there), key
@@ -142,7 +141,7 @@ class MarketingWorkload(Company):
         return self.budget(key, 1_000 + int(draw[2] * 9_000))
 
     def _of_running(self, draw: Sequence[float]) -> tuple[int, None] | tuple[None, Made]:
-        """A campaign in which something can happen, or the command that brings one about."""
+        """Return a running campaign, or the command that makes one."""
         desks = self.desks["campaign"]
         desk = desks.pick(draw[0])
         key = desks.keys[desk]
@@ -207,7 +206,7 @@ class MarketingWorkload(Company):
     # What is deleted, and what must be refused
 
     def _delete(self, kind: str, draw: Sequence[float]) -> Made | None:
-        """A delete of this kind; None when there is nothing that can go."""
+        """Return a delete of this kind; None if there is nothing to delete."""
         if kind == "lead":
             if not self.leads:
                 return None
@@ -233,7 +232,7 @@ class MarketingWorkload(Company):
         return kind, DELETE[kind], key, {}
 
     def _bad(self, draw: Sequence[float]) -> Made:
-        """A lead won twice or given to nobody, too much spend, a line in a cycle, a campaign for what is gone."""
+        """Return an invalid command: a lead won twice or without agent, too much spend, a cycle, a deleted product."""
         case = int(draw[0] * 5)
         if case == 0 and self.won:
             return "lead", "win", self.won[int(draw[1] * len(self.won))], {"value": 100}

@@ -1,7 +1,7 @@
-"""`trace`: your own data. Files become histories, and everything else works as it does with the lab's own domains.
+"""`trace`: the user's own data. Files become histories; the rest works as with the lab's own domains.
 
-Each row of a table is one change of one record; a change log brings its deletions along. Nothing is decided here: what
-is in the files was accepted when it happened.
+Each row of a table is one change of one record; a change log also has deletions. No command is decided, since the
+changes in the files were accepted when they happened.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SKIP = "mend them, or leave them out by skip_bad_rows = true"
 
 
 class Traced:
-    """The domain of a scenario's [[domain.entity]] tables. Their files are paths from the scenario's folder."""
+    """The domain of a scenario's [[domain.entity]] tables, whose files are relative to the scenario's folder."""
 
     name = "trace"
     has_trace = True
@@ -59,7 +59,7 @@ class Traced:
         return check_columns(item, item.columns, where) if item.columns is not None else []
 
     def _kinds(self, item: EntityTable, raw: Raw | None = None) -> dict[str, Kind]:
-        """The columns and kinds: as the scenario says, else as the file looks."""
+        """Return the columns with their kinds, as declared in the scenario or else as found in the file."""
         if item.columns is not None:
             return dict(item.columns)
         raw = raw or read(item.file, self.folder, item.format)
@@ -69,12 +69,12 @@ class Traced:
 
     @cached_property
     def entities(self) -> Mapping[str, Entity]:
-        """One for each table; a file is looked into only where the scenario doesn't say its columns."""
+        """Return an entity for each table; a file is read only if the scenario doesn't declare its columns."""
         return {name: entity(item, self._kinds(item)) for name, item in self.tables.items()}
 
     @property
     def events(self) -> Mapping[str, Mapping[str, EventType]]:
-        """A record is written, or deleted; each sets every column."""
+        """Return the events `written` and `deleted`, which set every column."""
         return {
             name: {
                 "written": EventType(tuple(item.columns)),
@@ -87,7 +87,7 @@ class Traced:
 
     @cached_property
     def queries(self) -> tuple[Mapping[str, Any], ...]:
-        """What can be asked of any data; where the scenario has queries, nobody looks here."""
+        """Return queries that suit any data; unused if the scenario declares queries."""
         found: list[Mapping[str, Any]] = []
         for name, item in self.tables.items():
             raw = read(item.file, self.folder, item.format)
@@ -99,19 +99,19 @@ class Traced:
         return tuple(found)
 
     def decide(self, view: View, command: Command) -> tuple[Event, ...] | Rejection:
-        """Nothing is decided about what has happened."""
+        """Reject every command: the history is complete."""
         return Rejection((f"`{command.entity}` is a history from a file, and takes no commands",))
 
     def evolve(self, state: State | None, event: Event) -> State:
-        """An event sets the columns that it names."""
+        """Set the columns that the event names."""
         return model.evolve(state, event)
 
     def workload(self, options: Options, rng: np.random.Generator) -> Iterator[Command]:
-        """There is none: what is in the files has happened."""
+        """Raise BadInput: the user's own data takes no commands."""
         raise BadInput([Problem("[workload]", "your own data takes no commands", "leave the table out")])
 
     def trace(self, options: Options) -> Trace:
-        """The files as change frames. Raises BadInput for malformed rows, unless the scenario says to skip them."""
+        """Read the files as change frames. Raises BadInput for malformed rows, unless the scenario skips them."""
         prepared = {}
         notes = []
         for name, item in self.tables.items():
@@ -133,7 +133,7 @@ class Traced:
         return Trace(self._positioned(prepared, options.time_scale or 1.0), tuple(notes))
 
     def _positioned(self, prepared: dict[str, pl.DataFrame], scale: float) -> dict[str, pl.DataFrame]:
-        """Positions in commit order over all entities; the run's clock begins with the first change."""
+        """Assign positions in commit order over all entities; the run's clock starts with the first change."""
         at = np.concatenate([frame[AT].to_numpy() for frame in prepared.values()])
         positions = np.empty(at.size, np.int64)
         positions[np.argsort(at, kind="stable")] = np.arange(1, at.size + 1)
@@ -150,7 +150,7 @@ class Traced:
 
 
 def _limited(made: Prepared, options: Options) -> pl.DataFrame:
-    """The first `records` records with all their changes, or the changes of the first `days` days."""
+    """Limit to the first `records` records with all their changes, or to the changes of the first `days` days."""
     frame = made.frame
     if options.days is not None and frame.height:
         frame = frame.filter(pl.col(AT) < frame[AT][0] + 86_400.0 * options.days)

@@ -1,4 +1,4 @@
-"""A file of any format that the lab reads: found, told apart, and read into rows."""
+"""Find a file, recognise its format, and read it into rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ READERS = {"parquet": read_parquet, "csv": read_csv, "ndjson": read_ndjson, "deb
 
 
 def split(file: str, folder: Path) -> tuple[Path, str | None]:
-    """The path, and the table after a colon in `shop.db:orders`. Relative paths begin at the folder."""
+    """Split `shop.db:orders` into path and table. Relative paths start at the folder."""
     path = folder / file
     left, colon, table = file.rpartition(":")
     if colon and not path.exists() and FORMATS.get(Path(left).suffix.lower()) == "sqlite":
@@ -26,7 +26,7 @@ def split(file: str, folder: Path) -> tuple[Path, str | None]:
 
 
 def find(file: str, folder: Path) -> tuple[Path, str | None]:
-    """The same, of a file that is there and is not empty; NotReadable of another."""
+    """Split as `split` does. Raises NotReadable if the file doesn't exist or is empty."""
     path, table = split(file, folder)
     if not path.exists():
         beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -40,7 +40,7 @@ def find(file: str, folder: Path) -> tuple[Path, str | None]:
 
 
 def format_of(file: str, folder: Path, told: str | None = None) -> str:
-    """The file's format: as told, or by its ending; lines of JSON are looked at, for they may be a change log."""
+    """Return the format: as declared, or by the file's ending; JSON lines are examined for a change log."""
     path, _ = find(file, folder)
     if told:
         return told
@@ -52,7 +52,7 @@ def format_of(file: str, folder: Path, told: str | None = None) -> str:
 
 
 def read(file: str, folder: Path, told: str | None = None) -> Raw:
-    """All rows of a file. Raises NotReadable for one that can't be read, or that has no row at all."""
+    """Read all rows of a file. Raises NotReadable if it can't be read or has no row."""
     path, table = find(file, folder)
     form = format_of(file, folder, told)
     try:

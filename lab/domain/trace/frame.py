@@ -1,4 +1,4 @@
-"""Rows become a change frame: typed columns, keys, deletions, times, and revisions from 1."""
+"""Convert rows to a change frame: typed columns, keys, deletions, times, and revisions from 1."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lab.scenario import EntityTable
 
 SEPARATOR = "|"
 ESCAPE = "\\"
-# Names that a change frame has already, or that are put beside its columns.
+# Names of the change frame's own columns, and of columns that are added beside them.
 TAKEN = (*META, "event", "records", "rowid", "_rowid_", "oid", "lab_words", "lab_body")
 
 GONE = ("deleted", "delete", "removed", "d", "true", "t", "yes", "y", "1")
@@ -26,12 +26,12 @@ INSTANT = (
     r"\s*(?<zone>Z|UTC|[+-]\d{2}(?::?\d{2})?)?$"
 )
 BLOCK = 200_000  # Values of text that are taken apart together.
-# Whole numbers above these are milliseconds, microseconds, nanoseconds since 1970, and not seconds.
+# Whole numbers above these are milliseconds, microseconds or nanoseconds since 1970 rather than seconds.
 UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 
 
 def entity_names(columns: Iterable[str]) -> dict[str, str]:
-    """The file's columns and what the entity calls them: nothing but letters, digits and _, and no name twice."""
+    """Return the entity's name for each of the file's columns: only letters, digits and _, each unique."""
     names: dict[str, str] = {}
     used = {name.lower() for name in TAKEN}
     for column in columns:
@@ -45,7 +45,7 @@ def entity_names(columns: Iterable[str]) -> dict[str, str]:
 
 
 def renamed(columns: Iterable[str]) -> list[str]:
-    """What was renamed, in words."""
+    """Describe which columns were renamed."""
     return [
         f"Column `{column}` is called `{name}` here" + (", as the lab has a column of that name." if name.rstrip("_")
         in TAKEN else ".")
@@ -55,7 +55,7 @@ def renamed(columns: Iterable[str]) -> list[str]:
 
 
 def entity(table: EntityTable, kinds: Mapping[str, Kind]) -> Entity:
-    """The entity of these columns; a single whole number stays a key as it is, all other keys become text."""
+    """Return the entity of these columns; a key of one whole number is kept, every other key becomes text."""
     names = entity_names(kinds)
     whole = len(table.key) == 1 and kinds[table.key[0]] == "int"
     return Entity(
@@ -65,7 +65,7 @@ def entity(table: EntityTable, kinds: Mapping[str, Kind]) -> Entity:
 
 
 def check_columns(table: EntityTable, columns: Mapping[str, Kind], where: str) -> list[Problem]:
-    """Columns that the table speaks of and that are not there, or of no use there. `columns` are the kinds."""
+    """Return problems with the columns that the table names: missing, or of an unsuitable kind (`columns`)."""
     problems = []
     lists = {"key": table.key, "texts": table.texts, "indexes": table.indexes}
     spoken = [(word, name) for word, names in lists.items() for name in names]
@@ -83,9 +83,9 @@ def check_columns(table: EntityTable, columns: Mapping[str, Kind], where: str) -
 
 
 def instants(values: pl.Series) -> pl.Series:
-    """Seconds since 1970, float; null where there is none, or none that can be read.
+    """Convert to seconds since 1970 (float); null if there is no time, or none that can be read.
 
-    Text is ISO 8601, without a zone in UTC. Numbers are seconds, milli-, micro- or nanoseconds, told by their size.
+    Text is ISO 8601, in UTC without a zone. Numbers are seconds, milli-, micro- or nanoseconds, recognised by size.
     """
     if values.dtype == pl.Boolean:
         return pl.Series(values.name, [None], pl.Float64).new_from_index(0, values.len())
@@ -94,7 +94,7 @@ def instants(values: pl.Series) -> pl.Series:
         by = next((unit for least, unit in UNITS if isinstance(size, float) and size > least), 1.0)
         return values.cast(pl.Float64) / by
     if values.len() > BLOCK:
-        # Text taken apart is many times as large as the text.
+        # Parsed text is many times as large as the text.
         return pl.concat([instants(values.slice(begin, BLOCK)) for begin in range(0, values.len(), BLOCK)])
     parts = values.to_frame("v").select(pl.col("v").str.strip_chars().str.extract_groups(INSTANT)).unnest("v")
     minute = pl.concat_str(
@@ -111,7 +111,7 @@ def instants(values: pl.Series) -> pl.Series:
 
 
 def gone(values: pl.Series) -> pl.Series:
-    """Whether a record is deleted: booleans and numbers as they say, words as they say, instants if there is one."""
+    """Return whether a record is deleted: by a boolean, a number, a word, or an instant that is not null."""
     if values.dtype == pl.Boolean:
         return values.fill_null(False)
     if values.dtype.is_numeric():
@@ -124,7 +124,7 @@ def gone(values: pl.Series) -> pl.Series:
 
 
 def typed(raw: Raw, kinds: Mapping[str, Kind]) -> Raw:
-    """The columns in their kinds. A value that is not of its column's kind makes its row a bad one."""
+    """Convert the columns to their kinds. A value that is not of its column's kind makes its row malformed."""
     expressions = [
         _cast(pl.col(name), raw.frame.schema[name], kind).alias(name)
         if name in raw.frame.columns
@@ -137,7 +137,7 @@ def typed(raw: Raw, kinds: Mapping[str, Kind]) -> Raw:
     for name, kind in kinds.items():
         if name in raw.frame.columns and frame[name].null_count() > raw.frame[name].null_count():
             lost = frame[name].is_null() & raw.frame[name].is_not_null()
-            # Empty text is no value at all; only text can be empty.
+            # Empty text is null in every column that is not text.
             found.append((lost, f"`{name}` is {kind}, and its value is not"))
     return raw.without(found, frame)
 
@@ -168,10 +168,10 @@ class Prepared:
 
 
 def prepare(raw: Raw, table: EntityTable, kinds: Mapping[str, Kind], where: str) -> Prepared:
-    """Every row as a change, in commit order: by time, then in the order of the file.
+    """Convert every row to a change in commit order: by time, then in the order of the file.
 
-    A revision column orders the changes of one record, and the record's places in the order stay where they are. The
-    revisions themselves are counted from 1. Raises BadInput for columns that are not there.
+    A revision column orders the changes of one record on the places that the record has. Revisions are counted from 1.
+    Raises BadInput for missing columns.
     """
     if problems := check_columns(table, kinds, where):
         raise BadInput(problems)
@@ -194,7 +194,7 @@ def prepare(raw: Raw, table: EntityTable, kinds: Mapping[str, Kind], where: str)
     )
     if table.revision:
         frame = frame.with_columns(pl.col(table.revision).alias("\1by"))
-    # In a log, a record's changes come in the order of the file, whatever their clocks say.
+    # In a log, a record's changes are in the order of the file, whatever their times.
     wanted = LINE if raw.is_log else AT
     if not frame[wanted].is_sorted():
         frame = frame.sort(wanted, maintain_order=True)
@@ -211,7 +211,7 @@ def prepare(raw: Raw, table: EntityTable, kinds: Mapping[str, Kind], where: str)
 
 
 def _times(raw: Raw, table: EntityTable, notes: list[str]) -> tuple[Raw, pl.Series]:
-    """When each row was committed. A row without a time has that of the row before it in the file."""
+    """Return the commit time of each row. A row without a time has that of the row before it in the file."""
     frame = raw.frame
     if table.time is None and not raw.is_log:
         return raw, pl.int_range(0, frame.height, dtype=pl.Int64, eager=True).cast(pl.Float64).alias(AT)
@@ -227,7 +227,7 @@ def _times(raw: Raw, table: EntityTable, notes: list[str]) -> tuple[Raw, pl.Seri
 
 
 def _key(columns: Sequence[str], kinds: Mapping[str, Kind]) -> pl.Expr:
-    """One column as it is, whole numbers as such. Several: their text joined by `|`, which is escaped within them."""
+    """Return the key: a single column unchanged; several as text joined by `|`, which is escaped within them."""
     if len(columns) == 1:
         return pl.col(columns[0]) if kinds[columns[0]] == "int" else pl.col(columns[0]).cast(pl.String)
     parts = [
@@ -241,7 +241,7 @@ def _key(columns: Sequence[str], kinds: Mapping[str, Kind]) -> pl.Expr:
 
 
 def _by_revision(frame: pl.DataFrame) -> pl.DataFrame:
-    """Each record's rows put into the order of their revisions, on the places that the record has."""
+    """Sort each record's rows by revision, on the places that the record has."""
     frame = frame.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("\1place"))
     nth = pl.int_range(pl.len(), dtype=pl.Int64).over("\1key").alias("\1nth")
     places = frame.select("\1key", "\1place", AT, nth)
@@ -250,12 +250,12 @@ def _by_revision(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _known(frame: pl.DataFrame, columns: Sequence[str], key: Sequence[str]) -> pl.DataFrame:
-    """Deletions that don't tell the former state, or its key alone, have the last known state of their record."""
+    """Fill deletions without a full former state with the last known state of their record."""
     rest = [name for name in columns if name not in key]
     told = pl.col(KNOWN)
     if rest:
         told = told & (~pl.col("\1gone") | pl.any_horizontal(pl.col(name).is_not_null() for name in rest))
-    # The number of the last row of the record whose state is known; a row of the frame each.
+    # For each row, the number of the record's last row whose state is known.
     frame = frame.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("\1row"))
     source = frame.select(
         pl.when(told).then("\1row").forward_fill().over("\1key").fill_null(pl.col("\1row"))

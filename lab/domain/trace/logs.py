@@ -1,4 +1,4 @@
-"""Lines of JSON: records, one a line, or the changes of a Debezium log."""
+"""Read JSON lines: a record on each line, or the changes of a Debezium log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lab.domain.trace.raw import AT, DELETED, KNOWN, LINE, OWN, Bad, Raw
 
 BLOCK = 1 << 25  # Bytes of a file that are looked at together.
 OPERATIONS = ("c", "u", "d", "r")
-# Where a change stands in its line: alone, in an envelope, or beside its key.
+# The place of a change in its line: alone, in an envelope, or beside its key.
 PLACES = ("$", "$.payload", "$.value", "$.value.payload")
 KINDS: dict[str, str] = {
     "BIGINT": "int", "UBIGINT": "int", "DOUBLE": "float", "VARCHAR": "str", "BOOLEAN": "bool",
@@ -24,7 +24,7 @@ KINDS: dict[str, str] = {
 
 
 class _Json:
-    """JSON taken apart by an engine, a block of lines at a time."""
+    """Parses JSON with DuckDB, a block of lines at a time."""
 
     def __init__(self) -> None:
         config: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": "false"}
@@ -33,7 +33,7 @@ class _Json:
         self.nested: set[str] = set()
 
     def select(self, frame: pl.DataFrame, sql: str) -> pl.DataFrame:
-        """`sql` over the frame, as `block`; in order, if it says so."""
+        """Run `sql` over the frame, whose name is `block`; the order is kept if the SQL sorts."""
         self.connection.register("block", frame.to_arrow())
         found = pl.from_arrow(self.connection.sql(sql).to_arrow_table())
         self.connection.unregister("block")
@@ -41,7 +41,7 @@ class _Json:
         return found
 
     def columns(self, frame: pl.DataFrame, json: str) -> pl.DataFrame:
-        """The frame without its column of JSON objects, and a column of text for each of their keys."""
+        """Replace the column of JSON objects by a column of text for each of their keys."""
         names = self.select(
             frame.with_row_index("n"),
             f"SELECT name, min(n * 1000 + place) AS first FROM (SELECT n, unnest(json_keys({json})) AS name, "
@@ -66,7 +66,7 @@ class _Json:
         return found.select(*rest, *values)
 
     def note(self, name: str) -> str:
-        """A word about values that are not kept as they are."""
+        """Describe which values are converted."""
         if name in self.nested:
             return f"Column `{name}` has nested values: they are JSON text here."
         mixed = self.kinds.get(name, set())
@@ -75,7 +75,7 @@ class _Json:
         return ""
 
     def kind(self, name: str, values: pl.Series) -> Kind:
-        """What a column is; text if it is now this, now that."""
+        """Return the kind of a column; text if its values are of several kinds."""
         found = self.kinds.get(name, set())
         if found == {"int"}:
             whole = values.cast(pl.Int64, strict=False).null_count() == values.null_count()
@@ -86,12 +86,12 @@ class _Json:
 
 
 def _pointer(name: str) -> str:
-    """Where a key's value is, as a JSON pointer in SQL: a path can't name a key with a quotation mark in it."""
+    """Return a key's JSON pointer in SQL; a JSON path can't name a key that contains a quotation mark."""
     return "'/" + name.replace("~", "~0").replace("/", "~1").replace("'", "''") + "'"
 
 
 def _blocks(path: Path) -> Iterator[pl.DataFrame]:
-    """The lines of a file that are not empty, with their numbers: `LINE` and `line`, some at a time."""
+    """Yield blocks of the file's non-empty lines with their numbers: `LINE` and `line`."""
     number, rest = 1, b""
     with path.open("rb") as file:
         while block := file.read(BLOCK):
@@ -124,9 +124,9 @@ def _object(sql: str, place: str) -> str:
 
 @dataclass
 class _LogFormat:
-    """What the changes of a log tell of its columns: the fields of the keys, and those that an update altered.
+    """What a log says of its columns: the fields of the keys, and those that an update changed.
 
-    `images` says whether there was an update that told the state before it.
+    `images` is true if an update had the state before it.
     """
 
     keys: dict[str, None] = field(default_factory=dict)
@@ -134,12 +134,12 @@ class _LogFormat:
     images: bool = False
 
     def steady(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The columns that no update altered; none if that can't be known."""
+        """Return the columns that no update changed; empty if that is unknown."""
         return tuple(name for name in names if name not in self.altered) if self.images else ()
 
 
 def _read(path: Path, json: _Json, log: bool) -> tuple[list[pl.DataFrame], list[Bad], int, _LogFormat]:
-    """Frames of text, block by block; the bad lines, how many, and what a log tells of its columns."""
+    """Return frames of text by block, the first malformed lines, their number, and what a log says of its columns."""
     frames, bad, count, told = [], list[Bad](), 0, _LogFormat()
     for lines in _blocks(path):
         good = json.select(
@@ -166,7 +166,7 @@ def _read(path: Path, json: _Json, log: bool) -> tuple[list[pl.DataFrame], list[
 
 
 def _changes(json: _Json, lines: pl.DataFrame, told: _LogFormat) -> tuple[pl.DataFrame, list[Bad], int]:
-    """Changes out of their envelopes: the state as `j`, and what the log says of it."""
+    """Unwrap changes from their envelopes: the state as `j`, and the log's columns."""
     place = "coalesce(" + ", ".join(_object("j", place) for place in reversed(PLACES)) + ")"
     key = f"coalesce({_object('j', '$.key.payload')}, {_object('j', '$.key')})"
     found = json.select(
@@ -189,7 +189,7 @@ def _changes(json: _Json, lines: pl.DataFrame, told: _LogFormat) -> tuple[pl.Dat
         told.altered.update(names["name"].to_list())
         told.images = True
     gone = pl.col("op") == "d"
-    # A deletion whose former state is not told has its key, if that is there.
+    # A deletion without its former state has its key, if that is given.
     state = pl.when(gone).then(pl.coalesce("former", "k")).otherwise("after").alias("j")
     found = found.with_columns(state, gone.alias(DELETED), (~gone | pl.col("former").is_not_null()).alias(KNOWN))
     known = pl.col("op").is_in(OPERATIONS).fill_null(False)
@@ -218,20 +218,20 @@ def _raw(path: Path, log: bool) -> Raw:
 
 
 def read_ndjson(path: Path) -> Raw:
-    """Records, one JSON object a line. The frame holds text; nested values are JSON text."""
+    """Read records, a JSON object on each line. The frame holds text; nested values are JSON text."""
     return _raw(path, log=False)
 
 
 def read_debezium(path: Path) -> Raw:
-    """Changes of a Debezium log, one a line: `op`, `before`, `after`, `ts_ms`; with or without the `payload` envelope.
+    """Read a Debezium log, a change on each line: `op`, `before`, `after`, `ts_ms`; with or without `payload`.
 
-    `after` is the state; of a deletion it is `before`. Lines that are `null` are Kafka's tombstones, and skipped.
+    The state is `after`, for a deletion `before`. Lines that are `null` are Kafka's tombstones and are skipped.
     """
     return _raw(path, log=True)
 
 
 def looks_like_debezium(path: Path) -> bool:
-    """Whether the first change that can be read has an operation and a state."""
+    """Return whether the first readable line has an operation and a state."""
     with path.open("rb") as file:
         head = file.read(1 << 16)
     lines = _filled(_split(head, 1)).head(20)

@@ -1,4 +1,4 @@
-"""Questions that can be asked of any data: by key, by what few values divide it, as of a time, through its history."""
+"""Propose queries for any data: by key, by a column with few values, as of a time, through a record's history."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import polars as pl
 
 from lab.base import Entity
 
-# A column divides the data if it has this many values at the most, and each comes twice or more on the average.
+# A column divides the data if it has at most this many values, and each occurs at least twice on average.
 VALUES_MAX = 1_000
-# How many columns are searched for words, at the most, and how many values say whether they are text.
+# The maximum number of columns that are searched for words, and of values that are examined for it.
 TEXTS = 2
 SAMPLE = 10_000
 
 
 def dividing(entity: Entity, frame: pl.DataFrame, key: Sequence[str]) -> str | None:
-    """The text, boolean or whole-number column with the fewest values, but at least two; None if there is none."""
+    """Return the text, boolean or whole-number column with the fewest values, but at least two; else None."""
     found = []
     for place, (name, kind) in enumerate(entity.columns.items()):
         if kind == "float" or (name in key and len(key) == 1):
@@ -30,7 +30,7 @@ def dividing(entity: Entity, frame: pl.DataFrame, key: Sequence[str]) -> str | N
 
 
 def number(entity: Entity, key: Sequence[str], but: str | None) -> str | None:
-    """A column to sum: fractions before whole numbers."""
+    """Return a column to sum, preferably of fractional numbers; None if there is none."""
     numbers = [(kind == "int", name in key) for name, kind in entity.columns.items()]
     names = [
         (*order, name)
@@ -41,13 +41,13 @@ def number(entity: Entity, key: Sequence[str], but: str | None) -> str | None:
 
 
 def wordy(entity: Entity, frame: pl.DataFrame, but: Collection[str]) -> list[str]:
-    """The columns of text whose values are mostly several words: at most two, those of the most words first."""
+    """Return at most two columns of text whose values mostly have several words, those with the most words first."""
     found = []
     for place, (name, kind) in enumerate(entity.columns.items()):
         if kind != "str" or name in but:
             continue
         values = frame[name].drop_nulls().head(SAMPLE)
-        # Words are of letters; JSON, which begins with a bracket, is none.
+        # JSON, which begins with a bracket, doesn't count as words.
         text = values.filter(~values.str.contains(r"^\s*[\[{]"))
         words = text.str.count_matches(r"\p{L}{2,}").cast(pl.Int64)
         share = (words >= 2).sum() / max(1, values.len())
@@ -57,10 +57,10 @@ def wordy(entity: Entity, frame: pl.DataFrame, but: Collection[str]) -> list[str
 
 
 def questions(entity: Entity, frame: pl.DataFrame, key: Sequence[str], time: str | None = None) -> list[dict[str, Any]]:
-    """Queries in the words of a scenario's [[query]], about changes like those of `frame`.
+    """Return queries with the keys of a scenario's [[query]], for changes like those of `frame`.
 
-    `key` names the columns of its key and `time` the one of its time, as the entity calls them. Of the past is asked
-    only where there is one.
+    `key` and `time` are the entity's names of those columns. Queries of the past are proposed only if records have
+    several revisions.
     """
     name = entity.name
     found: list[dict[str, Any]] = [

@@ -1,4 +1,4 @@
-"""What reading a file gives: its rows as a frame, what kind each column is, and the rows that are no good."""
+"""The result of reading a file: rows as a frame, the kind of each column, and the malformed rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import polars as pl
 
 from lab.base import BadInput, Kind, Problem
 
-# Columns that the readers add. No column of a file begins with this character.
+# Columns that the readers add; no column of a file begins with this character.
 LINE = "\1line"  # int: the line or row of the file that a row comes from, from 1
 DELETED = "\1deleted"  # bool: a change log says that the record is gone
 KNOWN = "\1known"  # bool: a change log gives the state with the deletion
@@ -21,7 +21,7 @@ SHOWN = 5
 
 @dataclass(frozen=True, order=True)
 class Bad:
-    """A row that can't be taken: its line, and why."""
+    """A malformed row: its line and the reason."""
 
     line: int
     why: str
@@ -32,10 +32,10 @@ class Bad:
 
 @dataclass(frozen=True)
 class Raw:
-    """A file's rows in the order of the file. `frame` has the file's columns and `LINE`; `bad` are the first bad rows.
+    """A file's rows in their order. `frame` has the file's columns and `LINE`; `bad` has the first malformed rows.
 
-    A change log's frame has `DELETED`, `KNOWN` and `AT` too. `keys` are the key columns that the file itself names,
-    `steady` those that none of its updates altered; none if it doesn't tell.
+    A change log's frame also has `DELETED`, `KNOWN` and `AT`. `keys` are the key columns that the file names, `steady`
+    the columns that no update changed; empty if the file doesn't say.
     """
 
     frame: pl.DataFrame
@@ -49,11 +49,11 @@ class Raw:
 
     @property
     def is_log(self) -> bool:
-        """Whether it is a change log, which brings times and deletions along."""
+        """Return whether it is a change log, which has times and deletions."""
         return DELETED in self.frame.columns
 
     def without(self, found: Sequence[tuple[pl.Series, str]], frame: pl.DataFrame) -> Raw:
-        """`frame` less the rows of these masks, which are counted as bad, each with its reason."""
+        """Remove the rows of these masks from `frame`, and count them as malformed with their reasons."""
         wrong = pl.Series("wrong", [False]).new_from_index(0, frame.height)
         bad = list(self.bad)
         for mask, why in found:
@@ -67,7 +67,7 @@ class Raw:
 
 
 def refuse_bad(raw: Raw, where: str, way_out: str) -> None:
-    """Raise BadInput if there are bad rows: how many, and the first five with their lines."""
+    """Raise BadInput if there are malformed rows, with their number and the first five lines."""
     if raw.bad_count:
         rows = "1 row is" if raw.bad_count == 1 else f"{raw.bad_count:,} rows are"
         problems = [Problem(where, f"{rows} malformed", way_out)]

@@ -1,4 +1,4 @@
-"""Tables as files: Parquet, CSV, and a table of an SQLite database."""
+"""Read tables: Parquet, CSV, and a table of an SQLite database."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from lab.base import BadInput, Kind, NotReadable, Problem, nearest
 from lab.domain.trace.raw import LINE, SHOWN, Bad, Raw
 
 DELIMITERS = ",;\t|"
-# A column of text is of a kind if this share of its values is; the others are then malformed.
+# A column of text is of a kind if at least this share of its values is; the others are then malformed.
 MOST = 0.9
 
 
 def read_parquet(path: Path) -> Raw:
-    """A Parquet file: numbers, text and booleans as they are; instants as ISO text, nested values as JSON text."""
+    """Read a Parquet file: numbers, text and booleans unchanged, instants as ISO text, nested values as JSON text."""
     try:
-        # The rows are numbered as they are read: nothing else promises that they come in the order of the file.
+        # Rows are numbered while they are read, since no later step guarantees the order of the file.
         lazy = pl.scan_parquet(path, row_index_name=LINE, row_index_offset=1)
         schema = pl.Schema({name: dtype for name, dtype in lazy.collect_schema().items() if name != LINE})
         small = _small(lazy, schema)
@@ -42,12 +42,12 @@ def read_parquet(path: Path) -> Raw:
 
 
 def _wide(dtype: pl.DataType) -> bool:
-    """Whether it is of whole numbers that may be too large for 64 bits with a sign."""
+    """Return whether the type has whole numbers that may not fit into a signed 64-bit integer."""
     return dtype in (pl.UInt64(), pl.Int128(), pl.UInt128()) or (isinstance(dtype, pl.Decimal) and dtype.scale == 0)
 
 
 def _small(lazy: pl.LazyFrame, schema: pl.Schema) -> set[str]:
-    """Of the wide columns, those whose values fit into 64 bits all the same."""
+    """Return those of the wide columns whose values all fit into 64 bits."""
     wide = [name for name, dtype in schema.items() if _wide(dtype)]
     if not wide:
         return set()
@@ -57,7 +57,7 @@ def _small(lazy: pl.LazyFrame, schema: pl.Schema) -> set[str]:
 
 
 def _changed(dtype: pl.DataType, small: bool) -> str:
-    """What becomes of values that are none of the four kinds, if that is worth a word."""
+    """Describe how values of other types are converted, if it matters."""
     if _wide(dtype):
         return "" if small else "text"
     if isinstance(dtype, pl.Decimal):
@@ -68,7 +68,7 @@ def _changed(dtype: pl.DataType, small: bool) -> str:
 
 
 def _plain(name: str, dtype: pl.DataType, small: bool) -> pl.Expr:
-    """A column in one of the four kinds."""
+    """Convert a column to one of the four kinds."""
     column = pl.col(name)
     if _wide(dtype):
         return column.cast(pl.Int64 if small else pl.String)
@@ -99,13 +99,13 @@ def _numbered(frame: pl.DataFrame, first: int) -> pl.DataFrame:
 
 
 def read_csv(path: Path) -> Raw:
-    """A CSV file with a header, its columns separated by comma, semicolon, tab or bar; an empty field is null.
+    """Read a CSV file with a header, separated by comma, semicolon, tab or bar; an empty field is null.
 
-    The frame holds text; `kinds` says what the text is. Rows with too few or too many columns are bad. Lines above the
-    header that begin with # are passed over.
+    The frame holds text, and `kinds` says what it represents. Rows with too few or too many columns are malformed.
+    Lines above the header that begin with # are skipped.
     """
     names, delimiter, above = _header(path)
-    # The engine takes two names that differ in their case for one.
+    # DuckDB's names are case-insensitive.
     columns = {f"c{place}": "VARCHAR" for place in range(len(names))}
     with duckdb.connect(config={"autoinstall_known_extensions": "false", "memory_limit": "1GB"}) as connection:
         try:
@@ -136,13 +136,13 @@ def read_csv(path: Path) -> Raw:
 
 
 def _header(path: Path) -> tuple[list[str], str, int]:
-    """The names of the columns, what separates them, and how many lines of remarks stand above them."""
+    """Return the names of the columns, their separator, and the number of comment lines above them."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             head = [file.readline()]
             while head[-1].startswith("#"):
                 head.append(file.readline())
-            # A header may begin with # as well: then what comes below it has as many columns.
+            # A header may also begin with #: then the lines below it have as many columns.
             if len(head) > 1 and _columns(head[-2]) == _columns(head[-1]):
                 head.pop()
             text = head[-1]
@@ -158,12 +158,12 @@ def _header(path: Path) -> tuple[list[str], str, int]:
 
 
 def _columns(text: str) -> int:
-    """How many columns a line seems to have."""
+    """Return how many columns a line seems to have."""
     return 1 + max(text.count(delimiter) for delimiter in DELIMITERS)
 
 
 def _lines(path: Path, starts: list[int]) -> list[int]:
-    """The numbers of the lines that begin at these bytes (from 1), which rise."""
+    """Return the numbers (from 1) of the lines that begin at these ascending byte offsets."""
     found, number, at = [], 1, 0
     with path.open("rb") as file:
         for start in starts:
@@ -178,7 +178,7 @@ def _lines(path: Path, starts: list[int]) -> list[int]:
 
 
 def _text_kind(values: pl.Series) -> Kind:
-    """What the text is: nine values in ten decide. Digits that begin with 0 are no number."""
+    """Return the kind of a column of text, by nine values in ten. Digits that begin with 0 are not a number."""
     there = values.drop_nulls().str.strip_chars()
     if not there.len():
         return "str"
@@ -192,7 +192,7 @@ def _text_kind(values: pl.Series) -> Kind:
 
 
 def sqlite_tables(path: Path) -> dict[str, int]:
-    """The tables and views of a database, with their rows."""
+    """Return the tables and views of a database with their numbers of rows."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             names = connection.execute(
@@ -205,7 +205,7 @@ def sqlite_tables(path: Path) -> dict[str, int]:
 
 
 def read_sqlite(path: Path, table: str | None) -> Raw:
-    """A table of an SQLite database: the one of that name, or the one with the most rows."""
+    """Read a table of an SQLite database: the one of that name, or the one with the most rows."""
     tables = sqlite_tables(path)
     if not tables:
         raise NotReadable(str(path), "a database without a table")
@@ -226,7 +226,7 @@ def read_sqlite(path: Path, table: str | None) -> Raw:
     casts = {"int": "CAST({0} AS INTEGER)", "float": "CAST({0} AS REAL)"}
     text = "CASE typeof({0}) WHEN 'blob' THEN hex({0}) ELSE CAST({0} AS TEXT) END"
     wanted = ", ".join(casts.get(kinds[name], text).format(_quoted(name)) + f" AS {_quoted(name)}" for name in names)
-    # A type is inferred from a batch: one batch, so that nulls at first can't mislead it.
+    # ADBC infers types from a batch; a single batch avoids a wrong type after leading nulls.
     with adbc.connect(f"{path.absolute().as_uri()}?mode=ro") as reader, reader.cursor() as cursor:
         cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(max(1, tables[table]))})
         cursor.execute(f"SELECT {wanted} FROM {_quoted(table)}")
@@ -239,7 +239,7 @@ def read_sqlite(path: Path, table: str | None) -> Raw:
 
 
 def _stored_types(connection: sqlite3.Connection, table: str, name: str) -> set[str]:
-    """A column of SQLite holds anything: the types of its values, null left out."""
+    """Return the types of the values in each column, which SQLite doesn't restrict; null is left out."""
     found = connection.execute(f"SELECT DISTINCT typeof({_quoted(name)}) FROM {_quoted(table)}").fetchall()
     return {kind for (kind,) in found} - {"null"}
 
