@@ -26,7 +26,7 @@ from lab.wiring import Plan
 def run(plan: Plan, root: Path = Path("runs"), progress: Progress | None = None, report: bool = True) -> Run:
     """Run a scenario and return the finished run. One that fails or is stopped leaves nothing behind.
 
-    Without `report` there are the manifest and the tables alone: for who runs many and looks at few.
+    Without `report`, only the manifest and the tables are written.
     """
     with new_run(root, plan.scenario.name) as (folder, final), _without_collector():
         _run(plan, folder, final, progress or Quiet())
@@ -37,7 +37,7 @@ def run(plan: Plan, root: Path = Path("runs"), progress: Progress | None = None,
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Python's cycle collector stays out of it: its pauses would be counted to whoever is at work just then."""
+    """Disable Python's cycle collector: its pauses would be counted as time of the store that is being measured."""
     was = gc.isenabled()
     gc.disable()
     try:

@@ -109,7 +109,7 @@ def _frames(plan: Plan, changes: list[Change]) -> dict[str, pl.DataFrame]:
 
 
 def _published(plan: Plan, frames: dict[str, pl.DataFrame]) -> Published:
-    """As messages carry them: translated by the contracts; who adds changes up is sent before-images with them."""
+    """As messages carry them: translated by the contracts, with before-images for projections that add changes up."""
     contracts = plan.domain.contracts
     frames = {name: published(frame, contracts.get(name)) for name, frame in frames.items()}
     wanted: dict[str, dict[str, None]] = {}
@@ -156,5 +156,5 @@ class Replay:
                 self._loaded[name] = last
 
     def finish(self) -> None:
-        """Commit the rest."""
+        """Commit every change that is not committed yet."""
         self.advance(float("inf"))

@@ -1,1 +1,1 @@
-"""The kit: checks for anybody's projector."""
+"""The kit: checks of a projector of your own, on histories and deliveries that are generated for it."""

@@ -1,4 +1,4 @@
-"""Try a projector: many small histories for each property, and for what fails the smallest witness and the way out."""
+"""Try a projector on many small histories for each property; reduce what fails to the smallest witness."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lab.kit.trial import TrialOutcome, run
 
 SEED = 1087
 HISTORIES = 30
-# A projector in a slow engine is tried on fewer histories, unless somebody says how many it must be.
+# A projector in a slow engine is tried on fewer histories, unless their number is given.
 SECONDS = 10.0
 
 
@@ -59,12 +59,12 @@ class Result:
         return "unknown" if "unknown" in rest else "pass"
 
     def document(self) -> dict[str, Any]:
-        """The same for programs."""
+        """The result as a JSON document: `verdict`, `verdicts` and the `replay` command."""
         rows = [{"property": item.prop, "verdict": item.verdict, "witness": item.witness} for item in self.verdicts]
         return {"verdict": self.verdict, "verdicts": rows, "replay": self.replay}
 
     def text(self) -> str:
-        """The same for people: a line for each property, the witness and the way out below what fails."""
+        """The result as text: a line for each property, with witness and advice below each that fails."""
         width = max(len(item.prop) for item in self.verdicts)
         lines: list[str] = []
         for item in self.verdicts:

@@ -33,7 +33,7 @@ class Consumer(Protocol):
         """What is only in memory is gone; what is stored is read again."""
 
     def rows(self) -> list[Row]:
-        """The live records."""
+        """The live records, as dicts."""
 
     def checkpoint(self) -> int:
         """Everything up to this position is in, says the consumer."""
@@ -101,7 +101,7 @@ class Driver:
             self.projector.reopen()
 
     def rows(self) -> list[Row]:
-        """What the projector shows."""
+        """The projector's live records. Raises BadInput if they are not a list of dicts with keys."""
         return checked_rows(self.projector.rows())
 
     def checkpoint(self) -> int:

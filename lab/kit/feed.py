@@ -47,7 +47,7 @@ class TrialFeed:
         return last
 
     def head(self) -> int:
-        """The newest committed position."""
+        """The newest committed position; 0 if nothing is committed."""
         return max(self.committed, default=0)
 
     def lagging(self, lag: int) -> TrialFeed:

@@ -1,4 +1,4 @@
-"""The lab's own projector as a consumer, so that it stands the same trials as everybody else's."""
+"""The lab's own projector as a consumer, so that the kit's trials can be run against it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Ours:
         self._faults.end()
 
     def restart(self) -> None:
-        """As after a crash."""
+        """Drop what is only in memory and read the store again, as after a crash."""
         self._projector = self._projector.reopened()
 
     def rows(self) -> list[Row]:

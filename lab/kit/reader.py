@@ -1,4 +1,4 @@
-"""Somebody who looks at what a projector showed, and knows the history."""
+"""The history of a trial beside what the projector showed: which revision is it, which should it be?"""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 class Observer:
-    """Somebody who looks at what was shown, and knows the history."""
+    """Compares what was shown in a trial with the committed history."""
 
     def __init__(self, outcome: TrialOutcome) -> None:
         self.outcome = outcome
@@ -88,7 +88,7 @@ def of(reader: Observer, positions: list[int], key: Any) -> list[int]:
 
 
 def went_back(reader: Observer) -> Iterator[tuple[Seen, Any, int, int]]:
-    """Where a record was shown at an earlier revision than before, or not at all though nobody had deleted it."""
+    """Where a record was shown at an earlier revision than before, or not at all although it was not deleted."""
     highest: dict[Any, int] = {}
     for seen in reader.outcome.seen:
         for key in reader.records():

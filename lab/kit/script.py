@@ -57,7 +57,7 @@ class Die:
 
 @dataclass(frozen=True)
 class Rewind:
-    """Whoever feeds the projector begins again after this position: a consumer group is reset, a backup restored."""
+    """The feed is read again from this position, as after a reset of a consumer group or the restore of a backup."""
 
     position: int
 

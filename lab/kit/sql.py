@@ -157,11 +157,11 @@ class Handler:
         update_wrapper(self, handle)
 
     def __call__(self, connection: Any, changes: list[Change]) -> Any:
-        """The function itself."""
+        """Call the decorated function itself."""
         return self.handle(connection, changes)
 
     def lab_projector(self) -> SqlProjector:
-        """A fresh projector."""
+        """Make a projector with an empty database."""
         return SqlProjector(self)
 
 

@@ -33,7 +33,7 @@ class Subject:
     restarts: bool
 
     def consumer(self) -> Driver:
-        """A fresh one, with somebody who delivers to it."""
+        """A fresh projector with a driver that delivers to it."""
         return Driver(self.make())
 
 

@@ -53,7 +53,7 @@ class TrialOutcome:
 
 
 class _Run:
-    """A script in progress."""
+    """Executes the steps of one script against a consumer."""
 
     def __init__(self, consumer: Consumer, case: TrialCase) -> None:
         self.consumer, self.case = consumer, case
@@ -109,7 +109,7 @@ class _Run:
             self.outcome.told += positions
             self.observe()
         else:
-            # Nobody acknowledged it, so the channel brings it again.
+            # It was not acknowledged, so the channel delivers it again.
             self.message(positions)
 
     def poll(self, limit: int, lag: int = 0) -> list[int]:

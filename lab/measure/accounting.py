@@ -1,7 +1,7 @@
 """Where every committed change went: `committed = applied + superseded + parked + skipped + pending`.
 
 The terms come from different witnesses: what was committed from the oracle, what was applied, refused, held and
-dropped from the projector, what was handed over from whoever drove it. A projector that loses a row in silence
+dropped from the projector, what was handed over from the journal. A projector that loses a row in silence
 leaves the sum short.
 """
 

@@ -20,7 +20,7 @@ from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.tables import TABLES
 
-# A query that is slow enough to use up its budget is still asked this often; or that often, where nobody waits for it.
+# How often a query is timed although its budget is used up: of a projection, and of the source of truth.
 SAMPLES_MIN = 5
 SAMPLES_FEW = 2
 
@@ -33,7 +33,7 @@ class Queryable(Protocol):
         """`engine.shape`, or `engine.model`."""
 
     def query(self, query: Query, parameters: Row) -> list[Row]:
-        """The rows."""
+        """The rows of the answer."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Asked:
     wrong: list[Wrong] = field(default_factory=list)
 
     def ask(self, parameters: Row, counts: bool) -> None:
-        """Ask once."""
+        """Ask once, timed; the time is kept as a sample if the round counts (not in warm-up)."""
         began = perf_counter_ns()
         rows = self.store.query(self.query, parameters)
         took = perf_counter_ns() - began
@@ -104,7 +104,7 @@ def interleave(
     rng: np.random.Generator,
     progress: Callable[[], None] = lambda: None,
 ) -> None:
-    """Ask everything, round by round, each round in a new order: what drifts, drifts for all alike.
+    """Ask everything in rounds, each in a new order, so that slow drift (thermal, cache) affects all contenders alike.
 
     `parameters` has `warm_up + samples` sets for each query by name; every projection is asked the same ones.
     """

@@ -33,7 +33,7 @@ def sessions(
     options: ReadersTable,
     seed: int,
 ) -> dict[str, Any] | None:
-    """One row of the table `readers`; None when nobody reads.
+    """One row of the table `readers`; None without sessions or changes.
 
     `shown` gives what readers see of some records (`lag.shown`), or is None where a projection shows no revisions of
     records: then a write is read when it has become visible. `parked` marks the changes that were
@@ -98,7 +98,7 @@ def _checkpoint_token(published: Published, journal: Journal, entities: Sequence
 
 
 def _highest_token(published: Published, journal: Journal) -> np.ndarray:
-    """When something at or beyond a change had been applied, by index: a promise that nobody made."""
+    """When a change at or beyond each one had been applied, by index. It doesn't mean that the change itself was."""
     order = np.argsort(journal.written_at, kind="stable")
     highest = np.maximum.accumulate(journal.all("positions")[order])
     reached = np.searchsorted(highest, np.arange(1, published.committed_at.size + 1), side="left")

@@ -12,7 +12,7 @@ from lab.verdict.story import Story
 
 @run_check(has_content, story=Story(same_row=True))
 def converged(evidence: Evidence) -> Finding:
-    """The projection's content is what the source of truth amounts to, row by row."""
+    """The projection's content equals what the oracle expects, row by row."""
     count, focus = 0, None
     lines: list[str] = []
     for entity, expected, shows in evidence.contents():
@@ -70,7 +70,7 @@ def _difference(
 
 @run_check(has_content)
 def no_phantom(evidence: Evidence) -> Finding:
-    """Every row that is shown is one that the source of truth had at some time."""
+    """Every row that the projection shows is one that the source of truth had at some time."""
     count = 0
     first: list[str] = []
     for entity, expected, shows in evidence.contents():
@@ -87,7 +87,7 @@ def no_phantom(evidence: Evidence) -> Finding:
 
 
 def was_rebuilt(evidence: Evidence) -> str | None:
-    """There are the contents of the projection and of one that was projected again."""
+    """Needs: the contents of the projection, and those of its rebuild."""
     if evidence.dumps is None:
         return "the store keeps nothing"
     return "not rebuilt" if evidence.rebuilt is None else None
@@ -95,7 +95,7 @@ def was_rebuilt(evidence: Evidence) -> str | None:
 
 @run_check(was_rebuilt)
 def rebuild_equals_live(evidence: Evidence) -> Finding:
-    """Thrown away and projected again from position 0, the projection is what it was."""
+    """Rebuilt from position 0, the projection has the content that it had."""
     assert evidence.dumps is not None
     assert evidence.rebuilt is not None
     count = 0

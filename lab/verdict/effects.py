@@ -24,7 +24,7 @@ from lab.verdict.story import (
 
 
 def has_order(evidence: Evidence) -> str | None:
-    """The order of writes matters: not if each revision has a row of its own, or is just added."""
+    """Needs: the order of writes matters. It doesn't if each revision has a row of its own, or is only added up."""
     kept = evidence.layout.kept
     if kept.replaces or (kept.adds and evidence.guard.orders_totals):
         return None
@@ -138,7 +138,7 @@ def checkpoint_sound(evidence: Evidence) -> Finding:
 
 @run_check(has_checkpoint, story=Story(by_checkpoint=True, cause=taken_early, ending=never_handed_over))
 def no_skipped_gap(evidence: Evidence) -> Finding:
-    """What commits late, behind the reader's cursor, is seen all the same."""
+    """A change that is committed late, behind the reader's cursor, becomes visible nevertheless."""
     skipped: list[np.ndarray] = [np.empty(0, np.int64)]
     for entity in evidence.layout.entities:
         chosen, passed_at = evidence.passed_at(entity)
@@ -182,7 +182,7 @@ def monotonic_reads(evidence: Evidence) -> Finding:
 
 
 def has_token(evidence: Evidence) -> str | None:
-    """The projection has a checkpoint that a writer can wait for."""
+    """Needs: the projection has a checkpoint that a writer can wait for."""
     return None if evidence.journal.checkpoints else "fed by messages alone: there is no checkpoint to wait for"
 
 
@@ -192,7 +192,7 @@ def read_your_writes(evidence: Evidence) -> Finding:
     unread: list[np.ndarray] = [np.empty(0, np.int64)]
     for entity in evidence.layout.entities:
         chosen, passed_at = evidence.passed_at(entity)
-        # Nobody holds a token before the commit; and of what is parked, the projection knows that it isn't in.
+        # There is no token before the commit; and the projection reports a parked change as missing.
         asked_at = np.maximum(passed_at, evidence.published.committed_at[chosen])
         late = np.isfinite(passed_at) & (evidence.visible[chosen] > asked_at)
         unread.append(chosen[late & ~evidence.ever_parked[chosen]])
@@ -212,7 +212,7 @@ def accounting(evidence: Evidence) -> Finding:
 
 
 def was_asked(evidence: Evidence) -> str | None:
-    """The projection was asked a query."""
+    """Needs: the projection was asked a query."""
     return None if any(one.answers for one in evidence.asked) else "no query of the scenario is for this projection"
 
 
@@ -223,5 +223,5 @@ def answers_right(evidence: Evidence) -> Finding:
 
 
 def all_right(wrong: Sequence[Wrong]) -> Finding:
-    """Whether there is a wrong answer; the first one is the witness."""
+    """Fail if there is a wrong answer; the first one is the witness."""
     return found(len(wrong), lambda: wrong[0].lines())

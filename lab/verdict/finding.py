@@ -1,4 +1,4 @@
-"""What a check says: pass, fail or unknown, how often, and with which witness."""
+"""The result of a check: pass, fail or unknown, the number of violations, and a witness of one."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ class Finding:
 
 
 def found(count: int, witness: Callable[[], list[str]], focus: int | None = None) -> Finding:
+    """Fail with so many violations and the lines of one, or pass if there is none."""
     return Finding("fail", count, "\n".join(witness()), focus) if count else Finding("pass")
 
 
 def about(evidence: Evidence, indices: np.ndarray, witness: Callable[[int], list[str]]) -> Finding:
-    """A finding about changes: the witness is about the one that is easiest to follow."""
+    """Fail with these changes (by index) and the witness of the one that is easiest to follow, or pass without any."""
     if not indices.size:
         return Finding("pass")
     index = evidence.simplest(indices)

@@ -18,7 +18,7 @@ from lab.queries.answers import ReferenceTable
 
 
 class _Model:
-    """Records in a dictionary: the simplest write model that can be."""
+    """A write model in memory: the records in a dictionary."""
 
     def __init__(self) -> None:
         self.records: dict[tuple[str, Key], Record] = {}
@@ -99,12 +99,12 @@ class Oracle:
 
     @cached_property
     def tables(self) -> dict[str, ReferenceTable]:
-        """For answers about records as they are."""
+        """The last revisions, for queries about the present."""
         return {name: ReferenceTable(self.entities[name], frame) for name, frame in self.states.items()}
 
     @cached_property
     def histories(self) -> dict[str, ReferenceTable]:
-        """For answers about records as they were."""
+        """All revisions, for queries about the past."""
         return {name: ReferenceTable(self.entities[name], frame) for name, frame in self.revisions.items()}
 
     def totals(self, totals: Totals) -> pl.DataFrame:

@@ -55,10 +55,10 @@ def run_check(*needs: Needs, story: Story | None = None) -> Callable[[Callable[[
 
 
 def has_content(evidence: Evidence) -> str | None:
-    """There are dumps of the projection to look at."""
+    """Needs: the contents of the projection."""
     return "the store keeps nothing to look at" if evidence.dumps is None else None
 
 
 def has_checkpoint(evidence: Evidence) -> str | None:
-    """The projection is fed by catch-up, so it has a checkpoint."""
+    """Needs: a checkpoint. A projection that is fed by messages alone has none."""
     return None if evidence.journal.checkpoints else "fed by messages alone: there is no checkpoint"
