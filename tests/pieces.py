@@ -7,10 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from lab.base import stream
 from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Command, Options
 from lab.projection import recent
+from lab.running.lane import Lane, Pace
+from lab.running.simulated import Arrivals
 
 
 def commands(count: int = 400, seed: int = 7, **options: Any) -> list[Command]:
@@ -32,20 +36,27 @@ class Clerk:
     polls: list[float] = field(default_factory=list)
     overflowed: int = 0
 
-    def take(self, start: float, first: int, last: int) -> float:
-        self.takes.append((start, first, last))
-        return self.per_batch + self.per_row * (last - first)
+    def take(self, start: float, count: int) -> float:
+        first = self.takes[-1][2] if self.takes else 0
+        self.takes.append((start, first, first + count))
+        return self.per_batch + self.per_row * count
 
     def poll(self, start: float) -> tuple[float, bool]:
         number = len(self.polls)
         self.polls.append(start)
         return self.poll_seconds[number % len(self.poll_seconds)], number < len(self.pages) and self.pages[number]
 
-    def overflow(self, first: int, last: int) -> None:
-        self.overflowed += last - first
+    def lose(self, messages: np.ndarray) -> None:
+        self.overflowed += messages.size
 
     def unfinished(self, at: float) -> bool:
         return False
+
+
+def lane(pace: Pace, arrivals: Sequence[float] | np.ndarray, until: float, clerk: Clerk) -> Lane:
+    """A lane with these arrivals."""
+    times = np.asarray(arrivals, float)
+    return Lane(pace, Arrivals(np.arange(times.size), times, pace.capacity, clerk.lose), until, clerk)
 
 
 # A scenario that is as small as one can be, and still has messages with faults, a total and a columnar store.

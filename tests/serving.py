@@ -117,7 +117,7 @@ class Served:
     async def settled(self, *names: str) -> None:
         """Until these projections have come to the newest position."""
         for name in names:
-            await until(lambda name=name: self.projections[name].keeper.position >= self.executor.head)
+            await until(lambda name=name: self.projections[name].position >= self.executor.head)
 
 
 @contextlib.asynccontextmanager

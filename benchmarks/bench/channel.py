@@ -15,7 +15,7 @@ import simpy
 from benchmarks.bench.data import Bench
 from benchmarks.bench.harness import Attempt, Contestant, Row, Targets
 from lab.channel.simulated import transmit
-from lab.running.lane import single_server
+from lab.running.theory import single_server
 from lab.scenario import ChannelTable, Delay
 from lab.scenario.tables import Reorder
 

@@ -18,11 +18,12 @@ from lab.feed.published import Published
 from lab.measure import lag
 from lab.projection.projector import Projector
 from lab.running.journal import Journal
-from lab.running.lane import Lane, Timed, drive
+from lab.running.lane import Lane, Timed
 from lab.running.services import Measured, Modelled
+from lab.running.simulated import Arrivals, drive
 from lab.running.swap import BlueGreen, InPlace
 from lab.running.trouble import Trouble
-from lab.running.worker import Inbox, Worker
+from lab.running.worker import Worker
 from lab.truth import Truth
 from lab.wiring import Plan, ProjectionPlan
 
@@ -43,6 +44,10 @@ class Live:
     gate: Gate | None = None
     # Of a projection that was thrown away in place: when, and when each change was visible after that.
     again: tuple[float, np.ndarray] | None = None
+
+    def lose(self, messages: np.ndarray) -> None:
+        """Note messages, by the indices of their changes, that found the inbox full."""
+        self.journal.overflow(messages + 1)
 
     @property
     def published(self) -> Published:
@@ -71,8 +76,9 @@ def project(plan: Plan, written: Written, truth: Truth, work: Path, progress: Pr
         if strand.timeline is not None:
             live.gate = Gate.of(item.gaps, strand.timeline, item.gap_limit)
         heard, arrives_at = _heard(live, strand.sent)
-        worker = _worker(plan, live, Inbox(strand.published, heard, tuple(item.layout.entities)), trouble)
-        lane = Lane(item.pace, arrives_at, strand.published.end, worker)
+        inbox = Arrivals(heard, arrives_at, item.pace.capacity, live.lose)
+        worker = _worker(plan, live, inbox, trouble)
+        lane = Lane(item.pace, inbox, strand.published.end, worker)
         lives.append(live)
         lanes.append(lane)
         drivers.append(_driver(live, lane, worker, work))
@@ -81,7 +87,7 @@ def project(plan: Plan, written: Written, truth: Truth, work: Path, progress: Pr
     for live, lane in zip(lives, lanes, strict=True):
         assert isinstance(lane.worker, Worker)
         lane.worker.finish(lane.free_at)
-        live.projector, live.journal, live.gate = lane.worker.projector, lane.worker.journal, lane.worker.gate
+        live.projector, live.gate = lane.worker.projector, lane.worker.gate
     every = list({id(strand): strand for strand in by_strategy.values()}.values())
     for strand in every:
         strand.replay.finish()
@@ -100,20 +106,21 @@ def _trouble(plan: Plan, item: ProjectionPlan, strand: Strand, chosen: np.ndarra
     return Trouble(item.faults, strand.published, chosen, stream(plan.scenario.seed, "faults", item.name))
 
 
-def _worker(plan: Plan, live: Live, inbox: Inbox, trouble: Trouble | None) -> Worker:
+def _worker(plan: Plan, live: Live, inbox: Arrivals, trouble: Trouble | None) -> Worker:
     item, strand = live.plan, live.strand
-    page, batch = plan.scenario.catch_up.page, item.table.batch
+    service: Measured | Modelled
     if plan.scenario.time.service == "measured":
-        feed = item.subscription(strand.truth)
-        return Measured(
-            live.projector, feed, strand.replay.advance, page, batch, inbox, live.journal, live.gate, trouble
-        )
-    every = strand.truth.publishes_every_revision
-    feeds = {
-        name: FeedArrays(strand.published.frames[name], every, strand.published.times(name))
-        for name in item.layout.entities
-    }
-    return Modelled(live.projector, feeds, item.model, page, batch, inbox, live.journal, live.gate, trouble)
+        reader, entities = item.subscription(strand.truth), tuple(item.layout.entities)
+        service = Measured(strand.published, entities, reader, strand.replay.advance)
+    else:
+        every = strand.truth.publishes_every_revision
+        feeds = {
+            name: FeedArrays(strand.published.frames[name], every, strand.published.times(name))
+            for name in item.layout.entities
+        }
+        service = Modelled(strand.published, feeds, item.model)
+    page, batch = plan.scenario.catch_up.page, item.table.batch
+    return Worker(live.projector, service, inbox, live.journal, page, batch, live.gate, trouble)
 
 
 def _driver(live: Live, lane: Lane, worker: Worker, work: Path) -> Timed:

@@ -16,10 +16,8 @@ from lab.experiment.write import Replay, Written
 from lab.feed.contracts import published
 from lab.feed.published import Published
 from lab.measure import lag
-from lab.projection.applied import NONE, Applied
-from lab.running.journal import CATCH_UP, Journal
-from lab.service.keeper import APPLIED, DROPPED, HANDED, NOTE, REFUSED
-from lab.service.rebuilding import Place
+from lab.place import FolderPlace
+from lab.running.notes import read_notes
 from lab.truth import Truth
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan
@@ -79,28 +77,13 @@ def projected(plan: Plan, truth: Truth, written: Written, folder: Path, began: f
     lives = []
     for item in plan.projections:
         chosen = written.published.of_entities(tuple(item.layout.entities))
-        projector = item.projector(Place(folder, item.name).path())
-        live = Live(item, projector, chosen, strand, journal(folder / f"{item.name}.journal", written.published, began))
+        projector = item.projector(FolderPlace(folder / item.name).current.path)
+        live = Live(
+            item, projector, chosen, strand, read_notes(folder / f"{item.name}.journal", written.published, began)
+        )
         live.visible = lag.visible_at(written.published, live.journal, item.subsumes)
         lives.append(live)
     return Projected(lives, strand, [strand])
-
-
-def journal(path: Path, changes: Published, began: float) -> Journal:
-    """What a projection's process wrote down, as a journal on the run's clock."""
-    found = Journal()
-    size = path.stat().st_size // NOTE.itemsize if path.exists() else 0
-    # What was being written when a process was killed is no whole note.
-    notes = np.fromfile(path, NOTE, size) if size else np.empty(0, NOTE)
-    starts = np.flatnonzero(np.diff(notes["at"], prepend=np.nan) != 0)
-    for group in np.split(notes, starts[1:]) if size else ():
-        kinds = {kind: group["position"][group["kind"] == kind] for kind in (HANDED, APPLIED, REFUSED, DROPPED)}
-        applied = Applied(kinds[APPLIED], NONE, kinds[REFUSED], kinds[DROPPED])
-        entity = changes.entities[changes.entity_of[kinds[HANDED][0] - 1]] if kinds[HANDED].size else ""
-        at = float(group["at"][0]) - began
-        found.note(entity, applied, kinds[HANDED], CATCH_UP, at, at)
-        found.batches += 1
-    return found
 
 
 def since(projected: Projected) -> Projected:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -52,12 +53,60 @@ class Fault:
     detail: str = ""
 
 
+class Recorder(Protocol):
+    """Notes what happens to a projection. Times in seconds of the runner's clock, positions as arrays of int64."""
+
+    def polled(self, at: float, gated: bool) -> None:
+        """A poll began; `gated` if a strategy for gaps bounds what it may read."""
+
+    def took(self) -> None:
+        """A batch of messages was taken."""
+
+    def note(
+        self,
+        entity: str,
+        applied: Applied,
+        handed: np.ndarray,
+        source: np.ndarray | int,
+        began_at: np.ndarray | float,
+        visible_at: np.ndarray | float,
+        crash: str = "",
+        checkpoint: int | None = None,
+        committed_at: np.ndarray | None = None,
+    ) -> None:
+        """Note one application: the positions handed over and their times of commit, and what became of them."""
+
+    def checkpoint(self, at: float, entity: str, position: int) -> None:
+        """The checkpoint was moved."""
+
+    def fault(self, fault: Fault) -> None:
+        """Something went wrong, or was done."""
+
+    def overflow(self, positions: np.ndarray) -> None:
+        """These messages found the inbox full, and are lost."""
+
+    def forget(self, positions: np.ndarray) -> None:
+        """These changes were held back in memory, and the memory was lost."""
+
+    def reset(self, at: float, entities: Sequence[str]) -> None:
+        """The projection was thrown away: readers find it empty from `at` on."""
+
+    def rebuilt(self, at: float, peak_bytes: int) -> None:
+        """A rebuild ended; it took this much on disk at its peak."""
+
+    def beside(self) -> Journal:
+        """A journal for a projection that is built beside this one."""
+
+    def swap(self, green: Journal, at: float, settled: Mapping[str, int]) -> None:
+        """Readers see the projection that was built beside from `at` on; its checkpoints are `settled`."""
+
+
 @dataclass
 class Journal:
     """All of it, in order. `resets` are the times at which readers found the projection empty.
 
-    `checkpoints` are (seconds, entity, position). `polled_at` are the times at which catch-up asked, `offered` what
-    it was given: (seconds, positions). `forgotten` are positions that were held back in memory when it was lost.
+    `checkpoints` are (seconds, entity, position). `polled_at` are the times at which polls through a gate began.
+    `forgotten` are positions that were held back in memory when it was lost.
     """
 
     notes: list[Note] = field(default_factory=list)
@@ -84,14 +133,55 @@ class Journal:
         visible_at: np.ndarray | float,
         crash: str = "",
         checkpoint: int | None = None,
+        committed_at: np.ndarray | None = None,
     ) -> None:
-        """Write down one application."""
+        """Note one application; the times of commit are known from the run's history, and not kept."""
         # A copy: a column of a page would hold the whole page in memory for as long as the journal lasts.
         handed = handed.copy()
         if not isinstance(visible_at, np.ndarray):
             # Which row brought a change in only matters where the rows were visible at different times.
             applied = replace(applied, trigger=NONE)
         self.notes.append(Note(entity, self.epoch, handed, source, began_at, visible_at, applied, crash, checkpoint))
+
+    def polled(self, at: float, gated: bool) -> None:
+        """Count a poll; the time matters where a strategy for gaps is judged."""
+        self.polls += 1
+        if gated:
+            self.polled_at.append(at)
+
+    def took(self) -> None:
+        """Count a batch of messages."""
+        self.batches += 1
+
+    def checkpoint(self, at: float, entity: str, position: int) -> None:
+        """Note where the checkpoint was moved to."""
+        self.checkpoints.append((at, entity, position))
+
+    def fault(self, fault: Fault) -> None:
+        """Note what went wrong, or was done."""
+        self.faults.append(fault)
+
+    def overflow(self, positions: np.ndarray) -> None:
+        """Note the messages that found the inbox full."""
+        self.overflowed.append(positions)
+
+    def forget(self, positions: np.ndarray) -> None:
+        """Note the changes that were held back in memory when it was lost."""
+        self.forgotten.append(positions)
+
+    def reset(self, at: float, entities: Sequence[str]) -> None:
+        """Begin a new epoch with an empty projection."""
+        self.resets.append(at)
+        self.epoch += 1
+        self.checkpoints += [(at, name, 0) for name in entities]
+
+    def rebuilt(self, at: float, peak_bytes: int) -> None:
+        """Note when a rebuild ended."""
+        self.rebuilt_at, self.peak_bytes = at, peak_bytes
+
+    def beside(self) -> Journal:
+        """An empty journal."""
+        return Journal()
 
     def each(self, what: str) -> Iterator[np.ndarray]:
         """`handed`, or a part of what became of it, note by note."""
@@ -112,8 +202,8 @@ class Journal:
         """The epoch of each applied position."""
         return np.concatenate([NONE, *(np.full(note.applied.positions.size, note.epoch) for note in self.notes)])
 
-    def swap(self, green: Journal, at: float, settled: dict[str, int]) -> None:
-        """What was built beside is what readers see from now on; until now they saw nothing of it."""
+    def swap(self, green: Journal, at: float, settled: Mapping[str, int]) -> None:
+        """Add what was built beside, as visible at `at` or later: until then readers saw nothing of it."""
         self.epoch += 1
         for note in green.notes:
             seen = np.maximum(note.visible_at, at)
@@ -125,4 +215,4 @@ class Journal:
         self.forgotten += green.forgotten
         self.polls += green.polls
         self.batches += green.batches
-        self.swapped_at = self.rebuilt_at = at
+        self.swapped_at = at

@@ -1,27 +1,25 @@
-"""A lane: one projection's place in simulated time. One server, two things to do: take messages, and poll.
+"""A lane: one projection's schedule. One server with two kinds of work: take messages, and poll.
 
-The lane decides *when*; a `Server` does the work and says how long it took. A micro-batch starts when the
-projector is free and the batch is full, or its oldest message has lingered long enough. A poll starts when it
-is due and the projector is free, goes on page by page while there is more, and has precedence over messages.
+The lane decides *when*, the same under a simulated and under a wall clock; a `Server` does the work and returns how
+long it took. A micro-batch starts when the projector is free and the batch is full, or its oldest message has lingered
+long enough. A poll starts when it is due and the projector is free, continues page by page while there is more, and
+has precedence over messages that are due at the same time.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Sequence
+import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
 from lab.running.trouble import Interrupted
 
-INFINITY = float("inf")
+INFINITY = math.inf
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How a projection takes its changes; times in seconds."""
+    """How a projection takes its changes; times in seconds. `capacity` bounds how many messages wait."""
 
     batch: int
     linger: float
@@ -30,68 +28,88 @@ class Pace:
     capacity: int
 
 
-class Server(Protocol):
-    """Does what a lane has decided, and says how long the projector was busy with it, in seconds."""
+class Inbox(Protocol):
+    """The messages that wait for a projection, in the order of their arrival, bounded by a capacity.
 
-    def take(self, start: float, first: int, last: int) -> float:
-        """Apply the deliveries `first` to `last` (exclusive). Raises Interrupted when it comes to nothing."""
+    A message that arrives when as many wait as there is room for is lost. One leaves when it is acknowledged.
+    """
+
+    def arrival(self, number: int) -> float:
+        """When the message of this number in the queue (from 0) arrived or will arrive; infinity if none is known."""
+
+    def waiting(self, at: float) -> int:
+        """How many messages wait at `at` seconds; times must not fall from call to call."""
+
+    def acknowledge(self, count: int) -> None:
+        """Remove the first `count` messages: they have been applied."""
+
+
+class Server(Protocol):
+    """Does what a lane has decided, and returns how long the projector was busy with it, in seconds."""
+
+    def take(self, start: float, count: int) -> float:
+        """Apply the first `count` messages of the inbox. Raises Interrupted when they must be delivered again."""
 
     def poll(self, start: float) -> tuple[float, bool]:
-        """Apply the next page of each entity; also says whether there is more to be had at once."""
-
-    def overflow(self, first: int, last: int) -> None:
-        """These deliveries found the queue full."""
+        """Apply the next page of each entity; also returns whether there is more to be read at once."""
 
     def unfinished(self, at: float) -> bool:
-        """Whether a poll that finds nothing at this time may find more later."""
+        """True if a poll that finds nothing at this time may find more later."""
+
+
+class Timed(Protocol):
+    """Anything that a driver moves through time."""
+
+    def next_at(self) -> float:
+        """When it has something to do; infinity for never, or not before something arrives from outside."""
+
+    def step(self, now: float) -> None:
+        """Execute what is due next. `now` is `next_at()`, or later where a wall clock has gone on meanwhile."""
 
 
 @dataclass
 class Lane:
-    """The queue of one projection. `arrives_at` are the times at which its deliveries arrive, in order.
+    """The schedule of one projection.
 
-    It is done when every delivery has been taken and a poll that began at or after `until` found nothing more.
+    It ends when no message is expected and a poll that began at or after `until` found nothing more; with `until`
+    infinite, never.
     """
 
     pace: Pace
-    arrives_at: np.ndarray
+    inbox: Inbox
     until: float
     worker: Server
     free_at: float = 0.0
-    taken: int = 0
     due_at: float = field(init=False)
-    # The last page was a full one, or came to nothing: the next is asked for at once.
+    # The last page was a full one, or was interrupted: the next is read at once.
     more: bool = False
-    # Nothing new is begun while a projection that was built beside takes over.
+    # Nothing new is started while a projection that was built beside takes over.
     paused: bool = False
 
     def __post_init__(self) -> None:
         self.due_at = self.pace.every if self.pace.polls else INFINITY
 
     def next_at(self) -> float:
-        """When the next thing starts; infinity when there is nothing left."""
+        """When the next work starts; infinity when there is none left."""
         return INFINITY if self.paused else min(self._poll_at(), self._batch_at())
 
     def _poll_at(self) -> float:
         return self.free_at if self.more else max(self.free_at, self.due_at)
 
     def _batch_at(self) -> float:
-        if self.taken >= self.arrives_at.size:
-            return INFINITY
-        oldest = float(self.arrives_at[self.taken])
-        ready = oldest + self.pace.linger
-        full = self.taken + self.pace.batch - 1
-        if full < self.arrives_at.size:
-            ready = min(ready, float(self.arrives_at[full]))
+        pace, inbox = self.pace, self.inbox
+        ready = inbox.arrival(0) + pace.linger
+        # A batch that is larger than the queue never fills.
+        if ready < INFINITY and pace.batch <= pace.capacity:
+            ready = min(ready, inbox.arrival(pace.batch - 1))
         return max(self.free_at, ready)
 
-    def step(self) -> None:
-        """Do the next thing."""
-        poll_at, batch_at = self._poll_at(), self._batch_at()
-        if poll_at <= batch_at:
-            self._poll(poll_at)
+    def step(self, now: float) -> None:
+        """Poll or take a batch, whichever is due first."""
+        if self._poll_at() <= self._batch_at():
+            self._poll(now)
         else:
-            self._take(batch_at)
+            self._take(now)
 
     def _poll(self, start: float) -> None:
         try:
@@ -102,62 +120,19 @@ class Lane:
         self.free_at = start + seconds
         if self.more:
             return
-        if start >= self.until and self.taken >= self.arrives_at.size and not self.worker.unfinished(start):
+        if start >= self.until and self.inbox.arrival(0) == INFINITY and not self.worker.unfinished(start):
             self.due_at = INFINITY
-        else:
+        elif self.due_at < INFINITY:
             # The next poll keeps to the beat; beats that were missed meanwhile are not made up for.
-            missed = max(0.0, np.ceil((self.free_at - self.due_at) / self.pace.every) - 1)
+            missed = max(0, math.ceil((self.free_at - self.due_at) / self.pace.every) - 1)
             self.due_at += (missed + 1) * self.pace.every
 
     def _take(self, start: float) -> None:
-        arrived = int(np.searchsorted(self.arrives_at, start, side="right"))
-        last = min(arrived, self.taken + self.pace.batch)
+        count = min(self.inbox.waiting(start), self.pace.batch)
         try:
-            self.free_at = start + self.worker.take(start, self.taken, last)
+            self.free_at = start + self.worker.take(start, count)
         except Interrupted as stop:
-            # They were not acknowledged: they are delivered again.
+            # They are not acknowledged: they are delivered again.
             self.free_at = stop.until
             return
-        self.taken = last
-        room = last + self.pace.capacity
-        if arrived > room:
-            self.worker.overflow(room, arrived)
-            self.arrives_at = np.delete(self.arrives_at, np.s_[room:arrived])
-
-
-class Timed(Protocol):
-    """Anything that has a next thing to do at a time."""
-
-    def next_at(self) -> float:
-        """When; infinity for never again."""
-
-    def step(self) -> None:
-        """Do it."""
-
-
-def drive(lanes: Sequence[Timed], progress: Callable[[float], None] = lambda _: None) -> None:
-    """Run all lanes to their end in one order of simulated time, so that a shared feed only ever moves forward."""
-    queue = [(lane.next_at(), place) for place, lane in enumerate(lanes)]
-    heapq.heapify(queue)
-    while queue:
-        at, place = heapq.heappop(queue)
-        if at == INFINITY:
-            break
-        lanes[place].step()
-        progress(at)
-        heapq.heappush(queue, (lanes[place].next_at(), place))
-
-
-def single_server(arrives_at: np.ndarray, seconds: float) -> np.ndarray:
-    """Departure times of one server that takes each arrival alone, for `seconds`; arrivals in order.
-
-    With S the running sum of service, departure = S + running maximum of (arrival - former S): Lindley's
-    recursion in closed form (D. V. Lindley, 1952). What `Lane` gives for a batch of 1 without polls.
-    """
-    served = seconds * np.arange(1, arrives_at.size + 1)
-    # In place: at this length, fresh memory costs more than the sums.
-    ahead: np.ndarray = served - seconds
-    np.subtract(arrives_at, ahead, out=ahead)
-    np.maximum.accumulate(ahead, out=ahead)
-    ahead += served
-    return ahead
+        self.inbox.acknowledge(count)

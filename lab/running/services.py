@@ -1,7 +1,7 @@
-"""The two ways in which a lane's work is done: with the real engine and its real time, or modelled.
+"""The services of a worker: where pages and messages come from, and how time passes while they are applied.
 
-Either way the same projector writes the same changes in the same order, and the same journal says what became
-visible when.
+Measured, the real engine works and the time that it takes is added to simulated time. Modelled, a formula says what it
+takes. Either way the same projector writes the same changes in the same order. The live service is in `live`.
 """
 
 from __future__ import annotations
@@ -9,78 +9,170 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import polars as pl
 
 from lab.feed.arrays import FeedArrays
-from lab.feed.gaps import Gate
+from lab.feed.published import Published
 from lab.feed.reader import ChangeReader
 from lab.projection.projector import Projector
-from lab.running.journal import Journal
-from lab.running.trouble import Crashed, Trouble
-from lab.running.worker import Inbox, Worker
+from lab.running.journal import Recorder
 from lab.scenario import ServiceModel
 
 # Modelled batches are applied together up to this many rows: big pages are what engines are quick at.
 ROWS_AT_ONCE = 100_000
 
 
-class Measured(Worker):
-    """Works with the real engine; the time it takes is the time it took. `advance` moves the source of truth."""
+class Service(Protocol):
+    """Where pages and messages come from, and how time passes while they are read and applied.
+
+    A piece is a change frame, or an array of a history's rows that `frame` looks up. Times are in seconds.
+    """
+
+    # How long after a refusal that is no planted fault the work is tried again; None to raise it.
+    retry: float | None
+    # How often parked changes are tried again without planted faults; None for never.
+    retry_parked: float | None
+    # True if batches may be planned first and applied later.
+    defers: bool
+
+    @property
+    def every_revision(self) -> bool:
+        """True for a feed that shows every revision; a snapshot feed leaves out what has been overwritten."""
+
+    def page(self, entity: str, position: int, limit: int, at: float, now: float) -> tuple[Any, bool, float]:
+        """The next changes after `position` as the feed is at `at`; whether it ends there; when it has been read.
+
+        Reading begins at `now`: an earlier page of the same poll may have been applied since `at`.
+        """
+
+    def messages(self, batch: Any) -> list[tuple[str, Any]]:
+        """A batch of the inbox as a piece for each entity."""
+
+    def positions(self, entity: str, piece: Any) -> np.ndarray:
+        """The positions in a piece."""
+
+    def frame(self, entity: str, piece: Any) -> pl.DataFrame:
+        """The piece as a change frame."""
+
+    def begin(self) -> float:
+        """A mark to measure from."""
+
+    def end(self, at: float, mark: float, rows: int, factor: float = 1.0) -> float:
+        """When work on `rows` rows ends that began at `at`, and at this mark; `factor` times as slow as usual."""
+
+    def now(self, at: float) -> float:
+        """The present time, where the work so far ended at `at`."""
+
+
+class _Simulated:
+    """What simulated services share: refusals are planted faults, and messages are rows of the history."""
+
+    retry: float | None = None
+    retry_parked: float | None = None
+    defers = False
+
+    def __init__(self, published: Published, entities: tuple[str, ...], every_revision: bool) -> None:
+        self.published, self.entities, self._every_revision = published, entities, every_revision
+
+    @property
+    def every_revision(self) -> bool:
+        """As the source of truth publishes."""
+        return self._every_revision
+
+    def _rows(self, batch: np.ndarray) -> list[tuple[str, np.ndarray]]:
+        """The rows of each entity's frame that these messages (indices of changes) carry, in their order."""
+        if len(self.entities) == 1:
+            return [(self.entities[0], self.published.row_of[batch])]
+        numbers = self.published.entity_of[batch]
+        return [
+            (name, self.published.row_of[chosen])
+            for name in self.entities
+            if (chosen := batch[numbers == self.published.entities.index(name)]).size
+        ]
+
+    def now(self, at: float) -> float:
+        """Simulated time stands still but for the work."""
+        return at
+
+
+class Measured(_Simulated):
+    """Work takes as long as the real engine takes. The feed is one of simulated time: reading it moves it to the time.
+
+    `advance` commits to the source of truth what was committed by a time, so that a page shows that and nothing else.
+    """
 
     def __init__(
-        self,
-        projector: Projector,
-        subscription: ChangeReader,
-        advance: Callable[[float], None],
-        page: int,
-        batch: int,
-        inbox: Inbox,
-        journal: Journal,
-        gate: Gate | None = None,
-        trouble: Trouble | None = None,
+        self, published: Published, entities: tuple[str, ...], reader: ChangeReader, advance: Callable[[float], None]
     ) -> None:
-        every_revision = subscription.truth.publishes_every_revision
-        super().__init__(projector, page, batch, inbox, journal, every_revision, gate, trouble)
-        self.subscription, self.advance = subscription, advance
+        super().__init__(published, entities, reader.truth.publishes_every_revision)
+        self.reader, self.advance = reader, advance
 
-    def beside(self, projector: Projector) -> Measured:
-        """The same feed, another store."""
-        gate = None if self.gate is None else self.gate.afresh()
-        return Measured(
-            projector, self.subscription, self.advance, self.page, self.batch, self.inbox, Journal(), gate, self.trouble
-        )
+    def page(self, entity: str, position: int, limit: int, at: float, now: float) -> tuple[pl.DataFrame, bool, float]:
+        """Read a page of the feed as it is at `at`; only the reading is timed."""
+        self.advance(at)
+        mark = self.begin()
+        page = self.reader.changes_since(entity, position, limit)
+        return page, page.height < limit, self.end(now, mark, page.height)
 
-    def _messages(self, entity: str, rows: np.ndarray) -> Any:
-        # Making frames of messages is the harness's work, and not timed.
-        return self.inbox.published.frames[entity][rows]
+    def messages(self, batch: np.ndarray) -> list[tuple[str, pl.DataFrame]]:
+        """Make frames of messages: the harness's work, and not timed."""
+        return [(entity, self.published.frames[entity][rows]) for entity, rows in self._rows(batch)]
 
-    def _page(self, entity: str, start: float) -> tuple[Any, bool, float]:
-        self.advance(start)
-        began = perf_counter()
-        page = self.subscription.changes_since(entity, self.positions[entity], self.page)
-        return page, page.height < self.page, perf_counter() - began
-
-    def _positions(self, entity: str, page: Any) -> np.ndarray:
-        positions: np.ndarray = page["position"].to_numpy()
+    def positions(self, entity: str, piece: pl.DataFrame) -> np.ndarray:
+        """The positions in a frame."""
+        positions: np.ndarray = piece["position"].to_numpy()
         return positions
 
-    def _do(self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int) -> float:
-        handed = piece["position"].to_numpy()
-        began = perf_counter()
-        try:
-            applied = self._applied(entity, piece, checkpoint)
-        except Crashed as crashed:
-            seconds = self._slowed(perf_counter() - began, start)
-            self._note_crash(crashed, entity, handed, source, start, seconds, checkpoint)
-            raise
-        seconds = self._slowed(perf_counter() - began, start)
-        self.journal.note(entity, applied, handed, source, start, start + seconds, checkpoint=checkpoint)
-        return seconds
+    def frame(self, entity: str, piece: pl.DataFrame) -> pl.DataFrame:
+        """The frame itself."""
+        return piece
 
-    def _lasted(self, measured: float, rows: int) -> float:
-        return measured
+    def begin(self) -> float:
+        """Seconds of the performance counter."""
+        return perf_counter()
+
+    def end(self, at: float, mark: float, rows: int, factor: float = 1.0) -> float:
+        """Later by the time that has really passed."""
+        return at + (perf_counter() - mark) * factor
+
+
+class Modelled(_Simulated):
+    """Work on n rows takes `per_batch + per_row * n` seconds, and reading none. Pieces are rows of the history."""
+
+    defers = True
+
+    def __init__(self, published: Published, feeds: dict[str, FeedArrays], model: ServiceModel) -> None:
+        super().__init__(published, tuple(feeds), all(feed.every_revision for feed in feeds.values()))
+        self.feeds, self.model = feeds, model
+
+    def page(self, entity: str, position: int, limit: int, at: float, now: float) -> tuple[np.ndarray, bool, float]:
+        """The rows that the feed shows at `at`."""
+        page = self.feeds[entity].page(position, limit, at)
+        return page, page.size < limit, now
+
+    def messages(self, batch: np.ndarray) -> list[tuple[str, np.ndarray]]:
+        """The rows of each entity."""
+        return self._rows(batch)
+
+    def positions(self, entity: str, piece: np.ndarray) -> np.ndarray:
+        """The positions of these rows."""
+        positions: np.ndarray = self.feeds[entity].positions[piece]
+        return positions
+
+    def frame(self, entity: str, piece: np.ndarray) -> pl.DataFrame:
+        """The rows as a change frame."""
+        return self.published.frames[entity][piece]
+
+    def begin(self) -> float:
+        """Nothing: no clock is read."""
+        return 0.0
+
+    def end(self, at: float, mark: float, rows: int, factor: float = 1.0) -> float:
+        """Later by what the model says."""
+        return at + (self.model.per_batch + self.model.per_row * rows) * factor
 
 
 @dataclass
@@ -96,76 +188,24 @@ class _Planned:
     count: int = 0
 
 
-class Modelled(Worker):
-    """Times come from `per_batch + per_row * rows`; the work is planned first, and done afterwards by `carry_out`.
+class Deferred:
+    """Batches of a modelled run, planned with the times at which they are visible and applied later, many together."""
 
-    With faults each piece is done as it is planned, since what comes next depends on it.
-    """
+    def __init__(self, projector: Projector) -> None:
+        self.projector = projector
+        self._forgets = projector.guard.goes_by_checkpoint
+        self._plan: list[_Planned] = []
 
-    def __init__(
-        self,
-        projector: Projector,
-        feeds: dict[str, FeedArrays],
-        model: ServiceModel,
-        page: int,
-        batch: int,
-        inbox: Inbox,
-        journal: Journal,
-        gate: Gate | None = None,
-        trouble: Trouble | None = None,
-    ) -> None:
-        every_revision = all(feed.every_revision for feed in feeds.values())
-        super().__init__(projector, page, batch, inbox, journal, every_revision, gate, trouble)
-        self.feeds, self.model = feeds, model
-        self.forgets = projector.guard.goes_by_checkpoint
-        self.plan: list[_Planned] = []
-
-    def beside(self, projector: Projector) -> Modelled:
-        """The same feed, another store."""
-        gate = None if self.gate is None else self.gate.afresh()
-        return Modelled(
-            projector, self.feeds, self.model, self.page, self.batch, self.inbox, Journal(), gate, self.trouble
-        )
-
-    def _messages(self, entity: str, rows: np.ndarray) -> Any:
-        return rows
-
-    def _page(self, entity: str, start: float) -> tuple[Any, bool, float]:
-        # A poll that finds nothing takes no time.
-        page = self.feeds[entity].page(self.positions[entity], self.page, start)
-        return page, page.size < self.page, 0.0
-
-    def _positions(self, entity: str, page: Any) -> np.ndarray:
-        positions: np.ndarray = self.feeds[entity].positions[page]
-        return positions
-
-    def _lasted(self, measured: float, rows: int) -> float:
-        return self.model.per_batch + self.model.per_row * rows
-
-    def _do(self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int) -> float:
-        seconds = self._slowed(self._lasted(0.0, piece.size), start)
-        if self.trouble is None:
-            self._add(entity, piece, start, start + seconds, checkpoint, source)
-            return seconds
-        frame = self.inbox.published.frames[entity][piece]
-        handed = frame["position"].to_numpy()
-        try:
-            applied = self._applied(entity, frame, checkpoint)
-        except Crashed as crashed:
-            self._note_crash(crashed, entity, handed, source, start, seconds, checkpoint)
-            raise
-        self.journal.note(entity, applied, handed, source, start, start + seconds, checkpoint=checkpoint)
-        return seconds
-
-    def _add(
+    def add(
         self, entity: str, rows: np.ndarray, start: float, visible_at: float, checkpoint: int | None, source: int
     ) -> None:
-        last = self.plan[-1] if self.plan else None
+        """Plan a batch of rows."""
+        last = self._plan[-1] if self._plan else None
         # A guard that forgets what lies below the checkpoint must see it move before the messages that follow.
         passed = last is not None and last.checkpoint is not None and checkpoint is None
-        if last is None or last.entity != entity or last.count >= ROWS_AT_ONCE or (passed and self.forgets):
-            self.plan.append(_Planned(entity))
-        planned = self.plan[-1]
+        if last is None or last.entity != entity or last.count >= ROWS_AT_ONCE or (passed and self._forgets):
+            self._plan.append(_Planned(entity))
+        planned = self._plan[-1]
         planned.rows.append(rows)
         planned.source.append(np.full(rows.size, source, np.int8))
         planned.began_at.append(np.full(rows.size, start))
@@ -173,12 +213,12 @@ class Modelled(Worker):
         planned.count += rows.size
         planned.checkpoint = checkpoint if checkpoint is not None else planned.checkpoint
 
-    def carry_out(self) -> None:
+    def carry_out(self, service: Service, journal: Recorder) -> None:
         """Apply what was planned, in that order."""
-        for planned in self.plan:
-            frame = self.inbox.published.frames[planned.entity][np.concatenate(planned.rows)]
+        for planned in self._plan:
+            frame = service.frame(planned.entity, np.concatenate(planned.rows))
             applied = self.projector.apply(planned.entity, frame, planned.checkpoint)
-            self.journal.note(
+            journal.note(
                 planned.entity,
                 applied,
                 frame["position"].to_numpy(),
@@ -186,4 +226,4 @@ class Modelled(Worker):
                 np.concatenate(planned.began_at),
                 np.concatenate(planned.visible_at),
             )
-        self.plan.clear()
+        self._plan.clear()

@@ -1,20 +1,20 @@
-"""Rebuild under fire: thrown away and projected again while changes keep coming and readers keep reading.
+"""Rebuild under fire: projected again from the start while changes keep coming and readers keep reading.
 
 In place, readers see the projection empty, then partial, then older than it was. Beside (blue/green), a second
 projection is built on another store from the same feed; when it has come as far as the first, the first one pauses, the
-second catches up with what is left and takes over, and readers are switched to it at once.
+second catches up with what is left and takes over, and readers are switched to it at once. Both are state machines that
+any driver moves on: the heap of simulated time, or the loop of a service.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-
-import numpy as np
+from dataclasses import dataclass
 
 from lab.projection.projector import Projector
-from lab.running.journal import Fault
+from lab.running.journal import Fault, Journal
 from lab.running.lane import INFINITY, Lane
+from lab.running.simulated import nothing_arrives
 from lab.running.worker import Worker
 
 
@@ -26,70 +26,80 @@ class InPlace:
     worker: Worker
     at: float
     _began: float = INFINITY
+    _peak: int = 0
     _done: bool = False
 
     def next_at(self) -> float:
-        """The lane's next thing, or the rebuild when it is due."""
+        """The lane's next work, or the rebuild when it is due."""
         return min(self.lane.next_at(), INFINITY if self._began < INFINITY else max(self.at, self.lane.free_at))
 
-    def step(self) -> None:
-        """Throw away, or go on with the lane until it has read everything again."""
+    def step(self, now: float) -> None:
+        """Throw the projection away, or continue the lane until it has read everything again."""
         if self._began == INFINITY and max(self.at, self.lane.free_at) <= self.lane.next_at():
-            self._began = max(self.at, self.lane.free_at)
-            self.worker.journal.peak_bytes = self.worker.projector.store.size_bytes()
-            self.lane.free_at = self._began + self.worker.reset(self._began)
+            self._began = now
+            self._peak = self.worker.projector.store.size_bytes()
+            self.lane.free_at = self.worker.reset(now)
             self.lane.more = True
             return
-        before = self.worker.journal.polls
-        self.lane.step()
-        if self._began < INFINITY and not self._done and self.worker.journal.polls > before and not self.lane.more:
+        polls = self.worker.polls
+        self.lane.step(now)
+        if self._began < INFINITY and not self._done and self.worker.polls > polls and not self.lane.more:
             self._done = True
             self.worker.carry_out()
             journal = self.worker.journal
-            journal.rebuilt_at = self.lane.free_at
-            journal.peak_bytes = max(journal.peak_bytes, self.worker.projector.store.size_bytes())
-            journal.faults.append(Fault("rebuild", self._began, self.lane.free_at, detail="in place"))
+            journal.rebuilt(self.lane.free_at, max(self._peak, self.worker.projector.store.size_bytes()))
+            journal.fault(Fault("rebuild", self._began, self.lane.free_at, detail="in place"))
 
 
 @dataclass
 class BlueGreen:
-    """A lane that is joined by a second one at `at` seconds; `make` opens the projector on the second store."""
+    """A lane that is joined by a second one at `at` seconds, until the second one takes over.
+
+    `make` opens the projector on the second store: empty, or filled in bulk up to its checkpoint. `taken_over` is
+    called after the swap, when the first store has been closed.
+    """
 
     lane: Lane
     worker: Worker
     at: float
     make: Callable[[], Projector]
+    taken_over: Callable[[], None] = lambda: None
     green: Lane | None = None
+    swapped: bool = False
     _builder: Worker | None = None
-    _swapped: bool = field(default=False)
 
     def next_at(self) -> float:
         """The earlier of what both lanes have to do; the start of the second, when it is due."""
-        if self._swapped:
+        if self.swapped:
             return self.lane.next_at()
         if self.green is None:
             return min(self.lane.next_at(), self.at)
         return min(self.lane.next_at(), self.green.next_at())
 
-    def step(self) -> None:
-        """Do the earlier thing; switch when the second lane has read all that the first one showed."""
-        if self._swapped:
-            self.lane.step()
+    def step(self, now: float) -> None:
+        """Execute the earlier work; switch when the second lane has read all that the first one showed."""
+        if self.swapped:
+            self.lane.step(now)
         elif self.green is None:
             if self.at <= self.lane.next_at():
-                self._start()
+                self._start(now)
             else:
-                self.lane.step()
+                self.lane.step(now)
         elif self.green.next_at() <= self.lane.next_at():
-            self.green.step()
-            if not self.green.more:
-                self._approach()
+            self.build(now)
         else:
-            self.lane.step()
+            self.lane.step(now)
 
-    def _start(self) -> None:
+    def build(self, now: float) -> None:
+        """Execute the second lane's next work."""
+        assert self.green is not None
+        self.green.step(now)
+        if not self.green.more:
+            self._approach()
+
+    def _start(self, now: float) -> None:
         self._builder = self.worker.beside(self.make())
-        self.green = Lane(self.lane.pace, np.empty(0), self.lane.until, self._builder, self.at)
+        self.green = Lane(self.lane.pace, nothing_arrives(), self.lane.until, self._builder, now)
         self.green.more = True
 
     def _approach(self) -> None:
@@ -114,13 +124,15 @@ class BlueGreen:
         for worker in (self.worker, self._builder):
             worker.carry_out()
         blue, journal = self.worker.projector.store, self.worker.journal
-        journal.peak_bytes = blue.size_bytes() + self._builder.projector.store.size_bytes()
-        journal.swap(self._builder.journal, at, self._builder.settled)
-        journal.faults.append(Fault("rebuild", self.at, at, detail="built beside, then swapped in"))
-        blue.close()
+        peak = blue.size_bytes() + self._builder.projector.store.size_bytes()
+        green = self._builder.journal
+        assert isinstance(green, Journal)
+        journal.swap(green, at, self._builder.settled)
+        journal.rebuilt(at, peak)
+        journal.fault(Fault("rebuild", self.at, at, detail="built beside, then swapped in"))
         self._builder.journal = journal
-        self.worker = self._builder
-        self.lane.worker = self._builder
+        self.worker = self.lane.worker = self._builder
+        blue.close()
         self.lane.free_at, self.lane.due_at, self.lane.more = at, at + self.lane.pace.every, False
-        self.lane.paused = False
-        self._swapped = True
+        self.lane.paused, self.swapped = False, True
+        self.taken_over()

@@ -1,50 +1,36 @@
-"""What a lane asks of its worker: messages taken, pages read, faults met; how long the work takes is another matter."""
+"""A worker does what a lane asks for: takes messages, reads pages, meets faults, and notes what became of it.
+
+Where pages and messages come from, and what the work takes, is its `Service`'s business: measured, modelled, or live.
+"""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
-from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import polars as pl
 
 from lab.base import Unavailable
 from lab.feed.gaps import Gate
-from lab.feed.published import Published
 from lab.projection.applied import NONE, Applied
 from lab.projection.projector import Projector
-from lab.running.journal import CATCH_UP, CHANNEL, RETRY, Fault, Journal
+from lab.running.journal import CATCH_UP, CHANNEL, RETRY, Fault, Recorder
+from lab.running.services import Deferred, Service
 from lab.running.trouble import STEPS, Crashed, Interrupted, Trouble
 
 # How often what is parked is tried at the end of a run, when the store may refuse it for now.
 LAST_TRIES = 100
 
 
-@dataclass
-class Inbox:
-    """The deliveries that a projection listens to, and how the changes that they carry are looked up."""
+class Backlog(Protocol):
+    """What a worker needs of a lane's inbox."""
 
-    published: Published
-    deliveries: np.ndarray
-    entities: tuple[str, ...]
-
-    def by_entity(self, messages: np.ndarray) -> list[tuple[str, np.ndarray]]:
-        """The rows of each entity's frame that these messages carry, in their order."""
-        if len(self.entities) == 1:
-            return [(self.entities[0], self.published.row_of[messages])]
-        numbers = self.published.entity_of[messages]
-        return [
-            (name, self.published.row_of[chosen])
-            for name in self.entities
-            if (chosen := messages[numbers == self.published.entities.index(name)]).size
-        ]
+    def first(self, count: int) -> Any:
+        """The first `count` messages that wait."""
 
 
-class Worker(ABC):
-    """Takes messages and polls for one projection. A page is a frame or an array of rows: what the feed gives.
+class Worker:
+    """Takes messages and polls for one projection.
 
     `gate` is its strategy for gaps, `trouble` what goes wrong; None for a feed without gaps, a life without faults.
     """
@@ -52,21 +38,28 @@ class Worker(ABC):
     def __init__(
         self,
         projector: Projector,
+        service: Service,
+        inbox: Backlog,
+        journal: Recorder,
         page: int,
         batch: int,
-        inbox: Inbox,
-        journal: Journal,
-        every_revision: bool,
-        gate: Gate | None,
-        trouble: Trouble | None,
+        gate: Gate | None = None,
+        trouble: Trouble | None = None,
     ) -> None:
-        self.projector, self.page, self.batch, self.inbox = projector, page, batch, inbox
-        self.journal, self.every_revision, self.gate, self.trouble = journal, every_revision, gate, trouble
+        self.projector, self.service, self.inbox, self.journal = projector, service, inbox, journal
+        self.page, self.batch, self.gate, self.trouble = page, batch, gate, trouble
+        # Faults must meet each batch when it is due, since what comes next depends on it.
+        self.deferred = Deferred(projector) if service.defers and trouble is None else None
         self.entities = tuple(projector.layout.entities)
         # The highest position that was handed over: what a projection that takes over must have reached.
         self.highest = dict.fromkeys(self.entities, 0)
+        self.polls = 0
         self._find_place()
         self._retry_at = 0.0
+        options = trouble.options if trouble else None
+        self._retry_parked = service.retry_parked
+        if options is not None:
+            self._retry_parked = options.retry_parked if options.poison else None
 
     def _find_place(self) -> None:
         self.positions = {name: self.projector.checkpoint(name) for name in self.entities}
@@ -74,41 +67,39 @@ class Worker(ABC):
 
     # -- what a lane asks for ------------------------------------------------------------------------------------------
 
-    def take(self, start: float, first: int, last: int) -> float:
-        """Apply the deliveries `first` to `last`; returns the seconds that it took."""
-        now = start + self._retry(start)
-        self.journal.batches += 1
-        for entity, rows in self.inbox.by_entity(self.inbox.deliveries[first:last]):
-            now += self._work(entity, self._messages(entity, rows), now, None, CHANNEL)
+    def take(self, start: float, count: int) -> float:
+        """Apply the first `count` messages of the inbox; returns the seconds that it took."""
+        now = self._retry(start)
+        self.journal.took()
+        for entity, piece in self.service.messages(self.inbox.first(count)):
+            now = self._work(entity, piece, now, None, CHANNEL)
         return now - start
 
     def poll(self, start: float) -> tuple[float, bool]:
         """Read a page of each entity as the feed is at `start`, and apply it batch by batch."""
-        self.journal.polls += 1
-        if self.gate is not None:
-            self.journal.polled_at.append(start)
+        self.polls += 1
+        self.journal.polled(start, self.gate is not None)
         # One clock for both: a checkpoint is kept at the very moment at which its data is visible.
-        now, more = start + self._retry(start), False
+        now, more = self._retry(start), False
         for entity in self.entities:
-            page, ended, took = self._page(entity, start)
-            now += took
+            page, ended, now = self._read(entity, start, now)
             more |= not ended and len(page) >= self.page
             if self.gate is not None:
                 bound = self.gate.look(start)
-                readable = int(np.searchsorted(self._positions(entity, page), bound, side="right"))
+                readable = int(np.searchsorted(self.service.positions(entity, page), bound, side="right"))
                 if readable < len(page):
                     page, ended, more = page[:readable], False, False
             for first, last, moves in self.pieces(len(page), ended, self.batch):
                 piece = page[first:last]
                 if last > first:
-                    self.positions[entity] = int(self._positions(entity, piece)[-1])
+                    self.positions[entity] = int(self.service.positions(entity, piece)[-1])
                 elif self.positions[entity] == self.settled[entity]:
                     continue
                 checkpoint = self.positions[entity] if moves else None
-                now += self._work(entity, piece, now, checkpoint, CATCH_UP)
+                now = self._work(entity, piece, now, checkpoint, CATCH_UP)
                 if moves:
                     self.settled[entity] = self.positions[entity]
-                    self.journal.checkpoints.append((now, entity, self.positions[entity]))
+                    self.journal.checkpoint(now, entity, self.positions[entity])
         return now - start, more
 
     def pieces(self, rows: int, ended: bool, batch: int) -> Iterator[tuple[int, int, bool]]:
@@ -121,39 +112,36 @@ class Worker(ABC):
         # An empty page ends a full one that happened to be the last.
         for first in range(0, max(rows, 1), batch):
             last = min(rows, first + batch)
-            yield first, last, self.every_revision or (last == rows and ended)
+            yield first, last, self.service.every_revision or (last == rows and ended)
 
     def unfinished(self, at: float) -> bool:
-        """Whether the feed still keeps something back at this time, for a gap that may be filled."""
+        """True while the feed still keeps something back at this time, for a gap that may be filled."""
         return self.gate is not None and self.gate.keeps_back
 
-    def overflow(self, first: int, last: int) -> None:
-        """Deliveries that found the queue full are gone."""
-        self.journal.overflowed.append(self.inbox.deliveries[first:last] + 1)
-        self.inbox.deliveries = np.delete(self.inbox.deliveries, np.s_[first:last])
-
     def reset(self, start: float) -> float:
-        """Throw the projection away, to be read again from position 0: a rebuild in place."""
+        """Throw the projection away, to be read again from position 0: a rebuild in place. Returns when it is done."""
         self.carry_out()
-        began = perf_counter()
+        mark = self.service.begin()
         self.projector.reset()
-        seconds = self._lasted(perf_counter() - began, 0)
-        self.journal.resets.append(start + seconds)
-        self.journal.epoch += 1
-        self.journal.checkpoints += [(start + seconds, name, 0) for name in self.entities]
+        until = self.service.end(start, mark, 0)
+        self.journal.reset(until, self.entities)
         self._find_place()
-        return seconds
+        return until
 
-    @abstractmethod
     def beside(self, projector: Projector) -> Worker:
         """A worker on another store that reads the same feed, with a journal of its own: a rebuild beside."""
+        gate = None if self.gate is None else self.gate.afresh()
+        journal = self.journal.beside()
+        return type(self)(projector, self.service, self.inbox, journal, self.page, self.batch, gate, self.trouble)
 
     def level_with(self, other: Worker) -> bool:
-        """Whether all that the other was handed is in here too."""
+        """True once all that the other was handed has been read here too."""
         return all(self.settled[name] >= other.highest[name] for name in self.entities)
 
-    def carry_out(self) -> None:  # noqa: B027 (a worker that does things at once has nothing left to do)
-        """Do what has only been planned so far."""
+    def carry_out(self) -> None:
+        """Apply what has only been planned so far."""
+        if self.deferred is not None:
+            self.deferred.carry_out(self.service, self.journal)
 
     def finish(self, at: float) -> None:
         """The run is over at `at` seconds: what is parked is tried once more, when it can be taken by then or later."""
@@ -161,44 +149,35 @@ class Worker(ABC):
         trouble = self.trouble
         for position, met_at in trouble.met.items() if trouble else ():
             detail = "the store can't take the change: it is parked, and all that follows of its record"
-            self.journal.faults.append(Fault("poison", met_at, met_at, position=position, detail=detail))
+            self.journal.fault(Fault("poison", met_at, met_at, position=position, detail=detail))
         if trouble is not None and trouble.options.heals_at is not None:
             at = max(at, trouble.options.heals_at)
             for _ in range(LAST_TRIES):
                 # A store that refuses is asked again.
                 self._retry_at = 0.0
-                at += self._retry(at)
+                at = self._retry(at)
                 if not any(self.projector.parked(name).size for name in self.entities):
                     break
 
     # -- how the work is done ------------------------------------------------------------------------------------------
 
-    @abstractmethod
-    def _messages(self, entity: str, rows: np.ndarray) -> Any:
-        """The messages as a page."""
-
-    @abstractmethod
-    def _page(self, entity: str, start: float) -> tuple[Any, bool, float]:
-        """The next page, whether it comes to the feed's end, and the seconds that reading it took."""
-
-    @abstractmethod
-    def _positions(self, entity: str, page: Any) -> np.ndarray:
-        """The positions in a page."""
-
-    @abstractmethod
-    def _do(self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int) -> float:
-        """Apply one piece, note it down, and say how many seconds it took. May raise Crashed, noted down too."""
-
-    @abstractmethod
-    def _lasted(self, measured: float, rows: int) -> float:
-        """The seconds that a piece of work counts for."""
+    def _read(self, entity: str, start: float, now: float) -> tuple[Any, bool, float]:
+        """The next page as the feed is at `start`, whether the feed ends there, and when it has been read."""
+        try:
+            return self.service.page(entity, self.positions[entity], self.page, start, now)
+        except Unavailable as error:
+            raise self._refused(now, error) from None
 
     def _work(self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int) -> float:
+        """Apply one piece and note it; returns when it is done. Raises Interrupted when a fault cuts it off."""
         if len(piece):
-            self.highest[entity] = max(self.highest[entity], int(self._positions(entity, piece).max()))
+            self.highest[entity] = max(self.highest[entity], int(self.service.positions(entity, piece).max()))
         trouble = self.trouble
         if trouble is None:
-            return self._do(entity, piece, start, checkpoint, source)
+            try:
+                return self._do(entity, piece, start, checkpoint, source)
+            except Unavailable as error:
+                raise self._refused(start, error) from None
         trouble.begin(start)
         crash = trouble.crash()
         try:
@@ -210,60 +189,68 @@ class Worker(ABC):
             self._find_place()
             raise self._interrupted("crash", start, lasts, STEPS[step]) from None
         except Unavailable as error:
-            raise self._interrupted("refused_apply", start, trouble.options.retry, "", str(error)) from None
+            raise self._refused(start, error) from None
 
-    def _applied(self, entity: str, frame: pl.DataFrame, checkpoint: int | None) -> Applied:
-        """Hand a frame to the projector. Raises Crashed when a fault has the process die over it."""
-        applied = self.projector.apply(entity, frame, checkpoint)
-        if self.trouble is not None:
-            self.trouble.end()
-        return applied
+    def _do(self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int) -> float:
+        service, trouble = self.service, self.trouble
+        if self.deferred is not None:
+            until = service.end(start, 0.0, len(piece))
+            self.deferred.add(entity, piece, start, until, checkpoint, source)
+            return until
+        frame = service.frame(entity, piece)
+        handed, committed_at = frame["position"].to_numpy(), frame["committed_at"].to_numpy()
+        factor = 1.0 if trouble is None else trouble.factor(start)
+        mark = service.begin()
+        try:
+            applied = self.projector.apply(entity, frame, checkpoint)
+            if trouble is not None:
+                trouble.end()
+        except Crashed as crashed:
+            assert trouble is not None
+            until = service.end(start, mark, len(piece), factor)
+            landed = self._after_crash(crashed, entity, until, checkpoint)
+            crash = trouble.armed or ""
+            self.journal.note(entity, landed, handed, source, start, until, crash, checkpoint, committed_at)
+            raise
+        until = service.end(start, mark, len(piece), factor)
+        self.journal.note(entity, applied, handed, source, start, until, "", checkpoint, committed_at)
+        return until
 
-    def _note_crash(
-        self,
-        crashed: Crashed,
-        entity: str,
-        handed: np.ndarray,
-        source: int,
-        start: float,
-        seconds: float,
-        checkpoint: int | None,
-    ) -> None:
-        """Note what had landed before the crash, which is visible, and what was held back in memory, which is lost."""
-        assert self.trouble is not None
-        projector, until = self.projector, start + seconds
-        held = np.concatenate([NONE, *(projector.held(name) for name in self.entities)])
+    def _after_crash(self, crashed: Crashed, entity: str, at: float, checkpoint: int | None) -> Applied:
+        """Note what was held back in memory, which is lost; returns what had landed before, which is visible."""
+        held = np.concatenate([NONE, *(self.projector.held(name) for name in self.entities)])
         if held.size:
-            self.journal.forgotten.append(held)
+            self.journal.forget(held)
         if crashed.moved and checkpoint is not None:
-            self.journal.checkpoints.append((until, entity, checkpoint))
-        applied, crash = projector.attempt.applied(crashed.landed), self.trouble.armed or ""
-        self.journal.note(entity, applied, handed, source, start, until, crash, checkpoint)
+            self.journal.checkpoint(at, entity, checkpoint)
+        return self.projector.attempt.applied(crashed.landed)
+
+    def _refused(self, start: float, error: Unavailable) -> Exception:
+        lasts = self.trouble.options.retry if self.trouble else self.service.retry
+        if lasts is None:
+            return error
+        return self._interrupted("refused_apply", self.service.now(start), lasts, "", str(error))
 
     def _interrupted(self, kind: str, at: float, lasts: float, step: str, detail: str = "") -> Interrupted:
-        self.journal.faults.append(Fault(kind, at, at + lasts, step, detail=detail))
+        self.journal.fault(Fault(kind, at, at + lasts, step, detail=detail))
         # What a poll had come to is read again; a batch of messages is delivered again.
         self.positions = dict(self.settled)
         return Interrupted(at + lasts)
 
     def _retry(self, start: float) -> float:
-        """Try what is parked again, now and then."""
+        """Try what is parked again, now and then; returns when that is done."""
         trouble = self.trouble
-        if trouble is None or not trouble.options.poison or start < self._retry_at:
-            return 0.0
-        self._retry_at = start + trouble.options.retry_parked
-        trouble.begin(start)
-        seconds = 0.0
+        if self._retry_parked is None or start < self._retry_at:
+            return start
+        self._retry_at = start + self._retry_parked
+        if trouble is not None:
+            trouble.begin(start)
+        now = start
         for entity in self.entities:
-            parked = self.projector.parked(entity)
-            if not parked.size or not trouble.heals(start):
+            if not self.projector.parked(entity).size or (trouble is not None and not trouble.heals(start)):
                 continue
-            began = perf_counter()
+            mark = self.service.begin()
             applied = self.projector.retry(entity)
-            took = self._lasted(perf_counter() - began, applied.positions.size)
-            seconds += took
-            self.journal.note(entity, applied, np.empty(0, np.int64), RETRY, start, start + seconds)
-        return seconds
-
-    def _slowed(self, seconds: float, start: float) -> float:
-        return seconds if self.trouble is None else seconds * self.trouble.factor(start)
+            now = self.service.end(now, mark, applied.positions.size)
+            self.journal.note(entity, applied, NONE, RETRY, start, now)
+        return now

@@ -9,22 +9,22 @@ import itertools
 import json
 import math
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from lab.base import NotAnswered, Unavailable
+from lab.base import TRUTH, NotAnswered, Unavailable
+from lab.place import FolderPlace
 from lab.queries.model import Query
-from lab.service.keeper import BOUNDS, Keeper
+from lab.running.lane import Lane
+from lab.running.live import Follower, Heard, Live, LiveSource, Waiting
+from lab.running.notes import BOUNDS, BoundedJournal
+from lab.running.wall import WallClock, WallRunner
 from lab.service.messages import AskQuery, Message, ReadApplied, ReadStatus, StartRebuild, Subscribe, encoded_message
 from lab.service.problems import encoded, problem
-from lab.service.rebuilding import Place, Rebuild
+from lab.service.rebuilding import Rebuild
 from lab.service.values import named
 from lab.service.wire import MESSAGE, REQUEST, Reply, packed, read
 from lab.wiring import Plan, ProjectionPlan
-
-# A store that refuses is asked again after so many seconds.
-RETRY = 0.05
 
 
 class Projection:
@@ -33,18 +33,46 @@ class Projection:
     def __init__(
         self, plan: Plan, item: ProjectionPlan, folder: Path, since: float, journal: Path | None = None
     ) -> None:
-        self.item = item
-        self.place = Place(folder, item.name)
+        self.plan, self.item = plan, item
+        self.place = FolderPlace(folder / item.name)
         self.place.sweep()
-        self.keeper = Keeper(plan, item, folder, self.place.path(), since, journal)
+        clock, entities = WallClock(), tuple(item.layout.entities)
+        self.source = LiveSource(lambda: plan.truth_beside(folder / TRUTH), item.subscription, plan.domain, item.before)
+        self.journal = BoundedJournal(since, clock.now, journal)
+        self.inbox = Waiting(item.pace.capacity, self.journal.overflow)
+        live = Live(self.source, entities, clock.now, item.faults.retry_parked)
+        projector = item.projector(self.place.current.path)
+        page = plan.scenario.catch_up.page
+        follower = Follower(projector, live, self.inbox, self.journal, page, item.pace.batch)
+        # A service goes on until it is stopped, and its first poll is due at once.
+        self.lane = Lane(item.pace, self.inbox, math.inf, follower)
+        if item.pace.polls:
+            self.lane.due_at = clock.now()
+        self.runner = WallRunner(self.lane, clock, self._wake)
         self.rebuild = Rebuild()
         self.counts = dict.fromkeys(("queries", "stale"), 0)
         self._queries: dict[str, Query] = {query.name: query for query in item.queries}
-        self._kick = asyncio.Event()
         self._stopping = False
         self._readers: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
         self._rebuilding: asyncio.Task[None] | None = None
+
+    @property
+    def worker(self) -> Follower:
+        """What keeps the projection up to date: another one after each rebuild."""
+        assert isinstance(self.lane.worker, Follower)
+        return self.lane.worker
+
+    @property
+    def position(self) -> int:
+        """Everything up to here is in."""
+        return self.worker.position
+
+    @property
+    def age_seconds(self) -> float | None:
+        """Everything that was committed so long ago, or longer, is in; None while that is unknown."""
+        verified_at = self.worker.verified_at
+        return None if verified_at is None else max(0.0, self.runner.clock.now() - verified_at)
 
     async def handle(self, message: Message) -> Reply:
         """Answer a message of the front."""
@@ -52,25 +80,25 @@ class Projection:
             case AskQuery():
                 return await self._asked(message)
             case ReadStatus():
-                return Reply(200, encoded(self.status()), self.keeper.position)
+                return Reply(200, encoded(self.status()), self.position)
             case ReadApplied(since, limit):
-                rows, seen = self.keeper.applied(since, limit)
-                return Reply(200, encoded({"applied": rows, "since": seen}), self.keeper.position)
+                rows, seen = self.journal.applied(since, limit)
+                return Reply(200, encoded({"applied": rows, "since": seen}), self.position)
             case StartRebuild():
                 return self._rebuild()
         raise AssertionError(message)
 
     def status(self) -> dict[str, Any]:
         """How far it is, and what it has done since it was started."""
-        keeper = self.keeper
-        counts = {**keeper.counts, **self.counts, "inbox": len(keeper.inbox)}
-        counts["parked"] = sum(int(keeper.projector.parked(name).size) for name in keeper.entities)
-        counts["held"] = sum(int(keeper.projector.held(name).size) for name in keeper.entities)
-        lag = {"bounds": BOUNDS, "counts": keeper.lags.tolist(), "sum": keeper.lag_sum}
+        worker, journal, projector = self.worker, self.journal, self.worker.projector
+        counts = {**journal.counts, **self.counts, "inbox": len(self.inbox)}
+        counts["parked"] = sum(int(projector.parked(name).size) for name in worker.entities)
+        counts["held"] = sum(int(projector.held(name).size) for name in worker.entities)
+        lag = {"bounds": BOUNDS, "counts": journal.lags.tolist(), "sum": journal.lag_sum}
         return {
-            "position": keeper.position,
-            "highest": keeper.highest,
-            "age_seconds": keeper.age_seconds,
+            "position": worker.position,
+            "highest": worker.newest,
+            "age_seconds": self.age_seconds,
             "rebuild": self.rebuild.told(),
             "counts": counts,
             "lag": lag,
@@ -79,17 +107,17 @@ class Projection:
     # -- queries ------------------------------------------------------------------------------------------------------
 
     async def _asked(self, asked: AskQuery) -> Reply:
-        keeper, at_least = self.keeper, asked.at_least
+        at_least = asked.at_least
         self.counts["queries"] += 1
-        if at_least is not None and keeper.position < at_least and not await self._waited(at_least, asked.timeout):
+        if at_least is not None and self.position < at_least and not await self._waited(at_least, asked.timeout):
             self.counts["stale"] += 1
-            said = f"everything up to position {keeper.position} is in, and not up to {at_least}"
-            return problem(504, said, position=keeper.position, at_least=at_least, age_seconds=keeper.age_seconds)
+            said = f"everything up to position {self.position} is in, and not up to {at_least}"
+            return problem(504, said, position=self.position, at_least=at_least, age_seconds=self.age_seconds)
         query, limit = self._queries[asked.query], asked.limit
         # Taken before the query: what it shows is at least as new.
-        position, age = keeper.position, keeper.age_seconds
+        position, age = self.position, self.age_seconds
         try:
-            rows = keeper.projector.store.query(query, tuple(asked.parameters))
+            rows = self.worker.projector.store.query(query, tuple(asked.parameters))
         except NotAnswered as error:
             return problem(422, str(error))
         except Unavailable as error:
@@ -106,10 +134,10 @@ class Projection:
         heapq.heappush(self._readers, (at_least, next(self._order), future))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(future, timeout)
-        return self.keeper.position >= at_least
+        return self.position >= at_least
 
     def _wake(self) -> None:
-        while self._readers and (self._readers[0][2].done() or self._readers[0][0] <= self.keeper.position):
+        while self._readers and (self._readers[0][2].done() or self._readers[0][0] <= self.position):
             future = heapq.heappop(self._readers)[2]
             if not future.done():
                 future.set_result(None)
@@ -117,10 +145,12 @@ class Projection:
     # -- at work ------------------------------------------------------------------------------------------------------
 
     def hear(self, message: bytes) -> None:
-        """What the channel has brought."""
+        """Put what the channel has brought into the inbox."""
         if self.item.by_messages:
-            self.keeper.hear(json.loads(message))
-            self._kick.set()
+            heard = [Heard(*one) for one in json.loads(message) if one[0] in self.item.layout.entities]
+            self.journal.counts["messages"] += len(heard)
+            self.inbox.arrive(heard, self.runner.clock.now())
+            self.runner.wake()
 
     async def listen(self, executor: Path) -> None:
         """Hear the executor's messages, for as long as there is one; what is missed meanwhile is caught up with."""
@@ -138,52 +168,28 @@ class Projection:
             await asyncio.sleep(0.05)
 
     async def work(self) -> None:
-        """Poll when it is due, take messages when a batch is; a poll goes first. Ends between two of them."""
-        pace, keeper = self.item.pace, self.keeper
-        poll_at = time.monotonic() if pace.polls else math.inf
-        while not self._stopping:
-            now, batch_at = time.monotonic(), keeper.batch_at()
-            try:
-                if poll_at <= now:
-                    more = keeper.poll()
-                    # On the beat; what was missed of it is not made up for. While there is more, at once.
-                    missed = max(0.0, math.ceil((time.monotonic() - poll_at) / pace.every) - 1)
-                    poll_at = now if more else self._next(poll_at + (missed + 1) * pace.every)
-                    self._wake()
-                elif batch_at is not None and batch_at <= now:
-                    keeper.take()
-                else:
-                    await self._rest(min(poll_at, math.inf if batch_at is None else batch_at) - now)
-            except Unavailable:
-                await asyncio.sleep(RETRY)
-            # Whoever has asked meanwhile comes first.
-            await asyncio.sleep(0)
-
-    def _next(self, beat: float) -> float:
-        # Until there is a source of truth, it is looked for more often than it will be polled.
-        return beat if self.keeper.truth is not None else time.monotonic() + min(0.05, self.item.pace.every)
-
-    async def _rest(self, seconds: float) -> None:
-        self._kick.clear()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._kick.wait(), None if seconds == math.inf else seconds)
+        """Poll when it is due, take messages when a batch is, until `stop`; requests are answered between the two."""
+        await self.runner.run()
 
     def _rebuild(self) -> Reply:
         if self.item.table.subscribe == "channel":
             return problem(409, "messages that have gone by don't come again: it can't be rebuilt from them")
         if self.rebuild.running:
             return problem(409, "it is being rebuilt already", rebuild=self.rebuild.told())
-        if not self.keeper.found():
+        if not self.source.found():
             return problem(503, "there is no source of truth yet")
         self.rebuild = Rebuild()
-        self._rebuilding = asyncio.create_task(self.rebuild.run(self.keeper, self.place))
+        work = self.rebuild.run(self.plan, self.item, self.place, self.lane, self.runner)
+        self._rebuilding = asyncio.create_task(work)
         return Reply(202, encoded({"projection": self.item.name, "rebuild": {"state": "building"}}))
 
     async def stop(self) -> None:
         """End what is going on, and give everything up."""
         self._stopping = True
-        self._kick.set()
+        self.runner.stop()
         self.rebuild.stop()
         if self._rebuilding is not None:
             await self._rebuilding
-        self.keeper.close()
+        self.worker.projector.store.close()
+        self.source.close()
+        self.journal.close()

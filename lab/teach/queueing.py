@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from lab.base import stream
-from lab.running.lane import single_server
+from lab.running.theory import single_server
 from lab.teach.scale import scaled
 
 LOADS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97)

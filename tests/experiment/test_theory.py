@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from pieces import Clerk
+from pieces import Clerk, lane
 
 from lab.base import Entity, stream
 from lab.channel.simulated import transmit
@@ -17,9 +17,11 @@ from lab.feed.published import Published
 from lab.measure import lag
 from lab.projection.projector import NONE, Applied, Projector
 from lab.running.journal import CHANNEL, Journal
-from lab.running.lane import Lane, Pace, drive, single_server
+from lab.running.lane import Lane, Pace
 from lab.running.services import Modelled
-from lab.running.worker import Inbox
+from lab.running.simulated import drive, nothing_arrives
+from lab.running.theory import single_server
+from lab.running.worker import Worker
 from lab.scenario import ChannelTable, ServiceModel, Source
 from lab.stores import Layout, store_class
 from lab.wiring import plan
@@ -95,7 +97,7 @@ def test_poisson_arrivals_at_one_server_wait_as_long_as_pollaczek_and_khinchine_
     arrivals = published().committed_at
     seconds = 0.7 / RATE
     clerk = Clerk(per_batch=seconds)
-    drive([Lane(Pace(1, 0.0, 1.0, polls=False, capacity=CHANGES), arrivals, 0.0, clerk)])
+    drive([lane(Pace(1, 0.0, 1.0, polls=False, capacity=CHANGES), arrivals, 0.0, clerk)])
     starts = np.array([start for start, _, _ in clerk.takes])
     assert (starts - arrivals).mean() == pytest.approx(wait(0.7) * seconds, rel=0.03)
 
@@ -111,10 +113,10 @@ def test_polling_alone_gives_a_lag_that_is_uniform_over_the_interval() -> None:
     found = published()
     projector = Projector(store_class("null")(Path("unused"), Layout("records", {"bare": BARE})), "none", 1)
     feeds, journal = {"bare": FeedArrays(found.frames["bare"], every_revision=True)}, Journal()
-    inbox = Inbox(found, np.empty(0, np.int64), ("bare",))
-    worker = Modelled(projector, feeds, ServiceModel(per_batch=0.0, per_row=0.0), 10**6, 10**6, inbox, journal)
+    service, inbox = Modelled(found, feeds, ServiceModel(per_batch=0.0, per_row=0.0)), nothing_arrives()
+    worker = Worker(projector, service, inbox, journal, 10**6, 10**6)
     every = 0.4
-    drive([Lane(Pace(10**6, 0.0, every, polls=True, capacity=1), np.empty(0), float(found.committed_at[-1]), worker)])
+    drive([Lane(Pace(10**6, 0.0, every, polls=True, capacity=1), inbox, float(found.committed_at[-1]), worker)])
     worker.carry_out()
     seconds = np.sort(lag.visible_at(found, journal, subsumes=True) - found.committed_at)
     assert seconds[0] >= 0

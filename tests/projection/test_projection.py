@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import pytest
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pieces import Clerk, commands, remembering
+from pieces import commands, remembering
 
 from lab.base import Batch, stream
 from lab.channel.simulated import transmit
@@ -31,9 +30,10 @@ from lab.projection.projector import Projector
 from lab.projection.revisions import HighestRevision
 from lab.running import services
 from lab.running.journal import Journal
-from lab.running.lane import Lane, Pace, drive, single_server
+from lab.running.lane import Lane, Pace
 from lab.running.services import Measured, Modelled
-from lab.running.worker import Inbox
+from lab.running.simulated import Arrivals, drive
+from lab.running.worker import Worker
 from lab.scenario import ChannelTable, ServiceModel
 from lab.stores import Layout, Store, dump, store_class
 from lab.testing.sample import BY_SHELF, ITEM, item, items, layout
@@ -537,23 +537,23 @@ def test_measured_and_modelled_runs_write_the_same_at_the_same_times(
     )
     pace = Pace(batch=10, linger=0.1, every=0.5, polls=True, capacity=ALL)
     found = []
-    for service in ("measured", "modelled"):
-        one = Projector(store_class("memory")(tmp_path / service, staff(keeps, policy)), policy, ALL)
+    for name in ("measured", "modelled"):
+        one = Projector(store_class("memory")(tmp_path / name, staff(keeps, policy)), policy, ALL)
         journal, truth = (
             Journal(),
-            open_truth("sqlite", model, FolderPlace(tmp_path / f"{service}-truth"), EMPLOYEES, "normal"),
+            open_truth("sqlite", model, FolderPlace(tmp_path / f"{name}-truth"), EMPLOYEES, "normal"),
         )
-        args = (40, pace.batch, Inbox(published, sent.message, ("employee",)), journal)
-        worker: Measured | Modelled
-        if service == "measured":
+        service: Measured | Modelled
+        if name == "measured":
             replay = Replay(truth, {"employee": history})
-            worker = Measured(one, ChangeReader(truth, before), replay.advance, *args)
+            service = Measured(published, ("employee",), ChangeReader(truth, before), replay.advance)
         else:
             feeds = {"employee": FeedArrays(published.frames["employee"], truth.publishes_every_revision)}
-            worker = Modelled(one, feeds, ServiceModel(per_batch=0.0, per_row=0.0), *args)
-        drive([Lane(pace, sent.arrives_at, float(published.committed_at[-1]), worker)])
-        if isinstance(worker, Modelled):
-            worker.carry_out()
+            service = Modelled(published, feeds, ServiceModel(per_batch=0.0, per_row=0.0))
+        inbox = Arrivals(sent.message, sent.arrives_at, ALL, journal.overflow)
+        worker = Worker(one, service, inbox, journal, 40, pace.batch)
+        drive([Lane(pace, inbox, float(published.committed_at[-1]), worker)])
+        worker.carry_out()
         truth.close()
         found.append(
             {
@@ -571,141 +571,6 @@ def test_measured_and_modelled_runs_write_the_same_at_the_same_times(
     if (keeps, policy) in RIGHT:
         must = oracle.expected(keeps, "employee", PAYROLL if keeps == "totals" else None)
         assert found[0]["content"] == must.rows()
-
-
-# A lane against a simulation by hand
-
-
-def by_hand(pace: Pace, arrivals: list[int], until: float, clerk: Clerk) -> None:
-    """The rules of a lane, read word by word and looked up moment by moment. Whole seconds only."""
-    free, due, waiting, coming = 0.0, pace.every if pace.polls else float("inf"), [], list(arrivals)
-    taken = 0
-    while waiting or coming or due < float("inf"):
-        moment = free
-        while True:
-            while coming and coming[0] <= moment:
-                waiting.append(coming.pop(0))
-            if moment >= due:
-                seconds, _ = clerk.poll(moment)
-                free = moment + seconds
-                beats = itertools.count(1)
-                following = next(due + beat * pace.every for beat in beats if due + beat * pace.every >= free)
-                nothing_left = moment >= until and not waiting and not coming
-                due = float("inf") if nothing_left else following
-                break
-            if waiting and (len(waiting) >= pace.batch or moment >= waiting[0] + pace.linger):
-                size = min(pace.batch, len(waiting))
-                free = moment + clerk.take(moment, taken, taken + size)
-                taken, waiting = taken + size, waiting[size:]
-                if len(waiting) > pace.capacity:
-                    clerk.overflow(pace.capacity, len(waiting))
-                    waiting = waiting[: pace.capacity]
-                break
-            moment += 1
-
-
-@settings(max_examples=examples(30))
-@given(
-    gaps=st.lists(st.integers(0, 6), max_size=40),
-    batch=st.integers(1, 6),
-    linger=st.integers(0, 8),
-    every=st.integers(1, 12),
-    polls=st.booleans(),
-    capacity=st.sampled_from([2, 5, ALL]),
-    service=st.tuples(st.integers(0, 7), st.integers(0, 2)),
-    poll_seconds=st.lists(st.integers(0, 20), min_size=1, max_size=4),
-)
-def test_a_lane_does_what_a_simulation_by_hand_does(
-    gaps: list[int],
-    batch: int,
-    linger: int,
-    every: int,
-    polls: bool,
-    capacity: int,
-    service: tuple[int, int],
-    poll_seconds: list[int],
-) -> None:
-    pace = Pace(batch, linger, every, polls, capacity)
-    arrivals = np.cumsum(gaps).astype(int).tolist()
-    until = arrivals[-1] if arrivals else 5
-    # Every so often a poll takes no time: polls that never leave a gap are looked at below.
-    hand, clerk = (Clerk(*service, [*poll_seconds, 0]) for _ in range(2))
-    by_hand(pace, arrivals, until, hand)
-    drive([Lane(pace, np.array(arrivals, float), until, clerk)])
-    assert clerk.takes == hand.takes
-    assert clerk.polls == hand.polls
-    assert clerk.overflowed == hand.overflowed
-    assert sum(last - first for _, first, last in clerk.takes) + clerk.overflowed == len(arrivals)
-
-
-@given(
-    gaps=st.lists(st.floats(0, 3, allow_subnormal=False), max_size=60),
-    seconds=st.floats(0, 2, allow_subnormal=False),
-)
-def test_one_server_in_closed_form_is_a_lane_that_takes_each_message_alone(gaps: list[float], seconds: float) -> None:
-    arrivals = np.cumsum(np.array(gaps, float))
-    clerk = Clerk(per_batch=seconds)
-    drive([Lane(Pace(1, 0.0, 1.0, False, ALL), arrivals, 0.0, clerk)])
-    departures = np.array([start + seconds for start, _, _ in clerk.takes])
-    assert departures == pytest.approx(single_server(arrivals, seconds))
-
-
-def polled(clerk: Clerk, every: float, until: float) -> list[float]:
-    """When a lane without messages polls."""
-    drive([Lane(Pace(1, 0.0, every, True, 1), np.empty(0), until, clerk)])
-    return clerk.polls
-
-
-def test_polls_keep_their_beat_whatever_they_take() -> None:
-    assert polled(Clerk(), 2.0, 7.0) == [2.0, 4.0, 6.0, 8.0]
-    assert polled(Clerk(poll_seconds=[1.5, 0.25]), 2.0, 7.0) == [2.0, 4.0, 6.0, 8.0]
-
-
-def test_beats_that_were_missed_are_not_made_up_for() -> None:
-    assert polled(Clerk(poll_seconds=[5.0, 0.0, 0.0]), 2.0, 11.0) == [2.0, 8.0, 10.0, 12.0]
-
-
-def test_a_poll_goes_on_page_by_page_and_the_next_one_keeps_the_beat() -> None:
-    clerk = Clerk(poll_seconds=[0.25], pages=[True, True, False])
-    assert polled(clerk, 2.0, 5.0) == [2.0, 2.25, 2.5, 4.0, 6.0]
-
-
-def test_a_poll_that_is_due_goes_before_messages_that_wait() -> None:
-    clerk = Clerk(per_batch=3.0, poll_seconds=[1.0])
-    drive([Lane(Pace(1, 0.0, 2.0, True, 10), np.array([0.0, 0.5, 0.6]), 2.0, clerk)])
-    # The beat of 4 falls on the end of the poll before; the one of 6 is in the middle of a message.
-    assert clerk.polls[:3] == [3.0, 4.0, 8.0]
-    assert [start for start, _, _ in clerk.takes] == [0.0, 5.0, 9.0]
-
-
-def test_polls_that_take_longer_than_their_beat_do_not_keep_messages_waiting_for_ever() -> None:
-    clerk = Clerk(poll_seconds=[3.0])
-    lane = Lane(Pace(1, 0.0, 2.0, True, 10), np.array([0.5, 2.5, 2.6]), 3.0, clerk)
-    for _ in range(1_000):
-        if lane.next_at() < float("inf"):
-            lane.step()
-    assert lane.next_at() == float("inf")
-    assert [last for _, _, last in clerk.takes] == [1, 2, 3]
-
-
-def test_a_lane_without_anything_to_do_is_done_at_once() -> None:
-    clerk = Clerk()
-    drive([Lane(Pace(1, 0.0, 1.0, False, 1), np.empty(0), 100.0, clerk)])
-    assert clerk.takes == clerk.polls == []
-
-
-def test_lanes_run_in_one_order_of_time() -> None:
-    seen: list[float] = []
-
-    class Watched(Clerk):
-        def poll(self, start: float) -> tuple[float, bool]:
-            seen.append(start)
-            return super().poll(start)
-
-    paces = [Pace(1, 0.0, every, True, 1) for every in (0.7, 1.0, 0.3)]
-    drive([Lane(pace, np.empty(0), 10.0, Watched(poll_seconds=[0.1])) for pace in paces])
-    assert seen == sorted(seen)
-    assert len(seen) > 50
 
 
 @settings(max_examples=examples(30))

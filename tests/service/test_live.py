@@ -122,7 +122,7 @@ def test_a_projection_that_lies_is_seen_to_lie(tmp_path: Path) -> None:
         assert right["wrong"] == 0
         assert right["right"] > 0
         # Behind the projector's back, everybody is paid one more.
-        store: Any = service.projections["directory"].keeper.projector.store
+        store: Any = service.projections["directory"].worker.projector.store
         query = store.query
         store.query = lambda *asked: [tuple(v + 1 if v == 5_000 else v for v in found) for found in query(*asked)]
         event = await looking.look()

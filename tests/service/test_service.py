@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -304,8 +305,9 @@ def test_every_query_over_http_is_answered_as_it_must_be(tmp_path: Path) -> None
     async def story(service: Served) -> None:
         await asyncio.gather(*(service.command(body(command)) for command in work))
         await service.settled("directory", "sums")
-        service.projections["archive"].keeper.poll()
-        while service.projections["archive"].keeper.poll():
+        archive = service.projections["archive"].worker
+        archive.poll(time.monotonic())
+        while archive.poll(time.monotonic())[1]:
             pass
         entity = made.domain.entities["employee"]
         rng, asked = np.random.default_rng(5), 0
@@ -356,7 +358,7 @@ def test_a_reader_waits_for_what_it_wrote_and_is_never_given_old_rows_in_silence
         assert (old.status_code, old.json()["rows"], old.json()["position"]) == (200, [], 0)
         waiting = asyncio.create_task(service.query("archive/employee", key=7, at_least=position, timeout=30))
         await asyncio.sleep(0.05)
-        service.projections["archive"].keeper.poll()
+        service.projections["archive"].worker.poll(time.monotonic())
         service.projections["archive"]._wake()
         assert [row["key"] for row in (await waiting).json()["rows"]] == [7]
         beyond = await service.query("directory/employee", key=7, at_least=position + 1)
@@ -369,7 +371,7 @@ def test_a_reader_waits_for_what_it_wrote_and_is_never_given_old_rows_in_silence
 def test_what_messages_brought_is_seen_and_is_no_promise(tmp_path: Path) -> None:
     async def story(service: Served) -> None:
         position = (await service.command(hire(7))).json()["position"]
-        await until(lambda: service.projections["gossip"].keeper.counts["applied"] == 1)
+        await until(lambda: service.projections["gossip"].journal.counts["applied"] == 1)
         found = (await service.query("gossip/employee", key=7)).json()
         assert [row["key"] for row in found["rows"]] == [7]
         assert (found["position"], found["age_seconds"]) == (0, None)
@@ -427,7 +429,7 @@ def test_metrics_are_in_the_format_of_prometheus(tmp_path: Path) -> None:
         await service.command(hire(1))
         await service.query("archive/employee", key=1, at_least=1, timeout=0)
         await service.settled("directory", "sums")
-        await until(lambda: service.projections["gossip"].keeper.counts["applied"] == 1)
+        await until(lambda: service.projections["gossip"].journal.counts["applied"] == 1)
         found = await service.client.get("/metrics")
         assert found.headers["content-type"].startswith("text/plain")
         sample = r'[a-z_]+(\{([a-z]+="[^"\\]*",?)+\})? [-+0-9.e]+'
@@ -461,7 +463,7 @@ def test_metrics_are_in_the_format_of_prometheus(tmp_path: Path) -> None:
 
 def test_an_outage_is_switched_on_and_off_while_commands_come(tmp_path: Path) -> None:
     async def story(service: Served) -> None:
-        gossip = service.projections["gossip"].keeper
+        gossip = service.projections["gossip"].journal
         switched = await service.client.put("/faults", json={"outage": "held"})
         assert switched.status_code == 200
         assert (await service.client.get("/faults")).json()["now"]["outage"] == "held"
@@ -565,12 +567,12 @@ def test_messages_alone_amount_to_the_truth_where_nothing_goes_wrong(domain: str
     async def story(service: Served) -> None:
         await asyncio.gather(*(service.command(body(command), command.entity) for command in work))
         for name in ("sums", "gossip"):
-            keeper = service.projections[name].keeper
-            await until(lambda keeper=keeper: not keeper.inbox)
-            layout = keeper.item.layout
+            projection = service.projections[name]
+            await until(lambda projection=projection: not projection.inbox)
+            layout = projection.item.layout
             for entity in layout.entities:
                 must = oracle.expected(layout.keeps, entity, layout.totals)
-                found = dump(keeper.projector.store, entity)
+                found = dump(projection.worker.projector.store, entity)
                 if layout.totals:
                     found = found.filter(pl.any_horizontal(pl.col(layout.totals.measures) != 0))
                 kept = [column for column in must.columns if column != "committed_at"]
@@ -615,7 +617,7 @@ def test_a_rebuild_beside_ends_in_the_same_content_while_commands_keep_coming(tm
             layout = service.projections[name].item.layout
             must = oracle.expected(layout.keeps, "employee", layout.totals)
             kept = [column for column in must.columns if column != "committed_at"]
-            found = dump(service.projections[name].keeper.projector.store, "employee")
+            found = dump(service.projections[name].worker.projector.store, "employee")
             if layout.totals:
                 found = found.filter(pl.any_horizontal(pl.col(layout.totals.measures) != 0))
             assert found.select(kept).equals(must.select(kept))

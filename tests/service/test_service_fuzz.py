@@ -183,7 +183,7 @@ async def amounts_to_what_was_accepted(service: Served) -> None:
     frame = ChangeReader(service.executor.truth).changes_since("employee", 0, 1_000_000)
     assert frame["position"].to_list() == list(range(1, service.executor.head + 1))
     live = frame.unique("key", keep="last", maintain_order=True).filter(~pl.col("deleted"))
-    shown = dump(service.projections["directory"].keeper.projector.store, "employee").filter(~pl.col("deleted"))
+    shown = dump(service.projections["directory"].worker.projector.store, "employee").filter(~pl.col("deleted"))
     columns = ["key", "revision", "name", "department", "salary"]
     assert live.select(columns).sort("key").equals(shown.select(columns).sort("key"))
 

@@ -1,0 +1,207 @@
+"""What a lane works with in a service: messages as they come, a source of truth that another process writes.
+
+The position that it tells is the honest one: everything up to there is in. Messages run ahead of it: no promise.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from lab.base import BEFORE, Unavailable
+from lab.domain.model import Domain
+from lab.feed.contracts import before_images, published
+from lab.feed.reader import ChangeReader
+from lab.running.lane import INFINITY
+from lab.running.trouble import Interrupted
+from lab.running.worker import Worker
+from lab.truth import Truth
+
+# A store or a source of truth that refuses is asked again after so many seconds; so is one that isn't there yet.
+RETRY = 0.05
+
+
+class Heard(NamedTuple):
+    """A message: entity, row of the write model's change frame, and the record as it was before."""
+
+    entity: str
+    row: Sequence[Any]
+    before: Sequence[Any]
+
+
+class Waiting:
+    """The inbox of a live lane: messages are added as they arrive; `lost` gets the positions of those without room."""
+
+    def __init__(self, capacity: int, lost: Callable[[np.ndarray], None]) -> None:
+        self.capacity, self.lost = capacity, lost
+        self._queue: deque[tuple[float, Heard]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def arrive(self, messages: Sequence[Heard], at: float) -> None:
+        """Messages that have arrived at `at` seconds, in their order."""
+        room = max(0, self.capacity - len(self._queue))
+        self._queue.extend((at, message) for message in messages[:room])
+        if len(messages) > room:
+            self.lost(np.array([message.row[0] for message in messages[room:]], np.int64))
+
+    def arrival(self, number: int) -> float:
+        """When the message of this number in the queue arrived; infinity if there is none yet."""
+        return self._queue[number][0] if number < len(self._queue) else INFINITY
+
+    def waiting(self, at: float) -> int:
+        """All that have arrived: what is known is past."""
+        return len(self._queue)
+
+    def first(self, count: int) -> list[Heard]:
+        """The first `count` messages of the queue."""
+        return [self._queue[number][1] for number in range(count)]
+
+    def acknowledge(self, count: int) -> None:
+        """Remove the first `count` messages."""
+        for _ in range(count):
+            self._queue.popleft()
+
+
+class LiveSource:
+    """The source of truth of another process: opened as soon as there is one, read by a projection's reader."""
+
+    def __init__(
+        self,
+        find: Callable[[], Truth | None],
+        reader: Callable[[Truth], ChangeReader],
+        domain: Domain,
+        before: Sequence[str] = (),
+    ) -> None:
+        """`find` opens the source of truth or returns None; `before` are the columns of wanted before-images."""
+        self._find, self._reader, self._domain, self._before = find, reader, domain, tuple(before)
+        self.truth: Truth | None = None
+        self.reader: ChangeReader | None = None
+
+    def found(self) -> bool:
+        """True once there is a source of truth; it is looked for until then."""
+        if self.truth is None:
+            self.truth = self._find()
+            self.reader = None if self.truth is None else self._reader(self.truth)
+        return self.truth is not None
+
+    def head(self) -> int:
+        """The position of the newest change of all."""
+        assert self.truth is not None
+        return max(self.truth.head(name) for name in self._domain.entities)
+
+    def frame(self, name: str, messages: Sequence[Heard]) -> pl.DataFrame:
+        """Messages as a change frame of published columns; with before-images, where the projection needs them."""
+        entity, contract = self._domain.entities[name], self._domain.contracts.get(name)
+        frame = pl.DataFrame([message.row for message in messages], schema=entity.schema, orient="row")
+        states = published(frame, contract)
+        if not self._before:
+            return states
+        own = {f"{BEFORE}{column}": entity.schema[column] for column in entity.columns}
+        schema = {f"{BEFORE}live": pl.Boolean(), **own}
+        images = pl.DataFrame([message.before for message in messages], schema=schema, orient="row")
+        if contract is not None:
+            images = before_images(pl.concat([frame, images], how="horizontal"), contract, self._before)
+        return pl.concat([states, images], how="horizontal")
+
+    def close(self) -> None:
+        """Close the source of truth."""
+        if self.truth is not None:
+            self.truth.close()
+
+
+class Live:
+    """The service of a live worker: the time that work takes is what the clock says, and nothing is planned."""
+
+    retry: float | None = RETRY
+    defers = False
+
+    def __init__(
+        self, source: LiveSource, entities: tuple[str, ...], clock: Callable[[], float], retry_parked: float | None
+    ) -> None:
+        self.source, self.entities, self._clock, self.retry_parked = source, entities, clock, retry_parked
+
+    @property
+    def every_revision(self) -> bool:
+        """True for a source of truth that publishes every revision."""
+        assert self.source.truth is not None
+        return self.source.truth.publishes_every_revision
+
+    def page(self, entity: str, position: int, limit: int, at: float, now: float) -> tuple[pl.DataFrame, bool, float]:
+        """Read a page of what is committed now."""
+        assert self.source.reader is not None
+        page = self.source.reader.changes_since(entity, position, limit)
+        return page, page.height < limit, self._clock()
+
+    def messages(self, batch: Sequence[Heard]) -> list[tuple[str, pl.DataFrame]]:
+        """The messages of each entity, in the order of their arrival."""
+        mine = {name: [message for message in batch if message.entity == name] for name in self.entities}
+        return [(name, self.source.frame(name, messages)) for name, messages in mine.items() if messages]
+
+    def positions(self, entity: str, piece: pl.DataFrame) -> np.ndarray:
+        """The positions in a frame."""
+        positions: np.ndarray = piece["position"].to_numpy()
+        return positions
+
+    def frame(self, entity: str, piece: pl.DataFrame) -> pl.DataFrame:
+        """The frame itself."""
+        return piece
+
+    def begin(self) -> float:
+        """Nothing: the clock is read when work ends."""
+        return 0.0
+
+    def end(self, at: float, mark: float, rows: int, factor: float = 1.0) -> float:
+        """The present time."""
+        return self._clock()
+
+    def now(self, at: float) -> float:
+        """The present time."""
+        return self._clock()
+
+
+class Follower(Worker):
+    """A worker of a service: it knows up to where everything is in, and by when everything was that had been committed.
+
+    `verified_at` is on the runner's clock; None until a poll has come to the feed's end.
+    """
+
+    verified_at: float | None = None
+
+    def poll(self, start: float) -> tuple[float, bool]:
+        """Poll as ever, once there is a source of truth."""
+        service = self.service
+        assert isinstance(service, Live)
+        try:
+            if not service.source.found():
+                raise Interrupted(start + RETRY)
+            # Asked before the poll: what a poll finds is at least as new.
+            head = service.source.head()
+        except Unavailable as error:
+            raise self._refused(start, error) from None
+        seconds, more = super().poll(start)
+        for name, settled in self.settled.items():
+            self.covered[name] = max(self.covered[name], settled, 0 if more else head)
+        if not more:
+            self.verified_at = start
+        return seconds, more
+
+    def _find_place(self) -> None:
+        super()._find_place()
+        # Up to where everything is in, by entity: beyond the checkpoint where a poll has found nothing more.
+        self.covered = dict(self.positions)
+
+    @property
+    def position(self) -> int:
+        """Everything up to here is in."""
+        return min(self.covered.values())
+
+    @property
+    def newest(self) -> int:
+        """The highest position of all that was handed over."""
+        return max(self.position, *self.highest.values())

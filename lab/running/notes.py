@@ -1,0 +1,177 @@
+"""A service's journal: counts, a histogram of lags, the last applied changes; in a file, what became of each change.
+
+It goes on for as long as the service does, so nothing in memory grows with it. The file is read back as the journal of
+a run, also after the process was killed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lab.feed.published import Published
+from lab.projection.applied import NONE, NOTHING, Applied
+from lab.running.journal import CATCH_UP, Fault, Journal
+
+# Bounds of the lag's histogram, in seconds.
+BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+# What became of a change that was handed over, and when; of handed positions the kind is HANDED.
+NOTE = np.dtype([("kind", "<i1"), ("position", "<i8"), ("at", "<f8")])
+HANDED, APPLIED, REFUSED, DROPPED = 0, 1, 2, 3
+# So many of the last applied changes can be asked for, and of the last faults.
+TAIL_MAX = 100_000
+FAULTS_MAX = 1_000
+
+
+class BoundedJournal:
+    """The journal of a projection in a service. `now` is the runner's clock; notes have the time of day instead.
+
+    `since` is when the service began, in seconds of the day's clock: what was committed before has no lag to speak of.
+    Notes are appended to the file at `path`, if one is given.
+    """
+
+    def __init__(self, since: float, now: Callable[[], float], path: Path | None = None) -> None:
+        self.since, self._now = since, now
+        self._file = None if path is None else path.open("ab")
+        self.counts = dict.fromkeys(("applied", "refused", "dropped", "overflowed", "messages", "polls", "batches"), 0)
+        self.lags = np.zeros(len(BOUNDS) + 1, np.int64)
+        self.lag_sum = 0.0
+        # Position, committed at, visible at; and how many had been applied before the first of them.
+        self.tail: deque[tuple[int, float, float]] = deque()
+        self.past = 0
+        self.faults: deque[Fault] = deque(maxlen=FAULTS_MAX)
+        self._settled: dict[str, int] = {}
+
+    def _of_day(self, at: float) -> float:
+        """A time of the runner's clock as seconds of the day's clock, by which changes are stamped."""
+        return at + time.time() - self._now()
+
+    # -- what a worker notes -------------------------------------------------------------------------------------------
+
+    def polled(self, at: float, gated: bool) -> None:
+        """Count a poll."""
+        self.counts["polls"] += 1
+
+    def took(self) -> None:
+        """Count a batch of messages."""
+        self.counts["batches"] += 1
+
+    def note(
+        self,
+        entity: str,
+        applied: Applied,
+        handed: np.ndarray,
+        source: np.ndarray | int,
+        began_at: np.ndarray | float,
+        visible_at: np.ndarray | float,
+        crash: str = "",
+        checkpoint: int | None = None,
+        committed_at: np.ndarray | None = None,
+    ) -> None:
+        """Count what became of a frame, note it in the file, and the lag of what is new."""
+        at = self._of_day(float(np.max(visible_at)))
+        self.counts["applied"] += applied.positions.size
+        self.counts["refused"] += applied.refused.size
+        self.counts["dropped"] += applied.dropped.size
+        self._write(handed, applied, at)
+        if committed_at is not None and handed.size:
+            self._lag(handed, applied, committed_at, at)
+
+    def _lag(self, handed: np.ndarray, applied: Applied, committed_at: np.ndarray, at: float) -> None:
+        # Of several copies in a batch the first counts; one that arrives again was visible before.
+        first = np.zeros(handed.size, bool)
+        first[np.unique(handed, return_index=True)[1]] = True
+        fresh = first & np.isin(handed, applied.positions) & (committed_at >= self.since)
+        shown = zip(handed[fresh].tolist(), committed_at[fresh].tolist(), strict=True)
+        self.tail.extend((position, when, at) for position, when in shown)
+        while len(self.tail) > TAIL_MAX:
+            self.tail.popleft()
+            self.past += 1
+        times, counts = np.unique(committed_at[fresh], return_counts=True)
+        lags = np.maximum(0.0, at - times)
+        np.add.at(self.lags, np.searchsorted(BOUNDS, lags), counts)
+        self.lag_sum += float((lags * counts).sum())
+
+    def _write(self, handed: np.ndarray, applied: Applied, at: float) -> None:
+        if self._file is None:
+            return
+        kinds = ((HANDED, handed), (APPLIED, applied.positions), (REFUSED, applied.refused), (DROPPED, applied.dropped))
+        notes = np.empty(sum(positions.size for _, positions in kinds), NOTE)
+        notes["kind"] = np.repeat([kind for kind, _ in kinds], [positions.size for _, positions in kinds])
+        notes["position"] = np.concatenate([positions for _, positions in kinds])
+        notes["at"] = at
+        self._file.write(notes.tobytes())
+        self._file.flush()
+
+    def checkpoint(self, at: float, entity: str, position: int) -> None:
+        """Keep the last position."""
+        self._settled[entity] = position
+
+    def fault(self, fault: Fault) -> None:
+        """Keep the last faults."""
+        self.faults.append(fault)
+
+    def overflow(self, positions: np.ndarray) -> None:
+        """Count messages that found the inbox full."""
+        self.counts["overflowed"] += positions.size
+
+    def forget(self, positions: np.ndarray) -> None:
+        """Nothing is kept: what was forgotten is read again."""
+
+    def reset(self, at: float, entities: Sequence[str]) -> None:
+        """Begin again at position 0."""
+        self._settled = dict.fromkeys(entities, 0)
+
+    def rebuilt(self, at: float, peak_bytes: int) -> None:
+        """Nothing is kept: a rebuild tells of itself while it runs."""
+
+    def beside(self) -> Journal:
+        """A journal that is kept until the swap: of what has changed since the bulk was read."""
+        return Journal()
+
+    def swap(self, green: Journal, at: float, settled: Mapping[str, int]) -> None:
+        """Note what the new projection shows and the old one did not, as visible from now on."""
+        for number, note in enumerate(green.notes):
+            known = self._settled.get(note.entity, 0)
+            new = replace(NOTHING, positions=note.applied.positions[note.applied.positions > known])
+            if new.positions.size:
+                # Notes are told apart by their times.
+                self.note(note.entity, new, new.positions, note.source, at, at + number * 1e-6)
+        self._settled = dict(settled)
+
+    # -- what a service asks -------------------------------------------------------------------------------------------
+
+    def applied(self, since: int, limit: int) -> tuple[list[tuple[int, float, float]], int]:
+        """Changes that became visible, after the first `since` of them, and how many there were up to the last told."""
+        # A number beyond the end was told by a process before this one.
+        first = min(max(0, since - self.past), len(self.tail))
+        found = list(itertools.islice(self.tail, first, first + limit))
+        return found, self.past + first + len(found)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def read_notes(path: Path, changes: Published, began: float) -> Journal:
+    """The notes of a service's projection as the journal of a run whose clock began at `began`."""
+    found = Journal()
+    size = path.stat().st_size // NOTE.itemsize if path.exists() else 0
+    # What was being written when a process was killed is no whole note.
+    notes = np.fromfile(path, NOTE, size) if size else np.empty(0, NOTE)
+    starts = np.flatnonzero(np.diff(notes["at"], prepend=np.nan) != 0)
+    for group in np.split(notes, starts[1:]) if size else ():
+        kinds = {kind: group["position"][group["kind"] == kind] for kind in (HANDED, APPLIED, REFUSED, DROPPED)}
+        applied = Applied(kinds[APPLIED], NONE, kinds[REFUSED], kinds[DROPPED])
+        entity = changes.entities[changes.entity_of[kinds[HANDED][0] - 1]] if kinds[HANDED].size else ""
+        at = float(group["at"][0]) - began
+        found.note(entity, applied, kinds[HANDED], CATCH_UP, at, at)
+        found.batches += 1
+    return found
