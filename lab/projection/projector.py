@@ -40,6 +40,7 @@ class Projector:
         """Open the store; what the guard must know of it is looked up there as changes come."""
         self.store.open()
         self.guard = guard_class(self.policy, self.layout.kept)(self.layout, self.store, self._hold)
+        self._columns = {entity: self._needed(entity) for entity in self.layout.entities}
         self._held: dict[str, pl.DataFrame] = {}
         self._parked: dict[str, pl.DataFrame] = {}
         for entity in self.layout.entities:
@@ -70,9 +71,8 @@ class Projector:
 
     def apply(self, entity: str, frame: pl.DataFrame, checkpoint: int | None = None) -> Applied:
         """Guard and write one frame of arrivals, in their order; checkpoint and data land together."""
-        needed = self._needed(entity)
-        if frame.columns != needed:
-            frame = frame.select(needed)
+        if frame.columns != self._columns[entity]:
+            frame = frame.select(self._columns[entity])
         rows = np.arange(frame.height)
         self.attempt = Attempt()
         if self._parked[entity].height:
@@ -93,7 +93,7 @@ class Projector:
         self.attempt = Attempt([NOTHING])
         parked = self._parked[entity]
         for key in sorted(set(parked["key"]), key=str):
-            frame = parked.filter(pl.col("key") == key).sort("revision").select(self._needed(entity))
+            frame = parked.filter(pl.col("key") == key).sort("revision").select(self._columns[entity])
             try:
                 self._guarded(entity, frame, np.zeros(frame.height, np.int64), None, (key,))
             except CannotTake:

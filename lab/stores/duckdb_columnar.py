@@ -22,10 +22,10 @@ class DuckdbColumnar(DuckdbFile):
 
     def _make_shape(self) -> None:
         for name in self.layout.entities:
-            self._make_table("totals" if self.layout.keeps == "totals" else name, self.layout.schema(name))
+            self._make_table("totals" if self.layout.kept.adds else name, self.layout.schema(name))
 
     def _put(self, batch: Batch, replace: bool) -> None:
-        if self.layout.keeps == "totals":
+        if self.layout.kept.adds:
             self._add(batch.rows)
         elif batch.rows.height:
             rows = batch.rows.select(list(self.layout.schema(batch.entity)))

@@ -54,7 +54,7 @@ class LmdbKeyvalue(Store):
     @classmethod
     def can_answer(cls, query: Query, layout: Layout) -> bool:
         """An aggregate is only looked up, where it is what the projection keeps."""
-        return super().can_answer(query, layout) and (query.kind != "aggregate" or layout.keeps == "totals")
+        return super().can_answer(query, layout) and (query.kind != "aggregate" or layout.kept.adds)
 
     def open(self) -> None:
         """Open the environment; maps are made where they are missing. A commit is synced in class `full` only."""
@@ -152,7 +152,7 @@ class LmdbKeyvalue(Store):
         if self.layout.totals:
             return marshal.dumps(row[: len(self.layout.totals.group_by)], 2)
         key = _bytes(row[1])
-        return key if self.layout.keeps == "records" else _record(key) + _bytes(row[2])
+        return key if self.layout.kept.replaces else _record(key) + _bytes(row[2])
 
     def _write(
         self,
@@ -163,7 +163,7 @@ class LmdbKeyvalue(Store):
         checkpoint: bytes | None,
     ) -> None:
         database = self._of[entity]
-        if self.layout.keeps == "totals":
+        if self.layout.kept.adds:
             self._add(transaction, rows)
         else:
             with transaction.cursor(database) as cursor:
@@ -209,7 +209,7 @@ class LmdbKeyvalue(Store):
             return [row for key in sorted(set(parameters)) for row in _seen(self._last(transaction, key))]
 
     def _last(self, transaction: lmdb.Transaction, key: Any) -> Row | None:
-        if self.layout.keeps == "records":
+        if self.layout.kept.replaces:
             found = transaction.get(_bytes(key))
             return None if found is None else marshal.loads(found)
         return next(self._backwards(transaction, key), None)
@@ -263,7 +263,7 @@ class LmdbKeyvalue(Store):
             case True:
                 return dict(self.memory(entity, keys).select("id", "revision").rows())
         with self._opened().begin(db=self._of[entity]) as transaction:
-            if self.layout.keeps == "records":
+            if self.layout.kept.replaces:
                 with transaction.cursor() as cursor:
                     found = map(marshal.loads, (value for _, value in cursor.getmulti(map(_bytes, keys))))
                     return {row[1]: row[2] for row in found}

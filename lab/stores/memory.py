@@ -48,11 +48,11 @@ class Memory(Store):
 
     def apply(self, batch: Batch) -> None:
         """Everything is computed before anything is put in place, so that a bad frame changes nothing."""
-        rows = self._added(batch) if self.layout.keeps == "totals" else self._replaced(batch)
+        rows = self._added(batch) if self.layout.kept.adds else self._replaced(batch)
         memory = {} if batch.memory is None else {row[0]: row for row in batch.memory.iter_rows()}
         parked = with_parked(self._parked[batch.entity], batch)
         self._rows[batch.entity].update(rows)
-        if self.layout.keeps == "revisions":
+        if self.layout.kept.every_revision:
             highest = self._highest[batch.entity]
             for key, revision in rows:
                 highest[key] = max(revision, highest.get(key, 0))
@@ -86,7 +86,7 @@ class Memory(Store):
     def query(self, query: Query, parameters: Row) -> list[Row]:
         """Answered from frames that are made once after each change."""
         self.refuse(query)
-        if self.layout.keeps == "totals":
+        if self.layout.kept.adds:
             records = dump(self, query.entity.name).filter(pl.col("records") != 0)
             return records.sort(query.group_by, nulls_last=True).rows()
         for name in query.entities - self._tables.keys():
@@ -102,13 +102,12 @@ class Memory(Store):
 
     def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
         """One look into a dictionary for each key."""
-        match self.layout.keeps:
-            case "records":
-                rows = self._rows[entity]
-                return {key: row[2] for key in keys if (row := rows.get((key,)))}
-            case "revisions":
-                highest = self._highest[entity]
-                return {key: highest[key] for key in keys if key in highest}
+        if self.layout.kept.replaces:
+            rows = self._rows[entity]
+            return {key: row[2] for key in keys if (row := rows.get((key,)))}
+        if self.layout.kept.every_revision:
+            highest = self._highest[entity]
+            return {key: highest[key] for key in keys if key in highest}
         if not self.layout.revisions_in_memory:
             return {}
         return dict(self.memory(entity, keys).select("id", "revision").rows())

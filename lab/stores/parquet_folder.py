@@ -272,7 +272,7 @@ class ParquetFolder(Store):
     def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
         """From the columns of keys and revisions of those files that may have one of the keys."""
         found = pl.concat(self._frames(self._known()[entity], keys, ("key", "revision")))
-        if self.layout.keeps == "records":
+        if self.layout.kept.replaces:
             # The newest file counts, whatever its revision.
             return dict(found.rows())
         return dict(found.group_by("key").agg(pl.col("revision").max()).rows())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -36,7 +37,7 @@ class Layout:
     memory: dict[str, pl.DataType] = field(default_factory=dict)
     durability: str = "normal"
 
-    @property
+    @cached_property
     def kept(self) -> Kept:
         """What `keeps` means."""
         return KEPT[self.keeps]

@@ -133,7 +133,7 @@ class SqliteFile(Store):
 
     def _indexes(self, entity: Entity) -> list[tuple[str, ...]]:
         """The columns that readers of an entity look for together."""
-        if self.layout.keeps != "records":
+        if not self.layout.kept.replaces:
             return []
         return [*entity.indexes, *([(entity.parent,)] if entity.parent else [])]
 
@@ -257,7 +257,7 @@ class SqliteFile(Store):
                 return {}
             case True:
                 chosen = f"id, revision FROM {sql.quoted(f'lab_memory_{entity}')} WHERE id IN {{}}"
-            case False if self.layout.keeps == "records":
+            case False if self.layout.kept.replaces:
                 chosen = f"key, revision FROM {sql.quoted(entity)} WHERE key IN {{}}"
             case False:
                 chosen = f"key, MAX(revision) FROM {sql.quoted(entity)} WHERE key IN {{}} GROUP BY key"

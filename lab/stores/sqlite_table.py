@@ -32,11 +32,11 @@ class SqliteTable(SqliteFile):
 
     def _make_entity(self, name: str) -> None:
         layout = self.layout
-        key = None if layout.keeps == "totals" else (layout.identity if len(layout.identity) > 1 else "key")
-        self._make_table("totals" if layout.keeps == "totals" else name, layout.schema(name), key)
+        key = None if layout.kept.adds else (layout.identity if len(layout.identity) > 1 else "key")
+        self._make_table("totals" if layout.kept.adds else name, layout.schema(name), key)
 
     def _put(self, batch: Batch, replace: bool) -> None:
-        if self.layout.keeps == "totals":
+        if self.layout.kept.adds:
             self._add(batch.rows)
         elif batch.rows.height:
             identity = self.layout.identity if replace else ()
