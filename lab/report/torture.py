@@ -29,6 +29,6 @@ def print_torture(found: dict[str, Any], console: Console) -> None:
             Text(duration(row["recovery_max_seconds"])),
         )
     console.print(table)
-    console.print(Text("back: from the kill to the first word of the next process, on the wall clock", "dim"))
+    console.print(Text("back: from the kill until the next process answers, on the wall clock", "dim"))
     for problem in found["problems"]:
         console.print(Text(problem, "red"))

@@ -16,7 +16,7 @@ from lab.base import TRUTH, nearest
 from lab.domain.model import published
 from lab.service.backend import Backend
 from lab.service.changes import ARROW, arrow, as_json
-from lab.service.gate import PAGE, Access, AccessGate
+from lab.service.gate import PAGE, Access, AccessGate, body_of
 from lab.service.live import LiveStream
 from lab.service.loading import Load
 from lab.service.messages import AskQuery, ChangeFaults, ExecuteCommand, ReadApplied, StartRebuild
@@ -31,7 +31,6 @@ from lab.service.requests import (
     LiveParameters,
     Parameters,
     WorkloadParameters,
-    body_of,
     checked_command,
     checked_rate,
     command_body,

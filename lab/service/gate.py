@@ -9,17 +9,21 @@ from __future__ import annotations
 import contextlib
 import hmac
 import ipaddress
+import json
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lab.base import BadInput, Problem
-from lab.service.problems import PROBLEM, document
-from lab.service.requests import BODY_MAX
+from lab.service.problems import PROBLEM, Refused, document
 
+# A command is small; a larger body is refused before it has been read.
+BODY_MAX = 64 * 2**10
 # The live page itself is no secret: it asks for the token, and can show nothing without.
 PAGE = "/"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -121,3 +125,31 @@ class AccessGate:
         if method in ("POST", "PUT") and sends and kind != "application/json":
             return 415, "a body is JSON: Content-Type: application/json"
         return None
+
+
+async def body_of(request: Request) -> Any:
+    """The body as JSON, read no further than it may be long. Raises Refused."""
+    body = bytearray()
+    try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > BODY_MAX:
+                raise Refused(413, f"a body has {BODY_MAX} bytes at the most")
+    except ClientDisconnect:
+        raise Refused(400, "the body ended early") from None
+    try:
+        return json.loads(bytes(body), parse_constant=_no_number, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        raise Refused(400, "the body is not JSON") from None
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no number")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
+    """An object whose names are there once: of two values, clients and servers disagree which one counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise Refused(400, "a member of the body is there twice")
+    return found

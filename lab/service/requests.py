@@ -6,15 +6,13 @@ Those of a query and of a command are made from the plan.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import CoreSchema, core_schema
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from lab.base import Entity, nearest
 from lab.queries.kinds import KINDS
@@ -29,8 +27,6 @@ WAIT_MAX, WAIT = 60, 5.0
 PARTS_MAX = 256
 # Events that a client of `/live` may ask for.
 EVENTS_MAX = 100_000
-# A command is small; a larger body is refused before it has been read.
-BODY_MAX = 64 * 2**10
 # Commands a second that the small load generator sends at most.
 RATE_MAX = 1_000.0
 # Characters of an Idempotency-Key at most.
@@ -252,10 +248,12 @@ def _told(error: ValidationError, model: type[BaseModel], what: str) -> str:
     known: dict[str, Any] = {field.alias or name: field for name, field in model.model_fields.items()}
     told = []
     for item in error.errors(include_url=False):
-        *above, name = map(str, item["loc"])
+        *above, name = ("", *map(str, item["loc"]))
         match item["type"]:
-            case "extra_forbidden" if above:
-                inner = known[above[0]].annotation.model_fields
+            case "string_unicode":
+                told.append("a name is no text: half of a surrogate pair")
+            case "extra_forbidden" if above[1:]:
+                inner = known[above[1]].annotation.model_fields
                 names = [field.alias for field in inner.values()]
                 told.append(f"no field `{name[:50]}` ({nearest(name[:50], names)})")
             case "extra_forbidden" if what == "parameter":
@@ -269,31 +267,3 @@ def _told(error: ValidationError, model: type[BaseModel], what: str) -> str:
             case _:
                 told.append(f"`{name}` is an object")
     return "; ".join(told)
-
-
-async def body_of(request: Request) -> Any:
-    """The body as JSON, read no further than it may be long. Raises Refused."""
-    body = bytearray()
-    try:
-        async for piece in request.stream():
-            body += piece
-            if len(body) > BODY_MAX:
-                raise Refused(413, f"a body has {BODY_MAX} bytes at the most")
-    except ClientDisconnect:
-        raise Refused(400, "the body ended early") from None
-    try:
-        return json.loads(bytes(body), parse_constant=_no_number, object_pairs_hook=_unique)
-    except (ValueError, RecursionError):
-        raise Refused(400, "the body is not JSON") from None
-
-
-def _no_number(word: str) -> None:
-    raise ValueError(f"{word} is no number")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
-    """An object whose names are there once: of two values, clients and servers disagree which one counts."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise Refused(400, "a member of the body is there twice")
-    return found

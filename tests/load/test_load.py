@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,12 @@ def test_flights_take_no_commands_and_are_asked_all_the_same(tmp_path: Path) -> 
     assert "COMMAND" not in rows
     assert any(name.startswith("QUERY/board/") for name in rows)
     assert said["verdict"] == "pass"
+
+
+def test_locust_s_file_is_part_of_the_package() -> None:
+    assert LOCUSTFILE.is_file()
+    assert Path(str(files("lab"))) in LOCUSTFILE.parents
+    assert "lab.load.users" in (HERE / "benchmarks" / "locustfile.py").read_text(encoding="utf-8")
 
 
 def test_a_master_and_two_workers_on_loopback(tmp_path: Path) -> None:

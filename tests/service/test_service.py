@@ -28,7 +28,7 @@ from lab.queries.kinds import KINDS
 from lab.scenario import Delay, Reorder
 from lab.service.changes import ARROW
 from lab.service.channel import Faults, LiveChannel
-from lab.service.gate import Access
+from lab.service.gate import BODY_MAX, Access
 from lab.service.messages import (
     AskQuery,
     ChangeFaults,
@@ -41,7 +41,6 @@ from lab.service.messages import (
     decoded_message,
     encoded_message,
 )
-from lab.service.requests import BODY_MAX
 from lab.stores.port import dump
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan
@@ -99,6 +98,9 @@ def test_an_outcome_is_in_the_answer_whatever_it_is(tmp_path: Path) -> None:
         ({"command": "hire", "key": 1, "fields": {"name": "x" * 10_001}}, "10000 characters"),
         ({"command": "hire", "key": 1, "expected": "2"}, "`expected` is a whole number"),
         ({"command": "hire", "key": 1, "at": 3}, "no member `at`"),
+        ({"command": "hire", "key": 1, "values": {}}, "no member `values`"),
+        ({"command": "hire", "key": 1, "\ud800": 3}, "surrogate"),
+        ({"command": "hire", "key": 1, "fields": {"\ud800": 3}}, "surrogate"),
         ({"command": "hire", "key": 1, "fields": {"name": 1, "salery": 1}, "at": 3}, "`name` is a text; no field"),
     ],
 )
