@@ -14,7 +14,7 @@ from lab.kit.feed import TrialFeed
 from lab.kit.history import Change, Row, Shape
 from lab.projection.guards import guarded_layout
 from lab.projection.projector import Projector
-from lab.running.trouble import Faults, faulty
+from lab.running.trouble import StoreFaults, faulty
 from lab.stores import dump, store_class
 
 # More than any history here has.
@@ -30,7 +30,7 @@ class Ours:
         self._entity = Entity("record", "str" if shape.key == "str" else "int", dict(shape.columns))
         self._folder = Path(tempfile.mkdtemp(prefix="lab-check-"))
         layout = guarded_layout(policy, "records", {"record": self._entity})
-        self._faults = Faults()
+        self._faults = StoreFaults()
         made = store_class(store)(self._folder / "store", layout)
         self._projector = Projector(faulty(made, self._faults), policy, HOLD)
 

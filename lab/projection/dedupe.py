@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from lab.base import Key
-from lab.projection.guard import Admission, Guard, Projected, Schema
+from lab.projection.guard import Admission, Guard, Lookup, Schema
 from lab.stores.port import Layout
 
 # Ids that may pile up, at the least, before the checkpoint is used to forget some.
@@ -23,7 +23,7 @@ class Dedupe(Guard):
 
     goes_by_checkpoint = True
 
-    def __init__(self, layout: Layout, projected: Projected, hold: int = 0) -> None:
+    def __init__(self, layout: Layout, projected: Lookup, hold: int = 0) -> None:
         super().__init__(layout, projected, hold)
         self._checkpoint: dict[str, int] = {}
         self._ahead: dict[str, set[int]] = {}

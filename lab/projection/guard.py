@@ -22,7 +22,7 @@ from lab.stores.port import Layout
 Schema = dict[str, pl.DataType]
 
 
-class Projected(Protocol):
+class Lookup(Protocol):
     """What a guard may ask of the projection that it guards. A store answers it."""
 
     def checkpoint(self, entity: str) -> int:
@@ -70,7 +70,7 @@ class Guard(ABC):
     remembers_contributions: ClassVar[bool] = False
     goes_by_checkpoint: ClassVar[bool] = False
 
-    def __init__(self, layout: Layout, projected: Projected, hold: int = 0) -> None:
+    def __init__(self, layout: Layout, projected: Lookup, hold: int = 0) -> None:
         self.layout, self.projected, self.hold = layout, projected, hold
 
     @classmethod

@@ -10,7 +10,7 @@ import polars as pl
 
 from lab.base import BEFORE, Key
 from lab.projection.dedupe import Dedupe
-from lab.projection.guard import Admission, Guard, Projected, Schema
+from lab.projection.guard import Admission, Guard, Lookup, Schema
 from lab.projection.recent import Recent
 from lab.projection.totals import contributions, last_rows
 from lab.stores.kept import Kept
@@ -51,7 +51,7 @@ class HighestRevision(Guard):
 
     orders_totals = True
 
-    def __init__(self, layout: Layout, projected: Projected, hold: int = 0) -> None:
+    def __init__(self, layout: Layout, projected: Lookup, hold: int = 0) -> None:
         super().__init__(layout, projected, hold)
         self._highest = {name: self._recent(name, self._revisions, 0) for name in layout.entities}
 
@@ -110,7 +110,7 @@ class Contributions(HighestRevision):
 
     remembers_contributions = True
 
-    def __init__(self, layout: Layout, projected: Projected, hold: int = 0) -> None:
+    def __init__(self, layout: Layout, projected: Lookup, hold: int = 0) -> None:
         super().__init__(layout, projected, hold)
         assert layout.totals is not None
         self._totals = layout.totals

@@ -1,7 +1,7 @@
 """Trouble at one projection: crashes, refused applies, poison and slowness, drawn from the seed or as scheduled.
 
 Faults are planted around the store: the projector knows nothing of them. `FaultyStore` stands before a store and does
-what `Faults` say; `Trouble` is the faults of a scenario.
+what `StoreFaults` say; `Trouble` is the faults of a scenario.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Crashed(Exception):
         self.landed, self.moved = landed, moved
 
 
-class Faults:
+class StoreFaults:
     """What goes wrong in the next apply: by itself nothing; a crash at the step that it is armed with."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class FaultyStore:
     All verbs but `apply` are the store's own.
     """
 
-    def __init__(self, store: Store, faults: Faults, order: str) -> None:
+    def __init__(self, store: Store, faults: StoreFaults, order: str) -> None:
         self.store, self.faults, self.order = store, faults, order
 
     def __getattr__(self, name: str) -> Any:
@@ -113,14 +113,14 @@ class FaultyStore:
             raise Crashed(landed=True, moved=moves)
 
 
-def faulty(store: Store, faults: Faults | None = None, order: str = "with-data") -> Store:
+def faulty(store: Store, faults: StoreFaults | None = None, order: str = "with-data") -> Store:
     """The store with these faults around it; the store itself when there is nothing to go wrong."""
     if faults is None and order == "with-data":
         return store
-    return cast("Store", FaultyStore(store, faults or Faults(), order))
+    return cast("Store", FaultyStore(store, faults or StoreFaults(), order))
 
 
-class Trouble(Faults):
+class Trouble(StoreFaults):
     """One projection's faults, drawn from the seed. `chosen` are the indices of the changes that it subscribes to."""
 
     def __init__(

@@ -19,7 +19,7 @@ from lab.feed.published import Published
 from lab.measure import lag
 from lab.projection.projector import BEHIND, Projector
 from lab.running.journal import Journal
-from lab.running.trouble import Crashed, Faults, faulty
+from lab.running.trouble import Crashed, StoreFaults, faulty
 from lab.stores.memory import Memory
 from lab.stores.port import dump
 from lab.verdict.evidence import Evidence
@@ -74,7 +74,7 @@ def _at(times: np.ndarray | float, row: int) -> float:
     return float(times[row]) if isinstance(times, np.ndarray) else times
 
 
-class _Poison(Faults):
+class _Poison(StoreFaults):
     """Changes, by position, that the store can't take."""
 
     def __init__(self, positions: np.ndarray) -> None:
@@ -147,7 +147,7 @@ class Rerun:
             given_up={},
         )
 
-    def _deliver(self, projector: Projector, faults: Faults, batch: list[Handover], journal: Journal) -> Projector:
+    def _deliver(self, projector: Projector, faults: StoreFaults, batch: list[Handover], journal: Journal) -> Projector:
         """Hand a batch over and note what became of it; returns the projector that the next one is for."""
         first = batch[0]
         rows = self.published.row_of[self.place[[item.index for item in batch]] - 1]

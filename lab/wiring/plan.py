@@ -22,7 +22,7 @@ from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.queries.resolve import resolve
 from lab.running.lane import Pace
-from lab.running.trouble import Faults, faulty
+from lab.running.trouble import StoreFaults, faulty
 from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, ServiceModel, Source, refuse
 from lab.stores import Layout, Store, store_class
 from lab.stores.kept import KEPT
@@ -71,11 +71,11 @@ class ProjectionPlan:
         """Return whether it listens to the channel."""
         return self.table.subscribe != "catch-up"
 
-    def store(self, path: Path, faults: Faults | None = None) -> Store:
+    def store(self, path: Path, faults: StoreFaults | None = None) -> Store:
         """Create its store, not yet open, wrapped in these faults and the scenario's order of data and checkpoint."""
         return faulty(store_class(self.table.store)(path, self.layout), faults, self.table.checkpoint)
 
-    def projector(self, path: Path, faults: Faults | None = None) -> Projector:
+    def projector(self, path: Path, faults: StoreFaults | None = None) -> Projector:
         """Create its projector on an open store."""
         return Projector(self.store(path, faults), self.table.guard, self.table.hold)
 

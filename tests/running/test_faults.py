@@ -17,7 +17,7 @@ from texts import BASE
 
 from lab.base import Batch, CannotTake
 from lab.projection.projector import BEHIND, Projector
-from lab.running.trouble import Crashed, Faults, faulty
+from lab.running.trouble import Crashed, StoreFaults, faulty
 from lab.stores import dump, store_class
 from lab.testing.sample import items, layout
 
@@ -78,7 +78,7 @@ def test_without_faults_there_is_nothing_to_tell(tmp_path: Path, quick: None) ->
         assert not (finished.path / f"{name}.parquet").exists()
 
 
-class Poison(Faults):
+class Poison(StoreFaults):
     """Positions that the store can't take."""
 
     def __init__(self, bad: set[int]) -> None:
@@ -106,7 +106,7 @@ def test_what_a_crash_leaves_behind(step: str, order: str, keeps: str, tmp_path:
         before_live=pl.lit(False),
         **{f"before_{name}": pl.lit(None, rows.schema[name]) for name in ("shelf", "fragile", "amount")},
     )
-    store, faults = store_class("sqlite.table")(tmp_path, layout(keeps, memory)), Faults()
+    store, faults = store_class("sqlite.table")(tmp_path, layout(keeps, memory)), StoreFaults()
     projector = Projector(faulty(store, faults, order), "dedupe" if keeps == "totals" else "revision", 10)
     faults.arm(step)
     with pytest.raises(Crashed) as crashed:
@@ -134,7 +134,7 @@ def test_what_a_crash_leaves_behind(step: str, order: str, keeps: str, tmp_path:
 
 
 def test_a_process_dies_over_a_batch_that_needs_no_write(tmp_path: Path) -> None:
-    store, faults = store_class("memory")(tmp_path, layout("records")), Faults()
+    store, faults = store_class("memory")(tmp_path, layout("records")), StoreFaults()
     projector = Projector(faulty(store, faults), "revision", 10)
     frame = items((1, 1, False, "a", None, "x", 5, 1.0, False))
     projector.apply("item", frame)
