@@ -37,7 +37,7 @@ AT_WORK, EXECUTING, SILENT, STARTING, EARLY = (0.0, 0.6), (0.1, 3.0), 20.0, (0.2
 FRONT, FRONT_EVERY = "front", 10
 # Seconds between two looks at the processes; and in which the projections must catch up at the end.
 LOOK, CATCHES_UP = 0.02, 600.0
-# Seconds that a command may take to be answered before it is sent again.
+# Seconds to wait for the answer to a command before it is sent again, and for a process after its last kill.
 PATIENCE = 60.0
 
 
@@ -78,6 +78,12 @@ class Victim:
             if self._killed_at is not None:
                 self.recovered.append(now - self._killed_at)
                 self._killed_at = None
+
+    @property
+    def awaited(self) -> bool:
+        """True while there are kills to come, or a process is to answer after the last one (for `PATIENCE` at most)."""
+        silent = self._killed_at is not None and time.monotonic() - self._killed_at < PATIENCE
+        return self.kills < self.wanted or silent
 
     @property
     def due(self) -> bool:
@@ -221,12 +227,12 @@ def _kill(
     rng: np.random.Generator,
     done: Callable[[int], None],
 ) -> None:
-    """Let each live for a while and kill it, until each has been killed so often; the others go on meanwhile."""
+    """Let each live for a while and kill it, until each was killed so often and answers; others go on meanwhile."""
     for victim in victims:
         victim.draw(rng)
     front = victims[-1]
     front.see(service.process.pid, answers=True)
-    while any(victim.kills < victim.wanted for victim in victims) and sender.is_alive():
+    while sender.is_alive() and any(victim.awaited for victim in victims):
         time.sleep(LOOK)
         if service.process.poll() is not None:
             raise ProgramFailed(f"the service ended with {service.process.returncode}: {service.last_words()}")
