@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
+from lab.channel.fates import Fates, through_outages
 from lab.scenario import ChannelTable
-from lab.scenario.draws import delays
 
 Floats = np.ndarray
 Ints = np.ndarray
@@ -72,34 +72,19 @@ def transmit(sent_at: Floats, record: Ints, options: ChannelTable, rng: np.rando
     record it belongs to. Copies of one message fare independently of each other.
     """
     count = sent_at.size
-    twice = np.flatnonzero(rng.random(count) < options.duplicate)
-    message = np.concatenate([np.arange(count), twice])
-    copies = message.size
-    sent = np.concatenate([sent_at, sent_at[twice]])
-    arrives = delays(options.delay, copies, rng)
-    arrives += sent
-    detour = np.flatnonzero(rng.random(copies) < options.reorder.share)
-    lost = rng.random(copies) < options.lose
-    # Last, as only so many are drawn as are wanted: no other draw of a seed shifts with the share.
-    arrives[detour] += delays(options.reorder.extra, detour.size, rng)
+    fates = Fates.draw(options, count, rng)
+    arrives = fates.arrivals(sent_at)
     if options.ordered_by_key:
         # As in a partition: a message waits behind the earlier ones of its record. A second copy is a late
         # retransmission, and keeps to no order.
-        kept = np.where(lost[:count], -np.inf, arrives[:count])
+        kept = np.where(fates.lost[:count], -np.inf, arrives[:count])
         behind = pl.DataFrame({"record": record, "arrives": kept}).select(pl.col("arrives").cum_max().over("record"))
         arrives[:count] = np.maximum(arrives[:count], behind["arrives"].to_numpy())
-    held = np.zeros(copies, dtype=bool)
-    for outage in sorted(options.outages, key=lambda item: item.at):
-        cut = (arrives >= outage.at) & (arrives < outage.at + outage.lasts) & ~lost
-        if outage.loses:
-            lost |= cut
-        else:
-            held |= cut
-            arrives = np.where(cut, outage.at + outage.lasts, arrives)
+    arrives, lost, held = through_outages(options.outages, arrives, fates.lost)
     order = np.argsort(arrives, kind="stable")
     order = order[~lost[order]]
-    copies_sent = _Copies(message, record, sent, arrives, lost, held, order)
-    return Deliveries(message[order], arrives[order], copies_sent)
+    copies_sent = _Copies(fates.message, record, sent_at[fates.message], arrives, lost, held, order)
+    return Deliveries(fates.message[order], arrives[order], copies_sent)
 
 
 def _overtaken(message: Ints, record: Ints, arrives: Floats, order: Ints) -> np.ndarray:

@@ -7,6 +7,7 @@ refers to something that exists (a store, a domain, a column) is checked in `lab
 from lab.scenario.source import Source, question, refuse
 from lab.scenario.tables import (
     NAME,
+    ChannelFaults,
     ChannelTable,
     CheckpointOrder,
     CrashStep,
@@ -32,6 +33,7 @@ from lab.scenario.tables import (
 
 __all__ = [
     "NAME",
+    "ChannelFaults",
     "ChannelTable",
     "CheckpointOrder",
     "CrashStep",

@@ -118,14 +118,19 @@ class Outage(ScenarioTable):
     loses: bool = False
 
 
-class ChannelTable(ScenarioTable):
-    """Asynchronous publishing over messages. Every fault is zero by default."""
+class ChannelFaults(ScenarioTable):
+    """What a channel does to messages. Every fault is zero by default."""
 
     delay: Delay = Delay()
     duplicate: Probability = 0.0
     lose: Probability = 0.0
     reorder: Reorder = Reorder()
     ordered_by_key: bool = False
+
+
+class ChannelTable(ChannelFaults):
+    """Asynchronous publishing over messages. Every fault is zero by default."""
+
     outages: tuple[Outage, ...] = Field((), strict=False)
     capacity: int = Field(1_000_000, ge=1)
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from lab.channel.fates import LiveFaults
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
-from lab.service.channel import Faults
 from lab.service.values import schema_of
 
 State = Literal["starting", "running", "stopped"]
@@ -153,8 +153,8 @@ class WorkloadPage(BaseModel):
 class FaultsStatus(BaseModel):
     """What the channel does to messages now, and in the scenario."""
 
-    now: Faults
-    scenario: Faults
+    now: LiveFaults
+    scenario: LiveFaults
 
 
 class LoadStatus(BaseModel):

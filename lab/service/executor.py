@@ -17,9 +17,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lab.base import stream
+from lab.channel.fates import LiveFaults, SampledFates
+from lab.channel.faulty import Faulty, MonotonicClock
+from lab.channel.memory import MemoryChannel
 from lab.domain.model import Command, Outcome
-from lab.service.channel import Faults, LiveChannel
+from lab.ports import Message as Published
 from lab.service.messages import ChangeFaults, ExecuteCommand, Message, ReadStatus
 from lab.service.problems import encoded, problem
 from lab.service.wire import Reply
@@ -41,10 +43,13 @@ class Executor:
         self.journal = None if journal is None else journal.open("a", encoding="utf-8")
         self.listeners: list[Callable[[bytes], None]] = []
         self.counts = {"accepted": 0, "rejected": 0, "conflict": 0, "failed": 0, "commits": 0}
-        table = plan.scenario.channel
-        self.channel = (
-            None if table is None else LiveChannel(Faults.of(table), stream(plan.scenario.seed, "live"), table.capacity)
-        )
+        self.channel: MemoryChannel | None = None
+        if (table := plan.scenario.channel) is not None:
+            # One group for all listeners: what happens to a message happens to it once.
+            self.channel, self.clock = MemoryChannel(table.capacity), MonotonicClock()
+            self.fates = SampledFates(LiveFaults.of(table), plan.scenario.seed)
+            subscription = self.channel.subscribe("listeners", "executor")
+            self.arriving = Faulty(subscription, self.fates, self.clock, capacity=table.capacity)
         self._waiting: list[tuple[Command, str | None, asyncio.Future[Reply]]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._changes: list[Change] = []
@@ -79,7 +84,7 @@ class Executor:
         found |= {"durability": self.truth.settings()["durability"], "commands": self.counts}
         found["channel"] = None
         if self.channel is not None:
-            found["channel"] = {**self.channel.counts, "waiting": self.channel.waiting}
+            found["channel"] = {**self.arriving.counts, "waiting": self.arriving.waiting}
         return found
 
     # -- commands -----------------------------------------------------------------------------------------------------
@@ -144,24 +149,28 @@ class Executor:
                 self.journal.write(json.dumps([change.entity, *row, change.event]) + "\n")
             self.journal.flush()
         if self.channel is not None and self._changes and self.listeners:
-            self.channel.send([((item.entity, item.key), item) for item in self._changes], time.monotonic())
+            now, room = self.clock.now(), self.channel.capacity
+            found = [Published(item.position, (item.entity, item.key), now, item) for item in self._changes]
+            for first in range(0, len(found), room):
+                self.channel.publish(found[first : first + room])
+                self.arriving.pull()
             self._deliver()
         self._changes.clear()
 
     def _deliver(self) -> None:
-        assert self.channel is not None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        now = time.monotonic()
-        arrived = self.channel.due(now)
+        arrived = self.arriving.take(sys.maxsize, 0.0)
         if arrived:
-            message = json.dumps([self._message(change) for change in arrived]).encode()
+            message = json.dumps([self._message(item.message.body) for item in arrived]).encode()
             for listener in list(self.listeners):
                 listener(message)
-        next_at = self.channel.next_at()
+            self.arriving.acknowledge(arrived)
+        next_at = self.arriving.next_at()
         if next_at is not None:
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, next_at - now), self._deliver)
+            wait = max(0.0, next_at - self.clock.now())
+            self._timer = asyncio.get_running_loop().call_later(wait, self._deliver)
 
     def _message(self, change: Change) -> list[Any]:
         """Entity, row of the write model's change frame, and the record as it was before."""
@@ -177,14 +186,14 @@ class Executor:
             return problem(409, "the scenario has no [channel]: no messages travel, and nothing can happen to them")
         if wanted is not None:
             try:
-                self.channel.faults = Faults.model_validate_json(json.dumps(wanted))
+                self.fates.options = LiveFaults.model_validate_json(json.dumps(wanted))
             except ValidationError as error:
                 wrong = [{"where": ".".join(map(str, item["loc"])), "what": item["msg"]} for item in error.errors()]
                 return problem(400, "; ".join(f"{item['where']}: {item['what']}" for item in wrong), errors=wrong)
             self._deliver()
         table = self.plan.scenario.channel
         assert table is not None
-        found = {"now": self.channel.faults.model_dump(), "scenario": Faults.of(table).model_dump()}
+        found = {"now": self.fates.options.model_dump(), "scenario": LiveFaults.of(table).model_dump()}
         return Reply(200, encoded(found))
 
     def close(self) -> None:

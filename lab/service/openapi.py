@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from lab.channel.fates import LiveFaults
 from lab.domain.model import published
 from lab.service import answers, requests
 from lab.service.changes import ARROW
-from lab.service.channel import Faults
 from lab.service.problems import PROBLEM, TITLES
 from lab.wiring import Plan, ProjectionPlan
 
@@ -93,7 +93,7 @@ def openapi(
     now = {200: "Now, and in the scenario"}
     found.add("get", "/faults", "What the channel does to messages", now, answers.FaultsStatus, 409)
     said = "Replace it; what is left out is no fault"
-    found.add("put", "/faults", said, now, answers.FaultsStatus, 409, 413, 415, body=Faults)
+    found.add("put", "/faults", said, now, answers.FaultsStatus, 409, 413, 415, body=LiveFaults)
     now = {200: "Its rate, and what it has sent"}
     found.add("get", "/load", "The small load generator", now, answers.LoadStatus)
     said = "Set its rate, in commands a second"

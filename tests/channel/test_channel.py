@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.base import stream
-from lab.channel.simulated import Deliveries, delays, summary, transmit
+from lab.channel.simulated import Deliveries, summary, transmit
 from lab.scenario import ChannelTable, Delay, Outage, Reorder
+from lab.scenario.draws import delays
 
 MANY = 100_000
 

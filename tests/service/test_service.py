@@ -20,14 +20,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving import SMALL, TEXT, Served, hire, lived, until, written
 
 from lab.base import BadInput, stream
+from lab.channel.fates import LiveFaults
 from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Command
 from lab.feed.reader import ChangeReader
 from lab.queries.answers import ReferenceTable
 from lab.queries.kinds import KINDS
-from lab.scenario import Delay, Reorder
 from lab.service.changes import ARROW
-from lab.service.channel import Faults, LiveChannel
 from lab.service.gate import BODY_MAX, Access
 from lab.service.messages import (
     AskQuery,
@@ -500,7 +499,7 @@ def test_faults_that_there_are_none_of_are_refused(sent: Any, tmp_path: Path) ->
         found = await service.client.put("/faults", json=sent)
         assert found.status_code == 400
         assert service.executor.channel is not None
-        assert service.executor.channel.faults == Faults()
+        assert service.executor.fates.options == LiveFaults()
 
     lived(written(tmp_path, text=SMALL), tmp_path, story)
 
@@ -515,44 +514,6 @@ def test_without_a_channel_there_is_nothing_to_go_wrong(tmp_path: Path) -> None:
         await service.settled("directory")
 
     lived(written(tmp_path, text=text), tmp_path, story)
-
-
-faults = st.builds(
-    Faults,
-    delay=st.builds(Delay, kind=st.just("exponential"), mean=st.floats(0, 2)),
-    duplicate=st.floats(0, 1),
-    lose=st.floats(0, 1),
-    reorder=st.builds(Reorder, share=st.floats(0, 1), extra=st.builds(Delay, mean=st.floats(0, 3))),
-    ordered_by_key=st.booleans(),
-    outage=st.sampled_from(["none", "held"]),
-)
-
-
-@given(faults, st.lists(st.integers(0, 4), max_size=60), st.integers(0, 2**32), st.integers(1, 80))
-def test_every_message_of_the_live_channel_is_delivered_lost_or_counted(
-    chosen: Faults, records: list[int], seed: int, capacity: int
-) -> None:
-    channel = LiveChannel(chosen, np.random.default_rng(seed), capacity)
-    arrived: list[tuple[int, int]] = []
-    for number, record in enumerate(records):
-        now = number / 10
-        channel.send([(record, (record, number))], now)
-        arrived += channel.due(now)
-        assert channel.waiting <= capacity
-    if chosen.outage == "held":
-        assert arrived == []
-        channel.faults = chosen.model_copy(update={"outage": "none"})
-    arrived += channel.due(1e9)
-    counts = channel.counts
-    assert channel.waiting == 0
-    assert counts["sent"] == len(records)
-    assert counts["delivered"] == len(arrived)
-    assert counts["sent"] + counts["duplicated"] == counts["delivered"] + counts["lost"] + counts["overflowed"]
-    assert set(arrived) <= {(record, number) for number, record in enumerate(records)}
-    if chosen.ordered_by_key and not chosen.duplicate and chosen.outage == "none":
-        for record in set(records):
-            mine = [number for one, number in arrived if one == record]
-            assert mine == sorted(mine)
 
 
 @pytest.mark.parametrize("domain", ["employees", "marketing"])
