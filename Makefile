@@ -30,6 +30,7 @@ test: setup     ## the whole suite, in parallel
 nightly: setup  ## many more histories for the projectors, correct and broken, and many more requests to the service
 	HISTORIES=10000 $(BIN)/python -m pytest -n $(WORKERS) tests/kit/test_mutants.py tests/service/test_service_fuzz.py
 	EXAMPLES=400 $(BIN)/python -m pytest -n $(WORKERS) tests/stores tests/projection tests/truth
+	EXAMPLES=2000 $(BIN)/python -m pytest -n $(WORKERS) tests/running/test_two_clocks.py
 
 torture: setup  ## every process killed 50 times while commands keep coming, then everything counted
 	$(BIN)/lab torture scenarios/torture.toml --kills 50
