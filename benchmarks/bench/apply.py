@@ -14,6 +14,7 @@ from benchmarks.bench.data import COLUMNS, ENTITY, LAYOUT, LAYOUT_FULL, LISTED, 
 from benchmarks.bench.harness import Attempt, Contestant, Row, differs
 from lab.engines import duckdb as duckdb_engine
 from lab.engines import sqlite
+from lab.place import FolderPlace
 from lab.projection.projector import Projector
 from lab.stores import Store, dump, store_class
 
@@ -83,7 +84,7 @@ def dumped(store: Store) -> pl.DataFrame:
 def applied(bench: Bench, folder: Path, name: str, batch: int, changes: int, full: bool = False) -> Attempt:
     """The lab: a projector is handed slices of the history; the checkpoint lands with each."""
     layout = LAYOUT_FULL if full else LAYOUT
-    projector = Projector(store_class(name)(folder / "lab", layout), "revision", hold=0)
+    projector = Projector(store_class(name)(FolderPlace(folder / "lab"), layout), "revision", hold=0)
     slices = list(bench.history.states[:changes].iter_slices(batch))
 
     def run() -> None:
@@ -99,7 +100,7 @@ def applied(bench: Bench, folder: Path, name: str, batch: int, changes: int, ful
 
 def empty_store(name: str, folder: Path) -> Store:
     """A store with empty tables, closed: the limits write into tables that are like the lab's own."""
-    store = store_class(name)(folder / "limit", LAYOUT)
+    store = store_class(name)(FolderPlace(folder / "limit"), LAYOUT)
     store.open()
     store.close()
     return store

@@ -26,7 +26,7 @@ def main(what: str, *words: str) -> None:
     else:
         path, name, folder = words
         truth = open_truth("sqlite", "history", FolderPlace(Path(path)), EMPLOYEES, "normal")
-        store = store_class(name)(Path(folder), LAYOUT)
+        store = store_class(name)(FolderPlace(Path(folder)), LAYOUT)
         store.open()
         rebuild(store, ChangeReader(truth), "revision")
         store.close()

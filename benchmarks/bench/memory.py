@@ -11,6 +11,7 @@ from benchmarks.bench.apply import dumped
 from benchmarks.bench.data import ENTITY, LAYOUT, Bench
 from benchmarks.bench.harness import Row, Wrong, differs
 from benchmarks.bench.modelled import SCENARIO
+from lab.place import FolderPlace
 from lab.stores import store_class
 
 ROOT = Path(__file__).parent.parent.parent
@@ -78,7 +79,7 @@ def of_run(folder: Path, days: int | None) -> float:
 def of_rebuild(bench: Bench, changes: int, name: str, folder: Path) -> float:
     """The peak of a rebuild; what it made is verified."""
     found = child("rebuild", str(bench.file("history", changes)), name, str(folder))
-    problem = differs(dumped(store_class(name)(folder, LAYOUT)), bench.of(changes).last)
+    problem = differs(dumped(store_class(name)(FolderPlace(folder), LAYOUT)), bench.of(changes).last)
     if problem:
         raise Wrong(f"lab: {ENTITY} in {name}: {problem}")
     return found

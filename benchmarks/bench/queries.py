@@ -13,6 +13,7 @@ from benchmarks.bench.data import EMPLOYEE, ENTITY, LAYOUT, Bench, last_of
 from benchmarks.bench.harness import Row, Wrong, differs
 from lab.base import Batch
 from lab.measure.queries import Asked
+from lab.place import FolderPlace
 from lab.queries.answers import Row as Answer
 from lab.queries.model import Query
 from lab.stores import Store, store_class
@@ -44,14 +45,14 @@ def rows(bench: Bench) -> Iterator[Row]:
 
 
 def _null(bench: Bench, folder: Path) -> dict[str, float]:
-    store = store_class("null")(folder, LAYOUT)
+    store = store_class("null")(FolderPlace(folder), LAYOUT)
     store.open()
     with_harness, without = alternating(store, [(key,) for key in range(1, bench.size.calls + 1)])
     return {"lab": with_harness, "limit": without}
 
 
 def _sqlite(bench: Bench, folder: Path) -> dict[str, float]:
-    store = store_class("sqlite.table")(folder / "store", LAYOUT)
+    store = store_class("sqlite.table")(FolderPlace(folder / "store"), LAYOUT)
     store.open()
     states = last_of(bench.history.states)
     store.bulk(ENTITY, [Batch(ENTITY, states, bench.size.changes)])

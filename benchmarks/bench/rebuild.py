@@ -19,6 +19,7 @@ from benchmarks.bench.harness import Attempt, Contestant, Row, Targets, differs
 from lab.engines import duckdb as duckdb_engine
 from lab.engines import sqlite
 from lab.feed.reader import ChangeReader
+from lab.place import FolderPlace
 from lab.projection.rebuild import rebuild
 from lab.stores import Store, store_class
 
@@ -51,7 +52,7 @@ def contest(bench: Bench, store: str, limit: Limit, changes: int) -> list[Contes
 def rebuilt(bench: Bench, folder: Path, name: str, changes: int, model: str = "history") -> Attempt:
     """The lab's own rebuild, opening and closing included."""
     truth = bench.truth(model, changes)
-    store = store_class(name)(folder / "lab", LAYOUT)
+    store = store_class(name)(FolderPlace(folder / "lab"), LAYOUT)
 
     def run() -> None:
         store.open()

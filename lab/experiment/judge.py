@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -197,8 +196,7 @@ def _rebuild(live: Live, truth: Truth, path: Path) -> tuple[dict[str, Any], dict
     size = store.size_bytes()
     store.open()
     dumps = {name: dump(store, name) for name in live.plan.layout.entities}
-    store.close()
-    shutil.rmtree(path, ignore_errors=True)
+    store.drop()
     row = {
         "projection": live.plan.name,
         "store": store.name,

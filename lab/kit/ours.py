@@ -12,6 +12,7 @@ import polars as pl
 from lab.base import Entity
 from lab.kit.feed import TrialFeed
 from lab.kit.history import Change, Row, Shape
+from lab.place import FolderPlace
 from lab.projection.guards import guarded_layout
 from lab.projection.projector import Projector
 from lab.running.trouble import StoreFaults, faulty
@@ -31,7 +32,7 @@ class Ours:
         self._folder = Path(tempfile.mkdtemp(prefix="lab-check-"))
         layout = guarded_layout(policy, "records", {"record": self._entity})
         self._faults = StoreFaults()
-        made = store_class(store)(self._folder / "store", layout)
+        made = store_class(store)(FolderPlace(self._folder / "store"), layout)
         self._projector = Projector(faulty(made, self._faults), policy, HOLD)
 
     def receive(self, changes: list[Change]) -> None:

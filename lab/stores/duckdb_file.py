@@ -14,13 +14,13 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from lab.base import DTYPES, Batch, CannotTake, Key, ReadOnly
+from lab.base import Batch, CannotTake, Key, ReadOnly
 from lab.engines import duckdb as engine
 from lab.queries import sql
 from lab.queries.answers import Row
 from lab.queries.kinds import translate
 from lab.queries.model import Query
-from lab.stores.parked import ParkedRow, decoded, encoded
+from lab.stores.parked import ParkedRow, decoded, encoded, parked_table
 from lab.stores.port import Store
 
 # A list of keys up to this length is bound as one parameter; a longer one is joined from Arrow.
@@ -81,8 +81,7 @@ class DuckdbFile(Store):
         for name in self.layout.entities if self.layout.memory else ():
             self._make_table(f"lab_memory_{name}", self.layout.memory)
         for name, entity in self.layout.entities.items():
-            parked = {"position": pl.Int64(), "key": DTYPES[entity.key], "reason": pl.String(), "change": pl.Binary()}
-            self._make_table(f"lab_parked_{name}", parked)
+            self._make_table(f"lab_parked_{name}", parked_table(entity))
         self._make_shape()
 
     @abstractmethod

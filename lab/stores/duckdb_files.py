@@ -16,7 +16,7 @@ from lab.queries.answers import Row
 from lab.queries.kinds import KINDS, PAST, translate
 from lab.queries.model import Query
 from lab.stores.parquet_files import NO_PAST, ParquetFiles
-from lab.stores.parquet_folder import Table
+from lab.stores.parquet_table import Table
 
 
 class DuckdbFiles(ParquetFiles):

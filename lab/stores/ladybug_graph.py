@@ -16,6 +16,7 @@ import ladybug
 import polars as pl
 
 from lab.base import Batch, CannotTake, Entity, Key
+from lab.engines import ladybug as engine
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.stores import cypher
@@ -23,27 +24,14 @@ from lab.stores.cypher import quoted
 from lab.stores.parked import changed, decoded
 from lab.stores.port import Store
 
-# By itself the engine would take most of the machine's memory, and address space for terabytes.
-BUFFER_BYTES, FILE_BYTES_MAX, THREADS = 2**30, 2**36, 2
-TYPES: Mapping[pl.DataType, str] = {
-    pl.Int64(): "INT64",
-    pl.Float64(): "DOUBLE",
-    pl.String(): "STRING",
-    pl.Boolean(): "BOOL",
-    pl.Binary(): "BLOB",
-}
 # What the engine keeps of overwritten rows fills its buffer, and is given back when the file is closed: after so many.
 ROWS_AT_ONCE = 50_000
 CHECKPOINTS = "lab_checkpoint"
 PARKED: Mapping[str, pl.DataType] = {"position": pl.Int64(), "change": pl.Binary()}
-NOW_ONLY = "never: a graph is of what is now"
 
 
 class LadybugGraph(Store):
-    """A node table for each entity, and a table of links where its records hang below others.
-
-    It is open for writing or for reading, never for both.
-    """
+    """A node table for each entity, and one of links; open for writing or for reading, never for both."""
 
     name = "ladybug.graph"
     answers = frozenset({"get", "get_many", "filter", "aggregate", "traverse"})
@@ -52,9 +40,8 @@ class LadybugGraph(Store):
             "join": "not yet: records of one entity are linked, those of two are not",
             "search": "never: words have an index of their own; see sqlite.search",
             "sql": "never: it speaks Cypher",
-            "as_of": NOW_ONLY,
-            "history": NOW_ONLY,
         }
+        | dict.fromkeys(("as_of", "history"), "never: a graph is of what is now")
     )
     holds = ("records",)
     durability = "full; data and checkpoint in one transaction; a rebuild that is killed begins again from position 0"
@@ -73,16 +60,7 @@ class LadybugGraph(Store):
             self._make_tables()
 
     def _connect(self, read_only: bool) -> None:
-        self._database = ladybug.Database(
-            self.path / "projection.lbug",
-            buffer_pool_size=BUFFER_BYTES,
-            max_db_size=FILE_BYTES_MAX,
-            max_num_threads=THREADS,
-            read_only=read_only,
-            # A kill can cut the log's last entry off. It was never acknowledged: the log is read up to there.
-            throw_on_wal_replay_failure=False,
-        )
-        self._connection = ladybug.Connection(self._database)
+        self._database, self._connection = engine.connect(self.path / "projection.lbug", read_only)
         self._read_only = read_only
         self._rows(f"CALL var_length_extend_max_depth = {2 * cypher.DEPTH_MAX}")
 
@@ -101,25 +79,21 @@ class LadybugGraph(Store):
         return self._connection
 
     def _rows(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
-        found = self._opened().execute(statement, dict(parameters or {}))
-        assert not isinstance(found, list)
-        rows = [tuple(row) for row in found.get_all()]
-        found.close()
-        return rows
+        return engine.rows(self._opened(), statement, parameters or {})
 
     def _make_tables(self) -> None:
         self._make_table(CHECKPOINTS, {"entity": pl.String(), "position": pl.Int64()}, "entity")
         for entity in self.layout.entities.values():
             self._make_table(entity.name, entity.schema, "key")
             if self.layout.memory:
-                self._make_table(_memory(entity.name), self.layout.memory, "id")
-            self._make_table(_parked(entity.name), PARKED, "position")
+                self._make_table(_table("memory", entity.name), self.layout.memory, "id")
+            self._make_table(_table("parked", entity.name), PARKED, "position")
             if entity.parent:
                 ends = f"FROM {quoted(entity.name)} TO {quoted(entity.name)}"
                 self._rows(f"CREATE REL TABLE IF NOT EXISTS {cypher.links(entity.name)} ({ends})")
 
     def _make_table(self, name: str, schema: Mapping[str, pl.DataType], key: str) -> None:
-        columns = ", ".join(f"{quoted(column)} {TYPES[kind]}" for column, kind in schema.items())
+        columns = ", ".join(f"{quoted(column)} {engine.TYPES[kind]}" for column, kind in schema.items())
         self._rows(f"CREATE NODE TABLE IF NOT EXISTS {quoted(name)} ({columns}, PRIMARY KEY ({quoted(key)}))")
 
     def reset(self) -> None:
@@ -198,7 +172,7 @@ class LadybugGraph(Store):
         if not self._rows(f"MATCH (n:{quoted(entity.name)}) RETURN n.key LIMIT 1"):
             return
         links = [cypher.links(entity.name)] if entity.parent else []
-        memory = [quoted(_memory(entity.name))] if self.layout.memory else []
+        memory = [quoted(_table("memory", entity.name))] if self.layout.memory else []
         for table in [*links, quoted(entity.name), *memory]:
             self._rows(f"DROP TABLE {table}")
         self._make_tables()
@@ -248,17 +222,19 @@ class LadybugGraph(Store):
         """The guard's memory and the checkpoint."""
         if batch.memory is not None and batch.memory.height:
             memory = batch.memory.select(list(self.layout.memory)).cast(self.layout.memory)  # type: ignore[arg-type]
-            self._merge(_memory(batch.entity), memory.unique("id", keep="last", maintain_order=True), "id")
+            self._merge(_table("memory", batch.entity), memory.unique("id", keep="last", maintain_order=True), "id")
         if batch.checkpoint is not None:
             position = pl.Series("position", [batch.checkpoint], dtype=pl.Int64)
             self._merge(CHECKPOINTS, pl.DataFrame({"entity": [batch.entity], "position": position}), "entity")
         added, removed = changed(self, batch)
         if removed:
-            node = f"MATCH (n:{quoted(_parked(batch.entity))})"
+            node = f"MATCH (n:{quoted(_table('parked', batch.entity))})"
             self._rows(f"{node} WHERE list_contains($removed, n.position) DELETE n", {"removed": removed})
         if added:
             rows = [(row.position, row.change) for row in added]
-            self._merge(_parked(batch.entity), pl.DataFrame(rows, schema=dict(PARKED), orient="row"), "position")
+            self._merge(
+                _table("parked", batch.entity), pl.DataFrame(rows, schema=dict(PARKED), orient="row"), "position"
+            )
 
     def query(self, query: Query, parameters: Row) -> list[Row]:
         """Answered by a database that is open for reading only; the first query after a write opens it."""
@@ -285,26 +261,21 @@ class LadybugGraph(Store):
         if not self.layout.memory:
             return pl.DataFrame()
         if keys is None:
-            return self._frame(_memory(entity), self.layout.memory, "")
+            return self._frame(_table("memory", entity), self.layout.memory, "")
         wanted = {"wanted": list(dict.fromkeys(keys))}
-        return self._frame(_memory(entity), self.layout.memory, "WHERE list_contains($wanted, n.id)", wanted)
+        return self._frame(_table("memory", entity), self.layout.memory, "WHERE list_contains($wanted, n.id)", wanted)
 
     def parked(self, entity: str) -> pl.DataFrame:
         """Decoded from their table."""
-        return decoded(self._frame(_parked(entity), PARKED, "")["change"], self.layout.entities[entity])
+        return decoded(self._frame(_table("parked", entity), PARKED, "")["change"], self.layout.entities[entity])
 
     def _frame(
         self, table: str, schema: Mapping[str, pl.DataType], where: str, parameters: Mapping[str, Any] | None = None
     ) -> pl.DataFrame:
         chosen = ", ".join(f"n.{quoted(name)} AS c{place}" for place, name in enumerate(schema))
         statement = f"MATCH (n:{quoted(table)}) {where} RETURN {chosen}"
-        found = self._opened().execute(statement, dict(parameters or {}))
-        assert not isinstance(found, list)
-        frame = pl.from_arrow(found.get_as_arrow())
-        found.close()
-        assert isinstance(frame, pl.DataFrame)
-        named = frame.rename({f"c{place}": name for place, name in enumerate(schema)})
-        return named.cast(dict(schema))  # type: ignore[arg-type]
+        frame = engine.frame(self._opened(), statement, parameters or {})
+        return frame.rename({f"c{place}": name for place, name in enumerate(schema)}).cast(dict(schema))  # type: ignore[arg-type]
 
     def size_bytes(self) -> int:
         """The file and its log."""
@@ -312,9 +283,7 @@ class LadybugGraph(Store):
 
     def settings(self) -> dict[str, Any]:
         """The settings that matter, read back."""
-        names = ("threads", "checkpoint_threshold", "auto_checkpoint")
-        found = {name: str(self._rows(f"CALL current_setting('{name}') RETURN *")[0][0]) for name in names}
-        return {"library": ladybug.__version__, **found, "buffer_bytes": BUFFER_BYTES, "durability": "full"}
+        return engine.settings(self._opened()) | {"durability": "full"}
 
 
 def _links(rows: pl.DataFrame, entity: Entity) -> pl.DataFrame:
@@ -325,9 +294,5 @@ def _links(rows: pl.DataFrame, entity: Entity) -> pl.DataFrame:
     return live.select("key", above=pl.col(entity.parent))
 
 
-def _memory(entity: str) -> str:
-    return f"lab_memory_{entity}"
-
-
-def _parked(entity: str) -> str:
-    return f"lab_parked_{entity}"
+def _table(kind: str, entity: str) -> str:
+    return f"lab_{kind}_{entity}"

@@ -22,13 +22,13 @@ from lab.base import Batch, CannotTake, Key
 from lab.ports import Capabilities
 from lab.queries.answers import Row
 from lab.queries.model import Query
+from lab.stores.key_bytes import key_bytes, record_prefix
 from lab.stores.parked import ParkedRow, changed, decoded
 from lab.stores.port import Layout, Store
 
 # How large the map is at first, in bytes. It is address space: the file is as large as what is in it.
 MAP_BYTES = 64 * 2**20
 AT_ONCE = 20_000
-SMALLEST = -(2**63)
 CHECKPOINTS, TOTALS, MEMORY, PARKED = b"lab_checkpoint", b"totals", "lab_memory_", "lab_parked_"
 
 
@@ -143,7 +143,7 @@ class LmdbKeyvalue(Store):
         memory: list[tuple[bytes, bytes]] = []
         if batch.memory is not None and layout.memory:
             kept = batch.memory.select(list(layout.memory)).cast(layout.memory)  # type: ignore[arg-type]
-            memory = [(_bytes(row[0]), marshal.dumps(row)) for row in kept.iter_rows()]
+            memory = [(key_bytes(row[0]), marshal.dumps(row)) for row in kept.iter_rows()]
         # As wide as every other engine's integers: a larger number is refused here, not kept and misread elsewhere.
         checkpoint = None if batch.checkpoint is None else struct.pack(">q", batch.checkpoint)
         return named, memory, checkpoint
@@ -151,8 +151,8 @@ class LmdbKeyvalue(Store):
     def _name(self, row: Row) -> bytes:
         if self.layout.totals:
             return marshal.dumps(row[: len(self.layout.totals.group_by)], 2)
-        key = _bytes(row[1])
-        return key if self.layout.kept.replaces else _record(key) + _bytes(row[2])
+        key = key_bytes(row[1])
+        return key if self.layout.kept.replaces else record_prefix(key) + key_bytes(row[2])
 
     def _write(
         self,
@@ -177,9 +177,9 @@ class LmdbKeyvalue(Store):
     def _park(self, transaction: lmdb.Transaction, entity: str, added: list[ParkedRow], removed: list[int]) -> None:
         database = self._maps[(PARKED + entity).encode()]
         for position in removed:
-            transaction.delete(_bytes(position), db=database)
+            transaction.delete(key_bytes(position), db=database)
         for row in added:
-            transaction.put(_bytes(row.position), row.change, db=database)
+            transaction.put(key_bytes(row.position), row.change, db=database)
 
     def _add(self, transaction: lmdb.Transaction, rows: list[tuple[bytes, Row]]) -> None:
         assert self.layout.totals is not None
@@ -202,32 +202,26 @@ class LmdbKeyvalue(Store):
                     found = self._totals(query.entity.name).filter(pl.col("records") != 0)
                     return found.sort(query.group_by, nulls_last=True).rows()
                 case "history":
-                    rows = self._revisions(transaction, parameters[0])
-                    return [(row[1], row[2], row[3], row[4], *row[5:]) for row in rows]
+                    return [row[1:] for row in self._backwards(transaction, parameters[0])][::-1]
                 case "as_of":
-                    return _seen(self._as_of(transaction, *parameters))
+                    key, at = parameters
+                    return _seen(next((row for row in self._backwards(transaction, key) if row[4] <= at), None))
             return [row for key in sorted(set(parameters)) for row in _seen(self._last(transaction, key))]
 
     def _last(self, transaction: lmdb.Transaction, key: Any) -> Row | None:
         if self.layout.kept.replaces:
-            found = transaction.get(_bytes(key))
+            found = transaction.get(key_bytes(key))
             return None if found is None else marshal.loads(found)
         return next(self._backwards(transaction, key), None)
 
-    def _as_of(self, transaction: lmdb.Transaction, key: Any, at: float) -> Row | None:
-        return next((row for row in self._backwards(transaction, key) if row[4] <= at), None)
-
     def _backwards(self, transaction: lmdb.Transaction, key: Any) -> Iterator[Row]:
         """The revisions of one record, the last first."""
-        name = _record(_bytes(key))
+        name = record_prefix(key_bytes(key))
         with transaction.cursor() as cursor:
             there = cursor.prev() if cursor.set_range(name + b"\xff" * 9) else cursor.last()
             while there and bytes(cursor.key()).startswith(name):
                 yield marshal.loads(cursor.value())
                 there = cursor.prev()
-
-    def _revisions(self, transaction: lmdb.Transaction, key: Any) -> list[Row]:
-        return list(self._backwards(transaction, key))[::-1]
 
     def _values(self, database: Any) -> list[bytes]:
         with self._opened().begin() as transaction, transaction.cursor(database) as cursor:
@@ -265,7 +259,7 @@ class LmdbKeyvalue(Store):
         with self._opened().begin(db=self._of[entity]) as transaction:
             if self.layout.kept.replaces:
                 with transaction.cursor() as cursor:
-                    found = map(marshal.loads, (value for _, value in cursor.getmulti(map(_bytes, keys))))
+                    found = map(marshal.loads, (value for _, value in cursor.getmulti(map(key_bytes, keys))))
                     return {row[1]: row[2] for row in found}
             return {key: row[2] for key in keys if (row := self._last(transaction, key))}
 
@@ -276,7 +270,7 @@ class LmdbKeyvalue(Store):
             values = self._values(database)
         else:
             with self._opened().begin() as transaction, transaction.cursor(database) as cursor:
-                values = [value for _, value in cursor.getmulti(map(_bytes, dict.fromkeys(keys)))]
+                values = [value for _, value in cursor.getmulti(map(key_bytes, dict.fromkeys(keys)))]
         return pl.DataFrame(list(map(marshal.loads, values)), schema=self.layout.memory, orient="row")
 
     def parked(self, entity: str) -> pl.DataFrame:
@@ -291,26 +285,13 @@ class LmdbKeyvalue(Store):
     def settings(self) -> dict[str, Any]:
         """The library, and the environment's flags as it has them."""
         environment = self._opened()
-        flags = environment.flags()
-        durable = "full" if flags.get("sync") and flags.get("metasync") else "normal"
+        durable = "full" if all(environment.flags().get(one) for one in ("sync", "metasync")) else "normal"
         library = ".".join(map(str, lmdb.version()))
         return {"library": library, "map_size": environment.info()["map_size"], "durability": durable}
 
 
 def _map_name(entity: str) -> bytes:
     return b"of_" + entity.encode()
-
-
-def _bytes(value: Any) -> bytes:
-    """A key's bytes, in the order of keys: integers with the sign turned round, text with a letter before it."""
-    if isinstance(value, int):
-        return struct.pack(">Q", value - SMALLEST)
-    return b"t" + str(value).encode("utf-8", "surrogatepass")
-
-
-def _record(key: bytes) -> bytes:
-    """What the revisions of a record begin with, and those of no other: NUL is doubled, and an end put behind."""
-    return key.replace(b"\x00", b"\x00\xff") + b"\x00\x01"
 
 
 def _seen(row: Row | None) -> list[Row]:

@@ -45,6 +45,11 @@ def parked_frame(entity: Entity) -> pl.DataFrame:
     return pl.DataFrame(schema={**entity.schema, REASON: pl.String()})
 
 
+def parked_table(entity: Entity) -> dict[str, pl.DataType]:
+    """The columns of a table of `ParkedRow`."""
+    return {"position": pl.Int64(), "key": DTYPES[entity.key], "reason": pl.String(), "change": pl.Binary()}
+
+
 def with_parked(there: pl.DataFrame, batch: Batch) -> pl.DataFrame:
     """What is parked after a batch: its `release` goes, its `park` comes, a position that is there stays as it is."""
     frame = there.filter(~pl.col("key").is_in(list(batch.release))) if batch.release else there

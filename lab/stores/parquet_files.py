@@ -14,7 +14,8 @@ import polars as pl
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.stores.lazily import ask
-from lab.stores.parquet_folder import Landing, ParquetFolder, Part, Table, compacted
+from lab.stores.parquet_folder import ParquetFolder
+from lab.stores.parquet_table import Landing, Part, Table, compacted
 
 NO_PAST = "never: files of last revisions have no past; see parquet.log"
 

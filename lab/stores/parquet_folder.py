@@ -11,95 +11,21 @@ before them: files in which every row can be anywhere would have to be written a
 from __future__ import annotations
 
 import json
-import os
-import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
 from lab.base import Batch, CannotTake, Key
+from lab.place import FolderPlace
 from lab.stores.parked import changed, decoded
+from lab.stores.parquet_table import GROUP_ROWS, PART_ROWS, Landing, Part, Table, merged, sync
 from lab.stores.port import Layout, Store
 
 MANIFEST = "manifest.json"
-# Rows of a part, of a row group within it (the least that a reader of one key must look at), and of what may have come
-# since before it becomes a part, or a quarter of the parts, whichever is more.
-PART_ROWS, GROUP_ROWS, RECENT_ROWS, RECENT_MOST = 500_000, 16_384, 20_000, 500_000
 PARKED: Mapping[str, pl.DataType] = {"position": pl.Int64(), "change": pl.Binary()}
-
-
-@dataclass(frozen=True)
-class Part:
-    """A sorted file: how many rows, how many bytes, and its first and its last key."""
-
-    file: str
-    rows: int
-    bytes: int
-    first: Any
-    last: Any
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table's files as one manifest has them. `recent` are the rows that have come since the parts were written."""
-
-    schema: Mapping[str, pl.DataType]
-    identity: tuple[str, ...]
-    recent: pl.DataFrame
-    parts: tuple[Part, ...] = ()
-    recent_part: Part | None = None
-
-    @classmethod
-    def empty(cls, schema: Mapping[str, pl.DataType], identity: tuple[str, ...]) -> Table:
-        """Without a row."""
-        return cls(schema, identity, pl.DataFrame(schema=schema))
-
-    @property
-    def files(self) -> list[Part]:
-        """Every file of it, those with the newest rows last."""
-        return [*self.parts, *([self.recent_part] if self.recent_part else [])]
-
-    @property
-    def limit(self) -> int:
-        """How many rows may have come before they become a part."""
-        return max(RECENT_ROWS, min(RECENT_MOST, sum(part.rows for part in self.parts) // 4))
-
-    def fit(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows with the table's columns and types; of two with one identity, the later one."""
-        fitting = rows.select(list(self.schema)).cast(dict(self.schema))  # type: ignore[arg-type]
-        return fitting.unique(list(self.identity), keep="last", maintain_order=True)
-
-
-@dataclass
-class Landing:
-    """Files that are being written, and count from the next manifest on."""
-
-    folder: Path
-    sequence: int
-    synced: bool
-    written: list[str] = field(default_factory=list)
-
-    def write(self, name: str, rows: pl.DataFrame, key: str) -> Part:
-        """One file, sorted as the rows are."""
-        self.sequence += 1
-        file = f"{re.sub(r'[^A-Za-z0-9]', '_', name)[:40]}-{self.sequence:08d}.parquet"
-        self.written.append(file)
-        path = self.folder / file
-        rows.write_parquet(path, compression="zstd", compression_level=1, row_group_size=GROUP_ROWS, statistics=True)
-        if self.synced:
-            sync(path)
-        return Part(file, rows.height, path.stat().st_size, rows[key].min(), rows[key].max())
-
-    def write_parts(self, name: str, rows: pl.DataFrame, identity: Sequence[str]) -> tuple[Part, ...]:
-        """Sorted rows as parts of a bounded size."""
-        ordered = rows.sort(identity)
-        starts = range(0, ordered.height, PART_ROWS)
-        return tuple(self.write(name, ordered.slice(start, PART_ROWS), identity[0]) for start in starts)
 
 
 class ParquetFolder(Store):
@@ -109,8 +35,8 @@ class ParquetFolder(Store):
 
     _tables: dict[str, Table] | None = None
 
-    def __init__(self, path: Path, layout: Layout) -> None:
-        super().__init__(path, layout)
+    def __init__(self, place: FolderPlace, layout: Layout) -> None:
+        super().__init__(place, layout)
         self._checkpoints: dict[str, int] = {}
         self._sequence = 0
 
@@ -315,43 +241,6 @@ class ParquetFolder(Store):
         """The library, and how the files are laid out."""
         rows = {"part_rows": PART_ROWS, "row_group_rows": GROUP_ROWS}
         return {"library": pl.__version__, "compression": "zstd", **rows, "durability": self.layout.durability}
-
-
-def merged(frames: list[pl.DataFrame], table: Table) -> pl.DataFrame:
-    """Frames as one; of rows with one identity, the last one."""
-    return pl.concat(frames).unique(list(table.identity), keep="last", maintain_order=True).select(list(table.schema))
-
-
-def compacted(
-    name: str, parts: Sequence[Part], recent: pl.DataFrame, table: Table, landing: Landing, folder: Path
-) -> tuple[Part, ...]:
-    """Parts with the recent rows in their places: a part at a time, so that no more is in memory than one of them."""
-    identity = list(table.identity)
-    if not parts:
-        return landing.write_parts(name, recent, identity)
-    key = identity[0]
-    found: list[Part] = []
-    bounds = [None, *(part.first for part in parts[1:]), None]
-    for part, (low, high) in zip(parts, pairwise(bounds), strict=True):
-        own = recent
-        if low is not None:
-            own = own.filter(pl.col(key) >= low)
-        if high is not None:
-            own = own.filter(pl.col(key) < high)
-        if own.is_empty():
-            found.append(part)
-            continue
-        found += landing.write_parts(name, merged([pl.read_parquet(folder / part.file), own], table), identity)
-    return tuple(found)
-
-
-def sync(path: Path) -> None:
-    """To disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _memory(entity: str) -> str:

@@ -15,7 +15,8 @@ import polars as pl
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.stores.lazily import ask
-from lab.stores.parquet_folder import Landing, ParquetFolder, Part, Table
+from lab.stores.parquet_folder import ParquetFolder
+from lab.stores.parquet_table import Landing, Part, Table
 
 
 class ParquetLog(ParquetFolder):

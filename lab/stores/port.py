@@ -10,13 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import polars as pl
 
 from lab.base import Batch, Entity, Key, NotAnswered, Totals
+from lab.place import FolderPlace
 from lab.ports import Capabilities
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
@@ -93,7 +93,7 @@ class Layout:
 
 
 class Store(ABC):
-    """One projection in one engine. `path` is a folder of its own, which need not exist yet."""
+    """One projection in one engine, in a place of its own, which need not exist yet: two stores share nothing."""
 
     name: ClassVar[str]
     # The classes of query that this store can answer natively; what a projection keeps narrows them further.
@@ -113,8 +113,9 @@ class Store(ABC):
     documents_written: int = 0
     fan_out: int = 0
 
-    def __init__(self, path: Path, layout: Layout) -> None:
-        self.path = path
+    def __init__(self, place: FolderPlace, layout: Layout) -> None:
+        self.place = place
+        self.path = place.path
         self.layout = layout
         self._able: dict[int, Query] = {}
 
@@ -129,6 +130,11 @@ class Store(ABC):
     @abstractmethod
     def reset(self) -> None:
         """Throw everything away: data, memory and checkpoint."""
+
+    def drop(self) -> None:
+        """Close, and remove everything that this store made in its place."""
+        self.close()
+        self.place.drop()
 
     @abstractmethod
     def checkpoint(self, entity: str) -> int:
@@ -164,6 +170,10 @@ class Store(ABC):
 
         A running aggregate finds them in the guard's memory; without a memory of revisions it returns an empty dict.
         """
+
+    def shows(self, entity: str, key: Key, revision: int) -> bool:
+        """True once a query sees this revision of a record or a later one: here, as soon as it is written."""
+        return self.revisions(entity, [key]).get(key, 0) >= revision
 
     @abstractmethod
     def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:

@@ -16,14 +16,14 @@ from typing import Any
 import polars as pl
 import sqlite_utils
 
-from lab.base import DTYPES, Batch, CannotTake, Entity, Key, ReadOnly
+from lab.base import Batch, CannotTake, Entity, Key, ReadOnly
 from lab.engines import sqlite
 from lab.ports import Capabilities
 from lab.queries import sql
 from lab.queries.answers import Row
 from lab.queries.kinds import translate
 from lab.queries.model import Query
-from lab.stores.parked import ParkedRow, decoded, encoded
+from lab.stores.parked import ParkedRow, decoded, encoded, parked_table
 from lab.stores.port import Store
 
 PYTHON_TYPES = {"INTEGER": int, "REAL": float, "TEXT": str, "BLOB": bytes}
@@ -101,8 +101,7 @@ class SqliteFile(Store):
         for name in self.layout.entities if self.layout.memory else ():
             self._make_table(f"lab_memory_{name}", self.layout.memory, "id")
         for name, entity in self.layout.entities.items():
-            parked = {"position": pl.Int64(), "key": DTYPES[entity.key], "reason": pl.String(), "change": pl.Binary()}
-            self._make_table(f"lab_parked_{name}", parked, "position")
+            self._make_table(f"lab_parked_{name}", parked_table(entity), "position")
         self._make_shape()
 
     @abstractmethod
@@ -186,10 +185,8 @@ class SqliteFile(Store):
             statement = self._insert(f"lab_memory_{batch.entity}", list(layout.memory), ("id",))
             connection.executemany(statement, batch.memory.select(list(layout.memory)).rows())
         if batch.checkpoint is not None:
-            connection.execute(
-                self._insert("lab_checkpoint", ["entity", "position"], ("entity",)),
-                (batch.entity, batch.checkpoint),
-            )
+            statement = self._insert("lab_checkpoint", ["entity", "position"], ("entity",))
+            connection.execute(statement, (batch.entity, batch.checkpoint))
         parked = sql.quoted(f"lab_parked_{batch.entity}")
         if batch.release:
             connection.executemany(f"DELETE FROM {parked} WHERE key = ?", [(key,) for key in batch.release])

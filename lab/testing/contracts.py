@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.base import MissingDriver
+from lab.place import FolderPlace
 from lab.stores import Store
 from lab.testing.sample import layout
 
@@ -37,7 +38,7 @@ class Trial:
 
     def open(self, memory: Mapping[str, pl.DataType] | None = None, at: str = "store") -> Store:
         """Open a store in the folder `at`; two at one place share it, as a process and its successor do."""
-        store = self.store(self.folder / at, layout(self.keeps, dict(memory or {})))
+        store = self.store(FolderPlace(self.folder / at), layout(self.keeps, dict(memory or {})))
         store.open()
         self._opened.append(store)
         return store

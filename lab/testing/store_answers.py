@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.base import Batch, NotAnswered, ReadOnly
+from lab.place import FolderPlace
 from lab.queries.answers import ReferenceTable, same
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
@@ -207,7 +208,7 @@ def what_it_can_not_answer_is_refused_by_name(trial: Trial) -> None:
 
 @promise()
 def an_entity_that_it_does_not_hold_is_refused(trial: Trial) -> None:
-    store = trial.store(trial.folder / "half", Layout(trial.keeps, {"item": ITEM}))
+    store = trial.store(FolderPlace(trial.folder / "half"), Layout(trial.keeps, {"item": ITEM}))
     store.open()
     with pytest.raises(NotAnswered):
         store.query(ask(kind="join", on="shelf", to="shelf", take=["title"]), ())

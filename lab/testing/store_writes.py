@@ -226,3 +226,27 @@ def bulk_equals_apply(trial: Trial) -> None:
 @promise(durable=True)
 def settings_are_read_back_from_the_engine(trial: Trial) -> None:
     assert trial.open().settings()["library"]
+
+
+@promise()
+def two_stores_share_nothing_and_each_drops_what_it_made(trial: Trial) -> None:
+    one, other = trial.open(IDS, at="one"), trial.open(IDS, at="other")
+    empty = content(other)
+    rows = sums(("a", True, 1, 1)) if trial.keeps == "totals" else items(item(1))
+    one.apply(Batch("item", rows, 4, pl.DataFrame({"id": [4]})))
+    assert content(other) == empty
+    before = content(one)
+    other.drop()
+    other.drop()
+    assert content(one) == before
+    one.drop()
+    assert not (trial.folder / "one").exists()
+
+
+@promise("records", "revisions")
+def a_write_shows_from_its_revision_on(trial: Trial) -> None:
+    store = trial.open()
+    assert not store.shows("item", 1, 1)
+    store.apply(Batch("item", items(item(1, 2), item(2, 1, True))))
+    assert [store.shows("item", 1, revision) for revision in (1, 2, 3)] == [True, True, False]
+    assert store.shows("item", 2, 1)

@@ -17,6 +17,7 @@ import polars as pl
 from lab.base import Batch, CannotTake
 from lab.feed.published import Published
 from lab.measure import lag
+from lab.place import FolderPlace
 from lab.projection.projector import BEHIND, Projector
 from lab.running.journal import Journal
 from lab.running.trouble import Crashed, StoreFaults, faulty
@@ -123,7 +124,7 @@ class Rerun:
         journal = Journal(polled_at=self.evidence.journal.polled_at)
         with tempfile.TemporaryDirectory() as folder:
             faults = _Poison(self._poison)
-            store = faulty(Memory(Path(folder), self.evidence.layout), faults, self.evidence.order)
+            store = faulty(Memory(FolderPlace(Path(folder)), self.evidence.layout), faults, self.evidence.order)
             projector = Projector(store, self.evidence.policy, 1_000_000)
             for batch in _batches(chosen):
                 faults.arm(batch[0].crash or None)

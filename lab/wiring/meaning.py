@@ -92,6 +92,26 @@ def holds(table: ProjectionTable, keeps: str, where: str) -> list[Problem]:
     return [Problem(f"{where}.keeps", f"`{table.store}` can't keep {keeps}", f"valid: {', '.join(store.holds)}")]
 
 
+def capabilities(table: ProjectionTable, keeps: str, where: str) -> list[Problem]:
+    """Refuse a store that lacks a promise on which the projection depends."""
+    store = usable(table.store)
+    if store is None:
+        return []
+    problems, promised = [], store.capabilities
+    if promised.atomic == "item":
+        apart = f"`{table.store}` writes item by item, so a crash can separate"
+        if keeps == "totals":
+            what, way_out = f"{apart} an increment from the checkpoint: it would count twice", 'keeps = "records"'
+            problems.append(Problem(f"{where}.keeps", what, way_out))
+        if table.guard == "dedupe":
+            what = f"{apart} a row from the id that `dedupe` remembers"
+            problems.append(Problem(f"{where}.guard", what, 'guard = "revision"'))
+    if promised.visible == "refresh":
+        what = f"`{table.store}` shows a write only after a refresh, which has no moment on the simulated clock"
+        problems.append(Problem(f"{where}.store", what, "take a store that shows a write at once"))
+    return problems
+
+
 def feed(table: ProjectionTable, keeps: str, scenario: Scenario, where: str) -> list[Problem]:
     """Refuse a projection that needs revisions or messages which its feed doesn't have."""
     problems = []

@@ -73,7 +73,7 @@ class ProjectionPlan:
 
     def store(self, path: Path, faults: StoreFaults | None = None) -> Store:
         """Create its store, not yet open, wrapped in these faults and the scenario's order of data and checkpoint."""
-        return faulty(store_class(self.table.store)(path, self.layout), faults, self.table.checkpoint)
+        return faulty(store_class(self.table.store)(FolderPlace(path), self.layout), faults, self.table.checkpoint)
 
     def projector(self, path: Path, faults: StoreFaults | None = None) -> Projector:
         """Create its projector on an open store."""
@@ -197,6 +197,7 @@ def _projection(
     totals = _totals(table, business, where, problems) if KEPT[keeps].adds else None
     entities = _entities(table, business, totals, where, problems)
     problems += meaning.holds(table, keeps, where)
+    problems += meaning.capabilities(table, keeps, where)
     problems += meaning.feed(table, keeps, scenario, where)
     problems += meaning.gaps(table, scenario, where)
     problems += meaning.rebuild(table, where)

@@ -15,6 +15,7 @@ from lab.experiment import run
 from lab.feed.arrays import FeedArrays
 from lab.feed.published import Published
 from lab.measure import lag
+from lab.place import FolderPlace
 from lab.projection.projector import NONE, Applied, Projector
 from lab.running.journal import CHANNEL, Journal
 from lab.running.lane import Lane, Pace
@@ -111,7 +112,9 @@ def test_the_closed_form_waits_as_long_at_every_load(load: float) -> None:
 
 def test_polling_alone_gives_a_lag_that_is_uniform_over_the_interval() -> None:
     found = published()
-    projector = Projector(store_class("null")(Path("unused"), Layout("records", {"bare": BARE})), "none", 1)
+    projector = Projector(
+        store_class("null")(FolderPlace(Path("unused")), Layout("records", {"bare": BARE})), "none", 1
+    )
     feeds, journal = {"bare": FeedArrays(found.frames["bare"], every_revision=True)}, Journal()
     service, inbox = Modelled(found, feeds, ServiceModel(per_batch=0.0, per_row=0.0)), nothing_arrives()
     worker = Worker(projector, service, inbox, journal, 10**6, 10**6)

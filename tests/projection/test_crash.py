@@ -13,6 +13,7 @@ import pytest
 from effort import examples
 
 from lab.base import Batch
+from lab.place import FolderPlace
 from lab.stores import STORES, Store, dump, store_class
 from lab.testing.sample import ask, item, items, layout
 
@@ -35,7 +36,7 @@ for number in range(store.checkpoint("item") + 1, 100_000):
 
 
 def opened(name: str, path: Path) -> Store:
-    store = store_class(name)(path, layout(store_class(name).holds[0], IDS))
+    store = store_class(name)(FolderPlace(path), layout(store_class(name).holds[0], IDS))
     store.open()
     return store
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pieces import remembering
 
 from lab.base import Batch, Key, Unavailable
+from lab.place import FolderPlace
 from lab.projection.dedupe import PILE, Dedupe
 from lab.projection.guards import GUARDS, guard_class, guarded_layout
 from lab.projection.projector import Projector
@@ -28,7 +29,7 @@ HOLD = 3
 
 def projector(keeps: str, policy: str, store: str = "memory", path: Path = Path("unused")) -> Projector:
     layout = guarded_layout(policy, keeps, {"item": ITEM}, BY_SHELF if keeps == "totals" else None)
-    return Projector(store_class(store)(path, layout), policy, HOLD)
+    return Projector(store_class(store)(FolderPlace(path), layout), policy, HOLD)
 
 
 arrivals = st.lists(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lab.base import Batch, CannotTake
 from lab.feed.reader import with_before
+from lab.place import FolderPlace
 from lab.projection.guards import guarded_layout
 from lab.projection.projector import Projector
 from lab.stores import Store, dump, store_class
@@ -74,7 +75,7 @@ def test_wherever_a_process_dies_nothing_is_parked_twice_and_nothing_is_lost(
 ) -> None:  # fmt: skip
     frame = history()
     layout = guarded_layout(policy, keeps, {"item": ITEM}, BY_SHELF if keeps == "totals" else None)
-    mortal = Mortal(store_class(store)(new_folder(), layout), bad, list(deaths))
+    mortal = Mortal(store_class(store)(FolderPlace(new_folder()), layout), bad, list(deaths))
     one = Projector(cast("Store", mortal), policy, COUNT)
     while (position := one.checkpoint("item")) < COUNT or mortal.deaths:
         piece = frame[position : position + page]
@@ -101,7 +102,7 @@ def test_wherever_a_process_dies_nothing_is_parked_twice_and_nothing_is_lost(
     mortal.deaths = []
     one.retry("item")
     assert one.parked("item").size == 0
-    again_whole = Projector(store_class("memory")(Path("unused"), layout), policy, COUNT)
+    again_whole = Projector(store_class("memory")(FolderPlace(Path("unused")), layout), policy, COUNT)
     again_whole.apply("item", frame, COUNT)
     assert layout.shown(dump(mortal.store, "item")).equals(layout.shown(dump(again_whole.store, "item")))
     mortal.store.close()

@@ -55,7 +55,7 @@ NUMBERED = guarded("records", "revision")
 def projector(
     keeps: str, policy: str, store: str = "memory", path: Path = Path("unused"), hold: int = ALL
 ) -> Projector:
-    return Projector(store_class(store)(path, guarded(keeps, policy)), policy, hold)
+    return Projector(store_class(store)(FolderPlace(path), guarded(keeps, policy)), policy, hold)
 
 
 # Histories, and what they must amount to
@@ -372,7 +372,7 @@ def test_a_guard_that_had_counted_on_rows_forgets_them_when_the_store_fails() ->
 
 
 def test_each_entity_has_a_guard_and_a_checkpoint_of_its_own() -> None:
-    one = Projector(store_class("memory")(Path("unused"), layout()), "revision", ALL)
+    one = Projector(store_class("memory")(FolderPlace(Path("unused")), layout()), "revision", ALL)
     one.apply("item", items(item(1, 5)), 1)
     assert (one.checkpoint("item"), one.checkpoint("shelf")) == (1, 0)
 
@@ -440,12 +440,12 @@ def test_a_rebuild_equals_live_and_goes_on_like_it(
     monkeypatch.setattr(rebuilding, "PAGE", 53)
     monkeypatch.setattr(rebuilding, "PILE", 120)
     before = tuple(PAYROLL.columns) if keeps == "totals" else ()
-    live = Projector(store_class(store)(tmp_path / "live", staff(keeps, policy)), policy, ALL)
+    live = Projector(store_class(store)(FolderPlace(tmp_path / "live"), staff(keeps, policy)), policy, ALL)
     pages = ChangeReader(truths["history"], before).changes_since("employee", 0, ALL)
     for start in range(0, pages.height, 100):
         page = pages[start : start + 100]
         live.apply("employee", page, int(page["position"][-1]))
-    again = store_class(store)(tmp_path / "again", staff(keeps, policy))
+    again = store_class(store)(FolderPlace(tmp_path / "again"), staff(keeps, policy))
     again.open()
     read = rebuilding.rebuild(again, ChangeReader(truths["events"]), policy)
     assert read == pages.height
@@ -480,7 +480,7 @@ def live_more(pages: pl.DataFrame) -> pl.DataFrame:
 def test_a_rebuild_from_a_snapshot_is_the_same_rebuild(truths: dict[str, Truth], tmp_path: Path) -> None:
     dumps = []
     for model, truth in truths.items():
-        store = store_class("sqlite.table")(tmp_path / model, staff("records", "revision"))
+        store = store_class("sqlite.table")(FolderPlace(tmp_path / model), staff("records", "revision"))
         store.open()
         rebuilding.rebuild(store, ChangeReader(truth), "revision")
         dumps.append(dump(store, "employee"))
@@ -492,7 +492,7 @@ def test_a_rebuild_from_a_snapshot_is_the_same_rebuild(truths: dict[str, Truth],
 def test_a_rebuild_of_nothing_is_empty(tmp_path: Path) -> None:
     truth = open_truth("sqlite", "history", FolderPlace(tmp_path / "truth"), EMPLOYEES, "normal")
     for keeps in ("records", "revisions", "totals"):
-        store = store_class("sqlite.table")(tmp_path / keeps, staff(keeps, "revision"))
+        store = store_class("sqlite.table")(FolderPlace(tmp_path / keeps), staff(keeps, "revision"))
         store.open()
         assert rebuilding.rebuild(store, ChangeReader(truth), "revision") == 0
         assert dump(store, "employee").height == 0
@@ -538,7 +538,7 @@ def test_measured_and_modelled_runs_write_the_same_at_the_same_times(
     pace = Pace(batch=10, linger=0.1, every=0.5, polls=True, capacity=ALL)
     found = []
     for name in ("measured", "modelled"):
-        one = Projector(store_class("memory")(tmp_path / name, staff(keeps, policy)), policy, ALL)
+        one = Projector(store_class("memory")(FolderPlace(tmp_path / name), staff(keeps, policy)), policy, ALL)
         journal, truth = (
             Journal(),
             open_truth("sqlite", model, FolderPlace(tmp_path / f"{name}-truth"), EMPLOYEES, "normal"),
@@ -585,7 +585,7 @@ def test_many_rows_at_once_are_admitted_as_one_after_the_other(
     # A whole frame goes another way than a few rows do: the same is taken, refused and remembered.
     keys = pl.Series([f"k{key}" if text else key for key, _ in rows])
     revisions, positions = pl.Series([revision for _, revision in rows]), pl.Series(range(1, len(rows) + 1))
-    empty = store_class("memory")(Path("unused"), NUMBERED)
+    empty = store_class("memory")(FolderPlace(Path("unused")), NUMBERED)
     empty.open()
     singly, together = HighestRevision(NUMBERED, empty), HighestRevision(NUMBERED, empty)
     taken, found = list[int](), list[int]()

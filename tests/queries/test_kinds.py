@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from querying import SHELVES, histories, questions
 
 from lab.base import Batch, Entity, stream
+from lab.place import FolderPlace
 from lab.queries.answers import ReferenceTable, Row, same
 from lab.queries.kinds import KINDS, PAST
 from lab.queries.model import Query
@@ -41,7 +42,7 @@ def wrong(**table: Any) -> list[str]:
 
 
 def holding(name: str, folder: Path, made: Layout, frames: dict[str, pl.DataFrame]) -> Store:
-    store = store_class(name)(folder / name, made)
+    store = store_class(name)(FolderPlace(folder / name), made)
     store.open()
     for entity, frame in frames.items():
         store.apply(Batch(entity, frame))

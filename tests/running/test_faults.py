@@ -16,6 +16,7 @@ from running import failed, run_text, shipped
 from texts import BASE
 
 from lab.base import Batch, CannotTake
+from lab.place import FolderPlace
 from lab.projection.projector import BEHIND, Projector
 from lab.running.trouble import Crashed, StoreFaults, faulty
 from lab.stores import dump, store_class
@@ -106,7 +107,7 @@ def test_what_a_crash_leaves_behind(step: str, order: str, keeps: str, tmp_path:
         before_live=pl.lit(False),
         **{f"before_{name}": pl.lit(None, rows.schema[name]) for name in ("shelf", "fragile", "amount")},
     )
-    store, faults = store_class("sqlite.table")(tmp_path, layout(keeps, memory)), StoreFaults()
+    store, faults = store_class("sqlite.table")(FolderPlace(tmp_path), layout(keeps, memory)), StoreFaults()
     projector = Projector(faulty(store, faults, order), "dedupe" if keeps == "totals" else "revision", 10)
     faults.arm(step)
     with pytest.raises(Crashed) as crashed:
@@ -134,7 +135,7 @@ def test_what_a_crash_leaves_behind(step: str, order: str, keeps: str, tmp_path:
 
 
 def test_a_process_dies_over_a_batch_that_needs_no_write(tmp_path: Path) -> None:
-    store, faults = store_class("memory")(tmp_path, layout("records")), StoreFaults()
+    store, faults = store_class("memory")(FolderPlace(tmp_path), layout("records")), StoreFaults()
     projector = Projector(faulty(store, faults), "revision", 10)
     frame = items((1, 1, False, "a", None, "x", 5, 1.0, False))
     projector.apply("item", frame)
@@ -150,7 +151,7 @@ def test_a_process_dies_over_a_batch_that_needs_no_write(tmp_path: Path) -> None
 def test_a_process_that_dies_over_a_divided_batch_dies_at_its_end(step: str, tmp_path: Path) -> None:
     """What the store could take has landed by then, in pieces, and what it couldn't is parked."""
     frame = items(*((key, 1, False, "a", None, "x", 5, 1.0, False) for key in (1, 2, 3)))
-    store, faults = store_class("sqlite.table")(tmp_path, layout("records")), Poison({2})
+    store, faults = store_class("sqlite.table")(FolderPlace(tmp_path), layout("records")), Poison({2})
     projector = Projector(faulty(store, faults), "revision", 10)
     faults.arm(step)
     with pytest.raises(Crashed) as crashed:
@@ -177,7 +178,7 @@ def test_after_an_exception_the_projector_tells_what_landed_and_what_was_in_flig
             if 4 in batch.positions:
                 raise Cut
 
-    store = store_class("memory")(tmp_path, layout("records"))
+    store = store_class("memory")(FolderPlace(tmp_path), layout("records"))
     projector = Projector(faulty(store, Cutting({2})), "revision", 10)
     with pytest.raises(Cut):
         projector.apply("item", frame, 4)
@@ -242,7 +243,7 @@ def test_only_the_records_that_cannot_be_taken_are_parked_and_retried_in_order(
                    for revision in (1, 2, 3) for key in (1, 2, 3, 4)))  # fmt: skip
     memory = {"id": pl.Int64()} if policy == "dedupe" else {}
     path = new_folder()
-    store, faults = store_class("sqlite.table")(path, layout("records", memory)), Poison(bad)
+    store, faults = store_class("sqlite.table")(FolderPlace(path), layout("records", memory)), Poison(bad)
     projector = Projector(faulty(store, faults), policy, 100)
     edges = sorted({0, *cuts, 12})
     seen: list[int] = []
@@ -269,7 +270,7 @@ def test_only_the_records_that_cannot_be_taken_are_parked_and_retried_in_order(
 
 def test_a_store_says_itself_what_it_cannot_take_and_goes_on(tmp_path: Path) -> None:
     """A sum that runs over its column: no retry will ever help."""
-    store = store_class("duckdb.columnar")(tmp_path, layout("totals"))
+    store = store_class("duckdb.columnar")(FolderPlace(tmp_path), layout("totals"))
     store.open()
     schema = layout("totals").totals_schema()
     huge, small = (pl.DataFrame([("x", False, 1, size)], schema=schema, orient="row") for size in (2**62, 1))

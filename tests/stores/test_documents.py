@@ -16,6 +16,7 @@ from pieces import SCENARIO
 from running import run_text, verdicts
 
 from lab.base import Batch, CannotTake, Embed, Entity, NotAnswered
+from lab.place import FolderPlace
 from lab.stores import STORES, Layout, Store, dump, store_class
 from lab.testing.sample import ITEM, NASTY, SHELF, ask, item, items, layout
 
@@ -25,7 +26,6 @@ NewFolder = Callable[[], Path]
 
 
 def shelf(key: str, revision: int = 1, deleted: bool = False, title: str | None = None) -> tuple[Any, ...]:
-    """A row for `shelves`."""
     return (revision, key, revision, deleted, 0.0, title, None)
 
 
@@ -36,7 +36,7 @@ def shelves(*rows: tuple[Any, ...]) -> pl.DataFrame:
 
 def opened(name: str, path: Path, kept: Layout | None = None) -> Any:
     """An open store; of items and shelves, unless it is told otherwise."""
-    store = store_class(name)(path, kept or layout())
+    store = store_class(name)(FolderPlace(path), kept or layout())
     store.open()
     return store
 

@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from lab.base import Batch, ReadOnly
+from lab.place import FolderPlace
 from lab.stores import dump, store_class
 from lab.testing.sample import ask, item, items, layout
 
@@ -69,7 +70,7 @@ def opened(tmp_path: Path) -> Iterator[Any]:
     stores: list[Any] = []
 
     def one(name: str) -> Any:
-        store: Any = store_class(name)(tmp_path / "store", layout())
+        store: Any = store_class(name)(FolderPlace(tmp_path / "store"), layout())
         store.open()
         store.apply(Batch("item", items(item(1, label="a"), item(2, label="b")), 4))
         stores.append(store)

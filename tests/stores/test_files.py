@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lab.base import Batch
+from lab.place import FolderPlace
 from lab.queries.answers import ReferenceTable, same
 from lab.queries.kinds import KINDS
-from lab.stores import dump, parquet_folder, store_class
+from lab.stores import dump, parquet_table, store_class
 from lab.stores.parquet_folder import MANIFEST, ParquetFolder
 from lab.testing.sample import ITEM, ask, item, items, layout
 
@@ -30,13 +31,13 @@ IDS = {"id": pl.Int64()}
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of three rows, so that a few records are spread over several and compacted again and again."""
-    monkeypatch.setattr(parquet_folder, "PART_ROWS", 3)
-    monkeypatch.setattr(parquet_folder, "GROUP_ROWS", 2)
-    monkeypatch.setattr(parquet_folder, "RECENT_ROWS", 2)
+    monkeypatch.setattr(parquet_table, "PART_ROWS", 3)
+    monkeypatch.setattr(parquet_table, "GROUP_ROWS", 2)
+    monkeypatch.setattr(parquet_table, "RECENT_ROWS", 2)
 
 
 def opened(name: str, path: Path, memory: dict[str, Any] | None = None) -> ParquetFolder:
-    store = store_class(name)(path, layout(store_class(name).holds[0], memory or {}))
+    store = store_class(name)(FolderPlace(path), layout(store_class(name).holds[0], memory or {}))
     store.open()
     assert isinstance(store, ParquetFolder)
     return store
@@ -120,7 +121,7 @@ import os, sys
 sys.path[:0] = [os.getcwd(), "tests", "tests/stores"]
 from pathlib import Path
 from test_files import opened, items, item, Batch, IDS
-from lab.stores import parquet_folder as folder
+from lab.stores import parquet_table as folder
 import polars as pl
 
 folder.PART_ROWS, folder.GROUP_ROWS, folder.RECENT_ROWS = 3, 2, 2

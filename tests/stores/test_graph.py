@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.base import Batch
+from lab.place import FolderPlace
 from lab.stores import Store, dump, store_class
 from lab.testing.sample import ask, item, items, layout
 
@@ -16,7 +17,7 @@ BELOW, NEAR, PATH = (ask(name=walk, kind="traverse", walk=walk) for walk in ("be
 
 
 def opened(name: str, path: Path) -> Store:
-    store = store_class(name)(path, layout("records"))
+    store = store_class(name)(FolderPlace(path), layout("records"))
     store.open()
     return store
 

@@ -11,6 +11,7 @@ import pytest
 from effort import examples
 
 from lab.base import Batch, Key
+from lab.place import FolderPlace
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
@@ -108,7 +109,7 @@ def test_a_store_that_is_broken_on_purpose_breaks_the_promise(
 
 
 def test_memory_ends_with_its_object_and_says_so(tmp_path: Path) -> None:
-    store, again = (store_class("memory")(tmp_path, layout()) for _ in range(2))
+    store, again = (store_class("memory")(FolderPlace(tmp_path), layout()) for _ in range(2))
     store.open()
     again.open()
     store.apply(Batch("item", items(item(1)), 4))
@@ -121,7 +122,7 @@ def test_memory_ends_with_its_object_and_says_so(tmp_path: Path) -> None:
 
 
 def test_null_keeps_nothing_but_its_place() -> None:
-    store = store_class("null")(Path("nowhere"), layout("records", IDS))
+    store = store_class("null")(FolderPlace(Path("nowhere")), layout("records", IDS))
     store.open()
     store.apply(Batch("item", items(item(1)), 4, pl.DataFrame({"id": [1]})))
     assert store.checkpoint("item") == 4
@@ -133,7 +134,7 @@ def test_null_keeps_nothing_but_its_place() -> None:
 
 
 def test_null_forgets_its_place_when_it_is_reset() -> None:
-    store = store_class("null")(Path("nowhere"), layout())
+    store = store_class("null")(FolderPlace(Path("nowhere")), layout())
     store.open()
     store.bulk("item", [Batch("item", items(item(1)), 4)])
     assert store.checkpoint("item") == 4
