@@ -164,7 +164,7 @@ class Capabilities:
     level: Literal["real", "emulated", "dialect", "written"] = "real"
 
 
-class Store(Protocol):
+class StorePort(Protocol):
     """One projection in one engine. Data, guard memory, parked changes and checkpoint land in one transaction."""
 
     @property
@@ -195,20 +195,27 @@ class Store(Protocol):
     def revisions(self, entity: str, keys: Sequence[Key]) -> Mapping[Key, int]:
         """The newest revision held of each of these records, deleted ones included; absent where there is none."""
 
+    def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
+        """What the guard asked to have kept: all of it, or the rows whose `id` is one of `keys`."""
+
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
         """All rows, deleted records included, as frames sorted by key and revision."""
 
     def parked(self, entity: str) -> pl.DataFrame:
         """The changes that this store couldn't take, kept in the transaction of the batch that they were part of."""
 
-    def shows(self, entity: str, key: Key, revision: int) -> bool:
-        """True once a query sees this revision of a record or a later one: at once, or after a refresh."""
-
     def size_bytes(self) -> int:
         """What the projection takes on disk; for a store in memory, an estimate of its rows."""
 
     def settings(self) -> Mapping[str, Any]:
         """The engine's settings, as read back from it."""
+
+
+class RefreshingStore(StorePort, Protocol):
+    """A store whose queries see a write after a refresh only: `Capabilities.visible` is `refresh`."""
+
+    def shows(self, entity: str, key: Key, revision: int) -> bool:
+        """True once a query sees this revision of a record or a later one."""
 
 
 class WriteModel(Protocol):
@@ -267,7 +274,7 @@ class Missing:
     way_out: str
 
 
-class Server(Protocol):
+class ServerManager(Protocol):
     """Finds, starts and stops one kind of server; never touches an instance that it didn't start."""
 
     def find(self) -> Endpoint | Missing:
@@ -285,5 +292,5 @@ class Server(Protocol):
 
 __all__ = [
     "Blocker", "Capabilities", "Channel", "Clock", "Delivery", "Endpoint", "Feed", "Message", "Missing",
-    "Page", "Place", "Server", "Store", "Subscription", "WriteModel",
+    "Page", "Place", "RefreshingStore", "ServerManager", "StorePort", "Subscription", "WriteModel",
 ]  # fmt: skip

@@ -4,7 +4,7 @@
 there are no gaps. `horizon` stops below the oldest transaction that is still open. `hold` stops at a number that is
 missing, waits for it, and skips it after a time limit.
 
-A strategy keeps no state: it makes a new `Reach` from the former one and from the `Evidence` of a moment. The same
+A strategy keeps no state: it makes a new `Reach` from the former one and from the `GapEvidence` of a moment. The same
 objects serve a live feed (`feed/live.py`) and a simulated one (`Gate`).
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from lab.feed.writers import Timeline
 
 
-class Evidence(Protocol):
+class GapEvidence(Protocol):
     """What can be known at one moment of the numbers that transactions took from a sequence, from 1 on."""
 
     def newest(self) -> int:
@@ -47,7 +47,7 @@ class Strategy(Protocol):
     name: ClassVar[str]
     waits: ClassVar[bool]
 
-    def look(self, before: Reach, evidence: Evidence, at: float) -> Reach:
+    def look(self, before: Reach, evidence: GapEvidence, at: float) -> Reach:
         """The reach at `at` seconds; times must not fall from look to look."""
 
 
@@ -58,7 +58,7 @@ class Naive:
     name: ClassVar[str] = "naive"
     waits: ClassVar[bool] = False
 
-    def look(self, before: Reach, evidence: Evidence, at: float) -> Reach:
+    def look(self, before: Reach, evidence: GapEvidence, at: float) -> Reach:
         """The newest number."""
         return Reach(evidence.newest())
 
@@ -77,7 +77,7 @@ class Horizon:
     name: ClassVar[str] = "horizon"
     waits: ClassVar[bool] = True
 
-    def look(self, before: Reach, evidence: Evidence, at: float) -> Reach:
+    def look(self, before: Reach, evidence: GapEvidence, at: float) -> Reach:
         """What is settled; never less than before."""
         return Reach(max(before.number, evidence.settled()))
 
@@ -95,7 +95,7 @@ class Hold:
     name: ClassVar[str] = "hold"
     waits: ClassVar[bool] = True
 
-    def look(self, before: Reach, evidence: Evidence, at: float) -> Reach:
+    def look(self, before: Reach, evidence: GapEvidence, at: float) -> Reach:
         """The number before the first gap that is still waited for. A number is a gap once one behind it is shown."""
         settled = max(before.number, evidence.settled()) if self.asks else before.number
         shown = evidence.shown(settled)

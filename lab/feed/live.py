@@ -18,7 +18,7 @@ from lab.ports import Blocker, Clock, Page
 from lab.truth.port import Truth
 
 
-class Source(Protocol):
+class ChangeSource(Protocol):
     """What a live feed reads: the changes that are committed now, in order of position."""
 
     def changes_since(self, entity: str, position: int, limit: int, columns: Sequence[str] | None) -> pl.DataFrame:
@@ -92,7 +92,7 @@ class LiveFeed:
     stopped waiting for: when, and the position.
     """
 
-    source: Source
+    source: ChangeSource
     strategy: Strategy
     clock: Clock
     open_transactions: OpenTransactions | None = None

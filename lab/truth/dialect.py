@@ -11,7 +11,7 @@ from lab.queries.sql import quoted
 
 
 @dataclass(frozen=True)
-class Dialect:
+class SqlDialect:
     """One engine's SQL. The defaults are those of an engine with one writer at a time, SQLite's and DuckDB's."""
 
     types: Mapping[pl.DataType, str]

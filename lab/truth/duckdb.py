@@ -16,7 +16,7 @@ import polars as pl
 
 from lab.engines import duckdb as driver
 from lab.queries.answers import Row
-from lab.truth.dialect import Dialect
+from lab.truth.dialect import SqlDialect
 from lab.truth.models import Events, History, Snapshot
 from lab.truth.port import Truth, one_process
 from lab.truth.relational import Relational, remove
@@ -28,7 +28,7 @@ class Duckdb(Relational):
 
     engine = "duckdb"
     shared = False
-    dialect = Dialect(driver.TYPES)
+    dialect = SqlDialect(driver.TYPES)
 
     _connection: duckdb.DuckDBPyConnection | None = None
     _read_only = False

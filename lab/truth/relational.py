@@ -19,7 +19,7 @@ from lab.queries.kinds import KINDS, translate
 from lab.queries.model import Query
 from lab.queries.sql import bind, quoted
 from lab.queries.sql import columns as listed
-from lab.truth.dialect import Dialect
+from lab.truth.dialect import SqlDialect
 from lab.truth.port import Truth
 
 
@@ -38,7 +38,7 @@ class Relational(Truth):
     are abstract here; a model gives its tables, what it writes, and how it finds a record.
     """
 
-    dialect: ClassVar[Dialect]
+    dialect: ClassVar[SqlDialect]
     # What a query takes the rows for, in the words of `lab.queries.sql`; and of a projection's `keeps`.
     reads: ClassVar[str]
     keeps: ClassVar[str]

@@ -16,7 +16,7 @@ import polars as pl
 from lab.engines import sqlite
 from lab.queries.answers import Row
 from lab.queries.sql import quoted
-from lab.truth.dialect import Dialect
+from lab.truth.dialect import SqlDialect
 from lab.truth.models import Events, History, Snapshot
 from lab.truth.port import Truth
 from lab.truth.relational import Relational, remove
@@ -26,7 +26,7 @@ class Sqlite(Relational):
     """The file, the transaction, and how results are read."""
 
     engine = "sqlite"
-    dialect = Dialect(sqlite.TYPES, begin="BEGIN IMMEDIATE", clustered="WITHOUT ROWID", greatest="MAX", returning="")
+    dialect = SqlDialect(sqlite.TYPES, begin="BEGIN IMMEDIATE", clustered="WITHOUT ROWID", greatest="MAX", returning="")
 
     # Whether a row takes the place of one with the same key.
     _replaces = False
