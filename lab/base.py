@@ -1,4 +1,4 @@
-"""What every room shares: the entity, the change frame, seeded random streams and the errors.
+"""Shared by every room: entities, the change frame, seeded random streams, and errors.
 
 A *change* is one committed revision of one record. Changes travel as Polars frames, one frame for each
 entity type, never as objects; this module says what the columns of such a frame are.
@@ -44,7 +44,7 @@ REASON = "lab_reason"
 
 @dataclass(frozen=True)
 class Embed:
-    """What a document holds beside its own columns: some columns of another record, which it is joined to in advance.
+    """Columns of another record that a document embeds, so that a join is answered from the document alone.
 
     `take` are columns of the live record of `entity` whose key is in the document's column `on`; all of them are null
     while none is live.
@@ -56,13 +56,13 @@ class Embed:
 
     @property
     def name(self) -> str:
-        """What it is called within a document."""
+        """Return its name within a document."""
         return f"{self.on}_{self.entity}"
 
 
 @dataclass(frozen=True)
 class Entity:
-    """One type of record: its key, its typed columns, and what its readers look for.
+    """One type of record: its key, its typed columns, and which of them are filtered, searched, linked or embedded.
 
     `columns` maps a column to int, float, str or bool; any of them may be null. `indexes` are the columns
     that readers filter and sort by together: a store that has indexes builds these. `parent` is the column that holds
@@ -80,7 +80,7 @@ class Entity:
 
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
-        """The change frame's columns and types: META, then the entity's own."""
+        """Return the change frame's columns and types: META, then the entity's own."""
         meta = {
             "position": pl.Int64(),
             "key": DTYPES[self.key],
@@ -92,11 +92,11 @@ class Entity:
 
     @property
     def row(self) -> tuple[str, ...]:
-        """The columns that a reader of a record sees: key, revision, then the entity's own."""
+        """Return the columns that a reader of a record sees: key, revision, then the entity's own."""
         return ("key", "revision", *self.columns)
 
     def kind(self, column: str) -> str:
-        """The kind of any column of the change frame, the meta columns included."""
+        """Return the kind of a column of the change frame, META included."""
         meta = {
             "position": "int",
             "key": self.key,
@@ -107,7 +107,7 @@ class Entity:
         return meta.get(column) or self.columns[column]
 
     def empty(self) -> pl.DataFrame:
-        """A change frame without rows."""
+        """Return a change frame without rows."""
         return pl.DataFrame(schema=self.schema)
 
 
@@ -124,18 +124,18 @@ class Totals:
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """The names of the measured columns: `records`, then a `sum_` for each summed column."""
+        """Return the names of the measures: `records`, then a `sum_` for each summed column."""
         return ("records", *(f"sum_{column}" for column in self.sum))
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The entity's columns that a contribution is made of."""
+        """Return the entity's columns that a contribution depends on."""
         return (*self.group_by, *self.sum)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a projector hands to a store: rows to write, and what must land together with them.
+    """Rows for a store to write, with everything that must be committed together with them.
 
     `rows` are the changes to write, one of each record at the most for a projection of records, in any order.
     `memory` is the guard's own (`id`, `revision`), to be kept with the data. `checkpoint` is the catch-up position
@@ -154,12 +154,12 @@ class Batch:
 
 
 def stream(seed: int, *names: str) -> np.random.Generator:
-    """A random stream of its own for each name, so that one consumer's draws never move another's."""
+    """Return the random stream of these names, so that the draws of one consumer don't affect another's."""
     return np.random.Generator(np.random.PCG64([seed, *(zlib.crc32(name.encode()) for name in names)]))
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:
-    """The way out for a mistyped name: the nearest valid one, or all of them when none is near."""
+    """Suggest a correction for a mistyped name: the nearest valid one, or all of them if none is near."""
     names = sorted(valid)
     if close := get_close_matches(str(word), names, n=1, cutoff=0.5):
         return f"did you mean `{close[0]}`?"
@@ -168,7 +168,7 @@ def nearest(word: str, valid: Iterable[str]) -> str:
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing that is wrong: where (file, table, key), what, and the way out."""
+    """One mistake: where (file, table, key), what, and a way out."""
 
     where: str
     what: str
@@ -197,7 +197,7 @@ class LabError(Exception):
 
 @dataclass
 class BadInput(LabError):
-    """The user's input is wrong. All problems are told at once, each with its place and the way out."""
+    """The user's input is wrong. All problems are reported at once, each with its place and a way out."""
 
     problems: Sequence[Problem] = field(default_factory=tuple)
 

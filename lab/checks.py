@@ -1,4 +1,4 @@
-"""The checks: what each looks for, what a violation is called, what it means and how it is mended.
+"""The registry of checks: what each looks for, the name and meaning of a violation, and its remedy.
 
 This is the one place where a check is described: for the report, the course, the documentation, the verdict on a run
 and `lab check` on a projector. It is a low room, since those are above it and do not import each other. The functions
@@ -38,7 +38,7 @@ class Check:
 
     @property
     def taught_in(self) -> str:
-        """The chapter with its title: `chapter 04, messages go wrong`."""
+        """Return the chapter with its title: `chapter 04, messages go wrong`."""
         return f"chapter {self.chapter}, {CHAPTERS[self.chapter]}"
 
 

@@ -1,4 +1,4 @@
-"""What a scenario can name: what this package ships, and what other installed packages add through entry points.
+"""Registries of the names in a scenario: this package's objects, and those of other packages by entry points.
 
 A package adds a store, a domain or a channel without a change here: its `pyproject.toml` has an entry point in the
 group of that kind, for instance `[project.entry-points."lab.stores"]`, whose name is the name in scenarios.

@@ -1,4 +1,4 @@
-"""The run folder: written once, beside, and renamed into place; read by report, compare and notebooks.
+"""The run folder: written beside its place and renamed into it; read by report, compare and notebooks.
 
 `runs/<scenario>/<run id>/` holds `manifest.json`, one Parquet file for each table (`lab/tables/`), and
 `report.html`. `runs/<scenario>/latest` names the newest. A run that is killed leaves a folder whose name starts with a

@@ -1,7 +1,7 @@
-"""The simulated channel: what happens to every message of a run, computed at once with array operations.
+"""The simulated channel: computes the fates of all messages of a run at once with array operations.
 
-A message is published when its change is committed. It is delayed, takes a detour, is delivered twice, is lost,
-or waits for an outage to end; what arrives, arrives in the order of the arrays that come out.
+A message is published when its change is committed. It is delayed, takes a detour, is delivered twice, is lost, or
+waits for an outage to end. The resulting arrays are in the order of arrival.
 """
 
 from __future__ import annotations

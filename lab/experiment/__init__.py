@@ -48,7 +48,7 @@ def _without_collector() -> Iterator[None]:
 
 
 def replay_command(plan: Plan) -> str:
-    """The command that does the same again."""
+    """Return the command that repeats the run."""
     source = plan.source
     parts = ["lab", "run", str(source.path), "--seed", str(plan.scenario.seed)]
     for item in source.overrides:

@@ -46,7 +46,7 @@ class Live:
     again: tuple[float, np.ndarray] | None = None
 
     def lose(self, messages: np.ndarray) -> None:
-        """Note messages, by the indices of their changes, that found the inbox full."""
+        """Record messages, by the indices of their changes, that found the inbox full."""
         self.journal.overflow(messages + 1)
 
     @property
@@ -57,7 +57,7 @@ class Live:
 
 @dataclass
 class Projected:
-    """All of them, and the source of truth that they were fed from."""
+    """All projections after they were fed, and the source of truth."""
 
     lives: list[Live]
     main: Strand
@@ -124,7 +124,7 @@ def _worker(plan: Plan, live: Live, inbox: Arrivals, trouble: Trouble | None) ->
 
 
 def _driver(live: Live, lane: Lane, worker: Worker, work: Path) -> Timed:
-    """The lane as it is, or with a rebuild on its way."""
+    """Return the lane, or the lane with its scheduled rebuild."""
     item = live.plan
     rebuild = item.table.rebuild
     if rebuild is None:

@@ -1,4 +1,4 @@
-"""What a run leaves behind: the tables, and the manifest that says where every figure comes from."""
+"""Make the tables and the manifest of the run folder."""
 
 from __future__ import annotations
 

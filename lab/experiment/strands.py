@@ -1,4 +1,4 @@
-"""The source of truth as it moves through the run: once, or twice when writers are also to be seen taking turns."""
+"""The commit histories of a run: one, or a second one in which the writers take turns."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _strand(plan: Plan, written: Written, published: Published, truth: Truth, ti
 
 
 def deliveries(plan: Plan, published: Published) -> Deliveries | None:
-    """What the channel does to the run's messages: the same to every projection, so that they can be compared."""
+    """Simulate the channel for the run's messages, with the same result for every projection."""
     if plan.scenario.channel is None:
         return None
     rng = stream(plan.scenario.seed, "channel")

@@ -1,4 +1,4 @@
-"""What went wrong in a run, and what readers saw of it: rows of the optional tables."""
+"""Make the rows of the tables `faults`, `parked`, `gaps`, `readers` and `rebuilds`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Rows = dict[str, list[dict[str, Any]]]
 
 
 def parked(live: Live) -> dict[int, str]:
-    """The positions that are still parked, and why."""
+    """Return the positions that are still parked, with their reasons."""
     frames = [live.projector.store.parked(name) for name in live.plan.layout.entities]
     return {position: reason for frame in frames for position, reason in frame.select("position", REASON).iter_rows()}
 

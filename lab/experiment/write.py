@@ -1,4 +1,4 @@
-"""The write step: commands are decided and committed, or a history is taken as it is; and its replay in time."""
+"""The write step: decide and commit commands, or take a history as it is; and replay it in simulated time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Written:
 
 
 def write(plan: Plan, work: Path, progress: Progress) -> Written:
-    """Everything that is committed in this run, with simulated times of commit."""
+    """Commit everything of this run, with simulated commit times."""
     if plan.domain.has_trace:
         progress.step("reading the history", 1)
         trace = plan.domain.trace(plan.options)
@@ -71,7 +71,7 @@ def write(plan: Plan, work: Path, progress: Progress) -> Written:
 
 
 def _execute(truth: Truth, commands: list[Command], progress: Progress) -> tuple[list[Change], dict[str, Any]]:
-    """Each command by itself, timed from outside."""
+    """Execute each command by itself, timed from outside."""
     progress.step("executing commands", len(commands))
     changes: list[Change] = []
     truth.publish = changes.append

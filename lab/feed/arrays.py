@@ -1,6 +1,6 @@
-"""What the feed shows at a moment, computed from the history's arrays: stands for the source of truth in modelled runs.
+"""Compute what the feed shows at a moment from arrays, in place of the source of truth in modelled runs.
 
-A test holds it equal to what the source of truth's own feed returns when it has been advanced to that moment.
+A test compares it with what the source of truth's own feed returns at that moment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class FeedArrays:
     def __init__(self, frame: pl.DataFrame, every_revision: bool, committed_at: np.ndarray | None = None) -> None:
         """`frame` has key, position and committed_at of every change, sorted by position.
 
-        `committed_at` says when they were really committed, if that is another time than the frame's.
+        `committed_at` has the actual commit times if they differ from the frame's.
         """
         self.every_revision = every_revision
         self.positions = frame["position"].to_numpy()

@@ -1,4 +1,4 @@
-"""What is published of an entity, made of what the write model holds: once, where changes leave the source of truth."""
+"""Map change frames of the write model to published columns, where changes leave the source of truth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lab.domain.model import Contract
 
 
 def needed(contract: Contract | None, columns: Sequence[str] | None) -> tuple[str, ...] | None:
-    """The write model's columns that these published columns are made of; None for all of them."""
+    """Return the write model's columns from which these published columns are computed; None for all of them."""
     if contract is None or columns is None:
         return None if columns is None else tuple(columns)
     wanted: dict[str, None] = {}
@@ -22,7 +22,7 @@ def needed(contract: Contract | None, columns: Sequence[str] | None) -> tuple[st
 
 
 def published(frame: pl.DataFrame, contract: Contract | None, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """A change frame of the write model as one of published columns; of the entity's own only `columns`, if given.
+    """Map a change frame of the write model to published columns; of the entity's own only `columns`, if given.
 
     Before-images are left out: see `before_images`.
     """
@@ -37,7 +37,7 @@ def published(frame: pl.DataFrame, contract: Contract | None, columns: Sequence[
 def before_images(frame: pl.DataFrame, contract: Contract, before: Sequence[str]) -> pl.DataFrame:
     """The before-images of published columns: `before_live`, then `before_<column>`, of a frame with the write model's.
 
-    A record's first revision has none, whatever an expression makes of nulls.
+    A record's first revision has none, also if an expression maps nulls to a value.
     """
     held = [name for name in frame.columns if name.startswith(BEFORE) and name != f"{BEFORE}live"]
     former = frame.select(pl.col(name).alias(name.removeprefix(BEFORE)) for name in held)

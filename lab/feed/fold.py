@@ -1,4 +1,4 @@
-"""Events into states, a page at a time and column by column: no loop over rows.
+"""Fold events into states, a page at a time and column by column, without a loop over rows.
 
 An event sets columns; a column's value after an event is the one set by the last event that sets it. With
 events sorted by record and revision, that last event's place is a running maximum over the places of the events
@@ -18,7 +18,7 @@ from lab.domain.model import EventType
 
 
 def fold(events: pl.DataFrame, entity: Entity, types: Mapping[str, EventType]) -> pl.DataFrame:
-    """Each event's row with the record's state after it; sorted by key and revision, `event` kept as last column.
+    """Return each event's row with the record's state after it, sorted by key and revision, `event` as last column.
 
     `events` must hold every event of each record that it speaks of, from the first; or, in place of the first ones, the
     state after them, as a row without an event.

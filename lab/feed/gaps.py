@@ -23,13 +23,13 @@ class GapEvidence(Protocol):
     """What can be known at one moment of the numbers that transactions took from a sequence, from 1 on."""
 
     def newest(self) -> int:
-        """The highest number that a reader could see."""
+        """Return the highest number that a reader can see."""
 
     def settled(self) -> int:
         """The highest number at or below which no open transaction will write; 0 where that can't be known."""
 
     def shown(self, after: int) -> np.ndarray:
-        """The numbers above `after` that are committed, ascending."""
+        """Return the committed numbers above `after`, ascending."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Reach:
 
 
 class Strategy(Protocol):
-    """One way to deal with gaps. `waits`: whether it keeps anything back that may be read later."""
+    """A strategy for gaps. `waits`: whether it holds anything back that may be read later."""
 
     name: ClassVar[str]
     waits: ClassVar[bool]
@@ -53,7 +53,7 @@ class Strategy(Protocol):
 
 @dataclass(frozen=True)
 class Naive:
-    """Everything that is shown may be read at once."""
+    """Read everything that is committed at once."""
 
     name: ClassVar[str] = "naive"
     waits: ClassVar[bool] = False
@@ -65,7 +65,7 @@ class Naive:
 
 @dataclass(frozen=True)
 class Serialise(Naive):
-    """The same for the reader; it is the writers that take turns."""
+    """Read everything that is committed; the writers take turns instead."""
 
     name: ClassVar[str] = "serialise"
 
@@ -86,8 +86,8 @@ class Horizon:
 class Hold:
     """Stop at a missing number and wait for it, at most `limit` seconds from when it was first missed, then skip it.
 
-    With `asks` the engine is asked first: a number that no open transaction will write is skipped at once, untold, for
-    it was rolled back.
+    With `asks` the engine is asked first: a number that no open transaction will write was rolled back, and is skipped
+    at once without a report.
     """
 
     limit: float
@@ -144,7 +144,7 @@ class Gate:
         return cls(STRATEGIES[name](limit), timeline)
 
     def afresh(self) -> Gate:
-        """The same for another reader, which has looked at nothing yet."""
+        """Return a gate with the same strategy for another reader."""
         return Gate(self.strategy, self.timeline)
 
     def look(self, at: float) -> int:
@@ -155,7 +155,7 @@ class Gate:
 
     @property
     def complete_to(self) -> int:
-        """The highest position that may be read since the last look."""
+        """Return the highest position that may be read since the last look."""
         return int(self._up_to[self._reach.number])
 
     @property
@@ -166,7 +166,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class _Moment:
-    """The evidence of a simulated moment. A transaction that hasn't begun counts as open."""
+    """The evidence at a simulated moment. A transaction that hasn't begun counts as open."""
 
     timeline: Timeline
     settled_at: np.ndarray

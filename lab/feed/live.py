@@ -74,12 +74,12 @@ class OpenTransactions:
 
     def settled(self) -> int:
         """The highest position at or below which no open transaction will write."""
-        # In this order: what begins after the look at the newest position takes a higher one.
+        # In this order: a transaction that begins after `newest` was read takes a higher position.
         newest = self._newest()
         return min([newest, *(item.above for item in self.blockers())])
 
     def blockers(self) -> list[Blocker]:
-        """Who is writing, the oldest first."""
+        """Return the open transactions, the oldest first."""
         with self._lock:
             return sorted(self._open.values(), key=lambda item: item.since)
 
@@ -134,15 +134,15 @@ class LiveFeed:
     # -- the evidence of this moment, for the strategy -----------------------------------------------------------------
 
     def newest(self) -> int:
-        """The newest position that is committed."""
+        """Return the newest committed position."""
         return int(self.source.shown(self._reach.number).max(initial=self._reach.number))
 
     def settled(self) -> int:
-        """As the registry tells; 0 without one."""
+        """Return the settled position from the registry; 0 without one."""
         return 0 if self.open_transactions is None else self.open_transactions.settled()
 
     def shown(self, after: int) -> np.ndarray:
-        """The committed positions above `after`."""
+        """Return the committed positions above `after`."""
         return self.source.shown(after)
 
 

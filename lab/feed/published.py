@@ -28,7 +28,7 @@ class Published:
 
     @classmethod
     def of(cls, frames: dict[str, pl.DataFrame]) -> Published:
-        """Index the frames. Positions run from 1 without a gap over all entities together."""
+        """Index the frames, whose positions run from 1 without a gap over all entities together."""
         count = sum(frame.height for frame in frames.values())
         entity_of, row_of = np.zeros(count, np.int8), np.zeros(count, np.int64)
         record, revision = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -36,7 +36,7 @@ class Published:
         for number, frame in enumerate(frames.values()):
             places = frame["position"].to_numpy() - 1
             entity_of[places], row_of[places] = number, np.arange(frame.height)
-            # A record is known by the place of its first change.
+            # A record is numbered by the index of its first change.
             record[places] = frame.select(pl.col("position").first().over("key"))["position"].to_numpy()
             revision[places] = frame["revision"].to_numpy()
             deleted[places] = frame["deleted"].to_numpy()
@@ -44,25 +44,25 @@ class Published:
         return cls(frames, tuple(frames), entity_of, row_of, record, revision, deleted, committed_at)
 
     def committed(self, committed_at: np.ndarray) -> Published:
-        """The same changes, committed at other times: by writers that don't take turns, or that queue."""
+        """Return the same changes with other commit times, as concurrent or queued writers have them."""
         return replace(self, committed_at=committed_at)
 
     @property
     def end(self) -> float:
-        """When the last change is committed, in seconds."""
+        """Return when the last change is committed, in seconds."""
         return float(self.committed_at.max(initial=0.0))
 
     def times(self, entity: str) -> np.ndarray:
-        """When each row of an entity's frame was really committed."""
+        """Return the actual commit time of each row of an entity's frame."""
         times: np.ndarray = self.committed_at[self.frames[entity]["position"].to_numpy() - 1]
         return times
 
     def of_entities(self, names: tuple[str, ...]) -> np.ndarray:
-        """The indices of the changes of these entities, in commit order."""
+        """Return the indices of the changes of these entities, in commit order."""
         numbers = [self.entities.index(name) for name in names]
         return np.flatnonzero(np.isin(self.entity_of, numbers))
 
     def change(self, index: int) -> tuple[str, dict[str, object]]:
-        """One change as a person may want to see it: its entity and its row."""
+        """Return one change: its entity and its row as a dict."""
         name = self.entities[int(self.entity_of[index])]
         return name, self.frames[name].row(int(self.row_of[index]), named=True)

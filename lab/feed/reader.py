@@ -18,7 +18,7 @@ from lab.truth.port import Truth
 
 
 class ChangeReader:
-    """`changes_since`, whatever the write model.
+    """Reads `changes_since` as published states, whatever the write model.
 
     `before` are the published columns whose before-images are wanted, `columns` those of the entity's own that are
     read at all; None reads every one.
@@ -30,7 +30,7 @@ class ChangeReader:
         self.columns = columns
 
     def changes_since(self, entity: str, position: int, limit: int) -> pl.DataFrame:
-        """The next change frame after `position`, with before-images if they were asked for."""
+        """Return the next change frame after `position`, with before-images if they were asked for."""
         if self.truth.model == "events":
             return self._states(entity, position, limit)
         contract = self.truth.domain.contracts.get(entity)
@@ -44,7 +44,7 @@ class ChangeReader:
     def pages(self, entity: str, limit: int) -> Iterator[pl.DataFrame]:
         """Every change from the first on, in pages of `limit`, the last one shorter: as `changes_since` gives them.
 
-        Of events each is read once: the last state of each record is carried from page to page.
+        Each event is read once, since the last state of each record is carried from page to page.
         """
         position, carried = 0, pl.DataFrame()
         while True:
@@ -61,7 +61,7 @@ class ChangeReader:
     def _folded(
         self, entity: str, position: int, limit: int, carried: pl.DataFrame
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """The next page of states, and the last state of every record after it, as rows without an event."""
+        """Return the next page of states, and the last state of every record after it, as rows without an event."""
         truth, contract = self.truth, self.truth.domain.contracts.get(entity)
         page = truth.changes_since(entity, position, limit, columns=needed(contract, self.columns))
         known = carried.filter(pl.col("key").is_in(page["key"].unique().implode())) if carried.height else carried

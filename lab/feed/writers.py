@@ -1,4 +1,4 @@
-"""Concurrent writers: when each transaction takes its position, and when it ends.
+"""Simulate concurrent writers: when each transaction takes its position, and when it ends.
 
 A position is taken at the start and becomes visible at the commit, so positions are not committed in their order: a
 reader that has seen position 8 may not have seen 7. Simulated here, for an engine that has one writer at a time;
@@ -32,12 +32,12 @@ class Timeline:
 
     @property
     def committed_at(self) -> np.ndarray:
-        """When each change is committed, by position less 1."""
+        """Return when each change is committed, by position less 1."""
         return self._by_position(self.ended_at)
 
     @property
     def begun_at(self) -> np.ndarray:
-        """When each change's position was taken, by position less 1."""
+        """Return when each change's position was taken, by position less 1."""
         return self._by_position(self.taken_at)
 
     def _by_position(self, values: np.ndarray) -> np.ndarray:
@@ -48,7 +48,7 @@ class Timeline:
 
     @property
     def per_second(self) -> float:
-        """Commits per second, from the first start to the last commit."""
+        """Return the commits per second from the first start to the last commit."""
         if not self.taken_at.size:
             return 0.0
         took = float(self.ended_at.max() - self.taken_at.min())
@@ -57,7 +57,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Transactions:
-    """What the writers are to do: when each command arrives, on which record, how long its transaction is open."""
+    """The writers' transactions: when each command arrives, on which record, how long its transaction is open."""
 
     arrives_at: np.ndarray
     record: np.ndarray
@@ -68,7 +68,7 @@ class Transactions:
 
     @classmethod
     def draw(cls, arrives_at: np.ndarray, record: np.ndarray, options: WritersTable, seed: int) -> Transactions:
-        """One transaction for each change, and before some of them one on the same record that is rolled back."""
+        """Draw a transaction for each change, and before some of them one on the same record that is rolled back."""
         rng = stream(seed, "writers")
         size = arrives_at.size
         aborted = rng.random(size) < options.abort
@@ -81,7 +81,7 @@ class Transactions:
         return cls(arrives_at[of], record[of], np.where(last, of + 1, 0), hold, slept, options.count)
 
     def concurrent(self) -> Timeline:
-        """`count` writers at once: the number is taken at the start, and only a lock on the same record makes wait."""
+        """Schedule `count` concurrent writers: numbers are taken at the start; only a lock on the same record waits."""
         taken, ended = np.empty(self.hold.size), np.empty(self.hold.size)
         free = [0.0] * self.count
         locked: dict[int, float] = {}
@@ -95,7 +95,7 @@ class Transactions:
         return Timeline(taken, ended, self.position, self.slept)
 
     def queued(self) -> Timeline:
-        """Serialised: a writer takes its number under a lock that it keeps until the commit."""
+        """Schedule serialised writers: each takes its number under a lock that it keeps until the commit."""
         # One server: with S the running sum, end = S + running maximum of (arrival - former S).
         total = np.cumsum(self.hold)
         ended = total + np.maximum.accumulate(self.arrives_at - (total - self.hold)) if total.size else total

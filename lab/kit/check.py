@@ -1,4 +1,4 @@
-"""Try a projector on many small histories for each property; reduce what fails to the smallest witness."""
+"""Test a projector with many small histories for each property, and reduce failures to the smallest witness."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found of one property. `deliveries` counts those of the witness; `tried` the histories."""
+    """The verdict on one property. `deliveries` counts those of the witness, `tried` the histories."""
 
     prop: str
     verdict: str
@@ -35,7 +35,7 @@ class Verdict:
 
     @property
     def advice(self) -> str:
-        """What to do about a failure."""
+        """Return the advice for a failure."""
         if self.raised and self.prop == "converged":
             return "Mend the exception first: it comes without anything repeated, lost or out of order."
         return CHECKS[self.prop].advice
@@ -43,7 +43,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Result:
-    """All verdicts of a projector, and the command that does it again."""
+    """All verdicts on a projector, and the command that repeats the check."""
 
     name: str
     verdicts: tuple[Verdict, ...]
@@ -78,7 +78,7 @@ class Result:
 
 @dataclass
 class TrialOptions:
-    """How much is tried. `histories` of None: as usual, and fewer of what is slow."""
+    """How much is tested. `histories` of None: the default, or fewer for a slow projector."""
 
     seed: int = SEED
     histories: int | None = None
@@ -90,7 +90,7 @@ class TrialOptions:
 
 
 def judge(make: Callable[[], Any], options: TrialOptions, name: str, replay: Callable[[int, int], str]) -> Result:
-    """Try everything, round by round, so that a limited time is shared fairly.
+    """Test all properties round by round, so that they share a limited time equally.
 
     `replay` says how to do it again, from the seed and the number of rounds.
     """
@@ -115,7 +115,7 @@ def judge(make: Callable[[], Any], options: TrialOptions, name: str, replay: Cal
 
 
 class _Trial:
-    """One property and what has been found of it so far."""
+    """One property with its result so far."""
 
     def __init__(self, make: Callable[[], Any], prop: str, options: TrialOptions) -> None:
         self.make, self.prop, self.options, self.made = make, prop, options, PROPERTIES[prop]

@@ -1,4 +1,4 @@
-"""What is judged: a *consumer*, which takes messages, polls for itself and keeps its checkpoint.
+"""The subject of a trial: a *consumer*, which takes messages, polls by itself and keeps its checkpoint.
 
 A projector that only has `apply` and `rows` is made one by `Driver`, which delivers at least once, as a careful
 program would.
@@ -19,24 +19,24 @@ class Died(BaseException):
 
 
 class Consumer(Protocol):
-    """What a trial is run against. `armed` is the step at which the next `receive` or `poll` must die, by raising."""
+    """The subject of a trial. `armed` is the step at which the next `receive` or `poll` must raise Died."""
 
     armed: str | None
 
     def receive(self, changes: list[Change]) -> None:
-        """A batch of messages; returning acknowledges them."""
+        """Process a batch of messages; returning acknowledges them."""
 
     def poll(self, feed: Any, limit: int) -> None:
-        """Ask the feed for one page after the own checkpoint, and apply it."""
+        """Read one page after its own checkpoint, and apply it."""
 
     def restart(self) -> None:
-        """What is only in memory is gone; what is stored is read again."""
+        """Discard what is only in memory, and read the store again."""
 
     def rows(self) -> list[Row]:
-        """The live records, as dicts."""
+        """Return the live records as dicts."""
 
     def checkpoint(self) -> int:
-        """Everything up to this position is in, says the consumer."""
+        """Return the position up to which everything is in, according to the consumer."""
 
 
 class Torn(list[Any]):
@@ -96,7 +96,7 @@ class Driver:
             raise Died
 
     def restart(self) -> None:
-        """A restart is what the projector says that it is."""
+        """Call the projector's `reopen()`."""
         if hasattr(self.projector, "reopen"):
             self.projector.reopen()
 
@@ -105,17 +105,17 @@ class Driver:
         return checked_rows(self.projector.rows())
 
     def checkpoint(self) -> int:
-        """What has been applied for certain."""
+        """Return the position up to which everything was applied for certain."""
         return self._checkpoint
 
     def close(self) -> None:
-        """Give the projector's files up, if it has any."""
+        """Close the projector's files, if it has any."""
         if hasattr(self.projector, "close"):
             self.projector.close()
 
 
 def checked_rows(rows: Any) -> list[Row]:
-    """The rows, if they are what rows must be. Raises BadInput."""
+    """Return the rows. Raises BadInput unless they are a list of dicts with keys."""
     if not isinstance(rows, list) or any(not isinstance(row, dict) for row in rows):
         kind = type(rows).__name__
         if isinstance(rows, list):

@@ -1,4 +1,4 @@
-"""The scripts that try each property: one kind of trouble at a time, so that a failure names its cause."""
+"""The scripts that test each property, with one kind of fault at a time, so that a failure names its cause."""
 
 from __future__ import annotations
 

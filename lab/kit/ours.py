@@ -36,11 +36,11 @@ class Ours:
         self._projector = Projector(faulty(made, self._faults), policy, HOLD)
 
     def receive(self, changes: list[Change]) -> None:
-        """Messages don't move the checkpoint."""
+        """Apply messages, which don't move the checkpoint."""
         self._apply(changes, None)
 
     def poll(self, feed: TrialFeed, limit: int) -> None:
-        """The next page, up to the oldest open transaction."""
+        """Apply the next page, up to the oldest open transaction."""
         horizon = feed.horizon()
         page = [item for item in feed.changes_since(self.checkpoint(), limit) if item["position"] <= horizon]
         if page:
@@ -57,16 +57,16 @@ class Ours:
         self._projector = self._projector.reopened()
 
     def rows(self) -> list[Row]:
-        """What the store holds, without its tombstones."""
+        """Return the store's rows without tombstones."""
         frame: Any = dump(self._projector.store, "record").filter(~pl.col("deleted")).drop("committed_at")
         rows: list[Row] = frame.to_dicts()
         return rows
 
     def checkpoint(self) -> int:
-        """As the store keeps it."""
+        """Return the store's checkpoint."""
         return self._projector.checkpoint("record")
 
     def close(self) -> None:
-        """Give up the store and its folder."""
+        """Close the store, and remove its folder."""
         self._projector.store.close()
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The history of a trial beside what the projector showed: which revision is it, which should it be?"""
+"""Compare what a projector showed in a trial with the committed history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab.kit.trial import Seen, TrialOutcome
 
 @dataclass(frozen=True)
 class Violation:
-    """What is wrong, at which step, of which record; and what is shown and should be."""
+    """A violation: what, at which step, of which record, and the shown and the expected state."""
 
     step: int
     text: str

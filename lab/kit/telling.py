@@ -1,4 +1,4 @@
-"""How a witness says things: changes, states and exceptions in words."""
+"""Format changes, states and exceptions for witnesses."""
 
 from __future__ import annotations
 

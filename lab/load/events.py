@@ -1,4 +1,4 @@
-"""What Locust's workers wrote down: read, held against Locust's own counts, and summed up row by row."""
+"""Read the events that Locust's workers recorded, compare their counts with Locust's, and summarise them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LATE_MAX = 0.05
 
 
 class WorkerLost(LabError):
-    """A worker ended before it had said how much it did; whatever was measured is incomplete."""
+    """A worker ended before it reported its counts, so the measurement is incomplete."""
 
     exit_status = 1
 

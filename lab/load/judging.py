@@ -1,4 +1,4 @@
-"""A service's files after a load, seen as a run: what was committed, what each projection did, and when."""
+"""Read a service's files after a load as a run: what was committed, and what each projection did when."""
 
 from __future__ import annotations
 

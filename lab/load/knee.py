@@ -1,4 +1,4 @@
-"""The knee: the highest rate at which the levels are still held, sought twice, with what each rate brought."""
+"""Find the knee: the highest rate at which all levels hold, searched twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where every committed change went: `committed = applied + superseded + parked + skipped + pending`.
+"""Account for every committed change: `committed = applied + superseded + parked + skipped + pending`.
 
 The terms come from different witnesses: what was committed from the oracle, what was applied, refused, held and
 dropped from the projector, what was handed over from the journal. A projector that loses a row in silence
@@ -31,7 +31,7 @@ def account(
     given_up: np.ndarray,
     visible: np.ndarray,
 ) -> dict[str, object]:
-    """One row of `accounting`.
+    """Return a row of the table `accounting`.
 
     `committed` is the oracle's count; `chosen` the indices of the changes subscribed to, of `size` in all;
     `waiting` the positions still held back or parked; `given_up` those that a reader stopped waiting for; `visible` the
@@ -44,11 +44,11 @@ def account(
     """
     handed = _marked(size, journal.each("handed"))
     applied = _marked(size, journal.each("positions"))
-    # A duplicate of what is held back is refused, and the change waits all the same: it is parked.
+    # A duplicate of a change that is held back is refused, but the change itself still waits: it is parked.
     parked = _marked(size, [waiting]) & ~applied
     skipped = _marked(size, journal.each("dropped")) & ~applied & ~parked
     refused = _marked(size, journal.each("refused")) & ~applied & ~parked & ~skipped
-    # What was in a projector's hands when its process died, and did not come again.
+    # Changes that were held in memory when the process died, and were not delivered again.
     died = [note.handed for note in journal.notes if note.crash]
     dead = _marked(size, [*died, *journal.forgotten]) & ~applied & ~parked & ~skipped & ~refused
     never = np.zeros(size, bool)
@@ -78,7 +78,7 @@ def _again(size: int, journal: Journal) -> int:
 
 
 def balances(row: dict[str, object]) -> int:
-    """How many changes the identity leaves unaccounted for; 0 when it holds."""
+    """Return how many changes the identity leaves unaccounted for; 0 if it holds."""
     numbers = {name: value for name, value in row.items() if isinstance(value, int)}
     terms = ("applied", "superseded", "parked", "skipped", "pending")
     return numbers["committed"] - sum(numbers[term] for term in terms)

@@ -1,4 +1,4 @@
-"""What a gap strategy costs: changes lost, stall between commit and feed, write throughput; on the simulated clock."""
+"""Measure a gap strategy on the simulated clock: changes lost, stall between commit and feed, write throughput."""
 
 from __future__ import annotations
 

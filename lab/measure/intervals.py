@@ -1,4 +1,4 @@
-"""How sure a measured quantile is: an interval between two order statistics, without a guess at the distribution.
+"""Confidence intervals of measured quantiles between two order statistics, without assuming a distribution.
 
 Of n independent samples, the number that lie at or below the true quantile q is binomial (n, q's share). So the l-th
 smallest sample lies above q with the chance P(B < l), and the u-th below it with P(B >= u). The interval runs from the
@@ -20,7 +20,7 @@ CONFIDENCE = 0.95
 def quantile_interval(
     samples: npt.ArrayLike, share: float, confidence: float = CONFIDENCE
 ) -> tuple[float | None, float | None]:
-    """The ends of the interval around the `share` quantile, in the samples' unit; None where no sample can be one.
+    """Return the interval of the `share` quantile in the samples' unit; an end is None if no sample can be it.
 
     `share` lies between 0 and 1, both excluded. Samples are taken to be independent.
     """
@@ -39,7 +39,7 @@ def quantile_interval(
 
 
 def _cumulative(count: int, share: float) -> npt.NDArray[np.float64]:
-    """P(B <= k) for k from 0 to `count`, B binomial; in logarithms, so that many samples don't underflow."""
+    """Return P(B <= k) for k from 0 to `count`, B binomial; in logarithms, so many samples don't underflow."""
     k = np.arange(1, count + 1)
     steps = np.log((count - k + 1) / k) + math.log(share) - math.log1p(-share)
     logs = count * math.log1p(-share) + np.concatenate([[0.0], np.cumsum(steps)])

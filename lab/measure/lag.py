@@ -1,7 +1,7 @@
-"""Consistency lag: from commit at the source of truth to visible in a projection; all on the simulated clock.
+"""Compute the consistency lag: from commit at the source of truth to visible in a projection.
 
 A change is visible when its projection shows that revision or a later one. A change that never becomes visible is
-censored: it is counted in every share and quantile, as one that takes forever, and never dropped.
+censored: it counts in every share and quantile as infinitely late, and is never dropped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ QUANTILES = {"p50_seconds": 0.5, "p90_seconds": 0.9, "p99_seconds": 0.99, "max_s
 
 
 def visible_at(published: Published, journal: Journal, subsumes: bool, epoch: int = 0) -> np.ndarray:
-    """For each change of the run, by index, when it was first visible, in seconds; infinity if never.
+    """Return for each change of the run, by index, when it was first visible, in seconds; infinity if never.
 
     `subsumes` says whether a later revision shows all that an earlier one did, as in a projection of records;
     where each change counts for itself, only its own write makes it visible. `epoch` is the first that is looked at.
@@ -28,7 +28,7 @@ def visible_at(published: Published, journal: Journal, subsumes: bool, epoch: in
         if epoch:
             since = journal.epochs >= epoch
             written, times = written[since], times[since]
-        # Written backwards, so that the first write of a change is the one that stays.
+        # Assigned in reverse order, so that the first write of a change is kept.
         first[written[::-1] - 1] = times[::-1]
     if not subsumes:
         return first
@@ -39,7 +39,7 @@ def visible_at(published: Published, journal: Journal, subsumes: bool, epoch: in
 def shown(
     published: Published, journal: Journal, replaces: bool = True, records: np.ndarray | None = None
 ) -> pl.DataFrame:
-    """What readers see of each record, from when on: record, at, revision (0: nothing), index (-1 for nothing).
+    """Return what readers see of each record from which time on: record, at, revision (0: none), index (-1: none).
 
     What a batch leaves behind is what they see: the last write of a record in it. A projection that is thrown away in
     place shows nothing from then on, until it is written again. Sorted by time.
@@ -67,7 +67,7 @@ def shown(
 
 
 def passed_at(published: Published, journal: Journal, entity: str) -> tuple[np.ndarray, np.ndarray]:
-    """The entity's changes by index, and when the checkpoint first stood at or beyond each; infinity if never."""
+    """Return the entity's changes by index, and when the checkpoint first reached each; infinity if never."""
     chosen = published.of_entities((entity,))
     noted = [(position, at) for at, name, position in journal.checkpoints if name == entity]
     if not noted:
@@ -78,7 +78,7 @@ def passed_at(published: Published, journal: Journal, entity: str) -> tuple[np.n
 
 
 def lags(projection: str, published: Published, visible: np.ndarray, chosen: np.ndarray) -> pl.DataFrame:
-    """The table `lag` for one projection; `chosen` are the indices of the changes that it subscribes to."""
+    """Return the table `lag` of one projection; `chosen` has the indices of the changes that it subscribes to."""
     lag = visible[chosen] - published.committed_at[chosen]
     seconds = pl.Series(lag).replace(float("inf"), None) if lag.size else pl.Series([], dtype=pl.Float64)
     return pl.DataFrame(
@@ -91,7 +91,7 @@ def lags(projection: str, published: Published, visible: np.ndarray, chosen: np.
 
 
 def summary(projection: str, lag: pl.DataFrame) -> dict[str, object]:
-    """One row of `lag_summary`. A quantile that falls on a change that never became visible is null."""
+    """Return a row of `lag_summary`. A quantile that falls on a change that never became visible is null."""
     seconds = np.sort(lag["lag_seconds"].fill_null(np.inf).to_numpy())
     found: dict[str, object] = {
         "projection": projection,
@@ -106,7 +106,7 @@ def summary(projection: str, lag: pl.DataFrame) -> dict[str, object]:
 
 
 def visibility(projection: str, lag: pl.DataFrame) -> pl.DataFrame:
-    """t-visibility: the share of changes visible within each of a row of times after their commit.
+    """Return the t-visibility: the share of changes visible within each of several times after their commit.
 
     After Bailis et al., "Probabilistically Bounded Staleness" (VLDB 2012), there for reads of replicas.
     """
@@ -133,7 +133,7 @@ def staleness(
     end: float,
     again: tuple[float, np.ndarray] | None = None,
 ) -> pl.DataFrame:
-    """How far behind the projection is over time: changes committed and not visible, and the age of the oldest.
+    """Return how far behind the projection is over time: changes committed and not visible, the age of the oldest.
 
     `again` is for a projection that is thrown away in place: when, and when each change was visible after that.
     """

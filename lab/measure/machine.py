@@ -1,4 +1,4 @@
-"""The machine that a run was made on, and how much memory its process took."""
+"""Describe the machine of a run, and measure the memory of its process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKAGES = (
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores that this process may use, memory in bytes, system and Python."""
+    """Return the processor, the cores that this process may use, memory in bytes, system and Python."""
     info = Path("/proc/cpuinfo")
     names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
@@ -53,7 +53,7 @@ _highest = 0
 
 
 def forget_peak() -> None:
-    """Start the peak of resident memory anew, where the kernel lets a process do that (Linux)."""
+    """Reset the peak of resident memory, if the kernel lets a process do that (Linux)."""
     global _highest
     _highest = max(_highest, peak_rss_bytes())
     try:
@@ -63,12 +63,12 @@ def forget_peak() -> None:
 
 
 def highest_rss_bytes() -> int:
-    """The peak of resident memory since the process started, in bytes."""
+    """Return the peak of resident memory since the process started, in bytes."""
     return max(_highest, peak_rss_bytes())
 
 
 def peak_rss_bytes() -> int:
-    """The peak of resident memory since `forget_peak`, in bytes; elsewhere than on Linux, since the start."""
+    """Return the peak of resident memory since `forget_peak`, in bytes (on Linux only; elsewhere since the start)."""
     if STATUS.exists():
         for line in STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -1,7 +1,7 @@
-"""Query latency: the same questions to every projection and to the source of truth, in shuffled rounds, wall clock.
+"""Measure query times: the same queries in every projection and the source of truth, in shuffled rounds.
 
-The time is taken around the store's `query`, which returns a list of rows whatever the engine: a statement that
-has only been started has answered nothing. Answers are kept and compared with the oracle's afterwards.
+The wall clock is read around the store's `query`, which returns a complete list of rows whatever the engine. Answers
+are kept and compared with the oracle's afterwards.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ SAMPLES_FEW = 2
 
 
 class Queryable(Protocol):
-    """What can be asked: a store with a projection in it, or the source of truth."""
+    """The target of a query: a store with a projection, or the source of truth."""
 
     @property
     def name(self) -> str:
-        """`engine.shape`, or `engine.model`."""
+        """Return `engine.shape`, or `engine.model`."""
 
     def query(self, query: Query, parameters: Row) -> list[Row]:
         """The rows of the answer."""
@@ -38,7 +38,7 @@ class Queryable(Protocol):
 
 @dataclass(frozen=True)
 class Wrong:
-    """An answer that is not the oracle's."""
+    """An answer that differs from the oracle's."""
 
     query: Query
     parameters: Row
@@ -46,7 +46,7 @@ class Wrong:
     found: list[Row]
 
     def lines(self) -> list[str]:
-        """The question, and the first row that differs."""
+        """Return the query and the first row that differs, as lines of text."""
         pairs = zip([*self.expected, None], [*self.found, None], strict=False)
         expected, found = next(((a, b) for a, b in pairs if a is None or b is None or not same([a], [b])), (None, None))
         asked = ", ".join(map(repr, self.parameters[:5]))
@@ -59,7 +59,7 @@ class Wrong:
 
 @dataclass(slots=True)
 class Asked:
-    """One query to one projection: every time in nanoseconds, and what was answered to what.
+    """The samples of one query in one projection: times in nanoseconds, parameters and answers.
 
     One that is asked without patience spends its budget from the first round on, warm-up or not; with it, only the
     rounds that count. `spent` is in nanoseconds.
@@ -118,7 +118,7 @@ def interleave(
 
 
 def check(asked: list[Asked], right: Callable[[Query, Row], list[Row]]) -> None:
-    """Compare every answer with the right one, outside the timed region; the right one is worked out once."""
+    """Compare every answer with the oracle's, outside the timed region; the oracle's is computed once."""
     known: dict[tuple[str, Row], list[Row]] = {}
     for one in asked:
         for parameters, found in one.answers:
@@ -143,7 +143,7 @@ def _every_match(one: Asked) -> list[tuple[Row, list[Row]]]:
 
 
 def table(asked: list[Asked]) -> pl.DataFrame:
-    """The table `queries`. A wrong answer has no time: then its figures are null."""
+    """Return the table `queries`. The figures of a query with a wrong answer are null."""
     rows = []
     for one in asked:
         # The null store has no answers to be right or wrong about; its time is the harness's own.
@@ -168,7 +168,7 @@ def table(asked: list[Asked]) -> pl.DataFrame:
 
 
 def _ends(times: np.ndarray) -> dict[str, float | None]:
-    """The ends of the 95 % interval of p50 and of p99."""
+    """Return the ends of the 95 % intervals of p50 and p99."""
     ends = [*quantile_interval(times, 0.5), *quantile_interval(times, 0.99)]
     return dict(zip(ENDS, ends, strict=True))
 

@@ -1,4 +1,4 @@
-"""Readers: sessions that write, wait for what they wrote with a token, and read; on the simulated clock.
+"""Simulate readers: sessions that write, wait for their write with a token, and read.
 
 A session commits a change, thinks, and asks the projection for its record. With a token it waits until the
 projection says that it has come to the position of the write; after a time limit it is answered "stale", and
@@ -81,7 +81,7 @@ def sessions(
 
 
 def look(shown: pl.DataFrame, record: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The revision that is shown of each record at each time; 0 for nothing."""
+    """Return the revision that is shown of each record at each time; 0 for none."""
     asked = pl.DataFrame({"record": record, "at": at, "row": np.arange(at.size)}).sort("at")
     found = asked.join_asof(shown.select("record", "at", "revision"), on="at", by="record", check_sortedness=False)
     revisions: np.ndarray = found.sort("row")["revision"].fill_null(0).to_numpy()
@@ -89,7 +89,7 @@ def look(shown: pl.DataFrame, record: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 
 def _checkpoint_token(published: Published, journal: Journal, entities: Sequence[str]) -> np.ndarray:
-    """When the checkpoint says that all up to a change is in, by index."""
+    """Return when the checkpoint reached each change, by index."""
     token = np.full(published.committed_at.size, np.inf)
     for entity in entities:
         indices, at = passed_at(published, journal, entity)

@@ -1,4 +1,4 @@
-"""What readers saw of a rebuild while changes kept coming; on the simulated clock."""
+"""Measure what readers saw of a rebuild while changes kept coming, on the simulated clock."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def row(
     resting_bytes: int,
     seed: int,
 ) -> dict[str, Any] | None:
-    """One row of the table `rebuilds`; None when the rebuild never came to its end.
+    """Return a row of the table `rebuilds`; None if the rebuild did not finish.
 
     Readers look at records that were there before the rebuild, evenly over its time. A read is partial when the
     record is not there, and backward when it is shown at an older revision than before the rebuild.
@@ -56,7 +56,7 @@ def row(
 
 
 def _behind(published: Published, record: np.ndarray, seen: np.ndarray, at: np.ndarray) -> float:
-    """The age of the oldest committed revision that a reader did not see yet."""
+    """Return the age of the oldest committed revision that a reader did not see yet."""
     commits = pl.DataFrame(
         {"record": published.record, "revision": published.revision, "committed": published.committed_at}
     )

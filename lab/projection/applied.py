@@ -1,4 +1,4 @@
-"""What becomes of a frame that is handed to a projector: applied, refused, dropped, parked; and how far it came."""
+"""The result of handing a frame to a projector: rows applied, refused, dropped or parked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NONE = np.empty(0, np.int64)
 
 @dataclass(frozen=True)
 class Applied:
-    """What became of one frame: positions applied, in order, each with the row of the frame that brought it in.
+    """The result for one frame: positions applied, in order, each with the row of the frame that caused it.
 
     `refused` are positions older than what was known, or known already; `dropped` found no room to wait in;
     `parked` are set aside, since their record holds a change that the store can't take.
@@ -25,7 +25,7 @@ class Applied:
 
     @classmethod
     def joined(cls, parts: list[Applied]) -> Applied:
-        """Several as one."""
+        """Join several results into one."""
         if len(parts) == 1:
             return parts[0]
         names = ("positions", "trigger", "refused", "dropped", "parked")

@@ -11,14 +11,14 @@ from lab.base import Key
 from lab.projection.guard import Admission, Guard, Lookup, Schema
 from lab.stores.port import Layout
 
-# Ids that may pile up, at the least, before the checkpoint is used to forget some.
+# At least so many ids accumulate before those below the checkpoint are forgotten.
 PILE = 1_000
 
 
 class Dedupe(Guard):
     """`dedupe`: remembers the ids of messages. A change's position is its id; below the checkpoint all are known.
 
-    So ids are remembered above the checkpoint alone: those of messages that came before catch-up did.
+    So only ids above the checkpoint are remembered: of messages that arrived before catch-up.
     """
 
     goes_by_checkpoint = True
@@ -28,9 +28,9 @@ class Dedupe(Guard):
         self._checkpoint: dict[str, int] = {}
         self._ahead: dict[str, set[int]] = {}
         self._parked: dict[str, frozenset[int]] = {}
-        # Of these it is not known whether they are in.
+        # Ids of changes that may or may not be in the store.
         self._doubtful: dict[str, set[int]] = {}
-        # So many ids may pile up before those that the checkpoint has passed are forgotten.
+        # The number of ids at which those below the checkpoint are forgotten.
         self._pile = dict.fromkeys(layout.entities, PILE)
         for entity in layout.entities:
             checkpoint = self._checkpoint[entity] = projected.checkpoint(entity)
@@ -49,7 +49,7 @@ class Dedupe(Guard):
             yield self.projected.memory(entity, among)["id"]
 
     def _settle(self, entity: str) -> None:
-        """Find out whether the changes are in of which that is not known."""
+        """Look up in the store which of the uncertain changes are in."""
         doubtful = sorted(self._doubtful[entity])
         self._checkpoint[entity] = self.projected.checkpoint(entity)
         for ids in self._ids(entity, doubtful):
@@ -57,7 +57,7 @@ class Dedupe(Guard):
         del self._doubtful[entity]
 
     def admit(self, entity: str, keys: pl.Series, revisions: pl.Series, positions: pl.Series) -> Admission:
-        """An id that has been seen is refused."""
+        """Refuse ids that have been seen."""
         arrived = positions.to_list()
         known = self.known(entity, arrived, positions.to_numpy(), positions.to_numpy())
         seen: dict[Key, int] = {}
@@ -72,7 +72,7 @@ class Dedupe(Guard):
         return Admission(take, take, refused, known=seen.items())
 
     def known(self, entity: str, keys: Sequence[Key], revisions: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """Ids that have been seen."""
+        """Return which ids have been seen."""
         if entity in self._doubtful:
             self._settle(entity)
         ahead, parked, checkpoint = self._ahead[entity], self._parked.get(entity, ()), self._checkpoint[entity]
@@ -83,15 +83,15 @@ class Dedupe(Guard):
         )
 
     def memory(self, taken: pl.DataFrame) -> pl.DataFrame | None:
-        """The ids of the changes."""
+        """Return the ids of the changes."""
         return taken.select(pl.col("position").alias("id")) if self.layout.memory else None
 
     def memory_of(self, last: pl.DataFrame) -> pl.DataFrame | None:
-        """Nothing: all of it is below the checkpoint."""
+        """Return an empty memory: everything is below the checkpoint."""
         return None
 
     def landed(self, entity: str, admission: Admission, checkpoint: int | None, memory: pl.DataFrame | None) -> None:
-        """What lies below the checkpoint needs no remembering."""
+        """Remember the new ids, and forget those below the checkpoint once enough have accumulated."""
         ahead = self._ahead[entity]
         ahead.update(int(position) for position, _ in admission.known)
         if checkpoint is not None:
@@ -102,7 +102,7 @@ class Dedupe(Guard):
                 self._pile[entity] = max(PILE, 2 * len(ahead))
 
     def forget(self, entity: str, keys: pl.Series, positions: pl.Series) -> None:
-        """Look for the ids in the projection when the next message comes."""
+        """Look the ids up in the store when the next message arrives."""
         self._doubtful.setdefault(entity, set()).update(positions.to_list())
 
     def awaits(self, entity: str, positions: Sequence[int]) -> None:

@@ -26,21 +26,21 @@ class Lookup(Protocol):
     """What a guard may ask of the projection that it guards. A store answers it."""
 
     def checkpoint(self, entity: str) -> int:
-        """The position up to which everything is in."""
+        """Return the position up to which everything is in."""
 
     def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
         """The highest revision of each of these keys that is there."""
 
     def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
-        """The guard's memory, of all keys or of these."""
+        """Return the guard's memory, of all keys or of these."""
 
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
-        """All rows, page by page."""
+        """Yield all rows, page by page."""
 
 
 @dataclass
 class Admission:
-    """What a guard makes of a frame: indices of its rows, in the order in which they are to be applied.
+    """A guard's decision about a frame: indices of its rows, in the order in which they are applied.
 
     A row that had been held back is taken from `held` (by index there) when its gap is filled; `trigger` names
     the row that filled it. `refused` rows are older than what is known, or known already. `known` is what the guard
@@ -75,41 +75,41 @@ class Guard(ABC):
 
     @classmethod
     def over(cls, kept: Kept) -> type[Guard]:
-        """The guard that this policy amounts to where changes are kept in this way."""
+        """Return the class that implements this policy for a projection that keeps changes in this way."""
         return cls
 
     @classmethod
     def memory_schema(cls, layout: Layout) -> Schema:
-        """The columns that must be kept beside the data, so that a crash makes the guard forget nothing."""
+        """Return the columns to store beside the data, from which the guard recovers after a crash."""
         return {}
 
     @abstractmethod
     def admit(self, entity: str, keys: pl.Series, revisions: pl.Series, positions: pl.Series) -> Admission:
-        """Decide on rows in the order of arrival. Rows that are held back come first, as they were left."""
+        """Decide about rows in the order of arrival. Rows that were held back come first."""
 
     def known(self, entity: str, keys: Sequence[Key], revisions: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """Which of these changes would be refused whatever comes before them: it, or a later one, is in."""
+        """Return which of these changes are superseded: the change itself, or a later one, is in the store."""
         return np.zeros(len(keys), bool)
 
     def memory(self, taken: pl.DataFrame) -> pl.DataFrame | None:
-        """What must be kept with these changes, with the columns of `Layout.memory`."""
+        """Return the memory to store with these changes, with the columns of `Layout.memory`."""
         return None
 
     def memory_of(self, last: pl.DataFrame) -> pl.DataFrame | None:
-        """The memory as it would be had the guard seen every change; `last` has the last revision of each record."""
+        """Return the memory after every change of a rebuild; `last` has the last revision of each record."""
         return self.memory(last)
 
     def with_before(self, entity: str, taken: pl.DataFrame) -> pl.DataFrame:
-        """The changes with the before-images that a running aggregate needs: here they came with the changes."""
+        """Return the changes with the before-images that a running aggregate needs; here they are there already."""
         return taken
 
     def landed(  # noqa: B027 (the guard `none` remembers nothing)
         self, entity: str, admission: Admission, checkpoint: int | None, memory: pl.DataFrame | None
     ) -> None:
-        """The write of what was admitted is in, with the memory that was kept and the checkpoint, if it moved."""
+        """Record that the admitted changes were committed, with their memory and the checkpoint, if it moved."""
 
     def forget(self, entity: str, keys: pl.Series, positions: pl.Series) -> None:  # noqa: B027
-        """Whether the write of these changes is in is not known: look in the projection when it matters."""
+        """Record that it is unknown whether these changes were committed; look them up when it matters."""
 
     def awaits(self, entity: str, positions: Sequence[int]) -> None:  # noqa: B027 (most guards look at revisions)
-        """These changes, and no others, are parked: they are not in, wherever the checkpoint stands."""
+        """Set which changes are parked: they are not in the store, whatever the checkpoint."""

@@ -1,4 +1,4 @@
-"""The guards, by the word that a scenario has for them; and the one that lets everything through."""
+"""The registry of guards by their names in a scenario, and the guard `none`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from lab.stores.port import Layout
 
 
 class NoGuard(Guard):
-    """`none`: the last arrival wins."""
+    """`none`: apply everything, so the last arrival wins."""
 
     def admit(self, entity: str, keys: pl.Series, revisions: pl.Series, positions: pl.Series) -> Admission:
-        """Everything is applied."""
+        """Admit every row."""
         rows = np.arange(len(positions))
         return Admission(rows, rows)
 
@@ -33,13 +33,13 @@ GUARDS: dict[str, type[Guard]] = {
 
 
 def guard_class(policy: str, kept: Kept) -> type[Guard]:
-    """The guard of that name for a projection that keeps changes in this way."""
+    """Return the guard of that name for a projection that keeps changes in this way."""
     return GUARDS[policy].over(kept)
 
 
 def guarded_layout(
     policy: str, keeps: str, entities: dict[str, Entity], totals: Totals | None = None, durability: str = "normal"
 ) -> Layout:
-    """The layout of a projection under this guard, with the memory that the guard wants kept."""
+    """Return the layout of a projection with the memory that this guard needs."""
     bare = Layout(keeps, entities, totals, durability=durability)
     return replace(bare, memory=guard_class(policy, bare.kept).memory_schema(bare))

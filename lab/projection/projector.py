@@ -1,7 +1,7 @@
-"""The projector: takes changes from the feed, the channel or both; guards; applies; keeps the checkpoint.
+"""The projector: takes changes, asks the guard, writes to the store, and keeps the checkpoint.
 
-It knows nothing of time: whoever drives it (a simulation, a process) says what arrives and measures around it. What a
-store can't take is parked with its record, and everything else goes on.
+It knows nothing of time: its caller decides what arrives when, and measures around it. A change that the store can't
+take is parked together with later changes of its record, and everything else continues.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from lab.projection.guards import guard_class
 from lab.projection.totals import increments, last_rows
 from lab.stores.port import Layout, Store
 
-# Why a change is parked that the store could take: one before it can't be taken.
+# The reason of a parked change that the store could take: an earlier change of its record is parked.
 BEHIND = "a former change of the record is parked"
 
 
 class Projector:
-    """One projection at work. `policy` names its guard; `hold` bounds how many changes may be held back.
+    """A projector on one store. `policy` names its guard; `hold` limits how many changes may be held back.
 
     `attempt` says how far the last `apply` came: after an exception, what of it landed and what was in flight.
     """
@@ -37,7 +37,7 @@ class Projector:
         self.start()
 
     def start(self) -> None:
-        """Open the store; what the guard must know of it is looked up there as changes come."""
+        """Open the store. The guard looks up what it needs there as changes arrive."""
         self.store.open()
         self.guard = guard_class(self.policy, self.layout.kept)(self.layout, self.store, self._hold)
         self._columns = {entity: self._needed(entity) for entity in self.layout.entities}
@@ -47,30 +47,30 @@ class Projector:
             self._find_parked(entity)
 
     def reopened(self) -> Projector:
-        """A new projector of the same kind on the same store, closed and opened again: what a restart begins with."""
+        """Return a new projector on the same store, closed and opened again, as after a restart."""
         self.store.close()
         return type(self)(self.store, self.policy, self._hold)
 
     def reset(self) -> None:
-        """Throw the projection away, with all that was known of it."""
+        """Delete the projection, with everything that the guard knows of it."""
         self.store.reset()
         self.start()
 
     def checkpoint(self, entity: str) -> int:
-        """Up to where catch-up has come."""
+        """Return the position up to which catch-up has come."""
         return self.store.checkpoint(entity)
 
     def held(self, entity: str) -> np.ndarray:
-        """Positions that are held back, waiting for a gap to be filled."""
+        """Return the positions that are held back until a gap is filled."""
         frame = self._held.get(entity)
         return NONE if frame is None else frame["position"].to_numpy()
 
     def parked(self, entity: str) -> np.ndarray:
-        """Positions that are parked."""
+        """Return the positions that are parked."""
         return self._parked[entity]["position"].to_numpy()
 
     def apply(self, entity: str, frame: pl.DataFrame, checkpoint: int | None = None) -> Applied:
-        """Guard and write one frame of arrivals, in their order; checkpoint and data land together."""
+        """Guard and write one frame of arrivals in order; checkpoint and data are committed together."""
         if frame.columns != self._columns[entity]:
             frame = frame.select(self._columns[entity])
         rows = np.arange(frame.height)
@@ -84,12 +84,12 @@ class Projector:
             self._guarded(entity, frame if rows.size == frame.height else frame[rows], rows, checkpoint)
         except CannotTake as error:
             self._divide(entity, frame, rows, str(error))
-            # The pieces have moved no checkpoint.
+            # The pieces did not move the checkpoint.
             self._guarded(entity, frame[:0], rows, checkpoint)
         return self.attempt.applied()
 
     def retry(self, entity: str) -> Applied:
-        """Try what is parked again, record by record, in the order of revisions; a store that refuses ends it."""
+        """Try parked changes again, record by record, in the order of revisions; stop if the store refuses for now."""
         self.attempt = Attempt([NOTHING])
         parked = self._parked[entity]
         for key in sorted(set(parked["key"]), key=str):
@@ -104,14 +104,14 @@ class Projector:
         return self.attempt.applied()
 
     def _behind(self, entity: str, frame: pl.DataFrame) -> None:
-        """Changes of parked records: those that are in already are refused, the others wait with the rest."""
+        """Handle changes of parked records: refuse those that are in already, and park the others."""
         positions = frame["position"].to_numpy()
         known = self.guard.known(entity, frame["key"].to_list(), frame["revision"].to_numpy(), positions)
         parked = self._park(entity, frame.filter(pl.Series(~known)), BEHIND)
         self.attempt.landed.append(replace(NOTHING, refused=positions[known], parked=parked))
 
     def _park(self, entity: str, frame: pl.DataFrame, reason: str) -> np.ndarray:
-        """Set changes aside in the store; one that is there already, since it was read again, stays as it is."""
+        """Park changes in the store; one that is parked already stays as it is."""
         if frame.height:
             nothing = pl.DataFrame(schema=self.layout.schema(entity))
             self.store.apply(Batch(entity, nothing, park=frame.with_columns(pl.lit(reason).alias(REASON))))
@@ -123,14 +123,14 @@ class Projector:
         self.guard.awaits(entity, self._parked[entity]["position"].to_list())
 
     def _divide(self, entity: str, frame: pl.DataFrame, rows: np.ndarray, reason: str) -> None:
-        """Look among these rows for the records that the store can't take, by halving, and park them."""
+        """Find the records that the store can't take by halving the rows, and park them."""
         keys = frame[rows]["key"]
         distinct = keys.unique(maintain_order=True)
         if len(distinct) <= 1:
             bad = frame[rows]
             held = self._held.get(entity)
             if held is not None:
-                # What the record held back for later can't come into its turn either.
+                # Changes of the record that are held back can't be applied either.
                 waits = held["key"].is_in(distinct.implode())
                 bad, self._held[entity] = pl.concat([bad, held.filter(waits)]), held.filter(~waits)
             self.attempt.landed.append(replace(NOTHING, parked=self._park(entity, bad, reason)))
@@ -164,7 +164,7 @@ class Projector:
                 self.store.apply(batch)
         except BaseException as error:
             if isinstance(error, CannotTake | Unavailable):
-                # Refused: nothing of it is in the store.
+                # Refused as a whole, so nothing of it is in the store.
                 self.attempt.in_flight = None
             else:
                 self.guard.forget(entity, frame["key"], frame["position"])
@@ -188,7 +188,7 @@ class Projector:
         checkpoint: int | None,
         release: tuple[Key, ...],
     ) -> Batch:
-        """What is to be written of the rows that were admitted."""
+        """Return the batch to write for the admitted rows."""
         take = np.asarray(admission.take, np.int64)
         whole = take.size == frame.height and np.array_equal(take, np.arange(take.size))
         taken = frame if whole else frame[take]
@@ -201,7 +201,7 @@ class Projector:
         return Batch(entity, rows, checkpoint, memory, release=release, positions=positions)
 
     def _needed(self, entity: str) -> list[str]:
-        """The columns that this projection looks at: those of a message and of a page are not the same."""
+        """Select the columns that this projection needs; messages and pages have different ones."""
         totals = self.layout.totals
         if totals is None:
             return list(self.layout.entities[entity].schema)

@@ -1,7 +1,7 @@
-"""Rebuild: throw a projection away and project it again from position 0.
+"""Rebuild a projection from position 0.
 
-The last revision of each record is found before anything is written; then all is written once, sorted by key,
-and indexes are built last. What a live projector does a thousand times over, a rebuild does once.
+The last revision of each record is found before anything is written; then everything is written once, sorted by key,
+and indexes are built last.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from lab.projection.totals import aggregate
 from lab.stores.port import Layout, Store
 
 PAGE = 100_000
-# So many rows may pile up before they are reduced to the last revision of each record.
+# Rows are reduced to the last revision of each record when so many have accumulated.
 PILE = 400_000
 
 
 def rebuild(store: Store, subscription: ChangeReader, policy: str) -> int:
     """Fill an empty, open projection from the feed; returns how many changes were read."""
     read = 0
-    # A document whose parts are there when it comes is written once.
+    # Parents come first, so that a document's embedded parts exist when it is written.
     for entity in store.layout.embedded_first():
         counted = _Counted(subscription, entity)
         if store.layout.kept.every_revision:
@@ -37,7 +37,7 @@ def rebuild(store: Store, subscription: ChangeReader, policy: str) -> int:
 
 
 class _Counted:
-    """The feed's pages from the first on; it counts what goes by."""
+    """Iterates over the feed's pages from the first, and counts the changes."""
 
     def __init__(self, subscription: ChangeReader, entity: str) -> None:
         self.subscription, self.entity = subscription, entity
@@ -75,7 +75,7 @@ def _reduced(pile: list[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _batch(entity: str, last: pl.DataFrame, store: Store, policy: str, position: int) -> Batch:
-    """What to write, and the guard's memory as it would be had it seen every change."""
+    """Return the batch to write, with the guard's memory after every change."""
     totals = store.layout.totals
     if totals is None:
         return Batch(entity, last, position)

@@ -1,4 +1,4 @@
-"""A bounded memory of what was met last: what a guard knows of a projection without having read all of it."""
+"""A bounded cache of values by key, with which a guard avoids reading the whole projection."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Recent(Generic[Value]):
         return len(self._young) + len(self._old)
 
     def many(self, keys: Sequence[Key]) -> list[Value]:
-        """The values of distinct keys, in their order."""
+        """Return the values of distinct keys, in their order."""
         if self._complete and not self._old and not self._doubtful:
             return list(map(self._young.get, keys, repeat(self._missing)))
         values = list(map(self._young.get, keys))
@@ -63,7 +63,7 @@ class Recent(Generic[Value]):
         return dict(zip(distinct, self.many(distinct), strict=True))
 
     def update(self, pairs: Iterable[tuple[Key, Value]]) -> None:
-        """Remember the values of keys as they are in the projection now."""
+        """Store the current values of keys."""
         if self._doubtful:
             pairs = list(pairs)
             self._doubtful.difference_update(key for key, _ in pairs)
@@ -75,7 +75,7 @@ class Recent(Generic[Value]):
             self._old, self._young = self._young, {}
 
     def forget(self, keys: Iterable[Key]) -> None:
-        """Look these up again when they are next met: what the projection holds of them is not known."""
+        """Remove these keys, whose values are uncertain; they are looked up again when needed."""
         for key in keys:
             self._young.pop(key, None)
             self._old.pop(key, None)

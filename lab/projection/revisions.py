@@ -1,4 +1,4 @@
-"""The guards that go by revisions: `revision`, over records and over running aggregates, and `ordered`."""
+"""The guards that compare revisions: `revision` for records and for running aggregates, and `ordered`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lab.projection.totals import contributions, last_rows
 from lab.stores.kept import Kept
 from lab.stores.port import Layout
 
-# From so many rows on, NumPy's fixed price is less than that of a loop over the rows.
+# From so many rows on, NumPy is quicker than a loop over the rows.
 _MANY = 64
 
 Known = Callable[[Sequence[Key]], list[int]]
@@ -47,7 +47,7 @@ def _ahead(keys: pl.Series, revisions: np.ndarray, known_of: Known) -> tuple[np.
 
 
 class HighestRevision(Guard):
-    """`revision`: keeps the highest revision of each record, tombstones included."""
+    """`revision`: refuses revisions that are not higher than the record's highest, tombstones included."""
 
     orders_totals = True
 
@@ -75,7 +75,7 @@ class HighestRevision(Guard):
         return self.projected.revisions(entity, keys)
 
     def admit(self, entity: str, keys: pl.Series, revisions: pl.Series, positions: pl.Series) -> Admission:
-        """A revision that is not higher than the highest is refused."""
+        """Refuse revisions that are not higher than the record's highest."""
         highest = self._highest[entity]
         if len(keys) >= _MANY:
             ahead, after = _ahead(keys, revisions.to_numpy(), highest.many)
@@ -92,12 +92,12 @@ class HighestRevision(Guard):
         return Admission(take, take, refused, known=known.items())
 
     def known(self, entity: str, keys: Sequence[Key], revisions: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """Revisions that are not higher."""
+        """Return which revisions are not higher than the record's highest."""
         highest = self._highest[entity].of(keys)
         return revisions <= np.fromiter((highest[key] for key in keys), np.int64, len(keys))
 
     def landed(self, entity: str, admission: Admission, checkpoint: int | None, memory: pl.DataFrame | None) -> None:
-        """The highest revisions are those that were admitted."""
+        """Record the admitted revisions as the highest."""
         self._highest[entity].update(admission.known)
 
     def forget(self, entity: str, keys: pl.Series, positions: pl.Series) -> None:
@@ -161,33 +161,33 @@ class Contributions(HighestRevision):
 
 
 class Ordered(HighestRevision):
-    """`ordered`: each record's revisions one after the other, none left out; what comes early is held back."""
+    """`ordered`: applies each record's revisions in order without a gap; early ones are held back."""
 
     needs_every_revision = True
     holds_back = True
 
     @classmethod
     def over(cls, kept: Kept) -> type[Guard]:
-        """The same whatever is kept."""
+        """Return this class: it is the same for everything that a projection can keep."""
         return cls
 
     @classmethod
     def memory_schema(cls, layout: Layout) -> Schema:
-        """Each record's revision, where no row has it."""
+        """Return a column for each record's revision, if no row has it."""
         if layout.totals is None:
             return {}
         return {"id": layout.entities[layout.totals.entity].schema["key"], "revision": pl.Int64()}
 
     def memory(self, taken: pl.DataFrame) -> pl.DataFrame | None:
-        """Each record's revision."""
+        """Return each record's revision."""
         if not self.layout.memory:
             return None
         return last_rows(taken, ("key",)).select(pl.col("key").alias("id"), "revision")
 
     def admit(self, entity: str, keys: pl.Series, revisions: pl.Series, positions: pl.Series) -> Admission:
-        """A revision is taken when it is the next one, and pulls in those that waited for it.
+        """Admit a revision if it is the next one, followed by those that waited for it.
 
-        The queue of rows that wait is bounded: what does not fit is dropped, and told.
+        The queue of waiting rows is bounded: a row that does not fit is dropped and reported.
         """
         arrived = keys.to_list()
         highest = self._highest[entity].of(arrived)

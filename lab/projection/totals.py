@@ -1,4 +1,4 @@
-"""Running aggregates: changes into increments of groups.
+"""Compute running aggregates: changes become increments of groups.
 
 An increment is the record's contribution now minus its contribution before. What it was before comes with the
 change (a before-image), which is quick and counts a duplicate twice; or from the projection's own memory of each
@@ -14,7 +14,7 @@ from lab.base import BEFORE, Totals
 
 
 def increments(frame: pl.DataFrame, totals: Totals) -> pl.DataFrame:
-    """What the changes add to each group: group columns, `records`, sums. Needs the before-images in the frame."""
+    """Return what the changes add to each group: group columns, `records`, sums. Needs before-images in the frame."""
     now = frame.filter(~pl.col("deleted")).select(_signed(totals, "", 1))
     before = frame.filter(pl.col(f"{BEFORE}live")).select(_signed(totals, BEFORE, -1))
     added = pl.concat([now, before]).group_by(totals.group_by).agg(pl.col(name).sum() for name in totals.measures)
@@ -30,19 +30,19 @@ def _signed(totals: Totals, prefix: str, sign: int) -> list[pl.Expr]:
 
 
 def aggregate(last: pl.DataFrame, totals: Totals) -> pl.DataFrame:
-    """The whole aggregate from the last revision of each record: how a rebuild gets there at once."""
+    """Compute the whole aggregate from the last revision of each record, for a rebuild."""
     live = last.filter(~pl.col("deleted")).select(_signed(totals, "", 1))
     return live.group_by(totals.group_by).agg(pl.col(name).sum() for name in totals.measures)
 
 
 def contributions(last: pl.DataFrame, totals: Totals) -> pl.DataFrame:
-    """The memory of the guard `revision`: each record's contribution, with its revision."""
+    """Return the memory of the guard `revision`: each record's contribution with its revision."""
     columns = [pl.col(name) for name in dict.fromkeys(totals.columns)]
     return last.select(pl.col("key").alias("id"), "revision", (~pl.col("deleted")).alias("live"), *columns)
 
 
 def last_rows(frame: pl.DataFrame, identity: tuple[str, ...]) -> pl.DataFrame:
-    """The last row of each identity, sorted by it: an engine with a tree is quickest with keys in order."""
+    """Return the last row of each identity, sorted by it, which is the quickest order for a B-tree."""
     if frame.height <= 1:
         return frame
     if len(identity) == 1 and frame.schema[identity[0]] == pl.Int64:

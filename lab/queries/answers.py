@@ -1,4 +1,4 @@
-"""What right answers are made of: frames of changes with their look-ups, and the comparison of rows.
+"""Compute reference answers: frames of changes with indexes, and the comparison of rows.
 
 The memory store and the oracle both answer over these frames, with no engine in between; SQL engines answer through
 their own planner, and the two are compared row by row.

@@ -1,4 +1,4 @@
-"""Reads the keys of one [[query]] table, and collects everything that is wrong with them."""
+"""Read the keys of one [[query]] table, and collect all problems with them."""
 
 from __future__ import annotations
 

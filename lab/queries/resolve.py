@@ -1,4 +1,4 @@
-"""Turns a scenario's [[query]] into a `Query`, or tells every mistake in it at once."""
+"""Turn a scenario's [[query]] into a `Query`, or report every mistake in it at once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a word is, the same for every engine: a run of letters and digits, in lower case.
+"""Define words in one way for every engine: runs of letters and digits in lower case.
 
-A store that indexes words indexes the text as it is made plain here, so that engines differ in speed and in ranking,
-never in what a word is. Two capitals whose lower case depends on the engine or on their place are evened out.
+A store that indexes words indexes the text that is normalised here, so engines differ in speed and ranking but not in
+their words. Two capitals whose lower case depends on the engine or on their position are unified.
 
 One difference is left: 5,006 characters that are not in Unicode 14 are letters or digits to Polars 2.1 and none to
 DuckDB 2.0. A `search` for a word with one of them, in a DuckDB table without an index of words, finds nothing.

@@ -1,5 +1,5 @@
-"""Running: a projection over time. When it takes messages and polls, what goes wrong, and what happened.
+"""The runner: when a projection takes messages and polls, which faults it meets, and what happened.
 
-A lane decides when; a worker does it and notes it in the journal; `swap` rebuilds while changes keep coming;
-`trouble` plants faults around the store.
+A lane decides when; a worker does the work and records it in the journal; `swap` rebuilds while changes keep coming;
+`trouble` wraps faults around the store.
 """

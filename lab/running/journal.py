@@ -1,4 +1,4 @@
-"""The journal: what happened to a projection, as seen from outside; figures and verdicts rest on it."""
+"""The journal: what happened to a projection, seen from outside. Figures and verdicts are computed from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHANNEL, CATCH_UP, RETRY = 0, 1, 2
 
 @dataclass(frozen=True)
 class Note:
-    """One application: what was handed to the projector, from where, and what became of it.
+    """One apply: what was handed to the projector, from which source, and what became of it.
 
     `began_at` and `visible_at` are seconds, one for all rows or one for each; `source` likewise. `epoch` counts
     how often the projection had been thrown away before. `crash` names the step at which the process died,
@@ -43,7 +43,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that went wrong, or was done, at a time: seconds. `step` is where a crash came."""
+    """A fault or a rebuild with its times in seconds. `step` is the step at which a crash happened."""
 
     kind: str
     at: float
@@ -103,7 +103,7 @@ class Recorder(Protocol):
 
 @dataclass
 class Journal:
-    """All of it, in order. `resets` are the times at which readers found the projection empty.
+    """Everything that happened, in order. `resets` are the times from which readers found the projection empty.
 
     `checkpoints` are (seconds, entity, position). `polled_at` are the times at which polls through a gate began.
     `forgotten` are positions that were held back in memory when it was lost.
@@ -136,10 +136,10 @@ class Journal:
         committed_at: np.ndarray | None = None,
     ) -> None:
         """Note one application; the times of commit are known from the run's history, and not kept."""
-        # A copy: a column of a page would hold the whole page in memory for as long as the journal lasts.
+        # A copy, since a column of a page would keep the whole page in memory.
         handed = handed.copy()
         if not isinstance(visible_at, np.ndarray):
-            # Which row brought a change in only matters where the rows were visible at different times.
+            # The row of each change only matters if the rows became visible at different times.
             applied = replace(applied, trigger=NONE)
         self.notes.append(Note(entity, self.epoch, handed, source, began_at, visible_at, applied, crash, checkpoint))
 
@@ -184,22 +184,22 @@ class Journal:
         return Journal()
 
     def each(self, what: str) -> Iterator[np.ndarray]:
-        """`handed`, or a part of what became of it, note by note."""
+        """Yield one field of `applied`, or `handed`, note by note."""
         for note in self.notes:
             yield note.handed if what == "handed" else getattr(note.applied, what)
 
     def all(self, what: str) -> np.ndarray:
-        """The same as one array of positions."""
+        """Return the same as one array of positions."""
         return np.concatenate([NONE, *self.each(what)])
 
     @property
     def written_at(self) -> np.ndarray:
-        """When each applied position was visible, beside `all("positions")`."""
+        """Return when each applied position became visible, in the order of `all("positions")`."""
         return np.concatenate([np.empty(0), *(note.written_at for note in self.notes)])
 
     @property
     def epochs(self) -> np.ndarray:
-        """The epoch of each applied position."""
+        """Return the epoch of each applied position."""
         return np.concatenate([NONE, *(np.full(note.applied.positions.size, note.epoch) for note in self.notes)])
 
     def swap(self, green: Journal, at: float, settled: Mapping[str, int]) -> None:

@@ -123,7 +123,7 @@ class Lane:
         if start >= self.until and self.inbox.arrival(0) == INFINITY and not self.worker.unfinished(start):
             self.due_at = INFINITY
         elif self.due_at < INFINITY:
-            # The next poll keeps to the beat; beats that were missed meanwhile are not made up for.
+            # The next poll is at a multiple of the interval; missed polls are not repeated.
             missed = max(0, math.ceil((self.free_at - self.due_at) / self.pace.every) - 1)
             self.due_at += (missed + 1) * self.pace.every
 

@@ -21,7 +21,7 @@ from lab.projection.projector import Projector
 from lab.running.journal import Recorder
 from lab.scenario import ServiceModel
 
-# Modelled batches are applied together up to this many rows: big pages are what engines are quick at.
+# Modelled batches are applied together up to this many rows, since engines are quicker with large pages.
 ROWS_AT_ONCE = 100_000
 
 
@@ -177,7 +177,7 @@ class Modelled(_Simulated):
 
 @dataclass
 class _Planned:
-    """Rows of one entity that are to be applied, from where, and when each of them became visible."""
+    """Rows of one entity to apply later, with their sources and the times at which they became visible."""
 
     entity: str
     rows: list[np.ndarray] = field(default_factory=list)
@@ -214,7 +214,7 @@ class Deferred:
         planned.checkpoint = checkpoint if checkpoint is not None else planned.checkpoint
 
     def carry_out(self, service: Service, journal: Recorder) -> None:
-        """Apply what was planned, in that order."""
+        """Apply the planned batches in order."""
         for planned in self._plan:
             frame = service.frame(planned.entity, np.concatenate(planned.rows))
             applied = self.projector.apply(planned.entity, frame, planned.checkpoint)

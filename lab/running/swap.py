@@ -1,8 +1,8 @@
 """Rebuild under fire: projected again from the start while changes keep coming and readers keep reading.
 
-In place, readers see the projection empty, then partial, then older than it was. Beside (blue/green), a second
-projection is built on another store from the same feed; when it has come as far as the first, the first one pauses, the
-second catches up with what is left and takes over, and readers are switched to it at once. Both are state machines that
+In place, readers see the projection empty, then partial, then older than it was. Blue/green, a second projection is
+built on another store from the same feed; when it has come as far as the first, the first one pauses, the second
+catches up with the rest and takes over, and readers are switched to it at once. Both are state machines that
 any driver moves on: the heap of simulated time, or the loop of a service.
 """
 
@@ -20,7 +20,7 @@ from lab.running.worker import Worker
 
 @dataclass
 class InPlace:
-    """A lane whose projection is thrown away at `at` seconds and read again from position 0."""
+    """A lane whose projection is emptied at `at` seconds and read again from position 0."""
 
     lane: Lane
     worker: Worker
@@ -69,7 +69,7 @@ class BlueGreen:
     _builder: Worker | None = None
 
     def next_at(self) -> float:
-        """The earlier of what both lanes have to do; the start of the second, when it is due."""
+        """Return the time of the earlier event of both lanes, or of the start of the second."""
         if self.swapped:
             return self.lane.next_at()
         if self.green is None:

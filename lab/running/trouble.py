@@ -1,4 +1,4 @@
-"""Trouble at one projection: crashes, refused applies, poison and slowness, drawn from the seed or as scheduled.
+"""Faults of one projection: crashes, refused batches, poisoned changes and slowness, drawn or scheduled.
 
 Faults are planted around the store: the projector knows nothing of them. `FaultyStore` stands before a store and does
 what `StoreFaults` say; `Trouble` is the faults of a scenario.
@@ -16,7 +16,7 @@ from lab.feed.published import Published
 from lab.scenario import FaultsTable
 from lab.stores.port import Store
 
-# The words of a scenario and of the report for the three steps at which a projector can die.
+# The steps at which a projector can die: a scenario's word, and the report's.
 STEPS = {
     "before-apply": "before apply",
     "between": "between data and checkpoint",
@@ -25,7 +25,7 @@ STEPS = {
 
 
 class Interrupted(Exception):
-    """The work did not come to its end: what was handed over must be handed over again, from `until` seconds on."""
+    """The work was cut off; its changes must be delivered again from `until` seconds on."""
 
     def __init__(self, until: float) -> None:
         super().__init__("interrupted")
@@ -33,7 +33,7 @@ class Interrupted(Exception):
 
 
 class Crashed(Exception):
-    """The process dies here. `landed` is whether the write in flight had landed, `moved` whether the checkpoint had."""
+    """The process dies. `landed`: the write in flight was committed. `moved`: the checkpoint was committed."""
 
     def __init__(self, landed: bool, moved: bool) -> None:
         super().__init__("crashed while applying")
@@ -49,14 +49,14 @@ class StoreFaults:
         self.divided = False
 
     def arm(self, step: str | None) -> None:
-        """A new apply, over which the process dies at this step (a key of `STEPS`), or doesn't."""
+        """Begin an apply, in which the process dies at this step (a key of `STEPS`), or doesn't (None)."""
         self.armed, self.divided = step, False
 
     def inspect(self, batch: Batch) -> None:
-        """Raise CannotTake or Unavailable where the store is to refuse the batch."""
+        """Raise CannotTake or Unavailable if the store refuses the batch."""
 
     def end(self) -> None:
-        """The apply has returned. Raises Crashed if the process was to die over it and nothing had to be written."""
+        """End the apply. Raises Crashed if a crash was armed and there was nothing to write."""
         if self.armed:
             raise Crashed(landed=True, moved=False)
 
@@ -77,7 +77,7 @@ class FaultyStore:
     def apply(self, batch: Batch) -> None:
         """Write the batch, unless a fault prevents it. Raises CannotTake, Unavailable or Crashed."""
         if batch.park is not None:
-            # What is set aside is no work over which the process is to die, and nothing to be refused.
+            # Parking is neither interrupted nor refused.
             self.store.apply(batch)
             return
         try:
@@ -94,11 +94,11 @@ class FaultyStore:
         if crash == "before-apply":
             raise Crashed(landed=False, moved=False)
         if not moves:
-            # Messages move no checkpoint: between data and acknowledgement is after the data.
+            # Messages move no checkpoint, so between data and acknowledgement is after the data.
             self.store.apply(batch)
         elif self.order == "with-data":
             if crash == "between":
-                # One transaction that never came to its commit.
+                # The transaction was not committed.
                 raise Crashed(landed=False, moved=False)
             self.store.apply(batch)
         else:
@@ -133,18 +133,18 @@ class Trouble(StoreFaults):
         self._scheduled = sorted(options.crashes, key=lambda crash: crash.at, reverse=True)
         self._at = 0.0
         self._refuses = False
-        # When each change that can't be taken was first met, by position.
+        # When each poisoned change was first met, by position.
         self.met: dict[int, float] = {}
         self.poisoned = self._poison(published.record, chosen)
 
     def _poison(self, record: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """One change of each of some records, by position."""
+        """Draw one change of each of some records, by position."""
         marks = np.zeros(record.size + 1, bool)
         if self.options.poison and chosen.size:
             records = np.unique(record[chosen])
             bad = records[self._rng.random(records.size) < self.options.poison]
             if not bad.size:
-                # A scenario that asks for poison gets some.
+                # At least one record, if the scenario asks for poison.
                 bad = self._rng.choice(records, 1)
             mine = chosen[np.isin(record[chosen], bad)]
             order = self._rng.permutation(mine.size)
@@ -153,13 +153,13 @@ class Trouble(StoreFaults):
         return marks
 
     def begin(self, at: float) -> None:
-        """A new apply at this time: whether the store refuses it is drawn once, however many pieces it is tried in."""
+        """Begin an apply. Whether the store refuses it is drawn once, also if it is tried in several pieces."""
         self.arm(None)
         self._at = at
         self._refuses = bool(self.options.refuse) and bool(self._rng.random() < self.options.refuse)
 
     def crash(self) -> tuple[str, float] | None:
-        """Arm the apply that begins with a crash, if one is due or drawn: its step, and seconds until the restart."""
+        """Arm the next apply with a crash if one is due or drawn; return its step and the seconds until the restart."""
         found: tuple[str, float] | None = None
         if self._scheduled and self._scheduled[-1].at <= self._at:
             due = self._scheduled.pop()
@@ -170,11 +170,11 @@ class Trouble(StoreFaults):
         return found
 
     def heals(self, at: float) -> bool:
-        """Whether what was poison can be taken at this time."""
+        """Return whether poisoned changes can be taken at this time."""
         return self.options.heals_at is not None and at >= self.options.heals_at
 
     def inspect(self, batch: Batch) -> None:
-        """Raise CannotTake or Unavailable as the store would."""
+        """Raise CannotTake for a poisoned change, or Unavailable if the apply is refused."""
         if self._refuses:
             raise Unavailable("the store refused the batch for now")
         if self.options.poison and not self.heals(self._at):
@@ -186,6 +186,6 @@ class Trouble(StoreFaults):
                 raise CannotTake(f"the store can't take revision {change['revision']} of {change['key']}")
 
     def factor(self, at: float) -> float:
-        """How many times as long as usual the store takes at this time."""
+        """Return the factor by which the store is slower at this time."""
         slow = (item.factor for item in self.options.slow if item.at <= at < item.at + item.lasts)
         return float(np.prod([*slow, 1.0]))

@@ -18,7 +18,7 @@ from lab.running.journal import CATCH_UP, CHANNEL, RETRY, Fault, Recorder
 from lab.running.services import Deferred, Service
 from lab.running.trouble import STEPS, Crashed, Interrupted, Trouble
 
-# How often what is parked is tried at the end of a run, when the store may refuse it for now.
+# How often parked changes are tried at the end of a run, since the store may refuse them for now.
 LAST_TRIES = 100
 
 
@@ -32,7 +32,7 @@ class Backlog(Protocol):
 class Worker:
     """Takes messages and polls for one projection.
 
-    `gate` is its strategy for gaps, `trouble` what goes wrong; None for a feed without gaps, a life without faults.
+    `gate` is its strategy for gaps, `trouble` its faults; None for a feed without gaps, or for no faults.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Worker:
         # Faults must meet each batch when it is due, since what comes next depends on it.
         self.deferred = Deferred(projector) if service.defers and trouble is None else None
         self.entities = tuple(projector.layout.entities)
-        # The highest position that was handed over: what a projection that takes over must have reached.
+        # The highest position that was handed over, which a projection that takes over must reach.
         self.highest = dict.fromkeys(self.entities, 0)
         self.polls = 0
         self._find_place()
@@ -79,7 +79,7 @@ class Worker:
         """Read a page of each entity as the feed is at `start`, and apply it batch by batch."""
         self.polls += 1
         self.journal.polled(start, self.gate is not None)
-        # One clock for both: a checkpoint is kept at the very moment at which its data is visible.
+        # Checkpoint and data become visible at the same moment.
         now, more = self._retry(start), False
         for entity in self.entities:
             page, ended, now = self._read(entity, start, now)
@@ -103,7 +103,7 @@ class Worker:
         return now - start, more
 
     def pieces(self, rows: int, ended: bool, batch: int) -> Iterator[tuple[int, int, bool]]:
-        """The batches of a page: from, to (exclusive), and whether the checkpoint moves with it.
+        """Yield the batches of a page: from, to (exclusive), and whether the checkpoint moves with the batch.
 
         "Everything up to here" is true after each batch where the feed shows every revision. A snapshot feed
         leaves out what has been overwritten, and the newer revision stands further on: there it is only true
@@ -129,7 +129,7 @@ class Worker:
         return until
 
     def beside(self, projector: Projector) -> Worker:
-        """A worker on another store that reads the same feed, with a journal of its own: a rebuild beside."""
+        """Return a worker on another store with the same feed and a journal of its own, for a blue/green rebuild."""
         gate = None if self.gate is None else self.gate.afresh()
         journal = self.journal.beside()
         return type(self)(projector, self.service, self.inbox, journal, self.page, self.batch, gate, self.trouble)
@@ -144,7 +144,7 @@ class Worker:
             self.deferred.carry_out(self.service, self.journal)
 
     def finish(self, at: float) -> None:
-        """The run is over at `at` seconds: what is parked is tried once more, when it can be taken by then or later."""
+        """End the run at `at` seconds: try parked changes once more, if they can be taken by then or later."""
         self.carry_out()
         trouble = self.trouble
         for position, met_at in trouble.met.items() if trouble else ():
@@ -153,7 +153,7 @@ class Worker:
         if trouble is not None and trouble.options.heals_at is not None:
             at = max(at, trouble.options.heals_at)
             for _ in range(LAST_TRIES):
-                # A store that refuses is asked again.
+                # A store that refuses for now is tried again.
                 self._retry_at = 0.0
                 at = self._retry(at)
                 if not any(self.projector.parked(name).size for name in self.entities):
@@ -233,7 +233,7 @@ class Worker:
 
     def _interrupted(self, kind: str, at: float, lasts: float, step: str, detail: str = "") -> Interrupted:
         self.journal.fault(Fault(kind, at, at + lasts, step, detail=detail))
-        # What a poll had come to is read again; a batch of messages is delivered again.
+        # Pages of a poll are read again; a batch of messages is delivered again.
         self.positions = dict(self.settled)
         return Interrupted(at + lasts)
 

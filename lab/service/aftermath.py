@@ -1,4 +1,4 @@
-"""What a torture left, counted: acknowledgements, the source of truth and every projection against the oracle."""
+"""Check the files after a torture: acknowledgements, the source of truth and every projection against the oracle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Frames = dict[str, pl.DataFrame]
 
 @dataclass
 class Ledger:
-    """What the service has acknowledged: for each request its outcome and its position (None for no change)."""
+    """The acknowledgements of the service: for each request its outcome and its position (None: no change)."""
 
     rows: dict[int, tuple[str, int | None]] = field(default_factory=dict)
     contradictions: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What the service answers: a model for each JSON document, of which `lab.service.openapi` makes its description.
+"""A model for each JSON document that the service returns; `lab.service.openapi` describes them.
 
 Answers are not validated on their way out; a test holds every one of them against these models.
 """
@@ -19,7 +19,7 @@ Counts = dict[str, int]
 
 
 class ProblemDocument(BaseModel):
-    """An error (RFC 9457); further members say more where there is more to say."""
+    """An error (RFC 9457), possibly with further members."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -30,7 +30,7 @@ class ProblemDocument(BaseModel):
 
 
 class CommandOutcome(BaseModel):
-    """What became of a command: `position` is what a reader can wait for, `state` the record as it is now."""
+    """The outcome of a command: a reader can wait for `position`; `state` is the record after the command."""
 
     outcome: Literal["accepted", "rejected", "conflict"]
     key: int | str
@@ -43,7 +43,7 @@ class CommandOutcome(BaseModel):
 
 
 class ChangesPage(BaseModel):
-    """Changes in commit order; go on from `position`."""
+    """Changes in commit order; the next page starts after `position`."""
 
     entity: str
     changes: list[dict[str, Any]]
@@ -52,7 +52,7 @@ class ChangesPage(BaseModel):
 
 
 class ProcessStatus(BaseModel):
-    """What the supervisor knows of a process."""
+    """The state of a process as its supervisor knows it."""
 
     state: State
     restarts: int
@@ -90,7 +90,7 @@ class LagHistogram(BaseModel):
 
 
 class ProjectionStatus(ProcessStatus):
-    """A projection: what it is, and how far; null where its process doesn't answer."""
+    """A projection: its settings and its progress; null if its process doesn't answer."""
 
     name: str
     store: str

@@ -1,4 +1,4 @@
-"""What is behind the front: the executor, the projections and the file of changes, and how far each of them is."""
+"""The parts behind the front: the executor, the projections and the file of changes, with their progress."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PartHandle:
 
 
 class Backend:
-    """Asks the parts. `head` is the newest position that is known here."""
+    """Sends requests to the parts. `head` is the newest position that is known here."""
 
     def __init__(self, plan: Plan, parts: Mapping[str, PartHandle], changes: Changes) -> None:
         self.plan, self.parts, self.changes = plan, parts, changes
@@ -64,14 +64,14 @@ class Backend:
         return {name: part.told()["state"] for name, part in self.parts.items()}
 
     async def look(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """Source of truth and projections as they are now; of a part that doesn't answer, what its supervisor knows."""
+        """Return the state of the source of truth and the projections; if a part doesn't answer, its supervisor's."""
         truth, *found = await asyncio.gather(self._truth(), *map(self.look_at, self.projections.values()))
         for row in found:
             row["behind"] = None if row["position"] is None else max(0, self.head - row["position"])
         return truth, found
 
     async def look_at(self, item: ProjectionPlan) -> dict[str, Any]:
-        """One projection: what it is, and how far."""
+        """Return one projection's settings and progress."""
         table, layout = item.table, item.layout
         found: dict[str, Any] = {"name": item.name, "store": table.store, "guard": table.guard}
         found |= self.parts[item.name].told()

@@ -1,4 +1,4 @@
-"""`GET /changes`: the source of truth as others may follow it, page by page, beside the process that writes it."""
+"""`GET /changes`: read the source of truth page by page, beside the process that writes it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ARROW = "application/vnd.apache.arrow.stream"
 
 
 class Changes:
-    """Reads by a thread of its own, so that no page holds up the front."""
+    """Reads in a thread of its own, so that no page blocks the front."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan, self.folder = plan, folder
@@ -32,12 +32,12 @@ class Changes:
         self._heard = asyncio.Event()
 
     def news(self) -> None:
-        """Something has been committed."""
+        """Wake readers that wait, since a change was committed."""
         self._heard.set()
         self._heard = asyncio.Event()
 
     async def page(self, entity: str, since: int, limit: int, wait: float) -> pl.DataFrame:
-        """The next changes; when there is none yet, as soon as there is, `wait` seconds at the most."""
+        """Return the next changes; if there is none yet, wait for one at most `wait` seconds."""
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
         while True:
@@ -57,7 +57,7 @@ class Changes:
         return ChangeReader(self._truth).changes_since(entity, since, limit)
 
     def close(self) -> None:
-        """Give the source of truth up."""
+        """Close the source of truth."""
         if self._truth is not None:
             self._thread.submit(self._truth.close).result()
         self._thread.shutdown()

@@ -1,7 +1,7 @@
 """The executor: the process that alone writes the source of truth. Commands that wait at one moment share a commit.
 
-What is committed goes out as messages, through the live channel, to every projection that listens. It is answered after
-the commit, never before: what was acknowledged is there, whatever is killed next.
+Committed changes are sent as messages through the live channel to every projection that listens. Commands are answered
+after the commit, so what was acknowledged survives any kill.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lab.service.wire import Reply
 from lab.truth import Change, Truth
 from lab.wiring import Plan
 
-# So many commands share a commit at the most: more would make the first of them wait for nothing.
+# At most so many commands share a commit; more would delay the first of them.
 GROUP_MAX = 500
 # Goes before the Idempotency-Key in the source of truth's table of requests.
 REQUEST = "http:"
@@ -98,13 +98,13 @@ class Executor:
         self._waiting.append((command, None if once is None else REQUEST + once, future))
 
     def commit(self) -> None:
-        """One transaction for those that wait, and each its own outcome."""
+        """Commit the waiting commands in one transaction, each with its own outcome."""
         group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
         if self._waiting:
             asyncio.get_running_loop().call_soon(self.commit)
         if not group:
             return
-        # A clock that is set back must not let commits fall behind each other.
+        # Commit times must not fall if the clock is set back.
         self._at = max(self._at, time.time())
         orders = [(replace(command, at=self._at), once) for command, once, _ in group]
         try:

@@ -1,4 +1,4 @@
-"""The service over HTTP: a request is checked, handed to the part that answers it, and its reply passed on as it is."""
+"""The service over HTTP: check a request, pass it to the part that answers it, and return the reply unchanged."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from lab.service.wire import Gone, Reply
 
 
 class Front:
-    """The service as HTTP shows it."""
+    """The HTTP endpoints of the service."""
 
     def __init__(self, backend: Backend, access: Access) -> None:
         self.backend, self.access, self.plan = backend, access, backend.plan
@@ -61,7 +61,7 @@ class Front:
 
     def app(self) -> AccessGate:
         """The ASGI application."""
-        # The router tries them one after the other: first what is asked most.
+        # The router tries them in order, so the most frequent come first.
         routes = [
             self._route("/applied/{name}", self.applied, "GET"),
             self._route("/projections/{name}/{query}", self.query, "GET"),
@@ -138,13 +138,13 @@ class Front:
     # -- projections --------------------------------------------------------------------------------------------------
 
     async def every(self, request: Request) -> Response:
-        """Every projection, and how far it is."""
+        """List every projection with its progress."""
         parsed(Parameters, request)
         truth, found = await self.backend.look()
         return response_of(Reply(200, encoded({"truth": truth, "projections": found})))
 
     async def projection(self, request: Request) -> Response:
-        """One projection, and how far it is."""
+        """Return one projection's settings and progress."""
         item = self._named(request.path_params["name"], self.backend.projections, "projection")
         parsed(Parameters, request)
         return response_of(Reply(200, encoded(await self.backend.look_at(item))))

@@ -24,7 +24,7 @@ from lab.service.problems import PROBLEM, Refused, document
 
 # A command is small; a larger body is refused before it has been read.
 BODY_MAX = 64 * 2**10
-# The live page itself is no secret: it asks for the token, and can show nothing without.
+# The live page itself needs no token, since it holds no data; its requests do.
 PAGE = "/"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 

@@ -24,16 +24,16 @@ from lab.service.probing import Book, judge
 from lab.service.problems import Refused, encoded
 from lab.service.wire import Gone
 
-# Seconds between two looks; and viewers at most.
+# Seconds between two samples, and the maximum number of clients.
 EVERY, VIEWERS_MAX = 0.25, 20
-# What a viewer has not read yet may pile up so far; then the oldest is gone.
+# The maximum number of unread events of a client; then the oldest is dropped.
 PILE_MAX = 4
-# Of each projection, at each look: questions; and as many pages of changes may be read.
+# The number of probes of each projection, and of pages of changes, for each sample.
 PROBES, PAGES, PAGE = 4, 5, 1_000
-# Where the book of changes begins, before the newest position: there must be something to ask for.
-# If there is nothing, it is looked for so many times further back, and again.
+# How far before the newest position the known changes begin, so that there is something to probe.
+# The factor by which the search goes further back if there is nothing.
 BEFORE, FURTHER = 200, 4
-# A question must not hold the look up.
+# Seconds after which a probe is given up, so it can't delay the sample.
 PATIENCE = 1.0
 
 
@@ -124,7 +124,7 @@ class LiveStream:
         count, total = sum(lag["counts"]), lag["sum"]
         former = self._lags.get(name, (count, total))
         if count < former[0]:
-            # The process began anew, and so did its counting.
+            # The process was restarted, and its counts began at 0.
             former = (0, 0.0)
         self._lags[name] = (count, total)
         shown = count - former[0]
@@ -176,7 +176,7 @@ class LiveStream:
                 answer = await asyncio.wait_for(self.backend.parts[name].peer.ask(question), PATIENCE)
                 if answer.status != 200:
                     continue
-                # What was committed meanwhile may be in the answer already.
+                # Changes that were committed in the meantime may be in the answer already.
                 await self._read(book)
             except (Gone, TimeoutError, Refused):
                 return

@@ -1,7 +1,7 @@
 """A small load generator: valid commands of the scenario's own workload, at a rate that is set while it runs.
 
-It is there so that something moves; for figures there is load from outside. Each command has an idempotency key of its
-number, so that after a restart those that were carried out are passed over, and none is done twice.
+It gives the live page something to show; measurements need a load generator outside the service. Each command's number
+is its idempotency key, so after a restart no command is executed twice.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lab.service.problems import Refused
 from lab.service.wire import Gone, Reply
 from lab.wiring import Plan
 
-# How many commands there are in all.
+# The total number of commands.
 COMMANDS = 100_000
 # How often a portion is sent, in seconds; and how many commands may share one that makes up for lost time.
 BEAT, PORTION_MAX = 0.02, 200

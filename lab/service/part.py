@@ -28,7 +28,7 @@ PILE_MAX = 16 * 2**20
 
 @dataclass(frozen=True)
 class Orders:
-    """What a process is started with: which part it is, the scenario, where its files and the sockets are.
+    """The arguments of a process: which part it is, the scenario, the folders of its files and of the sockets.
 
     `journal`: whether each part writes down what it saw of every change, beside its files.
     """
@@ -44,7 +44,7 @@ class Orders:
 
     @property
     def written_down(self) -> Path | None:
-        """The part's journal, if it keeps one."""
+        """Return the part's journal; None if it keeps none."""
         return Path(self.folder) / f"{self.part}.journal" if self.journal else None
 
     def json(self) -> str:
@@ -56,12 +56,12 @@ class Orders:
         return plan(Source(Path(self.scenario), self.overrides, self.seed))
 
     def socket(self, part: str) -> Path:
-        """The path of a part's socket."""
+        """Return the path of a part's socket."""
         return Path(self.sockets) / f"{part}.sock"
 
 
 async def _ended() -> None:
-    """Until standard input ends, or a polite signal comes. Ctrl-C is the front's business."""
+    """Wait until standard input ends or SIGTERM arrives. SIGINT is ignored, since the front handles it."""
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)
@@ -113,7 +113,7 @@ async def _project(orders: Orders, made: Plan) -> None:
 
 
 def main(argument: str) -> None:
-    """Start the part that the argument says."""
+    """Start the part that the argument describes."""
     orders = Orders(**json.loads(argument))
     body = _execute if orders.part == TRUTH else _project
     try:
@@ -124,7 +124,7 @@ def main(argument: str) -> None:
         print(f"error: {orders.part}: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
     except OSError as error:
-        # A file where a folder should be, a full disk, no right to write: nothing that a traceback would explain.
+        # Problems with files (a full disk, missing rights) need no traceback.
         print(f"error: {orders.part}: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(BadInput.exit_status)
 

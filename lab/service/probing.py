@@ -1,7 +1,7 @@
-"""Stale and wrong answers as they happen: what a projection answers, held against the source of truth.
+"""Detect stale and wrong answers: compare what a projection answers with the source of truth.
 
-A record that has changed lately is asked for by its key. The answer is compared with the record's own changes, read
-from the source of truth's file and not from a projection:
+A record that changed recently is queried by its key. The answer is compared with the record's changes, read from the
+source of truth's file:
 
 - *right*: the newest revision that had been committed when the question was asked, or a later one;
 - *stale*: an earlier revision, as it was, and no earlier than the position that came with the answer promises;
@@ -22,7 +22,7 @@ import polars as pl
 from lab.base import Entity
 from lab.service.problems import encoded
 
-# How many records are remembered, how many of their last revisions, and among how many of the last one is picked.
+# The number of records kept, of revisions kept for each, and of the most recent records from which one is drawn.
 RECORDS_MAX, REVISIONS_MAX, LATE = 2_000, 50, 100
 
 Verdict = Literal["right", "stale", "wrong", "unsure"]
@@ -30,7 +30,7 @@ Verdict = Literal["right", "stale", "wrong", "unsure"]
 
 @dataclass(frozen=True)
 class Revision:
-    """One revision of a record, as it was published. Times are seconds since 1970."""
+    """One published revision of a record. Times are seconds since 1970."""
 
     position: int
     number: int
@@ -41,7 +41,7 @@ class Revision:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What became of one probe. `revisions` and `seconds`: how far it was behind, if it was stale."""
+    """The result of one probe. `revisions` and `seconds`: how far it was behind, if it was stale."""
 
     verdict: Verdict
     detail: str = ""
@@ -60,7 +60,7 @@ class Book:
 
     def learn(self, frame: pl.DataFrame) -> None:
         """A page of the feed. Through JSON, so that values compare as an answer has them."""
-        # Two who read at once may bring the same page.
+        # Concurrent readers may bring the same page.
         news = frame.filter(pl.col("position") > self.position)
         for row in json.loads(encoded(news.rows(named=True))):
             state = {name: row[name] for name in self.entity.columns}
@@ -73,7 +73,7 @@ class Book:
             self._records.popitem(last=False)
 
     def known(self, key: Any) -> list[Revision]:
-        """The record's revisions that are known, in order."""
+        """Return the known revisions of a record, in order."""
         return list(self._records.get(key, ()))
 
 

@@ -44,7 +44,7 @@ class Projection:
         projector = item.projector(self.place.current.path)
         page = plan.scenario.catch_up.page
         follower = Follower(projector, live, self.inbox, self.journal, page, item.pace.batch)
-        # A service goes on until it is stopped, and its first poll is due at once.
+        # A service runs until it is stopped, and its first poll is due at once.
         self.lane = Lane(item.pace, self.inbox, math.inf, follower)
         if item.pace.polls:
             self.lane.due_at = clock.now()
@@ -59,18 +59,18 @@ class Projection:
 
     @property
     def worker(self) -> Follower:
-        """What keeps the projection up to date: another one after each rebuild."""
+        """Return the worker that keeps the projection up to date; it changes with each rebuild."""
         assert isinstance(self.lane.worker, Follower)
         return self.lane.worker
 
     @property
     def position(self) -> int:
-        """Everything up to here is in."""
+        """Return the position up to which everything is in."""
         return self.worker.position
 
     @property
     def age_seconds(self) -> float | None:
-        """Everything that was committed so long ago, or longer, is in; None while that is unknown."""
+        """Return the age of the newest state that is complete, in seconds; None while that is unknown."""
         verified_at = self.worker.verified_at
         return None if verified_at is None else max(0.0, self.runner.clock.now() - verified_at)
 
@@ -89,7 +89,7 @@ class Projection:
         raise AssertionError(message)
 
     def status(self) -> dict[str, Any]:
-        """How far it is, and what it has done since it was started."""
+        """Return its progress, and its counts since it was started."""
         worker, journal, projector = self.worker, self.journal, self.worker.projector
         counts = {**journal.counts, **self.counts, "inbox": len(self.inbox)}
         counts["parked"] = sum(int(projector.parked(name).size) for name in worker.entities)
@@ -184,7 +184,7 @@ class Projection:
         return Reply(202, encoded({"projection": self.item.name, "rebuild": {"state": "building"}}))
 
     async def stop(self) -> None:
-        """End what is going on, and give everything up."""
+        """Cancel running work, and close everything."""
         self._stopping = True
         self.runner.stop()
         self.rebuild.stop()

@@ -1,4 +1,4 @@
-"""HTTP as uvicorn reads it, with a bound on the head of a request: it would collect a head of any length."""
+"""Uvicorn's HTTP protocol with a limit on the size of a request's head, which uvicorn doesn't have."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class Bounded(HttpToolsProtocol):
     _in_head = True
 
     def on_message_begin(self) -> None:
-        """A head begins."""
+        """Start counting the bytes of a head."""
         self._in_head, self._head_bytes = True, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """It has ended."""
+        """Stop counting."""
         self._in_head = False
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
-        """As ever, unless the head has become too long."""
+        """Parse data; refuse the request and close the connection if its head is too long."""
         if self.transport.is_closing():
             return
         self._head_bytes += len(data)

@@ -57,7 +57,7 @@ class Rebuild:
 
     @property
     def running(self) -> bool:
-        """True while it is going on."""
+        """Return whether the rebuild is running."""
         return self.state in ("building", "catching up")
 
     def told(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Rebuild:
         return {"state": self.state, "read": self.read, "of": self.of, "seconds": seconds, "detail": self.detail}
 
     def stop(self) -> None:
-        """The process ends: read no further, and give up catching up."""
+        """Stop reading and catching up, since the process ends."""
         self._stopped = True
         if self._swapped is not None and not self._swapped.done():
             self._swapped.set_exception(Unavailable("the service stopped"))
@@ -134,7 +134,7 @@ class Rebuild:
 
 
 class _Told(ChangeReader):
-    """A reader that counts what has been read, and ends when it is told to."""
+    """A reader that counts the changes read, and stops on request."""
 
     def __init__(self, reader: ChangeReader, told: Rebuild) -> None:
         super().__init__(reader.truth, reader.before, reader.columns)

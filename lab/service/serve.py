@@ -1,4 +1,4 @@
-"""`lab serve`: the processes are started, the front answers until it is told to stop, and all end in good order."""
+"""`lab serve`: start the processes, answer requests until SIGTERM or SIGINT, and stop everything in order."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from lab.service.wire import run
 from lab.truth import one_process, truth_class
 from lab.wiring import Plan
 
-# Seconds that requests may take which are being answered when the service is told to stop.
+# Seconds that running requests may still take when the service stops.
 GRACE = 30
-# So many connections at once; further ones are told so at once.
+# The maximum number of connections; further ones are refused at once.
 CONNECTIONS_MAX = 1_000
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where the front listens, and the token that it wants."""
+    """The address on which the front listens, and the token that it requires."""
 
     host: str
     port: int
@@ -54,7 +54,7 @@ def shareable(plan: Plan) -> None:
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are this module's business: one that has been obeyed is not raised again."""
+        """Leave signals to this module, so that a handled one is not raised again."""
         yield
 
 

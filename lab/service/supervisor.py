@@ -73,7 +73,7 @@ class Program:
 
     @property
     def process(self) -> subprocess.Popen[str]:
-        """The process that was started last."""
+        """Return the process that was started last."""
         assert self._process is not None
         return self._process
 
@@ -93,7 +93,7 @@ class Program:
         raise ProgramFailed(f"it ended with {self.process.returncode}: {self.last_words()}")
 
     def last_words(self) -> str:
-        """The last line of its log."""
+        """Return the last line of its log."""
         lines = [line for line in self.log.read_text(encoding="utf-8").splitlines() if line.strip()]
         return lines[-1] if lines else "it said nothing"
 
@@ -134,16 +134,16 @@ class Child:
 
     @property
     def name(self) -> str:
-        """The part's name: `truth`, or that of a projection."""
+        """Return the part's name: `truth`, or that of a projection."""
         return self.orders.part
 
     @property
     def pid(self) -> int | None:
-        """The present process; None between two."""
+        """Return the current process; None between two."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
     async def ask(self, message: Message) -> Reply:
-        """Ask the present process. Raises Gone while there is none that listens."""
+        """Send a message to the current process. Raises Gone while none listens."""
         return await self.line.ask(message)
 
     def told(self) -> dict[str, Any]:
@@ -165,7 +165,7 @@ class Child:
             began = time.monotonic()
             await self._live()
             if self._stopping or not self.ready.is_set():
-                # A part that never got ready would fail the next time too.
+                # A part that never became ready would fail again.
                 self.state = "stopped"
                 return
             self.state, self.restarts = "starting", self.restarts + 1

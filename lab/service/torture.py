@@ -1,4 +1,4 @@
-"""`lab torture`: the service's processes are killed again and again while commands keep coming.
+"""`lab torture`: kill the service's processes repeatedly while commands keep coming.
 
 The front, the executor and every projection get SIGKILL at moments drawn from the seed; the front's supervisor starts
 its parts again, and the torture starts the front. `lab.service.aftermath` then counts what is left.

@@ -1,4 +1,4 @@
-"""How the processes of the service talk: frames over a Unix socket, many requests at a time on one connection.
+"""The protocol between the processes: frames over a Unix socket, many concurrent requests on one connection.
 
 A frame has a head of four numbers: the length of what follows, the request that it belongs to, a status (0 for a
 request, 1 for a change that the channel delivers, else that of HTTP), and a position in the source of truth. What
@@ -21,13 +21,13 @@ from lab.service.messages import Message, Subscribe, decoded_message, encoded_me
 
 HEAD = struct.Struct(">IIHq")
 REQUEST, MESSAGE = 0, 1
-# A frame that claims to be longer is none of ours. The longest are answers of many rows.
+# A longer frame is invalid. The longest valid ones are answers of many rows.
 FRAME_MAX = 256 * 2**20
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a part answers: a status of HTTP, a body in JSON, and the position that it stands for."""
+    """A part's answer: an HTTP status, a JSON body, and the position of the answer."""
 
     status: int
     body: bytes
@@ -44,11 +44,11 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 class Gone(Exception):
-    """The process is not running, or ended before it replied: what was asked may have been done or not."""
+    """The process is not running, or ended before it replied: the request may or may not have been executed."""
 
 
 class Peer(Protocol):
-    """A part that can be asked."""
+    """A part that answers messages."""
 
     async def ask(self, message: Message) -> Reply:
         """The reply. Raises Gone when the part ends before it replies."""

@@ -17,12 +17,12 @@ __all__ = ["DEPTH_MAX", "links", "path", "quoted", "translate"]
 
 
 def quoted(name: str) -> str:
-    """A name as an identifier of Cypher's."""
+    """Quote a name as a Cypher identifier."""
     return "`" + name.replace("`", "``") + "`"
 
 
 def links(entity: str) -> str:
-    """The table of links between records of an entity."""
+    """Return the name of the table of links between an entity's records."""
     return quoted(f"lab_links_{entity}")
 
 

@@ -1,4 +1,4 @@
-"""What stores of documents have in common: a JSON body for each record, and parts of other records kept within it.
+"""Shared by document stores: a JSON body for each record, with embedded parts of other records.
 
 A body holds the record's own columns and, below `_embedded`, what the entity embeds: columns of the live record that
 one of its columns points to. A join is thereby done when a record is written, and done again when the other record
@@ -38,7 +38,7 @@ GAPS: Mapping[str, str] = MappingProxyType(
 
 
 class Documents(Store):
-    """What a store of documents answers: what is in one document, or is found by walking from one to another."""
+    """Base of document stores: answers from single documents, and by walking from one to another."""
 
     answers = frozenset(KINDS) - GAPS.keys()
     gaps = GAPS
@@ -48,7 +48,7 @@ class Documents(Store):
 
     @classmethod
     def can_answer(cls, query: Query, layout: Layout) -> bool:
-        """A join only where each document holds the other record's part already."""
+        """Answer a join only if each document embeds the other record's columns."""
         return super().can_answer(query, layout) and (query.other is None or embed_for(query) is not None)
 
     def _asked(self, query: Query) -> Query:
@@ -58,13 +58,13 @@ class Documents(Store):
         self._written = self._fanned_out = 0
 
     def _landed(self) -> None:
-        """Count what the transaction wrote, now that it can't be taken back."""
+        """Count the documents that the committed transaction wrote."""
         self.documents_written += self._written + self._fanned_out
         self.fan_out += self._fanned_out
 
 
 def embed_for(query: Query) -> Embed | None:
-    """What the documents embed that answers this join; None if they don't."""
+    """Return the embedding that answers this join; None if there is none."""
     assert query.other is not None
     for embed in query.entity.embeds:
         if (embed.on, embed.entity) == (query.on, query.other.name) and set(query.take) <= set(embed.take):
@@ -89,7 +89,7 @@ def embeds(layout: Layout, entity: Entity) -> list[Embed]:
 
 
 def column_of(embed: Embed, column: str) -> str:
-    """The computed column of an embedded one."""
+    """Return the name of the computed column of an embedded column."""
     return f"{EMBEDDED}.{embed.name}.{column}"
 
 

@@ -33,7 +33,7 @@ class DuckdbDocument(Documents, DuckdbFile):
             self._make_table(entity.name, schema, ["lab_body JSON", *DIALECT.computed(self.layout, entity)])
 
     def apply(self, batch: Batch) -> None:
-        """One transaction: documents, those that hold parts of them, the guard's memory, the checkpoint."""
+        """Write documents, those that embed parts of them, the memory and the checkpoint in one transaction."""
         self._begin()
         super().apply(batch)
         self._landed()

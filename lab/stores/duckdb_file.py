@@ -1,4 +1,4 @@
-"""What the DuckDB stores have in common: one file, whole batches straight from Arrow, one transaction a batch.
+"""Shared by the DuckDB stores: one file, whole batches straight from Arrow, one transaction for each batch.
 
 A shape says which tables there are (`_make_shape`) and how rows get into them (`_put`). Every entity's table has the
 entity's columns, stored or computed, so that all shapes are asked and read in the same SQL.
@@ -94,13 +94,13 @@ class DuckdbFile(Store):
         self._opened().execute(f"CREATE TABLE IF NOT EXISTS {sql.quoted(name)} ({', '.join([*plain, *more])})")
 
     def checkpoint(self, entity: str) -> int:
-        """The position kept with the data."""
+        """Return the position that is stored with the data."""
         found = self._opened().execute("SELECT position FROM lab_checkpoint WHERE entity = ?", (entity,)).fetchall()
         return int(found[0][0]) if found else 0
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        # The next query sees what is written now.
+        # The next query must see what is written now.
         self._end_reading()
         connection = self._opened()
         connection.execute("BEGIN")
@@ -112,7 +112,7 @@ class DuckdbFile(Store):
         connection.execute("COMMIT")
 
     def apply(self, batch: Batch) -> None:
-        """One transaction: rows, the guard's memory, the checkpoint."""
+        """Write rows, the guard's memory and the checkpoint in one transaction."""
         try:
             with self._transaction():
                 self._write(batch, replace=True)
@@ -120,7 +120,7 @@ class DuckdbFile(Store):
             raise CannotTake(f"{self.name}: {error}") from None
 
     def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
-        """One transaction for all, inserts only."""
+        """Insert all batches in one transaction."""
         with self._transaction():
             for batch in frames:
                 self._write(batch, replace=False)
@@ -171,7 +171,7 @@ class DuckdbFile(Store):
             self._opened().execute(f"DELETE FROM {sql.quoted(table)} AS t USING lab_incoming AS i WHERE {same}")
 
     def query(self, query: Query, parameters: Row) -> list[Row]:
-        """Answered on the connection that can't write."""
+        """Return the rows, read on the connection that can't write."""
         self.refuse(query)
         statement, arguments = translate(self._asked(query), self.layout.keeps, "duckdb")
         return self.read(statement, sql.bind(arguments, parameters))
@@ -198,7 +198,7 @@ class DuckdbFile(Store):
         return found
 
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
-        """Sorted by the engine, streamed through Arrow."""
+        """Yield pages that the engine sorts and streams as Arrow."""
         schema = self.layout.schema(entity)
         connection = self._opened()
         source = "totals" if self.layout.totals else f"{sql.quoted(entity)} ORDER BY key, revision"
@@ -210,7 +210,7 @@ class DuckdbFile(Store):
             yield engine.as_frame(batch, schema)
 
     def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
-        """By a join of the keys with the column of keys."""
+        """Return the highest revisions by a join of the keys with the table."""
         match self.layout.revisions_in_memory:
             case None:
                 return {}
@@ -232,7 +232,7 @@ class DuckdbFile(Store):
         return connection.execute(f"{start} (SELECT key FROM lab_keys) {more}")
 
     def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
-        """What the guard asked to have kept."""
+        """Return the guard's memory."""
         schema, table = self.layout.memory, f"lab_memory_{entity}"
         if not schema:
             return pl.DataFrame()
@@ -242,7 +242,7 @@ class DuckdbFile(Store):
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def parked(self, entity: str) -> pl.DataFrame:
-        """Decoded from their table."""
+        """Return the parked changes, decoded from their table."""
         found = self._opened().execute(f"SELECT change FROM {sql.quoted(f'lab_parked_{entity}')}").fetchall()
         return decoded((change for (change,) in found), self.layout.entities[entity])
 

@@ -1,4 +1,4 @@
-"""`duckdb.files`: the files of `parquet.files`, asked by DuckDB. There is no database: views over files, in memory."""
+"""`duckdb.files`: the files of `parquet.files`, queried by DuckDB through in-memory views."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lab.stores.parquet_table import Table
 
 
 class DuckdbFiles(ParquetFiles):
-    """A view for each entity over the files of the last manifest."""
+    """Queries a view for each entity over the files of the last manifest."""
 
     name = "duckdb.files"
     answers = frozenset(KINDS).difference(PAST)
@@ -29,14 +29,14 @@ class DuckdbFiles(ParquetFiles):
     _connection: duckdb.DuckDBPyConnection | None = None
 
     def close(self) -> None:
-        """Forget the views."""
+        """Close the connection with the views."""
         super().close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def query(self, query: Query, parameters: Row) -> list[Row]:
-        """In SQL, as any table is asked."""
+        """Return the rows, by the same SQL as for tables."""
         self.refuse(query)
         statement, arguments = translate(query, self.layout.keeps, "duckdb")
         return self._reading().execute(statement, list(sql.bind(arguments, parameters))).fetchall()
@@ -78,7 +78,7 @@ class DuckdbFiles(ParquetFiles):
         connection.execute(f"CREATE OR REPLACE VIEW {sql.quoted(name)} AS {body}")
 
     def settings(self) -> dict[str, Any]:
-        """Of the files and of the engine."""
+        """Return the settings of the files and of the engine."""
         return {"polars": pl.__version__} | super().settings() | engine.settings(self._reading())
 
 

@@ -1,8 +1,8 @@
-"""`ladybug.graph`: records as nodes, and a link from each live record to the one above it; asked in Cypher.
+"""`ladybug.graph`: records as nodes, with a link from each live record to its parent; queried in Cypher.
 
-A link needs both of its ends. Where the record above hasn't come yet, a stub stands for it, a node without a revision:
-nobody sees it, and the record takes its place when it comes. Whole batches are merged straight from Arrow: row by row
-the engine takes a tenth as many.
+A link needs both of its ends. If the parent hasn't arrived yet, a stub (a node without a revision, invisible to
+readers) stands in for it and is replaced by the record. Whole batches are merged straight from Arrow, which is ten
+times as fast as row by row.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class LadybugGraph(Store):
         self._make_tables()
 
     def checkpoint(self, entity: str) -> int:
-        """The position kept with the data."""
+        """Return the position that is stored with the data."""
         found = self._rows(f"MATCH (c:{CHECKPOINTS} {{entity: $entity}}) RETURN c.position", {"entity": entity})
         return int(found[0][0]) if found else 0
 
@@ -124,7 +124,7 @@ class LadybugGraph(Store):
         self._rows("COMMIT")
 
     def apply(self, batch: Batch) -> None:
-        """One transaction: nodes, links, the guard's memory, the checkpoint."""
+        """Write nodes, links, the guard's memory and the checkpoint in one transaction."""
         try:
             with self._transaction():
                 self._put(batch)
@@ -257,7 +257,7 @@ class LadybugGraph(Store):
         return {row[0]: row[1] for row in found}
 
     def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
-        """What the guard asked to have kept."""
+        """Return the guard's memory."""
         if not self.layout.memory:
             return pl.DataFrame()
         if keys is None:
@@ -278,7 +278,7 @@ class LadybugGraph(Store):
         return frame.rename({f"c{place}": name for place, name in enumerate(schema)}).cast(dict(schema))  # type: ignore[arg-type]
 
     def size_bytes(self) -> int:
-        """The file and its log."""
+        """Return the size of the file and its log in bytes."""
         return sum(file.stat().st_size for file in self.path.glob("projection.lbug*"))
 
     def settings(self) -> dict[str, Any]:

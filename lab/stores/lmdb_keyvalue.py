@@ -1,8 +1,8 @@
 """`lmdb.keyvalue`: a sorted map from key to row, in one memory-mapped file.
 
 Keys are encoded so that their bytes sort as they do; a projection of revisions puts the revision behind the key, so
-that a record's past lies together. A value is a row in Python's own binary form (`marshal`): quick, exact, and read by
-nobody but the lab.
+that a record's revisions are neighbours. A value is a row in Python's `marshal` format: quick, exact, and only readable
+by the lab.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class LmdbKeyvalue(Store):
             self._of = {name: self._maps[TOTALS if self.layout.totals else _map_name(name)] for name in entities}
 
     def close(self) -> None:
-        """Sync, and give the file up."""
+        """Sync, and close the file."""
         if self._environment is not None:
             self._environment.sync(True)
             self._environment.close()
@@ -107,13 +107,13 @@ class LmdbKeyvalue(Store):
                 raise CannotTake(f"{self.name}: a key of more than {environment.max_key_size()} bytes") from None
 
     def checkpoint(self, entity: str) -> int:
-        """The number in the map of checkpoints."""
+        """Return the position in the map of checkpoints."""
         with self._opened().begin() as transaction:
             found = transaction.get(entity.encode(), db=self._maps[CHECKPOINTS])
         return int(struct.unpack(">q", found)[0]) if found else 0
 
     def apply(self, batch: Batch) -> None:
-        """One transaction: rows, the guard's memory, the checkpoint."""
+        """Write rows, the guard's memory and the checkpoint in one transaction."""
         # Everything is encoded before the transaction begins, so that one that starts again costs no more.
         parts, parked = self._encoded(batch), changed(self, batch)
 
@@ -192,7 +192,7 @@ class LmdbKeyvalue(Store):
             transaction.put(name, marshal.dumps(row), db=database)
 
     def query(self, query: Query, parameters: Row) -> list[Row]:
-        """Look-ups, and walks over the revisions of one record."""
+        """Return the rows by look-ups, and by walks over the revisions of one record."""
         self.refuse(query)
         with self._opened().begin(db=self._of[query.entity.name]) as transaction:
             if query.kind == "get":
@@ -264,7 +264,7 @@ class LmdbKeyvalue(Store):
             return {key: row[2] for key in keys if (row := self._last(transaction, key))}
 
     def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
-        """What the guard asked to have kept."""
+        """Return the guard's memory."""
         database = self._maps[(MEMORY + entity).encode()]
         if keys is None:
             values = self._values(database)
@@ -274,7 +274,7 @@ class LmdbKeyvalue(Store):
         return pl.DataFrame(list(map(marshal.loads, values)), schema=self.layout.memory, orient="row")
 
     def parked(self, entity: str) -> pl.DataFrame:
-        """Decoded from their map."""
+        """Return the parked changes, decoded from their map."""
         return decoded(self._values(self._maps[(PARKED + entity).encode()]), self.layout.entities[entity])
 
     def size_bytes(self) -> int:
@@ -295,5 +295,5 @@ def _map_name(entity: str) -> bytes:
 
 
 def _seen(row: Row | None) -> list[Row]:
-    """A row as a reader of the record sees it, unless it is deleted."""
+    """Return a row as readers see it; None if it is deleted."""
     return [] if row is None or row[3] else [(row[1], row[2], *row[5:])]

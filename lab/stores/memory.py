@@ -1,4 +1,4 @@
-"""`memory`: the reference. Plain dictionaries, answered by `lab.queries.kinds`; gone when the process ends."""
+"""`memory`: the reference store. Dictionaries, queried by `lab.queries.kinds`; not durable."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Memory(Store):
     capabilities = Capabilities(durability="memory")
 
     def open(self) -> None:
-        """Make the dictionaries, unless they are there."""
+        """Create the dictionaries, unless they exist."""
         if not hasattr(self, "_rows"):
             self.reset()
 
     def close(self) -> None:
-        """Nothing to give up: the data lives as long as the object."""
+        """Do nothing: the data lives as long as the object."""
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Delete everything."""
         entities = self.layout.entities
         self._rows: dict[str, dict[Any, Row]] = {name: {} for name in entities}
         self._memory: dict[str, dict[Any, Row]] = {name: {} for name in entities}
@@ -43,11 +43,11 @@ class Memory(Store):
         self._tables: dict[str, ReferenceTable] = {}
 
     def checkpoint(self, entity: str) -> int:
-        """The position that the last batch brought."""
+        """Return the checkpoint of the last batch."""
         return self._checkpoints.get(entity, 0)
 
     def apply(self, batch: Batch) -> None:
-        """Everything is computed before anything is put in place, so that a bad frame changes nothing."""
+        """Apply the batch: everything is computed before anything is stored, so a bad frame changes nothing."""
         rows = self._added(batch) if self.layout.kept.adds else self._replaced(batch)
         memory = {} if batch.memory is None else {row[0]: row for row in batch.memory.iter_rows()}
         parked = with_parked(self._parked[batch.entity], batch)
@@ -79,12 +79,12 @@ class Memory(Store):
         return added
 
     def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
-        """There is no quicker way than to apply."""
+        """Apply each batch; there is no quicker way."""
         for batch in frames:
             self.apply(batch)
 
     def query(self, query: Query, parameters: Row) -> list[Row]:
-        """Answered from frames that are made once after each change."""
+        """Return the rows, computed from frames that are built once after each change."""
         self.refuse(query)
         if self.layout.kept.adds:
             records = dump(self, query.entity.name).filter(pl.col("records") != 0)
@@ -96,12 +96,12 @@ class Memory(Store):
         return kind.answer(query, parameters, self._tables)[: query.limit if kind.ranked else None]
 
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
-        """The dictionary as a frame, cut into pages."""
+        """Yield the dictionary as frames of at most `page_rows` rows."""
         rows = list(self._rows[entity].values())
         return self.sliced(pl.DataFrame(rows, schema=self.layout.schema(entity), orient="row"))
 
     def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
-        """One look into a dictionary for each key."""
+        """Look each key up in the dictionary."""
         if self.layout.kept.replaces:
             rows = self._rows[entity]
             return {key: row[2] for key in keys if (row := rows.get((key,)))}
@@ -113,15 +113,15 @@ class Memory(Store):
         return dict(self.memory(entity, keys).select("id", "revision").rows())
 
     def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
-        """What the guard asked to have kept."""
+        """Return the guard's memory."""
         kept = self._memory[entity]
         rows = list(kept.values()) if keys is None else [kept[key] for key in dict.fromkeys(keys) if key in kept]
         return pl.DataFrame(rows, schema=self.layout.memory, orient="row")
 
     def parked(self, entity: str) -> pl.DataFrame:
-        """The frame that the last batch left."""
+        """Return the frame of parked changes."""
         return self._parked[entity]
 
     def size_bytes(self) -> int:
-        """The size that the rows have as frames."""
+        """Return the size of the rows as frames, in bytes."""
         return sum(int(dump(self, name).estimated_size()) for name in self.layout.entities)

@@ -1,4 +1,4 @@
-"""`null`: takes everything, keeps nothing. What it costs is what the harness costs."""
+"""`null`: discards all rows, so that its times are the cost of the harness."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Null(Store):
     capabilities = Capabilities(durability="memory", evicts=True)
 
     def open(self) -> None:
-        """Nothing to open."""
+        """Do nothing."""
         if not hasattr(self, "_checkpoints"):
             self.reset()
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
     def reset(self) -> None:
         """Forget the checkpoints and what is parked."""
@@ -37,7 +37,7 @@ class Null(Store):
         self._parked = {name: parked_frame(entity) for name, entity in self.layout.entities.items()}
 
     def checkpoint(self, entity: str) -> int:
-        """The last checkpoint it was told."""
+        """Return the last checkpoint that it was given."""
         return self._checkpoints.get(entity, 0)
 
     def apply(self, batch: Batch) -> None:
@@ -52,19 +52,19 @@ class Null(Store):
             self.apply(batch)
 
     def query(self, query: Query, parameters: Row) -> list[Row]:
-        """No rows, at once."""
+        """Return no rows."""
         return []
 
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
-        """No page."""
+        """Yield no page."""
         return iter(())
 
     def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
-        """No key is known."""
+        """Return no revision."""
         return {}
 
     def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
-        """An empty frame."""
+        """Return an empty frame."""
         return pl.DataFrame(schema=self.layout.memory)
 
     def parked(self, entity: str) -> pl.DataFrame:

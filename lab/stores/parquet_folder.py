@@ -1,8 +1,8 @@
-"""What the stores of Parquet files have in common: immutable files, and a manifest that says which of them count.
+"""Shared by the stores of Parquet files: immutable files, and a manifest that lists the current ones.
 
-A file is never changed. What a batch brings is written into new files, and then a new manifest takes the old one's
-place in one step: rows, the guard's memory and the checkpoint are there together or not at all. Files that no manifest
-names are what a killed process left behind, and are swept away when the store is opened.
+A file is never changed. A batch is written into new files, and then a new manifest atomically replaces the old one, so
+rows, the guard's memory and the checkpoint become current together. Files that no manifest names are leftovers of a
+killed process, and are removed when the store is opened.
 
 Each table is a number of parts, sorted and written once, and one small file with what has come since, which stands
 before them: files in which every row can be anywhere would have to be written anew for every batch.
@@ -75,16 +75,16 @@ class ParquetFolder(Store):
             self._tables[_parked(name)] = Table.empty(PARKED, ("position",))
 
     def checkpoint(self, entity: str) -> int:
-        """The position in the manifest."""
+        """Return the position in the manifest."""
         self._known()
         return self._checkpoints.get(entity, 0)
 
     def apply(self, batch: Batch) -> None:
-        """New files, then a new manifest."""
+        """Write new files, then a new manifest."""
         self._land(batch.entity, [batch], whole=False)
 
     def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
-        """All parts at once, sorted; then one manifest."""
+        """Write all parts, sorted, then one manifest."""
         self._land(entity, list(frames), whole=True)
 
     def _land(self, entity: str, batches: list[Batch], whole: bool) -> None:
@@ -184,14 +184,14 @@ class ParquetFolder(Store):
         (self.path / f"{MANIFEST}.next").unlink(missing_ok=True)
 
     def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
-        """What the guard asked to have kept."""
+        """Return the guard's memory."""
         if not self.layout.memory:
             return pl.DataFrame()
         table = self._known()[_memory(entity)]
         return merged(self._frames(table, keys), table)
 
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
-        """All parts, with what has come since."""
+        """Yield pages of all parts, merged with the recent rows."""
         table = self._known()[entity]
         return self.sliced(merged(self._frames(table), table))
 
@@ -204,7 +204,7 @@ class ParquetFolder(Store):
         return dict(found.group_by("key").agg(pl.col("revision").max()).rows())
 
     def parked(self, entity: str) -> pl.DataFrame:
-        """Decoded from their file."""
+        """Return the parked changes, decoded from their file."""
         return decoded(self._known()[_parked(entity)].recent["change"], self.layout.entities[entity])
 
     def _park(self, batch: Batch, tables: dict[str, Table], landing: Landing) -> None:
@@ -232,13 +232,13 @@ class ParquetFolder(Store):
         return pl.collect_all([scan.select(names) for scan in scans])
 
     def size_bytes(self) -> int:
-        """The files that count, and the manifest."""
+        """Return the size of the current files and the manifest in bytes."""
         manifest = self.path / MANIFEST
         files = sum(part.bytes for table in self._known().values() for part in table.files)
         return files + (manifest.stat().st_size if manifest.exists() else 0)
 
     def settings(self) -> dict[str, Any]:
-        """The library, and how the files are laid out."""
+        """Return the library's version, and the layout of the files."""
         rows = {"part_rows": PART_ROWS, "row_group_rows": GROUP_ROWS}
         return {"library": pl.__version__, "compression": "zstd", **rows, "durability": self.layout.durability}
 

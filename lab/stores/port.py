@@ -39,7 +39,7 @@ class Layout:
 
     @cached_property
     def kept(self) -> Kept:
-        """What `keeps` means."""
+        """Return the properties of `keeps`."""
         return KEPT[self.keeps]
 
     @property
@@ -121,15 +121,15 @@ class Store(ABC):
 
     @abstractmethod
     def open(self) -> None:
-        """Open for writing; an empty projection is made if there is none."""
+        """Open for writing; create an empty projection if there is none."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give up every connection and file. Closing twice is allowed."""
+        """Close every connection and file. Closing twice is allowed."""
 
     @abstractmethod
     def reset(self) -> None:
-        """Throw everything away: data, memory and checkpoint."""
+        """Delete everything: data, memory and checkpoint."""
 
     def drop(self) -> None:
         """Close, and remove everything that this store made in its place."""
@@ -138,7 +138,7 @@ class Store(ABC):
 
     @abstractmethod
     def checkpoint(self, entity: str) -> int:
-        """The catch-up position up to which everything is in; 0 for an empty projection."""
+        """Return the catch-up position up to which everything is in; 0 for an empty projection."""
 
     @abstractmethod
     def apply(self, batch: Batch) -> None:
@@ -154,7 +154,7 @@ class Store(ABC):
 
     @abstractmethod
     def query(self, query: Query, parameters: Row) -> list[Row]:
-        """The rows, read on a connection that can't write. Raises NotAnswered for a class it doesn't answer."""
+        """Return the rows, read on a connection that can't write. Raises NotAnswered for a class it doesn't answer."""
 
     @abstractmethod
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:

@@ -80,7 +80,7 @@ class Duckdb(Relational):
         return driver.settings(self._open) | {"durability": "full"}
 
     def size_bytes(self) -> int:
-        """The file and its log."""
+        """Return the size of the file and its log in bytes."""
         return driver.size_bytes(self._file)
 
     def load(self, entity: str, frame: pl.DataFrame) -> None:

@@ -21,7 +21,7 @@ from lab.truth.relational import Relational
 
 
 class Snapshot(Relational):
-    """The last state of each record. What it was before is gone, and its feed can't tell."""
+    """Keeps the last state of each record; earlier states are neither kept nor published."""
 
     model = "snapshot"
     publishes_every_revision = False
@@ -41,7 +41,7 @@ class Snapshot(Relational):
         return frame.sort("position").unique("key", keep="last", maintain_order=True)
 
     def get(self, entity: str, key: Key) -> Record | None:
-        """One look-up."""
+        """Look the record up by its key."""
         return self._record(entity, self._execute(self._gets[entity], (key,)).fetchall())
 
     def _get(self, entity: str) -> str:
@@ -50,7 +50,7 @@ class Snapshot(Relational):
 
 
 class _Log(Relational):
-    """A table that only grows: one row for each change."""
+    """Base of the models that append a row for each change."""
 
     publishes_every_revision = True
 
@@ -60,13 +60,13 @@ class _Log(Relational):
 
 
 class History(_Log):
-    """Every revision of each record, whole. A query about records as they are must first find the last revisions."""
+    """Keeps every revision of each record as a whole. Queries of current records must find the last revisions first."""
 
     model = "history"
     reads = keeps = "revisions"
 
     def get(self, entity: str, key: Key) -> Record | None:
-        """The newest revision."""
+        """Return the newest revision."""
         return self._record(entity, self._execute(self._gets[entity], (key,)).fetchall())
 
     def _get(self, entity: str) -> str:
@@ -97,14 +97,14 @@ class History(_Log):
 
 
 class Events(_Log):
-    """What happened, and only that: an event's row holds the columns that the event sets, and no others."""
+    """Keeps events: a row holds the columns that its event sets, and no others."""
 
     model = "events"
 
     def answers(self, query: Query) -> bool:
-        """Never: no row is a record. What a record is follows from a fold of its events, which no query can do.
+        """Return False: no row is a record. A record is a fold of its events, which no query can do.
 
-        Whoever asks an event-sourced model more than one record's events needs a projection.
+        Reading more than one record's events of an event-sourced model needs a projection.
         """
         return False
 
@@ -126,7 +126,7 @@ class Events(_Log):
         )
 
     def get(self, entity: str, key: Key) -> Record | None:
-        """The fold of all the record's events: the price of a read in an event-sourced model."""
+        """Fold all of the record's events, which is what a read costs in an event-sourced model."""
         names = list(self.domain.entities[entity].columns)
         types = self.domain.events[entity]
         record: Record | None = None

@@ -22,7 +22,7 @@ from lab.queries.model import Query
 
 
 class Change(NamedTuple):
-    """One committed revision, as it is published."""
+    """One committed revision as it is published."""
 
     entity: str
     position: int
@@ -32,12 +32,12 @@ class Change(NamedTuple):
     committed_at: float
     event: str
     state: State
-    # The record as it was before; None where this made it.
+    # The record before the change; None if the change made it.
     former: Record | None = None
 
 
 def one_process(engine: str) -> BadInput:
-    """What to tell somebody who wants several processes to share the source of truth in an engine that can't."""
+    """Return the error for a source of truth that several processes are to share, in an engine that can't."""
     what = f"several processes share the source of truth here, and a file of `{engine}` has one process at a time"
     return BadInput([Problem("truth.engine", what, 'set truth.engine to "sqlite"')])
 
@@ -51,7 +51,7 @@ class _Looked:
     record: Record | None
 
     def get(self, entity: str, key: Key) -> Record | None:
-        """The record, a deleted one included; None if there never was one."""
+        """Return the record, also if it is deleted; None if there never was one."""
         if key == self.command.key and entity == self.command.entity:
             return self.record
         return self.truth.get(entity, key)
@@ -84,15 +84,15 @@ class Truth(ABC):
         The outcome is accepted, with the new state and the position to wait for; rejected, with every
         reason; or a conflict, when the record is not at the revision that the command expects.
 
-        With the id of a request the outcome is kept in the same transaction: whoever doesn't know whether a command
-        was executed sends it again under the same id, gets the outcome of the first time, and nothing is done twice.
+        With the id of a request the outcome is kept in the same transaction: a caller that doesn't know whether a
+        command was executed sends it again with the same id, and gets the first outcome without a second execution.
         """
         return self.execute_together([(command, request)])[0]
 
     def execute_together(self, orders: Sequence[tuple[Command, str | None]]) -> list[Outcome]:
         """Group commit: decide commands one after the other, each with its own outcome, in one transaction.
 
-        Each command sees what those before it have done. All of it is committed, or, when one of them raises, nothing.
+        Each command sees the effects of those before it. All are committed, or none if one of them raises.
         """
         outcomes: list[Outcome] = []
         changes: list[Change] = []
@@ -166,7 +166,7 @@ class Truth(ABC):
 
     @abstractmethod
     def open(self) -> None:
-        """Open, and make what is missing."""
+        """Open the write model, and create missing tables."""
 
     @abstractmethod
     def open_shared(self) -> bool:
@@ -186,27 +186,27 @@ class Truth(ABC):
 
     @abstractmethod
     def commit(self) -> None:
-        """End it, durably as the class says."""
+        """Commit the transaction with the durability of the class."""
 
     @abstractmethod
     def rollback(self) -> None:
-        """End it as if it had not been."""
+        """Roll the transaction back."""
 
     @abstractmethod
     def get(self, entity: str, key: Key) -> Record | None:
-        """The record as it stands in this transaction; an event-sourced model folds it here."""
+        """Return the record within this transaction; an event-sourced model folds it from its events."""
 
     @abstractmethod
     def answered(self, request: str) -> Outcome | None:
-        """The outcome that a request had; None if it is a new one."""
+        """Return the outcome of an earlier request with this id; None if it is new."""
 
     @abstractmethod
     def answer(self, request: str, outcome: Outcome) -> None:
-        """Keep the outcome of a request, in this transaction."""
+        """Store the outcome of a request in this transaction."""
 
     @abstractmethod
     def append(self, entity: str, key: Key, record: Record, event: Event, at: float) -> int:
-        """Write one new revision; returns its position."""
+        """Write one new revision, and return its position."""
 
     @abstractmethod
     def load(self, entity: str, frame: pl.DataFrame) -> None:
@@ -238,7 +238,7 @@ class Truth(ABC):
 
     @abstractmethod
     def head(self, entity: str) -> int:
-        """The position of the newest change; 0 if there is none."""
+        """Return the position of the newest change; 0 if there is none."""
 
     @abstractmethod
     def answers(self, query: Query) -> bool:
@@ -253,8 +253,8 @@ class Truth(ABC):
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """The engine's settings, as read back from it."""
+        """Return the engine's settings as it reports them."""
 
     @abstractmethod
     def size_bytes(self) -> int:
-        """What the write model takes on disk."""
+        """Return the size of the write model on disk in bytes."""

@@ -55,7 +55,7 @@ class Relational(Truth):
 
     @abstractmethod
     def _ask(self, statement: str, arguments: Row) -> list[Row]:
-        """The rows of a query, on a connection that can't write."""
+        """Return the rows of a query, on a connection that can't write."""
 
     def _make_tables(self) -> None:
         self._execute("CREATE TABLE IF NOT EXISTS lab_model (name TEXT NOT NULL)")
@@ -83,16 +83,16 @@ class Relational(Truth):
         self._execute("COMMIT")
 
     def rollback(self) -> None:
-        """Undo; the positions that were taken are free again."""
+        """Roll back; the positions that were taken are free again."""
         self._execute("ROLLBACK")
 
     def head(self, entity: str) -> int:
-        """The newest position of the entity."""
+        """Return the newest position of the entity."""
         found = self._execute(f"SELECT MAX(position) FROM {quoted(entity)}").fetchall()[0][0]
         return int(found or 0)
 
     def answered(self, request: str) -> Outcome | None:
-        """One look-up."""
+        """Look the request up by its id."""
         found = self._execute(f"SELECT outcome FROM lab_requests WHERE id = {self.dialect.mark}", (request,)).fetchall()
         if not found:
             return None
@@ -100,7 +100,7 @@ class Relational(Truth):
         return Outcome(**kept | {"reasons": tuple(kept["reasons"])})
 
     def answer(self, request: str, outcome: Outcome) -> None:
-        """One row, as JSON."""
+        """Insert the outcome as JSON."""
         self._execute(
             f"INSERT INTO lab_requests VALUES ({self.dialect.marks(2)})", (request, json.dumps(outcome._asdict()))
         )
@@ -115,7 +115,7 @@ class Relational(Truth):
         return int(self._execute(self._appends[entity], row).fetchall()[0][0])
 
     def load(self, entity: str, frame: pl.DataFrame) -> None:
-        """One transaction for the whole slice."""
+        """Load the whole slice in one transaction."""
         if not frame.height:
             return
         rows = self._loaded(entity, frame).select(self._columns(entity))
@@ -135,7 +135,7 @@ class Relational(Truth):
         before: Sequence[str] = (),
         columns: Sequence[str] | None = None,
     ) -> pl.DataFrame:
-        """One page, straight into Arrow."""
+        """Return one page, read straight into Arrow."""
         assert not before, f"{self.model} can't give before-images"
         schema = self._chosen(entity, columns)
         page = self._page(entity, list(schema))
@@ -144,7 +144,7 @@ class Relational(Truth):
     def answers(self, query: Query) -> bool:
         """Whether the rows of this model are rows that the query is about.
 
-        Of an entity with a contract they aren't: a reader is promised what is published, not what the model holds.
+        They aren't for an entity with a contract, whose published columns differ from the write model's.
         """
         if query.entities & self.domain.contracts.keys():
             return False
@@ -152,7 +152,7 @@ class Relational(Truth):
         return not kind.texts and kind.answered_from(query, self.keeps, self.domain.entities, None)
 
     def query(self, query: Query, parameters: Row) -> list[Row]:
-        """Answered from the model's own tables, on a connection that can't write."""
+        """Return the rows from the model's own tables, on a connection that can't write."""
         if not self.answers(query):
             raise NotAnswered(f"{query.name}: the source of truth, {self.name}, can't answer `{query.kind}`")
         statement, arguments = translate(query, self.reads, self.engine)

@@ -75,7 +75,7 @@ class Sqlite(Relational):
         return found | {"durability": "full" if durable else "normal" if found["synchronous"] == "normal" else "none"}
 
     def size_bytes(self) -> int:
-        """The file and its log."""
+        """Return the size of the file and its log in bytes."""
         return sqlite.size_bytes(self._file)
 
     def load(self, entity: str, frame: pl.DataFrame) -> None:

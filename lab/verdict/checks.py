@@ -21,9 +21,9 @@ CHECKS: dict[str, RunCheck] = {name: _FOUND[name] for name in OF_RUNS}
 
 
 def judge(evidence: Evidence) -> tuple[str, pl.DataFrame, pl.DataFrame]:
-    """The projection's verdict, its rows of the table `verdicts`, and those of `witnesses`.
+    """Return the projection's verdict, its rows of the table `verdicts`, and those of `witnesses`.
 
-    Fail if any check fails; else what `converged` says, since without content nothing has been shown.
+    The verdict is fail if any check fails; else that of `converged`, since without content nothing is proved.
     """
     found = {name: check(evidence) for name, check in CHECKS.items()}
     failed = any(finding.verdict == "fail" for finding in found.values())
@@ -42,9 +42,9 @@ def judge(evidence: Evidence) -> tuple[str, pl.DataFrame, pl.DataFrame]:
 
 
 def judge_truth(wrong: Sequence[Wrong]) -> tuple[str, pl.DataFrame]:
-    """The verdict on what the source of truth answered, and its one row of the table `verdicts`.
+    """Return the verdict on the answers of the source of truth, and its row of the table `verdicts`.
 
-    Its content needs no check here: the run stops when it is not what the oracle has.
+    Its content needs no check here: the run stops if it differs from the oracle's.
     """
     check = effects.answers_right
     finding = check.named(effects.all_right(wrong))

@@ -1,4 +1,4 @@
-"""Checks on what a projection holds: beside what it must hold, and beside itself built anew."""
+"""Checks of a projection's content, against the expected content and against its rebuild."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def converged(evidence: Evidence) -> Finding:
 
 
 def _simplest(evidence: Evidence, entity: str, either: pl.DataFrame) -> tuple[pl.DataFrame, int | None]:
-    """Of the rows that differ the one that is easiest to follow, and the last change of its record."""
+    """Return the differing row whose record had the fewest deliveries, and the last change of that record."""
     if "key" not in either.columns or not either.height:
         return either.head(1), None
     frame = evidence.published.frames[entity].select("key", "position")

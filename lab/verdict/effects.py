@@ -1,4 +1,4 @@
-"""Checks on what happened: the journal of a projection beside what was committed."""
+"""Checks of a projection's journal against what was committed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the checks look at: one projection's dump, rebuild, journal and answers, beside what must be."""
+"""The evidence that checks examine: a projection's dump, rebuild, journal and answers, and the expected content."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Evidence:
     checkpoints: dict[str, int]
     accounting: dict[str, Any]
     subsumes: bool
-    # What it was asked, with the answers; nothing of a store that keeps nothing.
+    # The queries with their answers; empty for a store that keeps nothing.
     asked: Sequence[Asked] = ()
-    # Whether the checkpoint lands with the data, or before or after it.
+    # Whether the checkpoint is committed with the data, or before or after it.
     order: str = "with-data"
     # Changes that are set aside since the store can't take them: position and reason.
     parked: dict[int, str] = field(default_factory=dict)
@@ -57,11 +57,11 @@ class Evidence:
 
     @cached_property
     def in_order(self) -> bool:
-        """Whether every record's revisions were written in rising order: then nothing went back. Quick to see."""
+        """Return whether every record's revisions were written in ascending order, which is quick to check."""
         index = self.journal.all("positions") - 1
         record = self.published.record[index]
         if self.journal.epoch:
-            # A projection that was thrown away begins anew.
+            # A projection that was emptied starts again.
             record = record + self.journal.epochs * (self.published.record.size + 1)
         # A stable sort by record keeps each record's writes in the order in which they were made.
         order = np.argsort(record, kind="stable")
@@ -94,29 +94,29 @@ class Evidence:
 
     @cached_property
     def shown(self) -> pl.DataFrame:
-        """What readers see of each record, from when on: record, at, revision (0: nothing), index."""
+        """Return what readers see of each record from which time on: record, at, revision (0: none), index."""
         return lag.shown(self.published, self.journal)
 
     @cached_property
     def _handed(self) -> np.ndarray:
-        """How many deliveries each record had."""
+        """Return the number of deliveries of each record."""
         positions = self.journal.all("handed")
         return np.bincount(self.published.record[positions - 1], minlength=self.published.record.size + 2)
 
     def simplest(self, indices: np.ndarray) -> int:
-        """Of these changes the one whose record had the fewest deliveries: the easiest to follow."""
+        """Return the change, of these, whose record had the fewest deliveries, since that is the easiest to follow."""
         return int(indices[np.argmin(self._handed[self.published.record[indices]])])
 
     @cached_property
     def parked_marks(self) -> np.ndarray:
-        """Which changes are parked, by index."""
+        """Return which changes are parked, by index."""
         marks = np.zeros(self.published.committed_at.size, bool)
         marks[np.fromiter(self.parked, np.int64, len(self.parked)) - 1] = True
         return marks
 
     @cached_property
     def ever_parked(self) -> np.ndarray:
-        """Which changes were parked at some time, by index: the projection knew that they weren't in."""
+        """Return which changes were parked at some time, by index: the projection reported them as missing then."""
         marks = self.parked_marks.copy()
         marks[self.journal.all("parked") - 1] = True
         return marks
@@ -138,12 +138,12 @@ class Evidence:
         return np.where(np.isfinite(passed_at), asked, np.inf)
 
     def contents(self) -> Iterator[tuple[str, pl.DataFrame, pl.DataFrame]]:
-        """Each entity with what must be there and what is."""
+        """Yield each entity with its expected and its actual content."""
         assert self.dumps is not None
         for entity, found in self.dumps.items():
             yield entity, self.oracle.expected(self.layout.keeps, entity, self.layout.totals), self.layout.shown(found)
 
     def label(self, index: int, with_revision: bool = True) -> str:
-        """`employee 17 revision 3`, for a change by its index."""
+        """Return the name of a change by its index: `employee 17 revision 3`."""
         entity, row = self.published.change(index)
         return f"{entity} {row['key']} revision {row['revision']}" if with_revision else f"{entity} {row['key']}"

@@ -1,4 +1,4 @@
-"""The oracle: what the source of truth must hold, and what each projection must show, by a path of its own.
+"""The oracle: computes the expected source of truth and projections independently of the pipeline.
 
 For commands it decides them all again in memory; for a trace it folds the trace. It uses the domain and plain
 frames, and no feed, channel, projector or store. What is published of a record it makes of each state by itself, by
@@ -24,12 +24,12 @@ class _Model:
         self.records: dict[tuple[str, Key], Record] = {}
 
     def get(self, entity: str, key: Key) -> Record | None:
-        """The record, if there is or was one."""
+        """Return the record, if there is or was one."""
         return self.records.get((entity, key))
 
 
 class Oracle:
-    """The whole history as it must be: for each entity a change frame of every revision, by position.
+    """The expected history: for each entity a change frame of every revision, by position.
 
     `revisions` have the published columns; `written` those of the write model, where they are not the same.
     """
@@ -83,7 +83,7 @@ class Oracle:
 
     @classmethod
     def of_trace(cls, domain: Domain, frames: dict[str, pl.DataFrame]) -> Oracle:
-        """The trace is the history already; all of it was accepted when it happened."""
+        """Take a trace as the history, all of which was accepted when it happened."""
         revisions = {name: frame.select(list(domain.entities[name].schema)) for name, frame in frames.items()}
         count = sum(frame.height for frame in frames.values())
         outcomes = {"accepted": count, "rejected": 0, "conflict": 0}
@@ -91,7 +91,7 @@ class Oracle:
 
     @cached_property
     def states(self) -> dict[str, pl.DataFrame]:
-        """The last revision of each record, deleted ones included, by key."""
+        """Return the last revision of each record, deleted ones included, by key."""
         return {
             name: frame.filter(pl.col("revision") == pl.col("revision").max().over("key")).sort("key")
             for name, frame in self.revisions.items()
@@ -99,12 +99,12 @@ class Oracle:
 
     @cached_property
     def tables(self) -> dict[str, ReferenceTable]:
-        """The last revisions, for queries about the present."""
+        """Return the last revisions, for queries of current records."""
         return {name: ReferenceTable(self.entities[name], frame) for name, frame in self.states.items()}
 
     @cached_property
     def histories(self) -> dict[str, ReferenceTable]:
-        """All revisions, for queries about the past."""
+        """Return all revisions, for queries of the past."""
         return {name: ReferenceTable(self.entities[name], frame) for name, frame in self.revisions.items()}
 
     def totals(self, totals: Totals) -> pl.DataFrame:
@@ -128,15 +128,15 @@ class Oracle:
         return self.states[entity]
 
     def committed(self, entities: Iterable[str]) -> int:
-        """How many changes there are of these entities."""
+        """Return the number of changes of these entities."""
         return sum(self.revisions[name].height for name in entities)
 
     def confirm(self, written: dict[str, pl.DataFrame]) -> None:
-        """Raise Unsound unless what the source of truth has written is the history that must be."""
+        """Raise Unsound unless the source of truth has written the expected history."""
         _same(self.written, written, "wrote")
 
     def confirm_published(self, found: dict[str, pl.DataFrame]) -> None:
-        """Raise Unsound unless what its feed shows of every revision is what must be published."""
+        """Raise Unsound unless its feed publishes every revision as expected."""
         _same(self.revisions, found, "published")
 
 

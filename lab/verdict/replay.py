@@ -1,7 +1,7 @@
-"""A few deliveries again, through a new projector of the same kind: does the anomaly still show?
+"""Replay a few deliveries through a new projector of the same kind, to see whether the check still fails.
 
-The history is cut down to a few records and its positions are numbered anew, so that what comes out is a whole small
-run, judged by the same checks as the large one.
+The history is reduced to a few records with new positions, so the result is a complete small run that is judged by the
+same checks as the large one.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class _Poison(StoreFaults):
         self._positions = positions
 
     def inspect(self, batch: Batch) -> None:
-        """Refuse a batch that brings one of them."""
+        """Raise CannotTake for a batch with one of them."""
         if np.isin(batch.positions, self._positions).any():
             raise CannotTake("the store can't take it")
 
@@ -108,7 +108,7 @@ class Rerun:
         revisions = {name: self._cut(oracle.revisions[name]) for name in frames}
         self.oracle = Oracle(oracle.domain, revisions, {})
 
-        # What the store could not take in the large run, it can't take here.
+        # The store can't take the same changes as in the large run.
         parked = self.evidence.parked
         bad = [position for position, reason in parked.items() if reason != BEHIND and places[position - 1]]
         self._poison = places[np.array(bad, np.int64) - 1]
@@ -119,7 +119,7 @@ class Rerun:
         return frame.with_columns(position=pl.Series(mine)).filter(pl.col("position") > 0)
 
     def after(self, chosen: Sequence[Handover]) -> Evidence:
-        """The evidence that these deliveries leave behind."""
+        """Return the evidence after these deliveries."""
         # Times are those of the large run: what was committed while a page was being applied is not in it here either.
         journal = Journal(polled_at=self.evidence.journal.polled_at)
         with tempfile.TemporaryDirectory() as folder:

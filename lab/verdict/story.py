@@ -1,4 +1,4 @@
-"""How a check's witness is told: which deliveries belong to it, what went before them, and how it ends.
+"""How a witness is presented: which deliveries belong to it, which events precede them, and how it ends.
 
 A check names its story beside its function (`run_check`); `lab.verdict.witness` reduces and tells it.
 """

@@ -1,4 +1,4 @@
-"""Witnesses: the fewest deliveries that still show an anomaly, told line by line and ready to be drawn.
+"""Find witnesses: the fewest deliveries with which a check still fails, as lines of text and as a table.
 
 The deliveries of the record in question are replayed through a new projector of the same kind, and one after the
 other is left out for as long as the same check still fails over the same record.
@@ -30,18 +30,18 @@ Look = Callable[[Evidence], Finding]
 
 @dataclass(frozen=True)
 class Witness:
-    """The steps in order, and how many deliveries it took."""
+    """The steps of a witness in order, and its number of deliveries."""
 
     steps: list[WitnessStep]
     deliveries: int
 
     @property
     def lines(self) -> list[str]:
-        """A line of text for each step."""
+        """Return a line of text for each step."""
         return [f"  {step.at_seconds:>9.3f} s  {step.line:<9}  {step.detail}" for step in self.steps]
 
     def frame(self, projection: str, check: str) -> pl.DataFrame:
-        """The steps as rows of the table `witnesses`."""
+        """Return the steps as rows of the table `witnesses`."""
         return TABLES["witnesses"].frame(
             {"projection": projection, "check": check, "step": number, "position": step.change + 1}
             | {name: value for name, value in step._asdict().items() if name != "change"}

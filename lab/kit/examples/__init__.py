@@ -1,1 +1,1 @@
-"""Projectors to try `lab check` on: a textbook's handler, and the same mended."""
+"""Examples for `lab check`: a textbook's handler, and the same handler corrected."""

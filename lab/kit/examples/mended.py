@@ -1,4 +1,4 @@
-"""The same handler, mended: one row for each key, which knows its revision and outlives its delete."""
+"""The same handler corrected: one row for each key, with its revision and a flag instead of a delete."""
 
 from sqlite3 import Connection
 from typing import Any
@@ -12,7 +12,7 @@ CREATE TABLE customers (
 """
 ROWS = "SELECT key, revision, name, amount, price FROM customers WHERE NOT deleted"
 
-# What is not higher is known already, or older than what is known.
+# A revision that is not higher is known already or older.
 WRITE = """
 INSERT INTO customers VALUES (:key, :revision, :deleted, :name, :amount, :price)
 ON CONFLICT (key) DO UPDATE SET
@@ -24,6 +24,6 @@ WHERE excluded.revision > customers.revision
 
 @on_sqlite(setup=SETUP, rows=ROWS)
 def handle(connection: Connection, changes: list[dict[str, Any]]) -> None:
-    """Keep the table of customers up to date, whatever comes again, late or out of order."""
+    """Keep the table of customers up to date although changes are repeated, late or out of order."""
     connection.executemany(WRITE, changes)
     connection.commit()

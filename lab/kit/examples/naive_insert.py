@@ -1,4 +1,4 @@
-"""A read-model handler as in many a tutorial: an INSERT for what is new."""
+"""A read-model handler as in many tutorials: an INSERT for each new record."""
 
 from sqlite3 import Connection
 from typing import Any

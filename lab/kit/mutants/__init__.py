@@ -1,6 +1,6 @@
-"""Projectors that are broken on purpose, one mistake each: they prove that the checks can fail.
+"""Projectors with one deliberate mistake each, which prove that the checks can fail.
 
-`MUTANTS` says by which check each must be caught. Those that read the feed wrongly override `page` or `reached`.
+`MUTANTS` names the check that must catch each. Those that read the feed wrongly override `page` or `reached`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class PageEdgeSkipped(Reference):
 
 
 class LastArrivalWins(Reference):
-    """No guard: whatever comes last is written."""
+    """No guard: the last arrival is written."""
 
     def is_news(self, known: Change | None, change: Change) -> bool:
         return True

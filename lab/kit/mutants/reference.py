@@ -1,4 +1,4 @@
-"""A correct projector in plain dictionaries, to be read in one go; the mutants break one thing in it each.
+"""A correct projector in plain dictionaries; each mutant breaks one thing in it.
 
 It takes messages, polls for itself and keeps its own checkpoint. `disk` and `position` are what a crash leaves.
 """
@@ -11,7 +11,7 @@ Change = dict[str, Any]
 
 
 class Killed(Exception):
-    """The process dies at the step that a trial has armed."""
+    """The process dies at the step that a trial armed."""
 
 
 class Reference:
@@ -23,11 +23,11 @@ class Reference:
         self.position = 0
 
     def receive(self, changes: list[Change]) -> None:
-        """Messages run ahead of the checkpoint and don't move it."""
+        """Apply messages, which run ahead of the checkpoint and don't move it."""
         self.apply(changes, None)
 
     def poll(self, feed: Any, limit: int) -> None:
-        """One page of catch-up; data and checkpoint land together."""
+        """Apply one page of catch-up; data and checkpoint are committed together."""
         page = self.page(feed, limit)
         if page:
             self.apply(page, self.reached(feed, page))
@@ -38,12 +38,12 @@ class Reference:
         return [change for change in feed.changes_since(self.position, limit) if change["position"] <= horizon]
 
     def reached(self, feed: Any, page: list[Change]) -> int:
-        """Where the checkpoint stands once this page is in."""
+        """Return the checkpoint after this page."""
         last: int = page[-1]["position"]
         return last
 
     def apply(self, changes: list[Change], checkpoint: int | None) -> None:
-        """Guard, write, land."""
+        """Guard the changes, write them, and commit."""
         self.dies("before-apply")
         staged = dict(self.disk)
         for change in changes:
@@ -53,32 +53,32 @@ class Reference:
         self.dies("after-checkpoint")
 
     def is_news(self, known: Change | None, change: Change) -> bool:
-        """The guard: only a higher revision is."""
+        """Return whether a change has a higher revision than its record: the guard."""
         return known is None or change["revision"] > known["revision"]
 
     def write(self, staged: dict[Any, Change], change: Change) -> None:
-        """A tombstone is kept as a row that isn't shown."""
+        """Write a change; a tombstone is kept as a row that isn't shown."""
         staged[change["key"]] = change
 
     def land(self, staged: dict[Any, Change], checkpoint: int | None) -> None:
-        """One transaction: all of it, or nothing."""
+        """Commit in one transaction: everything or nothing."""
         self.dies("between")
         self.disk = staged
         if checkpoint is not None:
             self.position = max(self.position, checkpoint)
 
     def restart(self) -> None:
-        """Everything is on disk: nothing was only in memory."""
+        """Do nothing: everything is on disk."""
 
     def rows(self) -> list[Change]:
-        """The live records."""
+        """Return the live records."""
         return [dict(row) for row in self.disk.values() if not row["deleted"]]
 
     def checkpoint(self) -> int:
-        """Everything up to here is in."""
+        """Return the position up to which everything is in."""
         return self.position
 
     def dies(self, step: str) -> None:
-        """Where a trial can kill the process."""
+        """Raise Killed if the trial armed this step."""
         if self.armed == step:
             raise Killed(step)

@@ -1,6 +1,6 @@
-"""The live page at `/`: three files made into one document, which loads nothing and talks to its own address alone.
+"""The live page at `/`: three files joined into one document that loads nothing and calls only its own address.
 
-It says nothing that is secret, so it is handed out without a token; whatever it shows, it has to ask for with one.
+It contains no data, so it needs no token; the requests for what it shows do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def _source(name: str) -> str:
 
 
 def page() -> bytes:
-    """The document, with its style and its script inside."""
+    """Return the document with its style and its script inside."""
     whole = _source("page.html").replace("/*STYLE*/", _source("page.css")).replace("/*SCRIPT*/", _source("page.js"))
     return whole.encode()
 
