@@ -42,7 +42,7 @@ class Deliveries:
 
     @cached_property
     def journal(self) -> pl.DataFrame:
-        """A row for every copy that was sent, lost ones too; made when somebody asks for it.
+        """Return a row for every copy that was sent, lost ones included; computed on first access.
 
         message, copy, fate, sent_at, arrives_at (null if lost), held by an outage, overtaken by a later revision of its
         record.

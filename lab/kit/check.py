@@ -144,7 +144,7 @@ class _Trial:
 
     def verdict(self) -> Verdict:
         if self.made.restarts and not self.options.restarts:
-            return Verdict(self.prop, "unknown", "no reopen(): nobody can say what a restart does")
+            return Verdict(self.prop, "unknown", "no reopen(): it is unknown what a restart does")
         if self.failed is None:
             if self.shown and not self.compared:
                 why = "rows() gives nothing but keys: there is no state to compare"
