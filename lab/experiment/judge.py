@@ -21,7 +21,6 @@ from lab.projection.rebuild import rebuild
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
-from lab.running.journal import Journal
 from lab.stores.port import dump
 from lab.tables import TABLES
 from lab.truth import Truth
@@ -125,8 +124,7 @@ def rebuild_and_judge(
     for number, live in enumerate(projected.lives, 1):
         found.append(_judgement(plan, projected, live, written, answers[live.plan.name], work / live.plan.name))
         # What this projection took is given back before the next one is looked at.
-        live.projector.store.close()
-        live.journal = Journal()
+        live.release()
         progress.done(number)
     of_truth = answers[TRUTH]
     truth, verdicts = None, TABLES["verdicts"].frame()

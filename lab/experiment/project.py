@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lab.base import stream
-from lab.channel.simulated import Deliveries
 from lab.experiment.progress import Progress
 from lab.experiment.strands import Strand, strands
 from lab.experiment.write import Written
@@ -32,27 +31,29 @@ from lab.wiring import Plan, ProjectionPlan
 class Live:
     """One projection that has been fed: its projector, its journal, and when each change was visible in it.
 
-    `chosen` are the indices of the changes that it subscribes to, `strand` the source of truth that it was fed from.
+    `chosen` are the indices of the changes that it subscribes to, `strand` the source of truth that it was fed from,
+    `visible` seconds by index. `again`, of a projection that was thrown away in place: when, and when each change was
+    visible after that.
     """
 
     plan: ProjectionPlan
     projector: Projector
     chosen: np.ndarray
     strand: Strand
-    journal: Journal = field(default_factory=Journal)
-    visible: np.ndarray = field(default_factory=lambda: np.empty(0))
+    journal: Journal
+    visible: np.ndarray
     gate: Gate | None = None
-    # Of a projection that was thrown away in place: when, and when each change was visible after that.
     again: tuple[float, np.ndarray] | None = None
-
-    def lose(self, messages: np.ndarray) -> None:
-        """Record messages, by the indices of their changes, that found the inbox full."""
-        self.journal.overflow(messages + 1)
 
     @property
     def published(self) -> Published:
         """The changes with the times at which they were committed for this projection."""
         return self.strand.published
+
+    def release(self) -> None:
+        """Close the store and give back the memory of the journal, once both have been judged."""
+        self.projector.store.close()
+        self.journal = Journal()
 
 
 @dataclass
@@ -67,37 +68,57 @@ class Projected:
 def project(plan: Plan, written: Written, truth: Truth, work: Path, progress: Progress) -> Projected:
     """Feed every projection to the end; the source of truth is complete afterwards."""
     main, by_strategy = strands(plan, written, truth, lambda: plan.truth(work / "queued-truth"))
-    lives, lanes, drivers = [], [], []
-    for item in plan.projections:
-        strand = by_strategy[item.gaps]
-        chosen = strand.published.of_entities(tuple(item.layout.entities))
-        trouble = _trouble(plan, item, strand, chosen)
-        live = Live(item, item.projector(work / item.name, trouble), chosen, strand)
-        if strand.timeline is not None:
-            live.gate = Gate.of(item.gaps, strand.timeline, item.gap_limit)
-        heard, arrives_at = _heard(live, strand.sent)
-        inbox = Arrivals(heard, arrives_at, item.pace.capacity, live.lose)
-        worker = _worker(plan, live, inbox, trouble)
-        lane = Lane(item.pace, inbox, strand.published.end, worker)
-        lives.append(live)
-        lanes.append(lane)
-        drivers.append(_driver(live, lane, worker, work))
-    progress.step("projecting", max(strand.published.end for strand in by_strategy.values()))
-    drive(drivers, progress.done)
-    for live, lane in zip(lives, lanes, strict=True):
-        assert isinstance(lane.worker, Worker)
-        lane.worker.finish(lane.free_at)
-        live.projector, live.gate = lane.worker.projector, lane.worker.gate
+    feeds = [_Feed.of(plan, item, by_strategy[item.gaps], work) for item in plan.projections]
     every = list({id(strand): strand for strand in by_strategy.values()}.values())
+    progress.step("projecting", max(strand.published.end for strand in every))
+    drive([feed.driver for feed in feeds], progress.done)
+    lives = [feed.finished() for feed in feeds]
     for strand in every:
         strand.replay.finish()
-    for live in lives:
-        live.visible = lag.visible_at(live.published, live.journal, live.plan.subsumes)
-        if live.journal.resets:
-            since = live.journal.epoch
-            after = lag.visible_at(live.published, live.journal, live.plan.subsumes, since)
-            live.again = live.journal.resets[-1], after
     return Projected(lives, main, every)
+
+
+@dataclass(frozen=True)
+class _Feed:
+    """One projection while it is fed: `driver` moves its lane through simulated time, and what happens is noted."""
+
+    plan: ProjectionPlan
+    strand: Strand
+    chosen: np.ndarray
+    journal: Journal
+    lane: Lane
+    driver: Timed
+
+    @classmethod
+    def of(cls, plan: Plan, item: ProjectionPlan, strand: Strand, work: Path) -> _Feed:
+        """Open the projection's store below `work`, and put a worker on a lane before it."""
+        journal, chosen = Journal(), strand.published.of_entities(tuple(item.layout.entities))
+        trouble = _trouble(plan, item, strand, chosen)
+        heard, arrives_at = _heard(item, strand, chosen)
+        inbox = Arrivals(heard, arrives_at, item.pace.capacity, lambda lost: journal.overflow(lost + 1))
+        worker = Worker(
+            item.projector(work / item.name, trouble),
+            _service(plan, item, strand),
+            inbox,
+            journal,
+            plan.scenario.catch_up.page,
+            item.table.batch,
+            None if strand.timeline is None else Gate.of(item.gaps, strand.timeline, item.gap_limit),
+            trouble,
+        )
+        lane = Lane(item.pace, inbox, strand.published.end, worker)
+        return cls(item, strand, chosen, journal, lane, _driver(item, lane, worker, work))
+
+    def finished(self) -> Live:
+        """Try once more what is parked, and return what has come of the projection."""
+        worker, published, journal, subsumes = self.lane.worker, self.strand.published, self.journal, self.plan.subsumes
+        assert isinstance(worker, Worker)
+        worker.finish(self.lane.free_at)
+        again = None
+        if journal.resets:
+            again = journal.resets[-1], lag.visible_at(published, journal, subsumes, journal.epoch)
+        visible = lag.visible_at(published, journal, subsumes)
+        return Live(self.plan, worker.projector, self.chosen, self.strand, journal, visible, worker.gate, again)
 
 
 def _trouble(plan: Plan, item: ProjectionPlan, strand: Strand, chosen: np.ndarray) -> Trouble | None:
@@ -106,26 +127,21 @@ def _trouble(plan: Plan, item: ProjectionPlan, strand: Strand, chosen: np.ndarra
     return Trouble(item.faults, strand.published, chosen, stream(plan.scenario.seed, "faults", item.name))
 
 
-def _worker(plan: Plan, live: Live, inbox: Arrivals, trouble: Trouble | None) -> Worker:
-    item, strand = live.plan, live.strand
-    service: Measured | Modelled
+def _service(plan: Plan, item: ProjectionPlan, strand: Strand) -> Measured | Modelled:
+    """Create what times the work: a stopwatch, or the scenario's formula."""
     if plan.scenario.time.service == "measured":
         reader, entities = item.subscription(strand.truth), tuple(item.layout.entities)
-        service = Measured(strand.published, entities, reader, strand.replay.advance)
-    else:
-        every = strand.truth.publishes_every_revision
-        feeds = {
-            name: FeedArrays(strand.published.frames[name], every, strand.published.times(name))
-            for name in item.layout.entities
-        }
-        service = Modelled(strand.published, feeds, item.model)
-    page, batch = plan.scenario.catch_up.page, item.table.batch
-    return Worker(live.projector, service, inbox, live.journal, page, batch, live.gate, trouble)
+        return Measured(strand.published, entities, reader, strand.replay.advance)
+    every = strand.truth.publishes_every_revision
+    feeds = {
+        name: FeedArrays(strand.published.frames[name], every, strand.published.times(name))
+        for name in item.layout.entities
+    }
+    return Modelled(strand.published, feeds, item.model)
 
 
-def _driver(live: Live, lane: Lane, worker: Worker, work: Path) -> Timed:
+def _driver(item: ProjectionPlan, lane: Lane, worker: Worker, work: Path) -> Timed:
     """Return the lane, or the lane with its scheduled rebuild."""
-    item = live.plan
     rebuild = item.table.rebuild
     if rebuild is None:
         return lane
@@ -134,14 +150,15 @@ def _driver(live: Live, lane: Lane, worker: Worker, work: Path) -> Timed:
     return BlueGreen(lane, worker, rebuild.at, lambda: item.projector(work / f"{item.name}-green", worker.trouble))
 
 
-def _heard(live: Live, sent: Deliveries | None) -> tuple[np.ndarray, np.ndarray]:
+def _heard(item: ProjectionPlan, strand: Strand, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The deliveries that a projection listens to: the changes they carry, and when they arrive."""
-    if sent is None or not live.plan.by_messages:
+    sent = strand.sent
+    if sent is None or not item.by_messages:
         return np.empty(0, np.int64), np.empty(0)
-    size = live.published.committed_at.size
-    if live.chosen.size == size:
+    size = strand.published.committed_at.size
+    if chosen.size == size:
         return sent.message, sent.arrives_at
     mine = np.zeros(size, bool)
-    mine[live.chosen] = True
+    mine[chosen] = True
     heard = mine[sent.message]
     return sent.message[heard], sent.arrives_at[heard]

@@ -78,11 +78,9 @@ def projected(plan: Plan, truth: Truth, written: Written, folder: Path, began: f
     for item in plan.projections:
         chosen = written.published.of_entities(tuple(item.layout.entities))
         projector = item.projector(FolderPlace(folder / item.name).current.path)
-        live = Live(
-            item, projector, chosen, strand, read_notes(folder / f"{item.name}.journal", written.published, began)
-        )
-        live.visible = lag.visible_at(written.published, live.journal, item.subsumes)
-        lives.append(live)
+        journal = read_notes(folder / f"{item.name}.journal", written.published, began)
+        visible = lag.visible_at(written.published, journal, item.subsumes)
+        lives.append(Live(item, projector, chosen, strand, journal, visible))
     return Projected(lives, strand, [strand])
 
 

@@ -115,7 +115,7 @@ class LiveSource:
             self.truth.close()
 
 
-class Live:
+class LiveService:
     """The service of a live worker: the time that work takes is what the clock says, and nothing is planned."""
 
     retry: float | None = RETRY
@@ -176,7 +176,7 @@ class Follower(Worker):
     def poll(self, start: float) -> tuple[float, bool]:
         """Poll as ever, once there is a source of truth."""
         service = self.service
-        assert isinstance(service, Live)
+        assert isinstance(service, LiveService)
         try:
             if not service.source.found():
                 raise Interrupted(start + RETRY)

@@ -16,7 +16,7 @@ from lab.base import TRUTH, NotAnswered, Unavailable
 from lab.place import FolderPlace
 from lab.queries.model import Query
 from lab.running.lane import Lane
-from lab.running.live import Follower, Heard, Live, LiveSource, Waiting
+from lab.running.live import Follower, Heard, LiveService, LiveSource, Waiting
 from lab.running.notes import BOUNDS, BoundedJournal
 from lab.running.wall import WallClock, WallRunner
 from lab.service.messages import AskQuery, Message, ReadApplied, ReadStatus, StartRebuild, Subscribe, encoded_message
@@ -40,7 +40,7 @@ class Projection:
         self.source = LiveSource(lambda: plan.truth_beside(folder / TRUTH), item.subscription, plan.domain, item.before)
         self.journal = BoundedJournal(since, clock.now, journal)
         self.inbox = Waiting(item.pace.capacity, self.journal.overflow)
-        live = Live(self.source, entities, clock.now, item.faults.retry_parked)
+        live = LiveService(self.source, entities, clock.now, item.faults.retry_parked)
         projector = item.projector(self.place.current.path)
         page = plan.scenario.catch_up.page
         follower = Follower(projector, live, self.inbox, self.journal, page, item.pace.batch)

@@ -15,7 +15,7 @@ from lab.queries.answers import ReferenceTable, same
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.stores import Layout, Store, dump
-from lab.testing.contracts import Trial, promise
+from lab.testing.promises import Trial, promise
 from lab.testing.sample import ITEM, SHELF, ask, content, item, items, sums
 
 KEYS = range(1, 13)

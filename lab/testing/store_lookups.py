@@ -7,7 +7,7 @@ import pytest
 
 from lab.base import REASON, Batch
 from lab.stores import dump
-from lab.testing.contracts import Trial, promise
+from lab.testing.promises import Trial, promise
 from lab.testing.sample import IDS, ITEM, NASTY, SHELF, ask, content, item, items, parked, sums
 
 

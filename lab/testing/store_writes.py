@@ -11,7 +11,7 @@ import pytest
 from lab.base import Batch
 from lab.queries.answers import same
 from lab.stores import dump
-from lab.testing.contracts import Trial, promise
+from lab.testing.promises import Trial, promise
 from lab.testing.sample import IDS, ITEM, SHELF, ask, content, item, items, parked, sums
 
 

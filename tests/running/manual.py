@@ -24,7 +24,7 @@ from lab.projection.guards import guarded_layout
 from lab.projection.projector import Projector
 from lab.running.journal import Journal
 from lab.running.lane import INFINITY, Lane, Pace, Timed
-from lab.running.live import Follower, Heard, Live, LiveSource, Waiting
+from lab.running.live import Follower, Heard, LiveService, LiveSource, Waiting
 from lab.running.services import Modelled
 from lab.running.simulated import Arrivals, drive
 from lab.running.swap import BlueGreen, InPlace
@@ -225,7 +225,7 @@ def on_the_wall(story: Story, processors: bool) -> Journal:
     domain = SimpleNamespace(entities=ENTITIES, contracts={})
     source = LiveSource(lambda: truth, lambda _: reader, domain)  # type: ignore[arg-type, return-value]
     inbox = clock.inbox = Waiting(story.pace.capacity, journal.overflow)
-    service = Live(source, tuple(ENTITIES), clock.now, None)
+    service = LiveService(source, tuple(ENTITIES), clock.now, None)
 
     def make() -> Projector:
         return kind(story.store(trouble), story.policy, story.hold)

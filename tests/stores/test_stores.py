@@ -17,7 +17,8 @@ from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.stores import STORES, dump, store_class
 from lab.stores.memory import Memory
-from lab.testing.contracts import PROMISES, Case, store_cases
+from lab.testing.contracts import store_cases
+from lab.testing.promises import PROMISES, Case
 from lab.testing.sample import IDS, ITEM, ask, item, items, layout
 from lab.testing.store_answers import NOW, PAST
 

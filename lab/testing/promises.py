@@ -1,0 +1,104 @@
+"""What a contract is made of: promises, each tried on a store in folders of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.place import FolderPlace
+from lab.stores import Store
+from lab.testing.sample import layout
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# Generated cases of one promise.
+EXAMPLES = 10
+
+
+@dataclass
+class Trial:
+    """One store on trial: opens it in folders of its own, and closes all that it opened."""
+
+    store: type[Store]
+    folder: Path
+    keeps: str
+    examples: int = EXAMPLES
+    _opened: list[Store] = field(default_factory=list)
+
+    def open(self, memory: Mapping[str, pl.DataType] | None = None, at: str = "store") -> Store:
+        """Open a store in the folder `at`; two at one place share it, as a process and its successor do."""
+        store = self.store(FolderPlace(self.folder / at), layout(self.keeps, dict(memory or {})))
+        store.open()
+        self._opened.append(store)
+        return store
+
+    def fresh(self) -> Store:
+        """Open a store in a folder where there has been none, for one of many generated cases."""
+        return self.open(at=f"case-{len(self._opened)}")
+
+    def close(self) -> None:
+        """Close every store."""
+        for store in self._opened:
+            store.close()
+
+
+Check = Callable[[Trial], None]
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One sentence of a contract. Tried with each of `keeps` that the store can keep; with its first one if empty.
+
+    `durable` promises are those of stores that outlive their process.
+    """
+
+    check: Check
+    keeps: tuple[str, ...]
+    durable: bool
+
+    @property
+    def sentence(self) -> str:
+        """What is promised."""
+        return self.check.__name__.replace("_", " ")
+
+    def tried_with(self, store: type[Store]) -> list[str]:
+        """What the store is to keep when this is tried; nothing where the promise is not for it."""
+        if self.durable and store.capabilities.durability == "memory":
+            return []
+        return [keeps for keeps in self.keeps if keeps in store.holds] if self.keeps else [store.holds[0]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One promise, tried on one store."""
+
+    promise: Promise
+    store: type[Store]
+    keeps: str
+
+    def __str__(self) -> str:
+        return f"{self.promise.sentence}, {self.keeps}"
+
+    def run(self, folder: Path, examples: int = EXAMPLES) -> None:
+        """Try it in this folder. Raises AssertionError where the promise is broken."""
+        trial = Trial(self.store, folder, self.keeps, examples)
+        try:
+            self.promise.check(trial)
+        finally:
+            trial.close()
+
+
+PROMISES: list[Promise] = []
+
+
+def promise(*keeps: str, durable: bool = False) -> Callable[[Check], Check]:
+    """Make a function on a `Trial` a promise of the store contract."""
+
+    def kept(check: Check) -> Check:
+        PROMISES.append(Promise(check, keeps, durable))
+        return check
+
+    return kept
