@@ -64,9 +64,13 @@ class FolderPlace:
 
     def swap(self, winner: Self) -> None:
         """Point at `winner` in one step that survives a power cut, then remove the other recorded generations."""
+        self.point(winner)
+        self.sweep()
+
+    def point(self, winner: Self) -> None:
+        """Make `winner` the current generation and remove nothing yet. Raises OSError when the disk is full."""
         self._write(self._ledger, self._recorded() | {self.current.generation, winner.generation})
         self._write(self._pointer, {winner.generation})
-        self.sweep()
 
     def sweep(self) -> None:
         """Remove the recorded generations that are not current: swapped out, or left by an interrupted rebuild."""

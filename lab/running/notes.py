@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class BoundedJournal:
 
     def __init__(self, since: float, now: Callable[[], float], path: Path | None = None) -> None:
         self.since, self._now = since, now
-        self._file = None if path is None else path.open("ab")
+        self._file = None if path is None else _appended(path)
         self.counts = dict.fromkeys(("applied", "refused", "dropped", "overflowed", "messages", "polls", "batches"), 0)
         self.lags = np.zeros(len(BOUNDS) + 1, np.int64)
         self.lag_sum = 0.0
@@ -158,6 +159,13 @@ class BoundedJournal:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+
+def _appended(path: Path) -> BinaryIO:
+    """Open a file of notes for appending. What a killed process wrote of a note is cut off: the next ones are whole."""
+    file = path.open("ab")
+    file.truncate(file.tell() // NOTE.itemsize * NOTE.itemsize)
+    return file
 
 
 def read_notes(path: Path, changes: Published, began: float) -> Journal:

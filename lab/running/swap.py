@@ -55,14 +55,16 @@ class InPlace:
 class BlueGreen:
     """A lane that is joined by a second one at `at` seconds, until the second one takes over.
 
-    `make` opens the projector on the second store: empty, or filled in bulk up to its checkpoint. `taken_over` is
-    called after the swap, when the first store has been closed.
+    `make` opens the projector on the second store: empty, or filled in bulk up to its checkpoint. `point` makes the
+    second store the one that a restart opens; when it raises, the first one stays. `taken_over` is called after the
+    swap, when the first store has been closed.
     """
 
     lane: Lane
     worker: Worker
     at: float
     make: Callable[[], Projector]
+    point: Callable[[], None] = lambda: None
     taken_over: Callable[[], None] = lambda: None
     green: Lane | None = None
     swapped: bool = False
@@ -128,6 +130,8 @@ class BlueGreen:
         green = self._builder.journal
         assert isinstance(green, Journal)
         journal.swap(green, at, self._builder.settled)
+        # The last step that can fail: after it the first store is closed, and its files go.
+        self.point()
         journal.rebuilt(at, peak)
         journal.fault(Fault("rebuild", self.at, at, detail="built beside, then swapped in"))
         self._builder.journal = journal

@@ -212,6 +212,16 @@ class Worker:
             crash = trouble.armed or ""
             self.journal.note(entity, landed, handed, source, start, until, crash, checkpoint, committed_at)
             raise
+        except Unavailable:
+            landed = self.projector.attempt.applied()
+            if landed.positions.size:
+                # Of a batch that was divided, pieces had landed before the store refused the next: readers see them.
+                until = service.end(start, mark, len(piece), factor)
+                told = np.isin(
+                    handed, np.concatenate([landed.positions, landed.refused, landed.dropped, landed.parked])
+                )
+                self.journal.note(entity, landed, handed[told], source, start, until, committed_at=committed_at[told])
+            raise
         until = service.end(start, mark, len(piece), factor)
         self.journal.note(entity, applied, handed, source, start, until, "", checkpoint, committed_at)
         return until

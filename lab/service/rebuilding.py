@@ -7,15 +7,17 @@ swapped in by the same state machine as in a simulation, `lab.running.swap.BlueG
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from lab.base import TRUTH, Unavailable
+from lab.base import TRUTH, CannotTake, Unavailable
 from lab.feed.reader import ChangeReader
 from lab.place import FolderPlace
 from lab.projection.projector import Projector
@@ -77,19 +79,31 @@ class Rebuild:
         """Build beside the current generation of `place` and swap. What fails leaves the projection as it was."""
         self.state, self.began_at = "building", time.monotonic()
         projector: Projector | None = None
+        winner: FolderPlace | None = None
         try:
             winner = place.beside()
             projector = await asyncio.to_thread(self._build, plan, item, place.folder.parent / TRUTH, winner.path)
             self.state = "catching up"
-            await self._catch_up(projector, lane, runner)
-            place.swap(winner)
+            await self._catch_up(projector, lane, runner, partial(place.point, winner))
             self.state = "done"
         except Exception as error:
             self.state, self.detail = "failed", f"{type(error).__name__}: {error}"
-            if projector is not None and getattr(lane.worker, "projector", None) is not projector:
-                projector.store.close()
-            place.sweep()
+        finally:
+            self._clear(place, winner, projector, lane)
         self.seconds = time.monotonic() - self.began_at
+
+    def _clear(self, place: FolderPlace, winner: FolderPlace | None, projector: Projector | None, lane: Lane) -> None:
+        """Remove the store that the lane does not work on. What a full disk prevents, the next start removes."""
+        assert isinstance(lane.worker, Follower)
+        if lane.worker.projector is projector:
+            with contextlib.suppress(OSError):
+                place.sweep()
+            return
+        if projector is not None:
+            projector.store.close()
+        if winner is not None:
+            # Not by `sweep`: should the pointer be at the winner already, it would remove the one that is in use.
+            winner.drop()
 
     def _build(self, plan: Plan, item: ProjectionPlan, source: Path, path: Path) -> Projector:
         truth = plan.truth_beside(source)
@@ -99,7 +113,11 @@ class Rebuild:
         try:
             self.of = max(truth.head(name) for name in plan.domain.entities)
             green.open()
-            rebuild(green, _Told(item.subscription(truth, before=False), self), item.table.guard)
+            try:
+                rebuild(green, _Told(item.subscription(truth, before=False), self), item.table.guard)
+            except CannotTake:
+                # Caught up with from the first change on, it parks what it can't take.
+                green.reset()
             return Projector(green, item.table.guard, item.table.hold)
         except BaseException:
             green.close()
@@ -107,7 +125,7 @@ class Rebuild:
         finally:
             truth.close()
 
-    async def _catch_up(self, projector: Projector, lane: Lane, runner: WallRunner) -> None:
+    async def _catch_up(self, projector: Projector, lane: Lane, runner: WallRunner, point: Callable[[], None]) -> None:
         self.checked()
         swapped = self._swapped = asyncio.get_running_loop().create_future()
 
@@ -122,7 +140,7 @@ class Rebuild:
 
         assert isinstance(lane.worker, Follower)
         now = runner.clock.now()
-        runner.timed = CatchUp(lane, lane.worker, now, lambda: projector, taken_over, failed=failed)
+        runner.timed = CatchUp(lane, lane.worker, now, lambda: projector, point, taken_over, failed=failed)
         runner.wake()
         await swapped
         runner.timed = lane

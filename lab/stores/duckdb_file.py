@@ -25,6 +25,8 @@ from lab.stores.port import Store
 
 # A list of keys up to this length is bound as one parameter; a longer one is joined from Arrow.
 KEYS_BOUND = 1_000
+# Raised where a value has no place in the engine.
+UNTAKEN = (duckdb.ConstraintException, duckdb.ConversionException, duckdb.OutOfRangeException)
 
 
 class DuckdbFile(Store):
@@ -106,18 +108,17 @@ class DuckdbFile(Store):
         connection.execute("BEGIN")
         try:
             yield connection
-        except BaseException:
+        except BaseException as error:
             connection.execute("ROLLBACK")
+            if isinstance(error, UNTAKEN):
+                raise CannotTake(f"{self.name}: {error}") from None
             raise
         connection.execute("COMMIT")
 
     def apply(self, batch: Batch) -> None:
         """Write rows, the guard's memory and the checkpoint in one transaction."""
-        try:
-            with self._transaction():
-                self._write(batch, replace=True)
-        except (duckdb.ConstraintException, duckdb.ConversionException, duckdb.OutOfRangeException) as error:
-            raise CannotTake(f"{self.name}: {error}") from None
+        with self._transaction():
+            self._write(batch, replace=True)
 
     def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
         """Insert all batches in one transaction."""

@@ -29,6 +29,8 @@ from lab.stores.port import Store
 PYTHON_TYPES = {"INTEGER": int, "REAL": float, "TEXT": str, "BLOB": bytes}
 # Keys of one look-up: the engine takes up to 32,766 parameters, and a longer list is no quicker.
 KEYS_AT_ONCE = 4_096
+# Raised where a value has no place in the engine.
+UNTAKEN = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError)
 
 
 @lru_cache(maxsize=1024)
@@ -147,18 +149,17 @@ class SqliteFile(Store):
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
-        except BaseException:
+        except BaseException as error:
             connection.execute("ROLLBACK")
+            if isinstance(error, UNTAKEN):
+                raise CannotTake(f"{self.name}: {error}") from None
             raise
         connection.execute("COMMIT")
 
     def apply(self, batch: Batch) -> None:
         """One transaction: rows, the guard's memory, the checkpoint."""
-        try:
-            with self._transaction():
-                self._write(batch, replace=True)
-        except (sqlite3.IntegrityError, sqlite3.DataError, OverflowError) as error:
-            raise CannotTake(f"{self.name}: {error}") from None
+        with self._transaction():
+            self._write(batch, replace=True)
 
     def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
         """One transaction for all: plain inserts, then the indexes over what is there."""

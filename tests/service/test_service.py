@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from serving import SMALL, TEXT, Served, hire, lived, until, written
 
-from lab.base import BadInput, stream
+from lab.base import BadInput, Batch, CannotTake, stream
 from lab.channel.fates import LiveFaults
 from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Command
 from lab.feed.reader import ChangeReader
+from lab.place import FolderPlace
 from lab.queries.answers import ReferenceTable
 from lab.queries.kinds import KINDS
 from lab.service.changes import ARROW
@@ -41,6 +42,7 @@ from lab.service.messages import (
     encoded_message,
 )
 from lab.stores.port import dump
+from lab.stores.sqlite_table import SqliteTable
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan
 
@@ -607,6 +609,80 @@ def test_a_rebuild_that_fails_leaves_the_projection_as_it_was(tmp_path: Path, mo
         assert len((await service.query("directory/employee", key=1)).json()["rows"]) == 1
         assert not (tmp_path / "directory.1").exists()
         assert (await service.client.post("/projections/gossip/rebuild")).status_code == 409
+
+    lived(written(tmp_path, text=SMALL), tmp_path, story)
+
+
+def test_a_projection_with_parked_changes_is_rebuilt_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, bad = SqliteTable._put, {2}
+
+    def picky(store: SqliteTable, batch: Batch, replace: bool) -> None:
+        if bad & set(batch.rows["key"]):
+            raise CannotTake("it is bad")
+        put(store, batch, replace)
+
+    monkeypatch.setattr(SqliteTable, "_put", picky)
+
+    async def rows(service: Served) -> list[int]:
+        found = [(await service.query("directory/employee", key=key)).json()["rows"] for key in (1, 2, 3)]
+        return [len(some) for some in found]
+
+    async def story(service: Served) -> None:
+        for key in (1, 2, 3):
+            await service.command(hire(key))
+        await service.settled("directory")
+        for _ in range(2):
+            await service.client.post("/projections/directory/rebuild")
+            await until(lambda: not service.projections["directory"].rebuild.running)
+            assert service.projections["directory"].rebuild.state == "done"
+            assert await rows(service) == [1, 0, 1]
+            assert (await service.client.get("/projections/directory")).json()["counts"]["parked"] == 1
+
+    async def mended(service: Served) -> None:
+        await service.settled("directory")
+        await until(lambda: not service.projections["directory"].worker.projector.parked("employee").size)
+        assert await rows(service) == [1, 1, 1]
+
+    made = written(tmp_path, text=SMALL)
+    lived(made, tmp_path, story)
+    bad.clear()
+    lived(made, tmp_path, mended)
+
+
+def test_a_disk_that_is_full_at_the_swap_leaves_the_projection_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(service: Served) -> None:
+        await service.command(hire(1))
+        await service.settled("directory")
+        write = FolderPlace._write
+
+        def full(place: FolderPlace, file: Path, numbers: set[int]) -> None:
+            if file == place._pointer:
+                raise OSError("no space left")
+            write(place, file, numbers)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(FolderPlace, "_write", full)
+            assert (await service.client.post("/projections/directory/rebuild")).status_code == 202
+            await until(lambda: not service.projections["directory"].rebuild.running)
+        told = (await service.client.get("/projections/directory")).json()["rebuild"]
+        assert (told["state"], told["detail"]) == ("failed", "OSError: no space left")
+        await both(service, 2)
+        assert {path.name for path in tmp_path.glob("directory*")} == {"directory"}
+        # With room again it is rebuilt.
+        assert (await service.client.post("/projections/directory/rebuild")).status_code == 202
+        await until(lambda: not service.projections["directory"].rebuild.running)
+        assert service.projections["directory"].rebuild.state == "done"
+        await both(service, 3)
+        assert [path.name for path in tmp_path.glob("directory*")] == ["directory.2"]
+
+    async def both(service: Served, newest: int) -> None:
+        await service.command(hire(newest))
+        await service.settled("directory")
+        for key in range(1, newest + 1):
+            found = await service.query("directory/employee", key=key)
+            assert (found.status_code, len(found.json()["rows"])) == (200, 1)
 
     lived(written(tmp_path, text=SMALL), tmp_path, story)
 

@@ -1,0 +1,110 @@
+"""What a worker notes of work that went wrong, and the file of notes of a process that was killed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lab.base import Batch, CannotTake, Unavailable
+from lab.feed.published import Published
+from lab.place import FolderPlace
+from lab.projection.applied import NONE, Applied
+from lab.projection.projector import Projector
+from lab.running.journal import CHANNEL, Journal
+from lab.running.notes import NOTE, BoundedJournal, read_notes
+from lab.running.trouble import Interrupted, StoreFaults, faulty
+from lab.running.worker import Worker
+from lab.stores import dump, store_class
+from lab.testing.sample import items, layout
+
+FRAME = items(*((key, 1, False, "a", None, "x", 5, 1.0, False) for key in (1, 2, 3, 4)))
+
+
+def noted(path: Path, *positions: int) -> None:
+    """A process that notes some positions as applied, each by itself."""
+    journal = BoundedJournal(0.0, time.monotonic, path)
+    for position in positions:
+        one = np.array([position])
+        journal.note("item", Applied(one, NONE, NONE, NONE), one, CHANNEL, 0.0, time.monotonic())
+    journal.close()
+
+
+@pytest.mark.parametrize("torn", range(NOTE.itemsize))
+def test_notes_after_one_that_was_cut_off_are_read_as_they_were_written(torn: int, tmp_path: Path) -> None:
+    path = tmp_path / "directory.journal"
+    noted(path, 1, 2)
+    with path.open("ab") as file:
+        # SIGKILL, or a full disk, in the middle of a write.
+        file.write(b"\x01" * torn)
+    noted(path, 3, 4)
+    found = read_notes(path, Published.of({"item": FRAME}), 0.0)
+    assert found.all("positions").tolist() == [1, 2, 3, 4]
+    assert found.all("handed").tolist() == [1, 2, 3, 4]
+
+
+class Divided(StoreFaults):
+    """Position 2 can't be taken; a batch with 4 is refused for now, once it comes without 2."""
+
+    refuses = True
+
+    def inspect(self, batch: Batch) -> None:
+        positions = set(batch.positions.tolist())
+        if 2 in positions:
+            raise CannotTake("2")
+        if self.refuses and 4 in positions:
+            raise Unavailable("not now")
+
+
+class Frames:
+    """A live service of change frames that are handed over as they are; a second passes with each work."""
+
+    retry: float | None = 0.5
+    retry_parked: float | None = None
+    defers = False
+    every_revision = True
+
+    def messages(self, batch: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+        return [("item", batch)]
+
+    def positions(self, entity: str, piece: pl.DataFrame) -> np.ndarray:
+        return piece["position"].to_numpy()
+
+    def frame(self, entity: str, piece: pl.DataFrame) -> pl.DataFrame:
+        return piece
+
+    def begin(self) -> float:
+        return 0.0
+
+    def end(self, at: float, mark: float, rows: int, factor: float = 1.0) -> float:
+        return at + 1.0
+
+    def now(self, at: float) -> float:
+        return at
+
+
+class Whole:
+    """An inbox that gives all that it has."""
+
+    def first(self, count: int) -> pl.DataFrame:
+        return FRAME
+
+
+def test_pieces_that_landed_before_the_store_refused_the_next_are_noted(tmp_path: Path) -> None:
+    store, faults, journal = store_class("memory")(FolderPlace(tmp_path), layout("records")), Divided(), Journal()
+    service: Any = Frames()
+    worker = Worker(Projector(faulty(store, faults), "revision", 0), service, Whole(), journal, 10, 10)
+    with pytest.raises(Interrupted):
+        worker.take(0.0, 4)
+    assert dump(store, "item")["position"].to_list() == journal.all("positions").tolist() == [1]
+    assert worker.projector.parked("item").tolist() == journal.all("parked").tolist() == [2]
+    assert sorted(journal.all("handed").tolist()) == [1, 2]
+    faults.refuses = False
+    worker.take(1.5, 4)
+    assert dump(store, "item")["position"].to_list() == [1, 3, 4]
+    assert journal.all("positions").tolist() == [1, 3, 4]
+    assert journal.all("refused").tolist() == [1]
