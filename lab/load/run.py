@@ -137,6 +137,7 @@ def _judged(
         found = projected(plan, truth, written, served, seen.began)
         answers = ask(plan, found.lives, truth, written.oracle, progress)
         judged = rebuild_and_judge(plan, found, written, answers, work / "rebuilt", progress)
+        every_revision = truth.publishes_every_revision
     finally:
         for live in found.lives if found else ():
             live.projector.store.close()
@@ -148,7 +149,7 @@ def _judged(
     frames |= {"queries": log.queries(seen.events, frames["queries"]), "load": log.table(seen.events)}
     if not plan.domain.has_trace and written.writes["accepted"]:
         progress.step("simulating the same", 1)
-        frames["foretold"] = foretell(plan, written, frames["lag_summary"], work / "foretold")
+        frames["foretold"] = foretell(plan, written, every_revision, frames["lag_summary"], served, seen.began)
     return frames, _manifest(plan, written, judged, end, order, seen)
 
 

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from lab import formatting
 from lab.base import TRUTH
 from lab.checks import OF_RUNS
-from lab.report import fault_texts, sentences, words
+from lab.report import fault_texts, loads, sentences, words
 from lab.report.advice.section import advice_on, texts
 from lab.report.facts import Overview, failures, headline, matrix, overviews, truth_asked, unaccounted, unknowns
 from lab.report.sections import sections, timelines
@@ -84,6 +84,7 @@ def render(run: Run) -> str:
         accounting=run.table("accounting").to_dicts(),
         load=run.table("load").to_dicts(),
         foretold=run.table("foretold").to_dicts(),
+        foretelling=loads.on_foretelling(run),
         optional={name: run.table(name).to_dicts() for name in ("gaps", "readers", "rebuilds")},
         faults=fault_texts.fault_rows(run.table("faults")),
         parked=parked,

@@ -19,6 +19,7 @@ from lab.feed.reader import ChangeReader
 from lab.running.lane import INFINITY
 from lab.running.trouble import Interrupted
 from lab.running.worker import Worker
+from lab.running.worklog import CAUGHT_UP, READ, TAKEN, WorkLog
 from lab.truth import Truth
 
 # A store or a source of truth that refuses is asked again after so many seconds; so is one that isn't there yet.
@@ -122,9 +123,10 @@ class LiveService:
     defers = False
 
     def __init__(
-        self, source: LiveSource, entities: tuple[str, ...], clock: Callable[[], float], retry_parked: float | None
+        self, source: LiveSource, entities: tuple[str, ...], work: WorkLog, retry_parked: float | None
     ) -> None:
-        self.source, self.entities, self._clock, self.retry_parked = source, entities, clock, retry_parked
+        self.source, self.entities, self.work, self.retry_parked = source, entities, work, retry_parked
+        self._clock, self._kind = work.now, TAKEN
 
     @property
     def every_revision(self) -> bool:
@@ -136,10 +138,13 @@ class LiveService:
         """Read a page of what is committed now."""
         assert self.source.reader is not None
         page = self.source.reader.changes_since(entity, position, limit)
-        return page, page.height < limit, self._clock()
+        self._kind, ended = CAUGHT_UP, self._clock()
+        self.work.note(READ, page.height, now, ended - now)
+        return page, page.height < limit, ended
 
     def messages(self, batch: Sequence[Heard]) -> list[tuple[str, pl.DataFrame]]:
         """The messages of each entity, in the order of their arrival."""
+        self._kind = TAKEN
         mine = {name: [message for message in batch if message.entity == name] for name in self.entities}
         return [(name, self.source.frame(name, messages)) for name, messages in mine.items() if messages]
 
@@ -158,7 +163,9 @@ class LiveService:
 
     def end(self, at: float, mark: float, rows: int, factor: float = 1.0) -> float:
         """The present time."""
-        return self._clock()
+        ended = self._clock()
+        self.work.note(self._kind, rows, at, ended - at)
+        return ended
 
     def now(self, at: float) -> float:
         """The present time."""

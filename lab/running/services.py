@@ -1,12 +1,13 @@
 """The services of a worker: where pages and messages come from, and how time passes while they are applied.
 
 Measured, the real engine works and the time that it takes is added to simulated time. Modelled, a formula says what it
-takes. Either way the same projector writes the same changes in the same order. The live service is in `live`.
+takes; `empirical` draws it from records. Either way the same projector writes the same changes in the same order. The
+live service is in `live`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Protocol
@@ -139,17 +140,17 @@ class Measured(_Simulated):
         return at + (perf_counter() - mark) * factor
 
 
-class Modelled(_Simulated):
-    """Work on n rows takes `per_batch + per_row * n` seconds, and reading none. Pieces are rows of the history."""
+class FromArrays(_Simulated):
+    """A simulated service without a source of truth: arrays stand for the feed, and pieces are rows of the history."""
 
     defers = True
 
-    def __init__(self, published: Published, feeds: dict[str, FeedArrays], model: ServiceModel) -> None:
+    def __init__(self, published: Published, feeds: Mapping[str, FeedArrays]) -> None:
         super().__init__(published, tuple(feeds), all(feed.every_revision for feed in feeds.values()))
-        self.feeds, self.model = feeds, model
+        self.feeds = feeds
 
     def page(self, entity: str, position: int, limit: int, at: float, now: float) -> tuple[np.ndarray, bool, float]:
-        """The rows that the feed shows at `at`."""
+        """The rows that the feed shows at `at`; reading them takes no time."""
         page = self.feeds[entity].page(position, limit, at)
         return page, page.size < limit, now
 
@@ -169,6 +170,14 @@ class Modelled(_Simulated):
     def begin(self) -> float:
         """Nothing: no clock is read."""
         return 0.0
+
+
+class Modelled(FromArrays):
+    """Work on n rows takes `per_batch + per_row * n` seconds, and reading none."""
+
+    def __init__(self, published: Published, feeds: Mapping[str, FeedArrays], model: ServiceModel) -> None:
+        super().__init__(published, feeds)
+        self.model = model
 
     def end(self, at: float, mark: float, rows: int, factor: float = 1.0) -> float:
         """Later by what the model says."""

@@ -41,11 +41,18 @@ class WallClock:
 class WallRunner:
     """Executes one `Timed` on a clock until it is stopped: one piece of work, then the other tasks of the loop.
 
-    `timed` may be replaced between two pieces of work, by a rebuild for example; `after` is called after each.
+    `timed` may be replaced between two pieces of work, by a rebuild for example. `before` is called before each piece
+    with the time at which it was due, `after` after each.
     """
 
-    def __init__(self, timed: Timed, clock: LoopClock, after: Callable[[], None] = lambda: None) -> None:
-        self.timed, self.clock, self.after = timed, clock, after
+    def __init__(
+        self,
+        timed: Timed,
+        clock: LoopClock,
+        after: Callable[[], None] = lambda: None,
+        before: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        self.timed, self.clock, self.after, self.before = timed, clock, after, before
         self._woken = asyncio.Event()
         self._stopping = False
 
@@ -64,6 +71,7 @@ class WallRunner:
             self._woken.clear()
             now, at = self.clock.now(), self.timed.next_at()
             if at <= now:
+                self.before(at)
                 self.timed.step(now)
                 self.after()
                 at = now

@@ -19,6 +19,7 @@ from lab.running.lane import Lane
 from lab.running.live import Follower, Heard, LiveService, LiveSource, Waiting
 from lab.running.notes import BOUNDS, BoundedJournal
 from lab.running.wall import WallClock, WallRunner
+from lab.running.worklog import ANSWERED, HEARD, WORK_SUFFIX, WorkLog
 from lab.service.messages import AskQuery, Message, ReadApplied, ReadStatus, StartRebuild, Subscribe, encoded_message
 from lab.service.problems import encoded, problem
 from lab.service.rebuilding import Rebuild
@@ -40,7 +41,8 @@ class Projection:
         self.source = LiveSource(lambda: plan.truth_beside(folder / TRUTH), item.subscription, plan.domain, item.before)
         self.journal = BoundedJournal(since, clock.now, journal)
         self.inbox = Waiting(item.pace.capacity, self.journal.overflow)
-        live = LiveService(self.source, entities, clock.now, item.faults.retry_parked)
+        self.log = WorkLog(clock.now, None if journal is None else journal.with_suffix(WORK_SUFFIX))
+        live = LiveService(self.source, entities, self.log, item.faults.retry_parked)
         projector = item.projector(self.place.current.path)
         page = plan.scenario.catch_up.page
         follower = Follower(projector, live, self.inbox, self.journal, page, item.pace.batch)
@@ -48,7 +50,7 @@ class Projection:
         self.lane = Lane(item.pace, self.inbox, math.inf, follower)
         if item.pace.polls:
             self.lane.due_at = clock.now()
-        self.runner = WallRunner(self.lane, clock, self._wake)
+        self.runner = WallRunner(self.lane, clock, self._wake, self.log.starts)
         self.rebuild = Rebuild()
         self.counts = dict.fromkeys(("queries", "stale"), 0)
         self._queries: dict[str, Query] = {query.name: query for query in item.queries}
@@ -76,9 +78,17 @@ class Projection:
 
     async def handle(self, message: Message) -> Reply:
         """Answer a message of the front."""
+        if isinstance(message, AskQuery) and (refused := await self._behind(message)) is not None:
+            return refused
+        began = self.log.now()
+        reply = self._answer(message)
+        self.log.note(ANSWERED, 0, began, self.log.now() - began)
+        return reply
+
+    def _answer(self, message: Message) -> Reply:
         match message:
             case AskQuery():
-                return await self._asked(message)
+                return self._query(message)
             case ReadStatus():
                 return Reply(200, encoded(self.status()), self.position)
             case ReadApplied(since, limit):
@@ -106,13 +116,17 @@ class Projection:
 
     # -- queries ------------------------------------------------------------------------------------------------------
 
-    async def _asked(self, asked: AskQuery) -> Reply:
+    async def _behind(self, asked: AskQuery) -> Reply | None:
+        """Wait until the projection is as new as the reader wants it; the answer if that takes too long."""
         at_least = asked.at_least
         self.counts["queries"] += 1
         if at_least is not None and self.position < at_least and not await self._waited(at_least, asked.timeout):
             self.counts["stale"] += 1
             said = f"everything up to position {self.position} is in, and not up to {at_least}"
             return problem(504, said, position=self.position, at_least=at_least, age_seconds=self.age_seconds)
+        return None
+
+    def _query(self, asked: AskQuery) -> Reply:
         query, limit = self._queries[asked.query], asked.limit
         # Taken before the query: what it shows is at least as new.
         position, age = self.position, self.age_seconds
@@ -147,10 +161,14 @@ class Projection:
     def hear(self, message: bytes) -> None:
         """Put what the channel has brought into the inbox."""
         if self.item.by_messages:
+            began = self.log.now()
             heard = [Heard(*one) for one in json.loads(message) if one[0] in self.item.layout.entities]
             self.journal.counts["messages"] += len(heard)
-            self.inbox.arrive(heard, self.runner.clock.now())
+            arrived = self.log.now()
+            self.inbox.arrive(heard, arrived)
             self.runner.wake()
+            for one in heard:
+                self.log.note(HEARD, one.row[0], began, (arrived - began) / len(heard), arrived)
 
     async def listen(self, executor: Path) -> None:
         """Hear the executor's messages, for as long as there is one; what is missed meanwhile is caught up with."""
@@ -193,3 +211,4 @@ class Projection:
         self.worker.projector.store.close()
         self.source.close()
         self.journal.close()
+        self.log.close()

@@ -132,14 +132,19 @@ SCHEMAS = (
     ),
     Schema(
         "foretold",
-        "Of `lab load` only, for domains with commands: the same changes, with their own times of commit, simulated "
-        "with the stores' time measured.",
+        "Of `lab load` only, for domains with commands: the same changes, messages and requests, at the times at which "
+        "they came, simulated. What a piece of work takes is drawn from the times that such work took in the "
+        "projection's own process under load.",
         columns(
             projection=PROJECTION,
             simulated_p50_seconds=(FLOAT, "the lag that the simulation foretold"),
             loaded_p50_seconds=(FLOAT, "the lag under load, as in `lag_summary`"),
+            p50_error=(FLOAT, "`loaded_p50_seconds` by `simulated_p50_seconds`, less 1"),
             simulated_p99_seconds=NINETY_NINE,
             loaded_p99_seconds=NINETY_NINE,
+            p99_error=(FLOAT, "`loaded_p99_seconds` by `simulated_p99_seconds`, less 1"),
+            busy_share=(FLOAT, "share of the time in which its process was at work: changes, messages and requests"),
+            holds=(BOOL, "whether the errors are at most 15 % of p50 and 25 % of p99"),
         ),
     ),
     Schema(

@@ -79,12 +79,25 @@ def test_what_the_log_has_is_what_locust_counted(loaded: tuple[dict[str, Any], R
     assert counted["COMMAND"] == run.writes["commands"][0]
 
 
+def test_a_simulation_of_the_same_load_stands_beside_it(loaded: tuple[dict[str, Any], Run, Path]) -> None:
+    _, run, _ = loaded
+    assert run.foretold["projection"].to_list() == ["directory", "analytics", "payroll"]
+    for row in run.foretold.to_dicts():
+        assert 0.0 < row["busy_share"] < 1.0
+        for name, within in (("p50", 0.15), ("p99", 0.25)):
+            simulated, loaded_ = row[f"simulated_{name}_seconds"], row[f"loaded_{name}_seconds"]
+            assert row[f"{name}_error"] == pytest.approx(loaded_ / simulated - 1)
+            # Whether it holds depends on the machine that the test shares; something like it must come out on any.
+            assert abs(row[f"{name}_error"]) < 3 * within
+        assert row["holds"] == (abs(row["p50_error"]) <= 0.15 and abs(row["p99_error"]) <= 0.25)
+
+
 def test_other_commands_read_the_run(loaded: tuple[dict[str, Any], Run, Path]) -> None:
     _, run, folder = loaded
     page = (run.path / "report.html").read_text(encoding="utf-8")
     assert 'id="load-title"' in page
     assert "QUERY/directory" in page
-    assert run.foretold.height == 3
+    assert "The lag that a simulation of the same load foretold" in page
     advice = lab(folder, "advise", "employees", "--json")
     assert advice.returncode in (0, 1), advice.stderr
     found = json.loads(advice.stdout)

@@ -19,6 +19,7 @@ from lab.feed.arrays import FeedArrays
 from lab.feed.gaps import Gate
 from lab.feed.published import Published
 from lab.feed.writers import Timeline
+from lab.place import FolderPlace
 from lab.projection.applied import Applied
 from lab.projection.guards import guarded_layout
 from lab.projection.projector import Projector
@@ -31,6 +32,7 @@ from lab.running.swap import BlueGreen, InPlace
 from lab.running.trouble import Crashed, Trouble, faulty
 from lab.running.wall import WallRunner
 from lab.running.worker import Worker
+from lab.running.worklog import WorkLog
 from lab.scenario import FaultsTable, ServiceModel
 from lab.stores import Store, store_class
 
@@ -95,7 +97,7 @@ class Story:
     def store(self, trouble: Trouble | None) -> Store:
         """A store with the faults around it."""
         layout = guarded_layout(self.policy, "records", ENTITIES)
-        return faulty(store_class("memory")(Path("unused"), layout), trouble)
+        return faulty(store_class("memory")(FolderPlace(Path("unused")), layout), trouble)
 
 
 def _timed(story: Story, lane: Lane, worker: Worker, make: Any) -> Timed:
@@ -225,7 +227,7 @@ def on_the_wall(story: Story, processors: bool) -> Journal:
     domain = SimpleNamespace(entities=ENTITIES, contracts={})
     source = LiveSource(lambda: truth, lambda _: reader, domain)  # type: ignore[arg-type, return-value]
     inbox = clock.inbox = Waiting(story.pace.capacity, journal.overflow)
-    service = LiveService(source, tuple(ENTITIES), clock.now, None)
+    service = LiveService(source, tuple(ENTITIES), WorkLog(clock.now), None)
 
     def make() -> Projector:
         return kind(story.store(trouble), story.policy, story.hold)
