@@ -1,8 +1,12 @@
-"""Format numbers with their units, and lists of words, for terminal, page and notebook."""
+"""Format numbers with their units, lists of words, and values of a scenario, for terminal, page and notebook."""
 
 from __future__ import annotations
 
+import json
 import math
+import re
+from collections.abc import Mapping
+from typing import Any
 
 # Stands for a value that is unknown or infinite.
 NOTHING = "–"
@@ -131,3 +135,17 @@ def setting(value: object) -> str:
 def plural(value: int, one: str, many: str = "") -> str:
     """Format a count with its noun: `1 change`, `2 changes`."""
     return f"{count(value)} {one if value == 1 else many or one + 's'}"
+
+
+def toml(value: Any) -> str:
+    """Format a value as TOML: as JSON, except for tables and one escape."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{toml_key(name)} = {toml(item)}" for name, item in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def toml_key(name: str) -> str:
+    """Format a key of a table, in quotation marks if it needs them."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml(name)

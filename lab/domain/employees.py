@@ -16,7 +16,7 @@ from lab.base import Embed, Entity, Kind, Totals, nearest
 from lab.domain import model
 from lab.domain.employees_workload import DEPARTMENTS, EmployeesWorkload
 from lab.domain.fields import wrong
-from lab.domain.model import Command, Contract, Event, EventType, Options, Record, Rejection, State, Trace, View
+from lab.domain.model import Command, Contract, Event, EventType, Options, Record, Rejection, Trace, View
 
 # The fields of each command.
 TAKES: Mapping[str, Mapping[str, Kind]] = {
@@ -59,31 +59,16 @@ class Employees:
         {"name": "employee", "kind": "get", "entity": "employee", "weight": 5.0},
         {"name": "team_sheet", "kind": "get_many", "entity": "employee", "count": 20},
         {
-            "name": "best_paid_of_department",
-            "kind": "filter",
-            "entity": "employee",
-            "where": {"department": "?"},
-            "order_by": "salary",
-            "descending": True,
-            "limit": 50,
-            "weight": 3.0,
+            "name": "best_paid_of_department", "kind": "filter", "entity": "employee", "weight": 3.0,
+            "where": {"department": "?"}, "order_by": "salary", "descending": True, "limit": 50,
         },
         {
-            "name": "payroll",
-            "kind": "aggregate",
-            "entity": "employee",
-            "group_by": ["department"],
-            "sum": ["salary"],
+            "name": "payroll", "kind": "aggregate", "entity": "employee",
+            "group_by": ["department"], "sum": ["salary"],
         },
         {
-            "name": "with_manager",
-            "kind": "join",
-            "entity": "employee",
-            "on": "manager",
-            "to": "employee",
-            "take": ["name"],
-            "where": {"department": "?"},
-            "limit": 50,
+            "name": "with_manager", "kind": "join", "entity": "employee", "on": "manager", "to": "employee",
+            "take": ["name"], "where": {"department": "?"}, "limit": 50,
         },
         {"name": "everyone_below", "kind": "traverse", "entity": "employee"},
         {"name": "close_colleagues", "kind": "traverse", "entity": "employee", "walk": "near", "depth": 2},
@@ -91,7 +76,7 @@ class Employees:
         {"name": "named", "kind": "search", "entity": "employee", "words": 2, "limit": 10},
         {"name": "employee_as_of", "kind": "as_of", "entity": "employee"},
         {"name": "career", "kind": "history", "entity": "employee"},
-    )
+    )  # fmt: skip
 
     def decide(self, view: View, command: Command) -> tuple[Event, ...] | Rejection:
         """Return the event of a valid command, or every reason against an invalid one."""
@@ -127,9 +112,7 @@ class Employees:
                 event = Event("dismissed")
         return Rejection(tuple(against)) if against else (event,)
 
-    def evolve(self, state: State | None, event: Event) -> State:
-        """Set the columns that the event names."""
-        return model.evolve(state, event)
+    evolve = staticmethod(model.evolve)
 
     def workload(self, options: Options, rng: np.random.Generator) -> Iterator[Command]:
         """Draw the commands: all are hired first, in random order; then commands select records by a Zipf law."""

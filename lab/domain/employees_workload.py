@@ -15,32 +15,13 @@ DEPARTMENTS = (
     "Operations", "People", "Research", "Sales", "Support",
 )  # fmt: skip
 FIRST = (
-    "Ada",
-    "Barbara",
-    "Claude",
-    "Donald",
-    "Edsger",
-    "Frances",
-    "Grace",
-    "Hedy",
-    "Ivan",
-    "Jean",
-    "Karen",
-    "Leslie",
-)
+    "Ada", "Barbara", "Claude", "Donald", "Edsger", "Frances",
+    "Grace", "Hedy", "Ivan", "Jean", "Karen", "Leslie",
+)  # fmt: skip
 LAST = (
-    "Allen",
-    "Backus",
-    "Codd",
-    "Dijkstra",
-    "Engelbart",
-    "Floyd",
-    "Gray",
-    "Hopper",
-    "Iverson",
-    "Jones",
-    "Knuth",
-)
+    "Allen", "Backus", "Codd", "Dijkstra", "Engelbart", "Floyd",
+    "Gray", "Hopper", "Iverson", "Jones", "Knuth",
+)  # fmt: skip
 
 # The shares of valid commands on an existing record, apart from the deletes that the scenario asks for.
 MIX = {"give_raise": 0.5, "move": 0.3, "rename": 0.2}

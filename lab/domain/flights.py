@@ -19,7 +19,7 @@ import polars as pl
 from lab.base import BadInput, Embed, Entity, Problem, Totals, nearest
 from lab.domain import model
 from lab.domain.fields import wrong
-from lab.domain.model import Command, Contract, Event, EventType, Options, Rejection, State, Trace, View
+from lab.domain.model import Command, Contract, Event, EventType, Options, Rejection, Trace, View
 
 DATA = Path(__file__).parent / "data" / "flights"
 NEW_YORK = "America/New_York"
@@ -156,9 +156,7 @@ class Flights:
         reasons = wrong(command.fields, wanted, NULLABLE)
         return Rejection(reasons) if reasons else (Event(event, {**command.fields, "status": event}),)
 
-    def evolve(self, state: State | None, event: Event) -> State:
-        """Set the columns that the event names."""
-        return model.evolve(state, event)
+    evolve = staticmethod(model.evolve)
 
     def workload(self, options: Options, rng: np.random.Generator) -> Iterator[Command]:
         """Raise BadInput: the domain replays a history and takes no commands."""

@@ -42,31 +42,32 @@ class TrialHistory:
         """The change at a position."""
         return self.changes[position - 1]
 
-    def late(self) -> set[int]:
-        """Positions that were committed after a later one."""
-        highest, found = 0, set()
-        for position in self.commits:
-            if position < highest:
-                found.add(position)
-            highest = max(highest, position)
-        return found
-
     def last(self, positions: Iterable[int]) -> dict[Any, Change]:
         """The last of these changes for each key, tombstones included."""
-        found: dict[Any, Change] = {}
-        for position in positions:
-            change = self.at(position)
-            if change["key"] not in found or change["revision"] > found[change["key"]]["revision"]:
-                found[change["key"]] = change
-        return found
+        return _last(map(self.at, positions))
+
+
+def _last(changes: Iterable[Change]) -> dict[Any, Change]:
+    found: dict[Any, Change] = {}
+    for change in changes:
+        if change["key"] not in found or change["revision"] > found[change["key"]]["revision"]:
+            found[change["key"]] = change
+    return found
+
+
+def committed_late(positions: Iterable[int]) -> set[int]:
+    """Those of the positions that come after a later one."""
+    highest, found = 0, set()
+    for position in positions:
+        if position < highest:
+            found.add(position)
+        highest = max(highest, position)
+    return found
 
 
 def live(changes: Iterable[Change]) -> list[Row]:
     """The live records that these changes amount to, whatever their order: key and state, sorted by key."""
-    last: dict[Any, Change] = {}
-    for change in changes:
-        if change["key"] not in last or change["revision"] > last[change["key"]]["revision"]:
-            last[change["key"]] = change
+    last = _last(changes)
     rows = [{name: change[name] for name in change if name not in META or name == "key"} for change in last.values()]
     return sorted((row for row in rows if not last[row["key"]]["deleted"]), key=lambda row: str(row["key"]))
 

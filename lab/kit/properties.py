@@ -11,7 +11,7 @@ from typing import Any
 
 from lab.checks import OF_PROJECTORS
 from lab.kit import families
-from lab.kit.history import Change, Row
+from lab.kit.history import Change, Row, committed_late
 from lab.kit.property import Again, Property, tried_on
 from lab.kit.reader import Observer, Violation, of, went_back
 from lab.kit.script import Commit, Deliver, Die, Step
@@ -71,12 +71,8 @@ def no_loss(reader: Observer, again: Again) -> Violation | None:
 @tried_on(families.late_commits)
 def no_skipped_gap(reader: Observer, again: Again) -> Violation | None:
     """What is committed late, behind the cursor, is seen all the same."""
-    late, highest = set(), 0
-    for position in reader.outcome.committed:
-        if position < highest:
-            late.add(position)
-        highest = max(highest, position)
-    return _missing(reader, lambda change: change["position"] in late)
+    behind = committed_late(reader.outcome.committed)
+    return _missing(reader, lambda change: change["position"] in behind)
 
 
 @tried_on(families.duplicates)

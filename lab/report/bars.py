@@ -91,15 +91,8 @@ def queries(queries: pl.DataFrame, looks: Mapping[str, Look]) -> Figure:
         y, ticks, names = 0.0, [], []
         for part in blocks:
             title = f"{elided(part['query'][0], 40)} ({part['kind'][0]})"
-            axes.text(
-                0.005,
-                y + 0.1,
-                title,
-                transform=axes.get_yaxis_transform(),
-                fontsize=8.5,
-                weight="bold",
-                va="center",
-            )
+            across = axes.get_yaxis_transform()
+            axes.text(0.005, y + 0.1, title, transform=across, fontsize=8.5, weight="bold", va="center")
             if y:
                 axes.axhline(y - 0.85, color="#cccccc", linewidth=0.7)
             y += 1.05
@@ -146,12 +139,8 @@ def channel(channel: pl.DataFrame) -> Figure:
     with drawing():
         figure, (axes,) = sheet(0.7 + _ROW_INCHES * len(rows), margin_inches([row["fate"] for row in rows]), 2.9)
         for place, row in enumerate(rows):
-            axes.barh(
-                place,
-                row["messages"],
-                height=0.6,
-                color="#4d4d4d" if row["fate"] == "delivered" else "#b9b9b9",
-            )
+            colour = "#4d4d4d" if row["fate"] == "delivered" else "#b9b9b9"
+            axes.barh(place, row["messages"], height=0.6, color=colour)
             text = f"{count(row['messages'])} ({share(row['share'])})"
             if row["delay_p50_seconds"] is not None:
                 middle, tail = duration(row["delay_p50_seconds"]), duration(row["delay_p99_seconds"])
@@ -185,20 +174,14 @@ def accounting(accounting: pl.DataFrame, looks: Mapping[str, Look]) -> Figure:
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
         axes.set_xlabel("share of committed changes (%)")
-        handles = [
-            axes.barh(
-                [0],
-                [0],
-                color=PARTS[part][0],
-                hatch=PARTS[part][1],
-                edgecolor="#333333",
-                linewidth=0.4,
-                label=part,
-            )
-            for part in shown
-        ]
+        handles = [axes.barh([0], [0], label=part, **_part_style(part)) for part in shown]
         axes.legend(handles=handles, ncols=len(shown), frameon=False, loc="lower left", bbox_to_anchor=(0, 1.0))
     return figure
+
+
+def _part_style(part: str) -> dict[str, Any]:
+    colour, hatch = PARTS[part]
+    return {"color": colour, "hatch": hatch, "edgecolor": "#333333", "linewidth": 0.4}
 
 
 def _account_bar(axes: Axes, place: int, row: Mapping[str, int], shown: Sequence[str]) -> list[str]:
@@ -207,19 +190,9 @@ def _account_bar(axes: Axes, place: int, row: Mapping[str, int], shown: Sequence
     for part in shown:
         if not row[part]:
             continue
-        colour, hatch = PARTS[part]
         width = max(row[part], 0) / row["committed"]
-        axes.barh(
-            place,
-            width,
-            left=left,
-            height=0.62,
-            color=colour,
-            hatch=hatch,
-            edgecolor="#333333",
-            linewidth=0.4,
-        )
-        if width >= 0.16 and not hatch:
+        axes.barh(place, width, left=left, height=0.62, **_part_style(part))
+        if width >= 0.16 and not PARTS[part][1]:
             ink = "white" if part == "applied" else INK
             text = count(row[part])
             axes.text(left + width / 2, place, text, ha="center", va="center", fontsize=7.5, color=ink)

@@ -39,7 +39,7 @@ def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
         )
     before, after = _verdicts(a), _verdicts(b)
     both = [name for name in before if name in after]
-    result = {
+    result: dict[str, Any] = plain({
         "a": str(a.path),
         "b": str(b.path),
         "differs": differs,
@@ -51,9 +51,8 @@ def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
         "queries": _single(a, b, "queries", ["projection", "query", "kind"], "p50_us", [*both, TRUTH]),
         "truth": [_truth(run) for run in (a, b)],
         "writes": _writes(a, b),
-    }
-    plain_result: dict[str, Any] = plain(result)
-    return plain_result
+    })  # fmt: skip
+    return result
 
 
 def _differs(a: Run, b: Run) -> list[str]:
@@ -90,22 +89,15 @@ def _withheld(verdict_a: str, verdict_b: str) -> str | None:
 
 def _verdict_changes(a: Run, b: Run) -> list[dict[str, Any]]:
     """Return each check, and each projection as a whole, whose verdict differs in b."""
+    after = _verdicts(b)
     whole = [
-        {"projection": name, "check": "all", "a": verdict, "b": _verdicts(b)[name]}
+        {"projection": name, "check": "all", "a": verdict, "b": after[name]}
         for name, verdict in _verdicts(a).items()
-        if name in _verdicts(b) and _verdicts(b)[name] != verdict
+        if after.get(name, verdict) != verdict
     ]
     columns = ["projection", "check", "verdict"]
-    joined = (
-        a.table("verdicts")
-        .select(columns)
-        .join(
-            b.table("verdicts").select(columns),
-            on=["projection", "check"],
-            suffix="_b",
-            maintain_order="left",
-        )
-    )
+    one, other = (run.table("verdicts").select(columns) for run in (a, b))
+    joined = one.join(other, on=["projection", "check"], suffix="_b", maintain_order="left")
     changed = joined.filter(pl.col("verdict") != pl.col("verdict_b"))
     return whole + changed.select("projection", "check", a="verdict", b="verdict_b").to_dicts()
 
@@ -155,12 +147,7 @@ def _bootstrap(a: Lags, b: Lags, paired: bool, name: str) -> npt.NDArray[np.floa
 
 def _difference(a: float, b: float, draws: Lags, withheld: str | None) -> dict[str, Any]:
     """Return one quantile's two values, their difference with its 95 % interval, and a conclusion in words."""
-    row: dict[str, Any] = {
-        "a_seconds": a,
-        "b_seconds": b,
-        "difference_seconds": b - a,
-        "interval_seconds": None,
-    }
+    row: dict[str, Any] = {"a_seconds": a, "b_seconds": b, "difference_seconds": b - a, "interval_seconds": None}
     if not np.isfinite(draws).all() or not math.isfinite(b - a):
         return row | {"says": withheld or "not comparable: too many changes never visible"}
     low, high = (float(end) for end in np.quantile(draws, [0.025, 0.975]))

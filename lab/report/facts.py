@@ -137,24 +137,16 @@ class Failure:
         """Return to how many deliveries the witness was reduced, in words."""
         if self.deliveries is None:
             return ""
-        return (
-            f"reduced to {plural(self.deliveries, 'delivery', 'deliveries')}"
-            if self.deliveries
-            else "no delivery at all"
-        )
+        many = plural(self.deliveries, "delivery", "deliveries")
+        return f"reduced to {many}" if self.deliveries else "no delivery at all"
 
     def told(self) -> list[dict[str, Any]]:
         """Return the steps as rows of texts: time, line, what happened, mark."""
         rows = self.steps.to_dicts()
         times = moments([row["at_seconds"] for row in rows])
         return [
-            {
-                "at": at,
-                "line": LINES.get(row["line"], row["line"]),
-                "label": row["label"] or "",
-                "mark": row["mark"] or "",
-            }
-            | {"what": row["detail"] or ""}
+            {"at": at, "line": LINES.get(row["line"], row["line"]), "what": row["detail"] or ""}
+            | {"label": row["label"] or "", "mark": row["mark"] or ""}
             for at, row in zip(times, rows, strict=True)
         ]
 

@@ -168,13 +168,5 @@ def name_outages(axes: Axes, outages: Sequence[Mapping[str, Any]]) -> None:
         if place and len(outages) > 4:
             break
         text = f"{plural(len(outages), 'outage')} shaded" if len(outages) > 4 else f"outage {configured(lasts)}"
-        axes.text(
-            start + lasts / 2,
-            1.02,
-            text,
-            transform=axes.get_xaxis_transform(),
-            ha="center",
-            va="bottom",
-            fontsize=7.5,
-            color=FAINT,
-        )
+        above, middle = axes.get_xaxis_transform(), start + lasts / 2
+        axes.text(middle, 1.02, text, transform=above, ha="center", va="bottom", fontsize=7.5, color=FAINT)

@@ -95,29 +95,28 @@ def _optional_tables(run: Run) -> Iterator[tuple[str, Table]]:
     if rows := run.table("gaps").to_dicts():
         table = plain_table("lost", "given\nup", "stall\np99", "writes", texts=("projection", "strategy"))
         for row in rows:
-            lost = Text(count(row["lost"]), "red" if row["lost"] else "")
             rest = (count(row["given_up"]), duration(row["stall_p99_seconds"]), share(row["throughput"]))
-            table.add_row(Text(row["projection"]), Text(row["strategy"]), lost, *rest)
+            table.add_row(Text(row["projection"]), Text(row["strategy"]), _violations(row["lost"]), *rest)
         yield "gaps", table
     if rows := run.table("readers").to_dicts():
         table = plain_table("reads", "stale", "unread", "back-\nward", "wait\np99", texts=("projection", "token"))
         for row in rows:
-            bad = [Text(count(row[name]), "red" if row[name] else "") for name in ("unread", "backward")]
-            wait = duration(row["wait_p99_seconds"])
-            table.add_row(
-                Text(row["projection"]), Text(row["token"]), count(row["reads"]), count(row["stale"]), *bad, wait
-            )
+            bad = [_violations(row["unread"]), _violations(row["backward"])]
+            reads = (count(row["reads"]), count(row["stale"]))
+            table.add_row(Text(row["projection"]), Text(row["token"]), *reads, *bad, duration(row["wait_p99_seconds"]))
         yield "readers", table
     if rows := run.table("rebuilds").to_dicts():
         table = plain_table("time", "partial", "back-\nward", "behind", "disk\npeak", texts=("projection", "mode"))
         for row in rows:
-            bad = [Text(count(row[name]), "red" if row[name] else "") for name in ("partial_reads", "backward_reads")]
-            behind = duration(row["behind_max_seconds"])
-            table.add_row(
-                Text(row["projection"]), Text(row["mode"]), duration(row["seconds"]), *bad, behind,
-                size(row["peak_bytes"]),
-            )  # fmt: skip
+            bad = [_violations(row["partial_reads"]), _violations(row["backward_reads"])]
+            cost = [duration(row["behind_max_seconds"]), size(row["peak_bytes"])]
+            table.add_row(Text(row["projection"]), Text(row["mode"]), duration(row["seconds"]), *bad, *cost)
         yield "rebuild under fire", table
+
+
+def _violations(number: int) -> Text:
+    """Return a count of what should not be, in red unless it is 0."""
+    return Text(count(number), "red" if number else "")
 
 
 def _projections(found: list[Overview], truth: TruthAsked | None, width: int) -> Padding:

@@ -24,35 +24,12 @@ _LABEL_CHARACTERS = 16
 _SMALL_INCHES = CHARACTER_INCHES * 7.5 / 8.5
 _STEP_INCHES_MIN, _STEP_INCHES_MAX = 0.3, 1.3
 # Colour and shape of each mark; either identifies it.
+_HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 1.4}
 _WRONG: dict[str, Any] = {"marker": "D", "color": BAD, "markersize": 7.5}
-_LOST: dict[str, Any] = {
-    "marker": "X",
-    "color": BAD,
-    "markersize": 9,
-    "markerfacecolor": "white",
-    "markeredgewidth": 1.4,
-}
-_READ: dict[str, Any] = {
-    "marker": "v",
-    "color": INK,
-    "markersize": 7.5,
-    "markerfacecolor": "white",
-    "markeredgewidth": 1.4,
-}
-_SENT: dict[str, Any] = {
-    "marker": "o",
-    "color": INK,
-    "markersize": 6,
-    "markerfacecolor": "white",
-    "markeredgewidth": 1.4,
-}
-_CHECKPOINT: dict[str, Any] = {
-    "marker": "s",
-    "color": INK,
-    "markersize": 6,
-    "markerfacecolor": "white",
-    "markeredgewidth": 1.4,
-}
+_LOST = _HOLLOW | {"marker": "X", "color": BAD, "markersize": 9}
+_READ = _HOLLOW | {"marker": "v", "color": INK, "markersize": 7.5}
+_SENT = _HOLLOW | {"marker": "o", "color": INK, "markersize": 6}
+_CHECKPOINT = _HOLLOW | {"marker": "s", "color": INK, "markersize": 6}
 _MARKS = {"wrong": _WRONG, "lost": _LOST, "read": _READ}
 
 Row = dict[str, Any]
@@ -209,7 +186,7 @@ def _style(row: Row, look: Look) -> dict[str, Any]:
     if row["line"] == "projector" and row["mark"] in ("", "fault"):
         # A step that a crash interrupted is hollow.
         inside = "white" if row["mark"] else look.colour
-        return {"marker": "o", "color": look.colour, "markersize": 7, "markerfacecolor": inside, "markeredgewidth": 1.4}
+        return _HOLLOW | {"marker": "o", "color": look.colour, "markersize": 7, "markerfacecolor": inside}
     if row["line"] == "projector" and row["mark"] == "read":
         return _CHECKPOINT
     if row["mark"] in _MARKS:

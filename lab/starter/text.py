@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +11,7 @@ from lab.base import Entity, Kind, MissingDriver
 from lab.domain.trace.frame import Prepared, entity_names
 from lab.domain.trace.questions import questions
 from lab.domain.trace.raw import AT
+from lab.formatting import toml, toml_key
 from lab.queries.kinds import KINDS, PAST
 from lab.scenario import EntityTable
 from lab.starter.guess import Guesses
@@ -82,7 +81,7 @@ def scenario_text(
         *_commented(
             [
                 ("schema = 1", "the version of this format"),
-                (f"name = {_toml(name)}", "names the run's folder"),
+                (f"name = {toml(name)}", "names the run's folder"),
                 (f"seed = {seed}", "a run with the same seed is the same run"),
             ]
         ),
@@ -99,7 +98,7 @@ def scenario_text(
         *_commented(_entity_lines(table, guesses)),
         "",
         "[domain.entity.columns]       # take a line away, and the column is left out",
-        *_commented([(f"{_word(column)} = {_toml(kind)}", _column(column, names)) for column, kind in kinds.items()]),
+        *_commented([(f"{toml_key(column)} = {toml(kind)}", _column(column, names)) for column, kind in kinds.items()]),
         "",
         *_surroundings(),
         *_projections(asked, made.frame.height),
@@ -114,19 +113,6 @@ def _round(number: float) -> float:
         return 1.0
     digits = 1 - math.floor(math.log10(number))
     return round(number, digits)
-
-
-def _toml(value: Any) -> str:
-    """Format a value as TOML: as JSON, except for one escape."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_word(key)} = {_toml(one)}" for key, one in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _word(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)
 
 
 def _column(column: str, names: Mapping[str, str]) -> str:
@@ -145,18 +131,18 @@ def _plain(comment: str) -> str:
 
 def _entity_lines(table: EntityTable, guesses: Guesses) -> list[tuple[str, str]]:
     lines = [
-        (f"name = {_toml(table.name)}", "what a record is called"),
-        (f"file = {_toml(table.file)}", "from the folder of this scenario"),
-        (f"format = {_toml(table.format)}", "parquet | csv | ndjson | sqlite | debezium"),
-        (f"key = {_toml(table.key)}", guesses["key"].why),
+        (f"name = {toml(table.name)}", "what a record is called"),
+        (f"file = {toml(table.file)}", "from the folder of this scenario"),
+        (f"format = {toml(table.format)}", "parquet | csv | ndjson | sqlite | debezium"),
+        (f"key = {toml(table.key)}", guesses["key"].why),
     ]
     for role in ("time", "deleted", "revision"):
         value = getattr(table, role)
-        text = f'# {role} = "COLUMN"' if value is None else f"{role} = {_toml(value)}"
+        text = f'# {role} = "COLUMN"' if value is None else f"{role} = {toml(value)}"
         lines.append((text, guesses[role].why))
-    lines.append((f"texts = {_toml(table.texts)}", "columns whose words are searched"))
-    lines.append((f"indexes = {_toml(table.indexes)}", "columns that get an index where a store has indexes"))
-    lines.append((f"skip_bad_rows = {_toml(table.skip_bad_rows)}", "true: malformed rows are left out, and counted"))
+    lines.append((f"texts = {toml(table.texts)}", "columns whose words are searched"))
+    lines.append((f"indexes = {toml(table.indexes)}", "columns that get an index where a store has indexes"))
+    lines.append((f"skip_bad_rows = {toml(table.skip_bad_rows)}", "true: malformed rows are left out, and counted"))
     return lines
 
 
@@ -223,7 +209,7 @@ def _projections(asked: Sequence[Mapping[str, Any]], changes: int) -> list[str]:
             "queries": [query["name"] for query in asked if query["kind"] in item.kinds], "guard": "revision",
             "batch": item.batch, "linger": item.linger,
         }  # fmt: skip
-        texts = {key: f"{value:_}" if key == "batch" else _toml(value) for key, value in values.items()}
+        texts = {key: f"{value:_}" if key == "batch" else toml(value) for key, value in values.items()}
         lines += ["", f"[[projection]]                # {item.why}"]
         lines += _commented([(f"{key} = {text}", PROJECTION[key]) for key, text in texts.items()])
     return [*lines, *(line for remark in remarks for line in ("", f"# {remark}"))]
@@ -233,7 +219,7 @@ def _queries(asked: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for item in asked:
         lines += ["", f"[[query]]                     # {_about(item)}"]
-        lines += _commented([(f"{key} = {_toml(value)}", QUERY[key]) for key, value in item.items()])
+        lines += _commented([(f"{key} = {toml(value)}", QUERY[key]) for key, value in item.items()])
     return lines
 
 

@@ -14,14 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
+from typing import ClassVar
 
 import polars as pl
 
-from lab.base import META, CannotTake, Embed, Entity
+from lab.base import META, Batch, CannotTake, Embed, Entity
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.queries.sql import columns, quoted
-from lab.stores.port import Layout, Store
+from lab.stores.port import Layout
+from lab.stores.sql_file import Connection, SqlFile
 
 EMBEDDED = "_embedded"
 # The columns that a document's table stores; all others are computed.
@@ -37,12 +39,13 @@ GAPS: Mapping[str, str] = MappingProxyType(
 )
 
 
-class Documents(Store):
+class Documents(SqlFile[Connection]):
     """Base of document stores: answers from single documents, and by walking from one to another."""
 
     answers = frozenset(KINDS) - GAPS.keys()
     gaps = GAPS
     holds = ("records",)
+    json: ClassVar[Dialect]
 
     _written = _fanned_out = 0
 
@@ -54,13 +57,18 @@ class Documents(Store):
     def _asked(self, query: Query) -> Query:
         return query if query.other is None else within(query)
 
-    def _begin(self) -> None:
+    def apply(self, batch: Batch) -> None:
+        """Write documents, those that embed parts of them, the memory and the checkpoint in one transaction."""
         self._written = self._fanned_out = 0
-
-    def _landed(self) -> None:
-        """Count the documents that the committed transaction wrote."""
+        super().apply(batch)
+        # Counted only now that it is committed.
         self.documents_written += self._written + self._fanned_out
         self.fan_out += self._fanned_out
+
+    def _settle(self, entity: str) -> None:
+        """Write documents again that came before the records that they hold parts of."""
+        for child, embed in holders(self.layout, entity):
+            self._connection.execute(self.json.fan_out(child, embed, quoted(entity)))
 
 
 def embed_for(query: Query) -> Embed | None:

@@ -22,7 +22,7 @@ class DuckdbColumnar(DuckdbFile):
 
     def _make_shape(self) -> None:
         for name in self.layout.entities:
-            self._make_table("totals" if self.layout.kept.adds else name, self.layout.schema(name))
+            self._make_table("totals" if self.layout.kept.adds else name, self.layout.schema(name), None)
 
     def _put(self, batch: Batch, replace: bool) -> None:
         if self.layout.kept.adds:

@@ -5,6 +5,8 @@ It builds no indexes: the engine scans, and looks into the bodies on its way.
 
 from __future__ import annotations
 
+import duckdb
+
 from lab.base import META, Batch
 from lab.queries import sql
 from lab.stores.documents import STORED, Dialect, Documents, bodies, holders
@@ -22,21 +24,16 @@ DIALECT = Dialect(
 )
 
 
-class DuckdbDocument(Documents, DuckdbFile):
+class DuckdbDocument(Documents[duckdb.DuckDBPyConnection], DuckdbFile):
     """A table of documents for each entity."""
 
     name = "duckdb.document"
+    json = DIALECT
 
     def _make_shape(self) -> None:
         for entity in self.layout.entities.values():
             schema = {name: entity.schema[name] for name in META}
-            self._make_table(entity.name, schema, ["lab_body JSON", *DIALECT.computed(self.layout, entity)])
-
-    def apply(self, batch: Batch) -> None:
-        """Write documents, those that embed parts of them, the memory and the checkpoint in one transaction."""
-        self._begin()
-        super().apply(batch)
-        self._landed()
+            self._make_table(entity.name, schema, "key", ["lab_body JSON", *DIALECT.computed(self.layout, entity)])
 
     def _put(self, batch: Batch, replace: bool) -> None:
         if not batch.rows.height:
@@ -54,8 +51,3 @@ class DuckdbDocument(Documents, DuckdbFile):
             for child, embed in holders(self.layout, entity.name) if replace else ():
                 changed = connection.execute(DIALECT.fan_out(child, embed, "lab_incoming")).fetchall()
                 self._fanned_out += changed[0][0]
-
-    def _settle(self, entity: str) -> None:
-        """Documents that came before the records that they hold parts of."""
-        for child, embed in holders(self.layout, entity):
-            self._opened().execute(DIALECT.fan_out(child, embed, sql.quoted(entity)))

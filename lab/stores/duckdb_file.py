@@ -1,124 +1,62 @@
-"""Shared by the DuckDB stores: one file, whole batches straight from Arrow, one transaction for each batch.
-
-A shape says which tables there are (`_make_shape`) and how rows get into them (`_put`). Every entity's table has the
-entity's columns, stored or computed, so that all shapes are asked and read in the same SQL.
-"""
+"""What the DuckDB stores have in common: whole batches straight from Arrow, one transaction a batch."""
 
 from __future__ import annotations
 
 import contextlib
-from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import duckdb
 import polars as pl
 
-from lab.base import Batch, CannotTake, Key, ReadOnly
+from lab.base import Batch, Key, ReadOnly
 from lab.engines import duckdb as engine
 from lab.queries import sql
 from lab.queries.answers import Row
-from lab.queries.kinds import translate
-from lab.queries.model import Query
-from lab.stores.parked import ParkedRow, decoded, encoded, parked_table
-from lab.stores.port import Store
+from lab.stores.parked import ParkedRow, encoded
+from lab.stores.sql_file import SqlFile
 
 # A list of keys up to this length is bound as one parameter; a longer one is joined from Arrow.
 KEYS_BOUND = 1_000
-# Raised where a value has no place in the engine.
-UNTAKEN = (duckdb.ConstraintException, duckdb.ConversionException, duckdb.OutOfRangeException)
 
 
-class DuckdbFile(Store):
-    """A projection in one DuckDB file, with a connection that writes and one that can't.
+class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
+    """A projection in one DuckDB file.
 
-    The reading one is in a read-only transaction, which is begun by the first query after a write.
+    The reading connection is in a read-only transaction, which is begun by the first query after a write.
     """
 
+    dialect = "duckdb"
+    refuses = (duckdb.ConstraintException, duckdb.ConversionException, duckdb.OutOfRangeException)
     durability = "full; data and checkpoint in one transaction"
 
-    _connection: duckdb.DuckDBPyConnection | None = None
-    _reader: duckdb.DuckDBPyConnection | None = None
-
-    @property
-    def _file(self) -> Any:
-        return self.path / "projection.duckdb"
-
-    def open(self) -> None:
-        """Open for writing; tables are made where they are missing."""
-        if self._connection is None:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._connection = engine.connect(self._file)
-            self._read = set[str]()
-            self._make_tables()
-
-    def close(self) -> None:
-        """Close both connections; the log is folded into the file."""
-        self._end_reading()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _opened(self) -> duckdb.DuckDBPyConnection:
-        if self._connection is None:
-            self.open()
-        assert self._connection is not None
-        return self._connection
-
-    def _end_reading(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        self._read = set[str]()
+        return engine.connect(self._file)
 
     def reset(self) -> None:
         """Drop the tables and make them anew."""
         self._end_reading()
-        connection = self._opened()
+        connection = self._connection
         for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
             connection.execute(f"DROP TABLE {sql.quoted(table)}")
         self._make_tables()
 
     def _make_tables(self) -> None:
-        self._make_table("lab_checkpoint", {"entity": pl.String(), "position": pl.Int64()})
-        for name in self.layout.entities if self.layout.memory else ():
-            self._make_table(f"lab_memory_{name}", self.layout.memory)
-        for name, entity in self.layout.entities.items():
-            self._make_table(f"lab_parked_{name}", parked_table(entity))
-        self._make_shape()
+        self._make_table("lab_checkpoint", {"entity": pl.String(), "position": pl.Int64()}, "entity")
+        super()._make_tables()
 
-    @abstractmethod
-    def _make_shape(self) -> None:
-        """Make the tables of the entities, where they are missing."""
-
-    def _make_table(self, name: str, schema: dict[str, pl.DataType], more: Sequence[str] = ()) -> None:
-        """A table of these columns; `more` are definitions of columns in SQL."""
+    def _make_table(self, name: str, schema: dict[str, pl.DataType], key: Any, computed: Sequence[str] = ()) -> None:
+        """Without the key: no index is kept."""
         plain = [f"{sql.quoted(column)} {engine.TYPES[dtype]}" for column, dtype in schema.items()]
-        self._opened().execute(f"CREATE TABLE IF NOT EXISTS {sql.quoted(name)} ({', '.join([*plain, *more])})")
-
-    def checkpoint(self, entity: str) -> int:
-        """Return the position that is stored with the data."""
-        found = self._opened().execute("SELECT position FROM lab_checkpoint WHERE entity = ?", (entity,)).fetchall()
-        return int(found[0][0]) if found else 0
+        self._connection.execute(f"CREATE TABLE IF NOT EXISTS {sql.quoted(name)} ({', '.join([*plain, *computed])})")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        # The next query must see what is written now.
+        # The next query sees what is written now.
         self._end_reading()
-        connection = self._opened()
-        connection.execute("BEGIN")
-        try:
+        with super()._transaction() as connection:
             yield connection
-        except BaseException as error:
-            connection.execute("ROLLBACK")
-            if isinstance(error, UNTAKEN):
-                raise CannotTake(f"{self.name}: {error}") from None
-            raise
-        connection.execute("COMMIT")
-
-    def apply(self, batch: Batch) -> None:
-        """Write rows, the guard's memory and the checkpoint in one transaction."""
-        with self._transaction():
-            self._write(batch, replace=True)
 
     def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
         """Insert all batches in one transaction."""
@@ -127,11 +65,8 @@ class DuckdbFile(Store):
                 self._write(batch, replace=False)
             self._settle(entity)
 
-    def _settle(self, entity: str) -> None:
-        """What is to be done once an entity is in as a whole, within the same transaction."""
-
     def _write(self, batch: Batch, replace: bool) -> None:
-        connection = self._opened()
+        connection = self._connection
         self._put(batch, replace)
         if batch.memory is not None and batch.memory.height:
             self._replace(f"lab_memory_{batch.entity}", batch.memory.select(list(self.layout.memory)), ("id",))
@@ -148,13 +83,9 @@ class DuckdbFile(Store):
                 there = f"FROM {parked} AS t WHERE t.position = i.position"
                 connection.execute(f"INSERT INTO {parked} SELECT * FROM lab_incoming AS i WHERE NOT EXISTS ({there})")
 
-    @abstractmethod
-    def _put(self, batch: Batch, replace: bool) -> None:
-        """Write the batch's rows; those that are there already are replaced, if there can be any."""
-
     @contextlib.contextmanager
     def _incoming(self, rows: pl.DataFrame) -> Iterator[duckdb.DuckDBPyConnection]:
-        connection = self._opened()
+        connection = self._connection
         # In a transaction that has failed nothing can be unregistered; the next one's frame replaces this one.
         connection.register("lab_incoming", rows.to_arrow())
         yield connection
@@ -169,22 +100,12 @@ class DuckdbFile(Store):
         """Delete the rows whose identity is among what comes in; nothing without an identity."""
         if identity:
             same = " AND ".join(f"t.{sql.quoted(name)} = i.{sql.quoted(name)}" for name in identity)
-            self._opened().execute(f"DELETE FROM {sql.quoted(table)} AS t USING lab_incoming AS i WHERE {same}")
-
-    def query(self, query: Query, parameters: Row) -> list[Row]:
-        """Return the rows, read on the connection that can't write."""
-        self.refuse(query)
-        statement, arguments = translate(self._asked(query), self.layout.keeps, "duckdb")
-        return self.read(statement, sql.bind(arguments, parameters))
-
-    def _asked(self, query: Query) -> Query:
-        """The query as this shape's tables are asked."""
-        return query
+            self._connection.execute(f"DELETE FROM {sql.quoted(table)} AS t USING lab_incoming AS i WHERE {same}")
 
     def read(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:
         """The rows of any statement that only reads the projection. Raises ReadOnly for any other."""
         if self._reader is None:
-            self._reader = engine.begin_reading(self._opened())
+            self._reader = engine.begin_reading(self._connection)
         try:
             if statement not in self._read and not engine.only_reads(self._reader, statement):
                 raise ReadOnly(f"{self.name}: a query may not change a projection: {statement[:80]}")
@@ -201,7 +122,7 @@ class DuckdbFile(Store):
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
         """Yield pages that the engine sorts and streams as Arrow."""
         schema = self.layout.schema(entity)
-        connection = self._opened()
+        connection = self._connection
         source = "totals" if self.layout.totals else f"{sql.quoted(entity)} ORDER BY key, revision"
         found = connection.cursor().sql(f"SELECT {sql.columns(list(schema))} FROM {source}")
         if self.layout.totals:
@@ -225,7 +146,7 @@ class DuckdbFile(Store):
         self, columns: str, table: str, key: str, keys: Sequence[Key], more: str = ""
     ) -> duckdb.DuckDBPyConnection:
         """Select the rows of a table whose key is among these."""
-        connection = self._opened()
+        connection = self._connection
         start = f"SELECT {columns} FROM {sql.quoted(table)} WHERE {key} IN"
         if len(keys) <= KEYS_BOUND:
             return connection.execute(f"{start} (SELECT unnest(?)) {more}", [list(keys)])
@@ -238,22 +159,17 @@ class DuckdbFile(Store):
         if not schema:
             return pl.DataFrame()
         if keys is None:
-            return engine.frame(self._opened(), f"SELECT * FROM {sql.quoted(table)}", schema)
+            return engine.frame(self._connection, f"SELECT * FROM {sql.quoted(table)}", schema)
         rows = self._among(sql.columns(list(schema)), table, "id", keys).fetchall()
         return pl.DataFrame(rows, schema=schema, orient="row")
 
-    def parked(self, entity: str) -> pl.DataFrame:
-        """Return the parked changes, decoded from their table."""
-        found = self._opened().execute(f"SELECT change FROM {sql.quoted(f'lab_parked_{entity}')}").fetchall()
-        return decoded((change for (change,) in found), self.layout.entities[entity])
-
     def size_bytes(self) -> int:
         """The file and its log, which is folded in first, since its length says nothing."""
-        if self._connection is not None:
+        if self._writer is not None:
             self._end_reading()
-            self._connection.execute("CHECKPOINT")
+            self._writer.execute("CHECKPOINT")
         return engine.size_bytes(self._file)
 
     def settings(self) -> dict[str, Any]:
         """The settings that matter, read back; a commit is synced to disk, and the engine offers no other class."""
-        return engine.settings(self._opened()) | {"durability": "full"}
+        return engine.settings(self._connection) | {"durability": "full"}

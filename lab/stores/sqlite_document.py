@@ -6,6 +6,8 @@ U+0001 or U+0002, and read back by the computed columns.
 
 from __future__ import annotations
 
+import sqlite3
+
 import polars as pl
 
 from lab.base import META, Batch, Entity
@@ -21,10 +23,11 @@ DIALECT = Dialect(
 )
 
 
-class SqliteDocument(Documents, SqliteFile):
+class SqliteDocument(Documents[sqlite3.Connection], SqliteFile):
     """A table of documents for each entity, and a temporary one for what comes in."""
 
     name = "sqlite.document"
+    json = DIALECT
 
     def _make_shape(self) -> None:
         for entity in self.layout.entities.values():
@@ -42,12 +45,6 @@ class SqliteDocument(Documents, SqliteFile):
         """Also what a change of another record fans out along."""
         along = [(embed.on,) for embed in embeds(self.layout, entity)]
         return list(dict.fromkeys([*super()._indexes(entity), *along]))
-
-    def apply(self, batch: Batch) -> None:
-        """One transaction: documents, those that hold parts of them, the guard's memory, the checkpoint."""
-        self._begin()
-        super().apply(batch)
-        self._landed()
 
     def _put(self, batch: Batch, replace: bool) -> None:
         if not batch.rows.height:
@@ -68,11 +65,6 @@ class SqliteDocument(Documents, SqliteFile):
         connection.execute(self._insert(entity.name, list(STORED), identity, whole))
         for child, embed in held_by:
             self._fanned_out += connection.execute(DIALECT.fan_out(child, embed, incoming, "+")).rowcount
-
-    def _settle(self, entity: str) -> None:
-        """Documents that came before the records that they hold parts of."""
-        for child, embed in holders(self.layout, entity):
-            self._connection.execute(DIALECT.fan_out(child, embed, sql.quoted(entity)))
 
 
 def _incoming(entity: Entity) -> str:

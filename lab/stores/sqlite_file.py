@@ -1,14 +1,8 @@
-"""What the SQLite stores have in common: one file, one connection that writes and one that can't.
-
-A shape says which tables there are (`_make_shape`) and how rows get into them (`_put`). Every entity's table has the
-entity's columns, stored or computed, so that all shapes are asked and read in the same SQL.
-"""
+"""What the SQLite stores have in common: one file in WAL mode, with indexes for its readers."""
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
-from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -16,21 +10,17 @@ from typing import Any
 import polars as pl
 import sqlite_utils
 
-from lab.base import Batch, CannotTake, Entity, Key, ReadOnly
+from lab.base import Batch, Entity, Key, ReadOnly
 from lab.engines import sqlite
 from lab.ports import Capabilities
 from lab.queries import sql
 from lab.queries.answers import Row
-from lab.queries.kinds import translate
-from lab.queries.model import Query
-from lab.stores.parked import ParkedRow, decoded, encoded, parked_table
-from lab.stores.port import Store
+from lab.stores.parked import ParkedRow, encoded
+from lab.stores.sql_file import SqlFile
 
 PYTHON_TYPES = {"INTEGER": int, "REAL": float, "TEXT": str, "BLOB": bytes}
 # Keys of one look-up: the engine takes up to 32,766 parameters, and a longer list is no quicker.
 KEYS_AT_ONCE = 4_096
-# Raised where a value has no place in the engine.
-UNTAKEN = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError)
 
 
 @lru_cache(maxsize=1024)
@@ -47,47 +37,22 @@ def _insert(table: str, names: tuple[str, ...], identity: tuple[str, ...], sourc
     return f"{statement} ON CONFLICT ({sql.columns(identity)}) DO UPDATE SET {changes}"
 
 
-class SqliteFile(Store):
-    """A projection in one SQLite file in WAL mode, read on a connection that can't write."""
+class SqliteFile(SqlFile[sqlite3.Connection]):
+    """A projection in one SQLite file in WAL mode."""
 
+    dialect = "sqlite"
+    begins = "BEGIN IMMEDIATE"
+    refuses = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError)
     durability = "full or normal; data and checkpoint in one transaction"
     capabilities = Capabilities(concurrent_readers=True)
 
-    _writer: sqlite3.Connection | None = None
-    _reader: sqlite3.Connection | None = None
-
-    def open(self) -> None:
-        """Open for writing; tables and indexes are made where they are missing."""
-        if self._writer is None:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._writer = sqlite.connect(self._file, self.layout.durability)
-            if self.layout.durability == "normal":
-                # Written in large batches, it has pages that are written twice folded once by a longer log. With a sync
-                # at each commit a short one is quicker: once it comes round, no sync waits for the file to grow.
-                self._writer.execute("PRAGMA wal_autocheckpoint = 16000")
-            self._make_tables()
-            self._make_indexes()
-
-    @property
-    def _file(self) -> Any:
-        return self.path / "projection.sqlite"
-
-    @property
-    def _connection(self) -> sqlite3.Connection:
-        assert self._writer is not None, "the store is not open"
-        return self._writer
-
-    def close(self) -> None:
-        """Close both connections; the log is folded into the file."""
-        self._close_reader()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-    def _close_reader(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite.connect(self._file, self.layout.durability)
+        if self.layout.durability == "normal":
+            # Written in large batches, it has pages that are written twice folded once by a longer log. With a sync
+            # at each commit a short one is quicker: once it comes round, no sync waits for the file to grow.
+            connection.execute("PRAGMA wal_autocheckpoint = 16000")
+        return connection
 
     def reset(self) -> None:
         """Drop the tables and make them anew."""
@@ -95,20 +60,12 @@ class SqliteFile(Store):
         for table in database.table_names():
             database.table(table).drop()
         self._make_tables()
-        self._make_indexes()
 
     def _make_tables(self) -> None:
         database = sqlite_utils.Database(self._connection)
         database.table("lab_checkpoint").create({"entity": str, "position": int}, pk="entity", if_not_exists=True)
-        for name in self.layout.entities if self.layout.memory else ():
-            self._make_table(f"lab_memory_{name}", self.layout.memory, "id")
-        for name, entity in self.layout.entities.items():
-            self._make_table(f"lab_parked_{name}", parked_table(entity), "position")
-        self._make_shape()
-
-    @abstractmethod
-    def _make_shape(self) -> None:
-        """Make the tables of the entities, where they are missing."""
+        super()._make_tables()
+        self._make_indexes()
 
     def _make_table(self, name: str, schema: dict[str, pl.DataType], key: Any, computed: Sequence[str] = ()) -> None:
         """A table whose key is not a lone integer is its own index: one tree to write instead of two.
@@ -138,29 +95,6 @@ class SqliteFile(Store):
             return []
         return [*entity.indexes, *([(entity.parent,)] if entity.parent else [])]
 
-    def checkpoint(self, entity: str) -> int:
-        """The position kept with the data."""
-        found = self._connection.execute("SELECT position FROM lab_checkpoint WHERE entity = ?", (entity,)).fetchone()
-        return int(found[0]) if found else 0
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-        except BaseException as error:
-            connection.execute("ROLLBACK")
-            if isinstance(error, UNTAKEN):
-                raise CannotTake(f"{self.name}: {error}") from None
-            raise
-        connection.execute("COMMIT")
-
-    def apply(self, batch: Batch) -> None:
-        """One transaction: rows, the guard's memory, the checkpoint."""
-        with self._transaction():
-            self._write(batch, replace=True)
-
     def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
         """One transaction for all: plain inserts, then the indexes over what is there."""
         with self._transaction():
@@ -175,9 +109,6 @@ class SqliteFile(Store):
         """What would slow an insert down is taken away, before an entity comes as a whole."""
         for columns in self._indexes(self.layout.entities[entity]):
             self._connection.execute(f"DROP INDEX IF EXISTS {sql.quoted(_index_name(entity, columns))}")
-
-    def _settle(self, entity: str) -> None:
-        """What is to be done once an entity is in as a whole, within the same transaction."""
 
     def _write(self, batch: Batch, replace: bool) -> None:
         layout, connection = self.layout, self._connection
@@ -195,23 +126,9 @@ class SqliteFile(Store):
             insert = f"INSERT INTO {parked} ({sql.columns(ParkedRow._fields)}) VALUES (?, ?, ?, ?)"
             connection.executemany(f"{insert} ON CONFLICT DO NOTHING", rows)
 
-    @abstractmethod
-    def _put(self, batch: Batch, replace: bool) -> None:
-        """Write the batch's rows; those that are there already are replaced, if there can be any."""
-
     def _insert(self, table: str, names: Sequence[str], identity: Sequence[str], source: str = "") -> str:
         """An insert of values, or of what `source` selects, that replaces rows of the same identity."""
         return _insert(table, tuple(names), tuple(identity), source)
-
-    def query(self, query: Query, parameters: Row) -> list[Row]:
-        """Answered on a read-only connection, opened by the first query."""
-        self.refuse(query)
-        statement, arguments = translate(self._asked(query), self.layout.keeps, "sqlite")
-        return self.read(statement, sql.bind(arguments, parameters))
-
-    def _asked(self, query: Query) -> Query:
-        """The query as this shape's tables are asked."""
-        return query
 
     def read(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:
         """The rows of any statement that only reads. Raises ReadOnly for one that tries to write."""
@@ -279,11 +196,6 @@ class SqliteFile(Store):
             return self._whole(table, schema)
         statement = f"SELECT {sql.columns(list(schema))} FROM {sql.quoted(table)} WHERE id IN {{}}"
         return sqlite.as_frame(list(self._found(statement, list(dict.fromkeys(keys)))), schema)
-
-    def parked(self, entity: str) -> pl.DataFrame:
-        """Decoded from their table."""
-        found = self._connection.execute(f"SELECT change FROM {sql.quoted(f'lab_parked_{entity}')}")
-        return decoded((change for (change,) in found), self.layout.entities[entity])
 
     def size_bytes(self) -> int:
         """The file and its log; a log that is being written is folded in first, since its length says nothing."""

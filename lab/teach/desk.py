@@ -20,7 +20,7 @@ from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.scenario import Source
 from lab.stores.port import dump
-from lab.teach.experiments import messages, projection, toml, workplace
+from lab.teach.experiments import messages, projection, scenario_text, workplace
 from lab.teach.scale import scaled
 from lab.truth import Truth, open_truth
 from lab.wiring import Plan, plan
@@ -37,7 +37,7 @@ def planned(
         "workload": {"commands": commands}, "truth": {"model": model}, "channel": messages(),
         "measure": {"truth": False}, "projection": list(keys),
     }  # fmt: skip
-    return plan(Source.of_text(toml(raw), "by-hand.toml"))
+    return plan(Source.of_text(scenario_text(raw), "by-hand.toml"))
 
 
 def source_of_truth(model: str = "history", business: str = "employees") -> Truth:

@@ -7,7 +7,6 @@ folder that is removed with the process. Calls with the same arguments return th
 from __future__ import annotations
 
 import atexit
-import json
 import shutil
 import tempfile
 from collections import OrderedDict
@@ -21,6 +20,7 @@ import polars as pl
 from lab.base import NotReadable
 from lab.domain import DOMAINS, domain
 from lab.experiment import run
+from lab.formatting import toml
 from lab.runs import Run
 from lab.scenario import Source
 from lab.teach.scale import scaled
@@ -82,7 +82,7 @@ def experiment(
         raw["channel"] = channel
     for name, value in tables.items():
         raw[name] = {**raw.get(name, {}), **value} if isinstance(value, Mapping) else value
-    text = toml(raw)
+    text = scenario_text(raw)
     return _kept(text, Source.of_text(text, "lesson.toml"))
 
 
@@ -140,18 +140,9 @@ def workplace() -> Path:
     return folder
 
 
-def toml(raw: Mapping[str, Any]) -> str:
+def scenario_text(raw: Mapping[str, Any]) -> str:
     """Format tables as TOML, each on a line of its own."""
-    return "".join(f"{name} = {_value(value)}\n" for name, value in raw.items())
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_value(str(name))} = {_value(item)}" for name, item in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    # TOML values are JSON values, except that characters beyond 16 bits and DEL are written differently.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return "".join(f"{name} = {toml(value)}\n" for name, value in raw.items())
 
 
 def verdict(finished: Run, name: str, check: str | None = None) -> str:

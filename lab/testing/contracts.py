@@ -9,7 +9,7 @@ pytest then runs one test for each promise and for each of the contents that the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,16 @@ def store_contract(store: type[Store], examples: int = EXAMPLES) -> Callable[...
     Promises about generated content are tried on so many `examples`. Raises MissingDriver without pytest or hypothesis.
     """
     cases = list(store_cases(store))
-    return _parametrized(cases, lambda case, folder: case.run(folder, examples))
+    return parametrized(cases, lambda case, folder: case.run(folder, examples))
 
 
-def _parametrized(cases: list[Any], run: Callable[[Any, Path], None]) -> Callable[..., None]:
+def parametrized(
+    cases: Sequence[Any], run: Callable[[Any, Path], None], name: Callable[[Any], str] = str
+) -> Callable[..., None]:
+    """Make a pytest function with a test for each case, which is run in a folder of its own."""
     import pytest
 
-    @pytest.mark.parametrize("case", cases, ids=str)
+    @pytest.mark.parametrize("case", cases, ids=name)
     def test_contract(case: Any, tmp_path: Path) -> None:
         run(case, tmp_path)
 

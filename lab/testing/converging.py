@@ -1,13 +1,4 @@
-"""The kit for tests of your own: does a projector survive duplicates, reordering, loss, late commits and crashes?
-
-    from lab.testing import assert_converges
-
-    def test_my_projector():
-        assert_converges(MyProjector)
-
-A projector has `apply(changes)` and `rows()`, and `reopen()` if it can be restarted. The strategies for hypothesis are
-there for properties of your own.
-"""
+"""`assert_converges`, `check`, and strategies for hypothesis: projectors of your own on trial in your own tests."""
 
 from __future__ import annotations
 
@@ -18,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from lab.base import BadInput, MissingDriver, Problem, nearest
 from lab.kit.check import SEED, Result, TrialOptions, judge
-from lab.kit.history import Change, Shape, build, live
+from lab.kit.history import Change, Shape, build
 from lab.kit.properties import PROPERTIES
-from lab.kit.sql import on_duckdb, on_sqlite
 from lab.kit.subject import load, subject
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
-
-__all__ = ["assert_converges", "check", "deliveries", "histories", "live", "on_duckdb", "on_sqlite"]
 
 
 def check(

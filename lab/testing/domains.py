@@ -10,6 +10,7 @@ from lab.base import DTYPES, stream
 from lab.domain.model import Command, Domain, Options, Rejection, published
 from lab.queries.resolve import resolve
 from lab.scenario import QueryTable
+from lab.testing.contracts import parametrized
 from lab.verdict.oracle import Oracle
 
 OPTIONS = Options(records=30, commands=300, rate=100.0, skew=0.8, deletes=0.05, invalid=0.05, days=1)
@@ -130,11 +131,4 @@ PROMISED: tuple[Promised, ...] = (
 
 def domain_contract(domain: Domain) -> Callable[..., None]:
     """Make a pytest function that tries every promise of a domain: `test_mine = domain_contract(MINE)`."""
-    import pytest
-
-    @pytest.mark.parametrize("check", PROMISED, ids=lambda check: check.__name__.replace("_", " "))
-    def test_contract(check: Promised) -> None:
-        check(domain)
-
-    found: Callable[..., None] = test_contract
-    return found
+    return parametrized(PROMISED, lambda check, _: check(domain), lambda check: check.__name__.replace("_", " "))

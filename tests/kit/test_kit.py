@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import lab.testing
 from lab.base import BadInput, MissingDriver
 from lab.cli import lab as command
-from lab.kit.history import Shape
+from lab.kit.history import Shape, committed_late
 from lab.kit.properties import PROPERTIES
 from lab.kit.script import CRASHES
 from lab.shrink import ddmin
@@ -476,8 +476,8 @@ def test_bad_words_in_python_are_bad_input_too() -> None:
 
 def test_cases_have_what_they_are_there_for() -> None:
     shape = Shape()
-    late = [PROPERTIES["no_skipped_gap"].case(1, number, shape).history.late() for number in range(20)]
-    assert sum(map(bool, late)) > 5
+    orders = [PROPERTIES["no_skipped_gap"].case(1, number, shape).history.commits for number in range(20)]
+    assert sum(map(bool, map(committed_late, orders))) > 5
     histories_seen = [PROPERTIES["converged"].case(1, number, shape).history.changes for number in range(40)]
     assert any(change["revision"] >= 10 for changes in histories_seen for change in changes)
     assert any(change["deleted"] for changes in histories_seen for change in changes)

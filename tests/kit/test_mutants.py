@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ours import Ours
 
 from lab.kit.check import Result, TrialOptions, judge
 from lab.kit.mutants import MUTANTS, Reference
-from lab.kit.ours import Ours
 from lab.kit.properties import PROPERTIES
 
 HISTORIES = int(os.environ.get("HISTORIES", "150"))

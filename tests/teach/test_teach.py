@@ -40,7 +40,7 @@ TABLES = st.recursive(
 
 @given(st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), TABLES, max_size=4))
 def test_tables_are_read_back_as_they_were_written(raw: dict[str, Any]) -> None:
-    assert tomllib.loads(experiments.toml(raw)) == raw
+    assert tomllib.loads(experiments.scenario_text(raw)) == raw
 
 
 def test_the_same_experiment_is_run_once_and_another_seed_is_another() -> None:

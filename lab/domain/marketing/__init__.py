@@ -16,7 +16,7 @@ from lab.domain import model
 from lab.domain.marketing import rules
 from lab.domain.marketing.entities import CONTRACTS, ENTITIES, EVENTS, TOTALS
 from lab.domain.marketing.workload import MarketingWorkload
-from lab.domain.model import Command, Contract, Event, EventType, Options, Rejection, State, Trace, View
+from lab.domain.model import Command, Contract, Event, EventType, Options, Rejection, Trace, View
 
 
 class Marketing:
@@ -63,9 +63,7 @@ class Marketing:
         """Return the event of a valid command, or every reason against an invalid one."""
         return rules.decide(view, command)
 
-    def evolve(self, state: State | None, event: Event) -> State:
-        """Set the columns that the event names."""
-        return model.evolve(state, event)
+    evolve = staticmethod(model.evolve)
 
     def workload(self, options: Options, rng: np.random.Generator) -> Iterator[Command]:
         """Draw the commands: master data first, then mostly leads and spend, which select records by a Zipf law."""

@@ -17,7 +17,7 @@ import polars as pl
 
 from lab.base import BadInput, Entity, Kind, Problem, Totals
 from lab.domain import model
-from lab.domain.model import Command, Contract, Event, EventType, Options, Rejection, State, Trace, View
+from lab.domain.model import Command, Contract, Event, EventType, Options, Rejection, Trace, View
 from lab.domain.trace.files import find, format_of, read
 from lab.domain.trace.frame import Prepared, check_columns, entity, entity_names, prepare, renamed
 from lab.domain.trace.questions import questions
@@ -102,9 +102,7 @@ class Traced:
         """Reject every command: the history is complete."""
         return Rejection((f"`{command.entity}` is a history from a file, and takes no commands",))
 
-    def evolve(self, state: State | None, event: Event) -> State:
-        """Set the columns that the event names."""
-        return model.evolve(state, event)
+    evolve = staticmethod(model.evolve)
 
     def workload(self, options: Options, rng: np.random.Generator) -> Iterator[Command]:
         """Raise BadInput: the user's own data takes no commands."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,13 @@ Statement = tuple[str, tuple[object, ...]]
 
 # Names that a request over HTTP gives a meaning of its own: no parameter of a query is called like these.
 RESERVED = ("at_least", "timeout", "limit")
+
+
+class Pool(NamedTuple):
+    """What parameters are drawn from: live records by key, or all revisions by position; and every entity's table."""
+
+    frame: pl.DataFrame
+    tables: Mapping[str, ReferenceTable]
 
 
 class QueryClass(ABC):
@@ -66,19 +73,12 @@ class QueryClass(ABC):
         no record to draw from.
         """
         table = tables[query.entity.name]
-        frame = table.frame.sort("position") if self.past else table.live
-        return self.drawn(query, frame, tables, count, rng) if frame.height else []
+        pool = Pool(table.frame.sort("position") if self.past else table.live, tables)
+        return self.drawn(query, pool, count, rng) if pool.frame.height else []
 
     @abstractmethod
-    def drawn(
-        self,
-        query: Query,
-        frame: pl.DataFrame,
-        tables: Mapping[str, ReferenceTable],
-        count: int,
-        rng: np.random.Generator,
-    ) -> list[Row]:
-        """Draw from `frame`, which has a row at least: live records by key, or all revisions by position."""
+    def drawn(self, query: Query, pool: Pool, count: int, rng: np.random.Generator) -> list[Row]:
+        """Draw `count` sets of parameters from a pool that has a row at least."""
 
     @abstractmethod
     def parameters(self, query: Query) -> tuple[Parameter, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from lab.queries.answers import ReferenceTable, Row
-from lab.queries.kinds.base import QueryClass, Statement, draw_keys, key_of, record_columns
+from lab.queries.kinds.base import Pool, QueryClass, Statement, draw_keys, key_of, record_columns
 from lab.queries.model import AnswerColumn, Parameter, Query
 from lab.queries.sql import columns, live, quoted
 
@@ -21,16 +21,9 @@ class KeyLookup(QueryClass):
     asks = "one record by key"
     gives = "the live record: key, revision, columns"
 
-    def drawn(
-        self,
-        query: Query,
-        frame: pl.DataFrame,
-        tables: Mapping[str, ReferenceTable],
-        count: int,
-        rng: np.random.Generator,
-    ) -> list[Row]:
+    def drawn(self, query: Query, pool: Pool, count: int, rng: np.random.Generator) -> list[Row]:
         """Draw one key for each set."""
-        return [(key,) for key in draw_keys(frame, count, rng)]
+        return [(key,) for key in draw_keys(pool.frame, count, rng)]
 
     def parameters(self, query: Query) -> tuple[Parameter, ...]:
         """The key."""
@@ -57,16 +50,9 @@ class KeysLookup(KeyLookup):
     gives = "the live records, by key"
     uses = ("count",)
 
-    def drawn(
-        self,
-        query: Query,
-        frame: pl.DataFrame,
-        tables: Mapping[str, ReferenceTable],
-        count: int,
-        rng: np.random.Generator,
-    ) -> list[Row]:
+    def drawn(self, query: Query, pool: Pool, count: int, rng: np.random.Generator) -> list[Row]:
         """Draw `query.count` keys for each set."""
-        keys = draw_keys(frame, count * query.count, rng)
+        keys = draw_keys(pool.frame, count * query.count, rng)
         return [tuple(keys[start : start + query.count]) for start in range(0, len(keys), query.count)]
 
     def parameters(self, query: Query) -> tuple[Parameter, ...]:
@@ -91,18 +77,11 @@ class AsOf(KeyLookup):
     gives = "as `get`, as the record stood at that time"
     past = True
 
-    def drawn(
-        self,
-        query: Query,
-        frame: pl.DataFrame,
-        tables: Mapping[str, ReferenceTable],
-        count: int,
-        rng: np.random.Generator,
-    ) -> list[Row]:
+    def drawn(self, query: Query, pool: Pool, count: int, rng: np.random.Generator) -> list[Row]:
         """Draw a key, and a time between the first and the last commit."""
-        times = frame["committed_at"].to_numpy()
+        times = pool.frame["committed_at"].to_numpy()
         moments = rng.uniform(times.min(), times.max(), count)
-        return list(zip(draw_keys(frame, count, rng), map(float, moments), strict=True))
+        return list(zip(draw_keys(pool.frame, count, rng), map(float, moments), strict=True))
 
     def parameters(self, query: Query) -> tuple[Parameter, ...]:
         """The key, and the time in seconds on the run's clock."""

@@ -10,7 +10,7 @@ import polars as pl
 
 from lab.base import Totals
 from lab.queries.answers import ReferenceTable, Row
-from lab.queries.kinds.base import QueryClass, Statement, apart, apart_columns, record_columns
+from lab.queries.kinds.base import Pool, QueryClass, Statement, apart, apart_columns, record_columns
 from lab.queries.model import AnswerColumn, Parameter, Query
 from lab.queries.reader import QueryReader
 from lab.queries.sql import bind, columns, live, order, quoted, source, where
@@ -27,16 +27,9 @@ class Filter(QueryClass):
     gives = "the live records, by `order_by` (nulls last) then key, at most `limit`"
     uses: ClassVar[tuple[str, ...]] = ("where", "order_by", "descending", "limit")
 
-    def drawn(
-        self,
-        query: Query,
-        frame: pl.DataFrame,
-        tables: Mapping[str, ReferenceTable],
-        count: int,
-        rng: np.random.Generator,
-    ) -> list[Row]:
+    def drawn(self, query: Query, pool: Pool, count: int, rng: np.random.Generator) -> list[Row]:
         """Draw the values of the conditions that are parameters."""
-        return [draw_values(query, frame, rng) for _ in range(count)]
+        return [draw_values(query, pool.frame, rng) for _ in range(count)]
 
     def parameters(self, query: Query) -> tuple[Parameter, ...]:
         """One for each value of `where` that is drawn."""

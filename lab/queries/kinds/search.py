@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from lab.queries.answers import ReferenceTable, Row
-from lab.queries.kinds.base import QueryClass, Statement
+from lab.queries.kinds.base import Pool, QueryClass, Statement
 from lab.queries.model import AnswerColumn, Parameter, Query
 from lab.queries.reader import QueryReader
 from lab.queries.sql import columns, source
@@ -37,16 +37,9 @@ class TextSearch(QueryClass):
             reader.wrong("kind", what, f"texts are in: {able or 'none'}")
         return {}
 
-    def drawn(
-        self,
-        query: Query,
-        frame: pl.DataFrame,
-        tables: Mapping[str, ReferenceTable],
-        count: int,
-        rng: np.random.Generator,
-    ) -> list[Row]:
+    def drawn(self, query: Query, pool: Pool, count: int, rng: np.random.Generator) -> list[Row]:
         """Draw words that are together in one record, so that there is a match."""
-        texts = frame.select(text=plain(query.entity.texts)).filter(pl.col("text") != "")["text"]
+        texts = pool.frame.select(text=plain(query.entity.texts)).filter(pl.col("text") != "")["text"]
         if not texts.len():
             return []
         drawn = []

@@ -7,12 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from lab.base import Entity
 from lab.queries import user_sql
 from lab.queries.answers import ReferenceTable, Row, same
-from lab.queries.kinds.base import QueryClass, Statement, apart
+from lab.queries.kinds.base import Pool, QueryClass, Statement, apart
 from lab.queries.model import AnswerColumn, Parameter, Query
 from lab.queries.reader import QueryReader
 from lab.queries.sql import columns, source
@@ -70,18 +69,11 @@ class UserStatement(QueryClass):
                     found.append((name, column, reader.entities[name].kind(column)))
         return tuple(found)
 
-    def drawn(
-        self,
-        query: Query,
-        frame: pl.DataFrame,
-        tables: Mapping[str, ReferenceTable],
-        count: int,
-        rng: np.random.Generator,
-    ) -> list[Row]:
+    def drawn(self, query: Query, pool: Pool, count: int, rng: np.random.Generator) -> list[Row]:
         """Draw values of live records; the list is empty if a column has no value."""
         drawn = []
         for entity, column, _ in query.parameters:
-            values = tables[entity].live[column].drop_nulls()
+            values = pool.tables[entity].live[column].drop_nulls()
             if not values.len():
                 return []
             drawn.append(values.gather(rng.integers(values.len(), size=count)).to_list())

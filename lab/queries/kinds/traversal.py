@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from lab.queries.answers import ReferenceTable, Row
-from lab.queries.kinds.base import QueryClass, Statement, draw_keys, key_of
+from lab.queries.kinds.base import Pool, QueryClass, Statement, draw_keys, key_of
 from lab.queries.model import AnswerColumn, Parameter, Query
 from lab.queries.reader import QueryReader
 from lab.queries.sql import DEPTH_MAX, MEETING, quoted, source
@@ -34,16 +33,9 @@ class Traversal(QueryClass):
             reader.wrong("kind", f"`{reader.entity.name}` has no parent column to traverse")
         return {}
 
-    def drawn(
-        self,
-        query: Query,
-        frame: pl.DataFrame,
-        tables: Mapping[str, ReferenceTable],
-        count: int,
-        rng: np.random.Generator,
-    ) -> list[Row]:
+    def drawn(self, query: Query, pool: Pool, count: int, rng: np.random.Generator) -> list[Row]:
         """Draw one key, or two for a path."""
-        return list(zip(*(draw_keys(frame, count, rng) for _ in self.parameters(query)), strict=True))
+        return list(zip(*(draw_keys(pool.frame, count, rng) for _ in self.parameters(query)), strict=True))
 
     def parameters(self, query: Query) -> tuple[Parameter, ...]:
         """The key; of a path also the other one."""

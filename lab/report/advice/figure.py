@@ -84,10 +84,6 @@ def _label(each: Portfolio) -> str:
     return "\n".join(elided(line, _NAME_MAX) for line in (lines[0], rest) if line)
 
 
-def _lag_ends(each: Portfolio) -> tuple[float | None, float | None]:
-    return each.lag.low, each.lag.high
-
-
 def _time(value: float) -> str:
     return duration(value, digits=1)
 
