@@ -107,4 +107,9 @@ class Dedupe(Guard):
 
     def awaits(self, entity: str, positions: Sequence[int]) -> None:
         """An id below the checkpoint is known, unless its change is parked."""
+        former, ahead = self._parked.get(entity, frozenset()), self._ahead[entity]
+        # A copy of a change that is in may be parked with its record. Where the checkpoint no longer tells, the ids do.
+        fresh = [one for one in positions if one not in former and one not in ahead]
+        if fresh:
+            self._doubtful.setdefault(entity, set()).update(fresh)
         self._parked[entity] = frozenset(positions)

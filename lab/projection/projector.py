@@ -78,7 +78,7 @@ class Projector:
         if self._parked[entity].height:
             waits = frame["key"].is_in(self._parked[entity]["key"].unique().implode()).to_numpy()
             if waits.any():
-                self._behind(entity, frame.filter(pl.Series(waits)))
+                self._set_aside(entity, frame.filter(pl.Series(waits)), BEHIND)
                 rows = np.flatnonzero(~waits)
         try:
             self._guarded(entity, frame if rows.size == frame.height else frame[rows], rows, checkpoint)
@@ -103,11 +103,11 @@ class Projector:
             self._find_parked(entity)
         return self.attempt.applied()
 
-    def _behind(self, entity: str, frame: pl.DataFrame) -> None:
-        """Handle changes of parked records: refuse those that are in already, and park the others."""
+    def _set_aside(self, entity: str, frame: pl.DataFrame, reason: str) -> None:
+        """Park changes of one or more records, and refuse those of them that are in already."""
         positions = frame["position"].to_numpy()
         known = self.guard.known(entity, frame["key"].to_list(), frame["revision"].to_numpy(), positions)
-        parked = self._park(entity, frame.filter(pl.Series(~known)), BEHIND)
+        parked = self._park(entity, frame.filter(pl.Series(~known)), reason)
         self.attempt.landed.append(replace(NOTHING, refused=positions[known], parked=parked))
 
     def _park(self, entity: str, frame: pl.DataFrame, reason: str) -> np.ndarray:
@@ -133,7 +133,7 @@ class Projector:
                 # Changes of the record that are held back can't be applied either.
                 waits = held["key"].is_in(distinct.implode())
                 bad, self._held[entity] = pl.concat([bad, held.filter(waits)]), held.filter(~waits)
-            self.attempt.landed.append(replace(NOTHING, parked=self._park(entity, bad, reason)))
+            self._set_aside(entity, bad, reason)
             return
         for half in (distinct[: len(distinct) // 2], distinct[len(distinct) // 2 :]):
             chosen = rows[keys.is_in(half.implode()).to_numpy()]
