@@ -175,6 +175,26 @@ def test_after_a_failed_write_only_what_it_touched_is_looked_up(keeps: str) -> N
     assert {key for keys in store.asked for key in keys} == {3, 4}
 
 
+@pytest.mark.parametrize("keeps", ["records", "totals"])
+@pytest.mark.parametrize("size", [1, 2, 3, 10])
+def test_a_write_that_broke_off_and_had_landed_is_not_repeated_wherever_its_records_were_remembered(
+    keeps: str, size: int
+) -> None:
+    """In the young generation, in the old one, or evicted in the middle of the batch."""
+    with remembering(size):
+        one, whole = projector(keeps, "revision"), projector(keeps, "revision")
+    for revision in range(1, 6):
+        frame = changes(1, 2, 3, revision=revision)
+        assert failing(one, frame, "landed")
+        assert handed(one, frame) == [[], frame["position"].to_list(), [], []]
+        handed(whole, frame)
+        assert dump(one.store, "item").rows() == dump(whole.store, "item").rows()
+        # What was not written at all is not known either.
+        frame = changes(1, 2, 3, revision=revision + 10)
+        assert not failing(one, frame, "broken")
+        assert not failing(one, frame, "refused")
+
+
 def test_the_memory_of_a_guard_is_bounded() -> None:
     known = dict.fromkeys(range(1_000), 7)
     of: Recent[int] = Recent(lambda keys: {key: known[key] for key in keys if key in known}, 0, empty=False, size=10)
