@@ -48,5 +48,6 @@ class Attempt:
 
     def applied(self, with_in_flight: bool = False) -> Applied:
         """All that landed as one; with the write in flight when the caller knows that it landed too."""
-        flight = [self.in_flight] if with_in_flight and self.in_flight is not None else []
-        return Applied.joined([*self.landed, *flight])
+        if with_in_flight and self.in_flight is not None:
+            return Applied.joined([*self.landed, self.in_flight])
+        return Applied.joined(self.landed)

@@ -39,7 +39,7 @@ class Recent(Generic[Value]):
 
     def many(self, keys: Sequence[Key]) -> list[Value]:
         """Return the values of distinct keys, in their order."""
-        if self._complete and not self._old and not self._doubtful:
+        if self._knows_all():
             return list(map(self._young.get, keys, repeat(self._missing)))
         values = list(map(self._young.get, keys))
         if None not in values:
@@ -59,8 +59,14 @@ class Recent(Generic[Value]):
 
     def of(self, keys: Iterable[Key]) -> dict[Key, Value]:
         """The values of any keys, each once."""
+        if self._knows_all():
+            return {key: self._young.get(key, self._missing) for key in keys}
         distinct = list(dict.fromkeys(keys))
         return dict(zip(distinct, self.many(distinct), strict=True))
+
+    def _knows_all(self) -> bool:
+        """Return whether the young entries include every key of the projection, so that none needs a look-up."""
+        return self._complete and not self._old and not self._doubtful
 
     def update(self, pairs: Iterable[tuple[Key, Value]]) -> None:
         """Store the current values of keys."""

@@ -80,10 +80,11 @@ class HighestRevision(Guard):
         if len(keys) >= _MANY:
             ahead, after = _ahead(keys, revisions.to_numpy(), highest.many)
             return Admission(taken := np.flatnonzero(ahead), taken, np.flatnonzero(~ahead), known=after)
-        known = highest.of(keys.to_list())
+        arrived = keys.to_list()
+        known = highest.of(arrived)
         take: list[int] = []
         refused: list[int] = []
-        for row, (key, revision) in enumerate(zip(keys.to_list(), revisions.to_list(), strict=True)):
+        for row, (key, revision) in enumerate(zip(arrived, revisions.to_list(), strict=True)):
             if revision > known[key]:
                 known[key] = revision
                 take.append(row)
