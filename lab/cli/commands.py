@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from lab.cli.shared import EXIT, RUNS, common, no_scenario, planned, print_json
+from lab.cli.shared import EXIT, RUNS, answer, common, no_scenario, planned, print_json
 
 
 @click.command()
@@ -26,10 +26,7 @@ def run(scenario: str, runs: Path, as_json: bool, overrides: Sequence[str], seed
     plan = planned(scenario, overrides, seed)
     with bar(Console(stderr=True)) as progress:
         finished = run_plan(plan, runs, progress)
-    if as_json:
-        print_json(summary(finished))
-    else:
-        print_run(finished, Console())
+    answer(as_json, lambda: summary(finished), lambda: print_run(finished, Console()))
     sys.exit(EXIT[finished.manifest["verdict"]])
 
 
@@ -44,10 +41,7 @@ def report(run: str, as_json: bool, overrides: Sequence[str], seed: int | None) 
     no_scenario(overrides, seed)
     found = load_run(run)
     page = write_report(found)
-    if as_json:
-        print_json(summary(found) | {"report": str(page)})
-    else:
-        print_run(found, Console())
+    answer(as_json, lambda: summary(found) | {"report": str(page)}, lambda: print_run(found, Console()))
 
 
 @click.command()
@@ -63,10 +57,7 @@ def compare(one: str, other: str, anyway: bool, as_json: bool, overrides: Sequen
 
     no_scenario(overrides, seed)
     result = compare_runs(load_run(one), load_run(other), anyway=anyway)
-    if as_json:
-        print_json(result)
-    else:
-        print_compare(result, Console())
+    answer(as_json, lambda: result, lambda: print_compare(result, Console()))
 
 
 @click.command()
@@ -82,10 +73,7 @@ def advise(run: str, runs: Path, as_json: bool, overrides: Sequence[str], seed: 
 
     no_scenario((), seed)
     advice = work_out(read(load_run(run, runs), overrides))
-    if as_json:
-        print_json(document(advice))
-    else:
-        print_advice(advice, Console())
+    answer(as_json, lambda: document(advice), lambda: print_advice(advice, Console()))
 
 
 @click.command()
@@ -154,10 +142,7 @@ def new(
     from lab.starter import start
 
     written = start(Path.cwd(), name, domain, file, own, seed, overrides)
-    if as_json:
-        print_json(written.document())
-    else:
-        click.echo(written.text())
+    answer(as_json, written.document, lambda: click.echo(written.text()))
 
 
 @click.command()
@@ -171,8 +156,5 @@ def check(projector: str, as_json: bool, overrides: Sequence[str], seed: int | N
 
     chosen = settings(overrides)
     result = check_projector(projector, seed=SEED if seed is None else seed, histories=chosen.get("histories"))
-    if as_json:
-        print_json(result.document())
-    else:
-        click.echo(result.text())
+    answer(as_json, result.document, lambda: click.echo(result.text()))
     sys.exit(EXIT[result.verdict])

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 
 from lab.base import BadInput, MissingDriver, Problem
-from lab.cli.shared import EXIT, RUNS, common, planned, print_json, repeated
+from lab.cli.shared import EXIT, RUNS, answer, common, planned, repeated
 
 
 @contextmanager
@@ -49,10 +49,8 @@ def serve(
         from lab.service.serve import serve as keep_serving
 
     def ready(row: dict[str, Any]) -> None:
-        if as_json:
-            print_json(row)
-        else:
-            click.echo(f"serving {scenario} at {row['url']}; stop it with Ctrl-C")
+        said = f"serving {scenario} at {row['url']}; stop it with Ctrl-C"
+        answer(as_json, lambda: row, lambda: click.echo(said))
 
     keep_serving(planned(scenario, overrides, seed), folder, Address(host, port, token), ready, journal)
 
@@ -95,10 +93,8 @@ def load(
         go = knee if find_knee else drive
         run = go(plan, arguments, order, RUNS, progress)
     load_said = run.manifest["load"]
-    if as_json:
-        print_json(summary(run) | {"load": load_said, "rows": run.load.to_dicts(), "knee": run.knee.to_dicts()})
-    else:
-        print_run(run, Console())
+    more = {"load": load_said, "rows": run.load.to_dicts(), "knee": run.knee.to_dicts()}
+    answer(as_json, lambda: summary(run) | more, lambda: print_run(run, Console()))
     sys.exit(EXIT["unknown"] if load_said["void"] else EXIT[run.manifest["verdict"]])
 
 
@@ -119,10 +115,7 @@ def torture(scenario: str, kills: int, rate: float, as_json: bool, overrides: Se
     with bar(Console(stderr=True)) as progress:
         progress.step("killing", killings(kills, len(plan.projections)))
         found = kill_them(plan, arguments, kills, rate, done=progress.done)
-    if as_json:
-        print_json(found)
-    else:
-        from lab.report.torture import print_torture
+    from lab.report.torture import print_torture
 
-        print_torture(found, Console())
+    answer(as_json, lambda: found, lambda: print_torture(found, Console()))
     sys.exit(EXIT[found["verdict"]])

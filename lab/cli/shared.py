@@ -52,6 +52,14 @@ def print_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2, allow_nan=False))
 
 
+def answer(as_json: bool, document: Callable[[], Any], text: Callable[[], None]) -> None:
+    """Print a command's result: its JSON document, or what `text` prints."""
+    if as_json:
+        print_json(document())
+    else:
+        text()
+
+
 def planned(scenario: str, overrides: Sequence[str], seed: int | None) -> Any:
     from lab.scenario import Source
     from lab.wiring import plan

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from lab.base import LabError
+from lab.measure.bootstrap import reached
 from lab.measure.intervals import quantile_interval
 from lab.tables import TABLES
 
@@ -90,18 +91,10 @@ def table(events: pl.DataFrame) -> pl.DataFrame:
         rows.append(
             {"row": name, "count": group.height, "failures": group.height - group["failed"].null_count()}
             | {"censored": int(censored.sum())}
-            | {f"{quantile}_seconds": _quantile(times, share) for quantile, share in QUANTILES.items()}
-            | {f"service_{quantile}_seconds": _quantile(service, share) for quantile, share in QUANTILES.items()}
+            | {f"{quantile}_seconds": reached(times, share) for quantile, share in QUANTILES.items()}
+            | {f"service_{quantile}_seconds": reached(service, share) for quantile, share in QUANTILES.items()}
         )
     return TABLES["load"].frame(rows)
-
-
-def _quantile(times: np.ndarray, share: float) -> float | None:
-    """The smallest time within which the share was done; None if that is never, or there is none."""
-    if not times.size:
-        return None
-    value = float(np.sort(times)[max(0, int(np.ceil(share * times.size)) - 1)])
-    return value if np.isfinite(value) else None
 
 
 def void(events: pl.DataFrame, rate: float, seconds: float) -> str | None:
@@ -109,7 +102,7 @@ def void(events: pl.DataFrame, rate: float, seconds: float) -> str | None:
     if not rate:
         return None
     late = events.filter(pl.col("row") == "SCHEDULE")["seconds"].to_numpy()
-    p99 = _quantile(late, 0.99)
+    p99 = reached(late, 0.99)
     if p99 is None:
         return "nothing was offered"
     if p99 > LATE_MAX:
@@ -132,7 +125,7 @@ def queries(events: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:
             (pl.col("row") == f"QUERY/{row['projection']}/{row['query']}") & pl.col("failed").is_null()
         )
         times = group["service"].to_numpy() * 1e6
-        found: dict[str, Any] = {f"{name}_us": _quantile(times, share) for name, share in QUANTILES.items()}
+        found: dict[str, Any] = {f"{name}_us": reached(times, share) for name, share in QUANTILES.items()}
         for name, share in (("p50", 0.5), ("p99", 0.99)):
             ends = quantile_interval(times, share)
             found |= {f"{name}_{end}_us": value for end, value in zip(("low", "high"), ends, strict=True)}

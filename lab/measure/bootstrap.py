@@ -35,6 +35,12 @@ def quantile(lags: Lags, share: float) -> float:
     return float(np.partition(lags, at)[at])
 
 
+def reached(lags: Lags, share: float) -> float | None:
+    """Return `quantile`; None if it is infinite, or if there is no lag at all."""
+    value = quantile(lags, share) if len(lags) else math.inf
+    return value if math.isfinite(value) else None
+
+
 def block_rows(random: np.random.Generator, rows: int) -> npt.NDArray[np.int64]:
     """Draw the `rows` row numbers of one resample, in blocks of sqrt(rows) neighbours from random starts."""
     length = max(1, round(rows ** (1 / 2)))

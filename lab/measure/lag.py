@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from lab.feed.published import Published
+from lab.measure.bootstrap import reached
 from lab.running.journal import Journal
 
 POINTS = 240
@@ -99,10 +100,7 @@ def summary(projection: str, lag: pl.DataFrame) -> dict[str, object]:
         "visible": int(np.isfinite(seconds).sum()),
         "never_visible": int(np.isinf(seconds).sum()),
     }
-    for name, share in QUANTILES.items():
-        value = float(seconds[max(0, int(np.ceil(share * seconds.size)) - 1)]) if seconds.size else np.inf
-        found[name] = value if np.isfinite(value) else None
-    return found
+    return found | {name: reached(seconds, share) for name, share in QUANTILES.items()}
 
 
 def visibility(projection: str, lag: pl.DataFrame) -> pl.DataFrame:

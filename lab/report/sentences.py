@@ -65,9 +65,7 @@ def channel_faults(manifest: Mapping[str, Any]) -> str:
         (reordered, "reordered"),
     ):
         if isinstance(rate, int | float) and rate:
-            told.append(
-                f"{word} {share(float(rate))} of them" if told else f"{word} {share(float(rate))} of the messages"
-            )
+            told.append(f"{word} {share(float(rate))} of {'them' if told else 'the messages'}")
     if outages:
         lasting = sum(float(outage["lasts"]) for outage in outages)
         times = {1: "once", 2: "twice"}.get(len(outages), f"{len(outages)} times")

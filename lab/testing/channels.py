@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from lab.base import Unavailable
 from lab.ports import Channel, Delivery, Message, Subscription
+from lab.testing.contracts import parametrized
 
 # Makes an empty channel whose queues hold so many messages.
 MakeChannel = Callable[[int], Channel]
@@ -151,11 +152,4 @@ PROMISES: tuple[Callable[[MakeChannel], None], ...] = (
 
 def channel_contract(make: MakeChannel) -> Callable[..., None]:
     """A pytest test of every promise, over the empty channels of a given capacity that `make` makes."""
-    import pytest
-
-    @pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
-    def test_channel(promise: Callable[[MakeChannel], None]) -> None:
-        promise(make)
-
-    found: Callable[..., None] = test_channel
-    return found
+    return parametrized(PROMISES, lambda promise, _: promise(make), lambda promise: promise.__name__)

@@ -42,29 +42,14 @@ def workload(scenario: Scenario, business: Domain, file: str) -> list[Problem]:
     commands, records = scenario.workload.commands, scenario.domain.records
     where = f"{file}: workload.commands"
     if business.has_trace and commands:
-        return [
-            Problem(
-                where,
-                f"`{business.name}` replays a history of its own and takes no commands",
-                "leave [workload] out",
-            )
-        ]
+        what = f"`{business.name}` replays a history of its own and takes no commands"
+        return [Problem(where, what, "leave [workload] out")]
     if not business.has_trace and not commands:
-        return [
-            Problem(
-                where,
-                f"`{business.name}` is made by commands, and there are none",
-                "for example commands = 100_000",
-            )
-        ]
+        what = f"`{business.name}` is made by commands, and there are none"
+        return [Problem(where, what, "for example commands = 100_000")]
     if not business.has_trace and records and records > commands:
-        return [
-            Problem(
-                f"{file}: domain.records",
-                f"{records:,} records can't be made by {commands:,} commands",
-                "raise workload.commands",
-            )
-        ]
+        what = f"{records:,} records can't be made by {commands:,} commands"
+        return [Problem(f"{file}: domain.records", what, "raise workload.commands")]
     return []
 
 

@@ -116,14 +116,8 @@ def plan(source: Source) -> Plan:
     scenario = expanded(scenario)
     file = source.path.name
     if scenario.truth.engine not in ENGINES:
-        where = f"{file}: truth.engine"
-        problems.append(
-            Problem(
-                where,
-                f"no engine is called `{scenario.truth.engine}`",
-                nearest(scenario.truth.engine, ENGINES),
-            )
-        )
+        what = f"no engine is called `{scenario.truth.engine}`"
+        problems.append(Problem(f"{file}: truth.engine", what, nearest(scenario.truth.engine, ENGINES)))
     problems += meaning.names(scenario, file)
     problems += meaning.unknown_stores(scenario, file)
     if scenario.domain.name not in DOMAINS:
