@@ -25,7 +25,7 @@ from lab.running.lane import Lane
 from lab.running.readers import BesideReaders
 from lab.running.simulated import Arrivals, drive
 from lab.running.worker import Worker
-from lab.running.worklog import HEARD, READ, TAKEN, WORK_SUFFIX, lateness, read_work
+from lab.running.worklog import ANSWERED, HEARD, READ, TAKEN, WORK_SUFFIX, lateness, read_work
 from lab.tables import TABLES
 from lab.wiring import Plan, ProjectionPlan
 
@@ -100,8 +100,10 @@ def _simulated(
     reads = records["due"][(records["kind"] == READ) & (records["due"] >= 0.0)]
     if item.pace.polls and reads.size:
         lane.due_at = float(reads.min())
-    asked, late = records[records["kind"] > TAKEN], lateness(records)
-    drive([BesideReaders(lane, asked["began"], asked["seconds"], lambda: _drawn(late, rng))])
+    beside, late = records[records["kind"] > TAKEN], lateness(records)
+    came_at = np.where(beside["kind"] == ANSWERED, beside["due"], beside["began"])
+    order = np.argsort(came_at, kind="stable")
+    drive([BesideReaders(lane, came_at[order], beside["seconds"][order], lambda: _drawn(late, rng))])
     worker.finish(lane.free_at)
     visible = lag.visible_at(published, journal, item.subsumes)
     chosen = published.of_entities(tuple(item.layout.entities))

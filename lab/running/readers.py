@@ -12,9 +12,10 @@ from lab.running.lane import INFINITY, Lane
 class BesideReaders:
     """A lane in a process that also answers requests, one at a time. A `Timed` around the lane.
 
-    As in the event loop of the service, neither interrupts the other: all requests that have arrived when a step of
-    the lane is due, and the step before it is over, are answered first. `late` draws by how many seconds a step
-    starts later than it could.
+    As in the event loop of the service, neither interrupts the other, and requests are answered in rounds: all that
+    have arrived when a round begins. A step that is due while a round is going on starts after the next one, since the
+    loop hears of new requests and of the time in the same turn. `late` draws by how many seconds a step starts later
+    still.
     """
 
     def __init__(
@@ -32,14 +33,23 @@ class BesideReaders:
         return self.lane.next_at()
 
     def step(self, now: float) -> None:
-        """Answer what has arrived by `now`, then execute the step."""
+        """Answer what comes before the step, then execute it."""
         self.answer(now)
+        if self._free_at > now:
+            self._round(self._free_at)
         self.lane.step(max(now, self._free_at) + self.late())
         self._free_at = max(self._free_at, self.lane.free_at)
 
     def answer(self, until: float) -> None:
-        """Answer the requests that have arrived by `until` seconds."""
-        while self._next < self.arrives_at.size and self.arrives_at[self._next] <= until:
+        """Answer requests in all rounds that begin at or before `until` seconds."""
+        while self._next < self.arrives_at.size:
+            begins = max(self._free_at, float(self.arrives_at[self._next]))
+            if begins > until:
+                break
+            self._round(begins)
+
+    def _round(self, begins: float) -> None:
+        while self._next < self.arrives_at.size and self.arrives_at[self._next] <= begins:
             self._free_at = max(self._free_at, float(self.arrives_at[self._next])) + float(self.seconds[self._next])
             self.answered_at[self._next] = self._free_at
             self._next += 1

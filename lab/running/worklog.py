@@ -14,8 +14,8 @@ import numpy as np
 # What was done: a page read, a piece of a page applied, a piece of a batch of messages applied (its frame included), a
 # request answered, a message put into the inbox.
 READ, CAUGHT_UP, TAKEN, ANSWERED, HEARD = range(5)
-# `rows` is how many changes; of a message its position. `due` is when the lane wanted the work to start; of a message
-# when it was in the inbox. Times are seconds since 1970.
+# `rows` is how many changes; of a message its position. `due` is when the lane wanted the work to start; of a request
+# when it was sent, of a message when it was in the inbox. Times are seconds since 1970.
 WORK = np.dtype([("kind", "<i1"), ("rows", "<i8"), ("due", "<f8"), ("began", "<f8"), ("seconds", "<f8")])
 # The file's name is that of the journal with this suffix.
 WORK_SUFFIX = ".work"

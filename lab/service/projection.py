@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from lab.service.messages import AskQuery, Message, ReadApplied, ReadStatus, Sta
 from lab.service.problems import encoded, problem
 from lab.service.rebuilding import Rebuild
 from lab.service.values import named
-from lab.service.wire import MESSAGE, REQUEST, Reply, packed, read
+from lab.service.wire import MESSAGE, REQUEST, SENT, Reply, packed, read
 from lab.wiring import Plan, ProjectionPlan
 
 
@@ -80,9 +81,10 @@ class Projection:
         """Answer a message of the front."""
         if isinstance(message, AskQuery) and (refused := await self._behind(message)) is not None:
             return refused
-        began = self.log.now()
+        began, sent = self.log.now(), SENT.get()
+        waited = 0.0 if sent is None else max(0.0, time.time() - sent)
         reply = self._answer(message)
-        self.log.note(ANSWERED, 0, began, self.log.now() - began)
+        self.log.note(ANSWERED, 0, began, self.log.now() - began, began - waited)
         return reply
 
     def _answer(self, message: Message) -> Reply:

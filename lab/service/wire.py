@@ -1,7 +1,8 @@
 """The protocol between the processes: frames over a Unix socket, many concurrent requests on one connection.
 
 A frame has a head of four numbers: the length of what follows, the request that it belongs to, a status (0 for a
-request, 1 for a change that the channel delivers, else that of HTTP), and a position in the source of truth. What
+request, 1 for a change that the channel delivers, else that of HTTP), and a position in the source of truth; of a
+request instead the nanoseconds since 1970 at which it was sent. What
 follows is JSON (see `lab.service.messages`); a reply's is passed on to the client of the front as it is.
 """
 
@@ -11,7 +12,9 @@ import asyncio
 import contextlib
 import itertools
 import struct
+import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -54,6 +57,8 @@ class Peer(Protocol):
         """The reply. Raises Gone when the part ends before it replies."""
 
 
+# When the request that a task is answering was sent, in seconds since 1970; None if that is not known.
+SENT: ContextVar[float | None] = ContextVar("SENT", default=None)
 Handle = Callable[[Message], Awaitable[Reply]]
 
 
@@ -111,7 +116,7 @@ class Line:
         number = next(self._numbers)
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
-        self._writer.write(packed(number, REQUEST, encoded_message(message)))
+        self._writer.write(packed(number, REQUEST, encoded_message(message), time.time_ns()))
         try:
             return await future
         finally:
@@ -124,7 +129,8 @@ async def listen(
     """Answer messages at this path. A connection that sends Subscribe is handed to `subscribed`."""
     tasks: set[asyncio.Task[None]] = set()
 
-    async def respond(number: int, message: Message, writer: asyncio.StreamWriter) -> None:
+    async def respond(number: int, sent: int, message: Message, writer: asyncio.StreamWriter) -> None:
+        SENT.set(sent / 1e9)
         reply = await handle(message)
         if not writer.is_closing():
             writer.write(packed(number, reply.status, reply.body, reply.position))
@@ -133,12 +139,12 @@ async def listen(
         # Cancelled when the process ends.
         with contextlib.suppress(asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
             while True:
-                number, _, _, body = await read(reader)
+                number, _, sent, body = await read(reader)
                 message = decoded_message(body)
                 if isinstance(message, Subscribe) and subscribed is not None:
                     subscribed(writer)
                     continue
-                task = asyncio.create_task(respond(number, message, writer))
+                task = asyncio.create_task(respond(number, sent, message, writer))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
         writer.close()

@@ -33,35 +33,30 @@ def test_requests_alone_wait_as_theory_says() -> None:
 
 
 def by_hand(asked: list[tuple[int, int]], every: int, lasts: int, last: int) -> tuple[list[int], list[int]]:
-    """One queue, moment by moment: when the first `last` polls begin, and when each request has been answered.
+    """Moment by moment, what the process does whenever it is free: when `last` polls begin and requests are answered.
 
-    A request joins at its arrival, a poll when it is due and the former one is over, behind the requests of that
-    moment. The process takes the first of the queue.
+    It answers all requests that have come by then. If a poll became due meanwhile, it does so once more, then polls.
     """
-    coming, queue = list(enumerate(asked)), []
+    coming, waiting = list(enumerate(asked)), []
     polls, answered = [], [-1] * len(asked)
-    moment, busy_until, due, joins_at = 0, 0, every, every
-    while len(polls) < last or coming or any(name != "poll" for name, _ in queue):
+    moment, due, noticed = 0, every, False
+    while len(polls) < last or coming or waiting:
         while coming and coming[0][1][0] <= moment:
-            number, (_, takes) = coming.pop(0)
-            queue.append((number, takes))
-        if moment == joins_at and len(polls) < last:
-            queue.append(("poll", lasts))
-        while queue and busy_until <= moment:
-            name, takes = queue.pop(0)
-            busy_until = moment + takes
-            if name == "poll":
-                polls.append(moment)
-                while due < busy_until or due <= joins_at - every or due == joins_at:
-                    due += every
-                    if due >= busy_until:
-                        break
-                joins_at = max(due, busy_until)
-                if joins_at == moment and len(polls) < last:
-                    queue.append(("poll", lasts))
-            else:
-                answered[name] = busy_until
-        moment += 1
+            waiting.append(coming.pop(0))
+        polling = len(polls) < last and due <= moment and (noticed or not waiting)
+        if polling:
+            polls.append(moment)
+            moment, noticed = moment + lasts, False
+            due = max(next(beat for beat in range(due + every, moment + due + every, every) if beat >= moment), moment)
+            continue
+        if not waiting:
+            moment += 1
+            continue
+        noticed = due < moment
+        for number, (_, takes) in waiting:
+            moment += takes
+            answered[number] = moment
+        waiting = []
     return polls, answered
 
 
@@ -86,6 +81,6 @@ def test_neither_polls_nor_requests_interrupt_each_other(asked: list[tuple[int, 
 def test_a_step_that_is_due_waits_for_the_processor_too() -> None:
     clerk = Clerk()
     work = lane(Pace(batch=10, linger=0.5, every=1.0, polls=False, capacity=10), [1.0], 5.0, clerk)
-    drive([BesideReaders(work, np.array([1.4, 1.6]), np.array([0.3, 9.0]), lambda: 0.25)])
-    # Due at 1.5, answering until 1.7, and a quarter of a second late; the second request comes after it was due.
-    assert clerk.takes[0][0] == pytest.approx(1.95)
+    drive([BesideReaders(work, np.array([1.4, 1.6, 1.75]), np.array([0.3, 0.1, 9.0]), lambda: 0.25)])
+    # Due at 1.5 in a round until 1.7; one more until 1.8, and a quarter of a second late. The third request waits.
+    assert clerk.takes[0][0] == pytest.approx(2.05)
