@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from lab.place import FolderPlace
 from lab.scenario import Source
 from lab.service.backend import Backend, PartHandle
 from lab.service.changes import Changes
@@ -123,7 +124,7 @@ class Served:
 @contextlib.asynccontextmanager
 async def served(made: Plan, folder: Path, token: str | None = None) -> AsyncIterator[Served]:
     """The parts at work, until the block ends."""
-    executor = Executor(made, made.truth(folder / "truth"))
+    executor = Executor(made, made.truth(FolderPlace(folder / "truth")))
     projections = {item.name: Projection(made, item, folder, time.time()) for item in made.projections}
     executor.listeners += [projection.hear for projection in projections.values()]
     tasks = [asyncio.create_task(projection.work()) for projection in projections.values()]

@@ -18,6 +18,7 @@ from lab.experiment.project import Projected, project
 from lab.experiment.record import manifest, tables, write_tables
 from lab.experiment.write import write
 from lab.measure.machine import highest_rss_bytes
+from lab.place import FolderPlace
 from lab.report import write_report
 from lab.runs import Run, new_run
 from lab.wiring import Plan
@@ -70,17 +71,17 @@ def _run(plan: Plan, folder: Path, final: Path, progress: Progress) -> None:
     work.mkdir()
     with phase("write"):
         written = write(plan, work, progress)
-    truth = plan.truth(work / "truth")
+    truth = plan.truth(FolderPlace(work).within("truth"))
     projected: Projected | None = None
     try:
         with phase("project"):
-            projected = project(plan, written, truth, work / "live", progress)
+            projected = project(plan, written, truth, FolderPlace(work / "live"), progress)
         if plan.domain.has_trace:
             per_second = written.writes["commands"] / max(projected.main.replay.seconds, 1e-9)
             written = replace(written, settings=truth.settings(), writes=written.writes | {"per_second": per_second})
         with phase("query"):
             answers = ask(plan, projected.lives, truth, written.oracle, progress)
-        judged = rebuild_and_judge(plan, projected, written, answers, work / "rebuilt", progress)
+        judged = rebuild_and_judge(plan, projected, written, answers, FolderPlace(work / "rebuilt"), progress)
     finally:
         for live in projected.lives if projected else ():
             live.projector.store.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -17,6 +16,7 @@ from lab.experiment.project import Live, Projected
 from lab.experiment.troubles import Rows, lost_messages, parked, troubles
 from lab.experiment.write import Written
 from lab.measure import accounting, machine, queries
+from lab.place import FolderPlace
 from lab.projection.rebuild import rebuild
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
@@ -116,13 +116,13 @@ def _tables(oracle: Oracle, query: Query) -> dict[str, Any]:
 
 
 def rebuild_and_judge(
-    plan: Plan, projected: Projected, written: Written, answers: Answers, work: Path, progress: Progress
+    plan: Plan, projected: Projected, written: Written, answers: Answers, work: FolderPlace, progress: Progress
 ) -> RunJudgement:
     """One projection after the other, so that only one at a time is in memory twice. Closes their stores."""
     found = []
     progress.step("rebuilding and judging", len(projected.lives))
     for number, live in enumerate(projected.lives, 1):
-        found.append(_judgement(plan, projected, live, written, answers[live.plan.name], work / live.plan.name))
+        found.append(_judgement(plan, projected, live, written, answers[live.plan.name], work.within(live.plan.name)))
         # What this projection took is given back before the next one is looked at.
         live.release()
         progress.done(number)
@@ -134,7 +134,7 @@ def rebuild_and_judge(
 
 
 def _judgement(
-    plan: Plan, projected: Projected, live: Live, written: Written, asked: list[queries.Asked], work: Path
+    plan: Plan, projected: Projected, live: Live, written: Written, asked: list[queries.Asked], work: FolderPlace
 ) -> Judgement:
     store, oracle = live.projector.store, written.oracle
     rows: Rows = {}
@@ -181,9 +181,9 @@ def _shared(dumps: dict[str, pl.DataFrame], live: Live, oracle: Oracle) -> dict[
     return {name: must[name] if frame.equals(must[name]) else frame for name, frame in dumps.items()}
 
 
-def _rebuild(live: Live, truth: Truth, path: Path) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
+def _rebuild(live: Live, truth: Truth, place: FolderPlace) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
     """A new store beside the live one, filled from position 0; the time includes opening and closing it."""
-    store = live.plan.store(path)
+    store = live.plan.store(place)
     machine.forget_peak()
     began = perf_counter()
     store.open()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from lab.feed.arrays import FeedArrays
 from lab.feed.gaps import Gate
 from lab.feed.published import Published
 from lab.measure import lag
+from lab.place import FolderPlace
 from lab.projection.projector import Projector
 from lab.running.journal import Journal
 from lab.running.lane import Lane, Timed
@@ -65,9 +65,9 @@ class Projected:
     every: list[Strand]
 
 
-def project(plan: Plan, written: Written, truth: Truth, work: Path, progress: Progress) -> Projected:
+def project(plan: Plan, written: Written, truth: Truth, work: FolderPlace, progress: Progress) -> Projected:
     """Feed every projection to the end; the source of truth is complete afterwards."""
-    main, by_strategy = strands(plan, written, truth, lambda: plan.truth(work / "queued-truth"))
+    main, by_strategy = strands(plan, written, truth, lambda: plan.truth(work.within("queued-truth")))
     feeds = [_Feed.of(plan, item, by_strategy[item.gaps], work) for item in plan.projections]
     every = list({id(strand): strand for strand in by_strategy.values()}.values())
     progress.step("projecting", max(strand.published.end for strand in every))
@@ -90,14 +90,14 @@ class _Feed:
     driver: Timed
 
     @classmethod
-    def of(cls, plan: Plan, item: ProjectionPlan, strand: Strand, work: Path) -> _Feed:
+    def of(cls, plan: Plan, item: ProjectionPlan, strand: Strand, work: FolderPlace) -> _Feed:
         """Open the projection's store below `work`, and put a worker on a lane before it."""
         journal, chosen = Journal(), strand.published.of_entities(tuple(item.layout.entities))
         trouble = _trouble(plan, item, strand, chosen)
         heard, arrives_at = _heard(item, strand, chosen)
         inbox = Arrivals(heard, arrives_at, item.pace.capacity, lambda lost: journal.overflow(lost + 1))
         worker = Worker(
-            item.projector(work / item.name, trouble),
+            item.projector(work.within(item.name), trouble),
             _service(plan, item, strand),
             inbox,
             journal,
@@ -140,14 +140,16 @@ def _service(plan: Plan, item: ProjectionPlan, strand: Strand) -> Measured | Mod
     return Modelled(strand.published, feeds, item.model)
 
 
-def _driver(item: ProjectionPlan, lane: Lane, worker: Worker, work: Path) -> Timed:
+def _driver(item: ProjectionPlan, lane: Lane, worker: Worker, work: FolderPlace) -> Timed:
     """Return the lane, or the lane with its scheduled rebuild."""
     rebuild = item.table.rebuild
     if rebuild is None:
         return lane
     if rebuild.mode == "in-place":
         return InPlace(lane, worker, rebuild.at)
-    return BlueGreen(lane, worker, rebuild.at, lambda: item.projector(work / f"{item.name}-green", worker.trouble))
+    return BlueGreen(
+        lane, worker, rebuild.at, lambda: item.projector(work.within(f"{item.name}-green"), worker.trouble)
+    )
 
 
 def _heard(item: ProjectionPlan, strand: Strand, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ from lab.experiment.progress import Progress
 from lab.feed.contracts import published
 from lab.feed.published import Published
 from lab.feed.reader import with_before
+from lab.place import FolderPlace
 from lab.truth import Change, Truth
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan
@@ -50,7 +51,7 @@ def write(plan: Plan, work: Path, progress: Progress) -> Written:
         bulk = "The history was loaded in bulk, as fast as it goes: `writes` is no rate of commands."
         return Written(_published(plan, frames), oracle, trace.frames, writes, [*trace.notes, bulk])
     commands = list(plan.domain.workload(plan.options, stream(plan.scenario.seed, "workload")))
-    truth = plan.truth(work / "written")
+    truth = plan.truth(FolderPlace(work).within("written"))
     try:
         changes, writes = _execute(truth, commands, progress)
         settings = truth.settings()

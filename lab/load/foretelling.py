@@ -19,6 +19,7 @@ from lab.experiment.write import Written
 from lab.feed.arrays import FeedArrays
 from lab.feed.published import Published
 from lab.measure import lag
+from lab.place import FolderPlace
 from lab.running.empirical import Empirical
 from lab.running.journal import Journal
 from lab.running.lane import Lane
@@ -84,7 +85,7 @@ def _simulated(
     }
     # What becomes of a change is the guard's business, whatever the store; this one takes no time of anyone.
     in_memory = replace(item, table=item.table.model_copy(update={"store": "memory", "checkpoint": "with-data"}))
-    projector = in_memory.projector(Path("never-made"))
+    projector = in_memory.projector(FolderPlace(Path("never-made")))
     service = Empirical(published, feeds, records, rng)
     heard = np.sort(records[records["kind"] == HEARD], order="due", kind="stable")
     inbox = Arrivals(

@@ -77,7 +77,7 @@ def projected(plan: Plan, truth: Truth, written: Written, folder: Path, began: f
     lives = []
     for item in plan.projections:
         chosen = written.published.of_entities(tuple(item.layout.entities))
-        projector = item.projector(FolderPlace(folder / item.name).current.path)
+        projector = item.projector(FolderPlace(folder).within(item.name).current)
         journal = read_notes(folder / f"{item.name}.journal", written.published, began)
         visible = lag.visible_at(written.published, journal, item.subsumes)
         lives.append(Live(item, projector, chosen, strand, journal, visible))

@@ -24,6 +24,7 @@ from lab.load.driving import Order, drive
 from lab.load.foretelling import foretell
 from lab.load.judging import committed, projected, since
 from lab.measure.machine import highest_rss_bytes
+from lab.place import FolderPlace
 from lab.report import write_report
 from lab.runs import Run, new_run
 from lab.service.local import LocalService
@@ -129,14 +130,14 @@ def _judged(
 ) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
     """The tables of the run and its manifest, from what the service left in `work`/served."""
     plan, served = _as_judged(plan), work / "served"
-    truth = plan.truth(served / TRUTH)
+    truth = plan.truth(FolderPlace(served).within(TRUTH))
     found: Projected | None = None
     try:
         written = committed(plan, truth, served, seen.began)
         written = replace(written, writes=_writes(seen.events, order.seconds))
         found = projected(plan, truth, written, served, seen.began)
         answers = ask(plan, found.lives, truth, written.oracle, progress)
-        judged = rebuild_and_judge(plan, found, written, answers, work / "rebuilt", progress)
+        judged = rebuild_and_judge(plan, found, written, answers, FolderPlace(work / "rebuilt"), progress)
         every_revision = truth.publishes_every_revision
     finally:
         for live in found.lives if found else ():

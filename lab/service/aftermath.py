@@ -12,6 +12,7 @@ import polars as pl
 from lab.base import TRUTH, Unsound, stream
 from lab.domain.model import published as published_entities
 from lab.feed.reader import ChangeReader
+from lab.place import FolderPlace
 from lab.service.executor import REQUEST
 from lab.stores.port import dump
 from lab.truth import Truth
@@ -41,7 +42,7 @@ def judge(plan: Plan, folder: Path, ledger: Ledger, problems: list[str]) -> dict
     `processes` has a row for the source of truth, for each projection and for the front: its store, and how many rows
     must be there, are lost (missing or different) and doubled (beyond them).
     """
-    truth = plan.truth(folder / TRUTH)
+    truth = plan.truth(FolderPlace(folder).within(TRUTH))
     try:
         found = {
             name: ChangeReader(truth).changes_since(name, 0, 2**62).select(list(entity.schema))
@@ -59,7 +60,7 @@ def judge(plan: Plan, folder: Path, ledger: Ledger, problems: list[str]) -> dict
     for item in plan.projections:
         layout = item.layout
         must = {name: oracle.expected(layout.keeps, name, layout.totals) for name in layout.entities}
-        store = item.store(folder / item.name)
+        store = item.store(FolderPlace(folder).within(item.name).current)
         store.open()
         shown = {name: layout.shown(dump(store, name)) for name in layout.entities}
         store.close()

@@ -12,6 +12,7 @@ import polars as pl
 
 from lab.base import TRUTH
 from lab.feed.reader import ChangeReader
+from lab.place import FolderPlace
 from lab.service.problems import Refused, encoded
 from lab.truth import Truth
 from lab.wiring import Plan
@@ -51,7 +52,7 @@ class Changes:
 
     def _read(self, entity: str, since: int, limit: int) -> pl.DataFrame:
         if self._truth is None:
-            self._truth = self.plan.truth_beside(self.folder / TRUTH)
+            self._truth = self.plan.truth_beside(FolderPlace(self.folder).within(TRUTH))
         if self._truth is None:
             raise Refused(503, "there is no source of truth yet")
         return ChangeReader(self._truth).changes_since(entity, since, limit)

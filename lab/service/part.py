@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab.base import TRUTH, BadInput, LabError
+from lab.place import FolderPlace
 from lab.scenario import Source
 from lab.service.executor import Executor
 from lab.service.locking import owned
@@ -76,7 +77,7 @@ async def _ended() -> None:
 
 
 async def _execute(orders: Orders, made: Plan) -> None:
-    truth = made.truth(Path(orders.folder) / TRUTH)
+    truth = made.truth(FolderPlace(Path(orders.folder)).within(TRUTH))
     executor = Executor(made, truth, orders.written_down)
 
     def subscribed(writer: asyncio.StreamWriter) -> None:

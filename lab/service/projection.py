@@ -36,15 +36,18 @@ class Projection:
         self, plan: Plan, item: ProjectionPlan, folder: Path, since: float, journal: Path | None = None
     ) -> None:
         self.plan, self.item = plan, item
-        self.place = FolderPlace(folder / item.name)
+        home = FolderPlace(folder)
+        self.place = home.within(item.name)
         self.place.sweep()
         clock, entities = WallClock(), tuple(item.layout.entities)
-        self.source = LiveSource(lambda: plan.truth_beside(folder / TRUTH), item.subscription, plan.domain, item.before)
+        self.source = LiveSource(
+            lambda: plan.truth_beside(home.within(TRUTH)), item.subscription, plan.domain, item.before
+        )
         self.journal = BoundedJournal(since, clock.now, journal)
         self.inbox = Waiting(item.pace.capacity, self.journal.overflow)
         self.log = WorkLog(clock.now, None if journal is None else journal.with_suffix(WORK_SUFFIX))
         live = LiveService(self.source, entities, self.log, item.faults.retry_parked)
-        projector = item.projector(self.place.current.path)
+        projector = item.projector(self.place.current)
         page = plan.scenario.catch_up.page
         follower = Follower(projector, live, self.inbox, self.journal, page, item.pace.batch)
         # A service runs until it is stopped, and its first poll is due at once.

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -82,7 +81,9 @@ class Rebuild:
         winner: FolderPlace | None = None
         try:
             winner = place.beside()
-            projector = await asyncio.to_thread(self._build, plan, item, place.folder.parent / TRUTH, winner.path)
+            projector = await asyncio.to_thread(
+                self._build, plan, item, FolderPlace(place.folder.parent).within(TRUTH), winner
+            )
             self.state = "catching up"
             await self._catch_up(projector, lane, runner, partial(place.point, winner))
             self.state = "done"
@@ -105,11 +106,11 @@ class Rebuild:
             # Not by `sweep`: should the pointer be at the winner already, it would remove the one that is in use.
             winner.drop()
 
-    def _build(self, plan: Plan, item: ProjectionPlan, source: Path, path: Path) -> Projector:
+    def _build(self, plan: Plan, item: ProjectionPlan, source: FolderPlace, place: FolderPlace) -> Projector:
         truth = plan.truth_beside(source)
         if truth is None:
             raise Unavailable("there is no source of truth yet")
-        green = item.store(path)
+        green = item.store(place)
         try:
             self.of = max(truth.head(name) for name in plan.domain.entities)
             green.open()

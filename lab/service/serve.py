@@ -6,10 +6,10 @@ import asyncio
 import os
 import signal
 import socket
-import tempfile
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import uvicorn
 
 from lab.base import TRUTH, BadInput, Problem
+from lab.place import FolderPlace
 from lab.service.backend import Backend, PartHandle
 from lab.service.changes import Changes
 from lab.service.front import Front
@@ -25,6 +26,7 @@ from lab.service.locking import owned
 from lab.service.part import Orders
 from lab.service.protocol import Bounded
 from lab.service.supervisor import Child
+from lab.service.temporary import temporary_folder
 from lab.service.wire import run
 from lab.truth import one_process, truth_class
 from lab.wiring import Plan
@@ -69,12 +71,13 @@ def serve(
     shareable(plan)
     access = Access.of(address.host, address.token)
     if folder is None:
-        with tempfile.TemporaryDirectory(prefix="lab-serve-") as made:
-            serve(plan, Path(made), address, tell, journal)
+        with temporary_folder("lab-serve-") as made:
+            serve(plan, made, address, tell, journal)
         return
-    with owned(folder, "service"), _bound(address) as listening, tempfile.TemporaryDirectory(prefix="lab-") as sockets:
+    with owned(folder, "service"), _bound(address) as listening, temporary_folder("lab-") as sockets:
+        _confirm_model(plan, folder)
         source = plan.source
-        named = str(source.path.absolute()), source.overrides, source.seed, str(folder.absolute()), sockets
+        named = str(source.path.absolute()), source.overrides, source.seed, str(folder.absolute()), str(sockets)
         names = [TRUTH, *(item.name for item in plan.projections)]
         children = {name: Child(Orders(name, *named, time.time(), journal)) for name in names}
         host, port = listening.getsockname()[:2]
@@ -82,6 +85,15 @@ def serve(
         told = {"url": f"http://{shown}:{port}", "folder": str(folder), "pid": os.getpid()}
         told["projections"] = names[1:]
         run(_run(plan, folder, access, listening, children, lambda: tell(told)))
+
+
+def _confirm_model(plan: Plan, folder: Path) -> None:
+    """Raise BadInput if the folder holds another write model: told once, and not by each part that can't start."""
+    # What can't be read at all is told by the part that owns it.
+    with suppress(OSError, sqlite3.Error):
+        truth = plan.truth_beside(FolderPlace(folder).within(TRUTH))
+        if truth is not None:
+            truth.close()
 
 
 @contextmanager

@@ -91,7 +91,7 @@ class Reader:
         made = planned(projection("reader", store, **keys), model=truth.model, business=truth.domain.name)
         self.plan = made.projections[0]
         self.queries = {query.name: query for query in made.queries}
-        self.projector = self.plan.projector(workplace() / f"reader-{next(_places)}")
+        self.projector = self.plan.projector(FolderPlace(workplace()).within(f"reader-{next(_places)}"))
         self.feed = self.plan.subscription(truth)
         atexit.register(self.projector.store.close)
 

@@ -62,9 +62,7 @@ class Relational(Truth):
         found = self._execute("SELECT name FROM lab_model").fetchall()
         if not found:
             self._execute(f"INSERT INTO lab_model VALUES ({self.dialect.mark})", (self.model,))
-        elif found[0][0] != self.model:
-            what = f"holds a write model `{found[0][0]}`, and `{self.model}` was to be opened in its place"
-            raise BadInput([Problem(self.place.shown(), what, "give each write model a place of its own")])
+        self._confirm_model()
         requests = "CREATE TABLE IF NOT EXISTS lab_requests (id TEXT PRIMARY KEY, outcome TEXT NOT NULL)"
         self._execute(f"{requests} {self.dialect.clustered}")
         self._appends: dict[str, str] = {}
@@ -73,6 +71,14 @@ class Relational(Truth):
             self._execute(self._table(name))
             marks = self.dialect.marks(len(self._columns(name)) - 1)
             self._appends[name] = self._insert(name, f"VALUES ({position}, {marks})") + self.dialect.returning
+
+    def _confirm_model(self) -> None:
+        """Raise BadInput if the place holds another write model."""
+        for (found,) in self._execute("SELECT name FROM lab_model").fetchall():
+            if found != self.model:
+                what = f"holds a write model `{found}`, and `{self.model}` was to be opened in its place"
+                way_out = f'set truth.model to "{found}", or name another folder'
+                raise BadInput([Problem(self.place.shown(), what, way_out)])
 
     def begin(self) -> None:
         """Start a transaction that no other writer can be in."""

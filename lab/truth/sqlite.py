@@ -51,6 +51,8 @@ class Sqlite(Relational):
         self._connection = sqlite.connect_beside(self._file)
         self._execute, self._shared = self._connection.execute, True
         found = {name for (name,) in self._execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "lab_model" in found:
+            self._confirm_model()
         if found.issuperset(self.domain.entities):
             return True
         self._connection.close()

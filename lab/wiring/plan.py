@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from lab.base import BadInput, Entity, Problem, Totals, nearest
 from lab.domain import DOMAINS, domain
@@ -71,13 +70,13 @@ class ProjectionPlan:
         """Return whether it listens to the channel."""
         return self.table.subscribe != "catch-up"
 
-    def store(self, path: Path, faults: StoreFaults | None = None) -> Store:
+    def store(self, place: FolderPlace, faults: StoreFaults | None = None) -> Store:
         """Create its store, not yet open, wrapped in these faults and the scenario's order of data and checkpoint."""
-        return faulty(store_class(self.table.store)(FolderPlace(path), self.layout), faults, self.table.checkpoint)
+        return faulty(store_class(self.table.store)(place, self.layout), faults, self.table.checkpoint)
 
-    def projector(self, path: Path, faults: StoreFaults | None = None) -> Projector:
+    def projector(self, place: FolderPlace, faults: StoreFaults | None = None) -> Projector:
         """Create its projector on an open store."""
-        return Projector(self.store(path, faults), self.table.guard, self.table.hold)
+        return Projector(self.store(place, faults), self.table.guard, self.table.hold)
 
     def subscription(self, truth: Truth, before: bool = True) -> ChangeReader:
         """Create its reader of the source of truth; a rebuild reads last revisions and needs no before-images."""
@@ -96,15 +95,15 @@ class Plan:
     projections: tuple[ProjectionPlan, ...]
     queries: tuple[Query, ...] = field(default=())
 
-    def truth(self, path: Path) -> Truth:
+    def truth(self, place: FolderPlace) -> Truth:
         """Open a source of truth of the scenario's write model."""
         table = self.scenario.truth
-        return open_truth(table.engine, table.model, FolderPlace(path), self.domain, table.durability)
+        return open_truth(table.engine, table.model, place, self.domain, table.durability)
 
-    def truth_beside(self, path: Path) -> Truth | None:
+    def truth_beside(self, place: FolderPlace) -> Truth | None:
         """Open the source of truth read-only while another process writes; None if there is nothing to read yet."""
         table = self.scenario.truth
-        truth = make_truth(table.engine, table.model, FolderPlace(path), self.domain, table.durability)
+        truth = make_truth(table.engine, table.model, place, self.domain, table.durability)
         return truth if truth.open_shared() else None
 
 

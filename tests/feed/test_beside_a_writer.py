@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.feed.reader import ChangeReader
+from lab.place import FolderPlace
 from lab.scenario import Source
 from lab.wiring import plan
 
@@ -41,7 +42,7 @@ from lab.scenario import Source
 from lab.wiring import plan
 
 ready = plan(Source(Path(sys.argv[1])))
-truth = ready.truth(Path(sys.argv[2]))
+truth = ready.truth(FolderPlace(Path(sys.argv[2])))
 for command in ready.domain.workload(ready.options, stream(3, "workload")):
     truth.execute(command)
 truth.close()
@@ -56,7 +57,7 @@ def test_pages_are_whole_while_another_process_writes(model: str, tmp_path: Path
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(tmp_path / "shop" / "truth")])
     truth = None
     while truth is None:
-        truth = ready.truth_beside(tmp_path / "shop" / "truth")
+        truth = ready.truth_beside(FolderPlace(tmp_path / "shop" / "truth"))
     feed, position, pages, seen = ChangeReader(truth), 0, 0, []
     while writer.poll() is None or truth.head("employee") > position:
         page = feed.changes_since("employee", position, 7)
@@ -71,7 +72,7 @@ def test_pages_are_whole_while_another_process_writes(model: str, tmp_path: Path
     truth.close()
     assert writer.wait(60) == 0
     assert pages > 10
-    whole = ready.truth(tmp_path / "shop" / "truth")
+    whole = ready.truth(FolderPlace(tmp_path / "shop" / "truth"))
     states = ChangeReader(whole).changes_since("employee", 0, 10_000)
     whole.close()
     if model == "snapshot":

@@ -710,7 +710,7 @@ def test_a_history_that_the_domain_brings_along_is_loaded_once(tmp_path: Path) -
     made = written(tmp_path, text=FLIGHTS)
     frames = made.domain.trace(made.options).frames
     # A start that was cut off after the first entity.
-    truth = made.truth(tmp_path / "truth")
+    truth = made.truth(FolderPlace(tmp_path / "truth"))
     truth.load("airline", frames["airline"])
     truth.close()
 

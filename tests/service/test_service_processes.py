@@ -21,6 +21,7 @@ from running import call
 from serving import SMALL, TEXT, Process, hire, written
 
 from lab.feed.reader import ChangeReader
+from lab.place import FolderPlace
 from lab.service.locking import owned
 
 
@@ -109,7 +110,7 @@ def test_whatever_was_acknowledged_is_there_after_the_whole_service_was_killed(s
         assert service.stop() == (0, "")
     # Nobody was left behind by either end.
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 10)
-    truth = written(tmp_path, text=SMALL).truth(tmp_path / "shop" / "truth")
+    truth = written(tmp_path, text=SMALL).truth(FolderPlace(tmp_path / "shop" / "truth"))
     changes = ChangeReader(truth).changes_since("employee", 0, 1_000_000)
     truth.close()
     there = dict(changes.select("key", "position").iter_rows())
@@ -140,7 +141,7 @@ def test_a_stop_under_load_loses_nothing_that_was_acknowledged(
         assert (service.process.returncode, said) == (0, "")
         for future in working:
             future.result()
-    truth = written(tmp_path, text=SMALL).truth(tmp_path / "shop" / "truth")
+    truth = written(tmp_path, text=SMALL).truth(FolderPlace(tmp_path / "shop" / "truth"))
     found = set(ChangeReader(truth).changes_since("employee", 0, 1_000_000)["position"])
     truth.close()
     assert set(acknowledged) <= found
@@ -233,3 +234,16 @@ def test_without_the_extra_the_way_to_get_it_is_told(tmp_path: Path) -> None:
     assert found.returncode == 2
     assert "pip install 'polyglot-lab[service]'" in found.stderr
     assert "Traceback" not in found.stderr
+
+
+def test_a_folder_of_another_write_model_is_refused_in_one_line_before_anything_starts(
+    scenario: str, tmp_path: Path
+) -> None:
+    shop = tmp_path / "shop"
+    written(tmp_path, text=SMALL).truth(FolderPlace(shop / "truth")).close()
+    found = call("serve", scenario, "--folder", str(shop), "--port", "0", "--set", "truth.model=events")
+    assert found.exit_code == 2
+    (said,) = found.stderr.strip().splitlines()
+    assert "holds a write model `" in said
+    assert "set truth.model to" in said
+    assert sorted(path.name for path in shop.iterdir()) == [".service.lock", "truth"]

@@ -15,6 +15,7 @@ import pytest
 from running import call
 
 from lab.base import BadInput, Batch, stream
+from lab.place import FolderPlace
 from lab.scenario import Source
 from lab.service.aftermath import Ledger, judge
 from lab.service.executor import REQUEST
@@ -67,7 +68,7 @@ def made(tmp_path: Path) -> Callable[..., Plan]:
 
 def executed(ready: Plan, folder: Path, count: int) -> Ledger:
     """So many commands executed and acknowledged, as the service does it; the workload has more."""
-    ledger, truth = Ledger(), ready.truth(folder / "truth")
+    ledger, truth = Ledger(), ready.truth(FolderPlace(folder / "truth"))
     workload = ready.domain.workload(ready.options, stream(ready.scenario.seed, "workload"))
     for number, command in enumerate(itertools.islice(workload, count)):
         outcome = truth.execute(command, f"{REQUEST}{number}")
@@ -78,9 +79,9 @@ def executed(ready: Plan, folder: Path, count: int) -> Ledger:
 
 def projected(ready: Plan, folder: Path, torn: str = "") -> None:
     """Every projection brought up to date; of `torn` a page's checkpoint is written, and its rows are not."""
-    truth = ready.truth(folder / "truth")
+    truth = ready.truth(FolderPlace(folder / "truth"))
     for item in ready.projections:
-        projector = item.projector(folder / item.name)
+        projector = item.projector(FolderPlace(folder / item.name))
         for page in item.subscription(truth).pages("employee", 50):
             last = int(page["position"][-1])
             if item.name == torn and last > 150:
@@ -136,7 +137,7 @@ def test_what_is_whole_passes_and_what_a_kill_tears_is_counted(
 def test_a_command_that_was_carried_out_twice_is_counted(made: Callable[..., Plan], tmp_path: Path) -> None:
     ready, folder = made("workload.commands=400"), tmp_path / "shop"
     ledger = executed(ready, folder, 100)
-    truth = ready.truth(folder / "truth")
+    truth = ready.truth(FolderPlace(folder / "truth"))
     workload = ready.domain.workload(ready.options, stream(ready.scenario.seed, "workload"))
     # Without the id of its request, the source of truth can't know that it was there before.
     again = [truth.execute(command) for command in itertools.islice(workload, 100)]

@@ -12,7 +12,7 @@ from lab.base import BadInput
 from lab.domain.employees import EMPLOYEES
 from lab.place import FolderPlace
 from lab.ports import WriteModel
-from lab.truth import ENGINES, open_truth
+from lab.truth import ENGINES, make_truth, open_truth
 
 MODELS = ("snapshot", "history", "events")
 each = pytest.mark.parametrize(("engine", "model"), list(itertools.product(ENGINES, MODELS)))
@@ -63,6 +63,10 @@ def test_a_place_holds_one_write_model(engine: str, tmp_path: Path) -> None:
     open_truth(engine, "history", FolderPlace(tmp_path), EMPLOYEES, "normal").close()
     with pytest.raises(BadInput, match="holds a write model `history`, and `events`"):
         open_truth(engine, "events", FolderPlace(tmp_path), EMPLOYEES, "normal")
+    reader = make_truth(engine, "events", FolderPlace(tmp_path), EMPLOYEES, "normal")
+    if reader.shared:
+        with pytest.raises(BadInput, match=r'set truth\.model to "history", or name another folder'):
+            reader.open_shared()
 
 
 @pytest.mark.parametrize("model", MODELS)
