@@ -19,8 +19,8 @@ from lab.running.journal import CHANNEL, Journal
 from lab.running.notes import NOTE, BoundedJournal, read_notes
 from lab.running.trouble import Interrupted, StoreFaults, faulty
 from lab.running.worker import Worker
-from lab.stores import dump, store_class
-from lab.testing.sample import items, layout
+from lab.stores import Layout, dump, store_class
+from lab.testing.sample import ITEM, items, layout
 
 FRAME = items(*((key, 1, False, "a", None, "x", 5, 1.0, False) for key in (1, 2, 3, 4)))
 
@@ -68,6 +68,10 @@ class Frames:
     defers = False
     every_revision = True
 
+    def page(self, entity: str, position: int, limit: int, at: float, now: float) -> tuple[pl.DataFrame, bool, float]:
+        found = FRAME.filter(pl.col("position") > position)
+        return found[:limit], found.height < limit, now
+
     def messages(self, batch: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
         return [("item", batch)]
 
@@ -108,3 +112,21 @@ def test_pieces_that_landed_before_the_store_refused_the_next_are_noted(tmp_path
     assert dump(store, "item")["position"].to_list() == [1, 3, 4]
     assert journal.all("positions").tolist() == [1, 3, 4]
     assert journal.all("refused").tolist() == [1]
+
+
+def test_a_worker_is_level_with_another_once_it_has_read_all_that_the_other_was_handed(tmp_path: Path) -> None:
+    service: Any = Frames()
+
+    def working(name: str) -> Worker:
+        store = store_class("memory")(FolderPlace(tmp_path / name), Layout("records", {"item": ITEM}))
+        return Worker(Projector(store, "revision", 0), service, Whole(), Journal(), 3, 3)
+
+    first, second = working("first"), working("second")
+    assert second.level_with(first)
+    # By messages the first has gone ahead of every checkpoint.
+    first.take(0.0, 4)
+    seen = []
+    for _ in range(2):
+        seen.append(second.level_with(first))
+        second.poll(1.0)
+    assert [*seen, second.level_with(first)] == [False, False, True]

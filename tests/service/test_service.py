@@ -27,6 +27,7 @@ from lab.feed.reader import ChangeReader
 from lab.place import FolderPlace
 from lab.queries.answers import ReferenceTable
 from lab.queries.kinds import KINDS
+from lab.running.live import Follower
 from lab.service.changes import ARROW
 from lab.service.gate import BODY_MAX, Access
 from lab.service.messages import (
@@ -685,6 +686,28 @@ def test_a_disk_that_is_full_at_the_swap_leaves_the_projection_as_it_was(
             assert (found.status_code, len(found.json()["rows"])) == (200, 1)
 
     lived(written(tmp_path, text=SMALL), tmp_path, story)
+
+
+def test_a_service_that_stops_gives_up_a_rebuild_that_is_catching_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Follower, "level_with", lambda *_: False)
+    rebuilds = []
+
+    async def story(service: Served) -> None:
+        await service.command(hire(1))
+        await service.settled("directory")
+        assert (await service.client.post("/projections/directory/rebuild")).status_code == 202
+        rebuilds.append(service.projections["directory"].rebuild)
+        await until(lambda: rebuilds[0].state == "catching up")
+        # Meanwhile everything goes on.
+        await service.command(hire(2))
+        await service.settled("directory")
+
+    made = written(tmp_path, text=SMALL)
+    lived(made, tmp_path, story)
+    assert (rebuilds[0].state, rebuilds[0].detail) == ("failed", "Unavailable: the service stopped")
+    assert {path.name for path in tmp_path.glob("directory*")} == {"directory"}
 
 
 # --- a domain that brings its history --------------------------------------------------------------------------------
