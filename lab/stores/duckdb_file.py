@@ -138,9 +138,10 @@ class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
                 return {}
             case True:
                 return dict(self._among("id, revision", f"lab_memory_{entity}", "id", keys).fetchall())
+            case False if self.layout.kept.replaces:
+                return dict(self._among("key, revision", entity, "key", keys).fetchall())
             case False:
-                found = self._among("key, MAX(revision)", entity, "key", keys, "GROUP BY key")
-                return dict(found.fetchall())
+                return dict(self._among("key, MAX(revision)", entity, "key", keys, "GROUP BY key").fetchall())
 
     def _among(
         self, columns: str, table: str, key: str, keys: Sequence[Key], more: str = ""
