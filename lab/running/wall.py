@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -34,8 +33,14 @@ class WallClock:
         if seconds <= 0 or woken.is_set():
             await asyncio.sleep(0)
             return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(woken.wait(), None if seconds == INFINITY else seconds)
+        # Not `wait_for`, which takes several turns of the loop to return: work that is due would wait for all requests
+        # that are answered in these.
+        timer = None if seconds == INFINITY else asyncio.get_running_loop().call_later(seconds, woken.set)
+        try:
+            await woken.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
 
 
 class WallRunner:
