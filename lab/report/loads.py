@@ -119,7 +119,7 @@ def on_foretelling(run: Run) -> str:
         "The simulation has the times at which changes were committed, messages arrived and requests were answered; it "
         "draws what each piece of work takes from the times that such work took here. The lag under load should be "
         f"within 15 % (p50) and 25 % (p99) of what is simulated, and in this run it is so {found}. The busiest process "
-        f"was at work for {max(rows['busy_share'].to_list()):.0%} of the time. This stops holding when the machine "
-        "itself limits the load (the generator is late, and the load void): then processes wait for a processor, work "
-        "is slow many times in a row, and times drawn one by one don't add up to the delays that result."
+        f"was at work for {max(rows['busy_share'].to_list()):.0%} of the time. This stops holding when a "
+        "process has more requests than it can answer, which mostly shows in a late generator and a void load: its "
+        "queue then grows, and small differences in what work takes add up to seconds of lag."
     )

@@ -578,6 +578,8 @@ def projector_that_takes_the_last_batch_of_a_page_first(patch: pytest.MonkeyPatc
 
 def gate_that_is_always_open(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Gate, "look", lambda self, at: 10**9)
+    # It keeps nothing back, so no further poll is waited for.
+    patch.setattr(Gate, "keeps_back", False)
 
 
 def store_that_makes_a_row_up(patch: pytest.MonkeyPatch) -> None:
