@@ -38,6 +38,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from lab.base import stream
+from lab.place import FolderPlace
 from lab.scenario import Source
 from lab.wiring import plan
 
@@ -57,6 +58,8 @@ def test_pages_are_whole_while_another_process_writes(model: str, tmp_path: Path
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(tmp_path / "shop" / "truth")])
     truth = None
     while truth is None:
+        # A writer that failed would be waited for for ever.
+        assert writer.poll() in (None, 0)
         truth = ready.truth_beside(FolderPlace(tmp_path / "shop" / "truth"))
     feed, position, pages, seen = ChangeReader(truth), 0, 0, []
     while writer.poll() is None or truth.head("employee") > position:
