@@ -23,9 +23,10 @@ def what_was_run(manifest: Mapping[str, Any]) -> str:
     truth, machine = manifest.get("truth", {}), manifest.get("machine", {})
     entries = manifest["projections"]
     stores = sorted({str(entry["store"]) for entry in entries})
+    simulated = str(manifest.get("clocks", {}).get("lag", "simulated")).startswith("simulated")
     parts = [
         f"{plural(int(manifest['changes']), 'change')} committed over"
-        f" {configured(manifest['duration_seconds'])} of simulated time"
+        f" {configured(manifest['duration_seconds'])}{' of simulated time' if simulated else ''}"
         f" at a source of truth with the {truth.get('model', '?')} write model in {truth.get('engine', '?')}"
         f" ({manifest.get('durability', '?')} durability)",
         f"projected into {plural(len(entries), 'projection')} over {listed(stores)}",

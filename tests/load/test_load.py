@@ -95,6 +95,8 @@ def test_a_simulation_of_the_same_load_stands_beside_it(loaded: tuple[dict[str, 
 def test_other_commands_read_the_run(loaded: tuple[dict[str, Any], Run, Path]) -> None:
     _, run, folder = loaded
     page = (run.path / "report.html").read_text(encoding="utf-8")
+    # A load is on the wall clock, and says so from its first paragraph on.
+    assert "of simulated time" not in page
     assert 'id="load-title"' in page
     assert "QUERY/directory" in page
     assert "The lag that a simulation of the same load foretold" in page
