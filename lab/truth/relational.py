@@ -51,7 +51,7 @@ class Relational(Truth):
 
     @abstractmethod
     def _frame(self, statement: str, arguments: Row, schema: dict[str, pl.DataType], rows: int) -> pl.DataFrame:
-        """The result as a frame, in order; at most so many rows are expected, 0 if nobody knows."""
+        """The result as a frame, in order; at most so many rows are expected, 0 if the number is unknown."""
 
     @abstractmethod
     def _ask(self, statement: str, arguments: Row) -> list[Row]:
