@@ -13,6 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+# The hidden file in a folder that says whose data it holds; see `lab.identity`.
+IDENTITY = ".lab-identity.json"
+
 
 @dataclass(frozen=True)
 class FolderPlace:
@@ -85,8 +88,9 @@ class FolderPlace:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def size_bytes(self) -> int:
-        """The sum of the sizes of all files of this generation."""
-        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+        """The sum of the sizes of all files of this generation but the one that says whose it is."""
+        files = (file for file in self.path.rglob("*") if file.name != IDENTITY)
+        return sum(file.stat().st_size for file in files if file.is_file())
 
     @property
     def _pointer(self) -> Path:
@@ -100,16 +104,31 @@ class FolderPlace:
         return set(map(int, self._ledger.read_text().split())) if self._ledger.exists() else set()
 
     def _write(self, file: Path, numbers: set[int]) -> None:
-        """Replace a file in one step; the data and the folder's entry are synced."""
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f"{file.name}.partial")
-        with partial.open("w") as opened:
-            opened.write("\n".join(map(str, sorted(numbers))))
-            opened.flush()
-            os.fsync(opened.fileno())
-        partial.replace(file)
-        folder = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(file, "\n".join(map(str, sorted(numbers))))
+
+
+def replace_file(file: Path, text: str) -> None:
+    """Replace a file in one step that survives a power cut; its folder is made if need be.
+
+    A symbolic link in its place is replaced, and one in the place of the partial file is refused: nothing is written
+    through either. Raises OSError.
+    """
+    made = [folder for folder in (file.parent, *file.parents) if not folder.exists()]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f"{file.name}.partial")
+    opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with os.fdopen(opened, "w", encoding="utf-8") as writer:
+        writer.write(text)
+        writer.flush()
+        os.fsync(writer.fileno())
+    partial.replace(file)
+    for folder in dict.fromkeys([file.parent, *(folder.parent for folder in made)]):
+        _sync(folder)
+
+
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

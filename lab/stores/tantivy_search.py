@@ -200,7 +200,7 @@ class TantivySearch(Store):
 
     def size_bytes(self) -> int:
         """All files of the index."""
-        return sum(file.stat().st_size for file in self.path.iterdir() if file.is_file())
+        return self.place.size_bytes()
 
     def settings(self) -> dict[str, Any]:
         """The library, and what a commit is: synced to disk, with no other class to choose."""

@@ -1,0 +1,190 @@
+"""Whose data a folder holds: what was made there, by which settings, and which of all that were made alike it is.
+
+A hidden file in the folder says so, and a copy of the folder takes it along. It is written before anything else is
+made there, so data without it are not the lab's. Stores and write models know nothing of it: it is claimed where their
+places are opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import secrets
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from lab.base import BadInput, Problem
+from lab.place import IDENTITY, FolderPlace, replace_file
+
+FORMAT = 1
+# A longer file is none of the lab's.
+BYTES_MAX = 4 * 2**20
+# Items of a list that an error shows at most.
+SHOWN_MAX = 6
+WAY_OUT = "set it back, begin anew with --fresh, or name another --folder"
+NOT_OURS = "name another --folder, or restore the whole folder from a backup"
+
+Trait = str | int | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a folder is. `traits` are compared, in their order; `notes` (versions) are not.
+
+    A trait is named as the user knows it (`truth.model`); a number that is no integer is a text. `epoch` is drawn once,
+    so that two folders made alike differ. `begun`: data were made, and an empty folder has lost them.
+    """
+
+    what: str
+    traits: Mapping[str, Trait]
+    notes: Mapping[str, str] = field(default_factory=dict)
+    epoch: str = field(default_factory=lambda: secrets.token_hex(8))
+    begun: bool = False
+
+    def differences(self, wanted: Identity) -> list[str]:
+        """Say in words how this identity differs from another that was asked for; empty if it doesn't."""
+        if self.what != wanted.what:
+            return [f"holds {self.what}, and {wanted.what} was asked for"]
+        names = dict.fromkeys([*self.traits, *wanted.traits])
+        # An empty list is as good as none.
+        pairs = [(name, self.traits.get(name, ()), wanted.traits.get(name, ())) for name in names]
+        return [_difference(name, one, other) for name, one, other in pairs if one != other]
+
+
+def claim(place: FolderPlace, wanted: Identity, way_out: str = WAY_OUT) -> Identity:
+    """Return the identity of a folder that may go on as `wanted`; in a folder without data it is written first.
+
+    Raises BadInput, with one line, for a folder made with other traits, for data of unknown origin, for an identity
+    that can't be read, and for data that are gone; OSError when it can't be written.
+    """
+    found = confirm(place, wanted, way_out)
+    if found is not None:
+        return found
+    return _write(place, wanted)
+
+
+def confirm(place: FolderPlace, wanted: Identity, way_out: str = WAY_OUT) -> Identity | None:
+    """Do what `claim` does, and write nothing: None for a folder without data. Raises BadInput as `claim` does."""
+    found = read(place)
+    if found is None:
+        return None
+    if differences := found.differences(wanted):
+        raise BadInput([Problem(place.shown(), "; ".join(differences), way_out)])
+    return found
+
+
+def begin(place: FolderPlace, identity: Identity) -> Identity:
+    """Record that data were made: from now on the folder without them is refused. Raises OSError."""
+    if identity.begun:
+        return identity
+    return _write(place, replace(identity, begun=True))
+
+
+def forget(place: FolderPlace) -> None:
+    """Remove the identity of a folder whose data were dropped, if nothing else is there; then the folder too."""
+    if place.path.is_dir() and not _others(place.path):
+        for name in (IDENTITY, f"{IDENTITY}.partial"):
+            (place.path / name).unlink(missing_ok=True)
+        place.path.rmdir()
+
+
+def read(place: FolderPlace) -> Identity | None:
+    """Return a folder's identity; None if there is no folder or nothing in it. Raises BadInput as `claim` does."""
+    folder, shown = place.path, place.shown()
+    try:
+        text = _text(folder / IDENTITY)
+        others = _others(folder) if folder.exists() else []
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BadInput([Problem(shown, f"{IDENTITY} can't be read: {reason}", NOT_OURS)]) from None
+    if text is None:
+        if others:
+            what = f"holds {others[0]} and no {IDENTITY}: made by an older version of the lab, or not by it"
+            raise BadInput([Problem(shown, what, "name another --folder")])
+        return None
+    found = _parsed(text, shown)
+    if found.begun and not others:
+        what = f"{found.what} was made here, and its data are gone"
+        raise BadInput([Problem(shown, what, "restore them, begin anew with --fresh, or name another --folder")])
+    return found
+
+
+def _others(folder: Path) -> list[str]:
+    """The names of what is in a folder besides the identity, in order."""
+    return sorted(entry.name for entry in folder.iterdir() if entry.name.removesuffix(".partial") != IDENTITY)
+
+
+def _text(file: Path) -> str | None:
+    """The file's text; None if there is no such file. No link is followed and no pipe waited for. Raises OSError."""
+    try:
+        opened = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(opened, "rb") as reader:
+        found = os.fstat(reader.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_size > BYTES_MAX:
+            raise OSError("it is no file that the lab wrote")
+        return reader.read().decode()
+
+
+def _parsed(text: str, shown: str) -> Identity:
+    try:
+        said: dict[str, Any] = json.loads(text)
+        number, digest = said.pop("format"), said.pop("sha256")
+        if number == FORMAT and digest != _digest(said):
+            raise ValueError("digest")
+        if number == FORMAT:
+            said["traits"] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in said["traits"].items()
+            }
+            return Identity(**said)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise BadInput([Problem(shown, f"{IDENTITY} is damaged", NOT_OURS)]) from None
+    what = f"was made by another version of the lab: its {IDENTITY} has format {number!r}, this one knows {FORMAT}"
+    raise BadInput([Problem(shown, what, "name another --folder, or install the version that made it")])
+
+
+def _write(place: FolderPlace, identity: Identity) -> Identity:
+    written = replace(identity, notes=_versions() | dict(identity.notes), traits=dict(identity.traits))
+    said = asdict(written)
+    document = {"format": FORMAT, **said, "sha256": _digest(said)}
+    replace_file(place.path / IDENTITY, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    return written
+
+
+def _digest(said: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    try:
+        lab = version("polyglot-lab")
+    except PackageNotFoundError:
+        lab = "0"
+    return {"lab": lab, "python": platform.python_version()}
+
+
+def _difference(name: str, found: Trait, wanted: Trait) -> str:
+    if isinstance(found, tuple) and isinstance(wanted, tuple) and set(found) != set(wanted):
+        found, wanted = _without(found, wanted), _without(wanted, found)
+    made = "was made without" if found == () else "was made with"
+    value = "" if found == () else f" = {_value(found)}"
+    return f"{made} {name}{value}, and {_value(wanted)} was asked for"
+
+
+def _value(value: Trait) -> str:
+    if isinstance(value, tuple):
+        more = len(value) - SHOWN_MAX
+        return (", ".join(value[:SHOWN_MAX]) or "none") + (f" and {more} more" if more > 0 else "")
+    return str(value)
+
+
+def _without(some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+    known = set(others)
+    return tuple(one for one in some if one not in known)
