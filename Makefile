@@ -27,13 +27,15 @@ run: setup      ## the main job: a year of flights, broken messages, judged proj
 test: setup     ## the whole suite, in parallel
 	$(BIN)/python -m pytest -n $(WORKERS)
 
-nightly: setup  ## many more histories for the projectors, correct and broken, and many more requests to the service
+nightly: setup  ## many more histories for the projectors, many more requests to the service, a hundred kills of a load
 	HISTORIES=10000 $(BIN)/python -m pytest -n $(WORKERS) tests/kit/test_mutants.py tests/service/test_service_fuzz.py
-	EXAMPLES=400 $(BIN)/python -m pytest -n $(WORKERS) tests/stores tests/projection tests/truth
+	EXAMPLES=400 $(BIN)/python -m pytest -n $(WORKERS) tests/stores tests/projection tests/truth tests/feed
+	KILLS=100 $(BIN)/python -m pytest -n 0 tests/load/test_kills.py
+	$(BIN)/lab torture scenarios/torture.toml --kills 10 --set truth.engine=duckdb
 	EXAMPLES=2000 $(BIN)/python -m pytest -n $(WORKERS) tests/running/test_two_clocks.py
 
-torture: setup  ## every process killed 50 times while commands keep coming, then everything counted
-	$(BIN)/lab torture scenarios/torture.toml --kills 50
+torture: setup  ## a thousand kills over every durable store while commands keep coming, then everything counted
+	$(BIN)/lab torture scenarios/torture.toml --kills 60
 
 bench: setup    ## the lab beside a peer and the limit, row by row: benchmarks/results.md (QUICK=1, GROWTH=1)
 	$(BIN)/python -m benchmarks.bench $(if $(QUICK),--quick) $(if $(GROWTH),--growth)

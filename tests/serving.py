@@ -22,6 +22,7 @@ from lab.scenario import Source
 from lab.service.backend import Backend, PartHandle
 from lab.service.changes import Changes
 from lab.service.executor import Executor
+from lab.service.feeding import finder
 from lab.service.front import Front
 from lab.service.gate import Access
 from lab.service.messages import Message, decoded_message, encoded_message
@@ -124,14 +125,17 @@ class Served:
 @contextlib.asynccontextmanager
 async def served(made: Plan, folder: Path, token: str | None = None) -> AsyncIterator[Served]:
     """The parts at work, until the block ends."""
-    executor = Executor(made, made.truth(FolderPlace(folder / "truth")))
-    projections = {item.name: Projection(made, item, folder, time.time()) for item in made.projections}
+    truth = made.truth(FolderPlace(folder / "truth"))
+    executor = Executor(made, truth)
+    # Over a socket a reader would wait for an executor that can't answer: they share one loop here.
+    find = finder(made, folder, folder / "feed") if truth.shared else truth.beside
+    projections = {item.name: Projection(made, item, folder, find, time.time()) for item in made.projections}
     executor.listeners += [projection.hear for projection in projections.values()]
     tasks = [asyncio.create_task(projection.work()) for projection in projections.values()]
     told = {"state": "running", "restarts": 0, "last_exit": None, "pid": None}
     handles = {"truth": executor.handle} | {name: projection.handle for name, projection in projections.items()}
     parts = {name: PartHandle(Direct(handle), lambda: told) for name, handle in handles.items()}
-    changes = Changes(made, folder)
+    changes = Changes(find)
     backend = Backend(made, parts, changes)
     backend.head = executor.head
     front = Front(backend, Access.of("127.0.0.1", token))

@@ -14,7 +14,7 @@ import polars as pl
 from lab.base import BEFORE
 from lab.feed.contracts import before_images, needed, published
 from lab.feed.fold import fold
-from lab.truth.port import Truth
+from lab.feed.source import TruthReader
 
 
 class ChangeReader:
@@ -24,7 +24,7 @@ class ChangeReader:
     read at all; None reads every one.
     """
 
-    def __init__(self, truth: Truth, before: Sequence[str] = (), columns: Sequence[str] | None = None) -> None:
+    def __init__(self, truth: TruthReader, before: Sequence[str] = (), columns: Sequence[str] | None = None) -> None:
         self.truth = truth
         self.before = tuple(before)
         self.columns = columns

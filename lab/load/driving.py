@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import TimeoutExpired
 
 from lab.service.supervisor import Program, ProgramFailed
+
+# Seconds between two looks at the service while Locust runs.
+LOOK = 0.5
 
 LOCUSTFILE = Path(__file__).parent / "users.py"
 
@@ -32,8 +38,11 @@ def _free_port() -> str:
         return str(one.getsockname()[1])
 
 
-def drive(url: str, order: Order, seed: int, events: Path) -> None:
-    """Run Locust until the load is over; its workers write to the folder `events`. Raises ProgramFailed."""
+def drive(url: str, order: Order, seed: int, events: Path, failed: Callable[[], str | None] = lambda: None) -> None:
+    """Run Locust until the load is over; its workers write to the folder `events`. Raises ProgramFailed.
+
+    `failed` is asked again and again; a load for which it has an answer is over at once, with that reason.
+    """
     closed = order.rate <= 0
     users = max(order.users, order.processes) if closed else order.processes
     # Some seconds more, in which the last answers come and the last changes are seen to be applied.
@@ -55,10 +64,24 @@ def drive(url: str, order: Order, seed: int, events: Path) -> None:
     locust = Program(arguments, events / "locust.log", environment, events, quiet=True)
     locust.start()
     try:
-        status = locust.process.wait(lasts + 120)
+        status = _awaited(locust, lasts + 120, failed)
     except BaseException:
         # Its workers share its session.
         locust.kill()
         raise
+    locust.stop()
     if status:
         raise ProgramFailed(f"Locust ended with {status}: {locust.last_words()}")
+
+
+def _awaited(locust: Program, seconds: float, failed: Callable[[], str | None]) -> int:
+    """Wait for the exit status. Raises ProgramFailed for a load that failed, or doesn't end."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return locust.process.wait(LOOK)
+        except TimeoutExpired:
+            if (why := failed()) is not None:
+                raise ProgramFailed(why) from None
+            if time.monotonic() > until:
+                raise ProgramFailed(f"Locust did not end: {locust.last_words()}") from None

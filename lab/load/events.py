@@ -35,7 +35,7 @@ LATE_MAX = 0.05
 class WorkerLost(LabError):
     """A worker ended before it reported its counts, so the measurement is incomplete."""
 
-    exit_status = 1
+    exit_status = 4
 
 
 def read(folder: Path, workers: int) -> pl.DataFrame:

@@ -28,6 +28,7 @@ from lab.place import FolderPlace
 from lab.report import write_report
 from lab.runs import Run, new_run
 from lab.service.local import LocalService
+from lab.service.supervisor import ProgramFailed
 from lab.tables import TABLES
 from lab.wiring import Plan
 
@@ -54,10 +55,13 @@ def measure(plan: Plan, arguments: list[str], order: Order, work: Path, progress
     progress.step("starting the service", 1)
     with LocalService(arguments, (work / "served").absolute(), "--journal") as service:
         at_head = service.caught_up(CATCHES_UP, progress.done)
-        before = service.get("/projections")["truth"]["position"]
+        try:
+            before = service.get("/projections")["truth"]["position"]
+        except OSError as error:
+            raise ProgramFailed(service.failed() or f"the service does not answer: {error}") from None
         progress.step("under load", order.seconds)
         began = time.time()
-        drive(service.url, order, plan.scenario.seed, events)
+        drive(service.url, order, plan.scenario.seed, events, service.failed)
         progress.step("catching up", CATCHES_UP)
         at_head = service.caught_up(CATCHES_UP, progress.done) and at_head
     found = log.read(events, order.processes)

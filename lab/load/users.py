@@ -17,12 +17,14 @@ LAB_PROBE_TIMEOUT, seconds until a probe gives up (10).
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 import gevent
 from gevent.lock import Semaphore
+from gevent.monkey import get_original
 from locust import User, constant_pacing, events, task
 from locust.exception import StopUser
 from locust.runners import STATE_MISSING, LocalRunner, MasterRunner, WorkerRunner
@@ -43,11 +45,21 @@ MAKING = Semaphore()
 def told(environment: Any, **_: Any) -> None:
     """Register the messages by which the master tells workers their number, and ends them."""
     LABS["environment"] = environment
+    if os.environ.get("LAB_ENDS_WITH_STDIN"):
+        # Not a greenlet: the whole process ends with the program that started it, also if that was killed.
+        get_original("_thread", "start_new_thread")(end_with_stdin, ())
     if isinstance(environment.runner, WorkerRunner):
         environment.runner.register_message("lab-workers", heard)
         environment.runner.register_message("lab-finish", finish)
     elif isinstance(environment.runner, MasterRunner):
         environment.runner.register_message("lab-finished", finished)
+
+
+def end_with_stdin() -> None:
+    """Wait until standard input ends, and end this process."""
+    while os.read(0, 4096):
+        pass
+    os._exit(1)
 
 
 @events.quit.add_listener

@@ -16,11 +16,11 @@ from lab.base import BEFORE, Unavailable
 from lab.domain.model import Domain
 from lab.feed.contracts import before_images, published
 from lab.feed.reader import ChangeReader
+from lab.feed.source import TruthReader
 from lab.running.lane import INFINITY
 from lab.running.trouble import Interrupted
 from lab.running.worker import Worker
 from lab.running.worklog import CAUGHT_UP, READ, TAKEN, WorkLog
-from lab.truth import Truth
 
 # A store or a source of truth that refuses is asked again after so many seconds; so is one that isn't there yet.
 RETRY = 0.05
@@ -74,14 +74,14 @@ class LiveSource:
 
     def __init__(
         self,
-        find: Callable[[], Truth | None],
-        reader: Callable[[Truth], ChangeReader],
+        find: Callable[[], TruthReader | None],
+        reader: Callable[[TruthReader], ChangeReader],
         domain: Domain,
         before: Sequence[str] = (),
     ) -> None:
         """`find` opens the source of truth or returns None; `before` are the columns of wanted before-images."""
         self._find, self._reader, self._domain, self._before = find, reader, domain, tuple(before)
-        self.truth: Truth | None = None
+        self.truth: TruthReader | None = None
         self.reader: ChangeReader | None = None
 
     def found(self) -> bool:

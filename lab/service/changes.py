@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
-from pathlib import Path
 
 import polars as pl
 
-from lab.base import TRUTH
+from lab.base import Unavailable
 from lab.feed.reader import ChangeReader
-from lab.place import FolderPlace
+from lab.feed.source import TruthReader
 from lab.service.problems import Refused, encoded
-from lab.truth import Truth
-from lab.wiring import Plan
 
 # Seconds between two looks for a reader that waits, even if the front has heard of no commit.
 LOOK = 0.5
@@ -26,10 +24,11 @@ ARROW = "application/vnd.apache.arrow.stream"
 class Changes:
     """Reads in a thread of its own, so that no page blocks the front."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
-        self.plan, self.folder = plan, folder
+    def __init__(self, find: Callable[[], TruthReader | None]) -> None:
+        """`find` opens the source of truth, or returns None while there is nothing to be read."""
+        self._find = find
         self._thread = ThreadPoolExecutor(1, "changes")
-        self._truth: Truth | None = None
+        self._truth: TruthReader | None = None
         self._heard = asyncio.Event()
 
     def news(self) -> None:
@@ -52,10 +51,13 @@ class Changes:
 
     def _read(self, entity: str, since: int, limit: int) -> pl.DataFrame:
         if self._truth is None:
-            self._truth = self.plan.truth_beside(FolderPlace(self.folder).within(TRUTH))
+            self._truth = self._find()
         if self._truth is None:
             raise Refused(503, "there is no source of truth yet")
-        return ChangeReader(self._truth).changes_since(entity, since, limit)
+        try:
+            return ChangeReader(self._truth).changes_since(entity, since, limit)
+        except Unavailable as error:
+            raise Refused(503, str(error)) from None
 
     def close(self) -> None:
         """Close the source of truth."""

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from lab.base import TRUTH, nearest
@@ -211,7 +211,7 @@ class Front:
         """What the live page shows, as it happens."""
         events = parsed(LiveParameters, request).events
         said = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(self.live.watch(events), 200, said, "text/event-stream")
+        return self.live.watch(events, said)
 
     async def metrics(self, request: Request) -> Response:
         """Metrics in the text format of Prometheus."""

@@ -109,7 +109,9 @@ class AccessGate:
         for name, value in headers:
             said.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         hosts = said.get("host", [])
-        if len(hosts) != 1 or not self.access.knows(hosts[0]):
+        if len(hosts) != 1:
+            return 400, f"a request names one Host, and this one names {len(hosts)}"
+        if not self.access.knows(hosts[0]):
             return 421, "this host is not served here"
         open_to_all = path == PAGE and method in ("GET", "HEAD")
         if not open_to_all and not self.access.admits(said.get("authorization", [""])[0]):

@@ -15,6 +15,9 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
 from lab.base import TRUTH
 from lab.domain.model import published
 from lab.queries.model import Query
@@ -45,6 +48,30 @@ class Tally:
     last: dict[str, Any] | None = None
 
 
+class _Watched(StreamingResponse):
+    """A stream of events; `gone` is called when it ends, also before its first event."""
+
+    def __init__(self, events: AsyncIterator[bytes], headers: dict[str, str], gone: Callable[[], None]) -> None:
+        super().__init__(events, 200, headers, "text/event-stream")
+        self._gone = gone
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events; to a HEAD request the head alone."""
+        try:
+            if scope["method"] == "HEAD":
+                await Response(b"", 200, dict(self.headers))(scope, receive, send)
+            else:
+                await super().__call__(scope, receive, send)
+        finally:
+            self._gone()
+
+
+async def _stream(queue: asyncio.Queue[bytes | None], events: int) -> AsyncIterator[bytes]:
+    while events and (event := await queue.get()) is not None:
+        yield event
+        events -= 1
+
+
 class LiveStream:
     """The stream of one service. `load` reports the small load generator."""
 
@@ -64,7 +91,7 @@ class LiveStream:
 
     # -- viewers ------------------------------------------------------------------------------------------------------
 
-    def watch(self, events: int) -> AsyncIterator[bytes]:
+    def watch(self, events: int, headers: dict[str, str]) -> StreamingResponse:
         """A stream of so many events at most. Raises Refused beyond VIEWERS_MAX clients."""
         if len(self._viewers) >= VIEWERS_MAX:
             raise Refused(503, f"{VIEWERS_MAX} look on already")
@@ -72,15 +99,7 @@ class LiveStream:
         self._viewers.add(queue)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
-        return self._stream(queue, events)
-
-    async def _stream(self, queue: asyncio.Queue[bytes | None], events: int) -> AsyncIterator[bytes]:
-        try:
-            while events and (event := await queue.get()) is not None:
-                yield event
-                events -= 1
-        finally:
-            self._viewers.discard(queue)
+        return _Watched(_stream(queue, events), headers, lambda: self._viewers.discard(queue))
 
     def _send(self, event: bytes | None) -> None:
         for queue in self._viewers:

@@ -37,6 +37,11 @@ class LocalService(Program):
             self.stop()
             raise
 
+    def failed(self) -> str | None:
+        """Why it is no longer there; None while it runs."""
+        status = self.process.poll()
+        return None if status is None else f"the service ended with {status}: {self.last_words()}"
+
     def get(self, path: str, timeout: float = 30.0) -> dict[str, Any]:
         """A JSON document of the service. Raises OSError, of which HTTP's errors are a kind."""
         with urllib.request.urlopen(self.url + path, timeout=timeout) as answer:
@@ -44,10 +49,19 @@ class LocalService(Program):
         return found
 
     def caught_up(self, seconds: float, tell: Callable[[float], None] = lambda _: None) -> bool:
-        """Wait until every projection that polls is up to date; False if one is not within so many seconds."""
+        """Wait until every projection that polls is up to date; False if one is not within so many seconds.
+
+        Raises ProgramFailed if the service is gone.
+        """
         began = time.monotonic()
         while (waited := time.monotonic() - began) < seconds:
-            found = self.get("/projections")
+            try:
+                found = self.get("/projections")
+            except OSError:
+                if (why := self.failed()) is not None:
+                    raise ProgramFailed(why) from None
+                time.sleep(0.1)
+                continue
             head = found["truth"]["position"]
             if all((item["position"] or 0) >= head for item in found["projections"] if item["subscribe"] != "channel"):
                 return True

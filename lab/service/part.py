@@ -16,9 +16,10 @@ from lab.base import TRUTH, BadInput, LabError
 from lab.place import FolderPlace
 from lab.scenario import Source
 from lab.service.executor import Executor
+from lab.service.feeding import ChangeServer, feed_socket, finder
 from lab.service.locking import owned
 from lab.service.projection import Projection
-from lab.service.wire import MESSAGE, listen, packed, run
+from lab.service.wire import MESSAGE, listen, packed, run, watch_stdin
 from lab.wiring import Plan, plan
 
 # Seconds to wait for a predecessor's lock: a process that was killed gives it up a moment later.
@@ -60,18 +61,18 @@ class Orders:
         """Return the path of a part's socket."""
         return Path(self.sockets) / f"{part}.sock"
 
+    @property
+    def feed(self) -> Path:
+        """Return the path of the socket at which the executor serves the change feed, where files can't be shared."""
+        return feed_socket(Path(self.sockets))
+
 
 async def _ended() -> None:
     """Wait until standard input ends or SIGTERM arrives. SIGINT is ignored, since the front handles it."""
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)
-
-    class End(asyncio.Protocol):
-        def connection_lost(self, _: Exception | None) -> None:
-            ended.set()
-
-    transport, _ = await loop.connect_read_pipe(End, sys.stdin)
+    transport = await watch_stdin(ended.set)
     await ended.wait()
     transport.close()
 
@@ -89,9 +90,14 @@ async def _execute(orders: Orders, made: Plan) -> None:
 
         executor.listeners.append(send)
 
+    feed = None if truth.shared else ChangeServer(truth)
+    if feed is not None:
+        await feed.listen(orders.feed)
     server = await listen(orders.socket(TRUTH), executor.handle, subscribed)
     await _ended()
     server.close()
+    if feed is not None:
+        await feed.close()
     # What was read by now is decided, committed and answered.
     await asyncio.sleep(0)
     executor.close()
@@ -100,7 +106,9 @@ async def _execute(orders: Orders, made: Plan) -> None:
 
 async def _project(orders: Orders, made: Plan) -> None:
     item = next(item for item in made.projections if item.name == orders.part)
-    projection = Projection(made, item, Path(orders.folder), orders.since, orders.written_down)
+    folder = Path(orders.folder)
+    find = finder(made, folder, orders.feed)
+    projection = Projection(made, item, folder, find, orders.since, orders.written_down)
     server = await listen(orders.socket(orders.part), projection.handle)
     listening = asyncio.create_task(projection.listen(orders.socket(TRUTH)))
     work = asyncio.create_task(projection.work())

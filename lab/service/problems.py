@@ -22,15 +22,19 @@ TITLES = {
     404: "not found",
     405: "method not allowed",
     406: "not acceptable",
+    408: "too slow",
     409: "conflict",
     413: "body too large",
+    414: "target too long",
     415: "not JSON",
     421: "foreign host",
     422: "rejected",
     431: "head too large",
     500: "failed",
+    501: "not implemented",
     503: "unavailable",
     504: "stale",
+    505: "another version",
 }
 
 

@@ -10,10 +10,12 @@ import json
 import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab.base import TRUTH, NotAnswered, Unavailable
+from lab.base import NotAnswered, Unavailable
+from lab.feed.source import TruthReader
 from lab.place import FolderPlace
 from lab.queries.model import Query
 from lab.running.lane import Lane
@@ -33,16 +35,20 @@ class Projection:
     """Answers the front. `work` is what keeps it up to date, and runs beside."""
 
     def __init__(
-        self, plan: Plan, item: ProjectionPlan, folder: Path, since: float, journal: Path | None = None
+        self,
+        plan: Plan,
+        item: ProjectionPlan,
+        folder: Path,
+        find: Callable[[], TruthReader | None],
+        since: float,
+        journal: Path | None = None,
     ) -> None:
-        self.plan, self.item = plan, item
-        home = FolderPlace(folder)
-        self.place = home.within(item.name)
+        """`find` opens the source of truth, or returns None while there is nothing to be read."""
+        self.plan, self.item, self.find = plan, item, find
+        self.place = FolderPlace(folder).within(item.name)
         self.place.sweep()
         clock, entities = WallClock(), tuple(item.layout.entities)
-        self.source = LiveSource(
-            lambda: plan.truth_beside(home.within(TRUTH)), item.subscription, plan.domain, item.before
-        )
+        self.source = LiveSource(find, item.subscription, plan.domain, item.before)
         self.journal = BoundedJournal(since, clock.now, journal)
         self.inbox = Waiting(item.pace.capacity, self.journal.overflow)
         self.log = WorkLog(clock.now, None if journal is None else journal.with_suffix(WORK_SUFFIX))
@@ -56,7 +62,7 @@ class Projection:
             self.lane.due_at = clock.now()
         self.runner = WallRunner(self.lane, clock, self._wake, self.log.starts)
         self.rebuild = Rebuild()
-        self.counts = dict.fromkeys(("queries", "stale"), 0)
+        self.counts = dict.fromkeys(("queries", "stale", "unreadable"), 0)
         self._queries: dict[str, Query] = {query.name: query for query in item.queries}
         self._stopping = False
         self._readers: list[tuple[int, int, asyncio.Future[None]]] = []
@@ -185,10 +191,18 @@ class Projection:
                     while True:
                         _, status, _, body = await read(reader)
                         if status == MESSAGE:
-                            self.hear(body)
+                            self._heard(body)
                 finally:
                     writer.close()
             await asyncio.sleep(0.05)
+
+    def _heard(self, body: bytes) -> None:
+        """Hear a message; one that can't be read is counted and told, and the next one is heard all the same."""
+        try:
+            self.hear(body)
+        except (ValueError, TypeError, LookupError) as error:
+            self.counts["unreadable"] += 1
+            print(f"{self.item.name}: a message can't be read: {error}", file=sys.stderr, flush=True)
 
     async def work(self) -> None:
         """Poll when it is due, take messages when a batch is, until `stop`; requests are answered between the two."""
@@ -202,7 +216,7 @@ class Projection:
         if not self.source.found():
             return problem(503, "there is no source of truth yet")
         self.rebuild = Rebuild()
-        work = self.rebuild.run(self.plan, self.item, self.place, self.lane, self.runner)
+        work = self.rebuild.run(self.plan, self.item, self.place, self.find, self.lane, self.runner)
         self._rebuilding = asyncio.create_task(work)
         return Reply(202, encoded({"projection": self.item.name, "rebuild": {"state": "building"}}))
 

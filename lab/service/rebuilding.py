@@ -16,8 +16,9 @@ from typing import Any
 
 import polars as pl
 
-from lab.base import TRUTH, CannotTake, Unavailable
+from lab.base import CannotTake, Unavailable
 from lab.feed.reader import ChangeReader
+from lab.feed.source import TruthReader
 from lab.place import FolderPlace
 from lab.projection.projector import Projector
 from lab.projection.rebuild import rebuild
@@ -74,16 +75,25 @@ class Rebuild:
         if self._swapped is not None and not self._swapped.done():
             self._swapped.set_exception(Unavailable("the service stopped"))
 
-    async def run(self, plan: Plan, item: ProjectionPlan, place: FolderPlace, lane: Lane, runner: WallRunner) -> None:
-        """Build beside the current generation of `place` and swap. What fails leaves the projection as it was."""
+    async def run(
+        self,
+        plan: Plan,
+        item: ProjectionPlan,
+        place: FolderPlace,
+        find: Callable[[], TruthReader | None],
+        lane: Lane,
+        runner: WallRunner,
+    ) -> None:
+        """Build beside the current generation of `place` and swap. What fails leaves the projection as it was.
+
+        `find` opens the source of truth; it is read in a thread.
+        """
         self.state, self.began_at = "building", time.monotonic()
         projector: Projector | None = None
         winner: FolderPlace | None = None
         try:
             winner = place.beside()
-            projector = await asyncio.to_thread(
-                self._build, plan, item, FolderPlace(place.folder.parent).within(TRUTH), winner
-            )
+            projector = await asyncio.to_thread(self._build, plan, item, find, winner)
             self.state = "catching up"
             await self._catch_up(projector, lane, runner, partial(place.point, winner))
             self.state = "done"
@@ -106,8 +116,10 @@ class Rebuild:
             # Not by `sweep`: should the pointer be at the winner already, it would remove the one that is in use.
             winner.drop()
 
-    def _build(self, plan: Plan, item: ProjectionPlan, source: FolderPlace, place: FolderPlace) -> Projector:
-        truth = plan.truth_beside(source)
+    def _build(
+        self, plan: Plan, item: ProjectionPlan, find: Callable[[], TruthReader | None], place: FolderPlace
+    ) -> Projector:
+        truth = find()
         if truth is None:
             raise Unavailable("there is no source of truth yet")
         green = item.store(place)

@@ -14,27 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
 from lab.base import TRUTH, BadInput, Problem
+from lab.feed.source import TruthReader
 from lab.place import FolderPlace
 from lab.service.backend import Backend, PartHandle
 from lab.service.changes import Changes
+from lab.service.feeding import feed_socket, finder
 from lab.service.front import Front
 from lab.service.gate import Access
 from lab.service.locking import owned
 from lab.service.part import Orders
-from lab.service.protocol import Bounded
+from lab.service.protocol import Patrol, enough_files, server_of
 from lab.service.supervisor import Child
 from lab.service.temporary import temporary_folder
-from lab.service.wire import run
-from lab.truth import one_process, truth_class
+from lab.service.wire import ENDS_WITH_STDIN, run, watch_stdin
+from lab.truth import truth_class
 from lab.wiring import Plan
-
-# Seconds that running requests may still take when the service stops.
-GRACE = 30
-# The maximum number of connections; further ones are refused at once.
-CONNECTIONS_MAX = 1_000
 
 
 @dataclass(frozen=True)
@@ -46,20 +41,6 @@ class Address:
     token: str | None = None
 
 
-def shareable(plan: Plan) -> None:
-    """Raise BadInput for a source of truth that only one process can have open."""
-    table = plan.scenario.truth
-    if not truth_class(table.engine, table.model).shared:
-        raise one_process(table.engine)
-
-
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to this module, so that a handled one is not raised again."""
-        yield
-
-
 def serve(
     plan: Plan, folder: Path | None, address: Address, tell: Callable[[dict[str, Any]], None], journal: bool = False
 ) -> None:
@@ -68,12 +49,12 @@ def serve(
     Without a folder the files are temporary. With `journal` each part writes down what became of every change. Raises
     BadInput for a source of truth that processes can't share, a folder that is taken, an address that can't be had.
     """
-    shareable(plan)
     access = Access.of(address.host, address.token)
     if folder is None:
         with temporary_folder("lab-serve-") as made:
             serve(plan, made, address, tell, journal)
         return
+    enough_files()
     with owned(folder, "service"), _bound(address) as listening, temporary_folder("lab-") as sockets:
         _confirm_model(plan, folder)
         source = plan.source
@@ -84,11 +65,14 @@ def serve(
         shown = f"[{host}]" if ":" in host else host
         told = {"url": f"http://{shown}:{port}", "folder": str(folder), "pid": os.getpid()}
         told["projections"] = names[1:]
-        run(_run(plan, folder, access, listening, children, lambda: tell(told)))
+        run(_run(plan, finder(plan, folder, feed_socket(sockets)), access, listening, children, lambda: tell(told)))
 
 
 def _confirm_model(plan: Plan, folder: Path) -> None:
     """Raise BadInput if the folder holds another write model: told once, and not by each part that can't start."""
+    table = plan.scenario.truth
+    if not truth_class(table.engine, table.model).shared:
+        return
     # What can't be read at all is told by the part that owns it.
     with suppress(OSError, sqlite3.Error):
         truth = plan.truth_beside(FolderPlace(folder).within(TRUTH))
@@ -110,7 +94,7 @@ def _bound(address: Address) -> Iterator[socket.socket]:
 
 async def _run(
     plan: Plan,
-    folder: Path,
+    find: Callable[[], TruthReader | None],
     access: Access,
     listening: socket.socket,
     children: dict[str, Child],
@@ -119,7 +103,9 @@ async def _run(
     told_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
-    changes = Changes(plan, folder)
+    # The program that started this service may be killed before it can stop it.
+    parent = await watch_stdin(told_to_stop.set) if os.environ.get(ENDS_WITH_STDIN) else None
+    changes = Changes(find)
     try:
         starting = asyncio.gather(*(child.start() for child in children.values()))
         stopped = asyncio.create_task(told_to_stop.wait())
@@ -133,20 +119,10 @@ async def _run(
         backend = Backend(plan, parts, changes)
         await backend.newest()
         front = Front(backend, access)
-        config = uvicorn.Config(
-            front.app(),
-            http=Bounded,
-            ws="none",
-            lifespan="off",
-            log_level="error",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=CONNECTIONS_MAX,
-            timeout_graceful_shutdown=GRACE,
-        )
-        server = _Server(config)
+        server = server_of(front.app())
         serving = asyncio.create_task(server.serve(sockets=[listening]))
+        patrol = Patrol(server.server_state.connections)
+        walking = asyncio.create_task(patrol.walk())
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
         ready()
@@ -154,8 +130,11 @@ async def _run(
         # A stream has no end of its own. What else is being answered is answered to the end; then the processes end,
         # and what they committed is there.
         await front.close()
-        server.should_exit = True
+        server.should_exit = patrol.stopping = True
         await serving
+        walking.cancel()
     finally:
         await asyncio.gather(*(child.stop() for child in children.values()))
         changes.close()
+        if parent is not None:
+            parent.close()

@@ -19,7 +19,7 @@ import lab
 from lab.base import LabError
 from lab.service.messages import Message
 from lab.service.part import Orders
-from lab.service.wire import Line, Reply
+from lab.service.wire import ENDS_WITH_STDIN, Line, Reply
 
 # Seconds before a part that died is started again: doubled from death to death, unless it had lived for a while.
 PAUSE, PAUSE_MAX = 0.05, 1.0
@@ -31,20 +31,22 @@ POLITE = 30.0
 class ProgramFailed(LabError):
     """A program that load or torture needs ended before its time."""
 
-    exit_status = 1
+    exit_status = 4
 
 
 def inherited(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a child: it imports this very package, and doesn't inherit the caller's token."""
+    """The environment of a child: it imports this very package, and lacks what is meant for the caller alone."""
     home = str(Path(lab.__file__).parent.parent)
     path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
-    kept = {name: value for name, value in os.environ.items() if name != "LAB_TOKEN"}
+    kept = {name: value for name, value in os.environ.items() if name not in ("LAB_TOKEN", ENDS_WITH_STDIN)}
     return kept | {"PYTHONPATH": path} | dict(more or {})
 
 
 @dataclass
 class Program:
     """A Python program in a session of its own, for callers without an event loop; it ends with the `with` block.
+
+    Its standard input is a pipe from here, and ends with this process, also if that is killed: the program watches it.
 
     `arguments` follow the interpreter; standard error (and with `quiet` standard output) goes to the file `log`.
     """
@@ -68,7 +70,8 @@ class Program:
         with self.log.open("a", encoding="utf-8") as log:
             self._process = subprocess.Popen(
                 [sys.executable, *self.arguments], stdout=log if self.quiet else subprocess.PIPE, stderr=log,
-                text=True, start_new_session=True, env=inherited(self.environment), cwd=self.folder,
+                stdin=subprocess.PIPE, text=True, start_new_session=True, cwd=self.folder,
+                env=inherited({**self.environment, ENDS_WITH_STDIN: "1"}),
             )  # fmt: skip
 
     @property
@@ -114,8 +117,9 @@ class Program:
 
     def _reap(self) -> None:
         self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
 
 
 @dataclass

@@ -26,7 +26,6 @@ from lab.base import TRUTH, BadInput, Problem, stream
 from lab.domain.model import Command
 from lab.service.aftermath import Ledger, judge
 from lab.service.local import LocalService
-from lab.service.serve import shareable
 from lab.service.supervisor import ProgramFailed
 from lab.wiring import Plan
 
@@ -35,8 +34,10 @@ from lab.wiring import Plan
 AT_WORK, EXECUTING, SILENT, STARTING, EARLY = (0.0, 0.6), (0.1, 3.0), 20.0, (0.2, 2.0), 0.2
 # All parts end with the front and start again: it is killed once for so many kills of each part.
 FRONT, FRONT_EVERY = "front", 10
+# At most so many are starting again after a kill at one moment: with more, hardly anything would be at work.
+DOWN_MAX = 6
 # Seconds between two looks at the processes; and in which the projections must catch up at the end.
-LOOK, CATCHES_UP = 0.02, 600.0
+LOOK, CATCHES_UP = 0.1, 600.0
 # Seconds to wait for the answer to a command before it is sent again, and for a process after its last kill.
 PATIENCE = 60.0
 
@@ -84,6 +85,11 @@ class Victim:
         """True while there are kills to come, or a process is to answer after the last one (for `PATIENCE` at most)."""
         silent = self._killed_at is not None and time.monotonic() - self._killed_at < PATIENCE
         return self.kills < self.wanted or silent
+
+    @property
+    def down(self) -> bool:
+        """True from a kill until the next process answers."""
+        return self._killed_at is not None
 
     @property
     def due(self) -> bool:
@@ -214,7 +220,6 @@ def _judgeable(plan: Plan) -> None:
     if plan.domain.has_trace:
         what = f"`{plan.domain.name}` replays a history of its own and takes no commands"
         raise BadInput([Problem("domain.name", what, 'use a scenario of "employees"')])
-    shareable(plan)
     what, way_out = "hears messages alone: those that go by while it is dead are lost", "subscribe by catch-up or both"
     if deaf := [item.name for item in plan.projections if item.table.subscribe == "channel"]:
         raise BadInput([Problem(f"projection.{name}.subscribe", what, way_out) for name in deaf])
@@ -241,7 +246,7 @@ def _kill(
             for victim, row in zip(victims, [found["truth"], *found["projections"]], strict=False):
                 victim.see(row["pid"], row.get("commands") is not None or row.get("counts") is not None)
         for victim in victims:
-            if victim.due:
+            if victim.due and (victim.down or sum(one.down for one in victims) < DOWN_MAX):
                 victim.kill()
                 victim.draw(rng)
                 done(sum(one.kills for one in victims))

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import itertools
 import struct
+import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
@@ -44,6 +45,21 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         make = import_module("uvloop").new_event_loop
     with asyncio.Runner(loop_factory=make) as runner:
         runner.run(main)
+
+
+# Set in the environment of a program whose standard input is a pipe from its parent: it ends with that pipe.
+ENDS_WITH_STDIN = "LAB_ENDS_WITH_STDIN"
+
+
+async def watch_stdin(ended: Callable[[], object]) -> asyncio.BaseTransport:
+    """Call `ended` when standard input ends: with the parent that holds its other end, whatever kills that."""
+
+    class End(asyncio.Protocol):
+        def connection_lost(self, _: Exception | None) -> None:
+            ended()
+
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(End, sys.stdin)
+    return transport
 
 
 class Gone(Exception):
@@ -136,8 +152,9 @@ async def listen(
             writer.write(packed(number, reply.status, reply.body, reply.position))
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Cancelled when the process ends.
-        with contextlib.suppress(asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
+        # Cancelled when the process ends. Who sends what is no message is hung up on.
+        ends = (asyncio.IncompleteReadError, OSError, asyncio.CancelledError, ValueError, TypeError, LookupError)
+        with contextlib.suppress(*ends):
             while True:
                 number, _, sent, body = await read(reader)
                 message = decoded_message(body)

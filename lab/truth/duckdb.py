@@ -47,6 +47,13 @@ class Duckdb(Relational):
         """Refused: raises BadInput."""
         raise one_process(self.engine)
 
+    def beside(self) -> Truth:
+        """Open a second connection to the database that is open here: each statement sees what is committed by then."""
+        other = type(self)(self.place, self.domain, self.durability)
+        other._connection = self._open.cursor()
+        other._execute = other._connection.execute
+        return other
+
     def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
         self.close()
         self._connection, self._read_only = driver.connect(self._file, read_only), read_only

@@ -172,6 +172,12 @@ class Truth(ABC):
     def open_shared(self) -> bool:
         """Open for reading only, beside a process that writes; false when there is nothing to be read yet."""
 
+    def beside(self) -> Truth:
+        """Open a second reader of what is committed, for another thread of the process that has this one open."""
+        other = type(self)(self.place, self.domain, self.durability)
+        assert other.open_shared()
+        return other
+
     @abstractmethod
     def close(self) -> None:
         """Release the connections. Closing twice is allowed."""

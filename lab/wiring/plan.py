@@ -13,6 +13,7 @@ from lab.base import BadInput, Entity, Problem, Totals, nearest
 from lab.domain import DOMAINS, domain
 from lab.domain.model import Domain, Options, published
 from lab.feed.reader import ChangeReader
+from lab.feed.source import TruthReader
 from lab.place import FolderPlace
 from lab.projection.guard import Guard
 from lab.projection.guards import guard_class, guarded_layout
@@ -78,7 +79,7 @@ class ProjectionPlan:
         """Create its projector on an open store."""
         return Projector(self.store(place, faults), self.table.guard, self.table.hold)
 
-    def subscription(self, truth: Truth, before: bool = True) -> ChangeReader:
+    def subscription(self, truth: TruthReader, before: bool = True) -> ChangeReader:
         """Create its reader of the source of truth; a rebuild reads last revisions and needs no before-images."""
         totals = self.layout.totals
         return ChangeReader(truth, self.before if before else (), totals.columns if totals else None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import re
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -42,6 +44,7 @@ from lab.service.messages import (
     decoded_message,
     encoded_message,
 )
+from lab.service.wire import MESSAGE, packed, read
 from lab.stores.port import dump
 from lab.stores.sqlite_table import SqliteTable
 from lab.verdict.oracle import Oracle
@@ -846,5 +849,57 @@ def test_what_there_is_not_is_a_problem_too(tmp_path: Path) -> None:
             found = await service.client.request(method, path)
             assert (found.status_code, found.json()["status"]) == (status, status)
             assert found.headers["content-type"] == "application/problem+json"
+
+    lived(written(tmp_path, text=SMALL), tmp_path, story)
+
+
+def test_a_projection_goes_on_hearing_after_a_message_that_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nonsense = (b"", b"\xff", b"{", b"7", b"[7]", b"[[]]", b'[["employee"]]', b"null")
+
+    async def story(service: Served) -> None:
+        heard = service.projections["gossip"]
+        with tempfile.TemporaryDirectory(prefix="l-") as short:
+
+            async def tell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                await read(reader)
+                for body in nonsense:
+                    writer.write(packed(0, MESSAGE, body))
+                change = ["employee", [1, 1, 1, False, 5.0, "Ada", None, "Legal", 5_000], [False] + [None] * 4]
+                writer.write(packed(0, MESSAGE, json.dumps([change]).encode()))
+                await reader.read()
+                writer.close()
+                await writer.wait_closed()
+                hung_up.set()
+
+            hung_up = asyncio.Event()
+            server = await asyncio.start_unix_server(tell, f"{short}/s")
+            listening = asyncio.create_task(heard.listen(Path(short) / "s"))
+            await until(lambda: heard.journal.counts["messages"] == 1)
+            assert not listening.done()
+            assert heard.counts["unreadable"] == len(nonsense)
+            listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await listening
+            await hung_up.wait()
+            server.close()
+
+    lived(written(tmp_path, text=SMALL), tmp_path, story)
+    assert capsys.readouterr().err.count("gossip: a message can't be read") == len(nonsense)
+
+
+@pytest.mark.parametrize(
+    "rate",
+    ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "-1", "-0.001", "1000.0001", "1e308", "1" + "0" * 400, '"5"',
+     "null", "true", "[1]", "{}"],
+)  # fmt: skip
+def test_a_rate_that_is_none_changes_nothing(rate: str, tmp_path: Path) -> None:
+    async def story(service: Served) -> None:
+        headers = {"content-type": "application/json"}
+        for body in (f'{{"rate": {rate}}}', f'{{"rate": 1, "users": {rate}}}', f'{{"rate": 1, "rate": {rate}}}', rate):
+            found = await service.client.put("/load", content=body, headers=headers)
+            assert (found.status_code, found.headers["content-type"]) == (400, "application/problem+json"), found.text
+        assert service.front.load.rate == 0
 
     lived(written(tmp_path, text=SMALL), tmp_path, story)

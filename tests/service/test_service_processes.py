@@ -118,6 +118,35 @@ def test_whatever_was_acknowledged_is_there_after_the_whole_service_was_killed(s
     assert changes.height == changes["key"].n_unique()
 
 
+def test_a_source_of_truth_that_one_process_has_open_is_served_like_any_other(tmp_path: Path) -> None:
+    written(tmp_path, text=SMALL)
+    words = [str(tmp_path / "served.toml"), "--set", "truth.engine=duckdb", "--set", "truth.model=events"]
+    words += ["--folder", str(tmp_path / "shop")]
+    with Process(*words) as service:
+        client = service.client
+        for key in range(1, 11):
+            assert command(client, hire(key), f"first {key}").status_code == 201
+        found = client.get("/projections/directory/employee", params={"key": 10, "at_least": 10, "timeout": 20})
+        assert len(found.json()["rows"]) == 1
+        page = client.get("/changes", params={"entity": "employee", "since": 4}).json()
+        assert [row["position"] for row in page["changes"]] == [5, 6, 7, 8, 9, 10]
+        assert client.post("/projections/directory/rebuild").status_code == 202
+        until(lambda: service.parts()["directory"]["rebuild"]["state"] == "done")
+        assert service.parts()["directory"]["rebuild"]["read"] == 10
+        os.kill(service.parts()["truth"]["pid"], signal.SIGKILL)
+        # Projections and readers of changes find the next executor by themselves.
+        until(lambda: command(client, hire(11), "last").status_code == 201)
+        again = command(client, hire(3), "first 3")
+        assert (again.status_code, again.json()["position"]) == (201, 3)
+        found = client.get("/projections/directory/employee", params={"key": 11, "at_least": 11, "timeout": 20})
+        assert len(found.json()["rows"]) == 1
+        assert client.get("/changes", params={"entity": "employee"}).json()["position"] == 11
+        assert service.stop() == (0, "")
+    with Process(*words) as service:
+        assert service.parts()["truth"]["position"] == 11
+        assert service.stop() == (0, "")
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_under_load_loses_nothing_that_was_acknowledged(
     how: signal.Signals, scenario: str, tmp_path: Path
@@ -196,7 +225,6 @@ def test_a_token_by_the_environment(scenario: str) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--set", "truth.engine=duckdb"), "one process at a time"),
         (("--host", "0.0.0.0"), "give a --token"),
         (("--token", ""), "not a token"),
         (("--host", "no.such.host.invalid", "--token", "t"), "can't listen"),
