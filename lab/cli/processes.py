@@ -61,7 +61,7 @@ def serve(
     "--rate", type=click.FloatRange(min=0, min_open=True), help="Arrivals a second; 50, if no users are named."
 )
 @click.option("--duration", type=click.FloatRange(min=1), default=30.0, show_default=True, help="Seconds.")
-@click.option("--users", type=click.IntRange(min=1), help="Instead of a rate: users that wait for each answer.")
+@click.option("--users", type=click.IntRange(1, 10_000), help="Instead of a rate: users that wait for each answer.")
 @click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Of Locust.")
 @click.option("--find-knee", is_flag=True, help="Raise the rate until a level breaks, and say what was held.")
 @common

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from starlette.applications import Starlette
@@ -40,6 +41,9 @@ from lab.service.requests import (
 )
 from lab.service.wire import Gone, Reply
 
+# Requests that wait for a change at one moment: half of the connections are left to those that don't.
+WAITING_MAX = 500
+
 
 class Front:
     """The HTTP endpoints of the service."""
@@ -48,6 +52,7 @@ class Front:
         self.backend, self.access, self.plan = backend, access, backend.plan
         self.answered: dict[tuple[str, int], int] = {}
         self.seconds: dict[str, float] = {}
+        self.waiting = 0
         self.commands = {name: command_body(entity) for name, entity in self.plan.domain.entities.items()}
         self.queries = {
             item.name: {query.name: (query, query_parameters(query)) for query in item.queries}
@@ -128,7 +133,8 @@ class Front:
         if not wants_arrow and not any(kind in accept for kind in ("json", "*/*", "application/*")):
             raise Refused(406, f"a page is application/json or {ARROW}")
         since, limit = asked.since, asked.limit
-        frame = await self.backend.changes.page(entity.name, since, limit, asked.wait)
+        with self._waiting(asked.wait > 0):
+            frame = await self.backend.changes.page(entity.name, since, limit, asked.wait)
         if not wants_arrow:
             return response_of(Reply(200, as_json(entity.name, frame, since, limit)))
         position = int(frame["position"][-1]) if frame.height else since
@@ -161,7 +167,8 @@ class Front:
                 said = f"there is no position {asked.at_least} yet: the newest is {newest}"
                 raise Refused(400, said, position=newest)
         question = AskQuery(query.name, own_values(query, asked), asked.limit, asked.at_least, asked.timeout)
-        return response_of(await backend.ask(name, question, asked.timeout))
+        with self._waiting(asked.at_least is not None):
+            return response_of(await backend.ask(name, question, asked.timeout))
 
     async def rebuild(self, request: Request) -> Response:
         """Build it anew beside, and swap it in."""
@@ -236,6 +243,17 @@ class Front:
         """End the streams, and the load."""
         await self.load.close()
         await self.live.close()
+
+    @contextmanager
+    def _waiting(self, waits: bool) -> Iterator[None]:
+        """Count a request that may wait for long. Raises Refused where so many wait that others would be kept out."""
+        if waits and self.waiting >= WAITING_MAX:
+            raise Refused(503, f"{WAITING_MAX} requests wait already; ask without waiting, or again later")
+        self.waiting += waits
+        try:
+            yield
+        finally:
+            self.waiting -= waits
 
     @staticmethod
     def _named(name: str, known: Mapping[str, Any], what: str) -> Any:

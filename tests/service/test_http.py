@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 from serving import SMALL, Served, hire, served, written
 
-from lab.service import live, protocol
+from lab.service import front, live, protocol
 from lab.service.protocol import Bounded, Patrol, server_of
 
 HOST = b"host: localhost\r\n"
@@ -362,3 +364,68 @@ def test_a_stop_does_not_wait_for_what_is_half_open(lived: Callable[..., None]) 
             await asyncio.wait_for(reader.read(), 5)
 
     lived(story, HEAD_SECONDS=600.0, BODY_SECONDS=600.0)
+
+
+def test_those_that_wait_leave_room_for_others(lived: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "WAITING_MAX", 5)
+    last = b"connection: close\r\n\r\n"
+
+    async def story(found: Listening) -> None:
+        poll = b"GET /changes?entity=employee&wait=20 HTTP/1.1\r\n" + HOST
+        for _ in range(5):
+            _, writer = await found.connect()
+            writer.write(poll + b"\r\n")
+        async with asyncio.timeout(10):
+            while found.service.front.waiting < 5:
+                await asyncio.sleep(0.01)
+        [answer] = await found.say(poll + last)
+        assert "wait already" in problem(answer, 503)["detail"]
+        [answer] = await found.say(b"GET /projections/directory/employee?key=1&at_least=0 HTTP/1.1\r\n" + HOST + last)
+        problem(answer, 503)
+        # Without waiting everything is answered.
+        for path in (b"/changes?entity=employee", b"/projections/directory/employee?key=1", b"/health"):
+            [(status, _, _)] = await found.say(b"GET " + path + b" HTTP/1.1\r\n" + HOST + last)
+            assert status == 200
+        # A change ends the wait of all of them.
+        assert (await found.service.command(hire(1))).status_code == 201
+        async with asyncio.timeout(10):
+            while found.service.front.waiting:
+                await asyncio.sleep(0.01)
+
+    lived(story)
+
+
+PIECES = (
+    b"GET ", b"POST ", b"/health", b" HTTP/1.1\r\n", b"\r\n", b"\n", b"\r", HOST, JSON, b"content-length: ", b"0", b"7",
+    b"-1", b"transfer-encoding: chunked\r\n", b"5\r\n", b"{}", b"\0", b"\xff", b":", b" ", b"connection: upgrade\r\n",
+    b"expect: 100-continue\r\n", b"a" * 9_000,
+)  # fmt: skip
+WHOLE = b"PUT /load HTTP/1.1\r\n" + HOST + JSON + b"content-length: 11\r\n\r\n" + b'{"rate": 0}'
+
+
+def test_requests_that_are_torn_and_put_together_anew_take_nothing_down(
+    lived: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = random.Random(7)
+
+    def torn() -> bytes:
+        sent = bytearray(WHOLE * rng.randint(1, 2))
+        for _ in range(rng.randint(1, 4)):
+            at = rng.randrange(len(sent))
+            sent[at : at + rng.choice((0, 1, 5, 20))] = b"".join(rng.choices(PIECES, k=rng.randint(0, 3)))
+        return bytes(sent[: rng.randint(1, len(sent))] if rng.random() < 0.3 else sent)
+
+    async def story(found: Listening) -> None:
+        for _ in range(int(os.environ.get("HISTORIES", "150")) // 25):
+            for got in await asyncio.gather(*(found.say(torn()) for _ in range(25))):
+                for answer in got:
+                    if answer[0] >= 400:
+                        assert answer[0] in (400, 404, 405, 408, 413, 414, 415, 421, 431, 501, 505), answer
+                        assert answer[1]["content-type"] == "application/problem+json"
+                        assert json.loads(answer[2])["status"] == answer[0]
+        [(status, _, _)] = await found.say(b"GET /health HTTP/1.1\r\n" + HOST + b"connection: close\r\n\r\n")
+        assert status == 200
+        await found.gone()
+
+    lived(story, HEAD_SECONDS=0.2, BODY_SECONDS=0.2)
+    assert capsys.readouterr().err == ""
