@@ -72,11 +72,15 @@ def claim(place: FolderPlace, wanted: Identity, way_out: str = WAY_OUT) -> Ident
 def confirm(place: FolderPlace, wanted: Identity, way_out: str = WAY_OUT) -> Identity | None:
     """Do what `claim` does, and write nothing: None for a folder without data. Raises BadInput as `claim` does."""
     found = read(place)
-    if found is None:
-        return None
+    if found is not None:
+        agree(place, found, wanted, way_out)
+    return found
+
+
+def agree(place: FolderPlace, found: Identity, wanted: Identity, way_out: str = WAY_OUT) -> None:
+    """Raise BadInput, with one line, if what a place was found to be is not what was asked for."""
     if differences := found.differences(wanted):
         raise BadInput([Problem(place.shown(), "; ".join(differences), way_out)])
-    return found
 
 
 def begin(place: FolderPlace, identity: Identity) -> Identity:

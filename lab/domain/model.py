@@ -6,6 +6,8 @@ one stores the events. The pattern is Jérémie Chassaing's "functional event so
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -48,6 +50,12 @@ class Command:
     expected: int | None = None
     at: float = 0.0
 
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what it asks for, whenever that is: the same for a command that is sent again."""
+        asked = [self.entity, self.name, self.key, dict(self.fields), self.expected]
+        return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
+
 
 class Event(NamedTuple):
     """A change of one record: its name, and the columns that it sets."""
@@ -64,9 +72,12 @@ class Rejection:
 
 
 class Outcome(NamedTuple):
-    """The result of a command: accepted with the new state and a position to wait for, or the reasons why not."""
+    """The result of a command: accepted with the new state and a position to wait for, or the reasons why not.
 
-    status: Literal["accepted", "rejected", "conflict"]
+    `reused`: nothing was decided, since the id of its request was that of another command before.
+    """
+
+    status: Literal["accepted", "rejected", "conflict", "reused"]
     key: Key
     reasons: tuple[str, ...] = ()
     event: str | None = None

@@ -8,6 +8,7 @@ from typing import Protocol
 import polars as pl
 
 from lab.domain.model import Domain
+from lab.truth.timeline import Opening
 
 
 class TruthReader(Protocol):
@@ -39,6 +40,9 @@ class TruthReader(Protocol):
 
     def head(self, entity: str) -> int:
         """The position of the entity's newest change; 0 if there is none."""
+
+    def timeline(self) -> list[Opening]:
+        """The openings for writing, the first one first; see `lab.truth.timeline`."""
 
     def close(self) -> None:
         """Release the connection. Closing twice is allowed."""

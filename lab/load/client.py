@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import random
+import secrets
 import time
 from collections import Counter
 from pathlib import Path
@@ -43,8 +44,8 @@ class LoadClient:
 
     def __init__(self, environment: Any, host: str, part: int, workers: int) -> None:
         self.environment, self.part, self.workers = environment, part, workers
-        # Part of each Idempotency-Key, so that a second test on the same service repeats no commands.
-        self.run = f"{time.time_ns():x}"
+        # Part of each Idempotency-Key: neither a second test on the same service nor another client has the same keys.
+        self.run = secrets.token_hex(8)
         self.fetching = Semaphore()
         self.closing = False
         self.random = random.Random(f"{SEED} {part}")

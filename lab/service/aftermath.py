@@ -13,13 +13,18 @@ from lab.base import TRUTH, Unsound, stream
 from lab.domain.model import published as published_entities
 from lab.feed.reader import ChangeReader
 from lab.place import FolderPlace
-from lab.service.executor import REQUEST
+from lab.service.messages import CLIENT
 from lab.stores.port import dump
 from lab.truth import Truth
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan
 
 Frames = dict[str, pl.DataFrame]
+
+
+def request_key(workload: str, number: int) -> str:
+    """Return the Idempotency-Key of a command of a torture: its number in the workload with this digest."""
+    return f"torture {workload} {number}"
 
 
 @dataclass
@@ -91,10 +96,10 @@ def _decided_again(plan: Plan, truth: Truth, ledger: Ledger, found: Frames) -> t
     workload = plan.domain.workload(plan.options, stream(plan.scenario.seed, "workload"))
     # Of the command that was being decided at the end, the acknowledgement may be what is missing.
     for number, command in enumerate(itertools.islice(workload, len(ledger.rows) + 1)):
-        outcome = truth.answered(f"{REQUEST}{number}")
-        if outcome is None:
+        answered = truth.answered(CLIENT + request_key(plan.workload_digest, number))
+        if answered is None:
             break
-        stamped.append(replace(command, at=times.get(outcome.position or 0, 0.0)))
+        stamped.append(replace(command, at=times.get(answered.outcome.position or 0, 0.0)))
     return Oracle.of_commands(plan.domain, stamped), len(stamped)
 
 

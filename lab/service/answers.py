@@ -69,6 +69,7 @@ class TruthStatus(ProcessStatus):
     durability: str = ""
     commands: Counts = Field(default={}, description="Commands by outcome, and commits")
     channel: Counts | None = Field(None, description="Messages by what became of them")
+    lost: str | None = Field(None, description="What became of its file, if nothing is acknowledged any more")
 
 
 class RebuildStatus(BaseModel):

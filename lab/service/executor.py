@@ -7,31 +7,36 @@ after the commit, so what was acknowledged survives any kill.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from lab.base import BadInput, Problem
 from lab.channel.fates import LiveFaults, SampledFates
 from lab.channel.faulty import Faulty, MonotonicClock
 from lab.channel.memory import MemoryChannel
 from lab.domain.model import Command, Outcome
+from lab.identity import WAY_OUT
 from lab.ports import Message as Published
 from lab.service.messages import ChangeFaults, ExecuteCommand, Message, ReadStatus
-from lab.service.problems import encoded, problem
+from lab.service.problems import REUSED, encoded, problem
 from lab.service.wire import Reply
 from lab.truth import Change, Truth
 from lab.wiring import Plan
 
 # At most so many commands share a commit; more would delay the first of them.
 GROUP_MAX = 500
-# Goes before the Idempotency-Key in the source of truth's table of requests.
-REQUEST = "http:"
+# Seconds that the clock may be behind the newest commit before the log says so.
+BEHIND = 1.0
+# Seconds between two looks at the file while no command comes.
+LOOK = 0.25
 
 
 class Executor:
@@ -42,7 +47,9 @@ class Executor:
         # Every change as it was committed, a line each: a snapshot forgets what it has overwritten.
         self.journal = None if journal is None else journal.open("a", encoding="utf-8")
         self.listeners: list[Callable[[bytes], None]] = []
-        self.counts = {"accepted": 0, "rejected": 0, "conflict": 0, "failed": 0, "commits": 0}
+        self.counts = dict.fromkeys(("accepted", "rejected", "conflict", "reused", "failed", "commits"), 0)
+        # What became of the source of truth's file; from then on nothing is acknowledged.
+        self.lost: str | None = None
         self.channel: MemoryChannel | None = None
         if (table := plan.scenario.channel) is not None:
             # One group for all listeners: what happens to a message happens to it once.
@@ -56,7 +63,13 @@ class Executor:
         truth.publish = self._changes.append
         self.load()
         self.head = max(truth.head(name) for name in plan.domain.entities)
-        self._at = 0.0
+        # Commit times must not fall if the clock is set back, neither while this process runs nor between two.
+        self._at = 0.0 if plan.domain.has_trace else truth.newest_commit()
+        if (behind := self._at - time.time()) > BEHIND:
+            said = (
+                f"the clock is {behind:,.0f} s behind the newest commit; until then, commits get the time of that one"
+            )
+            print(said, file=sys.stderr, flush=True)
 
     def load(self) -> None:
         """The history that the domain brings along, at the first start; one that was cut off goes on where it was."""
@@ -64,6 +77,10 @@ class Executor:
             for name, frame in self.plan.domain.trace(self.plan.options).frames.items():
                 if not self.truth.head(name):
                     self.truth.load(name, frame)
+                found, newest = self.truth.head(name), int(frame["position"].max() or 0)  # type: ignore[arg-type]
+                if found != newest:
+                    what = f"holds a history of `{name}` up to position {found}, and this one goes up to {newest}"
+                    raise BadInput([Problem(self.truth.place.shown(), what, WAY_OUT)])
 
     async def handle(self, message: Message) -> Reply:
         """Answer a message of the front; a command after its commit."""
@@ -82,6 +99,7 @@ class Executor:
         """What there is to know of the source of truth, and of the channel."""
         found: dict[str, Any] = {"position": self.head, "model": self.truth.model, "engine": self.truth.engine}
         found |= {"durability": self.truth.settings()["durability"], "commands": self.counts}
+        found["lost"] = self.lost
         found["channel"] = None
         if self.channel is not None:
             found["channel"] = {**self.arriving.counts, "waiting": self.arriving.waiting}
@@ -91,11 +109,21 @@ class Executor:
 
     def _accept(self, order: ExecuteCommand, future: asyncio.Future[Reply]) -> None:
         command = Command(order.entity, order.command, order.key, order.fields, order.expected)
-        once = order.request
         if not self._waiting:
             # After all that has arrived by now has been read: those that wait together are committed together.
             asyncio.get_running_loop().call_soon(self.commit)
-        self._waiting.append((command, None if once is None else REQUEST + once, future))
+        self._waiting.append((command, order.request, future))
+
+    def look(self) -> bool:
+        """Return whether the source of truth is still in its place; once it isn't, nothing more is done."""
+        if self.lost is None:
+            self.lost = self.truth.lost()
+        return self.lost is None
+
+    async def watch(self) -> None:
+        """Return once the source of truth is no longer in its place; looked for between commits too."""
+        while self.look():
+            await asyncio.sleep(LOOK)
 
     def commit(self) -> None:
         """Commit the waiting commands in one transaction, each with its own outcome."""
@@ -104,19 +132,29 @@ class Executor:
             asyncio.get_running_loop().call_soon(self.commit)
         if not group:
             return
-        # Commit times must not fall if the clock is set back.
+        outcomes = self._executed(group) if self.look() else []
+        # Looked at again before anything is acknowledged: what was committed to a file without a name is lost with it.
+        answers = map(self._answer, outcomes) if self.look() else itertools.repeat(self._refusal())
+        for (_, _, future), answer in zip(group, answers, strict=False):
+            if not future.done():
+                future.set_result(answer)
+        if self.lost is None:
+            self._publish()
+
+    def _refusal(self) -> Reply:
+        said = f"the source of truth was lost under the running service ({self.lost}): nothing is acknowledged any more"
+        return problem(503, said, lost=self.lost)
+
+    def _executed(self, group: Sequence[tuple[Command, str | None, Any]]) -> list[Outcome | Reply]:
         self._at = max(self._at, time.time())
         orders = [(replace(command, at=self._at), once) for command, once, _ in group]
         try:
             outcomes: list[Outcome | Reply] = list(self.truth.execute_together(orders))
             self.counts["commits"] += 1
+            return outcomes
         except Exception:
             # One of them can't be carried out at all. Nothing was committed: each by itself, to find out which.
-            outcomes = [self._alone(*order) for order in orders]
-        for (_, _, future), outcome in zip(group, outcomes, strict=True):
-            if not future.done():
-                future.set_result(outcome if isinstance(outcome, Reply) else self._answer(outcome))
-        self._publish()
+            return [self._alone(*order) for order in orders]
 
     def _alone(self, command: Command, once: str | None) -> Outcome | Reply:
         try:
@@ -130,8 +168,13 @@ class Executor:
         self.counts["commits"] += 1
         return outcome
 
-    def _answer(self, outcome: Outcome) -> Reply:
+    def _answer(self, outcome: Outcome | Reply) -> Reply:
+        if isinstance(outcome, Reply):
+            return outcome
         self.counts[outcome.status] += 1
+        if outcome.status == "reused":
+            said = "this Idempotency-Key was sent before, with another command; this one was not decided"
+            return problem(422, said, REUSED)
         found = outcome._asdict()
         found["outcome"] = found.pop("status")
         position = outcome.position or 0
@@ -202,6 +245,8 @@ class Executor:
             self.commit()
         if self._timer is not None:
             self._timer.cancel()
-        self.truth.close()
+        if self.lost is None:
+            # To close a database removes its log by name, which may be another's by now.
+            self.truth.close()
         if self.journal is not None:
             self.journal.close()

@@ -24,18 +24,18 @@ from lab.base import TRUTH, Unavailable
 from lab.domain.model import Domain
 from lab.feed.source import TruthReader
 from lab.place import FolderPlace
-from lab.truth import Truth, truth_class
+from lab.truth import Opening, Truth, truth_class
 from lab.wiring import Plan
 
 # An answer's head: what it is, and the length of what follows.
 HEAD = struct.Struct(">BQ")
-AT_WORK, FRAME, NUMBER, FAILED = range(4)
+AT_WORK, FRAME, NUMBER, OPENINGS, FAILED = range(5)
 # A question is a line of JSON; a longer one is none.
 QUESTION_MAX = 64 * 2**10
 # Seconds between two signs of life while a page is read; and of silence after which a reader gives up for now.
 BEAT, SILENCE = 0.5, 5.0
 # The methods of a source of changes that can be asked for.
-METHODS = ("changes_since", "earlier", "head")
+METHODS = ("changes_since", "earlier", "head", "timeline")
 
 
 class ChangeServer:
@@ -93,6 +93,8 @@ class ChangeServer:
             return FAILED, f"{type(error).__name__}: {error}".encode()
         if isinstance(found, int):
             return NUMBER, str(found).encode()
+        if isinstance(found, list):
+            return OPENINGS, json.dumps(found).encode()
         buffer = BytesIO()
         found.write_ipc_stream(buffer)
         return FRAME, buffer.getvalue()
@@ -119,6 +121,10 @@ class RemoteChanges:
     def head(self, entity: str) -> int:
         """Return the position of the newest change. Raises Unavailable."""
         return int(self._asked(NUMBER, "head", entity))
+
+    def timeline(self) -> list[Opening]:
+        """Return the openings for writing. Raises Unavailable."""
+        return [Opening(*one) for one in json.loads(self._asked(OPENINGS, "timeline"))]
 
     def connect(self) -> socket.socket:
         """The connection, made if there is none. Raises OSError while no process listens."""

@@ -20,7 +20,7 @@ from lab.service.changes import ARROW, arrow, as_json
 from lab.service.gate import PAGE, Access, AccessGate, body_of
 from lab.service.live import LiveStream
 from lab.service.loading import Load
-from lab.service.messages import AskQuery, ChangeFaults, ExecuteCommand, ReadApplied, StartRebuild
+from lab.service.messages import CLIENT, AskQuery, ChangeFaults, ExecuteCommand, ReadApplied, StartRebuild
 from lab.service.metrics import exposition
 from lab.service.openapi import openapi
 from lab.service.page import headers, page
@@ -122,7 +122,8 @@ class Front:
         if once is not None and (not 1 <= len(once) <= KEY_MAX or not once.isprintable()):
             raise Refused(400, f"an Idempotency-Key is printable, and has {KEY_MAX} characters at the most")
         order = checked_command(self.commands[entity.name], await body_of(request))
-        return response_of(await self.backend.execute(ExecuteCommand(entity.name, **order, request=once)))
+        known = None if once is None else CLIENT + once
+        return response_of(await self.backend.execute(ExecuteCommand(entity.name, **order, request=known)))
 
     async def follow(self, request: Request) -> Response:
         """The changes after a position: a page of them, waited for if need be."""

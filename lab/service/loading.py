@@ -1,7 +1,7 @@
 """A small load generator: valid commands of the scenario's own workload, at a rate that is set while it runs.
 
-It gives the live page something to show; measurements need a load generator outside the service. Each command's number
-is its idempotency key, so after a restart no command is executed twice.
+It gives the live page something to show; measurements need a load generator outside the service. Each command's id is
+its number in this workload, so after a restart no command is executed twice.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,8 +17,8 @@ from zlib import crc32
 
 from lab.base import stream
 from lab.domain.model import Command
-from lab.service.messages import ExecuteCommand
-from lab.service.problems import Refused
+from lab.service.messages import LOAD, ExecuteCommand
+from lab.service.problems import REUSED, Refused
 from lab.service.wire import Gone, Reply
 from lab.wiring import Plan
 
@@ -114,18 +115,24 @@ class Load:
         before = self.known()
         portion = [*self._again, *itertools.islice(self._commands, max(0, count - len(self._again)))]
         self.finished = not portion
-        orders = [self.send(_order(number, command)) for number, command in portion]
+        orders = [self.send(self._order(number, command)) for number, command in portion]
         answers = await asyncio.gather(*orders, return_exceptions=True)
         # It may have been done: sent again under the same key, it is done once.
         gone = (Gone, TimeoutError, Refused)
         self._again = [one for one, answer in zip(portion, answers, strict=True) if isinstance(answer, gone)]
         self.failed += len(self._again)
+        # Another command had this id: an older version of the lab may have drawn another workload.
+        self.failed += sum(isinstance(answer, Reply) and _reused(answer) for answer in answers)
         done = [answer for answer in answers if isinstance(answer, Reply) and answer.position > before]
         self.sent += len(done)
         if self._again:
             await asyncio.sleep(0.2)
         return len(done) if answers and not self._again else count
 
+    def _order(self, number: int, command: Command) -> ExecuteCommand:
+        request = f"{LOAD}{self.plan.workload_digest}:{number}"
+        return ExecuteCommand(command.entity, command.name, command.key, dict(command.fields), None, request)
 
-def _order(number: int, command: Command) -> ExecuteCommand:
-    return ExecuteCommand(command.entity, command.name, command.key, dict(command.fields), None, f"load {number}")
+
+def _reused(answer: Reply) -> bool:
+    return answer.status == 422 and json.loads(answer.body)["title"] == REUSED

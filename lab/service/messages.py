@@ -7,9 +7,15 @@ from typing import Any, NamedTuple
 
 from lab.base import Key
 
+# What ids of requests begin with: no key of a client is one of the lab's own.
+CLIENT, LOAD = "client:", "load:"
+
 
 class ExecuteCommand(NamedTuple):
-    """To the executor: decide a command. `request` is its Idempotency-Key; None if there is none."""
+    """To the executor: decide a command. `request` is the id under which it is done once; None if it has none.
+
+    It begins with a namespace, given by the front: `CLIENT` before an Idempotency-Key, `LOAD` for the front's own load.
+    """
 
     entity: str
     command: str

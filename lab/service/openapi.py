@@ -129,7 +129,11 @@ def _command(found: Document, name: str, body: type[BaseModel]) -> None:
     statuses = {200: good, 201: f"{good}, and the record is new"}
     path = f"/commands/{name}"
     operation = found.add("post", path, said, statuses, answers.CommandOutcome, 409, 415, 422, 503, body=body)
-    said = "Sent again under the same key, a command gets the outcome of the first time, and nothing is done twice"
+    said = (
+        "Sent again under the same key, a command gets the outcome of the first time, and nothing is done twice. "
+        "Another command under that key is not decided: 422, with the type `urn:lab:problem:idempotency-key-reused`. "
+        "Of a command that failed nothing is kept"
+    )
     once = {"type": "string", "minLength": 1, "maxLength": requests.KEY_MAX, "pattern": "^[ -~]+$"}
     header = {"name": "Idempotency-Key", "in": "header", "required": False, "description": said, "schema": once}
     operation["parameters"].append(header)

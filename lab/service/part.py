@@ -12,7 +12,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab.base import TRUTH, BadInput, LabError
+from lab.base import TRUTH, BadInput, LabError, SourceLost
 from lab.place import FolderPlace
 from lab.scenario import Source
 from lab.service.executor import Executor
@@ -32,7 +32,8 @@ PILE_MAX = 16 * 2**20
 class Orders:
     """The arguments of a process: which part it is, the scenario, the folders of its files and of the sockets.
 
-    `journal`: whether each part writes down what it saw of every change, beside its files.
+    `journal`: whether each part writes down what it saw of every change, beside its files. `epoch`: that of the source
+    of truth which was there before; the executor opens no other one and begins none.
     """
 
     part: str
@@ -43,6 +44,7 @@ class Orders:
     sockets: str
     since: float
     journal: bool = False
+    epoch: str | None = None
 
     @property
     def written_down(self) -> Path | None:
@@ -78,7 +80,7 @@ async def _ended() -> None:
 
 
 async def _execute(orders: Orders, made: Plan) -> None:
-    truth = made.truth(FolderPlace(Path(orders.folder)).within(TRUTH))
+    truth = made.truth(FolderPlace(Path(orders.folder)).within(TRUTH), orders.epoch)
     executor = Executor(made, truth, orders.written_down)
 
     def subscribed(writer: asyncio.StreamWriter) -> None:
@@ -94,7 +96,8 @@ async def _execute(orders: Orders, made: Plan) -> None:
     if feed is not None:
         await feed.listen(orders.feed)
     server = await listen(orders.socket(TRUTH), executor.handle, subscribed)
-    await _ended()
+    ended, lost = asyncio.create_task(_ended()), asyncio.create_task(executor.watch())
+    await asyncio.wait([ended, lost], return_when=asyncio.FIRST_COMPLETED)
     server.close()
     if feed is not None:
         await feed.close()
@@ -102,6 +105,8 @@ async def _execute(orders: Orders, made: Plan) -> None:
     await asyncio.sleep(0)
     executor.close()
     await asyncio.sleep(0.05)
+    if executor.lost is not None:
+        raise SourceLost(f"{truth.place.shown()}: {executor.lost} under the running service")
 
 
 async def _project(orders: Orders, made: Plan) -> None:

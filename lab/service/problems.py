@@ -36,6 +36,8 @@ TITLES = {
     504: "stale",
     505: "another version",
 }
+# The title of a problem that is none of those: an id of a request that was another command's.
+REUSED = "idempotency key reused"
 
 
 class Refused(Exception):
@@ -46,16 +48,16 @@ class Refused(Exception):
         self.status, self.detail, self.more = status, detail, more
 
 
-def document(status: int, detail: str, **more: Any) -> bytes:
-    """A problem document: type, title, status, detail, and what else there is to say."""
-    title = TITLES.get(status, "error")
+def document(status: int, detail: str, title: str | None = None, **more: Any) -> bytes:
+    """A problem document: type, title (by default the status's), status, detail, and what else there is to say."""
+    title = title or TITLES.get(status, "error")
     kind = f"urn:lab:problem:{title.replace(' ', '-')}"
     return encoded({"type": kind, "title": title, "status": status, "detail": detail, **more})
 
 
-def problem(status: int, detail: str, **more: Any) -> Reply:
+def problem(status: int, detail: str, title: str | None = None, **more: Any) -> Reply:
     """The same as an answer."""
-    return Reply(status, document(status, detail, **more))
+    return Reply(status, document(status, detail, title, **more))
 
 
 def response_of(reply: Reply) -> Response:

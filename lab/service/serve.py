@@ -6,16 +6,16 @@ import asyncio
 import os
 import signal
 import socket
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lab.base import TRUTH, BadInput, Problem
 from lab.feed.source import TruthReader
+from lab.identity import read
 from lab.place import FolderPlace
 from lab.service.backend import Backend, PartHandle
 from lab.service.changes import Changes
@@ -28,7 +28,6 @@ from lab.service.protocol import Patrol, enough_files, server_of
 from lab.service.supervisor import Child
 from lab.service.temporary import temporary_folder
 from lab.service.wire import ENDS_WITH_STDIN, run, watch_stdin
-from lab.truth import truth_class
 from lab.wiring import Plan
 
 
@@ -56,28 +55,25 @@ def serve(
         return
     enough_files()
     with owned(folder, "service"), _bound(address) as listening, temporary_folder("lab-") as sockets:
-        _confirm_model(plan, folder)
+        known = plan.confirm_truth(FolderPlace(folder).within(TRUTH))
         source = plan.source
         named = str(source.path.absolute()), source.overrides, source.seed, str(folder.absolute()), str(sockets)
         names = [TRUTH, *(item.name for item in plan.projections)]
         children = {name: Child(Orders(name, *named, time.time(), journal)) for name in names}
+        executor = children[TRUTH]
+        executor.orders = replace(executor.orders, epoch=known.epoch if known else None)
         host, port = listening.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         told = {"url": f"http://{shown}:{port}", "folder": str(folder), "pid": os.getpid()}
         told["projections"] = names[1:]
-        run(_run(plan, finder(plan, folder, feed_socket(sockets)), access, listening, children, lambda: tell(told)))
 
+        def answers() -> None:
+            # From now on the executor is started again on this source of truth alone.
+            found = read(FolderPlace(folder).within(TRUTH))
+            executor.orders = replace(executor.orders, epoch=found.epoch if found else None)
+            tell(told)
 
-def _confirm_model(plan: Plan, folder: Path) -> None:
-    """Raise BadInput if the folder holds another write model: told once, and not by each part that can't start."""
-    table = plan.scenario.truth
-    if not truth_class(table.engine, table.model).shared:
-        return
-    # What can't be read at all is told by the part that owns it.
-    with suppress(OSError, sqlite3.Error):
-        truth = plan.truth_beside(FolderPlace(folder).within(TRUTH))
-        if truth is not None:
-            truth.close()
+        run(_run(plan, finder(plan, folder, feed_socket(sockets)), access, listening, children, answers))
 
 
 @contextmanager

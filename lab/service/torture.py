@@ -24,7 +24,7 @@ import numpy as np
 
 from lab.base import TRUTH, BadInput, Problem, stream
 from lab.domain.model import Command
-from lab.service.aftermath import Ledger, judge
+from lab.service.aftermath import Ledger, judge, request_key
 from lab.service.local import LocalService
 from lab.service.supervisor import ProgramFailed
 from lab.wiring import Plan
@@ -113,13 +113,16 @@ class Victim:
 
 
 class Sender(threading.Thread):
-    """Sends commands one after the other, each under its number as Idempotency-Key, again until it is answered.
+    """Sends commands one after the other, each under an Idempotency-Key of its number, again until it is answered.
 
     After a failure the command that was acknowledged last is sent once more: it must get the same answer.
     """
 
-    def __init__(self, service: LocalService, commands: Iterable[Command], rate: float, ledger: Ledger) -> None:
+    def __init__(
+        self, service: LocalService, commands: Iterable[Command], rate: float, ledger: Ledger, workload: str
+    ) -> None:
         super().__init__(daemon=True)
+        self.workload = workload
         self.service, self.commands, self.rate, self.ledger = service, commands, rate, ledger
         self.stopping = threading.Event()
 
@@ -154,7 +157,7 @@ class Sender(threading.Thread):
 
     def _sent(self, connection: http.client.HTTPConnection, number: int, command: Command) -> bool:
         body = {"command": command.name, "key": command.key, "fields": dict(command.fields)}
-        headers = {"Content-Type": "application/json", "Idempotency-Key": str(number)}
+        headers = {"Content-Type": "application/json", "Idempotency-Key": request_key(self.workload, number)}
         text = json.dumps(body | {"expected": command.expected})
         connection.request("POST", f"/commands/{quote(command.entity)}", text, headers)
         response = connection.getresponse()
@@ -190,7 +193,7 @@ def torture(
         folder = Path(made) / "files"
         # Below the same folder, the sockets of a killed front go too.
         service = LocalService(scenario, folder, environment={"TMPDIR": made})
-        sender = Sender(service, commands, rate, ledger)
+        sender = Sender(service, commands, rate, ledger, plan.workload_digest)
         try:
             with service:
                 sender.start()

@@ -1,18 +1,25 @@
-"""The engines that can hold a source of truth, one file and one line each."""
+"""The engines that can hold a source of truth, one file and one line each; and whose source of truth a place holds."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
+from types import MappingProxyType
 
-from lab.base import BadInput, Problem, nearest
+from lab import identity
+from lab.base import BadInput, Problem, SourceLost, nearest
 from lab.domain.model import Domain
+from lab.identity import Identity, Trait
 from lab.place import FolderPlace
-from lab.truth.port import Change, Truth, one_process
+from lab.truth.port import Answered, Change, Truth, one_process
+from lab.truth.timeline import Opening, follows
 
 ENGINES: dict[str, str] = {
     "sqlite": "lab.truth.sqlite:MODELS",
     "duckdb": "lab.truth.duckdb:MODELS",
 }
+NOTHING: Mapping[str, Trait] = MappingProxyType({})
 
 
 def truth_class(engine: str, model: str) -> type[Truth]:
@@ -29,11 +36,72 @@ def make_truth(engine: str, model: str, place: FolderPlace, domain: Domain, dura
     return truth_class(engine, model)(place, domain, durability)
 
 
-def open_truth(engine: str, model: str, place: FolderPlace, domain: Domain, durability: str) -> Truth:
-    """The source of truth, open for writing. Raises BadInput for an engine that there is none of."""
+def truth_identity(engine: str, model: str, domain: Domain, more: Mapping[str, Trait] = NOTHING) -> Identity:
+    """Return what makes a source of truth another one: engine, model, domain and entities, and `more` traits."""
+    traits: dict[str, Trait] = {"domain.name": domain.name, "truth.engine": engine, "truth.model": model}
+    for name, entity in domain.entities.items():
+        columns = (f"{column} {kind}" for column, kind in entity.columns.items())
+        traits[f"entity {name}"] = (f"key {entity.key}", *columns)
+    if model == "events":
+        # An event is kept as the columns that it sets, and folded by what its name means.
+        for name, events in domain.events.items():
+            said = ((event, kind, " ".join(kind.sets)) for event, kind in events.items())
+            traits[f"events of {name}"] = tuple(
+                f"{event} ({'deletes' if kind.deletes else 'sets'} {columns})" for event, kind, columns in said
+            )
+    return Identity("a source of truth", traits | dict(more))
+
+
+def open_truth(
+    engine: str,
+    model: str,
+    place: FolderPlace,
+    domain: Domain,
+    durability: str,
+    more: Mapping[str, Trait] = NOTHING,
+    epoch: str | None = None,
+) -> Truth:
+    """Open a source of truth for writing, and claim its place: `more` traits are those of the scenario.
+
+    With an epoch only the source of truth that has it is opened, and none is made. Raises BadInput for a place that
+    holds anything else, and SourceLost for one whose data are gone or another's.
+    """
     truth = make_truth(engine, model, place, domain, durability)
+    wanted = truth_identity(engine, model, domain, more)
+    if epoch is not None:
+        _confirm_epoch(place, epoch)
+    truth.identity = identity.claim(place, wanted)
     truth.open()
+    library = {engine: str(truth.settings().get("library", ""))}
+    truth.identity = identity.begin(place, replace(truth.identity, notes={**truth.identity.notes, **library}))
     return truth
 
 
-__all__ = ["ENGINES", "Change", "Truth", "make_truth", "one_process", "open_truth", "truth_class"]
+def open_beside(engine: str, model: str, place: FolderPlace, domain: Domain, durability: str) -> Truth | None:
+    """Open a source of truth for reading while another process writes it; None if there is nothing to read yet.
+
+    What it must be for its content to be understood is confirmed; what the scenario adds is the writer's business.
+    Raises BadInput and SourceLost as `open_truth` does.
+    """
+    found, wanted = identity.read(place), truth_identity(engine, model, domain)
+    if found is None:
+        return None
+    kept = {name: trait for name, trait in found.traits.items() if name in wanted.traits or name.startswith("entity ")}
+    identity.agree(place, replace(found, traits=kept), wanted)
+    truth = make_truth(engine, model, place, domain, durability)
+    truth.identity = found
+    return truth if truth.open_shared() else None
+
+
+def _confirm_epoch(place: FolderPlace, epoch: str) -> None:
+    found = identity.read(place)
+    if found is None:
+        raise SourceLost(f"{place.shown()}: the source of truth that was here is gone, and none is begun in its place")
+    if found.epoch != epoch:
+        raise SourceLost(f"{place.shown()}: another source of truth was put in the place of the one that was here")
+
+
+__all__ = [
+    "ENGINES", "Answered", "Change", "Opening", "Truth", "follows", "make_truth", "one_process", "open_beside",
+    "open_truth", "truth_class", "truth_identity",
+]  # fmt: skip

@@ -17,9 +17,10 @@ import polars as pl
 from lab.engines import duckdb as driver
 from lab.queries.answers import Row
 from lab.truth.dialect import SqlDialect
+from lab.truth.files import Watch, present, remove
 from lab.truth.models import Events, History, Snapshot
 from lab.truth.port import Truth, one_process
-from lab.truth.relational import Relational, remove
+from lab.truth.relational import Relational
 
 
 class Duckdb(Relational):
@@ -32,6 +33,7 @@ class Duckdb(Relational):
 
     _connection: duckdb.DuckDBPyConnection | None = None
     _read_only = False
+    _watch: Watch
 
     @property
     def _file(self) -> Path:
@@ -39,9 +41,19 @@ class Duckdb(Relational):
 
     def open(self) -> None:
         """Open the file for writing, and make the tables."""
+        present(self._file, self.identity)
         self.place.path.mkdir(parents=True, exist_ok=True)
         self._connect(read_only=False)
-        self._make_tables()
+        try:
+            self._make_tables()
+        except BaseException:
+            self.close()
+            raise
+        self._watch = Watch(self._file)
+
+    def lost(self) -> str | None:
+        """Look at the file; its log comes and goes with checkpoints."""
+        return self._watch.lost()
 
     def open_shared(self) -> bool:
         """Refused: raises BadInput."""

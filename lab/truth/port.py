@@ -16,9 +16,11 @@ import polars as pl
 
 from lab.base import BadInput, Key, Problem
 from lab.domain.model import Command, Domain, Event, Outcome, Record, Rejection, State
+from lab.identity import Identity
 from lab.place import FolderPlace
 from lab.queries.answers import Row
 from lab.queries.model import Query
+from lab.truth.timeline import Opening
 
 
 class Change(NamedTuple):
@@ -36,10 +38,23 @@ class Change(NamedTuple):
     former: Record | None = None
 
 
+class Answered(NamedTuple):
+    """What is kept of a request: the digest of its command, and the outcome."""
+
+    digest: str
+    outcome: Outcome
+
+
 def one_process(engine: str) -> BadInput:
     """Return the error for a source of truth that several processes are to share, in an engine that can't."""
     what = f"several processes share the source of truth here, and a file of `{engine}` has one process at a time"
     return BadInput([Problem("truth.engine", what, 'set truth.engine to "sqlite"')])
+
+
+def _repeated(command: Command, former: Answered) -> Outcome:
+    if former.digest == command.digest:
+        return former.outcome
+    return Outcome("reused", command.key, ("the id of this request was that of another command before",))
 
 
 @dataclass(slots=True)
@@ -67,6 +82,9 @@ class Truth(ABC):
     # Whether the feed shows every revision, or only those that have not been overwritten yet.
     publishes_every_revision: ClassVar[bool]
 
+    # Whose data its place holds: set before it is opened by what claims the place; None for a place of its own.
+    identity: Identity | None = None
+
     def __init__(self, place: FolderPlace, domain: Domain, durability: str) -> None:
         self.place = place
         self.domain = domain
@@ -86,6 +104,7 @@ class Truth(ABC):
 
         With the id of a request the outcome is kept in the same transaction: a caller that doesn't know whether a
         command was executed sends it again with the same id, and gets the first outcome without a second execution.
+        Another command with that id is not decided, and nothing is kept of it: its outcome is `reused`.
         """
         return self.execute_together([(command, request)])[0]
 
@@ -101,9 +120,12 @@ class Truth(ABC):
         try:
             for command, request in orders:
                 former = None if request is None else self.answered(request)
-                outcome, made = (former, []) if former else self._decided(command)
-                if request is not None and former is None:
-                    self.answer(request, outcome)
+                if former is not None:
+                    outcomes.append(_repeated(command, former))
+                    continue
+                outcome, made = self._decided(command)
+                if request is not None:
+                    self.answer(request, Answered(command.digest, outcome))
                     kept = True
                 outcomes.append(outcome)
                 changes += made
@@ -135,19 +157,8 @@ class Truth(ABC):
             state = self.domain.evolve(record.state if record else None, event)
             record = Record(state, (record.revision if record else 0) + 1, types[event.name].deletes)
             position = self.append(command.entity, command.key, record, event, command.at)
-            changes.append(
-                Change(
-                    command.entity,
-                    position,
-                    command.key,
-                    record.revision,
-                    record.deleted,
-                    command.at,
-                    event.name,
-                    state,
-                    former,
-                )
-            )
+            said = (command.key, record.revision, record.deleted, command.at, event.name, state, former)
+            changes.append(Change(command.entity, position, *said))
         if not changes:
             return Outcome("accepted", command.key, revision=revision), []
         last = changes[-1]
@@ -203,12 +214,24 @@ class Truth(ABC):
         """Return the record within this transaction; an event-sourced model folds it from its events."""
 
     @abstractmethod
-    def answered(self, request: str) -> Outcome | None:
-        """Return the outcome of an earlier request with this id; None if it is new."""
+    def answered(self, request: str) -> Answered | None:
+        """Return what is kept of an earlier request with this id; None if it is new."""
 
     @abstractmethod
-    def answer(self, request: str, outcome: Outcome) -> None:
+    def answer(self, request: str, answered: Answered) -> None:
         """Store the outcome of a request in this transaction."""
+
+    @abstractmethod
+    def timeline(self) -> list[Opening]:
+        """Return the openings for writing, the first one first; also beside a writer. See `lab.truth.timeline`."""
+
+    @abstractmethod
+    def newest_commit(self) -> float:
+        """Return the latest commit time of all changes, in seconds since 1970 where a clock gave them; 0 if none."""
+
+    @abstractmethod
+    def lost(self) -> str | None:
+        """Return what became of the file under an open connection: gone, replaced, emptied; None if it is in place."""
 
     @abstractmethod
     def append(self, entity: str, key: Key, record: Record, event: Event, at: float) -> int:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+import secrets
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
 
-from lab.base import BadInput, Key, NotAnswered, Problem
+from lab.base import Key, NotAnswered
 from lab.domain.model import Event, Outcome, Record
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS, translate
@@ -20,15 +19,9 @@ from lab.queries.model import Query
 from lab.queries.sql import bind, quoted
 from lab.queries.sql import columns as listed
 from lab.truth.dialect import SqlDialect
-from lab.truth.port import Truth
-
-
-def remove(file: Path, *logs: str) -> None:
-    """Remove a database file and its logs, then its folder if nothing else is in it."""
-    for name in (file.name, *(f"{file.name}{log}" for log in logs)):
-        file.with_name(name).unlink(missing_ok=True)
-    with suppress(OSError):
-        file.parent.rmdir()
+from lab.truth.files import belonging
+from lab.truth.port import Answered, Truth
+from lab.truth.timeline import Opening
 
 
 class Relational(Truth):
@@ -58,27 +51,44 @@ class Relational(Truth):
         """Return the rows of a query, on a connection that can't write."""
 
     def _make_tables(self) -> None:
-        self._execute("CREATE TABLE IF NOT EXISTS lab_model (name TEXT NOT NULL)")
-        found = self._execute("SELECT name FROM lab_model").fetchall()
-        if not found:
-            self._execute(f"INSERT INTO lab_model VALUES ({self.dialect.mark})", (self.model,))
-        self._confirm_model()
-        requests = "CREATE TABLE IF NOT EXISTS lab_requests (id TEXT PRIMARY KEY, outcome TEXT NOT NULL)"
-        self._execute(f"{requests} {self.dialect.clustered}")
+        """Make what is missing and note this opening in the timeline: all of it, or nothing. Raises SourceLost."""
         self._appends: dict[str, str] = {}
         position = self.dialect.next_position(self.domain.entities)
         for name in self.domain.entities:
-            self._execute(self._table(name))
             marks = self.dialect.marks(len(self._columns(name)) - 1)
             self._appends[name] = self._insert(name, f"VALUES ({position}, {marks})") + self.dialect.returning
+        self.begin()
+        try:
+            columns = "number INTEGER PRIMARY KEY, id TEXT NOT NULL, head BIGINT NOT NULL"
+            self._execute(f"CREATE TABLE IF NOT EXISTS lab_timeline ({columns})")
+            columns = "id TEXT PRIMARY KEY, digest TEXT NOT NULL, outcome TEXT NOT NULL"
+            self._execute(f"CREATE TABLE IF NOT EXISTS lab_requests ({columns}) {self.dialect.clustered}")
+            for name in self.domain.entities:
+                self._execute(self._table(name))
+            openings = self.timeline()
+            belonging(openings, self.identity, self.place)
+            # The first opening has the folder's epoch as its id: so is seen which folder a file belongs to.
+            first = self.identity.epoch if self.identity is not None and not openings else secrets.token_hex(8)
+            head = max(self.head(name) for name in self.domain.entities)
+            row = (len(openings) + 1, first, head)
+            self._execute(f"INSERT INTO lab_timeline VALUES ({self.dialect.marks(3)})", row)
+        except BaseException:
+            self.rollback()
+            raise
+        self.commit()
 
-    def _confirm_model(self) -> None:
-        """Raise BadInput if the place holds another write model."""
-        for (found,) in self._execute("SELECT name FROM lab_model").fetchall():
-            if found != self.model:
-                what = f"holds a write model `{found}`, and `{self.model}` was to be opened in its place"
-                way_out = f'set truth.model to "{found}", or name another folder'
-                raise BadInput([Problem(self.place.shown(), what, way_out)])
+    def timeline(self) -> list[Opening]:
+        """Read the table of openings."""
+        rows = self._execute("SELECT id, head FROM lab_timeline ORDER BY number").fetchall()
+        return [Opening(*row) for row in rows]
+
+    def newest_commit(self) -> float:
+        """Read all rows, since no column of time is indexed: once, when a service starts."""
+        newest = [
+            self._execute(f"SELECT MAX(committed_at) FROM {quoted(name)}").fetchall()[0][0]
+            for name in self.domain.entities
+        ]
+        return max((float(at) for at in newest if at is not None), default=0.0)
 
     def begin(self) -> None:
         """Start a transaction that no other writer can be in."""
@@ -97,19 +107,19 @@ class Relational(Truth):
         found = self._execute(f"SELECT MAX(position) FROM {quoted(entity)}").fetchall()[0][0]
         return int(found or 0)
 
-    def answered(self, request: str) -> Outcome | None:
+    def answered(self, request: str) -> Answered | None:
         """Look the request up by its id."""
-        found = self._execute(f"SELECT outcome FROM lab_requests WHERE id = {self.dialect.mark}", (request,)).fetchall()
-        if not found:
+        found = f"SELECT digest, outcome FROM lab_requests WHERE id = {self.dialect.mark}"
+        rows = self._execute(found, (request,)).fetchall()
+        if not rows:
             return None
-        kept = json.loads(found[0][0])
-        return Outcome(**kept | {"reasons": tuple(kept["reasons"])})
+        kept = json.loads(rows[0][1])
+        return Answered(rows[0][0], Outcome(**kept | {"reasons": tuple(kept["reasons"])}))
 
-    def answer(self, request: str, outcome: Outcome) -> None:
+    def answer(self, request: str, answered: Answered) -> None:
         """Insert the outcome as JSON."""
-        self._execute(
-            f"INSERT INTO lab_requests VALUES ({self.dialect.marks(2)})", (request, json.dumps(outcome._asdict()))
-        )
+        row = (request, answered.digest, json.dumps(answered.outcome._asdict()))
+        self._execute(f"INSERT INTO lab_requests VALUES ({self.dialect.marks(3)})", row)
 
     def append(self, entity: str, key: Key, record: Record, event: Event, at: float) -> int:
         """Write the revision; the engine gives it the next position within the INSERT."""

@@ -17,9 +17,10 @@ from lab.engines import sqlite
 from lab.queries.answers import Row
 from lab.queries.sql import quoted
 from lab.truth.dialect import SqlDialect
+from lab.truth.files import Watch, belonging, present, remove
 from lab.truth.models import Events, History, Snapshot
 from lab.truth.port import Truth
-from lab.truth.relational import Relational, remove
+from lab.truth.relational import Relational
 
 
 class Sqlite(Relational):
@@ -32,17 +33,32 @@ class Sqlite(Relational):
     _replaces = False
     _shared = False
     _reader: sqlite3.Connection | None = None
+    _watch: Watch
 
     @property
     def _file(self) -> Path:
         return self.place.path / "truth.sqlite"
 
     def open(self) -> None:
-        """Open the file in its durability class, and make the tables."""
+        """Open the file, make the tables, note the opening durably, and go on in the durability class."""
+        present(self._file, self.identity)
         self.place.path.mkdir(parents=True, exist_ok=True)
-        self._connection: sqlite3.Connection = sqlite.connect(self._file, self.durability)
+        self._connect("full")
+        try:
+            self._make_tables()
+            self._execute(f"PRAGMA synchronous = {sqlite.SYNCHRONOUS[self.durability]}")
+        except BaseException:
+            self.close()
+            raise
+        self._watch = Watch(self._file, self._file.with_name(f"{self._file.name}-wal"))
+
+    def _connect(self, durability: str) -> None:
+        self._connection: sqlite3.Connection = sqlite.connect(self._file, durability)
         self._execute = self._connection.execute
-        self._make_tables()
+
+    def lost(self) -> str | None:
+        """Look at the file and its log: a commit is in one of the two."""
+        return self._watch.lost()
 
     def open_shared(self) -> bool:
         """A connection that can't write. Another process does, so nothing is folded and every row is read by itself."""
@@ -51,9 +67,8 @@ class Sqlite(Relational):
         self._connection = sqlite.connect_beside(self._file)
         self._execute, self._shared = self._connection.execute, True
         found = {name for (name,) in self._execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if "lab_model" in found:
-            self._confirm_model()
-        if found.issuperset(self.domain.entities):
+        if found.issuperset({"lab_timeline", *self.domain.entities}):
+            belonging(self.timeline(), self.identity, self.place)
             return True
         self._connection.close()
         return False
@@ -90,7 +105,9 @@ class Sqlite(Relational):
         try:
             sqlite.ingest(self._file, self.durability, entity, rows)
         finally:
-            self.open()
+            self._connect(self.durability)
+            self._execute("SELECT 1 FROM lab_timeline").fetchall()
+            self._watch = Watch(*self._watch.opened)
 
     def _write(self, entity: str, row: Row) -> int:
         # RETURNING would cost as much as the INSERT itself.

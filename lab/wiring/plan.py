@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from lab.base import BadInput, Entity, Problem, Totals, nearest
 from lab.domain import DOMAINS, domain
 from lab.domain.model import Domain, Options, published
 from lab.feed.reader import ChangeReader
 from lab.feed.source import TruthReader
+from lab.identity import Identity, Trait, confirm
 from lab.place import FolderPlace
 from lab.projection.guard import Guard
 from lab.projection.guards import guard_class, guarded_layout
@@ -26,9 +28,10 @@ from lab.running.trouble import StoreFaults, faulty
 from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, ServiceModel, Source, refuse
 from lab.stores import Layout, Store, store_class
 from lab.stores.kept import KEPT
-from lab.truth import ENGINES, Truth, make_truth, open_truth
+from lab.truth import ENGINES, Truth, open_beside, open_truth, truth_identity
 from lab.wiring import meaning
 from lab.wiring.every_store import expanded
+from lab.wiring.identities import digest, truth_traits
 
 
 @dataclass(frozen=True)
@@ -96,16 +99,33 @@ class Plan:
     projections: tuple[ProjectionPlan, ...]
     queries: tuple[Query, ...] = field(default=())
 
-    def truth(self, place: FolderPlace) -> Truth:
-        """Open a source of truth of the scenario's write model."""
+    def truth(self, place: FolderPlace, epoch: str | None = None) -> Truth:
+        """Open a source of truth of the scenario's write model; with an epoch only the one that has it.
+
+        Raises BadInput for a place that holds another one, SourceLost for one whose data are gone.
+        """
         table = self.scenario.truth
-        return open_truth(table.engine, table.model, place, self.domain, table.durability)
+        return open_truth(table.engine, table.model, place, self.domain, table.durability, self.truth_traits, epoch)
 
     def truth_beside(self, place: FolderPlace) -> Truth | None:
         """Open the source of truth read-only while another process writes; None if there is nothing to read yet."""
         table = self.scenario.truth
-        truth = make_truth(table.engine, table.model, place, self.domain, table.durability)
-        return truth if truth.open_shared() else None
+        return open_beside(table.engine, table.model, place, self.domain, table.durability)
+
+    def confirm_truth(self, place: FolderPlace) -> Identity | None:
+        """Return whose source of truth a place holds; None if it holds nothing. Raises BadInput as `truth` does."""
+        table = self.scenario.truth
+        return confirm(place, truth_identity(table.engine, table.model, self.domain, self.truth_traits))
+
+    @cached_property
+    def truth_traits(self) -> dict[str, Trait]:
+        """Return what of the scenario makes its source of truth another; own data are read once for it."""
+        return truth_traits(self.scenario, self.domain)
+
+    @cached_property
+    def workload_digest(self) -> str:
+        """Return what names the commands that the scenario draws: a number among them is the number of one command."""
+        return digest(self.truth_traits)
 
 
 def plan(source: Source) -> Plan:

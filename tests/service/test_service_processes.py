@@ -272,6 +272,6 @@ def test_a_folder_of_another_write_model_is_refused_in_one_line_before_anything_
     found = call("serve", scenario, "--folder", str(shop), "--port", "0", "--set", "truth.model=events")
     assert found.exit_code == 2
     (said,) = found.stderr.strip().splitlines()
-    assert "holds a write model `" in said
-    assert "set truth.model to" in said
+    assert "was made with truth.model = history, and events was asked for" in said
+    assert "set it back" in said
     assert sorted(path.name for path in shop.iterdir()) == [".service.lock", "truth"]

@@ -18,9 +18,9 @@ from running import call
 from lab.base import BadInput, Batch, stream
 from lab.place import FolderPlace
 from lab.scenario import Source
-from lab.service.aftermath import Ledger, judge
-from lab.service.executor import REQUEST
+from lab.service.aftermath import Ledger, judge, request_key
 from lab.service.locking import owned
+from lab.service.messages import CLIENT
 from lab.service.torture import torture
 from lab.wiring import Plan, plan
 
@@ -72,7 +72,7 @@ def executed(ready: Plan, folder: Path, count: int) -> Ledger:
     ledger, truth = Ledger(), ready.truth(FolderPlace(folder / "truth"))
     workload = ready.domain.workload(ready.options, stream(ready.scenario.seed, "workload"))
     for number, command in enumerate(itertools.islice(workload, count)):
-        outcome = truth.execute(command, f"{REQUEST}{number}")
+        outcome = truth.execute(command, CLIENT + request_key(ready.workload_digest, number))
         ledger.hear(number, outcome.status, outcome.position)
     truth.close()
     return ledger

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from pieces import commands
 
-from lab.base import BadInput
 from lab.domain.employees import EMPLOYEES
 from lab.place import FolderPlace
 from lab.ports import WriteModel
-from lab.truth import ENGINES, make_truth, open_truth
+from lab.truth import ENGINES, open_truth
 
 MODELS = ("snapshot", "history", "events")
 each = pytest.mark.parametrize(("engine", "model"), list(itertools.product(ENGINES, MODELS)))
@@ -56,17 +55,6 @@ def test_what_it_made_is_dropped_and_nothing_else(engine: str, model: str, tmp_p
     truth.drop()
     truth.drop()
     assert [path.name for path in place.path.iterdir()] == ["notes.txt"]
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_place_holds_one_write_model(engine: str, tmp_path: Path) -> None:
-    open_truth(engine, "history", FolderPlace(tmp_path), EMPLOYEES, "normal").close()
-    with pytest.raises(BadInput, match="holds a write model `history`, and `events`"):
-        open_truth(engine, "events", FolderPlace(tmp_path), EMPLOYEES, "normal")
-    reader = make_truth(engine, "events", FolderPlace(tmp_path), EMPLOYEES, "normal")
-    if reader.shared:
-        with pytest.raises(BadInput, match=r'set truth\.model to "history", or name another folder'):
-            reader.open_shared()
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +17,7 @@ from pieces import commands
 from lab.domain.employees import EMPLOYEES
 from lab.feed.reader import ChangeReader
 from lab.place import FolderPlace
-from lab.truth import Truth, make_truth, open_truth
+from lab.truth import ENGINES, Truth, make_truth, open_truth
 
 MODELS = ("snapshot", "history", "events")
 
@@ -55,14 +56,44 @@ def test_sent_again_a_command_is_answered_and_not_done(
         one.close()
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("model", MODELS)
-def test_the_same_request_is_the_same_whatever_it_says(model: str, tmp_path: Path) -> None:
+def test_another_command_under_the_same_id_is_not_decided_and_gets_no_others_answer(
+    model: str, engine: str, tmp_path: Path
+) -> None:
     first, second = commands(2)
-    truth = open_truth("sqlite", model, FolderPlace(tmp_path), EMPLOYEES, "normal")
+    truth = open_truth(engine, model, FolderPlace(tmp_path), EMPLOYEES, "normal")
     outcome = truth.execute(first, request="one")
-    assert truth.execute(second, request="one") == outcome
+    for other in (second, replace(first, expected=0), replace(first, name="rename"), replace(first, fields={})):
+        reused = truth.execute(other, request="one")
+        assert (reused.status, reused.position, reused.state) == ("reused", None, None)
+    # The same command, whenever it comes and in whatever order its fields are.
+    again = replace(first, at=first.at + 9, fields=dict(reversed(first.fields.items())))
+    assert truth.execute(again, request="one") == outcome
     assert truth.answered("two") is None
     assert truth.head("employee") == 1
+    truth.close()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_of_a_group_with_one_id_the_first_one_wins(engine: str, tmp_path: Path) -> None:
+    work = commands(20, records=20)
+    truth = open_truth(engine, "history", FolderPlace(tmp_path), EMPLOYEES, "normal")
+    outcomes = truth.execute_together([(order, "one") for order in [*work, work[0]]])
+    assert [outcome.status for outcome in outcomes] == ["accepted", *["reused"] * 19, "accepted"]
+    assert outcomes[0] == outcomes[-1]
+    assert truth.head("employee") == 1
+    truth.close()
+
+
+def test_of_a_command_that_failed_nothing_is_kept(tmp_path: Path) -> None:
+    """Its id is free: nothing of it was committed."""
+    first, second = commands(2)
+    truth = open_truth("sqlite", "history", FolderPlace(tmp_path), EMPLOYEES, "normal")
+    with pytest.raises(OverflowError):
+        truth.execute_together([(first, "one"), (replace(second, fields={**second.fields, "salary": 2**70}), "two")])
+    assert (truth.answered("one"), truth.answered("two")) == (None, None)
+    assert truth.execute(replace(first, fields={**first.fields, "salary": 1}), "one").status == "accepted"
     truth.close()
 
 

@@ -18,7 +18,7 @@ import polars as pl
 from lab.base import BadInput, Entity, Kind, Problem, Totals
 from lab.domain import model
 from lab.domain.model import Command, Contract, Event, EventType, Options, Rejection, Trace, View
-from lab.domain.trace.files import find, format_of, read
+from lab.domain.trace.files import digest, find, format_of, read
 from lab.domain.trace.frame import Prepared, check_columns, entity, entity_names, prepare, renamed
 from lab.domain.trace.questions import questions
 from lab.domain.trace.raw import AT, Raw, refuse_bad
@@ -71,6 +71,11 @@ class Traced:
     def entities(self) -> Mapping[str, Entity]:
         """Return an entity for each table; a file is read only if the scenario doesn't declare its columns."""
         return {name: entity(item, self._kinds(item)) for name, item in self.tables.items()}
+
+    @cached_property
+    def fingerprints(self) -> Mapping[str, str]:
+        """Return a digest of each file, by the name that the scenario gives it."""
+        return {item.file: digest(item.file, self.folder, item.format) for item in self.tables.values()}
 
     @property
     def events(self) -> Mapping[str, Mapping[str, EventType]]:

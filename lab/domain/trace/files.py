@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from lab.base import NotReadable, nearest
@@ -62,3 +63,16 @@ def read(file: str, folder: Path, told: str | None = None) -> Raw:
     if not raw.frame.height and not raw.bad_count:
         raise NotReadable(file, "no rows", "a file with at least one row is needed")
     return raw
+
+
+def digest(file: str, folder: Path, told: str | None = None) -> str:
+    """The SHA-256 of a file's bytes; of a database the one of its table's rows, since its file changes without them."""
+    path, _ = find(file, folder)
+    if format_of(file, folder, told) != "sqlite":
+        with path.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    summed, frame = hashlib.sha256(), read(file, folder, told).frame
+    summed.update(repr(frame.columns).encode())
+    for row in frame.iter_rows():
+        summed.update(repr(row).encode())
+    return summed.hexdigest()
