@@ -151,16 +151,14 @@ class Capabilities:
     """What a store promises. A scenario that needs more is refused when it is read.
 
     `atomic`: what lands together with the checkpoint: a batch, a limited number of rows, or one item. `guards`: refuses
-    an older revision itself. `fences`: refuses a stale owner. `evicts`: may forget rows under memory pressure.
+    an older revision itself.
     """
 
     atomic: Literal["batch", "limited", "item"] = "batch"
     guards: bool = False
-    fences: bool = False
     concurrent_readers: bool = False
     visible: Literal["at-once", "refresh"] = "at-once"
     durability: Literal["fsync", "interval", "memory"] = "fsync"
-    evicts: bool = False
     level: Literal["real", "emulated", "dialect", "written"] = "real"
 
 

@@ -5,13 +5,16 @@ Only one process can write a file. Within it all connections share one database;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import polars as pl
 import pyarrow as pa
+
+from lab.base import NotAnswered
 
 TYPES = {
     pl.Int64(): "BIGINT",
@@ -58,6 +61,15 @@ def begin_reading(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConne
     reader = connection.cursor()
     reader.execute("BEGIN TRANSACTION READ ONLY")
     return reader
+
+
+@contextlib.contextmanager
+def answering(name: str) -> Iterator[None]:
+    """Run a query of this name. Raises NotAnswered where a value is out of the range of its type."""
+    try:
+        yield
+    except (duckdb.OutOfRangeException, duckdb.ConversionException) as error:
+        raise NotAnswered(f"{name}: {str(error).splitlines()[0]}") from None
 
 
 def settings(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:

@@ -1,4 +1,10 @@
-"""Ladybug, an embedded graph engine: opened with bounded memory, its results as rows or as frames."""
+"""Ladybug, an embedded graph engine: opened with bounded memory, its results as rows or as frames.
+
+Two things fill the engine's buffer, besides pages that it can read again. Versions of rows that transactions have
+overwritten stay until a checkpoint. And a connection keeps each statement that it has compiled, one for each text and
+each combination of types of its parameters: a statement over an Arrow table is kept with the table, and never found
+again, since the next table is another one. `once` therefore runs a statement without keeping it.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +40,25 @@ def connect(path: Path, read_only: bool) -> tuple[ladybug.Database, ladybug.Conn
     return database, ladybug.Connection(database)
 
 
+def once(connection: ladybug.Connection, statement: str, parameters: Mapping[str, Any]) -> None:
+    """Run one statement that returns nothing, and don't keep it compiled: for Arrow tables, and for whole rows."""
+    # A statement that is handed over as text is kept; this one is given up as soon as it has run.
+    compiled = ladybug.PreparedStatement(connection, statement, dict(parameters))
+    try:
+        found = connection.execute(compiled, dict(parameters))
+        assert not isinstance(found, list)
+        found.close()
+    finally:
+        compiled.close()
+
+
+def used_bytes(connection: ladybug.Connection) -> int:
+    """Return how much of its buffer the engine uses, in bytes."""
+    return int(rows(connection, "CALL bm_info() RETURN mem_usage", {})[0][0])
+
+
 def rows(connection: ladybug.Connection, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """Run one statement and return its rows."""
+    """Run one statement, which is kept compiled, and return its rows."""
     found = connection.execute(statement, dict(parameters))
     assert not isinstance(found, list)
     result = [tuple(row) for row in found.get_all()]

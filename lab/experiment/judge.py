@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.base import TRUTH, Totals, stream
+from lab.base import TRUTH, CannotTake, Totals, stream
 from lab.experiment.progress import Progress
 from lab.experiment.project import Live, Projected
 from lab.experiment.troubles import Rows, lost_messages, parked, troubles
 from lab.experiment.write import Written
 from lab.measure import accounting, machine, queries
 from lab.place import FolderPlace
-from lab.projection.rebuild import rebuild
+from lab.projection.rebuild import follow, rebuild
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
@@ -187,7 +187,10 @@ def _rebuild(live: Live, truth: Truth, place: FolderPlace) -> tuple[dict[str, An
     machine.forget_peak()
     began = perf_counter()
     store.open()
-    changes = rebuild(store, live.plan.subscription(truth, before=False), live.plan.table.guard)
+    try:
+        changes = rebuild(store, live.plan.subscription(truth, before=False), live.plan.table.guard)
+    except CannotTake:
+        changes = follow(store, live.plan.subscription(truth, before=True), live.plan.table.guard)
     store.close()
     seconds = perf_counter() - began
     peak = machine.peak_rss_bytes()

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
+from lab.base import NotAnswered
 from lab.measure.intervals import quantile_interval
 from lab.queries.answers import Row, same
 from lab.queries.kinds import KINDS
@@ -44,9 +45,13 @@ class Wrong:
     parameters: Row
     expected: list[Row]
     found: list[Row]
+    # Why there is no answer.
+    refused: str = ""
 
     def lines(self) -> list[str]:
-        """Return the query and the first row that differs, as lines of text."""
+        """Return the query and the first row that differs, or why there is no answer, as lines of text."""
+        if self.refused:
+            return [f"{self.query.name}: no answer", f"  {self.refused}"]
         pairs = zip([*self.expected, None], [*self.found, None], strict=False)
         expected, found = next(((a, b) for a, b in pairs if a is None or b is None or not same([a], [b])), (None, None))
         asked = ", ".join(map(repr, self.parameters[:5]))
@@ -73,11 +78,17 @@ class Asked:
     nanoseconds: list[int] = field(default_factory=list)
     answers: list[tuple[Row, list[Row]]] = field(default_factory=list)
     wrong: list[Wrong] = field(default_factory=list)
+    refused: dict[Row, str] = field(default_factory=dict)
 
     def ask(self, parameters: Row, counts: bool) -> None:
         """Ask once, timed; the time is kept as a sample if the round counts (not in warm-up)."""
         began = perf_counter_ns()
-        rows = self.store.query(self.query, parameters)
+        try:
+            rows = self.store.query(self.query, parameters)
+        except NotAnswered as error:
+            # What the data makes of a question is known by asking it: a sum may be too large for an engine.
+            self.refused[parameters] = str(error)
+            return
         took = perf_counter_ns() - began
         self.answers.append((parameters, rows))
         if counts:
@@ -119,17 +130,31 @@ def interleave(
 
 def check(asked: list[Asked], right: Callable[[Query, Row], list[Row]]) -> None:
     """Compare every answer with the oracle's, outside the timed region; the oracle's is computed once."""
-    known: dict[tuple[str, Row], list[Row]] = {}
+    known: dict[tuple[str, Row], list[Row] | None] = {}
+
+    def must(query: Query, parameters: Row) -> list[Row] | None:
+        """The right answer; None where a statement can't be worked out over the data."""
+        question = (query.name, parameters)
+        if question not in known:
+            try:
+                known[question] = right(query, parameters)
+            except NotAnswered:
+                known[question] = None
+        return known[question]
+
     for one in asked:
         for parameters, found in one.answers:
-            question = (one.query.name, parameters)
-            if question not in known:
-                known[question] = right(one.query, parameters)
-            if not KINDS[one.query.kind].agrees(one.query, known[question], found):
-                one.wrong.append(Wrong(one.query, parameters, known[question], found))
+            expected = must(one.query, parameters)
+            if expected is None:
+                one.wrong.append(Wrong(one.query, parameters, [], found, "there is no right answer over this data"))
+            elif not KINDS[one.query.kind].agrees(one.query, expected, found):
+                one.wrong.append(Wrong(one.query, parameters, expected, found))
+        refused = ((asked_for, why) for asked_for, why in one.refused.items() if must(one.query, asked_for) is not None)
+        one.wrong += [Wrong(one.query, asked_for, [], [], why) for asked_for, why in refused]
         whole = replace(one.query, limit=None)
         for parameters, found in _every_match(one):
-            expected = known[one.query.name, parameters]
+            expected = must(one.query, parameters)
+            assert expected is not None
             if not KINDS[one.query.kind].agrees(whole, expected, found):
                 one.wrong.append(Wrong(one.query, parameters, expected, found))
 

@@ -152,13 +152,14 @@ class Projector:
             frame = pl.concat([held, frame])
         positions = frame["position"].to_numpy()
         admission = self.guard.admit(entity, frame["key"], frame["revision"], frame["position"])
-        applied = self.attempt.in_flight = Applied(
+        applied = Applied(
             positions[admission.take],
             rows[np.asarray(admission.trigger, np.int64) - early],
             positions[admission.refused],
             positions[admission.dropped],
         )
         batch = self._batch(entity, frame, admission, applied.positions, checkpoint, release)
+        self.attempt.in_flight = applied
         try:
             if applied.positions.size or checkpoint is not None or release:
                 self.store.apply(batch)

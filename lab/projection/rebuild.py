@@ -13,6 +13,7 @@ import polars as pl
 from lab.base import Batch
 from lab.feed.reader import ChangeReader
 from lab.projection.guards import guard_class
+from lab.projection.projector import Projector
 from lab.projection.totals import aggregate
 from lab.stores.port import Layout, Store
 
@@ -33,6 +34,20 @@ def rebuild(store: Store, subscription: ChangeReader, policy: str) -> int:
             last = _last_revisions(counted, store.layout, entity)
             store.bulk(entity, [_batch(entity, last, store, policy, counted.position)])
         read += counted.read
+    return read
+
+
+def follow(store: Store, reader: ChangeReader, policy: str) -> int:
+    """Fill a store as `rebuild` does, by catching up: what the store can't take is parked, and the rest is in.
+
+    For a running aggregate the reader gives before-images. Returns how many changes were read.
+    """
+    store.reset()
+    read, projector = 0, Projector(store, policy, hold=0)
+    for entity in store.layout.embedded_first():
+        for page in reader.pages(entity, PAGE):
+            projector.apply(entity, page, int(page["position"][-1]))
+            read += page.height
     return read
 
 

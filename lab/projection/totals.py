@@ -10,29 +10,53 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from lab.base import BEFORE, Totals
+from lab.base import BEFORE, CannotTake, Totals
+
+INT_MIN, INT_MAX = -(2**63), 2**63 - 1
+# A running sum has 64 bits in every store, and a change that would take it beyond them is parked.
+WIDE = "a sum of its group would need more than 64 bits"
 
 
 def increments(frame: pl.DataFrame, totals: Totals) -> pl.DataFrame:
-    """Return what the changes add to each group: group columns, `records`, sums. Needs before-images in the frame."""
-    now = frame.filter(~pl.col("deleted")).select(_signed(totals, "", 1))
-    before = frame.filter(pl.col(f"{BEFORE}live")).select(_signed(totals, BEFORE, -1))
-    added = pl.concat([now, before]).group_by(totals.group_by).agg(pl.col(name).sum() for name in totals.measures)
+    """Return what the changes add to each group: group columns, `records`, sums. Needs before-images in the frame.
+
+    Raises CannotTake for an increment that needs more than 64 bits.
+    """
+    now = _signed(frame.filter(~pl.col("deleted")), totals, "", 1)
+    before = _signed(frame.filter(pl.col(f"{BEFORE}live")), totals, BEFORE, -1)
+    added = _summed(pl.concat([now, before]), totals)
     return added.filter(pl.any_horizontal(pl.col(name) != 0 for name in totals.measures)).sort(
         totals.group_by, nulls_last=True
     )
 
 
-def _signed(totals: Totals, prefix: str, sign: int) -> list[pl.Expr]:
+def _signed(frame: pl.DataFrame, totals: Totals, prefix: str, sign: int) -> pl.DataFrame:
+    """What each row adds to its group. Whole numbers are wide: the smallest has no counterpart of 64 bits."""
     groups = [pl.col(f"{prefix}{name}").alias(name) for name in totals.group_by]
-    sums = [(pl.col(f"{prefix}{name}").fill_null(0) * sign).alias(f"sum_{name}") for name in totals.sum]
-    return [*groups, pl.lit(sign, pl.Int64).alias("records"), *sums]
+    sums = []
+    for name in totals.sum:
+        value = pl.col(f"{prefix}{name}").fill_null(0)
+        whole = frame.schema[f"{prefix}{name}"].is_integer()
+        sums.append(((value.cast(pl.Int128) if whole else value) * sign).alias(f"sum_{name}"))
+    return frame.select(*groups, pl.lit(sign, pl.Int64).alias("records"), *sums)
+
+
+def _summed(signed: pl.DataFrame, totals: Totals) -> pl.DataFrame:
+    """Add up by group. Raises CannotTake for a sum that needs more than 64 bits."""
+    added = signed.group_by(totals.group_by).agg(pl.col(name).sum() for name in totals.measures)
+    wide = [name for name in totals.measures if added.schema[name] == pl.Int128]
+    fits = pl.all_horizontal(True, *(pl.col(name).is_between(INT_MIN, INT_MAX) for name in wide))
+    if not added.select(fits.all()).item():
+        raise CannotTake(WIDE)
+    return added.with_columns(pl.col(wide).cast(pl.Int64))
 
 
 def aggregate(last: pl.DataFrame, totals: Totals) -> pl.DataFrame:
-    """Compute the whole aggregate from the last revision of each record, for a rebuild."""
-    live = last.filter(~pl.col("deleted")).select(_signed(totals, "", 1))
-    return live.group_by(totals.group_by).agg(pl.col(name).sum() for name in totals.measures)
+    """Compute the whole aggregate from the last revision of each record, for a rebuild.
+
+    Raises CannotTake for a sum that needs more than 64 bits.
+    """
+    return _summed(_signed(last.filter(~pl.col("deleted")), totals, "", 1), totals)
 
 
 def contributions(last: pl.DataFrame, totals: Totals) -> pl.DataFrame:

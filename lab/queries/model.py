@@ -46,11 +46,15 @@ class Parameter:
 
 @dataclass(frozen=True)
 class AnswerColumn:
-    """One column of an answer. `kind` is int, float, str or bool; None where only the engine knows it."""
+    """One column of an answer. `kind` is int, float, str or bool; None where only the engine knows it.
+
+    A `wide` one can hold whole numbers of more than 64 bits: sums do.
+    """
 
     name: str
     kind: str | None
     nullable: bool = True
+    wide: bool = False
 
 
 @dataclass(frozen=True)

@@ -88,14 +88,20 @@ def with_live(statement: str, dialect: str, sources: Mapping[str, str]) -> str:
 
 
 def reference(statement: str, parameters: Iterable[Any], frames: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """The right rows, from frames of live records in an engine of its own that holds nothing else."""
+    """The right rows, from frames of live records in an engine of its own that holds nothing else.
+
+    Raises NotUsable where a value is out of the range of its type.
+    """
     import duckdb
 
     config: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": "false"}
     with duckdb.connect(":memory:", config=config) as connection:
         for name, frame in frames.items():
             connection.register(LIVE + name, frame.to_arrow())
-        return connection.execute(translated(statement, DIALECT), list(parameters)).fetchall()
+        try:
+            return connection.execute(translated(statement, DIALECT), list(parameters)).fetchall()
+        except (duckdb.OutOfRangeException, duckdb.ConversionException) as error:
+            raise NotUsable(str(error).splitlines()[0], "cast to a wider type, as in `CAST(x AS DOUBLE)`") from None
 
 
 def check_names(statement: str, parameters: Iterable[Any], frames: Mapping[str, Any]) -> None:

@@ -191,7 +191,9 @@ def rows_page(query: Query) -> type[RowsPage]:
         return RowsPage
     row: dict[str, Any] = {
         "type": "object",
-        "properties": {column.name: schema_of(column.kind, nullable=column.nullable) for column in columns},
+        "properties": {
+            column.name: schema_of(column.kind, nullable=column.nullable, wide=column.wide) for column in columns
+        },
         "required": [column.name for column in columns],
     }
     rows: dict[str, Any] = {"rows": (list[dict[str, Any]], Field(json_schema_extra={"items": row}))}

@@ -74,11 +74,16 @@ def _checked_text(found: Any, key: bool) -> None:
         raise ValueError(f"is a key: {KEY_BYTES_MAX} bytes at the most, and no control characters")
 
 
-def schema_of(kind: str | None, key: bool = False, nullable: bool = False) -> dict[str, Any]:
-    """The JSON schema of a kind's values; of any value where only an engine knows the kind."""
+def schema_of(kind: str | None, key: bool = False, nullable: bool = False, wide: bool = False) -> dict[str, Any]:
+    """The JSON schema of a kind's values; of any value where only an engine knows the kind.
+
+    A `wide` whole number is a sum, which has no bounds.
+    """
     match kind:
+        case "int" if wide:
+            found: dict[str, Any] = {"type": "integer"}
         case "int":
-            found: dict[str, Any] = {"type": "integer", "minimum": -INT_MAX - 1, "maximum": INT_MAX}
+            found = {"type": "integer", "minimum": -INT_MAX - 1, "maximum": INT_MAX}
         case "float":
             found = {"type": "number"}
         case "bool":

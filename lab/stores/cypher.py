@@ -13,12 +13,22 @@ from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.queries.sql import DEPTH_MAX, bind
 
-__all__ = ["DEPTH_MAX", "links", "path", "quoted", "translate"]
+# What the engine calls properties of its own.
+RESERVED = frozenset(
+    ("rowid", "_id", "_label", "_src", "_dst", "_direction", "_length", "_nodes", "_rels", "_place_holder")
+) | {"_row_offset", "_src_offset", "_dst_offset"}
+
+__all__ = ["DEPTH_MAX", "column", "links", "path", "quoted", "translate"]
 
 
 def quoted(name: str) -> str:
     """Quote a name as a Cypher identifier."""
     return "`" + name.replace("`", "``") + "`"
+
+
+def column(name: str) -> str:
+    """Quote the name of an entity's column; one that the engine has for itself gets another name."""
+    return quoted(f"lab:{name}" if name.lower() in RESERVED else name)
 
 
 def links(entity: str) -> str:
@@ -65,11 +75,11 @@ def _live(query: Query) -> str:
 
 
 def _columns(query: Query) -> str:
-    return ", ".join(f"n.{quoted(name)}" for name in query.entity.row)
+    return ", ".join(f"n.{column(name)}" for name in query.entity.row)
 
 
 def _matching(query: Query) -> str:
-    tests = (f" AND n.{quoted(item.column)} {item.operator} $p{place}" for place, item in enumerate(query.where))
+    tests = (f" AND n.{column(item.column)} {item.operator} $p{place}" for place, item in enumerate(query.where))
     return _live(query) + "".join(tests)
 
 
@@ -80,15 +90,15 @@ def _order(query: Query) -> str:
     return f"{by} IS NULL, {by}{' DESC' if query.descending else ''}, n.key"
 
 
-def _sorted(query: Query, column: str) -> str:
+def _sorted(query: Query, name: str) -> str:
     """A column as it can be sorted by: the engine puts a negative zero below all other numbers."""
-    plain = f"n.{quoted(column)}"
-    return f"({plain} + 0.0)" if query.entity.kind(column) == "float" else plain
+    plain = f"n.{column(name)}"
+    return f"({plain} + 0.0)" if query.entity.kind(name) == "float" else plain
 
 
 def _aggregate(query: Query) -> str:
     groups = [f"{_sorted(query, name)} AS g{place}" for place, name in enumerate(query.group_by)]
-    sums = [f"coalesce(sum(n.{quoted(name)}), 0) AS s{place}" for place, name in enumerate(query.sum)]
+    sums = [f"coalesce(sum(n.{column(name)}), 0) AS s{place}" for place, name in enumerate(query.sum)]
     order = ", ".join(f"g{place} IS NULL, g{place}" for place in range(len(groups)))
     return f"{_matching(query)} RETURN {', '.join([*groups, 'count(*) AS records', *sums])} ORDER BY {order}"
 

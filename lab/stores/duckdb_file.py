@@ -13,6 +13,7 @@ from lab.base import Batch, Key, ReadOnly
 from lab.engines import duckdb as engine
 from lab.queries import sql
 from lab.queries.answers import Row
+from lab.queries.model import Query
 from lab.stores.parked import ParkedRow, encoded
 from lab.stores.sql_file import SqlFile
 
@@ -35,12 +36,11 @@ class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
         return engine.connect(self._file)
 
     def reset(self) -> None:
-        """Drop the tables and make them anew."""
-        self._end_reading()
-        connection = self._connection
-        for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
-            connection.execute(f"DROP TABLE {sql.quoted(table)}")
-        self._make_tables()
+        """Drop the tables and make them anew, in one transaction."""
+        with self._transaction() as connection:
+            for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+                connection.execute(f"DROP TABLE {sql.quoted(table)}")
+            self._make_tables()
 
     def _make_tables(self) -> None:
         self._make_table("lab_checkpoint", {"entity": pl.String(), "position": pl.Int64()}, "entity")
@@ -101,6 +101,11 @@ class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
         if identity:
             same = " AND ".join(f"t.{sql.quoted(name)} = i.{sql.quoted(name)}" for name in identity)
             self._connection.execute(f"DELETE FROM {sql.quoted(table)} AS t USING lab_incoming AS i WHERE {same}")
+
+    def query(self, query: Query, parameters: Row) -> list[Row]:
+        """Return the rows, read on the connection that can't write. Raises NotAnswered for a value out of range."""
+        with engine.answering(query.name):
+            return super().query(query, parameters)
 
     def read(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:
         """The rows of any statement that only reads the projection. Raises ReadOnly for any other."""

@@ -39,7 +39,8 @@ class DuckdbFiles(ParquetFiles):
         """Return the rows, by the same SQL as for tables."""
         self.refuse(query)
         statement, arguments = translate(query, self.layout.keeps, "duckdb")
-        return self._reading().execute(statement, list(sql.bind(arguments, parameters))).fetchall()
+        with engine.answering(query.name):
+            return self._reading().execute(statement, list(sql.bind(arguments, parameters))).fetchall()
 
     def read(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:
         """The rows of any statement that only reads. Raises ReadOnly for one that tries to write."""

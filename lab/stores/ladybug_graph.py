@@ -1,37 +1,31 @@
 """`ladybug.graph`: records as nodes, with a link from each live record to its parent; queried in Cypher.
 
 A link needs both of its ends. If the parent hasn't arrived yet, a stub (a node without a revision, invisible to
-readers) stands in for it and is replaced by the record. Whole batches are merged straight from Arrow, which is ten
-times as fast as row by row.
+readers) stands in for it and is replaced by the record. Large batches are merged straight from Arrow, which is ten
+times as fast as row by row; small ones row by row, by the primary key, since a merge from Arrow reads the whole table.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
-import ladybug
 import polars as pl
 
 from lab.base import Batch, CannotTake, Entity, Key
-from lab.engines import ladybug as engine
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.stores import cypher
 from lab.stores.cypher import quoted
+from lab.stores.ladybug_file import LadybugFile
 from lab.stores.parked import changed, decoded
-from lab.stores.port import Store
 
-# What the engine keeps of overwritten rows fills its buffer, and is given back when the file is closed: after so many.
-ROWS_AT_ONCE = 50_000
 CHECKPOINTS = "lab_checkpoint"
 PARKED: Mapping[str, pl.DataType] = {"position": pl.Int64(), "change": pl.Binary()}
 
 
-class LadybugGraph(Store):
-    """A node table for each entity, and one of links; open for writing or for reading, never for both."""
+class LadybugGraph(LadybugFile):
+    """A node table for each entity, and one of links."""
 
     name = "ladybug.graph"
     answers = frozenset({"get", "get_many", "filter", "aggregate", "traverse"})
@@ -44,42 +38,6 @@ class LadybugGraph(Store):
         | dict.fromkeys(("as_of", "history"), "never: a graph is of what is now")
     )
     holds = ("records",)
-    durability = "full; data and checkpoint in one transaction; a rebuild that is killed begins again from position 0"
-
-    _database: ladybug.Database | None = None
-    _connection: ladybug.Connection | None = None
-    _read_only = False
-    _written = 0
-
-    def open(self) -> None:
-        """Open for writing; tables are made where they are missing."""
-        if self._connection is None or self._read_only:
-            self.close()
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._connect(read_only=False)
-            self._make_tables()
-
-    def _connect(self, read_only: bool) -> None:
-        self._database, self._connection = engine.connect(self.path / "projection.lbug", read_only)
-        self._read_only = read_only
-        self._rows(f"CALL var_length_extend_max_depth = {2 * cypher.DEPTH_MAX}")
-
-    def close(self) -> None:
-        """Close the connection and the file."""
-        if self._connection is not None and self._database is not None:
-            self._connection.close()
-            self._database.close()
-            self._connection = self._database = None
-            self._written = 0
-
-    def _opened(self) -> ladybug.Connection:
-        if self._connection is None:
-            self.open()
-        assert self._connection is not None
-        return self._connection
-
-    def _rows(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
-        return engine.rows(self._opened(), statement, parameters or {})
 
     def _make_tables(self) -> None:
         self._make_table(CHECKPOINTS, {"entity": pl.String(), "position": pl.Int64()}, "entity")
@@ -92,36 +50,19 @@ class LadybugGraph(Store):
                 ends = f"FROM {quoted(entity.name)} TO {quoted(entity.name)}"
                 self._rows(f"CREATE REL TABLE IF NOT EXISTS {cypher.links(entity.name)} ({ends})")
 
-    def _make_table(self, name: str, schema: Mapping[str, pl.DataType], key: str) -> None:
-        columns = ", ".join(f"{quoted(column)} {engine.TYPES[kind]}" for column, kind in schema.items())
-        self._rows(f"CREATE NODE TABLE IF NOT EXISTS {quoted(name)} ({columns}, PRIMARY KEY ({quoted(key)}))")
-
     def reset(self) -> None:
-        """Drop the tables, the links first, and make them anew."""
-        self.open()
-        tables = self._rows("CALL show_tables() RETURN name, type")
-        for name, kind in sorted(tables, key=lambda row: row[1] != "REL"):
-            assert kind in ("REL", "NODE")
-            self._rows(f"DROP TABLE {quoted(name)}")
-        self._make_tables()
+        """Drop the tables, the links first, and make them anew, in one transaction."""
+        with self._transaction():
+            tables = self._rows("CALL show_tables() RETURN name, type")
+            for name, kind in sorted(tables, key=lambda row: row[1] != "REL"):
+                assert kind in ("REL", "NODE")
+                self._rows(f"DROP TABLE {quoted(name)}")
+            self._make_tables()
 
     def checkpoint(self, entity: str) -> int:
         """Return the position that is stored with the data."""
         found = self._rows(f"MATCH (c:{CHECKPOINTS} {{entity: $entity}}) RETURN c.position", {"entity": entity})
         return int(found[0][0]) if found else 0
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self.open()
-        self._rows("BEGIN TRANSACTION")
-        try:
-            yield
-        except BaseException:
-            # A statement that fails has ended the transaction already.
-            with contextlib.suppress(RuntimeError):
-                self._rows("ROLLBACK")
-            raise
-        self._rows("COMMIT")
 
     def apply(self, batch: Batch) -> None:
         """Write nodes, links, the guard's memory and the checkpoint in one transaction."""
@@ -129,9 +70,7 @@ class LadybugGraph(Store):
             with self._transaction():
                 self._put(batch)
                 self._note(batch)
-            self._written += batch.rows.height
-            if self._written >= ROWS_AT_ONCE:
-                self.close()
+            self._free_versions(batch.rows.height)
         except RuntimeError as error:
             if "Maximum length of strings" in str(error):
                 raise CannotTake(f"{self.name}: {error}") from None
@@ -184,18 +123,19 @@ class LadybugGraph(Store):
         rows = batch.rows.select(list(entity.schema)).unique("key", keep="last", maintain_order=True)
         self._merge(entity.name, rows, "key")
         if entity.parent:
-            node, links = quoted(entity.name), cypher.links(entity.name)
-            gone = f"LOAD FROM $incoming MATCH (n:{node})-[l:{links}]->() WHERE n.key = c0 DELETE l"
-            self._load(gone, rows.select("key"))
+            link = f"MATCH (n:{quoted(entity.name)} {{key: $c0}})-[l:{cypher.links(entity.name)}]->() DELETE l"
+            every = f"MATCH (n:{quoted(entity.name)})-[l:{cypher.links(entity.name)}]->() WHERE n.key = c0 DELETE l"
+            self._each(link, every, rows.select("key"))
             self._link(entity, _links(rows, entity))
 
     def _link(self, entity: Entity, links: pl.DataFrame) -> None:
         if not links.height:
             return
         node = quoted(entity.name)
-        self._load(f"LOAD FROM $incoming MERGE (n:{node} {{key: c0}})", links.select("above").unique())
-        ends = f"MATCH (n:{node} {{key: c0}}) MATCH (above:{node} {{key: c1}})"
-        self._load(f"LOAD FROM $incoming {ends} CREATE (n)-[:{cypher.links(entity.name)}]->(above)", links)
+        self._merge(entity.name, links.select(key="above").unique(), "key")
+        create = f"CREATE (n)-[:{cypher.links(entity.name)}]->(above)"
+        ends = f"MATCH (n:{node} {{key: %s}}) MATCH (above:{node} {{key: %s}}) {create}"
+        self._each(ends % ("$c0", "$c1"), ends % ("c0", "c1"), links)
 
     def _copy_links(self, entity: Entity, links: pl.DataFrame, keys: pl.Series) -> None:
         """Copied, into a table that has none: in a third of the time that it takes to create them one by one."""
@@ -206,17 +146,6 @@ class LadybugGraph(Store):
                 self._load(f"LOAD FROM $incoming {node}", stubs.select("above").unique())
         if links.height:
             self._load(f"COPY {cypher.links(entity.name)} FROM $incoming", links.select("key", "above"))
-
-    def _merge(self, table: str, rows: pl.DataFrame, key: str) -> None:
-        """Nodes of these keys with these values, whether they are there or not."""
-        sets = [f"n.{quoted(name)} = c{place}" for place, name in enumerate(rows.columns) if name != key]
-        node = f"MERGE (n:{quoted(table)} {{{quoted(key)}: c{rows.columns.index(key)}}})"
-        self._load(f"LOAD FROM $incoming {node}{' SET ' + ', '.join(sets) if sets else ''}", rows)
-
-    def _load(self, statement: str, rows: pl.DataFrame) -> None:
-        """Run a statement over rows, whose columns it calls `c0`, `c1` and so on."""
-        named = rows.rename({name: f"c{place}" for place, name in enumerate(rows.columns)})
-        self._rows(statement, {"incoming": named.to_arrow()})
 
     def _note(self, batch: Batch) -> None:
         """The guard's memory and the checkpoint."""
@@ -268,22 +197,6 @@ class LadybugGraph(Store):
     def parked(self, entity: str) -> pl.DataFrame:
         """Decoded from their table."""
         return decoded(self._frame(_table("parked", entity), PARKED, "")["change"], self.layout.entities[entity])
-
-    def _frame(
-        self, table: str, schema: Mapping[str, pl.DataType], where: str, parameters: Mapping[str, Any] | None = None
-    ) -> pl.DataFrame:
-        chosen = ", ".join(f"n.{quoted(name)} AS c{place}" for place, name in enumerate(schema))
-        statement = f"MATCH (n:{quoted(table)}) {where} RETURN {chosen}"
-        frame = engine.frame(self._opened(), statement, parameters or {})
-        return frame.rename({f"c{place}": name for place, name in enumerate(schema)}).cast(dict(schema))  # type: ignore[arg-type]
-
-    def size_bytes(self) -> int:
-        """Return the size of the file and its log in bytes."""
-        return sum(file.stat().st_size for file in self.path.glob("projection.lbug*"))
-
-    def settings(self) -> dict[str, Any]:
-        """The settings that matter, read back."""
-        return engine.settings(self._opened()) | {"durability": "full"}
 
 
 def _links(rows: pl.DataFrame, entity: Entity) -> pl.DataFrame:

@@ -25,10 +25,11 @@ from lab.queries.model import Query
 from lab.stores.key_bytes import key_bytes, record_prefix
 from lab.stores.parked import ParkedRow, changed, decoded
 from lab.stores.port import Layout, Store
+from lab.stores.slices import rows_within
 
 # How large the map is at first, in bytes. It is address space: the file is as large as what is in it.
 MAP_BYTES = 64 * 2**20
-AT_ONCE = 20_000
+AT_ONCE, AT_ONCE_BYTES = 20_000, 2**26
 CHECKPOINTS, TOTALS, MEMORY, PARKED = b"lab_checkpoint", b"totals", "lab_memory_", "lab_parked_"
 
 
@@ -130,7 +131,7 @@ class LmdbKeyvalue(Store):
         def write(transaction: lmdb.Transaction) -> None:
             for batch in batches:
                 # Some rows at a time: as Python objects they take ten times the memory that they take in a frame.
-                for rows in batch.rows.iter_slices(AT_ONCE):
+                for rows in batch.rows.iter_slices(rows_within(batch.rows, AT_ONCE, AT_ONCE_BYTES)):
                     self._write(transaction, entity, *self._encoded(Batch(entity, rows)))
                 self._write(transaction, entity, *self._encoded(replace(batch, rows=batch.rows.clear())))
 
@@ -188,7 +189,7 @@ class LmdbKeyvalue(Store):
             former = transaction.get(name, db=database)
             if former is not None:
                 before = marshal.loads(former)
-                row = (*row[:width], *(a + b for a, b in zip(before[width:], row[width:], strict=True)))
+                row = (*row[:width], *self.layout.added(before[width:], row[width:]))
             transaction.put(name, marshal.dumps(row), db=database)
 
     def query(self, query: Query, parameters: Row) -> list[Row]:

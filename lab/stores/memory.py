@@ -75,7 +75,7 @@ class Memory(Store):
         for row in batch.rows.select(list(self.layout.totals_schema())).iter_rows():
             group = row[:width]
             former = added.get(group) or rows.get(group) or (*group, *(0 for _ in row[width:]))
-            added[group] = (*group, *(a + b for a, b in zip(former[width:], row[width:], strict=True)))
+            added[group] = (*group, *self.layout.added(former[width:], row[width:]))
         return added
 
     def bulk(self, entity: str, frames: Iterable[Batch]) -> None:

@@ -19,7 +19,7 @@ class Null(Memory):
 
     name = "null"
     durability = "keeps nothing"
-    capabilities = Capabilities(durability="memory", evicts=True)
+    capabilities = Capabilities(durability="memory")
 
     def apply(self, batch: Batch) -> None:
         """Drop the rows."""

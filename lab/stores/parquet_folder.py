@@ -120,7 +120,7 @@ class ParquetFolder(Store):
         """The table with these rows in it, in new files."""
         identity = list(table.identity)
         recent = pl.concat([table.recent, rows]).unique(identity, keep="last", maintain_order=True)
-        if not whole and recent.height <= table.limit:
+        if not whole and table.holds(recent):
             part = landing.write(name, recent.sort(identity), identity[0])
             return replace(table, recent=recent, recent_part=part)
         parts = self._settled(name, table, recent, landing)

@@ -12,9 +12,13 @@ from typing import Any
 
 import polars as pl
 
+from lab.stores.slices import rows_within
+
 # Rows of a part, of a row group within it (the least that a reader of one key must look at), and of what may have come
 # since before it becomes a part, or a quarter of the parts, whichever is more.
 PART_ROWS, GROUP_ROWS, RECENT_ROWS, RECENT_MOST = 500_000, 16_384, 20_000, 500_000
+# The same for large rows, in bytes before compression.
+PART_BYTES, GROUP_BYTES, RECENT_BYTES = 2**29, 2**26, 2**28
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,10 @@ class Table:
         """How many rows may have come before they become a part."""
         return max(RECENT_ROWS, min(RECENT_MOST, sum(part.rows for part in self.parts) // 4))
 
+    def holds(self, recent: pl.DataFrame) -> bool:
+        """True if so many rows may still stand before the parts: few enough, and not too large."""
+        return recent.height <= self.limit and recent.estimated_size() <= RECENT_BYTES
+
     def fit(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows with the table's columns and types; of two with one identity, the later one."""
         fitting = rows.select(list(self.schema)).cast(dict(self.schema))  # type: ignore[arg-type]
@@ -74,7 +82,8 @@ class Landing:
         file = f"{re.sub(r'[^A-Za-z0-9]', '_', name)[:40]}-{self.sequence:08d}.parquet"
         self.written.append(file)
         path = self.folder / file
-        rows.write_parquet(path, compression="zstd", compression_level=1, row_group_size=GROUP_ROWS, statistics=True)
+        group = rows_within(rows, GROUP_ROWS, GROUP_BYTES)
+        rows.write_parquet(path, compression="zstd", compression_level=1, row_group_size=group, statistics=True)
         if self.synced:
             sync(path)
         return Part(file, rows.height, path.stat().st_size, rows[key].min(), rows[key].max())
@@ -82,8 +91,9 @@ class Landing:
     def write_parts(self, name: str, rows: pl.DataFrame, identity: Sequence[str]) -> tuple[Part, ...]:
         """Sorted rows as parts of a bounded size."""
         ordered = rows.sort(identity)
-        starts = range(0, ordered.height, PART_ROWS)
-        return tuple(self.write(name, ordered.slice(start, PART_ROWS), identity[0]) for start in starts)
+        most = rows_within(ordered, PART_ROWS, PART_BYTES)
+        starts = range(0, ordered.height, most)
+        return tuple(self.write(name, ordered.slice(start, most), identity[0]) for start in starts)
 
 
 def merged(frames: list[pl.DataFrame], table: Table) -> pl.DataFrame:

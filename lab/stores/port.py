@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from lab.base import Batch, Entity, Key, NotAnswered, Totals
+from lab.base import Batch, CannotTake, Entity, Key, NotAnswered, Totals
 from lab.place import FolderPlace
 from lab.ports import Capabilities
 from lab.queries.answers import Row
@@ -80,6 +80,13 @@ class Layout:
             return rows
         return rows.filter(pl.any_horizontal(pl.col(self.totals.measures) != 0))
 
+    def added(self, former: tuple[Any, ...], more: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Add the measures of one group. Raises CannotTake for a sum of whole numbers that needs more than 64 bits."""
+        sums = tuple(a + b for a, b in zip(former, more, strict=True))
+        if any(isinstance(one, int) and not -(2**63) <= one < 2**63 for one in sums):
+            raise CannotTake("a sum of its group would need more than 64 bits")
+        return sums
+
     def order(self) -> tuple[str, ...]:
         """The columns that `pages` is sorted by, nulls last: key and revision, or the groups of an aggregate."""
         return self.totals.group_by if self.totals else ("key", "revision")
@@ -104,6 +111,8 @@ class Store(ABC):
     holds: ClassVar[tuple[str, ...]] = ("records", "revisions", "totals")
     # What a crash can take, in a few words.
     durability: ClassVar[str]
+    # Columns, in small letters, that the engine has beside an entity's own: an entity that has one is refused.
+    reserves: ClassVar[frozenset[str]] = frozenset()
     # The most rows of one page of `pages`.
     page_rows: int = 100_000
     # What the lab may rely on; a scenario that needs more is refused when it is read.

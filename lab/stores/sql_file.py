@@ -64,7 +64,12 @@ class SqlFile(Store, Generic[Connection]):
         if self._writer is None:
             self.path.mkdir(parents=True, exist_ok=True)
             self._writer = self._connect()
-            self._make_tables()
+            try:
+                with self._transaction():
+                    self._make_tables()
+            except BaseException:
+                self.close()
+                raise
 
     @abstractmethod
     def _connect(self) -> Connection:

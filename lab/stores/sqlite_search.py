@@ -18,7 +18,7 @@ from lab.queries import sql
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.queries.text import plain
-from lab.stores.sqlite_table import AT_ONCE, SqliteTable
+from lab.stores.sqlite_table import SqliteTable, at_once
 
 WORDS = "lab_words"
 NOT_ITS_TRADE = "not yet: an index of words is asked for words; see sqlite.table"
@@ -34,6 +34,8 @@ class SqliteSearch(SqliteTable):
         | dict.fromkeys(("as_of", "history"), "never: an index is of what is now")
     )
     holds = ("records",)
+    # An index of words points at a row's number, which a column of that name would hide.
+    reserves = frozenset({"rowid"})
 
     def _make_entity(self, name: str) -> None:
         entity = self.layout.entities[name]
@@ -55,14 +57,6 @@ class SqliteSearch(SqliteTable):
         """None: only words are looked for."""
         return []
 
-    def reset(self) -> None:
-        """Drop the tables with their indexes of words, and make them anew."""
-        database = sqlite_utils.Database(self._connection)
-        for name, entity in self.layout.entities.items():
-            if entity.texts:
-                database.table(name).disable_fts()
-        super().reset()
-
     def _columns(self, entity: str) -> list[str]:
         names = list(self.layout.schema(entity))
         return [*names, WORDS] if self.layout.entities[entity].texts else names
@@ -72,7 +66,7 @@ class SqliteSearch(SqliteTable):
         rows = batch.rows.select(list(self.layout.schema(batch.entity)))
         if texts:
             rows = rows.with_columns(pl.when(pl.col("deleted")).then(None).otherwise(plain(texts)).alias(WORDS))
-        return rows.iter_rows(buffer_size=AT_ONCE)
+        return rows.iter_rows(buffer_size=at_once(rows))
 
     def _prepare(self, entity: str) -> None:
         if self.layout.entities[entity].texts:

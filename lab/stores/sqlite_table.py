@@ -14,9 +14,17 @@ from lab.base import Batch
 from lab.queries import sql
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
+from lab.stores.slices import rows_within
 from lab.stores.sqlite_file import SqliteFile
 
-AT_ONCE = 20_000
+# How many rows are Python objects at once, and how many bytes of a frame.
+AT_ONCE, AT_ONCE_BYTES = 20_000, 2**26
+
+
+def at_once(rows: pl.DataFrame) -> int:
+    """How many of these rows are made Python objects at once."""
+    # To weigh a small batch costs more than it saves.
+    return AT_ONCE if rows.height <= 1_000 else rows_within(rows, AT_ONCE, AT_ONCE_BYTES)
 
 
 class SqliteTable(SqliteFile):
@@ -33,7 +41,14 @@ class SqliteTable(SqliteFile):
     def _make_entity(self, name: str) -> None:
         layout = self.layout
         key = None if layout.kept.adds else (layout.identity if len(layout.identity) > 1 else "key")
-        self._make_table("totals" if layout.kept.adds else name, layout.schema(name), key)
+        if layout.totals is None:
+            self._make_table(name, layout.schema(name), key)
+            return
+        # The engine makes a float of a sum that needs more than 64 bits: it is refused instead.
+        schema = layout.totals_schema()
+        whole = [sql.quoted(one) for one in layout.totals.measures if schema[one] == pl.Int64()]
+        checks = [f"CHECK (typeof({one}) = 'integer')" for one in whole]
+        self._make_table("totals", schema, key, checks)
 
     def _put(self, batch: Batch, replace: bool) -> None:
         if self.layout.kept.adds:
@@ -52,7 +67,7 @@ class SqliteTable(SqliteFile):
         names = self._columns(batch.entity)
         # To choose columns costs a tenth of a millisecond: as much as a small batch takes by itself.
         rows = batch.rows if batch.rows.columns == names else batch.rows.select(names)
-        return rows.iter_rows(buffer_size=AT_ONCE)
+        return rows.iter_rows(buffer_size=at_once(rows))
 
     def _add(self, rows: pl.DataFrame) -> None:
         """Add to the groups that are there, insert the rest. `IS` finds a group whose value is null."""

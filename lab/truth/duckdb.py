@@ -16,6 +16,7 @@ import polars as pl
 
 from lab.engines import duckdb as driver
 from lab.queries.answers import Row
+from lab.queries.model import Query
 from lab.truth.dialect import SqlDialect
 from lab.truth.files import Watch, present, remove
 from lab.truth.models import Events, History, Snapshot
@@ -115,6 +116,10 @@ class Duckdb(Relational):
 
     def _frame(self, statement: str, arguments: Row, schema: dict[str, pl.DataType], rows: int) -> pl.DataFrame:
         return driver.frame(self._open, statement, schema, arguments)
+
+    def _answered(self, query: Query, parameters: Row) -> list[Row]:
+        with driver.answering(query.name):
+            return super()._answered(query, parameters)
 
     def _ask(self, statement: str, arguments: Row) -> list[Row]:
         """The first query after a commit gives up the writing connection, as a projection does."""

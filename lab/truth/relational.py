@@ -171,6 +171,9 @@ class Relational(Truth):
         """Return the rows from the model's own tables, on a connection that can't write."""
         if not self.answers(query):
             raise NotAnswered(f"{query.name}: the source of truth, {self.name}, can't answer `{query.kind}`")
+        return self._answered(query, parameters)
+
+    def _answered(self, query: Query, parameters: Row) -> list[Row]:
         statement, arguments = translate(query, self.reads, self.engine)
         return self._ask(statement, bind(arguments, parameters))
 

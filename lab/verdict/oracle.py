@@ -111,8 +111,15 @@ class Oracle:
         """What a running aggregate must show: the live records counted and summed, once."""
         if totals not in self._totals:
             live = self.states[totals.entity].filter(~pl.col("deleted"))
-            sums = [pl.col(name).sum().alias(f"sum_{name}") for name in totals.sum]
+            # A sum of whole numbers may need more than 64 bits, and is right all the same.
+            whole = {name for name in totals.sum if live.schema[name].is_integer()}
+            sums = [
+                (pl.col(name).cast(pl.Int128) if name in whole else pl.col(name)).sum().alias(f"sum_{name}")
+                for name in totals.sum
+            ]
             grouped = live.group_by(totals.group_by).agg(pl.len().cast(pl.Int64).alias("records"), *sums)
+            narrow = [f"sum_{name}" for name in whole if grouped[f"sum_{name}"].is_between(-(2**63), 2**63 - 1).all()]
+            grouped = grouped.with_columns(pl.col(narrow).cast(pl.Int64))
             self._totals[totals] = grouped.sort(totals.group_by, nulls_last=True)
         return self._totals[totals]
 

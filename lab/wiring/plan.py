@@ -29,7 +29,7 @@ from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, Ser
 from lab.stores import Layout, Store, store_class
 from lab.stores.kept import KEPT
 from lab.truth import ENGINES, Truth, open_beside, open_truth, truth_identity
-from lab.wiring import meaning
+from lab.wiring import meaning, reserved
 from lab.wiring.every_store import expanded
 from lab.wiring.identities import digest, truth_traits
 
@@ -149,6 +149,7 @@ def plan(source: Source) -> Plan:
         business = domain(scenario.domain.name, scenario.domain, source.path)
     except BadInput as error:
         raise BadInput(sorted({*problems, *error.problems})) from None
+    problems += reserved.names(business, file)
     problems += meaning.workload(scenario, business, file)
     problems += meaning.change(scenario, business, file)
     queries, explicit, wrong = _queries(scenario, business, file)
@@ -220,6 +221,8 @@ def _projection(
         if name not in known:
             problems.append(Problem(f"{where}.queries", f"no query is called `{name}`", nearest(name, known)))
     store = meaning.usable(table.store)
+    if store is not None:
+        problems += reserved.in_store(store, entities.values(), where)
     if problems or store is None:
         return None, problems
     layout = guarded_layout(table.guard, keeps, entities, totals, scenario.truth.durability)

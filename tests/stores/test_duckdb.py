@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +155,67 @@ def test_pages_are_read_while_queries_are_asked(name: str, opened: Any) -> None:
     assert store.query(ask(kind="get"), (2,))[0][0] == 2
     assert first.height == 2
     assert list(pages) == []
+
+
+ENDLESS = "SELECT COUNT(*) FROM range(1000000000) AS a, range(1000000000) AS b"
+
+
+@contextlib.contextmanager
+def interrupting(connections: Callable[[], list[duckdb.DuckDBPyConnection | None]]) -> Iterator[None]:
+    """Interrupt these connections again and again, as a Ctrl-C does that comes while the engine works."""
+    ended = threading.Event()
+
+    def press() -> None:
+        while not ended.wait(0.02):
+            for connection in connections():
+                if connection is not None:
+                    connection.interrupt()
+
+    presses = threading.Thread(target=press)
+    presses.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        presses.join()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_query_that_is_interrupted_leaves_the_store_usable(name: str, opened: Any) -> None:
+    store = opened(name)
+    store.read("SELECT 1")
+
+    def reading() -> list[duckdb.DuckDBPyConnection | None]:
+        return [getattr(store, attribute, None) for attribute in ("_reader", "_connection")]
+
+    with interrupting(reading), pytest.raises((duckdb.InterruptException, KeyboardInterrupt, RuntimeError)):
+        store.read(ENDLESS)
+    assert store.query(ask(kind="get"), (1,))
+    store.apply(Batch("item", items(item(9, label="after")), 9))
+    assert store.query(ask(kind="get"), (9,))
+
+
+@pytest.mark.parametrize("name", ONE_FILE)
+def test_a_batch_that_is_interrupted_is_taken_back_and_the_next_one_lands(
+    name: str, opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(name)
+    before = dump(store, "item")
+    put = type(store)._put
+
+    def slow(self: Any, batch: Batch, replace: bool) -> None:
+        put(self, batch, replace)
+        self._connection.execute(ENDLESS).fetchall()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), "_put", slow)
+        with (
+            interrupting(lambda: [store._writer]),
+            pytest.raises((duckdb.InterruptException, KeyboardInterrupt, RuntimeError)),
+        ):
+            store.apply(Batch("item", items(item(1, 9, label="lost"), item(9)), 9))
+    assert dump(store, "item").equals(before)
+    assert store.checkpoint("item") != 9
+    store.apply(Batch("item", items(item(9, label="after")), 10))
+    assert store.checkpoint("item") == 10
+    assert store.query(ask(kind="get"), (9,))

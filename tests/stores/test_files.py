@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet
 import pytest
 from effort import examples
 from hypothesis import HealthCheck, given, settings
@@ -21,6 +22,7 @@ from lab.queries.answers import ReferenceTable, same
 from lab.queries.kinds import KINDS
 from lab.stores import dump, parquet_table, store_class
 from lab.stores.parquet_folder import MANIFEST, ParquetFolder
+from lab.stores.slices import rows_within
 from lab.testing.sample import ITEM, ask, item, items, layout
 
 FILES = ("parquet.files", "duckdb.files", "parquet.log")
@@ -123,6 +125,7 @@ from pathlib import Path
 from test_files import opened, items, item, Batch, IDS
 from lab.stores import parquet_table as folder
 import polars as pl
+import pyarrow.parquet
 
 folder.PART_ROWS, folder.GROUP_ROWS, folder.RECENT_ROWS = 3, 2, 2
 store = opened(sys.argv[1], Path(sys.argv[2]), IDS)
@@ -189,3 +192,35 @@ def test_files_that_are_not_whole_are_as_good_as_none(name: str, harm: str, tmp_
     assert (again.checkpoint("item"), dump(again, "item").height, again.memory("item").height) == (0, 0, 0)
     again.apply(Batch("item", items(item(1), item(2)), 7, pl.DataFrame({"id": [1]})))
     assert dump(opened(name, tmp_path, IDS), "item").height == 2
+
+
+@each
+def test_large_rows_are_cut_by_their_bytes(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_table, "PART_BYTES", 2**20)
+    monkeypatch.setattr(parquet_table, "GROUP_BYTES", 2**18)
+    monkeypatch.setattr(parquet_table, "RECENT_BYTES", 2**20)
+    store = opened(name, tmp_path)
+    long = "a text of a kilobyte ".ljust(1_024, "-")
+    for begin in range(0, 4_000, 500):
+        rows = [item(key, label=f"{key} {long}", amount=key) for key in range(begin, begin + 500)]
+        store.apply(Batch("item", items(*rows)))
+    table = store._known()["item"]
+    assert table.recent.estimated_size() <= 2**20
+    assert len(table.parts) >= 3
+    for part in table.parts:
+        rows_of = pl.read_parquet(tmp_path / part.file)
+        assert rows_of.estimated_size() <= 1.5 * 2**20
+        group = pyarrow.parquet.ParquetFile(tmp_path / part.file).metadata.row_group(0)
+        assert group.num_rows * len(long) <= 1.5 * 2**18
+    assert dump(store, "item")["amount"].to_list() == list(range(4_000))
+    assert store.query(ask(kind="get"), (3_999,))[0][0] == 3_999
+    store.close()
+
+
+@given(heights=st.integers(0, 50), size=st.integers(0, 5_000), rows=st.integers(1, 100), most=st.integers(1, 10_000))
+def test_so_many_rows_take_so_many_bytes(heights: int, size: int, rows: int, most: int) -> None:
+    frame = pl.DataFrame({"text": ["x" * size] * heights}, schema={"text": pl.String()})
+    found = rows_within(frame, rows, most)
+    assert 1 <= found <= rows
+    if found > 1:
+        assert found * frame.estimated_size() <= most * max(1, heights)

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from lab.base import Batch
+from lab.engines import ladybug as engine
 from lab.place import FolderPlace
-from lab.stores import Store, dump, store_class
+from lab.stores import Store, dump, ladybug_file, store_class
+from lab.stores.ladybug_graph import LadybugGraph
 from lab.testing.sample import ask, item, items, layout
 
 GRAPHS = ("ladybug.graph", "sqlite.graph")
@@ -61,15 +63,23 @@ def test_a_record_that_moves_leaves_no_link_behind(name: str, tmp_path: Path) ->
     store.close()
 
 
-def test_the_engine_is_opened_anew_now_and_then_and_nobody_notices(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("rows", [1, 2 * ladybug_file.FEW_ROWS])
+def test_what_is_overwritten_is_freed_and_no_statement_is_kept(
+    rows: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from lab.stores import ladybug_graph
-
-    monkeypatch.setattr(ladybug_graph, "ROWS_AT_ONCE", 3)
+    most = 4 * 2**20
+    monkeypatch.setattr(ladybug_file, "VERSIONS_BYTES", most)
+    monkeypatch.setattr(ladybug_file, "LOOKED_AT", 4)
     store = opened("ladybug.graph", tmp_path)
-    for number in range(1, 6):
-        store.apply(Batch("item", items(item(number, parent=number - 1), item(number + 1, parent=number)), number))
-        assert store.checkpoint("item") == number
-    assert store.query(BELOW, (1,)) == [(key, key - 1) for key in range(2, 7)]
+    assert isinstance(store, LadybugGraph)
+    used = []
+    for number in range(1, 61):
+        wide = [item(key, number, parent=key - 1, label=str(number)) for key in range(1, rows + 1)]
+        store.apply(Batch("item", items(*wide), number))
+        used.append(engine.used_bytes(store._opened()))
+    # The first ones bring in what any transaction needs. A statement that is kept costs more than a megabyte.
+    assert max(used[20:]) < max(used[:20]) + 2 * most
+    assert store.checkpoint("item") == 60
+    assert dump(store, "item")["revision"].to_list() == [60] * rows
+    assert store.query(BELOW, (1,)) == [(key, key - 1) for key in range(2, rows + 1)]
     store.close()

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from lab.base import DTYPES, META, BadInput, Entity, Kind, Problem, nearest
+from lab.base import DTYPES, META, REASON, BadInput, Entity, Kind, Problem, nearest
 from lab.domain.trace.raw import AT, DELETED, KNOWN, LINE, OWN, Raw
 from lab.scenario import EntityTable
 
 SEPARATOR = "|"
 ESCAPE = "\\"
 # Names of the change frame's own columns, and of columns that are added beside them.
-TAKEN = (*META, "event", "records", "rowid", "_rowid_", "oid", "lab_words", "lab_body")
+TAKEN = (*META, "event", "records", "rowid", "_rowid_", "oid", "lab_words", "lab_body", "lab_newest", REASON)
 
 GONE = ("deleted", "delete", "removed", "d", "true", "t", "yes", "y", "1")
 THERE = (

@@ -108,7 +108,7 @@ class Aggregate(Filter):
         """The groups, then how many records, then the sums."""
         kinds = query.entity.columns
         groups = (AnswerColumn(name, kinds[name]) for name in query.group_by)
-        sums = (AnswerColumn(f"sum_{name}", kinds[name], nullable=False) for name in query.sum)
+        sums = (AnswerColumn(f"sum_{name}", kinds[name], nullable=False, wide=True) for name in query.sum)
         return apart_columns((*groups, AnswerColumn("records", "int", nullable=False), *sums))
 
     def answer(self, query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> list[Row]:
@@ -117,14 +117,23 @@ class Aggregate(Filter):
 
     def sql(self, query: Query, keeps: str, dialect: str) -> Statement:
         """Group the matching records, or read the running aggregate."""
-        groups = columns(query.group_by)
-        by = ", ".join(f"{quoted(column)} NULLS LAST" for column in query.group_by)
-        if keeps == "totals":
-            chosen = columns([*query.group_by, *query.totals.measures])
-            return f"SELECT {chosen} FROM totals WHERE records <> 0 ORDER BY {by}", ()
-        sums = "".join(f", COALESCE(SUM(t.{quoted(name)}), 0)" for name in query.sum)
-        found = f"{source(query.entity.name, keeps)} AS t WHERE NOT t.deleted{where(query)}"
-        return f"SELECT {groups}, COUNT(*){sums} FROM {found} GROUP BY {groups} ORDER BY {by}", _arguments(query)
+        if keeps != "totals":
+            return grouped_sql(query, keeps, [f"t.{quoted(name)}" for name in query.sum])
+        chosen = columns([*query.group_by, *query.totals.measures])
+        return f"SELECT {chosen} FROM totals WHERE records <> 0 ORDER BY {_by_group(query)}", ()
+
+
+def grouped_sql(query: Query, keeps: str, sums: Sequence[str]) -> Statement:
+    """Group the matching records, of a table `t`, and sum these expressions."""
+    groups = columns(query.group_by)
+    added = "".join(f", COALESCE(SUM({one}), 0)" for one in sums)
+    found = f"{source(query.entity.name, keeps)} AS t WHERE NOT t.deleted{where(query)}"
+    statement = f"SELECT {groups}, COUNT(*){added} FROM {found} GROUP BY {groups} ORDER BY {_by_group(query)}"
+    return statement, _arguments(query)
+
+
+def _by_group(query: Query) -> str:
+    return ", ".join(f"{quoted(column)} NULLS LAST" for column in query.group_by)
 
 
 def _arguments(query: Query) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lab.base import Entity
+from lab.base import Entity, NotAnswered
 from lab.queries import user_sql
 from lab.queries.answers import ReferenceTable, Row, same
 from lab.queries.kinds.base import Pool, QueryClass, Statement, apart
@@ -91,10 +91,16 @@ class UserStatement(QueryClass):
         return tuple(AnswerColumn(name, None) for name in names)
 
     def answer(self, query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> list[Row]:
-        """Run the statement in an engine of its own over the live records."""
+        """Run the statement in an engine of its own over the live records.
+
+        Raises NotAnswered where it can't be worked out over these: a number may be too large for its type.
+        """
         used = [tables[entity.name] for entity in (query.entity, *query.uses)]
         frames = {one.entity.name: one.live.select(one.entity.row) for one in used}
-        return user_sql.reference(query.statement, parameters, frames)
+        try:
+            return user_sql.reference(query.statement, parameters, frames)
+        except user_sql.NotUsable as error:
+            raise NotAnswered(f"{query.name}: {error}") from None
 
     def agrees(self, query: Query, expected: Sequence[Row], found: Sequence[Row]) -> bool:
         """True if the rows are the same in any order."""

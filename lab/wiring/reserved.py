@@ -1,0 +1,73 @@
+"""Refuse names of entities and columns that a store or a write model has for itself, or can't tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+from lab.base import META, REASON, Entity, Problem
+from lab.domain.model import Domain, published
+from lab.stores import Store
+
+# The lab's own tables begin with `lab_`, and SQLite's with `sqlite_`; `totals` is the table of a running aggregate.
+OWN, ENGINES_OWN, TOTALS = "lab_", "sqlite_", "totals"
+# Columns that a feed, an answer or a store has beside the entity's own.
+COLUMNS = (*META, "event", "records", "lab_body", "lab_words", "lab_newest", REASON)
+NAME_MAX = 200
+RENAME = "call it something else"
+
+
+def names(business: Domain, file: str) -> list[Problem]:
+    """Problems with the names of a domain's entities and columns, whatever the store."""
+    where = f"{file}: domain `{business.name}`"
+    found = [Problem(where, f"entity {what}", RENAME) for what in _tables(business.entities)]
+    for one in (*business.entities.values(), *published(business).values()):
+        found += [Problem(where, f"`{one.name}`: column {what}", RENAME) for what in _columns(one)]
+    return list(dict.fromkeys(found))
+
+
+def in_store(store: type[Store], entities: Collection[Entity], where: str) -> list[Problem]:
+    """Problems with names that this store has for itself."""
+    way_out = "take another store, or leave the entity out of the projection's `entities`"
+    return [
+        Problem(f"{where}.store", f"`{store.name}` has a column `{name}` of its own, as `{one.name}` has", way_out)
+        for one in entities
+        for name in one.columns
+        if name.lower() in store.reserves
+    ]
+
+
+def _tables(found: Collection[str]) -> Iterator[str]:
+    for name in found:
+        if name.lower().startswith(ENGINES_OWN):
+            yield f"`{name}`: names that begin with `{ENGINES_OWN}` are SQLite's"
+        if name.lower().startswith(OWN):
+            yield f"`{name}`: names that begin with `{OWN}` are the lab's own"
+        if name.lower() == TOTALS:
+            yield f"`{name}`: the table of a running aggregate is called so"
+        if not name.replace("-", "").replace("_", "").isalnum():
+            yield f"`{_shown(name)}`: a name has letters, digits, `_` and `-` only"
+    yield from _both(found)
+
+
+def _columns(entity: Entity) -> Iterator[str]:
+    for name in entity.columns:
+        if name.lower() in COLUMNS:
+            yield f"`{name}`: the lab has a column of this name beside them"
+        if not name.isprintable() or set(name) & set("\"'`\\"):
+            yield f"`{_shown(name)}`: a name has no quotes, backslashes and control characters"
+    yield from _both(entity.columns)
+
+
+def _both(found: Iterable[str]) -> Iterator[str]:
+    """What is wrong with tables as with columns."""
+    seen: dict[str, str] = {}
+    for name in found:
+        if not name or len(name) > NAME_MAX:
+            yield f"`{_shown(name)}`: a name has 1 to {NAME_MAX} characters"
+        if (other := seen.setdefault(name.lower(), name)) != name:
+            yield f"`{name}`: it differs from `{other}` by capital letters alone, which SQL doesn't tell apart"
+
+
+def _shown(name: str) -> str:
+    short = name if len(name) <= 40 else f"{name[:40]}..."
+    return short.encode("unicode_escape").decode() if not short.isprintable() else short
