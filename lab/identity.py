@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.base import BadInput, Problem
-from lab.place import IDENTITY, FolderPlace, replace_file
+from lab.place import IDENTITY, NO_LINK, FolderPlace, replace_file
 
 FORMAT = 1
 # A longer file is none of the lab's.
@@ -54,7 +54,10 @@ class Identity:
         names = dict.fromkeys([*self.traits, *wanted.traits])
         # An empty list is as good as none.
         pairs = [(name, self.traits.get(name, ()), wanted.traits.get(name, ())) for name in names]
-        return [_difference(name, one, other) for name, one, other in pairs if one != other]
+        different = [(name, one, other) for name, one, other in pairs if one != other]
+        # What only one of the two has often follows from the rest, and is told where nothing else differs.
+        both = [pair for pair in different if () not in pair[1:]]
+        return [_difference(*pair) for pair in both or different]
 
 
 def claim(place: FolderPlace, wanted: Identity, way_out: str = WAY_OUT) -> Identity:
@@ -127,7 +130,7 @@ def _others(folder: Path) -> list[str]:
 def _text(file: Path) -> str | None:
     """The file's text; None if there is no such file. No link is followed and no pipe waited for. Raises OSError."""
     try:
-        opened = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = os.open(file, os.O_RDONLY | NO_LINK | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
         return None
     with os.fdopen(opened, "rb") as reader:

@@ -16,6 +16,9 @@ from typing import Self
 # The hidden file in a folder that says whose data it holds; see `lab.identity`.
 IDENTITY = ".lab-identity.json"
 
+# Opens no symbolic link, where the system can tell.
+NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
 
 @dataclass(frozen=True)
 class FolderPlace:
@@ -116,7 +119,7 @@ def replace_file(file: Path, text: str) -> None:
     made = [folder for folder in (file.parent, *file.parents) if not folder.exists()]
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{file.name}.partial")
-    opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_LINK, 0o666)
     with os.fdopen(opened, "w", encoding="utf-8") as writer:
         writer.write(text)
         writer.flush()
@@ -127,6 +130,8 @@ def replace_file(file: Path, text: str) -> None:
 
 
 def _sync(folder: Path) -> None:
+    if os.name == "nt":  # A folder can't be opened there, and its entries are journalled.
+        return
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)

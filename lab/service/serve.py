@@ -6,16 +6,17 @@ import asyncio
 import os
 import signal
 import socket
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lab.base import TRUTH, BadInput, Problem
 from lab.feed.source import TruthReader
-from lab.identity import read
+from lab.identity import Identity, read
 from lab.place import FolderPlace
 from lab.service.backend import Backend, PartHandle
 from lab.service.changes import Changes
@@ -28,6 +29,7 @@ from lab.service.protocol import Patrol, enough_files, server_of
 from lab.service.supervisor import Child
 from lab.service.temporary import temporary_folder
 from lab.service.wire import ENDS_WITH_STDIN, run, watch_stdin
+from lab.truth import truth_class
 from lab.wiring import Plan
 
 
@@ -55,7 +57,7 @@ def serve(
         return
     enough_files()
     with owned(folder, "service"), _bound(address) as listening, temporary_folder("lab-") as sockets:
-        known = plan.confirm_truth(FolderPlace(folder).within(TRUTH))
+        known = _known(plan, FolderPlace(folder).within(TRUTH))
         source = plan.source
         named = str(source.path.absolute()), source.overrides, source.seed, str(folder.absolute()), str(sockets)
         names = [TRUTH, *(item.name for item in plan.projections)]
@@ -74,6 +76,21 @@ def serve(
             tell(told)
 
         run(_run(plan, finder(plan, folder, feed_socket(sockets)), access, listening, children, answers))
+
+
+def _known(plan: Plan, place: FolderPlace) -> Identity | None:
+    """Return whose source of truth a place holds: what is wrong is told once, and not by each part that can't start.
+
+    Raises BadInput and SourceLost.
+    """
+    known, table = plan.confirm_truth(place), plan.scenario.truth
+    # A file that can't be read at all, or has one process at a time, is the executor's to tell of.
+    if known is not None and truth_class(table.engine, table.model).shared:
+        with suppress(OSError, sqlite3.Error):
+            truth = plan.truth_beside(place)
+            if truth is not None:
+                truth.close()
+    return known
 
 
 @contextmanager

@@ -45,9 +45,9 @@ def truth_identity(engine: str, model: str, domain: Domain, more: Mapping[str, T
     if model == "events":
         # An event is kept as the columns that it sets, and folded by what its name means.
         for name, events in domain.events.items():
-            said = ((event, kind, " ".join(kind.sets)) for event, kind in events.items())
             traits[f"events of {name}"] = tuple(
-                f"{event} ({'deletes' if kind.deletes else 'sets'} {columns})" for event, kind, columns in said
+                f"{event} ({' '.join(['deletes' if kind.deletes else 'sets', *kind.sets])})"
+                for event, kind in events.items()
             )
     return Identity("a source of truth", traits | dict(more))
 

@@ -53,8 +53,13 @@ class Duckdb(Relational):
         self._watch = Watch(self._file)
 
     def lost(self) -> str | None:
-        """Look at the file; its log comes and goes with checkpoints."""
-        return self._watch.lost()
+        """Look at the file and its log; that is removed by a checkpoint too, after which the engine knows of none."""
+        log = self._file.with_name(f"{self._file.name}.wal")
+        found = self._watch.lost()
+        if found is None and not log.exists():
+            (logged,) = self._execute("SELECT wal_size FROM pragma_database_size()").fetchall()[0]
+            found = None if logged == "0 bytes" else f"{log.name} was deleted"
+        return found
 
     def open_shared(self) -> bool:
         """Refused: raises BadInput."""

@@ -64,6 +64,7 @@ class Sqlite(Relational):
 
     def open_shared(self) -> bool:
         """A connection that can't write. Another process does, so nothing is folded and every row is read by itself."""
+        present(self._file, self.identity)
         if not self._file.exists():
             return False
         self._connection = sqlite.connect_beside(self._file)

@@ -84,7 +84,8 @@ def test_two_folders_made_alike_are_two() -> None:
             "was made with entity employee = key int, name str, salary int, and salary int, name str, key int was",
         ),
         (
-            {"truth.model": "history", "seed": 8},
+            # What follows from the model isn't told too.
+            {"truth.model": "history", "seed": 8, "events": ("hired", "dismissed")},
             "was made with truth.model = events, and history was asked for; was made with seed = 7, and 8 was asked",
         ),
     ],
