@@ -34,6 +34,7 @@ nightly: setup  ## many more histories, requests and values, a hundred kills of 
 	KILLS=100 $(BIN)/python -m pytest -n 0 tests/load/test_kills.py
 	$(BIN)/lab torture scenarios/torture.toml --kills 10 --set truth.engine=duckdb
 	EXAMPLES=2000 $(BIN)/python -m pytest -n $(WORKERS) tests/running/test_two_clocks.py
+	SIGNALS=100 $(BIN)/python -m pytest -n 0 tests/cli/test_signals.py
 
 torture: setup  ## a thousand kills over every durable store while commands keep coming, then everything counted
 	$(BIN)/lab torture scenarios/torture.toml --kills 60

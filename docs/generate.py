@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lab.checks import CHECKS, OF_PROJECTORS, OF_RUNS
+from lab.ending import run
 from lab.tables import TABLES, Schema
 
 PAGES = (Path(__file__).parent / "run-folder.md",)
@@ -59,6 +60,11 @@ def generated(text: str) -> str:
     return re.sub(r"(<!-- (\w+): made by `make docs` -->).*?<!-- end -->", part, text, flags=re.S)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write the pages."""
     for page in PAGES:
         page.write_text(generated(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -184,6 +184,7 @@ class LabError(Exception):
     LabError
     ├── BadInput          the user's file, key or argument is wrong; carries every problem at once
     │   └── NotReadable   the file itself can't be read: missing, binary, not TOML, not a run
+    │       └── DamagedRun  a file of a finished run is not what the lab wrote (`lab.runs`)
     ├── MissingDriver     a store's library is not installed; says how to get it
     ├── ReadOnly          a query tried to change a projection
     ├── CannotTake        a store can't take a change, however often it is tried: the change is poison to it
@@ -193,6 +194,7 @@ class LabError(Exception):
     └── Unsound           the lab's own evidence contradicts itself: no figure of the run can be trusted
     """
 
+    # Of the command that it ends: 2 is the user's to mend, 4 is not, 3 is a verdict that can't be given.
     exit_status = 2
 
 
@@ -220,17 +222,25 @@ class MissingDriver(LabError):
 class ReadOnly(LabError):
     """A query tried to change a projection."""
 
+    exit_status = 4
+
 
 class CannotTake(LabError):
     """A store can't take a change, however often it is tried."""
+
+    exit_status = 4
 
 
 class Unavailable(LabError):
     """A store refused a batch for now."""
 
+    exit_status = 4
+
 
 class NotAnswered(LabError):
     """A store was asked a class of query that it doesn't answer."""
+
+    exit_status = 4
 
 
 class SourceLost(LabError):

@@ -5,11 +5,33 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 # Stands for a value that is unknown or infinite.
 NOTHING = "–"
+
+# Not printable by Unicode, and yet harmless: joiners are part of words in some scripts.
+_JOINERS = "\u200c\u200d"
+
+
+def printable(text: str) -> str:
+    """Escape what must not reach a terminal raw: `\\x1b`, `\\n`, `\\u202e`. Other text is returned as it is.
+
+    Data, names, file names and messages of engines go through here before they are printed. A line end is escaped too,
+    so a name can't begin a line of its own.
+    """
+    if text.isprintable():
+        return text
+    return "".join(map(_shown, text))
+
+
+def _shown(sign: str) -> str:
+    # Control and format characters, halves of surrogate pairs, line separators and unassigned ones are not printable.
+    if sign.isprintable() or sign in _JOINERS or unicodedata.category(sign) == "Zs":
+        return sign
+    return sign.encode("ascii", "backslashreplace").decode() if ord(sign) > 0x7F else repr(sign)[1:-1]
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -1,4 +1,4 @@
-"""Progress bars on standard error, if it is a terminal."""
+"""Progress bars on standard error, if it is a terminal; and where a run looks whether it was told to stop."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from lab.ending import stopping
 
 
 class Bars:
@@ -18,11 +20,13 @@ class Bars:
 
     def step(self, name: str, total: float) -> None:
         """Complete the bar of the step before, and begin a new line with `size` units."""
+        stopping.check()
         self.finish()
         self._task = self._progress.add_task(name, total=total or 1.0)
 
     def done(self, units: float) -> None:
         """Set the number of units that are done in the current step."""
+        stopping.check()
         if self._task is not None:
             self._progress.update(self._task, completed=units)
 
@@ -36,7 +40,7 @@ class Bars:
 @contextmanager
 def bar(console: Console) -> Iterator[Bars]:
     """Draw bars while the block runs, if the console is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bars = Bars(progress)
         yield bars

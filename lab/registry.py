@@ -13,6 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from lab.base import Problem, nearest
+from lab.formatting import printable
 
 HERE = "polyglot-lab"
 T = TypeVar("T")
@@ -89,8 +90,9 @@ class Registry(Mapping[str, T], Generic[T]):
             try:
                 found = points[0].load()
                 wrong = self._check(name, found)
-            except Exception as error:
-                wrong = f"can't be loaded: {type(error).__name__}: {' '.join(str(error).split())}"
+            except (Exception, SystemExit, GeneratorExit) as error:
+                # Another package's import may do anything, `sys.exit()` included.
+                wrong = f"can't be loaded: {printable(' '.join(f'{type(error).__name__}: {error}'.split()))}"
             if wrong:
                 broken[name] = f"`{points[0].value}` of the package {owners[0]}: {wrong}"
             else:

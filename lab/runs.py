@@ -14,7 +14,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,34 @@ from typing import Any
 import polars as pl
 
 from lab.base import NotReadable, nearest
+from lab.ending import at_work_in, stopping
 from lab.tables import ALWAYS, OPTIONAL, TABLES
+from lab.tables.schema import WrongColumns
 
 FORMAT = 1
+# The keys of a manifest that everything that shows a run relies on, with their types.
+_KEYS: dict[str, type] = {
+    "scenario": dict, "verdict": str, "projections": list, "replay": str, "run": str, "seed": int, "versions": dict,
+    "machine": dict, "truth": dict, "changes": int,
+}  # fmt: skip
+_AGAIN = "the run is damaged: run its scenario again"
+
+
+class DamagedRun(NotReadable):
+    """A file of a finished run is not what the lab wrote: cut off, changed or deleted."""
+
+    exit_status = 4
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its manifest and its tables. Tables are read when they are first asked for."""
+    """A finished run: its manifest and its tables. Tables are read when they are first asked for.
+
+    `unreported` is what prevented its report from being written, if anything did.
+    """
 
     path: Path
+    unreported: Exception | None = field(default=None, compare=False)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -46,13 +64,18 @@ class Run:
     def table(self, name: str) -> pl.DataFrame:
         """One table of `lab.tables`, in its columns and types; an optional one that the run doesn't have is empty.
 
-        Raises KeyError with the nearest name for an unknown table.
+        Raises KeyError with the nearest name for an unknown table, and DamagedRun for a file that can't be read.
         """
         if name not in TABLES:
             raise KeyError(f"no table `{name}`: {nearest(name, TABLES)}")
         if name in OPTIONAL and not self.has(name):
             return TABLES[name].frame()
-        return TABLES[name].read(pl.read_parquet(self.path / f"{name}.parquet"))
+        file = self.path / f"{name}.parquet"
+        try:
+            return TABLES[name].read(pl.read_parquet(file))
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, WrongColumns) as error:
+            stopping.stop_here()
+            raise DamagedRun(str(file), f"can't be read: {_first_line(error)}", _AGAIN) from None
 
     def __getattr__(self, name: str) -> pl.DataFrame:
         if name in TABLES:
@@ -76,40 +99,65 @@ def load_run(path: str | Path, root: Path = Path("runs")) -> Run:
 
 
 def _checked(run: Run) -> Run:
+    file = run.path / "manifest.json"
     try:
         manifest = run.manifest
-    except (ValueError, OSError) as error:
-        raise NotReadable(
-            str(run.path / "manifest.json"), f"not a manifest: {error}", "run the scenario again"
-        ) from None
+    except (ValueError, RecursionError) as error:
+        raise DamagedRun(str(file), f"not a manifest: {_first_line(error)}", _AGAIN) from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise NotReadable(str(run.path), f"not a run of format {FORMAT}", "run the scenario again")
+    wrong = [name for name, kind in _KEYS.items() if not isinstance(manifest.get(name), kind)]
+    if not wrong and not all(
+        isinstance(row, dict) and isinstance(row.get("name"), str) for row in manifest["projections"]
+    ):
+        wrong = ["projections"]
+    if wrong:
+        raise DamagedRun(str(file), f"missing, or not what the lab wrote: {', '.join(wrong)}", _AGAIN)
     if missing := [name for name in ALWAYS if not (run.path / f"{name}.parquet").is_file()]:
-        raise NotReadable(str(run.path), f"tables are missing: {', '.join(missing)}", "run the scenario again")
+        raise DamagedRun(str(run.path), f"tables are missing: {', '.join(missing)}", _AGAIN)
     return run
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(f"{error}".splitlines()), type(error).__name__)
 
 
 @contextlib.contextmanager
 def new_run(root: Path, scenario: str) -> Iterator[tuple[Path, Path]]:
     """A folder to write a run into, and the folder that it becomes when the block ends without an error.
 
-    The `latest` link moves only after the run is in place; both steps are atomic renames.
+    The `latest` link moves only after the run is in place; both steps are atomic renames. A signal that comes before
+    them discards the run, and one that comes later leaves it there.
     """
     home = root / scenario
     home.mkdir(parents=True, exist_ok=True)
     _sweep(home)
     run_id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
     partial = home / f".{run_id}.{os.getpid()}.partial"
-    partial.mkdir()
+    stopping.makes(partial)
     try:
-        yield partial, home / run_id
-        partial.rename(home / run_id)
-        link = home / f".latest.{os.getpid()}"
+        with at_work_in(home):
+            partial.mkdir()
+            yield partial, home / run_id
+            # What an interrupted engine made of the run must not stay.
+            stopping.check()
+            with stopping.held():
+                partial.rename(home / run_id)
+                stopping.keeps(home / run_id)
+                _point(home, run_id)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _point(home: Path, run_id: str) -> None:
+    """Let `latest` lead to a run. Raises OSError with another link or folder in its place, and leaves that alone."""
+    link = home / f".latest.{os.getpid()}"
+    try:
         link.unlink(missing_ok=True)
         link.symlink_to(run_id, target_is_directory=True)
         link.replace(home / "latest")
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        link.unlink(missing_ok=True)
 
 
 def _sweep(home: Path) -> None:

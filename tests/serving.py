@@ -208,7 +208,14 @@ class Process:
         self.process.wait()
 
     def stop(self) -> tuple[int, str]:
-        """SIGTERM; its exit status, and what it had to say."""
+        """SIGTERM; its exit status, and what it had to say besides that it stopped."""
         self.process.send_signal(signal.SIGTERM)
         _, said = self.process.communicate(timeout=60)
-        return self.process.returncode, said
+        return self.process.returncode, unsaid(said)
+
+
+def unsaid(said: str) -> str:
+    """What was said on standard error, without the line with which each stopped command ends."""
+    *before, last = said.splitlines(keepends=True)
+    assert last.startswith("stopped; "), said
+    return "".join(before)

@@ -27,6 +27,7 @@ from benchmarks.bench import (
 )
 from benchmarks.bench.data import FULL, QUICK, Bench
 from benchmarks.bench.harness import Row, measure
+from lab import ending
 from lab.measure.machine import machine
 
 GROUPS = (writes, catch_up, apply, rebuild, events, channel, modelled, queries, memory, growth)
@@ -95,4 +96,4 @@ def main(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    ending.run(lambda: sys.exit(main(sys.argv[1:])))

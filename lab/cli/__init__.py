@@ -1,24 +1,37 @@
 """The command `lab`: parsing and printing, no logic.
 
 Every command takes `--json`: one document on standard output and nothing else there. Progress and errors go to
-standard error. Exit status: 0 all verdicts as expected, 1 one is not, 2 bad input, 3 unknown.
+standard error. Exit status: 0 all verdicts as expected, 1 one is not, 2 bad input, 3 unknown, 4 something else went
+wrong: a full disk, a damaged run, a defect of the lab. A command that a signal stops has 130 (SIGINT), 143 (SIGTERM).
 """
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
-from types import FrameType
 
 import click
 
+from lab.base import BadInput, Problem
 from lab.cli import commands, processes
 from lab.cli.shared import EXIT
+from lab.ending import complain, output, run
+from lab.formatting import printable
 
 __all__ = ["EXIT", "lab", "main"]
 
+STATUSES = """\b
+Exit status:
+  0  the command worked, and every verdict is as expected
+  1  a verdict is not as expected
+  2  bad input: a file, a key or an argument
+  3  a verdict is unknown
+  4  anything else: a full disk, a damaged run, a defect; --debug shows the traceback
+  130, 143, 129  stopped by Ctrl-C, by SIGTERM, by a terminal that was closed
+"""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=STATUSES)
 @click.version_option(package_name="polyglot-lab", prog_name="lab")
 def lab() -> None:
     """Put one source of truth beside competing read models, break the messages, and measure what it costs."""
@@ -40,22 +53,37 @@ for command in (
     lab.add_command(command)
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def main() -> None:
-    """Run the command line and exit. SIGINT and SIGTERM end a command without leaving files or processes behind."""
-    signal.signal(signal.SIGTERM, _stop)
+    """Run the command line and exit. Signals end a command without leaving files or processes behind."""
+    run(_command_line)
+
+
+def _command_line() -> None:
+    if "_LAB_COMPLETE" in os.environ:
+        lab.main(prog_name="lab")
     try:
-        lab.main(standalone_mode=False)
+        # Not `lab.main()`, which makes exit status 1 of a reader that is gone.
+        with lab.make_context("lab", sys.argv[1:]) as context:
+            lab.invoke(context)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
+    except click.Abort:
+        raise KeyboardInterrupt from None
     except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("stopped; nothing was left behind", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
+        sys.exit(_misused(error))
+
+
+def _misused(error: click.ClickException) -> int:
+    """Tell what is wrong with the arguments, and how the command is used."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        output.say(error.format_message(), err=True)
+        return 2
+    if context is not None:
+        output.say(context.get_usage(), err=True)
+        output.say(f"Try '{context.command_path} --help' for help.\n", err=True)
+    message = printable(error.format_message())
+    if "--json" in sys.argv:
+        return complain(BadInput([Problem("arguments", message)]), as_json=True)
+    output.say(f"Error: {message}", err=True)
+    return BadInput.exit_status

@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
-from lab.cli.shared import EXIT, RUNS, answer, common, no_scenario, planned, print_json
+from lab.cli.shared import EXIT, RUNS, answer, common, no_scenario, planned, print_json, unreported
+from lab.cli.terminal import Terminal
+from lab.ending import output, say
+from lab.formatting import printable
 
 
 @click.command()
 @click.argument("scenario")
 @click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=RUNS, help="Where run folders go.")
 @common
-def run(scenario: str, runs: Path, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+def run(scenario: str, runs: Path, as_json: bool, overrides: Sequence[str], seed: int | None) -> int:
     """Run a scenario, check its projections, and write a run folder with a report."""
     from lab.experiment import run as run_plan
     from lab.progress import bar
     from lab.report import print_run, summary
 
     plan = planned(scenario, overrides, seed)
-    with bar(Console(stderr=True)) as progress:
+    with bar(Terminal(stderr=True)) as progress:
         finished = run_plan(plan, runs, progress)
-    answer(as_json, lambda: summary(finished), lambda: print_run(finished, Console()))
-    sys.exit(EXIT[finished.manifest["verdict"]])
+    answer(as_json, lambda: summary(finished), lambda console: print_run(finished, console))
+    return unreported(finished) or EXIT[finished.manifest["verdict"]]
 
 
 @click.command()
 @click.argument("run")
 @common
-def report(run: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+def report(run: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> int:
     """Write a run's report.html again, and print its summary. RUN is a folder, or a scenario's name."""
-    from lab.report import print_run, summary, write_report
+    from lab.experiment import reported
+    from lab.report import print_run, summary
     from lab.runs import load_run
 
     no_scenario(overrides, seed)
-    found = load_run(run)
-    page = write_report(found)
-    answer(as_json, lambda: summary(found) | {"report": str(page)}, lambda: print_run(found, Console()))
+    found = reported(load_run(run))
+    told = {"report": None if found.unreported else str(found.path / "report.html")}
+    answer(as_json, lambda: summary(found) | told, lambda console: print_run(found, console))
+    return unreported(found)
 
 
 @click.command()
@@ -57,7 +60,7 @@ def compare(one: str, other: str, anyway: bool, as_json: bool, overrides: Sequen
 
     no_scenario(overrides, seed)
     result = compare_runs(load_run(one), load_run(other), anyway=anyway)
-    answer(as_json, lambda: result, lambda: print_compare(result, Console()))
+    answer(as_json, lambda: result, lambda console: print_compare(result, console))
 
 
 @click.command()
@@ -73,7 +76,7 @@ def advise(run: str, runs: Path, as_json: bool, overrides: Sequence[str], seed: 
 
     no_scenario((), seed)
     advice = work_out(read(load_run(run, runs), overrides))
-    answer(as_json, lambda: document(advice), lambda: print_advice(advice, Console()))
+    answer(as_json, lambda: document(advice), lambda console: print_advice(advice, console))
 
 
 @click.command()
@@ -86,7 +89,7 @@ def validate(scenario: str, as_json: bool, overrides: Sequence[str], seed: int |
     if as_json:
         print_json({"scenario": plan.scenario.name, "valid": True, "seed": plan.scenario.seed, "projections": names})
     else:
-        click.echo(f"{scenario}: valid; {len(names)} projections: {', '.join(names)}")
+        say(f"{scenario}: valid; {len(names)} projections: {', '.join(names)}")
 
 
 @click.command()
@@ -106,15 +109,15 @@ def stores(as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
         missing = row["broken"] or f"not installed; get it with: {row['install']}"
         installed = "installed" if row["installed"] else missing
         origin = "" if row["package"] == HERE else f"; from {row['package']}"
-        click.secho(row["store"], bold=True)
-        click.echo(f"  {row['family']}, {row['shape']}; {row['engine']}; {installed}{origin}")
-        click.echo(f"  keeps: {', '.join(row['holds'])}")
-        click.echo(f"  answers: {', '.join(row['answers'])}")
+        output.send(click.style(printable(row["store"]), bold=True) + "\n")
+        say(f"  {row['family']}, {row['shape']}; {row['engine']}; {installed}{origin}")
+        say(f"  keeps: {', '.join(row['holds'])}")
+        say(f"  answers: {', '.join(row['answers'])}")
         for kind, reason in row["gaps"].items():
-            click.echo(f"    not {kind}; {reason}")
-        click.echo(f"  a crash: {row['durability']}")
+            say(f"    not {kind}; {reason}")
+        say(f"  a crash: {row['durability']}")
     for name, reason in STORES.broken.items():
-        click.echo(f"{name}: can't be used: {reason}")
+        say(f"{name}: can't be used: {reason}")
 
 
 @click.command()
@@ -142,19 +145,20 @@ def new(
     from lab.starter import start
 
     written = start(Path.cwd(), name, domain, file, own, seed, overrides)
-    answer(as_json, written.document, lambda: click.echo(written.text()))
+    answer(as_json, written.document, lambda _: say(written.text()))
 
 
 @click.command()
 @click.argument("projector", metavar="MODULE:OBJECT")
 @common
-def check(projector: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+def check(projector: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> int:
     """Test a projector of your own with duplicates, reordering, loss, late commits, deletes and crashes."""
+    from lab.kit.apart import PATIENCE, check_apart
     from lab.kit.check import SEED
     from lab.kit.settings import settings
-    from lab.testing import check as check_projector
 
     chosen = settings(overrides)
-    result = check_projector(projector, seed=SEED if seed is None else seed, histories=chosen.get("histories"))
-    answer(as_json, result.document, lambda: click.echo(result.text()))
-    sys.exit(EXIT[result.verdict])
+    patience = chosen.get("patience", PATIENCE)
+    result = check_apart(projector, SEED if seed is None else seed, chosen.get("histories"), patience)
+    answer(as_json, result.document, lambda _: say(result.text()))
+    return EXIT[result.verdict]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from lab.base import BadInput, MissingDriver, Problem
-from lab.cli.shared import EXIT, RUNS, answer, common, planned, repeated
+from lab.cli.shared import EXIT, RUNS, answer, common, planned, repeated, unreported
+from lab.cli.terminal import Terminal
+from lab.ending import say
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def serve(
 
     def ready(row: dict[str, Any]) -> None:
         said = f"serving {scenario} at {row['url']}; stop it with Ctrl-C"
-        answer(as_json, lambda: row, lambda: click.echo(said))
+        answer(as_json, lambda: row, lambda _: say(said))
 
     keep_serving(planned(scenario, overrides, seed), folder, Address(host, port, token), ready, journal)
 
@@ -75,7 +75,7 @@ def load(
     as_json: bool,
     overrides: Sequence[str],
     seed: int | None,
-) -> None:
+) -> int:
     """Serve a scenario, drive it with Locust, and write a run: latency, lag, read-your-writes, on the wall clock."""
     from lab.load.driving import Order
     from lab.load.knee import knee
@@ -89,13 +89,13 @@ def load(
         what = "arrivals come at a rate, or users wait for their answers: not both"
         raise BadInput([Problem("--users", what, "leave out --users, or --rate and --find-knee")])
     order = Order((50.0 if rate is None else rate) if users is None else 0.0, duration, users or 8, processes)
-    with bar(Console(stderr=True)) as progress:
+    with bar(Terminal(stderr=True)) as progress:
         go = knee if find_knee else drive
         run = go(plan, arguments, order, RUNS, progress)
     load_said = run.manifest["load"]
     more = {"load": load_said, "rows": run.load.to_dicts(), "knee": run.knee.to_dicts()}
-    answer(as_json, lambda: summary(run) | more, lambda: print_run(run, Console()))
-    sys.exit(EXIT["unknown"] if load_said["void"] else EXIT[run.manifest["verdict"]])
+    answer(as_json, lambda: summary(run) | more, lambda console: print_run(run, console))
+    return unreported(run) or (EXIT["unknown"] if load_said["void"] else EXIT[run.manifest["verdict"]])
 
 
 @click.command()
@@ -103,7 +103,7 @@ def load(
 @click.option("--kills", type=click.IntRange(min=1), default=50, show_default=True, help="Of each process.")
 @click.option("--rate", type=click.FloatRange(min=0.001), default=150.0, show_default=True, help="Commands a second.")
 @common
-def torture(scenario: str, kills: int, rate: float, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+def torture(scenario: str, kills: int, rate: float, as_json: bool, overrides: Sequence[str], seed: int | None) -> int:
     """Serve a scenario, kill every process of the service again and again (SIGKILL), and count what is left."""
     from lab.progress import bar
 
@@ -112,10 +112,10 @@ def torture(scenario: str, kills: int, rate: float, as_json: bool, overrides: Se
         from lab.service.torture import torture as kill_them
     plan = planned(scenario, overrides, seed)
     arguments = repeated(scenario, overrides, seed)
-    with bar(Console(stderr=True)) as progress:
+    with bar(Terminal(stderr=True)) as progress:
         progress.step("killing", killings(kills, len(plan.projections)))
         found = kill_them(plan, arguments, kills, rate, done=progress.done)
     from lab.report.torture import print_torture
 
-    answer(as_json, lambda: found, lambda: print_torture(found, Console()))
-    sys.exit(EXIT[found["verdict"]])
+    answer(as_json, lambda: found, lambda console: print_torture(found, console))
+    return EXIT[found["verdict"]]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import functools
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lab.base import BadInput, LabError, Problem
+from lab.base import BadInput, Problem
+from lab.cli.terminal import Terminal
+from lab.ending import INTERNAL, at_work_in, complain, last, output, stopping, told
+
+if TYPE_CHECKING:
+    from lab.runs import Run
 
 EXIT = {"pass": 0, "fail": 1, "unknown": 3}
 RUNS = Path("runs")
@@ -20,8 +24,9 @@ Function = Callable[..., Any]
 
 
 def common(function: Function) -> Function:
-    """Add the options `--json`, `--set` and `--seed` to a command, and report errors as messages."""
+    """Add the options that every command has, report errors as messages, and exit with the status that it returns."""
     for option in (
+        click.option("--debug", is_flag=True, help="Show the traceback of an error; or the variable LAB_DEBUG."),
         click.option("--seed", type=click.IntRange(min=0), help="Another seed than the scenario's."),
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any key of the scenario."),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and nothing else."),
@@ -29,35 +34,45 @@ def common(function: Function) -> Function:
         function = option(function)
 
     @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: Any, debug: bool, **kwargs: Any) -> None:
+        last.debug = debug
+        stopping.begin()
         try:
-            return function(*args, **kwargs)
-        except LabError as error:
-            _complain(error, kwargs.get("as_json", False))
+            status = function(*args, **kwargs) or 0
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # An engine that was interrupted raises an error of its own.
+            if stopping.received() is not None:
+                raise KeyboardInterrupt from error
+            status = complain(error, kwargs.get("as_json", False))
+        sys.exit(status)
 
     return wrapped
 
 
-def _complain(error: LabError, as_json: bool) -> NoReturn:
-    problems: Sequence[Problem] = error.problems if isinstance(error, BadInput) else [Problem("lab", str(error))]
-    if as_json:
-        rows = [{"where": item.where, "what": item.what, "way_out": item.way_out} for item in problems]
-        print_json({"error": rows})
-    for item in problems:
-        click.echo(f"error: {item}", err=True)
-    sys.exit(error.exit_status)
+def print_json(data: Any) -> None:
+    with at_work_in("standard output"):
+        output.send(last.document(data) + "\n")
 
 
-def print_json(document: Any) -> None:
-    click.echo(json.dumps(document, indent=2, allow_nan=False))
-
-
-def answer(as_json: bool, document: Callable[[], Any], text: Callable[[], None]) -> None:
+def answer(as_json: bool, data: Callable[[], Any], text: Callable[[Terminal], None]) -> None:
     """Print a command's result: its JSON document, or what `text` prints."""
     if as_json:
-        print_json(document())
-    else:
-        text()
+        print_json(data())
+        return
+    with at_work_in("standard output"):
+        text(Terminal())
+
+
+def unreported(run: Run) -> int:
+    """Say why a finished run has no report, if it has none, and return the exit status for that; else 0."""
+    if run.unreported is None:
+        return 0
+    way_out = f"the run is kept; write it later: lab report {run.path}"
+    problems = [f"{item.where}: {item.what}; {way_out}" for item in told(run.unreported)]
+    complain(run.unreported, problems=[Problem("report.html", text) for text in problems])
+    return INTERNAL
 
 
 def planned(scenario: str, overrides: Sequence[str], seed: int | None) -> Any:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from lab.ending import stopping
 from lab.experiment.judge import ask, rebuild_and_judge
 from lab.experiment.progress import Progress, Quiet
 from lab.experiment.project import Projected, project
@@ -27,13 +28,23 @@ from lab.wiring import Plan
 def run(plan: Plan, root: Path = Path("runs"), progress: Progress | None = None, report: bool = True) -> Run:
     """Run a scenario and return the finished run. One that fails or is stopped leaves nothing behind.
 
-    Without `report`, only the manifest and the tables are written.
+    Without `report`, only the manifest and the tables are written. A report that fails is the run's `unreported`.
     """
     with new_run(root, plan.scenario.name) as (folder, final), _without_collector():
         _run(plan, folder, final, progress or Quiet())
-        if report:
-            write_report(Run(folder))
-    return Run(final.resolve())
+        written = reported(Run(folder)) if report else Run(folder)
+    return replace(written, path=final.resolve())
+
+
+def reported(run: Run) -> Run:
+    """Write the report of a finished run; what prevents it is in the run's `unreported`, and nothing is lost."""
+    try:
+        write_report(run)
+    except Exception as error:
+        # An interrupted engine raises what it likes.
+        stopping.stop_here()
+        return replace(run, unreported=error)
+    return run
 
 
 @contextmanager

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any
 
+from lab.base import BadInput, Problem
 from lab.checks import CHECKS
 from lab.kit.history import Shape
 from lab.kit.properties import PROPERTIES
 from lab.kit.reader import Observer, Violation
 from lab.kit.reduce import reduce
 from lab.kit.script import TrialCase
-from lab.kit.telling import state
-from lab.kit.trial import TrialOutcome, run
+from lab.kit.telling import state, told
+from lab.kit.trial import WATCH, TrialOutcome, run
 
 SEED = 1087
 HISTORIES = 30
@@ -132,6 +133,7 @@ class _Trial:
             return
         case = self.made.case(options.seed, number, options.shape, recreate=options.recreate, snapshot=options.snapshot)
         self.tried += 1
+        WATCH.prop, WATCH.number = self.prop, number
         outcome = run(self.make, case)
         for seen in outcome.seen[-1:]:
             self.shown = self.shown or bool(seen.rows)
@@ -140,7 +142,13 @@ class _Trial:
             self.failed = case
 
     def look(self, outcome: TrialOutcome) -> Violation | None:
-        return self.made.look(Observer(outcome), lambda case: run(self.make, case))
+        try:
+            return self.made.look(Observer(outcome), lambda case: run(self.make, case))
+        except BadInput:
+            raise
+        except Exception as error:
+            what = f"gives values that can't be compared: {told(error)}"
+            raise BadInput([Problem("rows()", what, "give int, float, str, bool or None")]) from None
 
     def verdict(self) -> Verdict:
         if self.made.restarts and not self.options.restarts:

@@ -1,4 +1,4 @@
-"""What `lab check` takes with `--set`: how many histories each property is tried on."""
+"""What `lab check` takes with `--set`: how many histories a property is tried on, and how long a step may take."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from lab.base import BadInput, Problem, nearest
 
-SETTINGS = ("histories",)
+# `patience`: seconds for which a step of a projector may take before it counts as one that doesn't return.
+SETTINGS = ("histories", "patience")
 
 
 def settings(overrides: Sequence[str]) -> dict[str, int]:

@@ -21,6 +21,7 @@ from lab.base import DTYPES, BadInput, LabError, Problem, nearest
 from lab.kit.driver import Driver, checked_rows
 from lab.kit.history import COLUMNS, META, Shape
 from lab.kit.telling import told
+from lab.kit.trial import WATCH
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ def _module(name: str) -> ModuleType:
         raise bad(name, f"there is no module `{missing}`, here or among what is installed", way_out) from None
     except LabError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if WATCH.passes(error):
+            raise
         raise bad(name, f"can't be imported: {_where(error)}", "mend the module first") from None
 
 
@@ -100,7 +103,9 @@ def subject(found: Any, name: str = "") -> Subject:
         one = make()
     except LabError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if WATCH.passes(error):
+            raise
         raise bad(name, f"can't be made: {told(error)}", "it must be possible to call it without arguments") from None
     missing = [verb for verb in ("apply", "rows") if not callable(getattr(one, verb, None))]
     if missing:
@@ -112,11 +117,12 @@ def subject(found: Any, name: str = "") -> Subject:
         )
     try:
         rows = one.rows()
-    except Exception as error:
+    except BaseException as error:
+        if WATCH.passes(error):
+            raise
         raise bad(name, f"rows() of a fresh projector raises {told(error)}", "let it give an empty list") from None
     finally:
-        if hasattr(one, "close"):
-            one.close()
+        _close(one, name)
     if checked_rows(rows):
         raise bad(
             name,
@@ -124,6 +130,16 @@ def subject(found: Any, name: str = "") -> Subject:
             "let every new one begin empty: files and globals of its own are shared by all trials",
         )
     return Subject(name, make, _shape(one, name), callable(getattr(one, "reopen", None)))
+
+
+def _close(one: Any, name: str) -> None:
+    try:
+        if hasattr(one, "close"):
+            one.close()
+    except BaseException as error:
+        if WATCH.passes(error):
+            raise
+        raise bad(name, f"close() of a fresh projector raises {told(error)}", "mend it first") from None
 
 
 def _maker(found: Any, name: str) -> Callable[[], Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lab.base import BadInput
-from lab.kit.driver import Consumer, Died
+from lab.kit.driver import Consumer
 from lab.kit.feed import TrialFeed
 from lab.kit.history import Row
 from lab.kit.script import CRASHES, Commit, Deliver, Die, Lose, Poll, Rewind, Step, TrialCase
@@ -47,18 +50,58 @@ class TrialOutcome:
         """How many changes were handed over."""
         return sum(count for _, _, _, count in self.lines)
 
+    def raise_at(self, step: int, error: BaseException) -> None:
+        """Note what the projector raised of itself, which ended the trial."""
+        self.raised, self.raised_at = told(error), step
+        self.lines.append((step, "projector", f"raises {self.raised}", 0))
+
     def complete(self) -> bool:
         """Whether everything that was committed was handed over and acknowledged."""
         return set(self.told) >= set(self.committed)
 
 
+@dataclass
+class TrialWatch:
+    """Where a check is, for a parent process that watches it.
+
+    `apart`: the check has a process of its own, in which a KeyboardInterrupt comes from the projector alone.
+    """
+
+    tell: Callable[[str, int, int], None] | None = None
+    apart: bool = False
+    prop: str = ""
+    number: int = 0
+    _dead: list[BaseException] = field(default_factory=list)
+
+    def step(self, number: int) -> None:
+        """Report that a step begins."""
+        if self.tell is not None:
+            self.tell(self.prop, self.number, number)
+
+    def thread_died(self, args: threading.ExceptHookArgs) -> None:
+        """Note what ended a thread of the projector: the hook of `threading`."""
+        if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+            self._dead.append(args.exc_value)
+
+    def confirm(self) -> None:
+        """Raise what has ended a thread of the projector."""
+        if self._dead:
+            raise self._dead.pop()
+
+    def passes(self, error: BaseException) -> bool:
+        """Return whether an exception is not the projector's crash: a mistake to tell, or the user's Ctrl-C."""
+        return isinstance(error, BadInput) or (isinstance(error, KeyboardInterrupt) and not self.apart)
+
+
+WATCH = TrialWatch()
+
+
 class _Run:
     """Executes the steps of one script against a consumer."""
 
-    def __init__(self, consumer: Consumer, case: TrialCase) -> None:
-        self.consumer, self.case = consumer, case
+    def __init__(self, consumer: Consumer, case: TrialCase, outcome: TrialOutcome) -> None:
+        self.consumer, self.case, self.outcome = consumer, case, outcome
         self.feed = TrialFeed(case.history, case.committed(), case.snapshot)
-        self.outcome = TrialOutcome(case)
         self.step = 0
 
     def observe(self, after: str = "") -> None:
@@ -156,7 +199,7 @@ class _Run:
         try:
             work()
         except BaseException as error:
-            if isinstance(error, BadInput | KeyboardInterrupt | SystemExit):
+            if WATCH.passes(error) or isinstance(error, SystemExit):
                 raise
         self.crash(armed)
         return False
@@ -170,21 +213,41 @@ class _Run:
 
 def run(make: Callable[[], Any], case: TrialCase) -> TrialOutcome:
     """Run a case against a new consumer. What the projector raises of itself ends the run, and is in the outcome."""
-    consumer = make()
-    going = _Run(consumer, case)
+    outcome = TrialOutcome(case)
+    here = Path.cwd()
     try:
-        for index, step in enumerate(case.script):
-            going.step = index
-            going.do(step)
-        going.step = len(case.script)
-        if case.drain:
-            going.drain()
-    except (Exception, Died, SystemExit) as error:
-        if isinstance(error, BadInput):
+        consumer = make()
+        going = _Run(consumer, case, outcome)
+        try:
+            _go(going)
+        finally:
+            if hasattr(consumer, "close"):
+                consumer.close()
+    except BaseException as error:
+        if WATCH.passes(error):
             raise
-        going.outcome.raised, going.outcome.raised_at = told(error), going.step
-        going.say("projector", f"raises {going.outcome.raised}")
+        if not outcome.raised:
+            outcome.raise_at(len(case.script), error)
     finally:
-        if hasattr(consumer, "close"):
-            consumer.close()
-    return going.outcome
+        os.chdir(here)
+    return outcome
+
+
+def _go(going: _Run) -> None:
+    """Take all steps. Not even `sys.exit()` of the projector's ends the check: it is a crash."""
+    script = going.case.script
+    try:
+        for index, step in enumerate(script):
+            going.step = index
+            WATCH.step(index)
+            going.do(step)
+            WATCH.confirm()
+        going.step = len(script)
+        WATCH.step(len(script))
+        if going.case.drain:
+            going.drain()
+        WATCH.confirm()
+    except BaseException as error:
+        if WATCH.passes(error):
+            raise
+        going.outcome.raise_at(going.step, error)

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from lab.base import TRUTH, BadInput, Problem
+from lab.experiment import reported
 from lab.experiment.judge import RunJudgement, ask, rebuild_and_judge
 from lab.experiment.progress import Progress
 from lab.experiment.project import Projected
@@ -25,7 +26,6 @@ from lab.load.foretelling import foretell
 from lab.load.judging import committed, projected, since
 from lab.measure.machine import highest_rss_bytes
 from lab.place import FolderPlace
-from lab.report import write_report
 from lab.runs import Run, new_run
 from lab.service.local import LocalService
 from lab.service.supervisor import ProgramFailed
@@ -111,8 +111,8 @@ def load(
         }
         record["load"]["knee"] = dict(knee["told"]) if knee else None
         (folder / "manifest.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
-        write_report(Run(folder))
-    return Run(final.resolve())
+        written = reported(Run(folder))
+    return replace(written, path=final.resolve())
 
 
 def _as_judged(plan: Plan) -> Plan:

@@ -103,6 +103,9 @@ def _twice(file: str, raw: dict[str, Any]) -> list[Problem]:
 
 def _read_text(path: Path) -> str:
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            # A device or a pipe may have no end.
+            raise NotReadable(str(path), "neither a file nor a folder", "a scenario is a TOML file")
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         folder = path.parent if path.parent.is_dir() else Path("scenarios")

@@ -23,6 +23,8 @@ from lab.channel.fates import LiveFaults, SampledFates
 from lab.channel.faulty import Faulty, MonotonicClock
 from lab.channel.memory import MemoryChannel
 from lab.domain.model import Command, Outcome
+from lab.ending import say
+from lab.formatting import printable
 from lab.identity import WAY_OUT
 from lab.ports import Message as Published
 from lab.service.messages import ChangeFaults, ExecuteCommand, Message, ReadStatus
@@ -163,7 +165,7 @@ class Executor:
             return Outcome("rejected", command.key, (f"a number is too large: {error}",))
         except Exception as error:
             self.counts["failed"] += 1
-            print(f"a command failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            say(printable(f"a command failed: {type(error).__name__}: {error}"), err=True)
             return problem(500, "the command failed; nothing of it was committed")
         self.counts["commits"] += 1
         return outcome

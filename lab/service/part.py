@@ -12,7 +12,8 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab.base import TRUTH, BadInput, LabError, SourceLost
+from lab.base import TRUTH, SourceLost
+from lab.ending import at_work_in, complain, output
 from lab.place import FolderPlace
 from lab.scenario import Source
 from lab.service.executor import Executor
@@ -129,18 +130,14 @@ async def _project(orders: Orders, made: Plan) -> None:
 def main(argument: str) -> None:
     """Start the part that the argument describes."""
     orders = Orders(**json.loads(argument))
+    output.prepare()
     body = _execute if orders.part == TRUTH else _project
     try:
         made = orders.plan()
-        with owned(Path(orders.folder), orders.part, PATIENCE):
+        with owned(Path(orders.folder), orders.part, PATIENCE), at_work_in(Path(orders.folder)):
             run(body(orders, made))
-    except LabError as error:
-        print(f"error: {orders.part}: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
-    except OSError as error:
-        # Problems with files (a full disk, missing rights) need no traceback.
-        print(f"error: {orders.part}: {type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(BadInput.exit_status)
+    except (Exception, SystemExit) as error:
+        sys.exit(complain(error, who=orders.part))
 
 
 if __name__ == "__main__":

@@ -8,14 +8,15 @@ import heapq
 import itertools
 import json
 import math
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lab.base import NotAnswered, Unavailable
+from lab.ending import say
 from lab.feed.source import TruthReader
+from lab.formatting import printable
 from lab.place import FolderPlace
 from lab.queries.model import Query
 from lab.running.lane import Lane
@@ -149,7 +150,7 @@ class Projection:
             return problem(503, str(error))
         except Exception as error:
             said = f"{self.item.name}: {query.name} failed: {type(error).__name__}: {error}"
-            print(said, file=sys.stderr, flush=True)
+            say(printable(said), err=True)
             return problem(500, "the query failed")
         found = {"rows": named(query, rows[:limit]), "more": len(rows) > limit}
         return Reply(200, encoded({**found, "position": position, "age_seconds": age}), position)
@@ -202,7 +203,7 @@ class Projection:
             self.hear(body)
         except (ValueError, TypeError, LookupError) as error:
             self.counts["unreadable"] += 1
-            print(f"{self.item.name}: a message can't be read: {error}", file=sys.stderr, flush=True)
+            say(printable(f"{self.item.name}: a message can't be read: {error}"), err=True)
 
     async def work(self) -> None:
         """Poll when it is due, take messages when a batch is, until `stop`; requests are answered between the two."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.base import TRUTH, BadInput, Problem
+from lab.ending import stopping
 from lab.feed.source import TruthReader
 from lab.identity import Identity, read
 from lab.place import FolderPlace
@@ -45,7 +46,7 @@ class Address:
 def serve(
     plan: Plan, folder: Path | None, address: Address, tell: Callable[[dict[str, Any]], None], journal: bool = False
 ) -> None:
-    """Serve a scenario until SIGTERM or SIGINT. `tell` gets address and parts once, when the service answers.
+    """Serve a scenario until SIGTERM, SIGINT or SIGHUP. `tell` gets address and parts once, when the service answers.
 
     Without a folder the files are temporary. With `journal` each part writes down what became of every change. Raises
     BadInput for a source of truth that processes can't share, a folder that is taken, an address that can't be had.
@@ -53,8 +54,15 @@ def serve(
     access = Access.of(address.host, address.token)
     if folder is None:
         with temporary_folder("lab-serve-") as made:
-            serve(plan, made, address, tell, journal)
+            _serve(plan, made, access, address, tell, journal)
         return
+    _serve(plan, folder, access, address, tell, journal)
+    stopping.keeps(folder)
+
+
+def _serve(
+    plan: Plan, folder: Path, access: Access, address: Address, tell: Callable[[dict[str, Any]], None], journal: bool
+) -> None:
     enough_files()
     with owned(folder, "service"), _bound(address) as listening, temporary_folder("lab-") as sockets:
         known = _known(plan, FolderPlace(folder).within(TRUTH))
@@ -75,7 +83,10 @@ def serve(
             executor.orders = replace(executor.orders, epoch=found.epoch if found else None)
             tell(told)
 
-        run(_run(plan, finder(plan, folder, feed_socket(sockets)), access, listening, children, answers))
+        find = finder(plan, folder, feed_socket(sockets))
+        # The event loop takes the signals, and gives them up at its end: clean-up must not be torn apart either.
+        with stopping.handled_elsewhere():
+            run(_run(plan, find, access, listening, children, answers))
 
 
 def _known(plan: Plan, place: FolderPlace) -> Identity | None:
@@ -114,8 +125,15 @@ async def _run(
     ready: Callable[[], None],
 ) -> None:
     told_to_stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
+
+    def stop(number: int) -> None:
+        # The command's exit status says which signal it was.
+        stopping.winds_down(number)
+        told_to_stop.set()
+
+    for number in stopping.HANDLED:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, stop, number)
     # The program that started this service may be killed before it can stop it.
     parent = await watch_stdin(told_to_stop.set) if os.environ.get(ENDS_WITH_STDIN) else None
     changes = Changes(find)

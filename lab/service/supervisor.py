@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import lab
-from lab.base import LabError
+from lab.base import BadInput, LabError
+from lab.ending import stopping
 from lab.service.messages import Message
 from lab.service.part import Orders
 from lab.service.wire import ENDS_WITH_STDIN, Line, Reply
@@ -29,7 +30,7 @@ POLITE = 30.0
 
 
 class ProgramFailed(LabError):
-    """A program that load or torture needs ended before its time."""
+    """A child process ended before its time: a part of the service, or a program that load or torture needs."""
 
     exit_status = 4
 
@@ -67,12 +68,19 @@ class Program:
 
     def start(self) -> None:
         """Start it, or another one after the last has ended."""
-        with self.log.open("a", encoding="utf-8") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, *self.arguments], stdout=log if self.quiet else subprocess.PIPE, stderr=log,
-                stdin=subprocess.PIPE, text=True, start_new_session=True, cwd=self.folder,
-                env=inherited({**self.environment, ENDS_WITH_STDIN: "1"}),
-            )  # fmt: skip
+        former = self._process
+        try:
+            # A signal in between would leave the process behind.
+            with stopping.held(), self.log.open("a", encoding="utf-8") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, *self.arguments], stdout=log if self.quiet else subprocess.PIPE, stderr=log,
+                    stdin=subprocess.PIPE, text=True, start_new_session=True, cwd=self.folder,
+                    env=inherited({**self.environment, ENDS_WITH_STDIN: "1"}),
+                )  # fmt: skip
+        except KeyboardInterrupt:
+            if self._process is not former:
+                self.kill()
+            raise
 
     @property
     def process(self) -> subprocess.Popen[str]:
@@ -161,7 +169,8 @@ class Child:
         await asyncio.wait([self._keeping, ready], return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if not self.ready.is_set():
-            raise LabError(f"`{self.name}` could not start: it ended with {self.last_exit}")
+            what = f"`{self.name}` could not start: it ended with {self.last_exit}"
+            raise LabError(what) if self.last_exit == BadInput.exit_status else ProgramFailed(what)
 
     async def _keep(self) -> None:
         pause = PAUSE

@@ -18,6 +18,7 @@ from lab.domain.trace.frame import entity, entity_names, prepare, renamed, typed
 from lab.domain.trace.questions import dividing, wordy
 from lab.domain.trace.raw import Raw, refuse_bad
 from lab.domain.trace.tables import sqlite_tables
+from lab.formatting import printable
 from lab.scenario import NAME, EntityTable
 from lab.starter.guess import Guesses, guess
 from lab.starter.place import free_path, write_valid
@@ -59,7 +60,7 @@ class WrittenScenario:
         lines += [f"  note: {note}" for note in self.notes]
         lines.append("  Another choice: --key a,b --time COLUMN --deleted COLUMN --revision COLUMN, or `none`.")
         lines.append(f"wrote {self.path.name}; next: lab run {self.path.name}")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def write_own(

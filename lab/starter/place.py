@@ -29,5 +29,12 @@ def free_path(folder: Path, name: str, overrides: Sequence[str]) -> Path:
 def write_valid(path: Path, text: str) -> None:
     """Write a new scenario file. Raises BadInput, and writes nothing, if the scenario is not valid."""
     plan(Source.of_text(text, path))
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise BadInput([Problem(path.name, "is there already", "choose another name, or move it away")]) from None
+    except BaseException:
+        # A full disk, or a Ctrl-C: not half a scenario.
+        path.unlink(missing_ok=True)
+        raise

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lab.base import BadInput, MissingDriver, Problem
+from lab.formatting import printable
 from lab.stores.port import Store
 
 
@@ -40,9 +41,10 @@ class StoreSpec:
             found: type[Store] = getattr(import_module(module), attribute)
         except ModuleNotFoundError as error:
             raise MissingDriver(f"{self.name}: {error}; get it with: {self.install}") from None
-        except Exception as error:
+        except (Exception, SystemExit, GeneratorExit) as error:
             # What another package raises when it is imported can be anything.
-            what = f"{self.path} can't be imported: {type(error).__name__}: {' '.join(str(error).split())}"
+            said = printable(" ".join(f"{type(error).__name__}: {error}".split()))
+            what = f"{self.path} can't be imported: {said}"
             raise BadInput([Problem(self.name, what)]) from None
         return found
 

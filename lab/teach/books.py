@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lab.ending import run
+
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 SECONDS_MAX = 300
@@ -78,4 +80,4 @@ def _books(path: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(lambda: main(sys.argv[1:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from lab.formatting import printable
 from lab.verdict.evidence import Evidence
 from lab.verdict.finding import Finding, found
 from lab.verdict.runcheck import has_content, run_check
@@ -52,7 +53,7 @@ def _difference(
     on = identity.columns
     must = expected.join(identity, on=on, how="semi", nulls_equal=True).rows(named=True)
     shows = found.join(identity, on=on, how="semi", nulls_equal=True).rows(named=True)
-    what = ", ".join(f"{name} {value}" for name, value in identity.row(0, named=True).items())
+    what = ", ".join(f"{name} {printable(str(value))}" for name, value in identity.row(0, named=True).items())
     lines = [f"{entity}, {what}"]
     differs = [name for name in expected.columns if not must or not shows or must[0][name] != shows[0][name]]
     for title, rows in (("must be", must), ("shows  ", shows)):

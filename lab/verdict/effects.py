@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from lab.formatting import printable
 from lab.measure.accounting import balances
 from lab.measure.queries import Wrong
 from lab.verdict.evidence import Evidence
@@ -62,8 +63,8 @@ def no_double_effect(evidence: Evidence) -> Finding:
         for entity, _, found in evidence.contents()
     }
     count = sum(frame.height for frame in twice.values())
-    first = [f"{name} {frame['key'][0]} is there more than once" for name, frame in twice.items() if frame.height]
-    return found(count, lambda: first[:1])
+    first = [(name, printable(str(frame["key"][0]))) for name, frame in twice.items() if frame.height]
+    return found(count, lambda: [f"{name} {key} is there more than once" for name, key in first[:1]])
 
 
 @run_check(has_order)

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from lab.feed.published import Published
+from lab.formatting import printable
 from lab.measure import lag
 from lab.measure.queries import Asked
 from lab.projection.guard import Guard
@@ -148,4 +149,5 @@ class Evidence:
     def label(self, index: int, with_revision: bool = True) -> str:
         """Return the name of a change by its index: `employee 17 revision 3`."""
         entity, row = self.published.change(index)
-        return f"{entity} {row['key']} revision {row['revision']}" if with_revision else f"{entity} {row['key']}"
+        named = f"{entity} {printable(str(row['key']))}"
+        return f"{named} revision {row['revision']}" if with_revision else named

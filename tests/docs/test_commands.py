@@ -21,6 +21,7 @@ from serving import Process
 from lab.base import LabError, Unsound
 from lab.cli import EXIT
 from lab.cli import lab as cli
+from lab.ending import INTERNAL, stopping
 from lab.scenario import Source
 from lab.wiring import plan
 
@@ -160,7 +161,9 @@ def test_what_is_said_to_be_missing_is_missing() -> None:
 
 def test_every_exit_status_is_documented() -> None:
     documented = set(re.findall(r"^\| (\d+) \|", text("docs/commands.md"), flags=re.M))
-    assert documented == {str(status) for status in (*EXIT.values(), LabError.exit_status, Unsound.exit_status, 130)}
+    stopped = {128 + number for number in stopping.HANDLED}
+    known = {*EXIT.values(), LabError.exit_status, Unsound.exit_status, INTERNAL, *stopped}
+    assert documented == set(map(str, known))
 
 
 def test_the_readme_s_witness_is_what_the_lab_prints() -> None:

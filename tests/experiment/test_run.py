@@ -186,6 +186,7 @@ def test_half_a_run_is_refused(whole: tuple[Result, Run], tmp_path: Path) -> Non
     (copy / "lag.parquet").unlink()
     with pytest.raises(NotReadable, match="tables are missing: lag"):
         load_run(copy)
+    assert call("report", str(copy)).exit_code == 4
     for text, word in (("{}", "not a run of format"), ("{", "not a manifest"), ("[]", "not a run of format")):
         (copy / "manifest.json").write_text(text)
         with pytest.raises(NotReadable, match=word):
@@ -468,12 +469,12 @@ def test_a_run_that_is_killed_leaves_no_half_a_run_and_the_next_one_sweeps(tmp_p
     assert load_run("mine", tmp_path / "runs").path == after.path
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_stopped_leaves_nothing_and_says_so(how: signal.Signals, tmp_path: Path) -> None:
     process = start(tmp_path, "--json")
     process.send_signal(how)
     printed, said = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 128 + how
     assert printed == ""
     assert "nothing was left behind" in said
     assert "Traceback" not in said

@@ -88,7 +88,7 @@ def test_a_teacher_sees_an_outage_and_its_end_and_a_rebuild(scenario: str, windo
             assert window.run("document.documentElement.scrollWidth") <= width
         window.run("document.querySelector('input[name=rate][value=\"0\"]').click()")
         window.until("last.load.rate === 0")
-        assert service.stop() == (0, "")
+        assert service.stop() == (143, "")
 
 
 def test_the_page_asks_for_the_token_and_is_worked_by_the_keyboard(scenario: str, window: Browser) -> None:

@@ -99,5 +99,5 @@ def test_the_next_service_removes_what_a_killed_one_left(root: Path, tmp_path: P
         assert len(left) == 2, dead
     with Process(scenario) as service:
         assert not set(left) & set(names(root))
-        assert service.stop() == (0, "")
+        assert service.stop() == (143, "")
     assert names(root) == []

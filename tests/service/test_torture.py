@@ -233,7 +233,7 @@ def test_a_torture_that_is_stopped_takes_its_victims_along(
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=90)
-    assert process.returncode == 130, said
+    assert process.returncode == 143, said
     assert list((tmp_path / "tmp").iterdir()) == []
     found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(tmp_path) not in found
