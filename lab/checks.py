@@ -231,9 +231,26 @@ _ALL = (
         chapter="06",
     ),
     Check(
+        "values_preserved",
+        "altered value",
+        holds="values that are awkward to keep come back as they were written: texts, numbers, nulls and keys",
+        meaning=(
+            "The store was given values like ' a', '007', 2^53 + 1 or 0.1 before the run, and held or answered "
+            "something else. What the scenario's own data is like doesn't matter: data that has such values is altered."
+        ),
+        mending="Give the column a type that holds the value as it is, or let the store raise CannotTake for it.",
+        chapter="06",
+    ),
+    Check(
         "survives_crash",
         "lost or doubled by a crash",
         holds="what was acknowledged outlives a restart; what was interrupted does no harm when it comes again",
+        meaning=(
+            "Before the run, processes were killed while they wrote to a store of this kind, and it was opened again. "
+            "Something that had been confirmed was gone, or a batch was there in part, or without its checkpoint."
+        ),
+        mending="Write rows, guard memory and checkpoint in one transaction that is committed before `apply` returns.",
+        chapter="05",
         advice=(
             "Apply a batch in one transaction, all or nothing, commit before returning, and expect that a batch "
             "that was not acknowledged comes again."

@@ -11,6 +11,9 @@ from effort import examples
 from hypothesis import HealthCheck, settings
 
 import lab.experiment
+from lab.conformance.job import Conformance
+from lab.experiment.progress import Progress
+from lab.wiring import Plan
 
 # Examples open real engines, whose time says nothing about the code; nothing is written beside the tests' folders.
 settings.register_profile(
@@ -39,5 +42,10 @@ def new_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs without their report, which has tests of its own."""
+    """Runs without their report and without trials of their stores, which have tests of their own."""
     monkeypatch.setattr(lab.experiment, "write_report", lambda _: None)
+    monkeypatch.setattr(lab.experiment, "try_stores", _nothing_tried)
+
+
+def _nothing_tried(plan: Plan, work: Path, progress: Progress) -> dict[str, Conformance]:
+    return {item.name: Conformance.unknown("not tried") for item in plan.projections}

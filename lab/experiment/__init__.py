@@ -1,4 +1,7 @@
-"""Runs a scenario from end to end: a scenario in, a run folder out. Write, project, ask, rebuild, judge, record."""
+"""Runs a scenario from end to end: a scenario in, a run folder out.
+
+Try the stores, write, project, ask, rebuild, judge, record.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from lab.experiment.judge import ask, rebuild_and_judge
 from lab.experiment.progress import Progress, Quiet
 from lab.experiment.project import Projected, project
 from lab.experiment.record import manifest, tables, write_tables
+from lab.experiment.trials import try_stores
 from lab.experiment.write import write
 from lab.measure.machine import highest_rss_bytes
 from lab.place import FolderPlace
@@ -80,6 +84,8 @@ def _run(plan: Plan, folder: Path, final: Path, progress: Progress) -> None:
     started, began = time.time(), time.perf_counter()
     work = folder / "work"
     work.mkdir()
+    with phase("try"):
+        tried = try_stores(plan, work / "trials", progress)
     with phase("write"):
         written = write(plan, work, progress)
     truth = plan.truth(FolderPlace(work).within("truth"))
@@ -87,6 +93,8 @@ def _run(plan: Plan, folder: Path, final: Path, progress: Progress) -> None:
     try:
         with phase("project"):
             projected = project(plan, written, truth, FolderPlace(work / "live"), progress)
+            for live in projected.lives:
+                live.conformance = tried[live.plan.name]
         if plan.domain.has_trace:
             per_second = written.writes["commands"] / max(projected.main.replay.seconds, 1e-9)
             written = replace(written, settings=truth.settings(), writes=written.writes | {"per_second": per_second})

@@ -251,6 +251,7 @@ def _evidence(
         taken_at=None if live.strand.timeline is None else live.strand.timeline.begun_at,
         lost_messages=lost_messages(live),
         given_up=given_up,
+        conformance=live.conformance,
     )
 
 

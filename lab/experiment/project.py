@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lab.base import stream
+from lab.conformance.job import Conformance
 from lab.experiment.progress import Progress
 from lab.experiment.strands import Strand, strands
 from lab.experiment.write import Written
@@ -33,7 +34,7 @@ class Live:
 
     `chosen` are the indices of the changes that it subscribes to, `strand` the source of truth that it was fed from,
     `visible` seconds by index. `again`, of a projection that was thrown away in place: when, and when each change was
-    visible after that.
+    visible after that. `conformance`: what came of the trials of its store; None without any.
     """
 
     plan: ProjectionPlan
@@ -44,6 +45,7 @@ class Live:
     visible: np.ndarray
     gate: Gate | None = None
     again: tuple[float, np.ndarray] | None = None
+    conformance: Conformance | None = None
 
     @property
     def published(self) -> Published:

@@ -240,13 +240,14 @@ class QueryTable(ScenarioTable):
 
 
 class MeasureTable(ScenarioTable):
-    """How to measure queries: samples, warm-up rounds, a time budget for each query, and what is queried."""
+    """How to measure queries: samples, warm-up rounds, a time budget for each query, what is queried and tried."""
 
     samples: int = Field(50, ge=1)
     warm_up: int = Field(3, ge=0)
     budget: Positive = 1.0
     rebuild: bool = True
     truth: bool = True
+    trials: bool = True
 
 
 class ReadersTable(ScenarioTable):

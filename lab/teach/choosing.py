@@ -22,7 +22,13 @@ from lab.teach.widgets import Drawn
 
 __all__ = ["SURVEYS", "advice", "drawn", "headline", "kept", "pareto", "question", "survey"]
 
-_QUICK = ("time.service=modelled", "measure.samples=12", "measure.warm_up=1", "readers.sessions=0")
+_QUICK = (
+    "time.service=modelled",
+    "measure.samples=12",
+    "measure.warm_up=1",
+    "readers.sessions=0",
+    "measure.trials=false",
+)
 
 
 def survey(business: str) -> Run:
@@ -35,7 +41,7 @@ def survey(business: str) -> Run:
 
 
 def _employees() -> Run:
-    measure = {"samples": 12, "warm_up": 1, "budget": 0.03, "truth": False}
+    measure = {"samples": 12, "warm_up": 1, "budget": 0.03, "truth": False, "trials": False}
     every = projection("sqlite-table", "sqlite.table")
     return experiment(
         every, commands=2_000, records=400, channel=messages(), projections="all", measure=measure,

@@ -111,7 +111,7 @@ def _usual(business: str, commands: int, records: int | None) -> Keys:
         "domain": {"name": business},
         "time": {"service": "modelled"},
         "readers": {"sessions": 200},
-        "measure": {"samples": 5, "warm_up": 0, "budget": 0.1, "truth": False},
+        "measure": {"samples": 5, "warm_up": 0, "budget": 0.1, "truth": False, "trials": False},
     }
     if business not in DOMAINS or not domain(business).has_trace:
         raw["domain"]["records"] = records or max(1, commands // 10)

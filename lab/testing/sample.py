@@ -8,10 +8,16 @@ from typing import Any
 import polars as pl
 
 from lab.base import REASON, Embed, Entity, Totals
+from lab.conformance.operations import content
 from lab.queries.model import Query
 from lab.queries.resolve import resolve
 from lab.scenario import QueryTable
-from lab.stores import Layout, Store, dump
+from lab.stores import Layout
+
+__all__ = [
+    "BY_SHELF", "ENTITIES", "IDS", "ITEM", "NASTY", "SHELF", "ask", "content", "item", "items", "layout", "parked",
+    "sums",
+]  # fmt: skip
 
 ITEM = Entity(
     "item",
@@ -69,15 +75,3 @@ def ask(**table: Any) -> Query:
     query, problems = resolve(QueryTable.model_validate(words), ENTITIES, "sample")
     assert query is not None, problems
     return query
-
-
-def content(store: Store) -> dict[str, Any]:
-    """Everything that a store holds: rows, the guard's memory, checkpoints, parked changes."""
-    entities = list(store.layout.entities)
-    memory = [store.memory(name).sort("id").rows() for name in entities] if store.layout.memory else []
-    return {
-        "rows": [dump(store, name).rows() for name in entities],
-        "memory": memory,
-        "checkpoints": [store.checkpoint(name) for name in entities],
-        "parked": [store.parked(name).rows() for name in entities],
-    }

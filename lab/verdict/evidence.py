@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from lab.conformance.job import Conformance
 from lab.feed.published import Published
 from lab.formatting import printable
 from lab.measure import lag
@@ -50,6 +51,8 @@ class Evidence:
     lost_messages: dict[int, float] = field(default_factory=dict)
     # Positions that the reader of the feed stopped waiting for, and when.
     given_up: dict[int, float] = field(default_factory=dict)
+    # What came of the trials of the store before the run; None if there were none.
+    conformance: Conformance | None = None
 
     @property
     def guard(self) -> type[Guard]:

@@ -1,0 +1,85 @@
+"""Has stores tried in a process of its own, and gives what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.conformance.job import JOBS, RESULTS, Conformance, ConformanceJob, TrialResult
+from lab.conformance.values import told
+from lab.queries.model import Query
+from lab.stores.port import Layout, Store
+
+# More than all trials of a large scenario take on a slow machine.
+SECONDS_MAX = 600
+
+
+def job_of(
+    store: type[Store], layout: Layout, policy: str, hold: int, queries: Sequence[Query], seed: int
+) -> ConformanceJob | str:
+    """The job to try a store that holds such a projection; or, in words, why another process can't."""
+    if not hasattr(os, "fork"):
+        return "does not apply: this system can't fork a process"
+    if store.name == "null":
+        return "does not apply: it keeps nothing"
+    job = ConformanceJob(store.__module__, store.__qualname__, layout, policy, hold, tuple(queries), seed)
+    try:
+        found: object = job.store_class if store.__module__ != "__main__" else None
+    except (ImportError, AttributeError):
+        found = None
+    try:
+        pickle.dumps(job)
+    except Exception as error:
+        return f"unknown: another process can't be told of its projection: {told(error)}"
+    if found is not store:
+        return f"unknown: another process can't import `{store.__module__}:{store.__qualname__}`"
+    return job
+
+
+# What came of trials in this process already: the same job has the same result.
+_KNOWN: dict[bytes, Conformance] = {}
+
+
+def tried(jobs: Sequence[ConformanceJob], folder: Path) -> list[Conformance]:
+    """Try stores, in a folder that need not exist. What can't be made is unknown, with the reason."""
+    names = [pickle.dumps(job) for job in jobs]
+    new = {name: job for name, job in zip(names, jobs, strict=True) if name not in _KNOWN}
+    found = _KNOWN | dict(zip(new, _tried(list(new.values()), folder), strict=True)) if new else _KNOWN
+    _KNOWN.update((name, one) for name, one in found.items() if not one.values.unknown)
+    return [found[name] for name in names]
+
+
+def _tried(jobs: Sequence[ConformanceJob], folder: Path) -> list[Conformance]:
+    folder.mkdir(parents=True)
+    (folder / JOBS).write_bytes(pickle.dumps(list(jobs)))
+    # What can be imported here can be imported there. The pools of threads that libraries start must not be forked.
+    paths = os.pathsep.join(filter(None, sys.path))
+    environment = os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "POLARS_ALLOW_FORKING_THREAD": "1"}
+    with (folder / "said").open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lab.conformance", str(folder)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+        try:
+            status = process.wait(SECONDS_MAX)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            return [Conformance.unknown(f"unknown: the trials took longer than {SECONDS_MAX} s")] * len(jobs)
+    if status:
+        last = (folder / "said").read_text(errors="replace").strip().splitlines()[-1:] or [f"exit status {status}"]
+        return [Conformance.unknown(f"unknown: the trials failed: {last[0]}")] * len(jobs)
+    found = json.loads((folder / RESULTS).read_text())
+    return [Conformance(*(TrialResult(**each[name]) for name in ("values", "crashes"))) for each in found]
