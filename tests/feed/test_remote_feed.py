@@ -77,6 +77,7 @@ def test_the_remote_feed_is_the_local_one(model: str, engine: str) -> None:
                     for order in orders:
                         truth.execute(order)
                         assert feed.head("employee") == truth.head("employee")
+                    assert feed.timeline() == truth.timeline() != []
                     for position, limit, columns in asked:
                         before = list(columns or ())[:2] if model == "history" else []
                         here = truth.changes_since("employee", position, limit, before, columns)
