@@ -438,6 +438,7 @@ CRASHING: tuple[type, ...] = (
     CheckpointInMemory,
     WritesBehind,
     CommitsEverySecondBatch,
+    ResetsTheDataFirst,
 )
 
 

@@ -30,7 +30,7 @@ from lab.projection.projector import Projector
 from lab.stores.port import Store
 
 # The number of the first apply that also writes over records, and how often a process dies in it at the most.
-APPLY, DEATHS_OF_APPLY, DEATHS_OF_RESET = 1, 5, 0
+APPLY, DEATHS_OF_APPLY, DEATHS_OF_RESET = 1, 5, 2
 # Objects whose methods change nothing but memory of the process.
 _PLAIN = (str, bytes, bytearray, list, tuple, dict, set, frozenset, int, float)
 # The lab's own rooms that count as a store's code.
@@ -59,7 +59,7 @@ class Counted:
             wanted.add(self.steps - 1)
         spread = np.array(sorted(wanted))
         # One of each part, if there are too many.
-        parts = np.array_split(spread, min(most, spread.size)) if most else []
+        parts = np.array_split(spread, min(most, spread.size))
         return [int(rng.choice(part)) for part in parts]
 
 
@@ -75,7 +75,7 @@ def deaths(counted: Sequence[Counted], seed: int, thorough: bool = False) -> lis
     found = [Death(APPLY), *(Death(APPLY, step) for step in counted[APPLY].drawn(DEATHS_OF_APPLY, rng))]
     for number in others if thorough else [int(rng.choice(others))]:
         found += [Death(number, step) for step in counted[number].drawn(DEATHS_OF_APPLY if thorough else 1, rng)]
-    most = counted[reset].steps if thorough and DEATHS_OF_RESET else DEATHS_OF_RESET
+    most = counted[reset].steps if thorough else DEATHS_OF_RESET
     return [*found, *(Death(reset, step) for step in counted[reset].drawn(most, rng))]
 
 

@@ -105,8 +105,8 @@ def test_deaths_are_spread_over_what_changes_on_disk_and_follow_the_seed() -> No
     steps = [death.step for death in found if death.operation == APPLY and death.step is not None]
     assert len(steps) == 5
     assert len(set(steps) & {10, 20, 30, 40, 59}) >= 4
-    assert len({death.operation for death in found}) == 2
-    assert {death.operation for death in deaths(counted, 1, thorough=True)} >= {1, 2, 3}
+    assert {death.operation for death in found} > {APPLY, len(counted) - 1}
+    assert {death.operation for death in deaths(counted, 1, thorough=True)} == {1, 2, 3, 4}
 
 
 def test_what_keeps_nothing_or_can_not_be_imported_is_unknown(tmp_path: Path) -> None:
