@@ -31,7 +31,7 @@ from lab.wiring import Plan
 
 # Most processes are killed at work: seconds after they first answered, drawn evenly, or after being silent for so long.
 # A share of them is killed while they start or recover. The executor and the front live longer, so that changes come.
-AT_WORK, EXECUTING, SILENT, STARTING, EARLY = (0.0, 0.6), (0.1, 3.0), 20.0, (0.2, 2.0), 0.2
+AT_WORK, EXECUTING, SILENT, STARTING, EARLY = (0.0, 0.6), (0.1, 3.0), 60.0, (0.2, 2.0), 0.2
 # All parts end with the front and start again: it is killed once for so many kills of each part.
 FRONT, FRONT_EVERY = "front", 10
 # At most so many are starting again after a kill at one moment: with more, hardly anything would be at work.

@@ -59,14 +59,14 @@ store = "sqlite.table"
 samples = 2
 """
 # Seconds in which a state must be reached; a machine may be busy.
-PATIENCE = 180.0
+PATIENCE = 300.0
 
 
-def until(met: Callable[[], Any], what: str) -> Any:
-    """Wait for a condition, and return what it gave; an assertion fails when it isn't met in time."""
+def until(met: Callable[[], Any], what: str, more: Callable[[], Any] = str) -> Any:
+    """Wait for a condition, and return what it gave; an assertion fails with what is known then if it isn't met."""
     end = time.monotonic() + PATIENCE
     while not (found := met()):
-        assert time.monotonic() < end, what
+        assert time.monotonic() < end, f"{what} {more()}"
         time.sleep(0.05)
     return found
 
@@ -227,7 +227,7 @@ def one_round(rng: random.Random, folder: Path, temporary: Path, most: int) -> C
             assert said.count("error: ") == 1, said
             assert str(FATAL[fatal][0]) in said
             assert "Traceback" not in said
-        until(lambda: not left_running(folder, temporary), f"left running: {left_running(folder, temporary)}")
+        until(lambda: not left_running(folder, temporary), "left running:", lambda: left_running(folder, temporary))
     assert not running.twice
     if fatal == "command" and not early:
         counts["acknowledged"] += confirm(running)
