@@ -27,13 +27,14 @@ run: setup      ## the main job: a year of flights, broken messages, judged proj
 test: setup     ## the whole suite, in parallel
 	$(BIN)/python -m pytest -n $(WORKERS)
 
-nightly: setup  ## many more histories, requests and values, a hundred kills of a load, 50,000 small batches into every store
+nightly: setup  ## many more histories, requests, values and hostile scenarios, kills of a load, a soak of every store
 	HISTORIES=10000 $(BIN)/python -m pytest -n $(WORKERS) tests/kit/test_mutants.py tests/service/test_service_fuzz.py
 	EXAMPLES=400 $(BIN)/python -m pytest -n $(WORKERS) tests/stores tests/projection tests/truth tests/feed
 	SOAK=50000 $(BIN)/python -m pytest -s -n 0 tests/stores/test_soak.py
 	KILLS=100 $(BIN)/python -m pytest -n 0 tests/load/test_kills.py
 	$(BIN)/lab torture scenarios/torture.toml --kills 10 --set truth.engine=duckdb
-	EXAMPLES=2000 $(BIN)/python -m pytest -n $(WORKERS) tests/running/test_two_clocks.py
+	EXAMPLES=2000 $(BIN)/python -m pytest -n $(WORKERS) tests/running/test_two_clocks.py tests/running/test_skipping.py
+	HOSTILE=2000 $(BIN)/python -m pytest -n $(WORKERS) tests/scenario/test_hostile.py
 	SIGNALS=100 $(BIN)/python -m pytest -n 0 tests/cli/test_signals.py
 
 torture: setup  ## a thousand kills over every durable store while commands keep coming, then everything counted

@@ -190,6 +190,7 @@ class LabError(Exception):
     ├── CannotTake        a store can't take a change, however often it is tried: the change is poison to it
     ├── Unavailable       a store refused a batch for now; the same batch may succeed later
     ├── NotAnswered       the store can't answer this class of query
+    │   └── NoAnswer      a statement of the user's own came to no answer: an error, too long, too large
     ├── SourceLost        the source of truth was deleted or replaced, or another one is in its place
     └── Unsound           the lab's own evidence contradicts itself: no figure of the run can be trusted
     """
@@ -247,6 +248,10 @@ class SourceLost(LabError):
     """The source of truth that was there is gone, or isn't the one that was there."""
 
     exit_status = 4
+
+
+class NoAnswer(NotAnswered):
+    """A statement of the user's own came to no answer in this engine."""
 
 
 class Unsound(LabError):

@@ -42,8 +42,10 @@ def connect(path: Path, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(str(path), read_only=read_only, config=dict(CONFIG))
 
 
-def connect_memory(folder: Path) -> duckdb.DuckDBPyConnection:
-    """Connect without a database, to query the files in one folder and no others."""
+def connect_memory(folder: Path | None) -> duckdb.DuckDBPyConnection:
+    """Connect without a database, to query the files in one folder and no others; None for no file at all."""
+    if folder is None:
+        return duckdb.connect(":memory:", config=dict(CONFIG))
     connection = duckdb.connect(":memory:", config=CONFIG | {"enable_external_access": "true"})
     listed = str(folder.absolute()).replace("'", "''")
     connection.execute(f"SET allowed_directories = ['{listed}']; SET enable_external_access = false")

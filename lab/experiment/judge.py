@@ -128,8 +128,9 @@ def rebuild_and_judge(
         progress.done(number)
     of_truth = answers[TRUTH]
     truth, verdicts = None, TABLES["verdicts"].frame()
-    if any(one.answers for one in of_truth):
-        truth, verdicts = judge_truth([wrong for one in of_truth for wrong in one.wrong])
+    if any(one.answers or one.refused for one in of_truth):
+        refused = next((one.unanswered for one in of_truth if one.refused), "")
+        truth, verdicts = judge_truth([wrong for one in of_truth for wrong in one.wrong], refused)
     return RunJudgement(found, answers, truth, verdicts)
 
 

@@ -17,9 +17,10 @@ from lab.feed.contracts import published
 from lab.feed.published import Published
 from lab.feed.reader import with_before
 from lab.place import FolderPlace
+from lab.scenario import refuse
 from lab.truth import Change, Truth
 from lab.verdict.oracle import Oracle
-from lab.wiring import Plan
+from lab.wiring import Plan, effort
 
 
 @dataclass
@@ -44,6 +45,8 @@ def write(plan: Plan, work: Path, progress: Progress) -> Written:
         progress.step("reading the history", 1)
         trace = plan.domain.trace(plan.options)
         frames = {name: frame.drop("event") for name, frame in trace.frames.items()}
+        lasts = max((float(frame["committed_at"][-1]) for frame in frames.values() if frame.height), default=0.0)
+        refuse(effort.problems(plan.scenario, trace.changes, lasts, plan.source.path.name))
         oracle = Oracle.of_trace(plan.domain, frames)
         progress.done(1)
         writes: dict[str, Any] = {"commands": trace.changes, "accepted": trace.changes, "rejected": 0, "conflicts": 0}

@@ -135,6 +135,7 @@ class Gate:
 
     def __post_init__(self) -> None:
         self._settled_at = np.maximum.accumulate(self.timeline.ended_at)
+        self._ends = np.sort(self.timeline.ended_at)
         # The highest position among the first so many transactions.
         self._up_to = np.concatenate([[0], np.maximum.accumulate(self.timeline.position)]).astype(np.int64)
 
@@ -157,6 +158,19 @@ class Gate:
     def complete_to(self) -> int:
         """Return the highest position that may be read since the last look."""
         return int(self._up_to[self._reach.number])
+
+    def quiet_until(self, at: float) -> float:
+        """Return the time before which looks after the one at `at` can't differ from it.
+
+        That is when the next transaction ends, or when a number has been missing for as long as the strategy waits.
+        """
+        ended = int(np.searchsorted(self._ends, at, side="right"))
+        until = float(self._ends[ended]) if ended < self._ends.size else np.inf
+        if isinstance(self.strategy, Hold) and self._reach.missing_since:
+            # Rounded down: the comparison is of the time waited, not of the sum.
+            given_up = min(self._reach.missing_since.values()) + self.strategy.limit
+            until = min(until, given_up - abs(given_up) * 1e-12)
+        return until
 
     @property
     def keeps_back(self) -> bool:

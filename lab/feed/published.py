@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -25,6 +25,7 @@ class Published:
     revision: np.ndarray
     deleted: np.ndarray
     committed_at: np.ndarray
+    _earliest: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, frames: dict[str, pl.DataFrame]) -> Published:
@@ -45,7 +46,7 @@ class Published:
 
     def committed(self, committed_at: np.ndarray) -> Published:
         """Return the same changes with other commit times, as concurrent or queued writers have them."""
-        return replace(self, committed_at=committed_at)
+        return replace(self, committed_at=committed_at, _earliest={})
 
     @property
     def end(self) -> float:
@@ -56,6 +57,17 @@ class Published:
         """Return the actual commit time of each row of an entity's frame."""
         times: np.ndarray = self.committed_at[self.frames[entity]["position"].to_numpy() - 1]
         return times
+
+    def next_commit(self, entity: str, position: int) -> float:
+        """When the first change of an entity after the position is committed, in seconds; infinity if there is none.
+
+        With concurrent writers that need not be the change that comes next.
+        """
+        if entity not in self._earliest:
+            times = np.minimum.accumulate(np.append(self.times(entity), np.inf)[::-1])[::-1]
+            self._earliest[entity] = self.frames[entity]["position"].to_numpy(), times
+        positions, earliest = self._earliest[entity]
+        return float(earliest[np.searchsorted(positions, position, side="right")])
 
     def of_entities(self, names: tuple[str, ...]) -> np.ndarray:
         """Return the indices of the changes of these entities, in commit order."""

@@ -9,6 +9,7 @@ import numpy as np
 from lab.feed.gaps import Gate
 from lab.feed.published import Published
 from lab.feed.writers import Timeline
+from lab.projection.applied import NONE
 from lab.running.journal import CATCH_UP, Journal
 
 
@@ -28,14 +29,16 @@ def row(
     """
     polled = np.array(sorted(journal.polled_at))
     stall = np.empty(0)
-    handed = [
-        (note.handed, np.broadcast_to(np.asarray(note.began_at), note.handed.shape))
-        for note in journal.notes
-        if np.any(np.asarray(note.source) == CATCH_UP)
-    ]
-    if handed and polled.size:
-        positions = np.concatenate([positions for positions, _ in handed])
-        began_at = np.concatenate([times for _, times in handed])
+    # A note of several batches can have messages among them, which no poll returned.
+    read = [np.broadcast_to(np.asarray(note.source) == CATCH_UP, note.handed.shape) for note in journal.notes]
+    positions = np.concatenate([NONE, *(note.handed[mine] for note, mine in zip(journal.notes, read, strict=True))])
+    if positions.size and polled.size:
+        began_at = np.concatenate(
+            [
+                np.broadcast_to(np.asarray(note.began_at), note.handed.shape)[mine]
+                for note, mine in zip(journal.notes, read, strict=True)
+            ]
+        )
         positions, first = np.unique(positions, return_index=True)
         offered = polled[np.searchsorted(polled, began_at[first], side="right") - 1]
         due = np.searchsorted(polled, published.committed_at[positions - 1], side="left")

@@ -78,7 +78,13 @@ class Asked:
     nanoseconds: list[int] = field(default_factory=list)
     answers: list[tuple[Row, list[Row]]] = field(default_factory=list)
     wrong: list[Wrong] = field(default_factory=list)
+    # Why a question came to no answer. A statement of the user's own that comes to none is not asked again.
     refused: dict[Row, str] = field(default_factory=dict)
+
+    @property
+    def unanswered(self) -> str:
+        """Why a question came to no answer; empty if all were answered."""
+        return next((f"{self.query.name}: {why}" for why in self.refused.values()), "")
 
     def ask(self, parameters: Row, counts: bool) -> None:
         """Ask once, timed; the time is kept as a sample if the round counts (not in warm-up)."""
@@ -99,6 +105,8 @@ class Asked:
 
     def over(self, counts: bool, budget_seconds: float) -> bool:
         """Whether it has used up its budget and been asked as often as is needed all the same."""
+        if self.refused and KINDS[self.query.kind].own:
+            return True
         if self.spent <= budget_seconds * 1e9:
             return False
         if self.patient:
@@ -145,12 +153,17 @@ def check(asked: list[Asked], right: Callable[[Query, Row], list[Row]]) -> None:
     for one in asked:
         for parameters, found in one.answers:
             expected = must(one.query, parameters)
+            if expected is None and KINDS[one.query.kind].own:
+                one.refused[parameters] = "the reference comes to no answer, so the right one is not known"
+                # It may have taken as long as it may take: once is enough.
+                break
             if expected is None:
                 one.wrong.append(Wrong(one.query, parameters, [], found, "there is no right answer over this data"))
             elif not KINDS[one.query.kind].agrees(one.query, expected, found):
                 one.wrong.append(Wrong(one.query, parameters, expected, found))
-        refused = ((asked_for, why) for asked_for, why in one.refused.items() if must(one.query, asked_for) is not None)
-        one.wrong += [Wrong(one.query, asked_for, [], [], why) for asked_for, why in refused]
+        if not KINDS[one.query.kind].own:
+            refused = ((asked, why) for asked, why in one.refused.items() if must(one.query, asked) is not None)
+            one.wrong += [Wrong(one.query, asked_for, [], [], why) for asked_for, why in refused]
         whole = replace(one.query, limit=None)
         for parameters, found in _every_match(one):
             expected = must(one.query, parameters)
@@ -172,8 +185,8 @@ def table(asked: list[Asked]) -> pl.DataFrame:
     rows = []
     for one in asked:
         # The null store has no answers to be right or wrong about; its time is the harness's own.
-        ok = None if one.store.name == "null" else not one.wrong
-        times = np.array(one.nanoseconds) / 1_000.0
+        ok = None if one.store.name == "null" or (one.refused and not one.wrong) else not one.wrong
+        times = np.array([] if one.refused else one.nanoseconds) / 1_000.0
         quantiles = {name: float(np.quantile(times, share)) for name, share in QUANTILES.items()} if times.size else {}
         rows.append(
             {

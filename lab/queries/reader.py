@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from lab.base import Entity, Problem, nearest
 from lab.queries.model import DRAWN, OPERATORS, Condition
 from lab.scenario import QueryTable
+from lab.scenario.text import shown
 
 # The engines' whole numbers have 64 bits.
 INT_MAX = 2**63 - 1
 
 
 class QueryReader:
-    """One table, and the entity that it is about. `where` is the place that problems name."""
+    """One table, and the entity that it is about. `where` is the place that problems name.
 
-    def __init__(self, table: QueryTable, entities: Mapping[str, Entity], where: str) -> None:
-        self.table, self.entities, self.where = table, entities, where
+    `engines` are those that will be asked, beside the reference.
+    """
+
+    def __init__(
+        self, table: QueryTable, entities: Mapping[str, Entity], where: str, engines: Collection[str] = ()
+    ) -> None:
+        self.table, self.entities, self.where, self.engines = table, entities, where, engines
         self.problems: list[Problem] = []
 
     @property
@@ -76,7 +82,7 @@ class QueryReader:
         kind = self.entity.kind(column)
         if operand == DRAWN or comparable(operand, kind):
             return True
-        what = f"{operand!r} is no value of `{column}`, which is {kind}"
+        what = f"{shown(operand)} is no value of `{column}`, which is {kind}"
         self.wrong(f"where.{column}", what, 'or "?", to draw it from the data')
         return False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from lab.base import Entity, Problem
 from lab.queries.kinds import KINDS
@@ -12,9 +12,14 @@ from lab.queries.reader import QueryReader
 from lab.scenario import QueryTable
 
 
-def resolve(table: QueryTable, entities: Mapping[str, Entity], file: str) -> tuple[Query | None, list[Problem]]:
-    """Return the query, or None and every problem of it; `file` is what problems name as their place."""
-    reader = QueryReader(table, entities, f"{file}: query.{table.name}")
+def resolve(
+    table: QueryTable, entities: Mapping[str, Entity], file: str, engines: Collection[str] = ()
+) -> tuple[Query | None, list[Problem]]:
+    """Return the query, or None and every problem of it; `file` is what problems name as their place.
+
+    `engines` are those that a statement of the user's own must run in.
+    """
+    reader = QueryReader(table, entities, f"{file}: query.{table.name}", engines)
     kind = KINDS[table.kind] if reader.known("kind", table.kind, list(KINDS), "class of query") else None
     if not reader.known("entity", table.entity, list(entities), "entity"):
         return None, reader.problems

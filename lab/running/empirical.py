@@ -59,6 +59,10 @@ class Empirical(FromArrays):
         self._kind = CAUGHT_UP
         return page, ended, now + self._times[READ].draw(page.size)
 
+    def quiet_until(self, entity: str, position: int) -> float:
+        """Unknown: a poll that finds nothing takes time too."""
+        return -np.inf
+
     def messages(self, batch: np.ndarray) -> list[tuple[str, np.ndarray]]:
         """The rows of each entity."""
         self._kind = TAKEN

@@ -59,6 +59,9 @@ class Recorder(Protocol):
     def polled(self, at: float, gated: bool) -> None:
         """A poll began; `gated` if a strategy for gaps bounds what it may read."""
 
+    def skipped(self, polls: int) -> None:
+        """So many polls were not executed, since each would have found nothing."""
+
     def took(self) -> None:
         """A batch of messages was taken."""
 
@@ -148,6 +151,10 @@ class Journal:
         self.polls += 1
         if gated:
             self.polled_at.append(at)
+
+    def skipped(self, polls: int) -> None:
+        """Count polls that found nothing; between their times nothing was committed, so none of them matters."""
+        self.polls += polls
 
     def took(self) -> None:
         """Count a batch of messages."""

@@ -12,9 +12,13 @@ import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 from lab.running.trouble import Interrupted
 
 INFINITY = math.inf
+# Beats are computed so many at a time.
+BEATS_AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,12 @@ class Server(Protocol):
     def unfinished(self, at: float) -> bool:
         """True if a poll that finds nothing at this time may find more later."""
 
+    def quiet_until(self, at: float) -> float:
+        """Before this time every poll after the one at `at` finds nothing and changes nothing; `at` if unknown."""
+
+    def skip(self, beats: np.ndarray) -> None:
+        """Note polls at these times that need not be executed, since each finds nothing."""
+
 
 class Timed(Protocol):
     """Anything that a driver moves through time."""
@@ -85,6 +95,8 @@ class Lane:
     more: bool = False
     # Nothing new is started while a projection that was built beside takes over.
     paused: bool = False
+    # Polls from this time on are executed one by one, since another lane looks at what they leave.
+    skips_until: float = INFINITY
 
     def __post_init__(self) -> None:
         self.due_at = self.pace.every if self.pace.polls else INFINITY
@@ -126,6 +138,26 @@ class Lane:
             # The next poll is at a multiple of the interval; missed polls are not repeated.
             missed = max(0, math.ceil((self.free_at - self.due_at) / self.pace.every) - 1)
             self.due_at += (missed + 1) * self.pace.every
+            self._skip(start)
+
+    def _skip(self, start: float) -> None:
+        """Move on to the first beat whose poll can find something, or at which something else is due.
+
+        It is the beat that the polls would have come to one by one, to the last bit: each adds the interval once.
+        """
+        if self.due_at < self.free_at:
+            return
+        until = min(self.worker.quiet_until(start), self._batch_at(), self.skips_until)
+        if start < self.until:
+            until = min(until, self.until)
+        while self.due_at < until < INFINITY:
+            size = min(BEATS_AT_ONCE, int((until - self.due_at) / self.pace.every) + 2)
+            beats = np.full(size, self.pace.every)
+            beats[0] = self.due_at
+            np.add.accumulate(beats, out=beats)
+            skipped = beats[: np.searchsorted(beats, until)]
+            self.worker.skip(skipped)
+            self.due_at = float(skipped[-1]) + self.pace.every
 
     def _take(self, start: float) -> None:
         count = min(self.inbox.waiting(start), self.pace.batch)

@@ -5,6 +5,7 @@ The position that it tells is the honest one: everything up to there is in. Mess
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -141,6 +142,10 @@ class LiveService:
         self._kind, ended = CAUGHT_UP, self._clock()
         self.work.note(READ, page.height, now, ended - now)
         return page, page.height < limit, ended
+
+    def quiet_until(self, entity: str, position: int) -> float:
+        """Unknown: the source of truth is asked at each beat."""
+        return -math.inf
 
     def messages(self, batch: Sequence[Heard]) -> list[tuple[str, pl.DataFrame]]:
         """The messages of each entity, in the order of their arrival."""

@@ -59,6 +59,10 @@ class BoundedJournal:
         """Count a poll."""
         self.counts["polls"] += 1
 
+    def skipped(self, polls: int) -> None:
+        """Count polls that found nothing."""
+        self.counts["polls"] += polls
+
     def took(self) -> None:
         """Count a batch of messages."""
         self.counts["batches"] += 1

@@ -49,6 +49,9 @@ class Service(Protocol):
         Reading begins at `now`: an earlier page of the same poll may have been applied since `at`.
         """
 
+    def quiet_until(self, entity: str, position: int) -> float:
+        """When the feed can have more after `position`, if it has nothing now; minus infinity if that is unknown."""
+
     def messages(self, batch: Any) -> list[tuple[str, Any]]:
         """A batch of the inbox as a piece for each entity."""
 
@@ -93,6 +96,10 @@ class _Simulated:
             for name in self.entities
             if (chosen := batch[numbers == self.published.entities.index(name)]).size
         ]
+
+    def quiet_until(self, entity: str, position: int) -> float:
+        """The earliest commit after the position: a poll that finds nothing takes no simulated time, and isn't made."""
+        return self.published.next_commit(entity, position)
 
     def now(self, at: float) -> float:
         """Simulated time stands still but for the work."""

@@ -29,6 +29,9 @@ class InPlace:
     _peak: int = 0
     _done: bool = False
 
+    def __post_init__(self) -> None:
+        self.lane.skips_until = self.at
+
     def next_at(self) -> float:
         """The lane's next work, or the rebuild when it is due."""
         return min(self.lane.next_at(), INFINITY if self._began < INFINITY else max(self.at, self.lane.free_at))
@@ -40,6 +43,7 @@ class InPlace:
             self._peak = self.worker.projector.store.size_bytes()
             self.lane.free_at = self.worker.reset(now)
             self.lane.more = True
+            self.lane.skips_until = INFINITY
             return
         polls = self.worker.polls
         self.lane.step(now)
@@ -69,6 +73,9 @@ class BlueGreen:
     green: Lane | None = None
     swapped: bool = False
     _builder: Worker | None = None
+
+    def __post_init__(self) -> None:
+        self.lane.skips_until = self.at
 
     def next_at(self) -> float:
         """Return the time of the earlier event of both lanes, or of the start of the second."""
@@ -102,6 +109,7 @@ class BlueGreen:
     def _start(self, now: float) -> None:
         self._builder = self.worker.beside(self.make())
         self.green = Lane(self.lane.pace, nothing_arrives(), self.lane.until, self._builder, now)
+        self.green.skips_until = now
         self.green.more = True
 
     def _approach(self) -> None:
@@ -139,4 +147,5 @@ class BlueGreen:
         blue.close()
         self.lane.free_at, self.lane.due_at, self.lane.more = at, at + self.lane.pace.every, False
         self.lane.paused, self.swapped = False, True
+        self.lane.skips_until = INFINITY
         self.taken_over()

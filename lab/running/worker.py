@@ -118,6 +118,38 @@ class Worker:
         """True while the feed still keeps something back at this time, for a gap that may be filled."""
         return self.gate is not None and self.gate.keeps_back
 
+    def quiet_until(self, at: float) -> float:
+        """Until the feed has more, or the gate may open, or something parked may be taken."""
+        if self.positions != self.settled:
+            return at
+        quiet = min(self.service.quiet_until(name, place) for name, place in self.positions.items())
+        if self.gate is not None:
+            # While something that is committed is kept back, nothing is skipped: each look may let it through.
+            quiet = min(quiet, self.gate.quiet_until(at))
+        trouble = self.trouble
+        if self._retry_parked is not None and trouble is not None:
+            waits = any(self.projector.parked(name).size for name in self.entities)
+            if trouble.options.refuse or (waits and trouble.heals(at)):
+                # Whether the store refuses is drawn at each try.
+                quiet = min(quiet, self._retry_at)
+            elif waits and trouble.options.heals_at is not None:
+                quiet = min(quiet, trouble.options.heals_at)
+        return quiet
+
+    def skip(self, beats: np.ndarray) -> None:
+        """Count the polls, and move on the time of the next try of what is parked as they would have."""
+        self.polls += beats.size
+        self.journal.skipped(beats.size)
+        often = self._retry_parked
+        if often is None:
+            return
+        place = int(np.searchsorted(beats, self._retry_at))
+        while place < beats.size:
+            # A try that is due at every beat is due after the last one.
+            place = beats.size - 1 if beats.size > 1 and beats[0] + often <= beats[1] else place
+            self._retry_at = float(beats[place]) + often
+            place = max(place + 1, int(np.searchsorted(beats, self._retry_at)))
+
     def reset(self, start: float) -> float:
         """Throw the projection away, to be read again from position 0: a rebuild in place. Returns when it is done."""
         self.carry_out()

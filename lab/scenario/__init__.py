@@ -4,32 +4,28 @@
 refers to something that exists (a store, a domain, a column) is checked in `lab.wiring`.
 """
 
-from lab.scenario.source import Source, question, refuse
+from lab.scenario.faults import CrashStep, FaultsTable, RebuildTable, ScheduledCrash, Slow
+from lab.scenario.source import Source, question, refusal, refuse
 from lab.scenario.tables import (
-    NAME,
     ChannelFaults,
     ChannelTable,
     CheckpointOrder,
-    CrashStep,
     Delay,
     DomainTable,
     EntityTable,
-    FaultsTable,
     GapStrategy,
     LevelsTable,
     Outage,
     ProjectionTable,
     QueryTable,
     ReadersTable,
-    RebuildTable,
     Reorder,
     Scenario,
-    ScheduledCrash,
     ServiceModel,
     Sleep,
-    Slow,
     WritersTable,
 )
+from lab.scenario.values import NAME
 
 __all__ = [
     "NAME",
@@ -57,5 +53,6 @@ __all__ = [
     "Source",
     "WritersTable",
     "question",
+    "refusal",
     "refuse",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
-import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -13,8 +13,14 @@ from typing import Any, get_args
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from lab.base import BadInput, NotReadable, Problem, nearest
-from lab.scenario.tables import LevelsTable, Positive, Scenario, ScenarioTable
+from lab.base import BadInput, Problem, nearest
+from lab.scenario.limits import PROBLEMS_TOLD, QUERIES_MAX
+from lab.scenario.tables import LevelsTable, Scenario
+from lab.scenario.text import assignment, cut, oversized, parse, read_text, shown, told_once
+from lab.scenario.values import Ratio, ScenarioTable, Word
+
+# Of the mistakes in keys and values, so many are put into words.
+TOLD_AT_ONCE = 2 * PROBLEMS_TOLD
 
 
 class Source:
@@ -30,8 +36,8 @@ class Source:
         self.path = path
         self.overrides = tuple(overrides)
         self.seed = seed
-        self.text = _read_text(path) if text is None else text
-        self.raw = _parse(path, self.text)
+        self.text = read_text(path) if text is None else text
+        self.raw = parse(path, self.text)
 
     @classmethod
     def of_text(cls, text: str, path: Path | str) -> Source:
@@ -53,20 +59,27 @@ class Source:
         problems too; None if nothing valid is left.
         """
         raw = dict(self.raw)
-        problems = [problem for item in self.overrides if (problem := _override(raw, item))]
+        problems = _overridden(raw, self.overrides)
         if self.seed is not None:
             raw["seed"] = self.seed
+        if large := oversized(raw, self.path.name):
+            # Such numbers can't even be shown.
+            return None, problems + large
         problems += _twice(self.path.name, raw)
         try:
             return Scenario.model_validate(raw), problems
         except ValidationError as error:
-            problems += [_problem(self.path.name, raw, item) for item in error.errors()]
-            return _rest(raw, error.errors()), problems
+            errors = error.errors(include_url=False)
+            problems += [_problem(self.path.name, raw, item) for item in errors[:TOLD_AT_ONCE]]
+            if len(errors) > TOLD_AT_ONCE:
+                what = f"{len(errors) - TOLD_AT_ONCE:,} mistakes more"
+                return None, [*problems, Problem(self.path.name, what, "mend these first")]
+            return _rest(raw, errors), problems
 
 
 class _Question(ScenarioTable):
     levels: LevelsTable = Field(default_factory=LevelsTable)
-    weights: dict[str, Positive] = Field(default_factory=dict)
+    weights: dict[Word, Ratio] = Field(default_factory=dict, max_length=QUERIES_MAX)
 
 
 def question(raw: Mapping[str, Any], items: Sequence[str]) -> tuple[LevelsTable, dict[str, float]]:
@@ -75,13 +88,15 @@ def question(raw: Mapping[str, Any], items: Sequence[str]) -> tuple[LevelsTable,
     Nothing else of a finished run can be set. Raises BadInput with every problem.
     """
     tables = dict(raw)
-    problems = []
+    problems, chosen = [], []
     for item in items:
         if item.partition(".")[0].strip() in _Question.model_fields:
-            problems += [problem for problem in (_override(tables, item),) if problem]
+            chosen.append(item)
         else:
             what = "the run is finished: only levels and weights can be set"
-            problems.append(Problem(f"--set {item}", what, "for example --set levels.lag_p99=0.5"))
+            problems.append(Problem(f"--set {cut(item)}", what, "for example --set levels.lag_p99=0.5"))
+    problems += _overridden(tables, chosen) or oversized(tables, "--set")
+    refuse(problems)
     try:
         asked = _Question.model_validate(tables)
     except ValidationError as error:
@@ -90,53 +105,40 @@ def question(raw: Mapping[str, Any], items: Sequence[str]) -> tuple[LevelsTable,
     return asked.levels, asked.weights
 
 
+def _overridden(raw: dict[str, Any], items: Sequence[str]) -> list[Problem]:
+    """Set every `key=value` in the raw tables; return what is wrong with them."""
+    problems: list[Problem] = []
+    done: list[tuple[str, list[str]]] = []
+    for item in items:
+        read = assignment(item)
+        if isinstance(read, Problem):
+            problems.append(read)
+            continue
+        done.append((item, read[0]))
+        problem = _override(raw, f"--set {cut(item)}", *read)
+        problems += [problem] if problem else []
+    return problems + told_once(done)
+
+
 def _twice(file: str, raw: dict[str, Any]) -> list[Problem]:
     """Refuse two projections or two queries of one name."""
     problems = []
     for table in ("projection", "query"):
         rows = raw.get(table)
-        names = [str(row.get("name")) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-        for name in sorted({name for name in names if names.count(name) > 1 and name != "None"}):
-            problems.append(Problem(f"{file}: {table}.{name}", f"two of [[{table}]] are called `{name}`", "rename one"))
+        names = [row.get("name") for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        # A store has a folder of its own, and there are file systems on which large and small letters are the same.
+        often = Counter(name.lower() for name in names if isinstance(name, str))
+        told = {name for name in names if isinstance(name, str) and often[name.lower()] > 1}
+        problems += [
+            Problem(f"{file}: {table}.{cut(name)}", f"two of [[{table}]] are called `{cut(name)}`", "rename one")
+            for name in sorted(told)[:TOLD_AT_ONCE]
+        ]
     return problems
 
 
-def _read_text(path: Path) -> str:
-    try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            # A device or a pipe may have no end.
-            raise NotReadable(str(path), "neither a file nor a folder", "a scenario is a TOML file")
-        return path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        folder = path.parent if path.parent.is_dir() else Path("scenarios")
-        names = [str(file) for file in folder.glob("*.toml")] if folder.is_dir() else []
-        raise NotReadable(str(path), "no such file", nearest(str(path), names) if names else "") from None
-    except IsADirectoryError:
-        raise NotReadable(str(path), "a folder, not a scenario", "name a .toml file in it") from None
-    except UnicodeDecodeError:
-        raise NotReadable(str(path), "not text (a binary file?)", "a scenario is a TOML file in UTF-8") from None
-    except OSError as error:
-        raise NotReadable(str(path), error.strerror or str(error)) from None
-
-
-def _parse(path: Path, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise NotReadable(str(path), f"not TOML: {error}", "see scenarios/README.md for an example") from None
-
-
-def _override(raw: dict[str, Any], item: str) -> Problem | None:
-    """Set `key=value` in the raw tables; `projection.NAME.key` and `query.NAME.key` go by name."""
-    path, equals, text = item.partition("=")
-    where = f"--set {item}"
-    if not equals or not path.strip():
-        return Problem(where, "not of the form key=value", "for example --set truth.model=events")
-    keys = path.strip().split(".")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
+def _override(raw: dict[str, Any], where: str, keys: list[str], value: Any) -> Problem | None:
+    """Set a key in the raw tables; `projection.NAME.key` and `query.NAME.key` go by name."""
+    keys = list(keys)
     table: Any = raw
     while len(keys) > 1:
         key = keys.pop(0)
@@ -185,9 +187,9 @@ def _where(raw: Any, location: Sequence[int | str]) -> str:
         raw = _inner(raw, part)
         if isinstance(part, int):
             name = raw.get("name") if isinstance(raw, dict) else None
-            words.append(str(name) if name else f"#{part + 1}")
+            words.append(cut(str(name)) if name else f"#{part + 1}")
         else:
-            words.append(part)
+            words.append(cut(part))
     return ".".join(words)
 
 
@@ -204,16 +206,18 @@ def _problem(file: str, raw: dict[str, Any], error: ErrorDetails) -> Problem:
     value = error["input"]
     match error["type"]:
         case "extra_forbidden":
-            return Problem(where, "unknown key", nearest(str(location[-1]), _model_at(location[:-1])))
+            return Problem(where, "unknown key", nearest(cut(str(location[-1])), _model_at(location[:-1])))
         case "missing":
             way_out = "a seed has no default: add `seed = 1087`" if location == ("seed",) else "add it"
             return Problem(where, "required, and missing", way_out)
         case "literal_error":
             valid = re.findall(r"'([^']+)'|\b(\d+)\b", error["ctx"]["expected"])
-            return Problem(where, f"`{value}` is not valid", nearest(str(value), [a or b for a, b in valid]))
+            return Problem(
+                where, f"`{cut(str(value))}` is not valid", nearest(cut(str(value)), [a or b for a, b in valid])
+            )
     what = error["msg"].removeprefix("Value error, ")
     what = what[0].lower() + what[1:]
-    return Problem(where, what if isinstance(value, dict | list) else f"{what}, not {value!r}")
+    return Problem(where, what if isinstance(value, dict | list) else f"{what}, not {shown(value)}")
 
 
 def _rest(raw: dict[str, Any], errors: Sequence[ErrorDetails]) -> Scenario | None:
@@ -234,7 +238,16 @@ def _rest(raw: dict[str, Any], errors: Sequence[ErrorDetails]) -> Scenario | Non
         return None
 
 
+def refusal(problems: Sequence[Problem]) -> BadInput:
+    """Return the error with these problems, sorted and without repetition; only so many as can be read."""
+    found = sorted(set(problems))
+    if len(found) > PROBLEMS_TOLD:
+        more = Problem(found[0].where.partition(":")[0], f"{len(found) - PROBLEMS_TOLD:,} mistakes more")
+        found = [*found[:PROBLEMS_TOLD], more]
+    return BadInput(found)
+
+
 def refuse(problems: Sequence[Problem]) -> None:
-    """Raise BadInput with the problems, sorted and without repetition, if there are any."""
+    """Raise BadInput with the problems, if there are any."""
     if problems:
-        raise BadInput(sorted(set(problems)))
+        raise refusal(problems)

@@ -4,58 +4,79 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
-Name = Annotated[str, Field(pattern=NAME)]
+from lab.scenario.faults import FaultsTable, RebuildTable
+from lab.scenario.limits import (
+    COLUMNS_MAX,
+    COUNT_MAX,
+    ENTITIES_MAX,
+    FILE_COLUMNS_MAX,
+    INTERVAL_MIN,
+    PATH_MAX,
+    PERIODS_MAX,
+    PROJECTIONS_MAX,
+    QUERIES_MAX,
+    STATEMENT_MAX,
+)
+from lab.scenario.values import (
+    NAME,
+    Asked,
+    FileColumns,
+    FileName,
+    Interval,
+    Level,
+    Name,
+    Probability,
+    Ratio,
+    ScenarioTable,
+    Seconds,
+    Set,
+    Word,
+    Words,
+    is_whole,
+)
+
+__all__ = ["NAME"]
+
 GapStrategy = Literal["naive", "serialise", "horizon", "hold"]
-CrashStep = Literal["before-apply", "between", "after-checkpoint"]
 # Whether the checkpoint is committed with the data or in a transaction of its own, so a crash can separate the two.
 CheckpointOrder = Literal["with-data", "after-data", "before-data"]
-
-
-class ScenarioTable(BaseModel):
-    """Base of all tables of a scenario: refuses unknown keys and loose types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class EntityTable(ScenarioTable):
     """One of the user's files, and which of its columns are key, time, deletion and revision."""
 
     name: Name
-    file: str = Field(min_length=1)
+    file: str = Field(min_length=1, max_length=PATH_MAX)
     format: Literal["parquet", "csv", "ndjson", "sqlite", "debezium"] | None = None
-    key: tuple[str, ...] = Field(strict=False, min_length=1)
-    time: str | None = None
-    deleted: str | None = None
-    revision: str | None = None
-    columns: dict[str, Literal["int", "float", "str", "bool"]] | None = None
-    texts: tuple[str, ...] = Field((), strict=False)
-    indexes: tuple[str, ...] = Field((), strict=False)
+    key: Set
+    time: Word | None = None
+    deleted: Word | None = None
+    revision: Word | None = None
+    columns: dict[Word, Literal["int", "float", "str", "bool"]] | None = Field(None, max_length=FILE_COLUMNS_MAX)
+    texts: FileColumns = ()
+    indexes: FileColumns = ()
     skip_bad_rows: bool = False
 
 
 class DomainTable(ScenarioTable):
     """Which domain, and how many records, days or seconds of it."""
 
-    name: str
-    records: int | None = Field(None, ge=1)
-    days: int | None = Field(None, ge=1)
-    time_scale: Positive | None = None
+    name: Word
+    records: int | None = Field(None, ge=1, le=COUNT_MAX)
+    days: int | None = Field(None, ge=1, le=1_000_000)
+    time_scale: Ratio | None = None
     change_at: Seconds | None = None
     change_takes: Seconds = 1.0
-    entity: tuple[EntityTable, ...] = Field((), strict=False)
+    entity: tuple[EntityTable, ...] = Field((), strict=False, max_length=ENTITIES_MAX)
 
 
 class WorkloadTable(ScenarioTable):
     """The commands: how many, how fast, on which records, and the shares of deletes and invalid ones."""
 
-    commands: int = Field(0, ge=0)
-    rate: Positive = 1_000.0
+    commands: int = Field(0, ge=0, le=COUNT_MAX)
+    rate: Ratio = 1_000.0
     arrivals: Literal["poisson", "uniform", "bursty"] = "poisson"
     skew: float = Field(0.0, ge=0.0, le=5.0)
     deletes: Probability = 0.0
@@ -66,17 +87,17 @@ class TruthTable(ScenarioTable):
     """The source of truth: its write model, its engine, and how durable a commit is."""
 
     model: Literal["snapshot", "history", "events"] = "snapshot"
-    engine: str = "sqlite"
+    engine: Word = "sqlite"
     durability: Literal["full", "normal"] = "normal"
 
 
 class CatchUpTable(ScenarioTable):
     """The catch-up subscription: the interval between polls, the page size, and the strategy for gaps."""
 
-    every: Positive = 1.0
+    every: Interval = 1.0
     page: int = Field(10_000, ge=1, le=1_000_000)
     gaps: GapStrategy = "naive"
-    gap_limit: Positive = 1.0
+    gap_limit: Interval = 1.0
 
 
 class Delay(ScenarioTable):
@@ -131,8 +152,8 @@ class ChannelFaults(ScenarioTable):
 class ChannelTable(ChannelFaults):
     """Asynchronous publishing over messages. Every fault is zero by default."""
 
-    outages: tuple[Outage, ...] = Field((), strict=False)
-    capacity: int = Field(1_000_000, ge=1)
+    outages: tuple[Outage, ...] = Field((), strict=False, max_length=PERIODS_MAX)
+    capacity: int = Field(1_000_000, ge=1, le=COUNT_MAX)
 
 
 class ServiceModel(ScenarioTable):
@@ -149,67 +170,25 @@ class TimeTable(ScenarioTable):
     model: ServiceModel = ServiceModel()
 
 
-class ScheduledCrash(ScenarioTable):
-    """A crash of the projector at its first apply from `at` on, at this step; it is back after `lasts` seconds."""
-
-    at: Seconds
-    step: CrashStep = "between"
-    lasts: Seconds = 0.1
-
-
-class Slow(ScenarioTable):
-    """A period in which the store takes `factor` times as long."""
-
-    at: Seconds
-    lasts: Seconds
-    factor: Positive = 10.0
-
-
-class FaultsTable(ScenarioTable):
-    """Faults of a projection itself: crashes, refused batches, poisoned changes, slowness. All are zero by default."""
-
-    crashes: tuple[ScheduledCrash, ...] = Field((), strict=False)
-    crash: Probability = 0.0
-    down: Seconds = 0.1
-    refuse: Probability = 0.0
-    retry: Positive = 0.05
-    poison: Probability = 0.0
-    heals_at: Seconds | None = None
-    retry_parked: Positive = 1.0
-    slow: tuple[Slow, ...] = Field((), strict=False)
-
-    @property
-    def any(self) -> bool:
-        """Return whether any fault can occur."""
-        return bool(self.crashes or self.slow or self.crash or self.refuse or self.poison)
-
-
-class RebuildTable(ScenarioTable):
-    """A rebuild while changes keep coming: in place, visible to readers, or on a copy that is swapped in."""
-
-    at: Seconds
-    mode: Literal["in-place", "blue-green"] = "blue-green"
-
-
 class ProjectionTable(ScenarioTable):
     """One projection: what it keeps in which store, how it is fed, and which verdict is expected."""
 
-    name: Name
-    store: str
+    name: FileName
+    store: Word
     keeps: Literal["records", "revisions", "totals"] | None = None
-    totals: str | None = None
-    entities: tuple[str, ...] | None = Field(None, strict=False)
-    queries: tuple[str, ...] | None = Field(None, strict=False)
+    totals: Word | None = None
+    entities: Set | None = None
+    queries: Asked | None = None
     guard: Literal["none", "dedupe", "revision", "ordered"] = "revision"
     subscribe: Literal["catch-up", "channel", "both"] = "both"
     batch: int = Field(1_000, ge=1, le=1_000_000)
     linger: Seconds = 0.0
-    every: Positive | None = None
+    every: Interval | None = None
     model: ServiceModel | None = None
-    hold: int = Field(1_000_000, ge=1)
+    hold: int = Field(1_000_000, ge=1, le=COUNT_MAX)
     checkpoint: CheckpointOrder = "with-data"
     gaps: GapStrategy | None = None
-    gap_limit: Positive | None = None
+    gap_limit: Interval | None = None
     faults: FaultsTable | None = None
     rebuild: RebuildTable | None = None
     expect: Literal["pass", "fail", "unknown"] = "pass"
@@ -219,32 +198,32 @@ class QueryTable(ScenarioTable):
     """One query, independent of the store that answers it."""
 
     name: Name
-    kind: str
-    entity: str
-    where: dict[str, Any] = Field(default_factory=dict)
-    order_by: str | None = None
+    kind: Word
+    entity: Word
+    where: dict[Word, Any] = Field(default_factory=dict, max_length=COLUMNS_MAX)
+    order_by: Word | None = None
     descending: bool = False
-    limit: int | None = Field(None, ge=1)
+    limit: int | None = Field(None, ge=1, le=COUNT_MAX)
     count: int = Field(20, ge=1, le=1_000)
-    group_by: tuple[str, ...] = Field((), strict=False)
-    sum: tuple[str, ...] = Field((), strict=False)
-    on: str | None = None
-    to: str | None = None
-    take: tuple[str, ...] = Field((), strict=False)
-    walk: str = "below"
+    group_by: Words = ()
+    sum: Words = ()
+    on: Word | None = None
+    to: Word | None = None
+    take: Words = ()
+    walk: Word = "below"
     depth: int = Field(2, ge=1, le=64)
     words: int = Field(1, ge=1, le=10)
-    sql: str | None = None
-    parameters: tuple[str, ...] = Field((), strict=False)
-    weight: Positive = 1.0
+    sql: str | None = Field(None, max_length=STATEMENT_MAX)
+    parameters: Words = ()
+    weight: Ratio = 1.0
 
 
 class MeasureTable(ScenarioTable):
     """How to measure queries: samples, warm-up rounds, a time budget for each query, what is queried and tried."""
 
-    samples: int = Field(50, ge=1)
-    warm_up: int = Field(3, ge=0)
-    budget: Positive = 1.0
+    samples: int = Field(50, ge=1, le=100_000)
+    warm_up: int = Field(3, ge=0, le=1_000)
+    budget: Annotated[float, Field(ge=INTERVAL_MIN, le=3_600.0)] = 1.0
     rebuild: bool = True
     truth: bool = True
     trials: bool = True
@@ -263,19 +242,19 @@ class ReadersTable(ScenarioTable):
 class LevelsTable(ScenarioTable):
     """Service levels for advice: seconds, bytes, and the number of engines beside that of the source of truth."""
 
-    lag_p99: Positive | None = None
-    rebuild: Positive | None = None
-    query_p99: Positive | None = None
-    queries: dict[str, Positive] = Field(default_factory=dict)
-    disk_bytes: int | None = Field(None, ge=0)
-    engines: int | None = Field(None, ge=0)
+    lag_p99: Level | None = None
+    rebuild: Level | None = None
+    query_p99: Level | None = None
+    queries: dict[Word, Level] = Field(default_factory=dict, max_length=QUERIES_MAX)
+    disk_bytes: int | None = Field(None, ge=0, le=2**63 - 1)
+    engines: int | None = Field(None, ge=0, le=PROJECTIONS_MAX)
 
 
 class Scenario(ScenarioTable):
     """One experiment. `seed` has no default, since a run must be replayable."""
 
-    schema_: Literal[1] = Field(alias="schema")
-    name: Name
+    schema_: Annotated[Literal[1], BeforeValidator(is_whole)] = Field(alias="schema")
+    name: FileName
     seed: int = Field(ge=0, lt=2**63)
     domain: DomainTable
     workload: WorkloadTable = WorkloadTable()
@@ -286,9 +265,9 @@ class Scenario(ScenarioTable):
     faults: FaultsTable = FaultsTable()
     readers: ReadersTable = ReadersTable()
     time: TimeTable = TimeTable()
-    projection: tuple[ProjectionTable, ...] = Field(strict=False, min_length=1)
+    projection: tuple[ProjectionTable, ...] = Field(strict=False, min_length=1, max_length=PROJECTIONS_MAX)
     projections: Literal["declared", "all"] = "declared"
-    query: tuple[QueryTable, ...] = Field((), strict=False)
+    query: tuple[QueryTable, ...] = Field((), strict=False, max_length=QUERIES_MAX)
     measure: MeasureTable = MeasureTable()
     levels: LevelsTable = LevelsTable()
-    weights: dict[str, Positive] = Field(default_factory=dict)
+    weights: dict[Word, Ratio] = Field(default_factory=dict, max_length=QUERIES_MAX)

@@ -9,7 +9,8 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from lab.base import Batch, Key, ReadOnly
+from lab.base import Batch, Key, NoAnswer, ReadOnly
+from lab.engines import budget
 from lab.engines import duckdb as engine
 from lab.queries import sql
 from lab.queries.answers import Row
@@ -107,14 +108,17 @@ class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
         with engine.answering(query.name):
             return super().query(query, parameters)
 
-    def read(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:
+    def read(self, statement: str, arguments: Sequence[Any] = (), bounded: bool = False) -> list[Row]:
         """The rows of any statement that only reads the projection. Raises ReadOnly for any other."""
         if self._reader is None:
             self._reader = engine.begin_reading(self._connection)
         try:
             if statement not in self._read and not engine.only_reads(self._reader, statement):
                 raise ReadOnly(f"{self.name}: a query may not change a projection: {statement[:80]}")
-            found = self._reader.execute(statement, list(arguments)).fetchall()
+            found = budget.answer(self._reader, statement, arguments) if bounded else self._all(statement, arguments)
+        except NoAnswer:
+            self._end_reading()
+            raise
         except duckdb.Error as error:
             # The engine has given its transaction up.
             self._end_reading()
@@ -123,6 +127,10 @@ class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
             raise
         self._read.add(statement)
         return found
+
+    def _all(self, statement: str, arguments: Sequence[Any]) -> list[Row]:
+        assert self._reader is not None
+        return self._reader.execute(statement, list(arguments)).fetchall()
 
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
         """Yield pages that the engine sorts and streams as Arrow."""

@@ -10,6 +10,7 @@ import duckdb
 import polars as pl
 
 from lab.base import ReadOnly
+from lab.engines import budget
 from lab.engines import duckdb as engine
 from lab.queries import sql
 from lab.queries.answers import Row
@@ -39,8 +40,11 @@ class DuckdbFiles(ParquetFiles):
         """Return the rows, by the same SQL as for tables."""
         self.refuse(query)
         statement, arguments = translate(query, self.layout.keeps, "duckdb")
+        values = sql.bind(arguments, parameters)
+        if KINDS[query.kind].own:
+            return budget.answer(self._reading(), statement, values)
         with engine.answering(query.name):
-            return self._reading().execute(statement, list(sql.bind(arguments, parameters))).fetchall()
+            return self._reading().execute(statement, list(values)).fetchall()
 
     def read(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:
         """The rows of any statement that only reads. Raises ReadOnly for one that tries to write."""

@@ -17,7 +17,7 @@ import polars as pl
 from lab.base import Batch, CannotTake
 from lab.queries import sql
 from lab.queries.answers import Row
-from lab.queries.kinds import translate
+from lab.queries.kinds import KINDS, translate
 from lab.queries.model import Query
 from lab.stores.parked import decoded, parked_table
 from lab.stores.port import Store
@@ -140,15 +140,19 @@ class SqlFile(Store, Generic[Connection]):
         """Return the rows, read on the connection that can't write."""
         self.refuse(query)
         statement, arguments = translate(self._asked(query), self.layout.keeps, self.dialect)
-        return self.read(statement, sql.bind(arguments, parameters))
+        bounded = KINDS[query.kind].own
+        return self.read(statement, sql.bind(arguments, parameters), bounded=bounded)
 
     def _asked(self, query: Query) -> Query:
         """The query as this shape's tables are asked."""
         return query
 
     @abstractmethod
-    def read(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:
-        """The rows of any statement that only reads the projection. Raises ReadOnly for any other."""
+    def read(self, statement: str, arguments: Sequence[Any] = (), bounded: bool = False) -> list[Row]:
+        """The rows of any statement that only reads the projection. Raises ReadOnly for any other.
+
+        Bounded in time and rows, it raises NoAnswer for whatever the engine doesn't answer.
+        """
 
     def parked(self, entity: str) -> pl.DataFrame:
         """Return the parked changes, decoded from their table."""

@@ -11,10 +11,11 @@ import polars as pl
 import sqlite_utils
 
 from lab.base import Batch, Entity, Key, ReadOnly
-from lab.engines import sqlite
+from lab.engines import budget, sqlite
 from lab.ports import Capabilities
 from lab.queries import sql, wide
 from lab.queries.answers import Row
+from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.stores.parked import ParkedRow, encoded
 from lab.stores.sql_file import SqlFile
@@ -136,13 +137,17 @@ class SqliteFile(SqlFile[sqlite3.Connection]):
 
     def query(self, query: Query, parameters: Row) -> list[Row]:
         """Return the rows, read on the connection that can't write; a sum is exact, however large."""
+        if KINDS[query.kind].own:
+            return super().query(query, parameters)
         self.refuse(query)
         return wide.asked(self._asked(query), parameters, self.layout.keeps, self.read)
 
-    def read(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:
+    def read(self, statement: str, arguments: Sequence[Any] = (), bounded: bool = False) -> list[Row]:
         """The rows of any statement that only reads. Raises ReadOnly for one that tries to write."""
         if self._reader is None:
             self._reader = sqlite.connect_read_only(self._file)
+        if bounded:
+            return budget.answer(self._reader, statement, arguments)
         try:
             return self._reader.execute(statement, arguments).fetchall()
         except sqlite3.OperationalError as error:

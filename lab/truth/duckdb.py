@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from lab.engines import budget
 from lab.engines import duckdb as driver
 from lab.queries.answers import Row
 from lab.queries.model import Query
@@ -126,9 +127,11 @@ class Duckdb(Relational):
         with driver.answering(query.name):
             return super()._answered(query, parameters)
 
-    def _ask(self, statement: str, arguments: Row) -> list[Row]:
+    def _ask(self, statement: str, arguments: Row, bounded: bool = False) -> list[Row]:
         """The first query after a commit gives up the writing connection, as a projection does."""
         connection = self._open if self._read_only else self._connect(read_only=True)
+        if bounded:
+            return budget.answer(connection, statement, arguments)
         return connection.execute(statement, list(arguments)).fetchall()
 
 

@@ -47,8 +47,8 @@ class Relational(Truth):
         """The result as a frame, in order; at most so many rows are expected, 0 if the number is unknown."""
 
     @abstractmethod
-    def _ask(self, statement: str, arguments: Row) -> list[Row]:
-        """Return the rows of a query, on a connection that can't write."""
+    def _ask(self, statement: str, arguments: Row, bounded: bool = False) -> list[Row]:
+        """Return the rows of a query, on a connection that can't write; bounded, they may raise NoAnswer."""
 
     def _make_tables(self) -> None:
         """Make what is missing and note this opening in the timeline: all of it, or nothing. Raises SourceLost."""
@@ -175,7 +175,7 @@ class Relational(Truth):
 
     def _answered(self, query: Query, parameters: Row) -> list[Row]:
         statement, arguments = translate(query, self.reads, self.engine)
-        return self._ask(statement, bind(arguments, parameters))
+        return self._ask(statement, bind(arguments, parameters), KINDS[query.kind].own)
 
     def _at_most(self, entity: str, position: int, limit: int) -> int:
         """How many rows a page can have: positions are shared by all entities, so there may be fewer."""

@@ -13,9 +13,10 @@ from typing import Any
 
 import polars as pl
 
-from lab.engines import sqlite
+from lab.engines import budget, sqlite
 from lab.queries import wide
 from lab.queries.answers import Row
+from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.queries.sql import quoted
 from lab.truth.dialect import SqlDialect
@@ -132,11 +133,15 @@ class Sqlite(Relational):
 
     def _answered(self, query: Query, parameters: Row) -> list[Row]:
         """A sum is exact, however large."""
+        if KINDS[query.kind].own:
+            return super()._answered(query, parameters)
         return wide.asked(query, parameters, self.reads, self._ask)
 
-    def _ask(self, statement: str, arguments: Row) -> list[Row]:
+    def _ask(self, statement: str, arguments: Row, bounded: bool = False) -> list[Row]:
         if self._reader is None:
             self._reader = sqlite.connect_read_only(self._file)
+        if bounded:
+            return budget.answer(self._reader, statement, arguments)
         return self._reader.execute(statement, arguments).fetchall()
 
 

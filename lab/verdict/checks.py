@@ -12,6 +12,7 @@ from lab.measure.queries import Wrong
 from lab.tables import TABLES
 from lab.verdict import conformity, contents, effects
 from lab.verdict.evidence import Evidence
+from lab.verdict.finding import Finding
 from lab.verdict.runcheck import RunCheck
 
 _MADE = [look for room in (contents, effects, conformity) for look in vars(room).values() if isinstance(look, RunCheck)]
@@ -41,12 +42,13 @@ def judge(evidence: Evidence) -> tuple[str, pl.DataFrame, pl.DataFrame]:
     return verdict, TABLES["verdicts"].frame(rows), pl.concat(drawn)
 
 
-def judge_truth(wrong: Sequence[Wrong]) -> tuple[str, pl.DataFrame]:
+def judge_truth(wrong: Sequence[Wrong], refused: str = "") -> tuple[str, pl.DataFrame]:
     """Return the verdict on the answers of the source of truth, and its row of the table `verdicts`.
 
     Its content needs no check here: the run stops if it differs from the oracle's.
     """
     check = effects.answers_right
-    finding = check.named(effects.all_right(wrong))
+    unknown = Finding("unknown", 0, refused) if refused and not wrong else None
+    finding = unknown or check.named(effects.all_right(wrong))
     row = {"projection": TRUTH, "check": check.about.name, "verdict": finding.verdict, "count": finding.count}
     return finding.verdict, TABLES["verdicts"].frame([row | {"witness": finding.witness, "deliveries": None}])

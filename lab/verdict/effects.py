@@ -217,7 +217,14 @@ def was_asked(evidence: Evidence) -> str | None:
     return None if any(one.answers for one in evidence.asked) else "no query of the scenario is for this projection"
 
 
-@run_check(was_asked)
+def was_answered(evidence: Evidence) -> str | None:
+    """Needs: an answer to every query, or a wrong one."""
+    if any(one.wrong for one in evidence.asked):
+        return None
+    return next((one.unanswered for one in evidence.asked if one.refused), None)
+
+
+@run_check(was_answered, was_asked)
 def answers_right(evidence: Evidence) -> Finding:
     """Every answer that was given while measuring is the oracle's."""
     return all_right([wrong for one in evidence.asked for wrong in one.wrong])

@@ -18,9 +18,9 @@ def names(scenario: Scenario, file: str) -> list[Problem]:
     """Refuse projections called `truth`: that name is reserved in tables, figures and file names."""
     what = "is what the source of truth is called wherever projections are named"
     return [
-        Problem(f"{file}: projection.{TRUTH}.name", f"`{TRUTH}` {what}", "call the projection something else")
+        Problem(f"{file}: projection.{table.name}.name", f"`{TRUTH}` {what}", "call the projection something else")
         for table in scenario.projection
-        if table.name == TRUTH
+        if table.name.lower() == TRUTH
     ]
 
 
@@ -67,6 +67,13 @@ def usable(store: str) -> type[Store] | None:
         return store_class(store)
     except LabError:
         return None
+
+
+def engines(scenario: Scenario, query: str) -> set[str]:
+    """Return the engines that may be asked this query, by the first part of their stores' names."""
+    asked = {table.store for table in scenario.projection if table.queries is None or query in table.queries}
+    truth = {scenario.truth.engine} if scenario.measure.truth else set[str]()
+    return {store.partition(".")[0] for store in asked if (found := usable(store)) and "sql" not in found.gaps} | truth
 
 
 def holds(table: ProjectionTable, keeps: str, where: str) -> list[Problem]:

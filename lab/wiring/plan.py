@@ -25,11 +25,11 @@ from lab.queries.model import Query
 from lab.queries.resolve import resolve
 from lab.running.lane import Pace
 from lab.running.trouble import StoreFaults, faulty
-from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, ServiceModel, Source, refuse
+from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, ServiceModel, Source, refusal, refuse
 from lab.stores import Layout, Store, store_class
 from lab.stores.kept import KEPT
 from lab.truth import ENGINES, Truth, open_beside, open_truth, truth_identity
-from lab.wiring import meaning, reserved
+from lab.wiring import effort, meaning, reserved
 from lab.wiring.every_store import expanded
 from lab.wiring.identities import digest, truth_traits
 
@@ -132,7 +132,7 @@ def plan(source: Source) -> Plan:
     """Plan a run. Raises BadInput with every problem of the scenario."""
     scenario, problems = source.validate()
     if scenario is None:
-        raise BadInput(sorted(set(problems)))
+        raise refusal(problems)
     scenario = expanded(scenario)
     file = source.path.name
     if scenario.truth.engine not in ENGINES:
@@ -144,11 +144,11 @@ def plan(source: Source) -> Plan:
         problems.append(DOMAINS.unknown(scenario.domain.name, f"{file}: domain.name"))
         for table in scenario.projection:
             problems += meaning.feed(table, table.keeps or "records", scenario, f"{file}: projection.{table.name}")
-        raise BadInput(sorted(set(problems)))
+        raise refusal(problems)
     try:
         business = domain(scenario.domain.name, scenario.domain, source.path)
     except BadInput as error:
-        raise BadInput(sorted({*problems, *error.problems})) from None
+        raise refusal([*problems, *error.problems]) from None
     problems += reserved.names(business, file)
     problems += meaning.workload(scenario, business, file)
     problems += meaning.change(scenario, business, file)
@@ -163,6 +163,9 @@ def plan(source: Source) -> Plan:
     if explicit and not problems:
         answered = {query.name for projection in projections for query in projection.queries}
         problems += meaning.unanswered(queries, answered, file)
+    if not problems and not business.has_trace:
+        commands = scenario.workload.commands
+        problems += effort.problems(scenario, commands, commands / scenario.workload.rate, file)
     refuse(problems)
     return Plan(source, scenario, business, _options(scenario), tuple(projections), queries)
 
@@ -181,7 +184,7 @@ def _queries(scenario: Scenario, business: Domain, file: str) -> tuple[tuple[Que
     explicit = bool(scenario.query)
     tables: Sequence[QueryTable] = scenario.query or [QueryTable.model_validate(item) for item in business.queries]
     entities = published(business)
-    resolved = [resolve(table, entities, file) for table in tables]
+    resolved = [resolve(table, entities, file, meaning.engines(scenario, table.name)) for table in tables]
     problems = [problem for _, wrong in resolved for problem in wrong]
     if explicit and scenario.truth.model == "snapshot":
         problems += [

@@ -112,14 +112,14 @@ def _finished(lane: Lane) -> Worker:
     return lane.worker
 
 
-def simulated(story: Story) -> Journal:
-    """The journal that the simulated clock leaves."""
+def simulated(story: Story, kind: type[Modelled] = Modelled) -> Journal:
+    """The journal that the simulated clock leaves, with a service of this kind."""
     published, journal = story.published(), Journal()
     trouble = story.trouble(published)
     messages = np.array([change for change, _ in story.deliveries], np.int64)
     arrives_at = np.array([at for _, at in story.deliveries])
     inbox = Arrivals(messages, arrives_at, story.pace.capacity, lambda lost: journal.overflow(lost + 1))
-    service = Modelled(published, story.feeds(published), story.model)
+    service = kind(published, story.feeds(published), story.model)
 
     def make() -> Projector:
         return Projector(story.store(trouble), story.policy, story.hold)

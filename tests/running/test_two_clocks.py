@@ -110,6 +110,11 @@ def told(journal: Journal, batches: bool) -> dict[str, Any]:
             found = getattr(note.applied, name).tolist()
             rows[name] += [found] if batches else found
     rest = {item.name: getattr(journal, item.name) for item in fields(journal)}
+    # Of polls that found nothing only the number is kept: what is told by their times must be the same without them.
+    polled = np.array(sorted(rest.pop("polled_at")))
+    rest["asked_at"] = np.append(-np.inf, polled)[
+        np.searchsorted(polled, [at for at, _, _ in journal.checkpoints], side="right")
+    ].tolist()
     for name in ("overflowed", "forgotten"):
         rest[name] = [position for group in rest[name] for position in group.tolist()]
     # Sizes of files are no matter of time.

@@ -112,7 +112,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     "a truth for a number": (changed("batch = 100", "batch = true"), ["mine.toml: projection.directory.batch"]),
     "a negative rate": (
         changed("rate = 1_000.0", "rate = -1.0"),
-        ["mine.toml: workload.rate", "greater than 0", "-1.0"],
+        ["mine.toml: workload.rate", "greater than or equal to 0.000000001", "-1.0"],
     ),
     "an infinite rate": (changed("rate = 1_000.0", "rate = inf"), ["mine.toml: workload.rate", "finite"]),
     "a rate that is no number": (changed("rate = 1_000.0", "rate = nan"), ["mine.toml: workload.rate"]),

@@ -48,6 +48,8 @@ class QueryClass(ABC):
     texts: ClassVar[bool] = False
     # True if stores rank by rules of their own: the reference gives every match, and a store any `limit` of them.
     ranked: ClassVar[bool] = False
+    # True if a user has written the statement: it can take for ever, or fail on the data.
+    own: ClassVar[bool] = False
 
     def resolve(self, reader: QueryReader) -> dict[str, Any]:
         """Check the keys that only this class uses; return the fields of `Query` that aren't copied from the table."""

@@ -27,15 +27,16 @@ class UserStatement(QueryClass):
     asks = "whatever a statement of your own asks for"
     gives = "whatever the statement gives, in any order"
     uses = ("sql", "parameters")
+    own = True
 
     def resolve(self, reader: QueryReader) -> dict[str, Any]:
         """Parse the statement; find the entities that it names and the columns that its parameters are drawn from."""
         uses, parameters = self._named(reader), self._sources(reader)
         if not reader.problems:
-            # A column may be named that there is none of: the statement is asked of entities without records.
-            frames = {one.name: one.empty().select(one.row) for one in (reader.entity, *uses)}
+            named = {one.name: one for one in (reader.entity, *uses)}
+            values = [SAMPLES[kind] for _, _, kind in parameters]
             try:
-                user_sql.check_names(str(reader.table.sql), [SAMPLES[kind] for _, _, kind in parameters], frames)
+                user_sql.check_names(str(reader.table.sql), values, named, reader.engines)
             except user_sql.NotUsable as error:
                 reader.wrong("sql", str(error), error.way_out)
         return {"statement": reader.table.sql or "", "uses": uses, "parameters": parameters}

@@ -1,0 +1,106 @@
+"""Ask a statement of a user's own within bounds: of time, of rows, and of what an engine may raise.
+
+Such a statement can recurse without end, join everything with everything, or fail on the data that it finds. That is no
+fault of a store: it is told as the statement's own, and what goes on beside it goes on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import duckdb
+
+from lab.base import NoAnswer
+
+# A query of a read model answers within milliseconds. Whoever waits for ten seconds has asked something else.
+ANSWER_SECONDS = 10.0
+# An answer is a list of rows in memory.
+ANSWER_ROWS = 1_000_000
+# How often the clock is looked at.
+_LOOK_SECONDS = 0.1
+
+
+class Interruptible(Protocol):
+    """What the drivers of both engines have."""
+
+    def execute(self, statement: str, arguments: Any = ..., /) -> Any:
+        """Execute one statement; the result has `fetchmany(n)`."""
+
+    def interrupt(self) -> None:
+        """Stop what another thread executes on this connection."""
+
+
+class _Watch(threading.Thread):
+    """Interrupts connections whose time is up. One thread for the process: starting one takes longer than a query."""
+
+    def __init__(self) -> None:
+        super().__init__(name="answers within bounds", daemon=True)
+        self.process = os.getpid()
+        self._lock, self._ended = threading.Lock(), threading.Event()
+        self._running: dict[int, tuple[float, Interruptible]] = {}
+
+    def run(self) -> None:
+        while not self._ended.wait(_LOOK_SECONDS):
+            with self._lock:
+                now = time.monotonic()
+                for until, connection in self._running.values():
+                    if now > until:
+                        connection.interrupt()
+
+    def end(self) -> None:
+        """End the thread before the interpreter ends, and with it what it refers to."""
+        self._ended.set()
+        if self.process == os.getpid():
+            self.join()
+
+    @contextmanager
+    def within(self, connection: Interruptible, seconds: float) -> Iterator[None]:
+        """Interrupt the connection if the block takes longer."""
+        with self._lock:
+            self._running[id(connection)] = time.monotonic() + seconds, connection
+        try:
+            yield
+        finally:
+            # Under the lock: an interruption that comes late would hit the next statement.
+            with self._lock:
+                del self._running[id(connection)]
+
+
+_watch: _Watch | None = None
+
+
+def answer(
+    connection: Interruptible,
+    statement: str,
+    arguments: Sequence[Any],
+    seconds: float | None = None,
+) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement. Raises NoAnswer for too many, for too long, and for what the engine raises.
+
+    The time is `ANSWER_SECONDS`, or as given.
+    """
+    global _watch
+    seconds, rows = ANSWER_SECONDS if seconds is None else seconds, ANSWER_ROWS
+    if _watch is None or _watch.process != os.getpid():
+        _watch = _Watch()
+        _watch.start()
+        atexit.register(_watch.end)
+    try:
+        with _watch.within(connection, seconds):
+            found: list[tuple[Any, ...]] = connection.execute(statement, list(arguments)).fetchmany(rows + 1)
+    except duckdb.InterruptException:
+        raise NoAnswer(f"no answer within {seconds:g} s") from None
+    except (duckdb.Error, sqlite3.Error, OverflowError) as error:
+        if "interrupted" in str(error):
+            raise NoAnswer(f"no answer within {seconds:g} s") from None
+        raise NoAnswer(f"the engine refuses it: {str(error).strip().partition(chr(10))[0]}") from None
+    if len(found) > rows:
+        raise NoAnswer(f"an answer of more than {rows:,} rows")
+    return found

@@ -1,0 +1,38 @@
+"""How large a scenario and its values may be, and why: whatever is larger is refused before anything is done.
+
+The limits are far above what a run on one machine can do. They are there for mistakes: a zero too many, a
+file that isn't a scenario, a loop that writes one. `lab.wiring.effort` estimates what the values ask for together.
+"""
+
+from __future__ import annotations
+
+# A scenario is written and read by people. Parsing takes a few microseconds a byte, and some constructs more.
+FILE_BYTES = 1_000_000
+# The deepest key of a scenario has five parts; a parser takes memory that grows with the square of them.
+KEY_PARTS = 32
+# Tables and lists within each other.
+NESTING = 32
+# So many mistakes are told at once; the others are counted.
+PROBLEMS_TOLD = 50
+
+# About 31 years in seconds. In a double of that size a microsecond can still be told apart.
+SECONDS_MAX = 1e9
+# A microsecond: shorter intervals between polls or tries can't be told apart at the longest times.
+INTERVAL_MIN = 1e-6
+# Weights, factors, rates: any ratio of two of them is an ordinary number.
+RATIO_MAX = 1e9
+# Numbers of rows, messages, records: memory is not taken for them, but for what is really there.
+COUNT_MAX = 2**40
+
+# Each projection is a store with files of its own, and a process under `lab serve`.
+PROJECTIONS_MAX = 100
+# So many statements are kept translated; every projection is asked each of them.
+QUERIES_MAX = 250
+# Of the files of one's own, and of a domain's entities.
+ENTITIES_MAX = 100
+# Columns, conditions, parameters in one query; columns of one file that are named.
+COLUMNS_MAX, FILE_COLUMNS_MAX = 100, 2_000
+# Outages, crashes, slow periods.
+PERIODS_MAX = 1_000
+# A word that names something, a path, and a statement of one's own.
+WORD_MAX, PATH_MAX, STATEMENT_MAX = 200, 4_096, 10_000
