@@ -145,7 +145,8 @@ def _override(raw: dict[str, Any], where: str, keys: list[str], value: Any) -> P
         if key in ("projection", "query") and isinstance(table.get(key), list):
             wanted = keys.pop(0)
             rows = table[key] = [dict(row) if isinstance(row, dict) else row for row in table[key]]
-            names = {str(row.get("name")): row for row in rows if isinstance(row, dict)}
+            # A name that is none, and may be a number too long to be shown, is refused later.
+            names = {row["name"]: row for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)}
             if wanted not in names:
                 return Problem(where, f"no {key} is called `{wanted}`", nearest(wanted, names))
             if not keys:

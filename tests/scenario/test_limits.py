@@ -67,6 +67,11 @@ def test_a_setting_is_refused(item: str) -> None:
     assert "\x1b" not in told
 
 
+def test_a_name_that_is_a_long_number_stands_in_no_other_setting_s_way() -> None:
+    told = of("projection.payroll.name=0x" + "f" * 5_000, "projection.directory.batch=7")
+    assert "a whole number of more than 64 bits" in told
+
+
 def test_a_key_that_is_set_twice_is_refused() -> None:
     assert "`seed` is set twice" in of("seed=1", " seed =2")
 
