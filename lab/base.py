@@ -189,6 +189,7 @@ class LabError(Exception):
     ├── ReadOnly          a query tried to change a projection
     ├── CannotTake        a store can't take a change, however often it is tried: the change is poison to it
     ├── Unavailable       a store refused a batch for now; the same batch may succeed later
+    ├── Damaged           a store's files are not what was written there
     ├── NotAnswered       the store can't answer this class of query
     │   └── NoAnswer      a statement of the user's own came to no answer: an error, too long, too large
     ├── SourceLost        the source of truth was deleted or replaced, or another one is in its place
@@ -234,6 +235,12 @@ class CannotTake(LabError):
 
 class Unavailable(LabError):
     """A store refused a batch for now."""
+
+    exit_status = 4
+
+
+class Damaged(LabError):
+    """A store's files are not what was written there."""
 
     exit_status = 4
 

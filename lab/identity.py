@@ -93,6 +93,11 @@ def begin(place: FolderPlace, identity: Identity) -> Identity:
     return _write(place, replace(identity, begun=True))
 
 
+def note(place: FolderPlace, identity: Identity, notes: Mapping[str, str]) -> Identity:
+    """Write an identity with more notes than it has. Raises OSError."""
+    return _write(place, replace(identity, notes={**identity.notes, **notes}))
+
+
 def forget(place: FolderPlace) -> None:
     """Remove the identity of a folder whose data were dropped, if nothing else is there; then the folder too."""
     if place.path.is_dir() and not _others(place.path):

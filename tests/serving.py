@@ -25,6 +25,7 @@ from lab.service.executor import Executor
 from lab.service.feeding import finder
 from lab.service.front import Front
 from lab.service.gate import Access
+from lab.service.mending import ProjectionHome
 from lab.service.messages import Message, decoded_message, encoded_message
 from lab.service.projection import Projection
 from lab.service.wire import Handle, Reply
@@ -129,14 +130,15 @@ async def served(made: Plan, folder: Path, token: str | None = None) -> AsyncIte
     executor = Executor(made, truth)
     # Over a socket a reader would wait for an executor that can't answer: they share one loop here.
     find = finder(made, folder, folder / "feed") if truth.shared else truth.beside
-    projections = {item.name: Projection(made, item, folder, find, time.time()) for item in made.projections}
+    homes = [ProjectionHome(made, item, folder, print) for item in made.projections]
+    projections = {home.item.name: Projection(made, home, find, time.time()) for home in homes}
     executor.listeners += [projection.hear for projection in projections.values()]
     tasks = [asyncio.create_task(projection.work()) for projection in projections.values()]
     told = {"state": "running", "restarts": 0, "last_exit": None, "pid": None}
     handles = {"truth": executor.handle} | {name: projection.handle for name, projection in projections.items()}
     parts = {name: PartHandle(Direct(handle), lambda: told) for name, handle in handles.items()}
     changes = Changes(find)
-    backend = Backend(made, parts, changes)
+    backend = Backend(made, parts, changes, folder)
     backend.head = executor.head
     front = Front(backend, Access.of("127.0.0.1", token))
     try:

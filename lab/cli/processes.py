@@ -29,6 +29,7 @@ def _extra(command: str) -> Iterator[None]:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; beyond loopback with a token.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8087, show_default=True, help="0 for one that is free.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Where the files are kept.")
+@click.option("--fresh", is_flag=True, help="Begin the folder anew: remove what the lab made there, and nothing else.")
 @click.option("--token", envvar="LAB_TOKEN", help="What every request must bring; or the variable LAB_TOKEN.")
 @click.option("--journal", is_flag=True, help="Write down what became of every change, beside the files.")
 @common
@@ -37,6 +38,7 @@ def serve(
     host: str,
     port: int,
     folder: Path | None,
+    fresh: bool,
     token: str | None,
     journal: bool,
     as_json: bool,
@@ -47,12 +49,15 @@ def serve(
     with _extra("serve"):
         from lab.service.serve import Address
         from lab.service.serve import serve as keep_serving
+    if fresh and folder is None:
+        what = "a folder that is not kept is always begun anew"
+        raise BadInput([Problem("--fresh", what, "leave it out, or name the --folder to begin anew")])
 
     def ready(row: dict[str, Any]) -> None:
         said = f"serving {scenario} at {row['url']}; stop it with Ctrl-C"
         answer(as_json, lambda: row, lambda _: say(said))
 
-    keep_serving(planned(scenario, overrides, seed), folder, Address(host, port, token), ready, journal)
+    keep_serving(planned(scenario, overrides, seed), folder, Address(host, port, token), ready, journal, fresh)
 
 
 @click.command()

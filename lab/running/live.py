@@ -5,19 +5,21 @@ The position that it tells is the honest one: everything up to there is in. Mess
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from lab.base import BEFORE, Unavailable
+from lab.base import BEFORE, LabError, Unavailable
 from lab.domain.model import Domain
 from lab.feed.contracts import before_images, published
 from lab.feed.reader import ChangeReader
 from lab.feed.source import TruthReader
+from lab.projection.projector import Projector
 from lab.running.lane import INFINITY
 from lab.running.trouble import Interrupted
 from lab.running.worker import Worker
@@ -70,6 +72,17 @@ class Waiting:
             self._queue.popleft()
 
 
+@contextlib.contextmanager
+def reading() -> Iterator[None]:
+    """Raise Unavailable for what an engine raises while the source of truth is read: the store is not to blame."""
+    try:
+        yield
+    except LabError:
+        raise
+    except Exception as error:
+        raise Unavailable(f"the source of truth can't be read: {type(error).__name__}: {error}") from None
+
+
 class LiveSource:
     """The source of truth of another process: opened as soon as there is one, read by a projection's reader."""
 
@@ -88,14 +101,16 @@ class LiveSource:
     def found(self) -> bool:
         """True once there is a source of truth; it is looked for until then."""
         if self.truth is None:
-            self.truth = self._find()
+            with reading():
+                self.truth = self._find()
             self.reader = None if self.truth is None else self._reader(self.truth)
         return self.truth is not None
 
     def head(self) -> int:
         """The position of the newest change of all."""
         assert self.truth is not None
-        return max(self.truth.head(name) for name in self._domain.entities)
+        with reading():
+            return max(self.truth.head(name) for name in self._domain.entities)
 
     def frame(self, name: str, messages: Sequence[Heard]) -> pl.DataFrame:
         """Messages as a change frame of published columns; with before-images, where the projection needs them."""
@@ -112,9 +127,10 @@ class LiveSource:
         return pl.concat([states, images], how="horizontal")
 
     def close(self) -> None:
-        """Close the source of truth."""
+        """Close the source of truth; it is looked for again when it is needed."""
         if self.truth is not None:
             self.truth.close()
+            self.truth = self.reader = None
 
 
 class LiveService:
@@ -138,7 +154,8 @@ class LiveService:
     def page(self, entity: str, position: int, limit: int, at: float, now: float) -> tuple[pl.DataFrame, bool, float]:
         """Read a page of what is committed now."""
         assert self.source.reader is not None
-        page = self.source.reader.changes_since(entity, position, limit)
+        with reading():
+            page = self.source.reader.changes_since(entity, position, limit)
         self._kind, ended = CAUGHT_UP, self._clock()
         self.work.note(READ, page.height, now, ended - now)
         return page, page.height < limit, ended
@@ -180,10 +197,13 @@ class LiveService:
 class Follower(Worker):
     """A worker of a service: it knows up to where everything is in, and by when everything was that had been committed.
 
-    `verified_at` is on the runner's clock; None until a poll has come to the feed's end.
+    `verified_at` is on the runner's clock; None until a poll has come to the feed's end. `reaching` is told the highest
+    position of all that is handed over, before it is written; `confirm`, that a page was read, before it is applied.
     """
 
     verified_at: float | None = None
+    reaching: Callable[[int], None] = staticmethod(lambda _: None)
+    confirm: Callable[[], object] = staticmethod(lambda: None)
 
     def poll(self, start: float) -> tuple[float, bool]:
         """Poll as ever, once there is a source of truth."""
@@ -202,6 +222,25 @@ class Follower(Worker):
         if not more:
             self.verified_at = start
         return seconds, more
+
+    def _read(self, entity: str, start: float, now: float) -> tuple[Any, bool, float]:
+        read = super()._read(entity, start, now)
+        try:
+            self.confirm()
+        except Unavailable as error:
+            raise self._refused(now, error) from None
+        return read
+
+    def _do(self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int) -> float:
+        self.reaching(self.newest)
+        return super()._do(entity, piece, start, checkpoint, source)
+
+    def beside(self, projector: Projector) -> Worker:
+        """Return such a worker on another store, for a rebuild."""
+        found = super().beside(projector)
+        assert isinstance(found, Follower)
+        found.confirm, found.reaching = self.confirm, self.reaching
+        return found
 
     def _find_place(self) -> None:
         super()._find_place()

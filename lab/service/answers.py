@@ -58,6 +58,7 @@ class ProcessStatus(BaseModel):
     restarts: int
     last_exit: int | None
     pid: int | None
+    reason: str | None = Field(None, description="Why it ended last; null as long as nothing went wrong")
 
 
 class TruthStatus(ProcessStatus):
@@ -100,6 +101,7 @@ class ProjectionStatus(ProcessStatus):
     keeps: str
     entities: list[str]
     queries: dict[str, list[str]] = Field(description="The parameters of each query")
+    set_aside: dict[str, str] = Field(description="Folders that were set aside since they are damaged, and why")
     position: int | None = Field(description="Everything up to here is in")
     highest: int | None = Field(description="The highest position that it was handed")
     age_seconds: float | None = Field(description="Everything that was committed so long ago is in")
@@ -111,7 +113,7 @@ class ProjectionStatus(ProcessStatus):
 class ListedProjection(ProjectionStatus):
     """One of all projections, and how many positions it is behind the source of truth."""
 
-    behind: int | None
+    behind: int | None = Field(description="Negative while it is ahead of a source of truth that was put back")
 
 
 class ProjectionList(BaseModel):
@@ -173,6 +175,8 @@ class Health(BaseModel):
 
     status: Literal["ok", "degraded"]
     processes: dict[str, State]
+    reasons: dict[str, str] = Field(description="Why a process isn't running")
+    set_aside: dict[str, dict[str, str]] = Field(description="Of projections: damaged folders that are kept, and why")
 
 
 class RowsPage(BaseModel):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lab.base import TRUTH
+from lab.place import FolderPlace
 from lab.queries.kinds import KINDS
 from lab.service.changes import Changes
 from lab.service.messages import ExecuteCommand, Message, ReadStatus
@@ -33,13 +36,23 @@ class PartHandle:
 class Backend:
     """Sends requests to the parts. `head` is the newest position that is known here."""
 
-    def __init__(self, plan: Plan, parts: Mapping[str, PartHandle], changes: Changes) -> None:
+    def __init__(
+        self, plan: Plan, parts: Mapping[str, PartHandle], changes: Changes, folder: Path | None = None
+    ) -> None:
         self.plan, self.parts, self.changes = plan, parts, changes
         self.projections: dict[str, ProjectionPlan] = {item.name: item for item in plan.projections}
-        self.head = 0
+        self.head, self._starts = 0, 0
+        # The folder that holds the projections' own, to tell what was set aside there; None where there is none.
+        self.folder = folder
 
     async def ask(self, name: str, message: Message, more: float = 0.0) -> Reply:
-        """Ask a part. Raises Gone if it ends before it answers, Refused after `PATIENCE` + `more` seconds."""
+        """Ask a part. Raises Gone if it ends before it answers, Refused after `PATIENCE` + `more` seconds.
+
+        One that isn't started again is Refused with the reason.
+        """
+        told = self.parts[name].told()
+        if told["state"] == "stopped" and told.get("reason"):
+            raise Refused(503, f"`{name}` has stopped: {told['reason']}")
         try:
             return await asyncio.wait_for(self.parts[name].peer.ask(message), PATIENCE + more)
         except TimeoutError:
@@ -47,6 +60,7 @@ class Backend:
 
     async def execute(self, command: ExecuteCommand) -> Reply:
         """Have a command decided; readers who wait for changes hear of it."""
+        self._notice_restart()
         reply = await self.ask(TRUTH, command)
         if reply.position > self.head:
             self.head = reply.position
@@ -56,18 +70,40 @@ class Backend:
     async def newest(self) -> int:
         """The newest position by the executor: of a commit whose answer was lost, `head` doesn't know."""
         reply = await self.ask(TRUTH, ReadStatus())
+        self._notice_restart()
         self.head = max(self.head, reply.position)
         return self.head
+
+    def _notice_restart(self) -> None:
+        """Forget the position of a former executor: another source of truth may have been put in its place."""
+        starts = self.parts[TRUTH].told()["restarts"]
+        if starts != self._starts:
+            self._starts, self.head = starts, 0
+            self.changes.reopen()
 
     def states(self) -> dict[str, str]:
         """The state of each part's process."""
         return {name: part.told()["state"] for name, part in self.parts.items()}
 
+    def reasons(self) -> dict[str, str]:
+        """Why parts aren't running or were started again last, in their own words; without those that are well."""
+        told = {name: part.told() for name, part in self.parts.items()}
+        return {name: one["reason"] for name, one in told.items() if one.get("reason") and one["state"] != "running"}
+
+    def set_aside(self, name: str) -> dict[str, str]:
+        """The folders of a projection that were set aside, and why."""
+        return {} if self.folder is None else dict(FolderPlace(self.folder).within(name).set_aside)
+
     async def look(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Return the state of the source of truth and the projections; if a part doesn't answer, its supervisor's."""
         truth, *found = await asyncio.gather(self._truth(), *map(self.look_at, self.projections.values()))
+        positions = [row["position"] for row in found if row["position"] is not None]
+        if max(positions, default=0) > self.head:
+            # One that was asked later may have read what has been committed meanwhile.
+            with contextlib.suppress(Gone, Refused):
+                await self.newest()
         for row in found:
-            row["behind"] = None if row["position"] is None else max(0, self.head - row["position"])
+            row["behind"] = None if row["position"] is None else self.head - row["position"]
         return truth, found
 
     async def look_at(self, item: ProjectionPlan) -> dict[str, Any]:
@@ -75,6 +111,7 @@ class Backend:
         table, layout = item.table, item.layout
         found: dict[str, Any] = {"name": item.name, "store": table.store, "guard": table.guard}
         found |= self.parts[item.name].told()
+        found["set_aside"] = self.set_aside(item.name)
         found |= {"subscribe": table.subscribe, "keeps": layout.keeps, "entities": [*layout.entities]}
         found["queries"] = {
             query.name: [one.name for one in KINDS[query.kind].parameters(query)] for query in item.queries
@@ -84,6 +121,7 @@ class Backend:
 
     async def _truth(self) -> dict[str, Any]:
         found = await self._status(TRUTH) or {}
+        self._notice_restart()
         self.head = max(self.head, found.get("position", 0))
         return {**self.parts[TRUTH].told(), "position": self.head, **found}
 

@@ -59,6 +59,15 @@ class Changes:
         except Unavailable as error:
             raise Refused(503, str(error)) from None
 
+    def reopen(self) -> None:
+        """Look for the source of truth again before the next page."""
+        self._thread.submit(self._forget)
+
+    def _forget(self) -> None:
+        if self._truth is not None:
+            self._truth.close()
+            self._truth = None
+
     def close(self) -> None:
         """Close the source of truth."""
         if self._truth is not None:

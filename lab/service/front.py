@@ -233,7 +233,10 @@ class Front:
         parsed(Parameters, request)
         states = self.backend.states()
         well = all(state == "running" for state in states.values())
-        return response_of(Reply(200, encoded({"status": "ok" if well else "degraded", "processes": states})))
+        found: dict[str, Any] = {"status": "ok" if well else "degraded", "processes": states}
+        aside = {name: self.backend.set_aside(name) for name in self.backend.projections}
+        found |= {"reasons": self.backend.reasons(), "set_aside": {name: said for name, said in aside.items() if said}}
+        return response_of(Reply(200, encoded(found)))
 
     async def openapi(self, request: Request) -> Response:
         """The OpenAPI document."""

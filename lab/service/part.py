@@ -12,13 +12,15 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab.base import TRUTH, SourceLost
-from lab.ending import at_work_in, complain, output
+from lab.base import TRUTH, Damaged, LabError, SourceLost
+from lab.ending import at_work_in, complain, output, say
+from lab.formatting import printable
 from lab.place import FolderPlace
 from lab.scenario import Source
 from lab.service.executor import Executor
 from lab.service.feeding import ChangeServer, feed_socket, finder
 from lab.service.locking import owned
+from lab.service.mending import ProjectionHome, told
 from lab.service.projection import Projection
 from lab.service.wire import MESSAGE, listen, packed, run, watch_stdin
 from lab.wiring import Plan, plan
@@ -27,6 +29,8 @@ from lab.wiring import Plan, plan
 PATIENCE = 10.0
 # Bytes that a listener may leave unread; beyond that, messages to it are lost.
 PILE_MAX = 16 * 2**20
+# The exit status of a projection that has set its files aside, and is to be started again at once.
+RENEWED = 75
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class Orders:
     """The arguments of a process: which part it is, the scenario, the folders of its files and of the sockets.
 
     `journal`: whether each part writes down what it saw of every change, beside its files. `epoch`: that of the source
-    of truth which was there before; the executor opens no other one and begins none.
+    of truth which was there before; the executor opens no other one and begins none. `renew`: why a projection's files
+    are to be set aside first.
     """
 
     part: str
@@ -46,11 +51,17 @@ class Orders:
     since: float
     journal: bool = False
     epoch: str | None = None
+    renew: str = ""
 
     @property
     def written_down(self) -> Path | None:
         """Return the part's journal; None if it keeps none."""
         return Path(self.folder) / f"{self.part}.journal" if self.journal else None
+
+    @property
+    def said(self) -> Path:
+        """Return the file in which the part leaves why it ended, for its supervisor."""
+        return Path(self.sockets) / f"{self.part}.said"
 
     def json(self) -> str:
         """Serialise to the JSON argument of `python -m lab.service.part`."""
@@ -81,7 +92,15 @@ async def _ended() -> None:
 
 
 async def _execute(orders: Orders, made: Plan) -> None:
-    truth = made.truth(FolderPlace(Path(orders.folder)).within(TRUTH), orders.epoch)
+    place = FolderPlace(Path(orders.folder)).within(TRUTH)
+    try:
+        truth = made.truth(place, orders.epoch)
+    except (LabError, OSError):
+        raise
+    except Exception as error:
+        # Never set aside: it is what everything else is built from.
+        what = f"{place.shown()}: the source of truth can't be opened: {told(error)}"
+        raise Damaged(f"{what}; restore it from a backup, begin anew with --fresh, or name another --folder") from None
     executor = Executor(made, truth, orders.written_down)
 
     def subscribed(writer: asyncio.StreamWriter) -> None:
@@ -99,6 +118,8 @@ async def _execute(orders: Orders, made: Plan) -> None:
     server = await listen(orders.socket(TRUTH), executor.handle, subscribed)
     ended, lost = asyncio.create_task(_ended()), asyncio.create_task(executor.watch())
     await asyncio.wait([ended, lost], return_when=asyncio.FIRST_COMPLETED)
+    # A file that is closed below would be looked at once more.
+    lost.cancel()
     server.close()
     if feed is not None:
         await feed.close()
@@ -113,8 +134,9 @@ async def _execute(orders: Orders, made: Plan) -> None:
 async def _project(orders: Orders, made: Plan) -> None:
     item = next(item for item in made.projections if item.name == orders.part)
     folder = Path(orders.folder)
+    home = ProjectionHome(made, item, folder, lambda said: say(printable(f"{orders.part}: {said}"), err=True))
     find = finder(made, folder, orders.feed)
-    projection = Projection(made, item, folder, find, orders.since, orders.written_down)
+    projection = Projection(made, home, find, orders.since, orders.written_down, orders.renew)
     server = await listen(orders.socket(orders.part), projection.handle)
     listening = asyncio.create_task(projection.listen(orders.socket(TRUTH)))
     work = asyncio.create_task(projection.work())
@@ -123,7 +145,13 @@ async def _project(orders: Orders, made: Plan) -> None:
     await asyncio.wait([work, ended], return_when=asyncio.FIRST_COMPLETED)
     server.close()
     listening.cancel()
+    if work.done() and (error := work.exception()) is not None:
+        projection.suspect(error)
     await projection.stop()
+    if projection.unfit:
+        home.set_aside(projection.unfit)
+        orders.said.write_text(projection.unfit, encoding="utf-8")
+        sys.exit(RENEWED)
     await work
 
 
@@ -136,7 +164,15 @@ def main(argument: str) -> None:
         made = orders.plan()
         with owned(Path(orders.folder), orders.part, PATIENCE), at_work_in(Path(orders.folder)):
             run(body(orders, made))
+    except (LabError, OSError) as error:
+        # A full disk and missing rights may pass. The supervisor says it.
+        said = "; ".join(f"{error}".splitlines()) if isinstance(error, LabError) else told(error)
+        orders.said.write_text(said, encoding="utf-8")
+        sys.exit(error.exit_status if isinstance(error, LabError) else 4)
     except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and error.code == RENEWED:
+            raise
+        orders.said.write_text(told(error), encoding="utf-8")
         sys.exit(complain(error, who=orders.part))
 
 

@@ -13,23 +13,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab.base import NotAnswered, Unavailable
+from lab.base import LabError, NotAnswered, Unavailable
 from lab.ending import say
 from lab.feed.source import TruthReader
 from lab.formatting import printable
-from lab.place import FolderPlace
 from lab.queries.model import Query
 from lab.running.lane import Lane
 from lab.running.live import Follower, Heard, LiveService, LiveSource, Waiting
 from lab.running.notes import BOUNDS, BoundedJournal
 from lab.running.wall import WallClock, WallRunner
 from lab.running.worklog import ANSWERED, HEARD, WORK_SUFFIX, WorkLog
+from lab.service.mending import Diverged, Lineage, ProjectionHome, told
 from lab.service.messages import AskQuery, Message, ReadApplied, ReadStatus, StartRebuild, Subscribe, encoded_message
 from lab.service.problems import encoded, problem
 from lab.service.rebuilding import Rebuild
 from lab.service.values import named
 from lab.service.wire import MESSAGE, REQUEST, SENT, Reply, packed, read
-from lab.wiring import Plan, ProjectionPlan
+from lab.wiring import Plan
 
 
 class Projection:
@@ -38,30 +38,36 @@ class Projection:
     def __init__(
         self,
         plan: Plan,
-        item: ProjectionPlan,
-        folder: Path,
+        home: ProjectionHome,
         find: Callable[[], TruthReader | None],
         since: float,
         journal: Path | None = None,
+        renew: str = "",
     ) -> None:
-        """`find` opens the source of truth, or returns None while there is nothing to be read."""
-        self.plan, self.item, self.find = plan, item, find
-        self.place = FolderPlace(folder).within(item.name)
-        self.place.sweep()
+        """`find` opens the source of truth, or returns None while there is nothing to be read.
+
+        With `renew`, a reason, what there is of it is set aside first.
+        """
+        self.plan, self.home, self.find = plan, home, find
+        self.item = item = home.item
         clock, entities = WallClock(), tuple(item.layout.entities)
         self.source = LiveSource(find, item.subscription, plan.domain, item.before)
         self.journal = BoundedJournal(since, clock.now, journal)
         self.inbox = Waiting(item.pace.capacity, self.journal.overflow)
         self.log = WorkLog(clock.now, None if journal is None else journal.with_suffix(WORK_SUFFIX))
         live = LiveService(self.source, entities, self.log, item.faults.retry_parked)
-        projector = item.projector(self.place.current)
+        projector = home.open(renew)
+        # Why the files can't be gone on with, once that is known: then nothing is answered from them any more.
+        self.unfit = ""
+        self.lineage = Lineage(home)
         page = plan.scenario.catch_up.page
         follower = Follower(projector, live, self.inbox, self.journal, page, item.pace.batch)
+        follower.confirm, follower.reaching = self._confirm, self.lineage.reached.note
         # A service runs until it is stopped, and its first poll is due at once.
         self.lane = Lane(item.pace, self.inbox, math.inf, follower)
         if item.pace.polls:
             self.lane.due_at = clock.now()
-        self.runner = WallRunner(self.lane, clock, self._wake, self.log.starts)
+        self.runner = WallRunner(self.lane, clock, self._after, self.log.starts)
         self.rebuild = Rebuild()
         self.counts = dict.fromkeys(("queries", "stale", "unreadable"), 0)
         self._queries: dict[str, Query] = {query.name: query for query in item.queries}
@@ -89,6 +95,8 @@ class Projection:
 
     async def handle(self, message: Message) -> Reply:
         """Answer a message of the front."""
+        if self.unfit and isinstance(message, AskQuery | StartRebuild):
+            return self._refusal()
         if isinstance(message, AskQuery) and (refused := await self._behind(message)) is not None:
             return refused
         began, sent = self.log.now(), SENT.get()
@@ -148,12 +156,50 @@ class Projection:
             return problem(422, str(error))
         except Unavailable as error:
             return problem(503, str(error))
-        except Exception as error:
+        except BaseException as error:
+            if self.suspect(error):
+                return self._refusal()
+            if not isinstance(error, Exception):
+                raise
             said = f"{self.item.name}: {query.name} failed: {type(error).__name__}: {error}"
             say(printable(said), err=True)
             return problem(500, "the query failed")
         found = {"rows": named(query, rows[:limit]), "more": len(rows) > limit}
         return Reply(200, encoded({**found, "position": position, "age_seconds": age}), position)
+
+    def suspect(self, error: BaseException) -> bool:
+        """Return whether the files can't be gone on with after an error: then work ends, and nothing is answered."""
+        if not self.unfit and isinstance(error, Diverged):
+            self.give_up(str(error))
+        elif not self.unfit and self.worker.projector.store.damaged(error):
+            self.give_up(told(error))
+        return bool(self.unfit)
+
+    def give_up(self, why: str) -> None:
+        """End the work, and answer nothing any more: the process sets the files aside and ends."""
+        self.unfit = why
+        self.runner.stop()
+
+    def check_source(self) -> None:
+        """Open the source of truth anew, and give up if it isn't the one that the projection was read from."""
+        self.source.close()
+        try:
+            if self.source.found() and self._confirm() and self.home.rebuildable:
+                # What it has committed is read from it; of what a former one sent, it may have lost something.
+                self.inbox.acknowledge(len(self.inbox))
+        except Diverged as error:
+            self.give_up(str(error))
+        except LabError as error:
+            # The next poll meets it too.
+            say(printable(f"{self.item.name}: {error}"), err=True)
+
+    def _confirm(self) -> bool:
+        """Compare the source of truth with what the projection was read from; whether it was opened anew."""
+        assert self.source.truth is not None
+        return self.lineage.confirm(self.source.truth, self.worker.newest)
+
+    def _refusal(self) -> Reply:
+        return problem(503, f"the projection is built anew: {self.unfit}", position=0)
 
     async def _waited(self, at_least: int, timeout: float) -> bool:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -161,6 +207,12 @@ class Projection:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(future, timeout)
         return self.position >= at_least
+
+    def _after(self) -> None:
+        """What follows a piece of work: readers who wait are answered, and the first checkpoint is remembered."""
+        if any(self.worker.settled.values()):
+            self.lineage.begin()
+        self._wake()
 
     def _wake(self) -> None:
         while self._readers and (self._readers[0][2].done() or self._readers[0][0] <= self.position):
@@ -187,6 +239,8 @@ class Projection:
         while not self._stopping:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 reader, writer = await asyncio.open_unix_connection(str(executor))
+                # It may be another executor than before, on other files.
+                self.check_source()
                 writer.write(packed(0, REQUEST, encoded_message(Subscribe())))
                 try:
                     while True:
@@ -217,7 +271,7 @@ class Projection:
         if not self.source.found():
             return problem(503, "there is no source of truth yet")
         self.rebuild = Rebuild()
-        work = self.rebuild.run(self.plan, self.item, self.place, self.find, self.lane, self.runner)
+        work = self.rebuild.run(self.plan, self.home, self.find, self.lane, self.runner)
         self._rebuilding = asyncio.create_task(work)
         return Reply(202, encoded({"projection": self.item.name, "rebuild": {"state": "building"}}))
 
@@ -228,7 +282,9 @@ class Projection:
         self.rebuild.stop()
         if self._rebuilding is not None:
             await self._rebuilding
-        self.worker.projector.store.close()
+        with contextlib.suppress(*([Exception] if self.unfit else [])):
+            self.worker.projector.store.close()
         self.source.close()
+        self.lineage.reached.close()
         self.journal.close()
         self.log.close()

@@ -26,7 +26,8 @@ from lab.running.lane import Lane
 from lab.running.live import Follower
 from lab.running.swap import BlueGreen
 from lab.running.wall import WallRunner
-from lab.wiring import Plan, ProjectionPlan
+from lab.service.mending import ProjectionHome
+from lab.wiring import Plan
 
 
 @dataclass
@@ -78,24 +79,24 @@ class Rebuild:
     async def run(
         self,
         plan: Plan,
-        item: ProjectionPlan,
-        place: FolderPlace,
+        home: ProjectionHome,
         find: Callable[[], TruthReader | None],
         lane: Lane,
         runner: WallRunner,
     ) -> None:
-        """Build beside the current generation of `place` and swap. What fails leaves the projection as it was.
+        """Build beside the current generation and swap. What fails leaves the projection as it was.
 
         `find` opens the source of truth; it is read in a thread.
         """
         self.state, self.began_at = "building", time.monotonic()
         projector: Projector | None = None
         winner: FolderPlace | None = None
+        place = home.place
         try:
             winner = place.beside()
-            projector = await asyncio.to_thread(self._build, plan, item, find, winner)
+            projector = await asyncio.to_thread(self._build, plan, home, find, winner)
             self.state = "catching up"
-            await self._catch_up(projector, lane, runner, partial(place.point, winner))
+            await self._catch_up(projector, lane, runner, partial(home.point, winner))
             self.state = "done"
         except Exception as error:
             self.state, self.detail = "failed", f"{type(error).__name__}: {error}"
@@ -117,12 +118,12 @@ class Rebuild:
             winner.drop()
 
     def _build(
-        self, plan: Plan, item: ProjectionPlan, find: Callable[[], TruthReader | None], place: FolderPlace
+        self, plan: Plan, home: ProjectionHome, find: Callable[[], TruthReader | None], place: FolderPlace
     ) -> Projector:
         truth = find()
         if truth is None:
             raise Unavailable("there is no source of truth yet")
-        green = item.store(place)
+        item, green = home.item, home.claimed(place)
         try:
             self.of = max(truth.head(name) for name in plan.domain.entities)
             green.open()

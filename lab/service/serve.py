@@ -22,6 +22,7 @@ from lab.place import FolderPlace
 from lab.service.backend import Backend, PartHandle
 from lab.service.changes import Changes
 from lab.service.feeding import feed_socket, finder
+from lab.service.folder import confirm, enrol, erase
 from lab.service.front import Front
 from lab.service.gate import Access
 from lab.service.locking import owned
@@ -44,28 +45,43 @@ class Address:
 
 
 def serve(
-    plan: Plan, folder: Path | None, address: Address, tell: Callable[[dict[str, Any]], None], journal: bool = False
+    plan: Plan,
+    folder: Path | None,
+    address: Address,
+    tell: Callable[[dict[str, Any]], None],
+    journal: bool = False,
+    fresh: bool = False,
 ) -> None:
     """Serve a scenario until SIGTERM, SIGINT or SIGHUP. `tell` gets address and parts once, when the service answers.
 
-    Without a folder the files are temporary. With `journal` each part writes down what became of every change. Raises
-    BadInput for a source of truth that processes can't share, a folder that is taken, an address that can't be had.
+    Without a folder the files are temporary. With `journal` each part writes down what became of every change. With
+    `fresh` what the lab made in the folder is removed first. Raises BadInput for a folder that is taken or was made by
+    other settings, and for an address that can't be had.
     """
     access = Access.of(address.host, address.token)
     if folder is None:
         with temporary_folder("lab-serve-") as made:
             _serve(plan, made, access, address, tell, journal)
         return
-    _serve(plan, folder, access, address, tell, journal)
+    _serve(plan, folder, access, address, tell, journal, fresh)
     stopping.keeps(folder)
 
 
 def _serve(
-    plan: Plan, folder: Path, access: Access, address: Address, tell: Callable[[dict[str, Any]], None], journal: bool
+    plan: Plan,
+    folder: Path,
+    access: Access,
+    address: Address,
+    tell: Callable[[dict[str, Any]], None],
+    journal: bool,
+    fresh: bool = False,
 ) -> None:
     enough_files()
     with owned(folder, "service"), _bound(address) as listening, temporary_folder("lab-") as sockets:
+        if fresh:
+            erase(plan, folder)
         known = _known(plan, FolderPlace(folder).within(TRUTH))
+        confirm(plan, folder, journal)
         source = plan.source
         named = str(source.path.absolute()), source.overrides, source.seed, str(folder.absolute()), str(sockets)
         names = [TRUTH, *(item.name for item in plan.projections)]
@@ -86,7 +102,7 @@ def _serve(
         find = finder(plan, folder, feed_socket(sockets))
         # The event loop takes the signals, and gives them up at its end: clean-up must not be torn apart either.
         with stopping.handled_elsewhere():
-            run(_run(plan, find, access, listening, children, answers))
+            run(_run(plan, folder, find, access, listening, children, answers))
 
 
 def _known(plan: Plan, place: FolderPlace) -> Identity | None:
@@ -118,6 +134,7 @@ def _bound(address: Address) -> Iterator[socket.socket]:
 
 async def _run(
     plan: Plan,
+    folder: Path,
     find: Callable[[], TruthReader | None],
     access: Access,
     listening: socket.socket,
@@ -147,7 +164,8 @@ async def _run(
             return
         await starting
         parts = {name: PartHandle(child, child.told) for name, child in children.items()}
-        backend = Backend(plan, parts, changes)
+        enrol(plan, folder, children[TRUTH].orders.journal)
+        backend = Backend(plan, parts, changes, folder)
         await backend.newest()
         front = Front(backend, access)
         server = server_of(front.app())

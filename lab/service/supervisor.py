@@ -11,20 +11,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import lab
-from lab.base import BadInput, LabError
+from lab.base import TRUTH, BadInput, LabError
 from lab.ending import stopping
 from lab.service.messages import Message
-from lab.service.part import Orders
+from lab.service.part import RENEWED, Orders
 from lab.service.wire import ENDS_WITH_STDIN, Line, Reply
 
-# Seconds before a part that died is started again: doubled from death to death, unless it had lived for a while.
-PAUSE, PAUSE_MAX = 0.05, 1.0
+# Seconds before a part that died is started again: doubled from death to death, unless it had lived for a while. One
+# that was killed comes back sooner than one that ended with an error, which will most likely meet it again.
+PAUSE, PAUSE_MAX, FAILED_PAUSE_MAX = 0.05, 1.0, 10.0
 LIVED = 2.0
+# Signals by which a process ends that reads a damaged file through a map of memory, or in an engine's own code. After
+# so many deaths in a row by one of them, a projection is built anew.
+FATAL = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE})
+DEATHS = 3
 # Seconds in which a process must end after it was asked to; then it is killed.
 POLITE = 30.0
 
@@ -132,17 +137,25 @@ class Program:
 
 @dataclass
 class Child:
-    """One part of the service, one process at a time. `state`: starting, running, stopped."""
+    """One part of the service, one process at a time. `state`: starting, running, stopped.
+
+    `reason` says why it ended last, or that it isn't started again; "" as long as nothing has gone wrong.
+    """
 
     orders: Orders
     line: Line = field(default_factory=Line)
     state: str = "starting"
     restarts: int = 0
     last_exit: int | None = None
+    reason: str = ""
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    # Set once it is ready or has ended for the first time.
+    tried: asyncio.Event = field(default_factory=asyncio.Event)
     _process: asyncio.subprocess.Process | None = None
     _keeping: asyncio.Task[None] | None = None
     _stopping: bool = False
+    # Whether the process that was started last has come to listen.
+    listened: bool = False
 
     @property
     def name(self) -> str:
@@ -159,39 +172,73 @@ class Child:
         return await self.line.ask(message)
 
     def told(self) -> dict[str, Any]:
-        """State, restarts, last exit status and process id, for `/projections`."""
-        return {"state": self.state, "restarts": self.restarts, "last_exit": self.last_exit, "pid": self.pid}
+        """State, restarts, last exit status, reason and process id, for `/projections`."""
+        found = {"state": self.state, "restarts": self.restarts, "last_exit": self.last_exit, "pid": self.pid}
+        return found | {"reason": self.reason or None}
 
     async def start(self) -> None:
-        """Start it and wait until it listens. Raises LabError when it ends before; its log says why."""
+        """Start it and wait until it listens. Raises LabError when it ends before and nothing can come of another try.
+
+        A projection is tried again unless its input is wrong: the others needn't wait for it.
+        """
         self._keeping = asyncio.create_task(self._keep())
-        ready = asyncio.create_task(self.ready.wait())
-        await asyncio.wait([self._keeping, ready], return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
-        if not self.ready.is_set():
-            what = f"`{self.name}` could not start: it ended with {self.last_exit}"
+        await self.tried.wait()
+        if not self.ready.is_set() and self.state == "stopped":
+            what = f"`{self.name}` could not start: {self.reason}"
             raise LabError(what) if self.last_exit == BadInput.exit_status else ProgramFailed(what)
 
     async def _keep(self) -> None:
-        pause = PAUSE
+        pause, deaths = PAUSE, 0
         while True:
-            began = time.monotonic()
-            await self._live()
-            if self._stopping or not self.ready.is_set():
-                # A part that never became ready would fail again.
+            began, self.listened = time.monotonic(), False
+            await self._live(replace(self.orders, renew=self.reason if deaths >= DEATHS else ""))
+            assert self.last_exit is not None
+            if self._stopping:
                 self.state = "stopped"
-                return
+                break
+            self.reason = self._said()
+            hopeless = self.name == TRUTH and not self.ready.is_set()
+            if hopeless or (not self.listened and self.last_exit == BadInput.exit_status):
+                # What is wrong with its input will be wrong again.
+                self.state = "stopped"
+                if self.ready.is_set():
+                    self._tell("it is not started again")
+                break
+            deaths = deaths % DEATHS + 1 if -self.last_exit in FATAL else 0
             self.state, self.restarts = "starting", self.restarts + 1
-            pause = PAUSE if time.monotonic() - began > LIVED else min(PAUSE_MAX, 2 * pause)
+            most = PAUSE_MAX if self.last_exit <= 0 else FAILED_PAUSE_MAX
+            pause = PAUSE if time.monotonic() - began > LIVED else min(most, 2 * pause)
+            self.tried.set()
+            self._tell("it is started again")
             await asyncio.sleep(pause)
+        self.tried.set()
 
-    async def _live(self) -> None:
+    def _tell(self, what: str) -> None:
+        """Say why it ended and what follows, in one line; not of a kill, nor of files set aside, which it has told."""
+        if self.last_exit is not None and self.last_exit > 0 and self.last_exit != RENEWED:
+            print(f"{self.name}: {self.reason}; {what}", file=sys.stderr, flush=True)
+
+    def _said(self) -> str:
+        """What the process that has just ended left as its reason, or how it ended."""
+        said = self.orders.said
+        with contextlib.suppress(OSError):
+            found = said.read_text(encoding="utf-8")
+            said.unlink()
+            return found
+        assert self.last_exit is not None
+        if self.last_exit < 0:
+            with contextlib.suppress(ValueError):
+                return f"it was ended by {signal.Signals(-self.last_exit).name}"
+        return f"it ended with {self.last_exit}"
+
+    async def _live(self, orders: Orders) -> None:
         """Start a process, connect to it, and return when it has ended."""
-        socket = self.orders.socket(self.name)
+        socket = orders.socket(self.name)
         socket.unlink(missing_ok=True)
+        orders.said.unlink(missing_ok=True)
         # A session of its own: a Ctrl-C in the terminal reaches the front alone.
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "lab.service.part", self.orders.json(),
+            sys.executable, "-m", "lab.service.part", orders.json(),
             stdin=asyncio.subprocess.PIPE, stdout=sys.stderr.fileno(), start_new_session=True, env=inherited(),
         )  # fmt: skip
         if self._stopping and self._process.stdin is not None:
@@ -200,8 +247,9 @@ class Child:
         while not ended.done():
             try:
                 await line.connect(socket)
-                self.line, self.state = line, "running"
+                self.line, self.state, self.listened = line, "running", True
                 self.ready.set()
+                self.tried.set()
                 break
             except OSError:
                 await asyncio.wait([ended], timeout=0.02)

@@ -31,6 +31,7 @@ class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
     dialect = "duckdb"
     refuses = (duckdb.ConstraintException, duckdb.ConversionException, duckdb.OutOfRangeException)
     durability = "full; data and checkpoint in one transaction"
+    files = tuple(f"projection.duckdb{end}" for end in ("", ".wal", ".wal.checkpoint", ".wal.recovery", ".tmp"))
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         self._read = set[str]()

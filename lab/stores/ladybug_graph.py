@@ -38,6 +38,7 @@ class LadybugGraph(LadybugFile):
         | dict.fromkeys(("as_of", "history"), "never: a graph is of what is now")
     )
     holds = ("records",)
+    files = ("projection.lbug", "projection.lbug.*")
 
     def _make_tables(self) -> None:
         self._make_table(CHECKPOINTS, {"entity": pl.String(), "position": pl.Int64()}, "entity")

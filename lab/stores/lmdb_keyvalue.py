@@ -19,6 +19,7 @@ import lmdb
 import polars as pl
 
 from lab.base import Batch, CannotTake, Key
+from lab.engines import lmdb as engine
 from lab.ports import Capabilities
 from lab.queries.answers import Row
 from lab.queries.model import Query
@@ -27,8 +28,6 @@ from lab.stores.parked import ParkedRow, changed, decoded
 from lab.stores.port import Layout, Store
 from lab.stores.slices import rows_within
 
-# How large the map is at first, in bytes. It is address space: the file is as large as what is in it.
-MAP_BYTES = 64 * 2**20
 AT_ONCE, AT_ONCE_BYTES = 20_000, 2**26
 CHECKPOINTS, TOTALS, MEMORY, PARKED = b"lab_checkpoint", b"totals", "lab_memory_", "lab_parked_"
 
@@ -49,6 +48,7 @@ class LmdbKeyvalue(Store):
     )
     durability = "full or normal; data and checkpoint in one transaction"
     capabilities = Capabilities(concurrent_readers=True)
+    files = ("data.mdb", "lock.mdb")
 
     _environment: lmdb.Environment | None = None
 
@@ -63,10 +63,7 @@ class LmdbKeyvalue(Store):
             self.path.mkdir(parents=True, exist_ok=True)
             full = self.layout.durability == "full"
             entities = self.layout.entities
-            # Without a sync the system still has every commit when the process dies; a power cut may take the last.
-            self._environment = lmdb.open(
-                str(self.path), map_size=MAP_BYTES, max_dbs=2 + 3 * len(entities), sync=full, metasync=full
-            )
+            self._environment = engine.connect(self.path, 2 + 3 * len(entities), full)
             beside = [(prefix + name).encode() for name in entities for prefix in (MEMORY, PARKED)]
             names = [CHECKPOINTS, TOTALS, *map(_map_name, entities), *beside]
             self._maps = {name: self._environment.open_db(name) for name in names}

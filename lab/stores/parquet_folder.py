@@ -11,6 +11,7 @@ before them: files in which every row can be anywhere would have to be written a
 from __future__ import annotations
 
 import json
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,10 +19,10 @@ from typing import Any
 
 import polars as pl
 
-from lab.base import Batch, CannotTake, Key
+from lab.base import Batch, CannotTake, Damaged, Key
 from lab.place import FolderPlace
 from lab.stores.parked import changed, decoded
-from lab.stores.parquet_table import GROUP_ROWS, PART_ROWS, Landing, Part, Table, merged, sync
+from lab.stores.parquet_table import GROUP_ROWS, PART_ROWS, Landing, Part, Table, file_stem, merged, sync
 from lab.stores.port import Layout, Store
 
 MANIFEST = "manifest.json"
@@ -31,7 +32,8 @@ PARKED: Mapping[str, pl.DataType] = {"position": pl.Int64(), "change": pl.Binary
 class ParquetFolder(Store):
     """A projection in a folder of Parquet files; a reader sees the files of the last manifest."""
 
-    durability = "full; or normal: a power cut can take the projection, which then starts from nothing"
+    durability = "full; or normal: a power cut can damage the projection, which is then built anew"
+    files = (MANIFEST, f"{MANIFEST}.next", f"*-{'[0-9]' * 8}.parquet")
 
     _tables: dict[str, Table] | None = None
 
@@ -41,11 +43,14 @@ class ParquetFolder(Store):
         self._sequence = 0
 
     def open(self) -> None:
-        """Read the manifest, and sweep away what it doesn't name. Files that aren't whole are as good as none."""
+        """Read the manifest, and sweep away what it doesn't name. Raises Damaged where its files aren't whole."""
         if self._tables is None:
             self.path.mkdir(parents=True, exist_ok=True)
-            if not self._read_manifest():
-                self._forget()
+            try:
+                self._read_manifest()
+            except BaseException:
+                self._tables = None
+                raise
             self._sweep()
 
     def close(self) -> None:
@@ -150,25 +155,26 @@ class ParquetFolder(Store):
         if self.layout.durability == "full":
             sync(self.path)
 
-    def _read_manifest(self) -> bool:
-        """Whether there is a manifest with all of its files."""
-        path = self.path / MANIFEST
-        if not path.exists():
-            return False
+    def _read_manifest(self) -> None:
+        """Know the tables of the manifest, or empty ones without a manifest. Raises Damaged, and OSError."""
         self._forget()
         assert self._tables is not None
         try:
-            said = json.loads(path.read_text(encoding="utf-8"))
+            said = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return
+        except ValueError as error:
+            raise Damaged(f"{self.name}: {MANIFEST}: {error}") from None
+        try:
             for name, table in self._tables.items():
                 found = said["tables"].get(name, {"parts": [], "recent": None})
                 parts = tuple(self._part(item) for item in found["parts"])
                 recent_part = self._part(found["recent"]) if found["recent"] else None
                 recent = pl.read_parquet(self.path / recent_part.file) if recent_part else table.recent
                 self._tables[name] = replace(table, parts=parts, recent=recent, recent_part=recent_part)
-        except (ValueError, KeyError, TypeError, OSError, pl.exceptions.PolarsError):
-            return False
-        self._checkpoints, self._sequence = dict(said["checkpoints"]), int(said["sequence"])
-        return True
+            self._checkpoints, self._sequence = dict(said["checkpoints"]), int(said["sequence"])
+        except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError, pl.exceptions.PolarsError) as error:
+            raise Damaged(f"{self.name}: {error}") from None
 
     def _part(self, said: Mapping[str, Any]) -> Part:
         part = Part(**said)
@@ -178,8 +184,9 @@ class ParquetFolder(Store):
 
     def _sweep(self) -> None:
         named = {part.file for table in self._known().values() for part in table.files}
+        own = re.compile(f"({'|'.join(map(file_stem, self._known()))})-[0-9]{{8}}[.]parquet")
         for path in self.path.glob("*.parquet"):
-            if path.name not in named:
+            if path.name not in named and own.fullmatch(path.name):
                 path.unlink(missing_ok=True)
         (self.path / f"{MANIFEST}.next").unlink(missing_ok=True)
 

@@ -79,7 +79,7 @@ class Landing:
     def write(self, name: str, rows: pl.DataFrame, key: str) -> Part:
         """One file, sorted as the rows are."""
         self.sequence += 1
-        file = f"{re.sub(r'[^A-Za-z0-9]', '_', name)[:40]}-{self.sequence:08d}.parquet"
+        file = f"{file_stem(name)}-{self.sequence:08d}.parquet"
         self.written.append(file)
         path = self.folder / file
         group = rows_within(rows, GROUP_ROWS, GROUP_BYTES)
@@ -94,6 +94,11 @@ class Landing:
         most = rows_within(ordered, PART_ROWS, PART_BYTES)
         starts = range(0, ordered.height, most)
         return tuple(self.write(name, ordered.slice(start, most), identity[0]) for start in starts)
+
+
+def file_stem(table: str) -> str:
+    """What the names of a table's files begin with; a number follows."""
+    return re.sub(r"[^A-Za-z0-9]", "_", table)[:40]
 
 
 def merged(frames: list[pl.DataFrame], table: Table) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from lab.base import Batch, CannotTake, Entity, Key, NotAnswered, Totals
+from lab.base import Batch, CannotTake, Damaged, Entity, Key, LabError, NotAnswered, Totals
 from lab.place import FolderPlace
 from lab.ports import Capabilities
 from lab.queries.answers import Row
@@ -111,6 +111,8 @@ class Store(ABC):
     holds: ClassVar[tuple[str, ...]] = ("records", "revisions", "totals")
     # What a crash can take, in a few words.
     durability: ClassVar[str]
+    # The names of the files and folders that it makes in its place, as patterns: nothing else there is removed with it.
+    files: ClassVar[tuple[str, ...]] = ("*",)
     # Columns, in small letters, that the engine has beside an entity's own: an entity that has one is refused.
     reserves: ClassVar[frozenset[str]] = frozenset()
     # The most rows of one page of `pages`.
@@ -202,6 +204,35 @@ class Store(ABC):
     def settings(self) -> dict[str, Any]:
         """The engine's settings, as read back from it."""
         return {}
+
+    def damaged(self, error: BaseException) -> bool:
+        """Return whether an error that a verb raised is one of damaged files, and no trial with them can succeed.
+
+        A full disk, missing rights, a lock that is held and a question that can't be answered are none. A store that
+        knows its engine's errors can tell by them; here the files themselves are tried.
+        """
+        if isinstance(error, LabError | OSError | MemoryError):
+            return isinstance(error, Damaged)
+        # Ctrl-C and the like are no errors. A panic of an engine written in Rust is one, though no Exception.
+        return not isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit) and not self.readable()
+
+    def readable(self) -> bool:
+        """Close, open and read everything that is stored; false if that fails though every file can be opened."""
+        try:
+            self.close()
+            self.open()
+            for entity in self.layout.entities:
+                self.checkpoint(entity)
+                self.parked(entity)
+                if self.layout.memory:
+                    self.memory(entity)
+                for _ in self.pages(entity):
+                    pass
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
+            return (isinstance(error, LabError) and not isinstance(error, Damaged)) or not self.place.within_reach()
+        return True
 
     def sliced(self, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """Sort a whole frame and cut it into pages, for an engine that can't read in order."""

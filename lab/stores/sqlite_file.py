@@ -47,6 +47,13 @@ class SqliteFile(SqlFile[sqlite3.Connection]):
     refuses = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError)
     durability = "full or normal; data and checkpoint in one transaction"
     capabilities = Capabilities(concurrent_readers=True)
+    files = tuple(f"projection.sqlite{end}" for end in ("", "-wal", "-shm", "-journal"))
+
+    def damaged(self, error: BaseException) -> bool:
+        """By the engine's code; what another driver of it says is found out by reading."""
+        if isinstance(error, sqlite3.Error):
+            return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        return super().damaged(error)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite.connect(self._file, self.layout.durability)

@@ -44,6 +44,8 @@ class TantivySearch(Store):
     holds = ("records",)
     durability = "full; data and checkpoint in one commit of the index"
     capabilities = Capabilities(concurrent_readers=True)
+    # Segments are called by 32 hexadecimal digits.
+    files = ("meta.json", ".managed.json", ".tantivy-*.lock", ".tmp??????", f"{'[0-9a-f]' * 32}.*")
 
     _index: tantivy.Index | None = None
     _writer: tantivy.IndexWriter | None = None

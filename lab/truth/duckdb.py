@@ -30,6 +30,7 @@ class Duckdb(Relational):
     owns its connection."""
 
     engine = "duckdb"
+    files = tuple(f"truth.duckdb{end}" for end in ("", ".wal", ".wal.checkpoint", ".wal.recovery", ".tmp"))
     shared = False
     dialect = SqlDialect(driver.TYPES)
 

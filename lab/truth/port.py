@@ -77,6 +77,8 @@ class Truth(ABC):
 
     engine: ClassVar[str]
     model: ClassVar[str]
+    # The names of the files that it makes in its place, as patterns.
+    files: ClassVar[tuple[str, ...]] = ("*",)
     # Whether other processes can read it while one writes.
     shared: ClassVar[bool] = True
     # Whether the feed shows every revision, or only those that have not been overwritten yet.

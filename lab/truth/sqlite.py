@@ -30,6 +30,7 @@ class Sqlite(Relational):
     """The file, the transaction, and how results are read."""
 
     engine = "sqlite"
+    files = tuple(f"truth.sqlite{end}" for end in ("", "-wal", "-shm", "-journal"))
     dialect = SqlDialect(sqlite.TYPES, begin="BEGIN IMMEDIATE", clustered="WITHOUT ROWID", greatest="MAX", returning="")
 
     # Whether a row takes the place of one with the same key.

@@ -13,15 +13,27 @@ from lab.scenario import ProjectionTable, Scenario
 from lab.stores import STORES, Store, store_class
 from lab.stores.kept import KEPT
 
+RESERVED = {
+    TRUTH: "is what the source of truth is called wherever projections are named",
+    "service": "is what the service itself is called in its folder",
+}
+
 
 def names(scenario: Scenario, file: str) -> list[Problem]:
-    """Refuse projections called `truth`: that name is reserved in tables, figures and file names."""
-    what = "is what the source of truth is called wherever projections are named"
-    return [
-        Problem(f"{file}: projection.{table.name}.name", f"`{TRUTH}` {what}", "call the projection something else")
-        for table in scenario.projection
-        if table.name.lower() == TRUTH
-    ]
+    """Refuse projections called `truth` or `service`, and two whose names differ by case alone.
+
+    The names are reserved in tables, figures and file names, and not every file system tells cases apart.
+    """
+    problems, seen = list[Problem](), dict[str, str]()
+    for table in scenario.projection:
+        where, name = f"{file}: projection.{table.name}.name", table.name.lower()
+        if name in RESERVED:
+            what = f"`{name}` {RESERVED[name]}"
+            problems.append(Problem(where, what, "call the projection something else"))
+        elif (other := seen.setdefault(name, table.name)) != table.name:
+            what = f"differs from `{other}` by case alone, and their folders may be one"
+            problems.append(Problem(where, what, "call one of them something else"))
+    return problems
 
 
 def unknown_stores(scenario: Scenario, file: str) -> list[Problem]:

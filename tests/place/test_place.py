@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.place import FolderPlace
+from lab.place import IDENTITY, FolderPlace
 from lab.ports import Place
 
 
 def filled(place: FolderPlace, text: str = "rows") -> FolderPlace:
     """The place with a file in it."""
     place.path.mkdir(parents=True)
+    (place.path / IDENTITY).write_text("the lab's")
     (place.path / "data").write_text(text)
     return place
 
@@ -120,3 +121,81 @@ def test_whatever_happens_one_generation_counts_and_strangers_stay(
         assert (place.current.path / "data").exists()
     place.sweep()
     assert {path for path in root.iterdir() if path.name[0] != "."} == {stranger, place.current.path}
+
+
+OWN = ("data", "data-*")
+
+
+def own(folder: Path) -> FolderPlace:
+    return FolderPlace(folder / "directory", files=OWN)
+
+
+@pytest.mark.parametrize("said", ["", "x", "-1", "1.5", "9" * 5_000, "\x00", "1\n2"])
+def test_a_pointer_that_cannot_be_understood_stands_for_the_last_generation_there_is(said: str, tmp_path: Path) -> None:
+    place = filled(own(tmp_path))
+    green = filled(place.beside(), "newer")
+    place.swap(green)
+    (tmp_path / ".directory.generation").write_text(said)
+    assert own(tmp_path).current == green
+    # And a ledger that is none records nothing: what is there stays.
+    (tmp_path / ".directory.generations").write_text(said)
+    again = own(tmp_path)
+    again.sweep()
+    assert (green.path / "data").read_text() == "newer"
+    assert not again.set_aside
+
+
+def test_of_a_folder_only_what_a_store_makes_there_is_removed(tmp_path: Path) -> None:
+    place = filled(own(tmp_path))
+    (place.path / "data-wal").write_text("log")
+    (place.path / "notes.txt").write_text("mine")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "data").write_text("mine")
+    (place.path / "data-link").symlink_to(tmp_path / "elsewhere")
+    place.swap(filled(place.beside()))
+    assert [file.name for file in (tmp_path / "directory").iterdir()] == ["notes.txt"]
+    assert (tmp_path / "elsewhere" / "data").read_text() == "mine"
+
+
+def test_a_link_in_the_place_of_a_folder_or_a_pointer_is_not_followed(tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    (other / IDENTITY).write_text("of another")
+    (other / "data").write_text("mine")
+    (tmp_path / "directory").symlink_to(other)
+    place = own(tmp_path)
+    assert place.strange
+    place.drop()
+    place.erase()
+    (tmp_path / "number").write_text("7")
+    (tmp_path / ".directory.generation").symlink_to(tmp_path / "number")
+    with pytest.raises(OSError, match="symbolic"):
+        _ = own(tmp_path).current
+    assert (other / "data").read_text() == "mine"
+    assert (tmp_path / "directory").is_symlink()
+
+
+def test_what_is_set_aside_is_kept_with_its_reason_until_all_is_erased(tmp_path: Path) -> None:
+    place = filled(own(tmp_path), "first")
+    (tmp_path / "directory.aside-1").mkdir()
+    (tmp_path / "directory.aside-1" / "data").write_text("mine")
+    assert place.put_aside("the first\nreason") == "directory.aside-2"
+    assert filled(place, "second").put_aside("another reason") == "directory.aside-3"
+    filled(place, "third")
+    place.swap(filled(place.beside()))
+    assert own(tmp_path).set_aside == {"directory.aside-2": "the first reason", "directory.aside-3": "another reason"}
+    assert (tmp_path / "directory.aside-2" / "data").read_text() == "first"
+    own(tmp_path).erase()
+    own(tmp_path).erase()
+    assert [path.name for path in tmp_path.iterdir()] == ["directory.aside-1"]
+    assert (tmp_path / "directory.aside-1" / "data").read_text() == "mine"
+
+
+def test_a_folder_of_another_in_the_place_of_a_generation_that_was_made_once_is_not_swept(tmp_path: Path) -> None:
+    place = filled(FolderPlace(tmp_path / "directory"))
+    green = place.beside()
+    # The process died before it made anything there, and a user makes a folder of that name.
+    green.path.mkdir()
+    (green.path / "accounts.csv").write_text("mine")
+    place.sweep()
+    assert (green.path / "accounts.csv").read_text() == "mine"

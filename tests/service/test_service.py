@@ -26,7 +26,7 @@ from lab.channel.fates import LiveFaults
 from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Command
 from lab.feed.reader import ChangeReader
-from lab.place import FolderPlace
+from lab.place import FolderPlace, replace_file
 from lab.queries.answers import ReferenceTable
 from lab.queries.kinds import KINDS
 from lab.running.live import Follower
@@ -659,15 +659,14 @@ def test_a_disk_that_is_full_at_the_swap_leaves_the_projection_as_it_was(
     async def story(service: Served) -> None:
         await service.command(hire(1))
         await service.settled("directory")
-        write = FolderPlace._write
 
-        def full(place: FolderPlace, file: Path, numbers: set[int]) -> None:
-            if file == place._pointer:
+        def full(file: Path, text: str) -> None:
+            if file.name == ".directory.generation":
                 raise OSError("no space left")
-            write(place, file, numbers)
+            replace_file(file, text)
 
         with monkeypatch.context() as patch:
-            patch.setattr(FolderPlace, "_write", full)
+            patch.setattr("lab.place.replace_file", full)
             assert (await service.client.post("/projections/directory/rebuild")).status_code == 202
             await until(lambda: not service.projections["directory"].rebuild.running)
         told = (await service.client.get("/projections/directory")).json()["rebuild"]

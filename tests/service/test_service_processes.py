@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -243,15 +244,75 @@ def test_mistakes_are_told_in_one_line(words: tuple[str, ...], said: str, scenar
     assert found.stderr.count("error:") == 1
 
 
-def test_a_part_that_cannot_start_ends_the_service_with_its_reason(tmp_path: Path, scenario: str) -> None:
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "directory").write_text("a file where a folder should be")
+def test_a_damaged_source_of_truth_ends_the_service_and_is_left_as_it_is(tmp_path: Path, scenario: str) -> None:
+    shop = tmp_path / "shop"
+    written(tmp_path, text=SMALL).truth(FolderPlace(shop / "truth")).close()
+    file = shop / "truth" / "truth.sqlite"
+    file.write_bytes(os.urandom(20_000))
+    garbage = file.read_bytes()
     with pytest.raises(AssertionError, match="ended with 4: ") as told:
-        Process(scenario, "--folder", str(tmp_path / "shop"))
-    assert "error: directory: " in str(told.value)
-    assert "is there already, and is no folder" in str(told.value)
-    assert "`directory` could not start" in str(told.value)
+        Process(scenario, "--folder", str(shop))
+    assert "the source of truth can't be opened" in str(told.value)
+    assert str(told.value).count("source of truth") == 1
     assert "Traceback" not in str(told.value)
+    assert file.read_bytes() == garbage
+    assert not [path.name for path in shop.iterdir() if "aside" in path.name]
+
+
+def test_a_projection_mends_itself_while_the_others_go_on_and_a_folder_is_begun_anew(
+    scenario: str, tmp_path: Path
+) -> None:
+    shop = tmp_path / "shop"
+    (shop / "directory.2024").mkdir(parents=True)
+    (shop / "directory.2024" / "mine.txt").write_text("mine")
+    with Process(scenario, "--folder", str(shop)) as service:
+        client = service.client
+        for key in range(1, 6):
+            position = command(client, hire(key), str(key)).json()["position"]
+
+        def right() -> bool:
+            found = client.get("/projections/directory/employee", params={"key": 5})
+            return found.status_code == 200 and len(found.json()["rows"]) == 1
+
+        until(lambda: service.parts()["directory"]["position"] == position)
+        for file in (shop / "directory").glob("projection.sqlite*"):
+            with file.open("r+b") as opened:
+                opened.write(os.urandom(file.stat().st_size))
+        # It is a reader or the next batch that meets it; nothing that is wrong is answered.
+        more = itertools.count(100)
+
+        def mended() -> bool:
+            key = next(more)
+            command(client, hire(key), f"more {key}")
+            return right() and "directory" in client.get("/health").json()["set_aside"]
+
+        until(mended, 60)
+        told = service.parts()["directory"]
+        assert (told["state"], told["last_exit"]) == ("running", 75)
+        # An engine that dies of its files, again and again.
+        for death in range(1, 4):
+            until(lambda: service.parts()["directory"]["pid"] is not None, 60)
+            os.kill(service.parts()["directory"]["pid"], signal.SIGSEGV)
+            until(lambda death=death: service.parts()["directory"]["restarts"] == 1 + death, 60)  # type: ignore[misc]
+            until(lambda: service.parts()["directory"]["state"] == "running", 60)
+        assert "SIGSEGV" in client.get("/health").json()["set_aside"]["directory"]["directory.aside-2"]
+        until(right, 60)
+        assert service.parts()["gossip"]["restarts"] == service.parts()["truth"]["restarts"] == 0
+        found = call("serve", scenario, "--folder", str(shop), "--port", "0", "--fresh")
+        assert (found.exit_code, "another process is at work" in found.stderr) == (2, True)
+        service.stop()
+    with Process(scenario, "--folder", str(shop), "--fresh") as service:
+        assert service.parts()["truth"]["position"] == 0
+        assert service.parts()["directory"]["set_aside"] == {}
+        service.stop()
+    assert sorted(path.name for path in shop.iterdir() if path.name.startswith("d")) == ["directory", "directory.2024"]
+    assert (shop / "directory.2024" / "mine.txt").read_text() == "mine"
+
+
+def test_without_a_folder_nothing_is_begun_anew(scenario: str) -> None:
+    found = call("serve", scenario, "--fresh")
+    assert found.exit_code == 2
+    assert "--folder" in found.stderr
 
 
 def test_without_the_extra_the_way_to_get_it_is_told(tmp_path: Path) -> None:

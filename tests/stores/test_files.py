@@ -16,7 +16,7 @@ from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lab.base import Batch
+from lab.base import Batch, Damaged
 from lab.place import FolderPlace
 from lab.queries.answers import ReferenceTable, same
 from lab.queries.kinds import KINDS
@@ -178,7 +178,7 @@ def test_a_process_that_dies_anywhere_leaves_data_memory_and_checkpoint_that_agr
 
 @each
 @pytest.mark.parametrize("harm", ["cut", "gone", "manifest"])
-def test_files_that_are_not_whole_are_as_good_as_none(name: str, harm: str, tmp_path: Path) -> None:
+def test_files_that_are_not_whole_are_damaged_and_left_as_they_are(name: str, harm: str, tmp_path: Path) -> None:
     store = opened(name, tmp_path, IDS)
     store.apply(Batch("item", items(item(1), item(2)), 7, pl.DataFrame({"id": [1]})))
     file = tmp_path / store._known()["item"].files[0].file
@@ -188,10 +188,24 @@ def test_files_that_are_not_whole_are_as_good_as_none(name: str, harm: str, tmp_
         file.unlink()
     else:
         (tmp_path / MANIFEST).write_text('{"sequence": 3, "tab')
-    again = opened(name, tmp_path, IDS)
-    assert (again.checkpoint("item"), dump(again, "item").height, again.memory("item").height) == (0, 0, 0)
-    again.apply(Batch("item", items(item(1), item(2)), 7, pl.DataFrame({"id": [1]})))
-    assert dump(opened(name, tmp_path, IDS), "item").height == 2
+    left = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    for _ in range(2):
+        with pytest.raises(Damaged) as told:
+            opened(name, tmp_path, IDS)
+        assert store.damaged(told.value)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == left
+
+
+@each
+def test_the_files_of_others_are_not_swept_away(name: str, tmp_path: Path) -> None:
+    opened(name, tmp_path, IDS).apply(Batch("item", items(item(1)), 7))
+    theirs = [tmp_path / file for file in ("mine.parquet", "item-2024.parquet", "sales-00000001.parquet")]
+    left = tmp_path / "item-00000099.parquet"
+    for file in [*theirs, left]:
+        file.write_bytes(b"mine")
+    opened(name, tmp_path, IDS)
+    assert [file.read_bytes() for file in theirs] == [b"mine"] * 3
+    assert not left.exists()
 
 
 @each
