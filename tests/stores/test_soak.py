@@ -106,7 +106,8 @@ def test_a_store_stays_within_its_bounds_however_many_batches_it_takes(name: str
     seen = soaked(store, tmp_path, BATCHES)
     early, late = seen[1], seen[-1]
     assert late.descriptors <= early.descriptors + 4
-    assert late.files <= max(30, 2 * early.files)
+    # Segments of an index are merged now and then, some dozens at once.
+    assert late.files <= max(100, 2 * early.files)
     # What keeps every revision grows with them: by some hundred bytes each.
     grown = (late.batches - early.batches) * (1_000 if kind.holds[0] == "revisions" else 0)
     assert late.disk <= early.disk + DISK_MARGIN + grown
