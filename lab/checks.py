@@ -231,6 +231,17 @@ _ALL = (
         chapter="06",
     ),
     Check(
+        "midrun_reads",
+        "wrong read in mid-run",
+        holds="every answer given while changes keep coming is that of all that had been written by then",
+        meaning=(
+            "A projection that was asked while it was fed answered otherwise than by what had been written to it. "
+            "Its content may be right in the end, and its readers were told something else until then."
+        ),
+        mending="Make a write visible as a whole before `apply` returns, and drop cached answers with every write.",
+        chapter="07",
+    ),
+    Check(
         "values_preserved",
         "altered value",
         holds="values that are awkward to keep come back as they were written: texts, numbers, nulls and keys",

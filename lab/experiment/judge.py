@@ -155,6 +155,8 @@ def _judgement(
     verdict, verdicts, witnesses = judge(evidence)
     seconds["judge"] = perf_counter() - began
     rows["accounting"] = [evidence.accounting]
+    if evidence.looks:
+        rows["midrun"] = [evidence.answered.row(live.plan.name)]
     # Where the store's work is modelled, all is applied in large pages at the end: that isn't what batches would write.
     if store.documents_written and plan.scenario.time.service == "measured":
         rows["fan_out"] = [_fan_out(live, int(evidence.accounting["applied"]))]
@@ -248,6 +250,7 @@ def _evidence(
         checkpoints={name: live.projector.checkpoint(name) for name in entities},
         accounting=account,
         asked=asked if dumps is not None else [],
+        looks=live.looks if dumps is not None else (),
         parked=aside,
         taken_at=None if live.strand.timeline is None else live.strand.timeline.begun_at,
         lost_messages=lost_messages(live),

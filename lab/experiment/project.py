@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from lab.feed.arrays import FeedArrays
 from lab.feed.gaps import Gate
 from lab.feed.published import Published
 from lab.measure import lag
+from lab.measure.midrun import Glance, Onlooker, Questions
 from lab.place import FolderPlace
 from lab.projection.projector import Projector
 from lab.running.journal import Journal
@@ -33,8 +35,9 @@ class Live:
     """One projection that has been fed: its projector, its journal, and when each change was visible in it.
 
     `chosen` are the indices of the changes that it subscribes to, `strand` the source of truth that it was fed from,
-    `visible` seconds by index. `again`, of a projection that was thrown away in place: when, and when each change was
-    visible after that. `conformance`: what came of the trials of its store; None without any.
+    `visible` seconds by index, `looks` what it answered meanwhile. `again`, of a projection that was thrown away in
+    place: when, and when each change was visible after that. `conformance`: what came of the trials of its store; None
+    without any.
     """
 
     plan: ProjectionPlan
@@ -45,6 +48,7 @@ class Live:
     visible: np.ndarray
     gate: Gate | None = None
     again: tuple[float, np.ndarray] | None = None
+    looks: Sequence[Glance] = ()
     conformance: Conformance | None = None
 
     @property
@@ -55,7 +59,7 @@ class Live:
     def release(self) -> None:
         """Close the store and give back the memory of the journal, once both have been judged."""
         self.projector.store.close()
-        self.journal = Journal()
+        self.journal, self.looks = Journal(), ()
 
 
 @dataclass
@@ -70,7 +74,9 @@ class Projected:
 def project(plan: Plan, written: Written, truth: Truth, work: FolderPlace, progress: Progress) -> Projected:
     """Feed every projection to the end; the source of truth is complete afterwards."""
     main, by_strategy = strands(plan, written, truth, lambda: plan.truth(work.within("queued-truth")))
-    feeds = [_Feed.of(plan, item, by_strategy[item.gaps], work) for item in plan.projections]
+    oracle = written.oracle
+    questions = Questions.draw(plan.scenario.seed, plan.queries, oracle.tables, oracle.histories)
+    feeds = [_Feed.of(plan, item, by_strategy[item.gaps], questions, work) for item in plan.projections]
     every = list({id(strand): strand for strand in by_strategy.values()}.values())
     progress.step("projecting", max(strand.published.end for strand in every))
     drive([feed.driver for feed in feeds], progress.done)
@@ -90,9 +96,10 @@ class _Feed:
     journal: Journal
     lane: Lane
     driver: Timed
+    onlooker: Onlooker
 
     @classmethod
-    def of(cls, plan: Plan, item: ProjectionPlan, strand: Strand, work: FolderPlace) -> _Feed:
+    def of(cls, plan: Plan, item: ProjectionPlan, strand: Strand, questions: Questions, work: FolderPlace) -> _Feed:
         """Open the projection's store below `work`, and put a worker on a lane before it."""
         journal, chosen = Journal(), strand.published.of_entities(tuple(item.layout.entities))
         trouble = _trouble(plan, item, strand, chosen)
@@ -108,8 +115,9 @@ class _Feed:
             None if strand.timeline is None else Gate.of(item.gaps, strand.timeline, item.gap_limit),
             trouble,
         )
+        worker.watch = onlooker = Onlooker(item.name, questions, item.queries, strand.published, chosen)
         lane = Lane(item.pace, inbox, strand.published.end, worker)
-        return cls(item, strand, chosen, journal, lane, _driver(item, lane, worker, work))
+        return cls(item, strand, chosen, journal, lane, _driver(item, lane, worker, work), onlooker)
 
     def finished(self) -> Live:
         """Try once more what is parked, and return what has come of the projection."""
@@ -120,7 +128,8 @@ class _Feed:
         if journal.resets:
             again = journal.resets[-1], lag.visible_at(published, journal, subsumes, journal.epoch)
         visible = lag.visible_at(published, journal, subsumes)
-        return Live(self.plan, worker.projector, self.chosen, self.strand, journal, visible, worker.gate, again)
+        looks = self.onlooker.looks
+        return Live(self.plan, worker.projector, self.chosen, self.strand, journal, visible, worker.gate, again, looks)
 
 
 def _trouble(plan: Plan, item: ProjectionPlan, strand: Strand, chosen: np.ndarray) -> Trouble | None:

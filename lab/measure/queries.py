@@ -39,7 +39,10 @@ class Queryable(Protocol):
 
 @dataclass(frozen=True)
 class Wrong:
-    """An answer that differs from the oracle's."""
+    """An answer that differs from the oracle's. `always`: the question is asked in every run of the scenario.
+
+    Others depend on what is left of a budget of time, which no seed decides.
+    """
 
     query: Query
     parameters: Row
@@ -47,6 +50,7 @@ class Wrong:
     found: list[Row]
     # Why there is no answer.
     refused: str = ""
+    always: bool = True
 
     def lines(self) -> list[str]:
         """Return the query and the first row that differs, or why there is no answer, as lines of text."""
@@ -77,6 +81,8 @@ class Asked:
     spent: int = 0
     nanoseconds: list[int] = field(default_factory=list)
     answers: list[tuple[Row, list[Row]]] = field(default_factory=list)
+    # The numbers of the answers that are given in every run, whatever time the others took.
+    always: set[int] = field(default_factory=set)
     wrong: list[Wrong] = field(default_factory=list)
     # Why a question came to no answer. A statement of the user's own that comes to none is not asked again.
     refused: dict[Row, str] = field(default_factory=dict)
@@ -96,6 +102,10 @@ class Asked:
             self.refused[parameters] = str(error)
             return
         took = perf_counter_ns() - began
+        # What is timed at the least; and the first question of all, before which nothing was spent.
+        few = SAMPLES_MIN if self.patient else SAMPLES_FEW
+        if not self.answers or (len(self.nanoseconds) < few if counts else self.patient):
+            self.always.add(len(self.answers))
         self.answers.append((parameters, rows))
         if counts:
             self.nanoseconds.append(took)
@@ -151,25 +161,27 @@ def check(asked: list[Asked], right: Callable[[Query, Row], list[Row]]) -> None:
         return known[question]
 
     for one in asked:
-        for parameters, found in one.answers:
-            expected = must(one.query, parameters)
+        for number, (parameters, found) in enumerate(one.answers):
+            expected, always = must(one.query, parameters), number in one.always
             if expected is None and KINDS[one.query.kind].own:
                 one.refused[parameters] = "the reference comes to no answer, so the right one is not known"
                 # It may have taken as long as it may take: once is enough.
                 break
             if expected is None:
-                one.wrong.append(Wrong(one.query, parameters, [], found, "there is no right answer over this data"))
+                why = "there is no right answer over this data"
+                one.wrong.append(Wrong(one.query, parameters, [], found, why, always))
             elif not KINDS[one.query.kind].agrees(one.query, expected, found):
-                one.wrong.append(Wrong(one.query, parameters, expected, found))
+                one.wrong.append(Wrong(one.query, parameters, expected, found, always=always))
         if not KINDS[one.query.kind].own:
             refused = ((asked, why) for asked, why in one.refused.items() if must(one.query, asked) is not None)
             one.wrong += [Wrong(one.query, asked_for, [], [], why) for asked_for, why in refused]
         whole = replace(one.query, limit=None)
+        first = {one.answers[number][0] for number in one.always}
         for parameters, found in _every_match(one):
             expected = must(one.query, parameters)
             assert expected is not None
             if not KINDS[one.query.kind].agrees(whole, expected, found):
-                one.wrong.append(Wrong(one.query, parameters, expected, found))
+                one.wrong.append(Wrong(one.query, parameters, expected, found, always=parameters in first))
 
 
 def _every_match(one: Asked) -> list[tuple[Row, list[Row]]]:

@@ -142,10 +142,11 @@ class BlueGreen:
         self.point()
         journal.rebuilt(at, peak)
         journal.fault(Fault("rebuild", self.at, at, detail="built beside, then swapped in"))
-        self._builder.journal = journal
+        self._builder.journal, self._builder.watch = journal, self.worker.watch
         self.worker = self.lane.worker = self._builder
         blue.close()
         self.lane.free_at, self.lane.due_at, self.lane.more = at, at + self.lane.pace.every, False
         self.lane.paused, self.swapped = False, True
         self.lane.skips_until = INFINITY
+        self._builder.watched(at, "swap")
         self.taken_over()

@@ -6,7 +6,7 @@ Where pages and messages come from, and what the work takes, is its `Service`'s 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from lab.base import Unavailable
 from lab.feed.gaps import Gate
 from lab.projection.applied import NONE, Applied
 from lab.projection.projector import Projector
+from lab.running.bystander import Backlog, Bystander
 from lab.running.journal import CATCH_UP, CHANNEL, RETRY, Fault, Recorder
 from lab.running.services import Deferred, Service
 from lab.running.trouble import STEPS, Crashed, Interrupted, Trouble
@@ -22,17 +23,11 @@ from lab.running.trouble import STEPS, Crashed, Interrupted, Trouble
 LAST_TRIES = 100
 
 
-class Backlog(Protocol):
-    """What a worker needs of a lane's inbox."""
-
-    def first(self, count: int) -> Any:
-        """The first `count` messages that wait."""
-
-
 class Worker:
     """Takes messages and polls for one projection.
 
-    `gate` is its strategy for gaps, `trouble` its faults; None for a feed without gaps, or for no faults.
+    `gate` is its strategy for gaps, `trouble` its faults; None for a feed without gaps, or for no faults. `watch` looks
+    on; a projection that is built beside another is not watched until it takes over.
     """
 
     def __init__(
@@ -53,13 +48,12 @@ class Worker:
         self.entities = tuple(projector.layout.entities)
         # The highest position that was handed over, which a projection that takes over must reach.
         self.highest = dict.fromkeys(self.entities, 0)
-        self.polls = 0
+        self.polls, self._retry_at = 0, 0.0
+        self.watch: Bystander | None = None
         self._find_place()
-        self._retry_at = 0.0
-        options = trouble.options if trouble else None
         self._retry_parked = service.retry_parked
-        if options is not None:
-            self._retry_parked = options.retry_parked if options.poison else None
+        if trouble is not None:
+            self._retry_parked = trouble.options.retry_parked if trouble.options.poison else None
 
     def _find_place(self) -> None:
         self.positions = {name: self.projector.checkpoint(name) for name in self.entities}
@@ -73,6 +67,7 @@ class Worker:
         self.journal.took()
         for entity, piece in self.service.messages(self.inbox.first(count)):
             now = self._work(entity, piece, now, None, CHANNEL)
+            self.watched(now)
         return now - start
 
     def poll(self, start: float) -> tuple[float, bool]:
@@ -100,6 +95,7 @@ class Worker:
                 if moves:
                     self.settled[entity] = self.positions[entity]
                     self.journal.checkpoint(now, entity, self.positions[entity])
+                self.watched(now)
         return now - start, more
 
     def pieces(self, rows: int, ended: bool, batch: int) -> Iterator[tuple[int, int, bool]]:
@@ -140,8 +136,7 @@ class Worker:
         """Count the polls, and move on the time of the next try of what is parked as they would have."""
         self.polls += beats.size
         self.journal.skipped(beats.size)
-        often = self._retry_parked
-        if often is None:
+        if (often := self._retry_parked) is None:
             return
         place = int(np.searchsorted(beats, self._retry_at))
         while place < beats.size:
@@ -158,6 +153,7 @@ class Worker:
         until = self.service.end(start, mark, 0)
         self.journal.reset(until, self.entities)
         self._find_place()
+        self.watched(until, "reset")
         return until
 
     def beside(self, projector: Projector) -> Worker:
@@ -175,6 +171,12 @@ class Worker:
         if self.deferred is not None:
             self.deferred.carry_out(self.service, self.journal)
 
+    def watched(self, at: float, event: str = "") -> None:
+        """Let the watch look if a look is due, or at once after an event that is no ordinary work."""
+        if self.watch is not None and (event or at >= self.watch.due_at):
+            self.carry_out()
+            self.watch.look(self.projector.store, self.journal, at, event)
+
     def finish(self, at: float) -> None:
         """End the run at `at` seconds: try parked changes once more, if they can be taken by then or later."""
         self.carry_out()
@@ -185,7 +187,6 @@ class Worker:
         if trouble is not None and trouble.options.heals_at is not None:
             at = max(at, trouble.options.heals_at)
             for _ in range(LAST_TRIES):
-                # A store that refuses for now is tried again.
                 self._retry_at = 0.0
                 at = self._retry(at)
                 if not any(self.projector.parked(name).size for name in self.entities):
@@ -219,6 +220,7 @@ class Worker:
             step, lasts = crash
             self.projector = self.projector.reopened()
             self._find_place()
+            self.watched(start, "crash")
             raise self._interrupted("crash", start, lasts, STEPS[step]) from None
         except Unavailable as error:
             raise self._refused(start, error) from None

@@ -22,6 +22,21 @@ SCHEMAS = (
         ),
     ),
     Schema(
+        "midrun",
+        "A row for each projection: what it was asked while it was fed, at a few moments, and how often it was wrong "
+        "by what had been written until then. Not there for a store that keeps nothing.",
+        columns(
+            projection=PROJECTION,
+            looks=(INT, "number of moments at which it was asked"),
+            records=(INT, "records asked for by their keys"),
+            records_wrong=(INT, "of these: with a wrong answer"),
+            contents=(INT, "whole contents of one entity that were read"),
+            contents_wrong=(INT, "of these: that were not what had been written"),
+            queries=(INT, "other queries of the scenario that were asked"),
+            queries_wrong=(INT, "of these: with a wrong answer"),
+        ),
+    ),
+    Schema(
         "witnesses",
         "The witnesses of `verdicts`, step by step, for drawing. Not there if no check fails.",
         columns(

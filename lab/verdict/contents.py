@@ -6,7 +6,8 @@ import polars as pl
 
 from lab.formatting import printable
 from lab.verdict.evidence import Evidence
-from lab.verdict.finding import Finding, found
+from lab.verdict.finding import Finding, found, or_seen
+from lab.verdict.midrun import PHANTOM, WRONG
 from lab.verdict.runcheck import has_content, run_check
 from lab.verdict.story import Story
 
@@ -20,8 +21,8 @@ def converged(evidence: Evidence) -> Finding:
         if expected.equals(shows.select(expected.columns)):
             continue
         identity = list(evidence.layout.totals.group_by) if evidence.layout.totals else list(evidence.layout.identity)
-        missing = expected.join(shows, on=expected.columns, how="anti", nulls_equal=True)
-        extra = shows.join(expected, on=expected.columns, how="anti", nulls_equal=True)
+        missing = expected.join(shows, on=expected.columns, how="anti", nulls_equal=True, maintain_order="left")
+        extra = shows.join(expected, on=expected.columns, how="anti", nulls_equal=True, maintain_order="left")
         either = pl.concat([missing.select(identity), extra.select(identity)]).unique(maintain_order=True)
         count += max(1, either.height)
         if not lines:
@@ -35,7 +36,7 @@ def _simplest(evidence: Evidence, entity: str, either: pl.DataFrame) -> tuple[pl
     if "key" not in either.columns or not either.height:
         return either.head(1), None
     frame = evidence.published.frames[entity].select("key", "position")
-    mine = frame.join(either.select("key"), on="key", how="semi")
+    mine = frame.join(either.select("key"), on="key", how="semi", maintain_order="left")
     # In one order: of equals the first is shown, whatever order the groups come in.
     last = mine.group_by("key").agg(pl.col("position").max()).sort("position")
     if not last.height:
@@ -51,8 +52,8 @@ def _difference(
     if not identity.height:
         return [f"rows of `{entity}` are there more than once"]
     on = identity.columns
-    must = expected.join(identity, on=on, how="semi", nulls_equal=True).rows(named=True)
-    shows = found.join(identity, on=on, how="semi", nulls_equal=True).rows(named=True)
+    must = expected.join(identity, on=on, how="semi", nulls_equal=True, maintain_order="left").rows(named=True)
+    shows = found.join(identity, on=on, how="semi", nulls_equal=True, maintain_order="left").rows(named=True)
     what = ", ".join(f"{name} {printable(str(value))}" for name, value in identity.row(0, named=True).items())
     lines = [f"{entity}, {what}"]
     differs = [name for name in expected.columns if not must or not shows or must[0][name] != shows[0][name]]
@@ -80,11 +81,24 @@ def no_phantom(evidence: Evidence) -> Finding:
         history = evidence.oracle.revisions[entity]
         # A row of a running aggregate has had no content of its own: its group must have existed.
         on = list(evidence.layout.totals.group_by) if evidence.layout.totals else expected.columns
-        phantom = shows.join(history, on=on, how="anti", nulls_equal=True)
+        phantom = shows.join(history, on=on, how="anti", nulls_equal=True, maintain_order="left")
         count += phantom.height
         if phantom.height and not first:
             first = [f"{entity} has never been like this", f"  shows: {phantom.row(0, named=True)}"]
-    return found(count, lambda: first)
+    return or_seen(found(count, lambda: first), evidence, PHANTOM)
+
+
+def was_looked_at(evidence: Evidence) -> str | None:
+    """Needs: the projection was asked while it was fed."""
+    if evidence.dumps is None:
+        return "the store keeps nothing to look at"
+    return None if evidence.looks else "it was not asked while it was fed"
+
+
+@run_check(was_looked_at)
+def midrun_reads(evidence: Evidence) -> Finding:
+    """Every answer given while changes kept coming is that of all that had been written by then."""
+    return or_seen(Finding("pass"), evidence, WRONG)
 
 
 def was_rebuilt(evidence: Evidence) -> str | None:
@@ -106,7 +120,7 @@ def rebuild_equals_live(evidence: Evidence) -> Finding:
         if live.equals(again):
             continue
         only = [
-            frame.join(other, on=live.columns, how="anti", nulls_equal=True)
+            frame.join(other, on=live.columns, how="anti", nulls_equal=True, maintain_order="left")
             for frame, other in ((live, again), (again, live))
         ]
         count += max(1, sum(frame.height for frame in only))

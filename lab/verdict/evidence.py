@@ -14,11 +14,14 @@ from lab.conformance.job import Conformance
 from lab.feed.published import Published
 from lab.formatting import printable
 from lab.measure import lag
+from lab.measure.midrun import Glance
 from lab.measure.queries import Asked
 from lab.projection.guard import Guard
 from lab.projection.guards import guard_class
 from lab.running.journal import Journal
 from lab.stores.port import Layout
+from lab.verdict.midrun import MidrunAnswers
+from lab.verdict.moments import WrittenHistory
 from lab.verdict.oracle import Oracle
 
 
@@ -41,6 +44,8 @@ class Evidence:
     subsumes: bool
     # The queries with their answers; empty for a store that keeps nothing.
     asked: Sequence[Asked] = ()
+    # What it showed while it was fed.
+    looks: Sequence[Glance] = ()
     # Whether the checkpoint is committed with the data, or before or after it.
     order: str = "with-data"
     # Changes that are set aside since the store can't take them: position and reason.
@@ -124,6 +129,13 @@ class Evidence:
         marks = self.parked_marks.copy()
         marks[self.journal.all("parked") - 1] = True
         return marks
+
+    @cached_property
+    def answered(self) -> MidrunAnswers:
+        """What it answered while it was fed, judged by what had been written by then."""
+        adds_once = self.guard.remembers_contributions
+        history = WrittenHistory(self.published, self.journal, self.oracle, self.layout, adds_once)
+        return MidrunAnswers(history, self.looks, self.ever_parked)
 
     def passed_at(self, entity: str) -> tuple[np.ndarray, np.ndarray]:
         """The entity's changes by index, and when the checkpoint first stood at or beyond each; infinity if never."""

@@ -29,6 +29,14 @@ def found(count: int, witness: Callable[[], list[str]], focus: int | None = None
     return Finding("fail", count, "\n".join(witness()), focus) if count else Finding("pass")
 
 
+def or_seen(finding: Finding, evidence: Evidence, kind: int) -> Finding:
+    """The finding; where the journal shows nothing wrong, what readers saw while the projection was fed."""
+    if finding.verdict == "fail" or evidence.dumps is None or not evidence.looks:
+        return finding
+    count, lines = evidence.answered.told(kind)
+    return found(count, lambda: lines)
+
+
 def about(evidence: Evidence, indices: np.ndarray, witness: Callable[[int], list[str]]) -> Finding:
     """Fail with these changes (by index) and the witness of the one that is easiest to follow, or pass without any."""
     if not indices.size:

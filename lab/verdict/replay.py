@@ -144,6 +144,7 @@ class Rerun:
             checkpoints=checkpoints,
             accounting={},
             asked=(),
+            looks=(),
             parked={},
             given_up={},
         )

@@ -68,7 +68,7 @@ def test_a_run_as_expected_exits_with_0_and_prints_one_document(whole: tuple[Res
 
 
 # The optional tables of a run without faults that fails nowhere.
-WRITTEN = ALWAYS | {name: OPTIONAL[name] for name in ("deliveries", "readers")}
+WRITTEN = ALWAYS | {name: OPTIONAL[name] for name in ("deliveries", "midrun", "readers")}
 
 
 def test_every_table_is_there_with_its_columns_in_order_and_in_their_types(whole: tuple[Result, Run]) -> None:
@@ -499,12 +499,13 @@ Patch = Callable[[pytest.MonkeyPatch], None]
 
 
 def store_that_drops_a_row(patch: pytest.MonkeyPatch) -> None:
-    right, calls = Memory._replaced, iter(range(10**9))
+    right, dropped = Memory._replaced, dict[str, Any]()
 
     def wrong(self: Memory, batch: Any) -> Any:
         rows = right(self, batch)
-        if next(calls) == 0:
-            rows.pop(next(iter(rows)))
+        # One record of the first store that is written to, whatever comes of it later.
+        if dropped.setdefault("by", self) is self:
+            rows.pop(dropped.setdefault("record", next(iter(rows))), None)
         return rows
 
     patch.setattr(Memory, "_replaced", wrong)
@@ -609,7 +610,7 @@ BROKEN: dict[str, tuple[Patch, dict[str, set[str]]]] = {
     "a store that adds twice": (store_that_adds_twice, {"sums": {"converged", "rebuild_equals_live"}}),
     "a store that answers wrong": (
         store_that_answers_without_the_last_row,
-        {"reference": {"answers_right"}, "sums": {"answers_right"}},
+        {"reference": {"answers_right", "midrun_reads"}, "sums": {"answers_right", "midrun_reads"}},
     ),
     "a checkpoint that is moved too far": (
         store_that_moves_its_checkpoint_too_far,

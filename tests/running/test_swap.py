@@ -50,6 +50,10 @@ class Builder(Clerk):
         self.attempts, self.asked = attempts, 0
         self.journal, self.settled = Journal(), dict[str, int]()
         self.projector: Any = type("Projector", (), {"store": Store()})()
+        self.watch, self.seen = None, list[str]()
+
+    def watched(self, at: float, event: str) -> None:
+        self.seen.append(event)
 
     def beside(self, projector: Any) -> Builder:
         return Builder(self.attempts)
@@ -78,6 +82,7 @@ def test_the_second_takes_over_once_it_has_read_what_the_first_has_shown_and_not
     # One poll to come near and one while the first pauses; then again, a beat later each time.
     assert green.asked == attempts + 1
     assert len(green.polls) == 2 + 2 * attempts
+    assert (green.seen, blue.seen) == (["swap"], [])
     # Meanwhile the first has gone on.
     assert len(blue.polls) >= 2 + attempts
     assert blue.projector.store.closed
