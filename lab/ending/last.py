@@ -83,7 +83,11 @@ def run(body: Callable[[], object]) -> NoReturn:
         # Also when an engine made another exception of it, or when the work was done by then.
         status = stopping.status()
         _quietly(lambda: output.say(f"stopped; {stopping.left()}", err=True))
-    sys.exit(_flushed(status))
+    status = _flushed(status)
+    # An interrupt that has passed an `exec` of text (dataclasses have one) is remembered by the interpreter, which then
+    # ends by SIGINT, whatever the status. The next `exec` makes it forget.
+    exec("")
+    sys.exit(status)
 
 
 def _code(code: object) -> int:

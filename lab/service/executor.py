@@ -71,7 +71,7 @@ class Executor:
             said = (
                 f"the clock is {behind:,.0f} s behind the newest commit; until then, commits get the time of that one"
             )
-            print(said, file=sys.stderr, flush=True)
+            say(said, err=True)
 
     def load(self) -> None:
         """The history that the domain brings along, at the first start; one that was cut off goes on where it was."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lab.base import TRUTH, BadInput, Problem
+from lab.base import TRUTH, BadInput, LabError, Problem
 from lab.ending import stopping
 from lab.feed.source import TruthReader
 from lab.identity import Identity, read
@@ -161,6 +161,9 @@ async def _run(
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if told_to_stop.is_set():
             starting.cancel()
+            # What is never looked at is told by asyncio, with a traceback.
+            with suppress(asyncio.CancelledError, LabError):
+                await starting
             return
         await starting
         parts = {name: PartHandle(child, child.told) for name, child in children.items()}

@@ -66,6 +66,8 @@ def test_a_name_that_is_taken_is_refused_and_both_packages_are_named(install: In
     [
         ("import no_such_thing_anywhere", "No module named 'no_such_thing_anywhere'"),
         ("raise SystemError('two\\nlines')", "SystemError: two lines"),
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+        ("raise ValueError('\\x1b[31m' + chr(0x202e))", "ValueError: \\x1b[31m\\u202e"),
         ("OTHER = 1", "has no attribute 'SPEC'"),
         ("SPEC = 'acme.toy'", "is no lab.stores.StoreSpec but str"),
         (GOOD.format("acme.other"), "is called `acme.other` and registered as `acme.toy`"),
