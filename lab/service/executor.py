@@ -66,7 +66,7 @@ class Executor:
         self.load()
         self.head = max(truth.head(name) for name in plan.domain.entities)
         # Commit times must not fall if the clock is set back, neither while this process runs nor between two.
-        self._at = 0.0 if plan.domain.has_trace else truth.newest_commit()
+        self._at = truth.newest_commit()
         if (behind := self._at - time.time()) > BEHIND:
             said = (
                 f"the clock is {behind:,.0f} s behind the newest commit; until then, commits get the time of that one"
@@ -80,7 +80,8 @@ class Executor:
                 if not self.truth.head(name):
                     self.truth.load(name, frame)
                 found, newest = self.truth.head(name), int(frame["position"].max() or 0)  # type: ignore[arg-type]
-                if found != newest:
+                # Commands may have come after it.
+                if found < newest:
                     what = f"holds a history of `{name}` up to position {found}, and this one goes up to {newest}"
                     raise BadInput([Problem(self.truth.place.shown(), what, WAY_OUT)])
 
