@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,8 @@ def stores(as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
         missing = row["broken"] or f"not installed; get it with: {row['install']}"
         installed = "installed" if row["installed"] else missing
         origin = "" if row["package"] == HERE else f"; from {row['package']}"
-        output.send(click.style(printable(row["store"]), bold=True) + "\n")
+        name = printable(row["store"])
+        output.send((click.style(name, bold=True) if sys.stdout.isatty() else name) + "\n")
         say(f"  {row['family']}, {row['shape']}; {row['engine']}; {installed}{origin}")
         say(f"  keeps: {', '.join(row['holds'])}")
         say(f"  answers: {', '.join(row['answers'])}")

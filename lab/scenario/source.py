@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from lab.base import BadInput, Problem, nearest
 from lab.scenario.limits import PROBLEMS_TOLD, QUERIES_MAX
 from lab.scenario.tables import LevelsTable, Scenario
-from lab.scenario.text import assignment, cut, oversized, parse, read_text, shown, told_once
+from lab.scenario.text import assignment, cut, oversized, parse, read_text, shown
 from lab.scenario.values import Ratio, ScenarioTable, Word
 
 # Of the mistakes in keys and values, so many are put into words.
@@ -95,8 +95,9 @@ def question(raw: Mapping[str, Any], items: Sequence[str]) -> tuple[LevelsTable,
         else:
             what = "the run is finished: only levels and weights can be set"
             problems.append(Problem(f"--set {cut(item)}", what, "for example --set levels.lag_p99=0.5"))
-    problems += _overridden(tables, chosen) or oversized(tables, "--set")
-    refuse(problems)
+    problems += _overridden(tables, chosen)
+    if large := oversized(tables, "--set"):
+        refuse([*problems, *large])
     try:
         asked = _Question.model_validate(tables)
     except ValidationError as error:
@@ -108,16 +109,14 @@ def question(raw: Mapping[str, Any], items: Sequence[str]) -> tuple[LevelsTable,
 def _overridden(raw: dict[str, Any], items: Sequence[str]) -> list[Problem]:
     """Set every `key=value` in the raw tables; return what is wrong with them."""
     problems: list[Problem] = []
-    done: list[tuple[str, list[str]]] = []
     for item in items:
         read = assignment(item)
         if isinstance(read, Problem):
             problems.append(read)
             continue
-        done.append((item, read[0]))
         problem = _override(raw, f"--set {cut(item)}", *read)
         problems += [problem] if problem else []
-    return problems + told_once(done)
+    return problems
 
 
 def _twice(file: str, raw: dict[str, Any]) -> list[Problem]:

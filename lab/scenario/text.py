@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
 from pathlib import Path
 from reprlib import Repr
 from typing import Any
 
 from lab.base import NotReadable, Problem, nearest
+from lab.formatting import printable
 from lab.scenario.limits import FILE_BYTES, KEY_PARTS, NESTING, PROBLEMS_TOLD
 
 WAY_OUT = "see scenarios/README.md for an example"
@@ -30,8 +30,8 @@ def shown(value: Any) -> str:
 
 
 def cut(text: str, most: int = 200) -> str:
-    """Return a text as messages show it."""
-    return text if len(text) <= most else f"{text[:most]}..."
+    """Return a text as messages show it: in one line, and cut if it is long."""
+    return printable(text if len(text) <= most else f"{text[:most]}...")
 
 
 def read_text(path: Path) -> str:
@@ -158,13 +158,3 @@ def _commented(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def told_once(assignments: Sequence[tuple[str, list[str]]]) -> list[Problem]:
-    """Refuse keys that are set twice, since only the last would count."""
-    problems, seen = [], set()
-    for item, keys in assignments:
-        if tuple(keys) in seen:
-            problems.append(Problem(f"--set {cut(item)}", f"`{cut('.'.join(keys))}` is set twice", "set it once"))
-        seen.add(tuple(keys))
-    return problems

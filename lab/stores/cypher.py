@@ -84,10 +84,17 @@ def _matching(query: Query) -> str:
 
 
 def _order(query: Query) -> str:
+    key = _by(query, "key", "n.key")
     if not query.order_by:
-        return "n.key"
+        return key
     by = _sorted(query, query.order_by)
-    return f"{by} IS NULL, {by}{' DESC' if query.descending else ''}, n.key"
+    return f"{by} IS NULL, {_by(query, query.order_by, by, ' DESC' if query.descending else '')}, {key}"
+
+
+def _by(query: Query, name: str, sorted_by: str, direction: str = "") -> str:
+    """What to sort by. The engine takes a text with NULs at its end for equal to the same text without them."""
+    length = f", size({sorted_by}){direction}" if query.entity.kind(name) == "str" else ""
+    return f"{sorted_by}{direction}{length}"
 
 
 def _sorted(query: Query, name: str) -> str:
@@ -99,7 +106,7 @@ def _sorted(query: Query, name: str) -> str:
 def _aggregate(query: Query) -> str:
     groups = [f"{_sorted(query, name)} AS g{place}" for place, name in enumerate(query.group_by)]
     sums = [f"coalesce(sum(n.{column(name)}), 0) AS s{place}" for place, name in enumerate(query.sum)]
-    order = ", ".join(f"g{place} IS NULL, g{place}" for place in range(len(groups)))
+    order = ", ".join(f"g{place} IS NULL, {_by(query, name, f'g{place}')}" for place, name in enumerate(query.group_by))
     return f"{_matching(query)} RETURN {', '.join([*groups, 'count(*) AS records', *sums])} ORDER BY {order}"
 
 

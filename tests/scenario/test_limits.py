@@ -72,8 +72,8 @@ def test_a_name_that_is_a_long_number_stands_in_no_other_setting_s_way() -> None
     assert "a whole number of more than 64 bits" in told
 
 
-def test_a_key_that_is_set_twice_is_refused() -> None:
-    assert "`seed` is set twice" in of("seed=1", " seed =2")
+def test_of_a_key_that_is_set_twice_the_last_value_holds() -> None:
+    assert plan(Source(Path("mine.toml"), ("seed=1", " seed =2"), text=SCENARIO)).scenario.seed == 2
 
 
 def test_a_value_of_several_lines_and_a_quoted_key_are_taken() -> None:

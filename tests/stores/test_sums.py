@@ -116,7 +116,7 @@ def test_a_statement_of_the_users_own_is_exact_or_refused(name: str, tmp_path: P
     store.apply(Batch("item", items(item(1, amount=MOST), item(2, amount=MOST))))
     total = ask(kind="sql", sql="SELECT SUM(amount) AS total FROM item")
     if name.startswith("sqlite"):
-        with pytest.raises(NotAnswered, match="64 bits"):
+        with pytest.raises(NotAnswered, match=r"refuses it: .*overflow"):
             store.query(total, ())
     else:
         assert store.query(total, ()) == [(2 * MOST,)]
@@ -128,13 +128,13 @@ def test_a_statement_of_the_users_own_is_exact_or_refused(name: str, tmp_path: P
 def test_a_value_out_of_range_is_refused_by_the_reference_and_by_the_store(name: str, tmp_path: Path) -> None:
     query = ask(kind="sql", sql="SELECT amount + 1 AS more FROM item")
     rows = items(item(1, amount=MOST))
-    with pytest.raises(NotAnswered, match="asked: "):
+    with pytest.raises(NotAnswered, match="refuses it: Out of Range"):
         KINDS["sql"].answer(query, (), {"item": ReferenceTable(ITEM, rows)})
     kind = store_class(name)
     store = kind(FolderPlace(tmp_path), layout(kind.holds[0]))
     store.open()
     store.apply(Batch("item", rows))
-    with pytest.raises(NotAnswered, match="asked: "):
+    with pytest.raises(NotAnswered, match="refuses it: Out of Range"):
         store.query(query, ())
     assert store.query(ask(kind="get"), (1,))
     store.close()
@@ -156,7 +156,7 @@ def answered(rows: list[Row], refused: set[Row] = frozenset()) -> list[queries.W
             raise NotAnswered("too large")
         return [(1,)]
 
-    one = queries.Asked("mine", Given(), ask(kind="sql", sql="SELECT amount FROM item"))
+    one = queries.Asked("mine", Given(), QUERY)
     one.ask((), True)
     queries.check([one], right)
     return one.wrong
