@@ -58,8 +58,8 @@ def far_apart(draw: st.DrawFn) -> Story:
 def differences(story: Story) -> list[str]:
     """What is told differently of both journals; only polls that found nothing may be missing in the second."""
     must, found = simulated(story, OneByOne), simulated(story)
-    told_of = told(found, batches=True)
-    wrong = [name for name, value in told(must, batches=True).items() if told_of[name] != value]
+    told_of = told(story, found, batches=True)
+    wrong = [name for name, value in told(story, must, batches=True).items() if told_of[name] != value]
     wrong += [] if set(found.polled_at) <= set(must.polled_at) else ["polled_at"]
     return wrong + ([] if _stall(story, found) == _stall(story, must) else ["stall"])
 
