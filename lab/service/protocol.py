@@ -176,19 +176,20 @@ class Bounded(HttpToolsProtocol):
             self.cycle.message_event.set()
         self.transport.close()
 
-    def give_up(self, why: str) -> None:
+    def give_up(self, why: str, status: int = 408) -> None:
         """End the wait for a client: a connection on which no request has begun is closed without an answer."""
         if self._in_body:
-            self.refuse(408, f"the body has not come: {why}")
+            self.refuse(status, f"the body has not come: {why}")
         elif self._in_head and self._begun:
-            self.refuse(408, f"the head has not come: {why}")
+            self.refuse(status, f"the head has not come: {why}")
         else:
             self.transport.close()
 
     def shutdown(self) -> None:
         """The server stops: what has not been sent wholly by now will not be answered."""
         if self.waits_since is not None:
-            self.give_up("the service stops")
+            # No fault of the client: it was in time.
+            self.give_up("the service stops", 503)
         else:
             super().shutdown()
 

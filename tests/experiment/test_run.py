@@ -133,7 +133,7 @@ def test_the_manifest_says_where_every_figure_comes_from(whole: tuple[Result, Ru
     assert manifest["machine"]["cores"] >= 1
 
 
-def test_the_replay_command_does_the_same_again(whole: tuple[Result, Run], tmp_path: Path, quick: None) -> None:
+def test_the_replay_command_does_the_same_again(whole: tuple[Result, Run], tmp_path: Path) -> None:
     _, finished = whole
     words = shlex.split(finished.manifest["replay"])
     assert words[:2] == ["lab", "run"]

@@ -213,11 +213,11 @@ def test_viewers_are_bounded_and_one_who_does_not_read_holds_nobody_up(
     monkeypatch.setattr(live, "EVERY", 0.01)
 
     async def story(service: Served) -> None:
-        asleep = service.front.live.watch(100)
+        asleep = aiter(service.front.live.watch(100, {}).body_iterator)
         await anext(asleep)
         found = await service.client.get("/live", params={"events": 3 * live.PILE_MAX})
         assert len(events(found.text)) == 3 * live.PILE_MAX
-        awake = service.front.live.watch(1)
+        awake = service.front.live.watch(1, {}).body_iterator
         refused = await service.client.get("/live")
         assert (refused.status_code, refused.json()["title"]) == (503, "unavailable")
         assert [event async for event in awake]
