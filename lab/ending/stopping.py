@@ -2,7 +2,8 @@
 
 The handler raises KeyboardInterrupt. That alone isn't enough: an engine that is interrupted raises an error of its own
 instead, and Python drops what is raised in a `__del__` or in a callback. So the handler also remembers the signal, and
-a timer raises again as long as nothing of the former exception is under way: no interrupt is swallowed.
+a timer raises again as long as nothing of the former exception is under way: no interrupt is swallowed. A thread ends
+the process where the main thread hangs in an engine that doesn't look for interrupts.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -24,6 +26,8 @@ from lab.formatting import printable
 LOOK, FOREIGN = 0.1, 5.0
 # Seconds for which further signals leave a clean-up in peace.
 CLEANING = 3.0
+# Seconds without a line of Python in the main thread after which a signalled process is taken to hang in an engine.
+STUCK = 15.0
 HANDLED = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
 
 
@@ -33,6 +37,7 @@ class _State:
 
     received: int | None = None
     at: float = 0.0
+    seen: float = 0.0
     holding: int = 0
     winding_down: bool = False
     over: bool = False
@@ -50,6 +55,7 @@ def listen() -> None:
             signal.signal(number, _handle)
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, _look)
+        _guard()
 
 
 def note(number: int) -> None:
@@ -169,9 +175,40 @@ def _under_way() -> bool:
     return current is not None and time.monotonic() - _state.at < FOREIGN
 
 
+def _guard() -> None:
+    """Start the thread that hears of signals also while the main thread is in native code."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    # A child would write its signals into the pipe of its parent.
+    os.register_at_fork(after_in_child=_unguarded)
+    threading.Thread(target=_wait, args=(reader,), name="signals", daemon=True).start()
+
+
+def _unguarded() -> None:
+    with suppress(ValueError):
+        signal.set_wakeup_fd(-1)
+
+
+def _wait(reader: int) -> None:
+    """Wait for a signal, then end the process if its main thread executes nothing for too long."""
+    while True:
+        mine = [number for number in os.read(reader, 64) if number in HANDLED]
+        if mine and signal.getsignal(mine[0]) is _handle:
+            break
+    note(mine[0])
+    began = time.monotonic()
+    while not _state.over:
+        time.sleep(0.2)
+        if time.monotonic() - max(began, _state.seen) > STUCK:
+            os.write(2, f"stopped while an engine would not be interrupted; {left()}\n".encode(errors="replace"))
+            os._exit(status())
+
+
 def _handle(number: int, _: FrameType | None) -> None:
-    again = _state.received is not None
+    again = _state.received is not None and _state.seen > 0
     note(number)
+    _state.seen = time.monotonic()
     if _state.over:
         return
     if hasattr(signal, "setitimer"):
@@ -188,5 +225,6 @@ def _handle(number: int, _: FrameType | None) -> None:
 
 
 def _look(_: int, __: FrameType | None) -> None:
+    _state.seen = time.monotonic()
     if not _state.holding:
         check()
