@@ -6,12 +6,15 @@ from collections.abc import Collection, Iterable, Iterator
 
 from lab.base import META, REASON, Entity, Problem
 from lab.domain.model import Domain, published
+from lab.scenario.text import cut
 from lab.stores import Store
 
 # The lab's own tables begin with `lab_`, and SQLite's with `sqlite_`; `totals` is the table of a running aggregate.
 OWN, ENGINES_OWN, TOTALS = "lab_", "sqlite_", "totals"
 # Columns that a feed, an answer or a store has beside the entity's own.
 COLUMNS = (*META, "event", "records", "lab_body", "lab_words", "lab_newest", REASON)
+# SQLite gives a subquery's column of such a name another one, and then takes the quoted name for a text.
+LITERALS = ("true", "false")
 NAME_MAX = 200
 RENAME = "call it something else"
 
@@ -45,29 +48,26 @@ def _tables(found: Collection[str]) -> Iterator[str]:
         if name.lower() == TOTALS:
             yield f"`{name}`: the table of a running aggregate is called so"
         if not name.replace("-", "").replace("_", "").isalnum():
-            yield f"`{_shown(name)}`: a name has letters, digits, `_` and `-` only"
-    yield from _both(found)
+            yield f"`{cut(name, 40)}`: a name has letters, digits, `_` and `-` only"
+    yield from _common(found)
 
 
 def _columns(entity: Entity) -> Iterator[str]:
     for name in entity.columns:
         if name.lower() in COLUMNS:
             yield f"`{name}`: the lab has a column of this name beside them"
+        if name.lower() in LITERALS:
+            yield f"`{name}`: SQLite doesn't know a subquery's column by this name"
         if not name.isprintable() or set(name) & set("\"'`\\"):
-            yield f"`{_shown(name)}`: a name has no quotes, backslashes and control characters"
-    yield from _both(entity.columns)
+            yield f"`{cut(name, 40)}`: a name has no quotes, backslashes and control characters"
+    yield from _common(entity.columns)
 
 
-def _both(found: Iterable[str]) -> Iterator[str]:
-    """What is wrong with tables as with columns."""
+def _common(found: Iterable[str]) -> Iterator[str]:
+    """Problems that names of tables and of columns share."""
     seen: dict[str, str] = {}
     for name in found:
         if not name or len(name) > NAME_MAX:
-            yield f"`{_shown(name)}`: a name has 1 to {NAME_MAX} characters"
+            yield f"`{cut(name, 40)}`: a name has 1 to {NAME_MAX} characters"
         if (other := seen.setdefault(name.lower(), name)) != name:
             yield f"`{name}`: it differs from `{other}` by capital letters alone, which SQL doesn't tell apart"
-
-
-def _shown(name: str) -> str:
-    short = name if len(name) <= 40 else f"{name[:40]}..."
-    return short.encode("unicode_escape").decode() if not short.isprintable() else short
