@@ -7,7 +7,13 @@ SCENARIO ?= scenarios/flights.toml
 # One more than the smallest machine that the suite is kept quick on has cores: some tests only wait.
 WORKERS ?= 3
 
-.PHONY: setup run test nightly torture bench headlines check lab notebooks docs lock clean help
+# A target for each campaign: what one finds doesn't keep the others from being run, and any failure is that of the whole.
+CAMPAIGNS := histories properties hostile clocks soak signals kills torture
+PROPERTIES := tests/channel tests/cli/test_failures.py tests/conformance tests/feed tests/kit/test_kit.py tests/place \
+              tests/projection tests/queries tests/running tests/service/test_mending.py tests/starter/test_own_data.py \
+              tests/stores tests/truth
+
+.PHONY: setup run test nightly torture bench headlines check lab notebooks docs lock clean help $(CAMPAIGNS:%=nightly-%)
 
 help:           ## what can be made
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -28,14 +34,31 @@ test: setup     ## the whole suite, in parallel
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 nightly: setup  ## many more histories, requests, values and hostile scenarios, kills of a load, a soak of every store
-	HISTORIES=10000 $(BIN)/python -m pytest -n $(WORKERS) tests/kit/test_mutants.py tests/service/test_service_fuzz.py
-	EXAMPLES=400 $(BIN)/python -m pytest -n $(WORKERS) tests/stores tests/projection tests/truth tests/feed
-	SOAK=50000 $(BIN)/python -m pytest -s -n 0 tests/stores/test_soak.py
-	KILLS=100 $(BIN)/python -m pytest -n 0 tests/load/test_kills.py
-	$(BIN)/lab torture scenarios/torture.toml --kills 10 --set truth.engine=duckdb
-	EXAMPLES=2000 $(BIN)/python -m pytest -n $(WORKERS) tests/running/test_two_clocks.py tests/running/test_skipping.py
+	@$(MAKE) --keep-going $(CAMPAIGNS:%=nightly-%)
+
+nightly-histories: setup
+	HISTORIES=10000 $(BIN)/python -m pytest -n $(WORKERS) tests/kit/test_mutants.py tests/service/test_service_fuzz.py tests/service/test_http.py
+
+nightly-properties: setup
+	EXAMPLES=400 $(BIN)/python -m pytest -n $(WORKERS) $(PROPERTIES)
+
+nightly-hostile: setup
 	HOSTILE=2000 $(BIN)/python -m pytest -n $(WORKERS) tests/scenario/test_hostile.py
-	SIGNALS=100 $(BIN)/python -m pytest -n 0 tests/cli/test_signals.py
+
+nightly-clocks: setup
+	EXAMPLES=2000 $(BIN)/python -m pytest -n $(WORKERS) tests/running/test_two_clocks.py tests/running/test_skipping.py
+
+nightly-soak: setup
+	SOAK=50000 $(BIN)/python -m pytest -s -n 0 tests/stores/test_soak.py
+
+nightly-signals: setup
+	SIGNALS=100 $(BIN)/python -m pytest -s -n 0 tests/cli/test_signals.py
+
+nightly-kills: setup
+	KILLS=100 $(BIN)/python -m pytest -n 0 tests/load/test_kills.py
+
+nightly-torture: setup
+	$(BIN)/lab torture scenarios/torture.toml --kills 10 --set truth.engine=duckdb
 
 torture: setup  ## a thousand kills over every durable store while commands keep coming, then everything counted
 	$(BIN)/lab torture scenarios/torture.toml --kills 60

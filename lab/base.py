@@ -29,6 +29,9 @@ DTYPES: dict[str, pl.DataType] = {
     "bool": pl.Boolean(),
 }
 
+# The whole numbers of TOML and of the engines have 64 bits.
+INT_MIN, INT_MAX = -(2**63), 2**63 - 1
+
 # What the source of truth is called where projections are named: in tables, in figures, among a run's files.
 TRUTH = "truth"
 
@@ -196,7 +199,7 @@ class LabError(Exception):
     └── Unsound           the lab's own evidence contradicts itself: no figure of the run can be trusted
     """
 
-    # Of the command that it ends: 2 is the user's to mend, 4 is not, 3 is a verdict that can't be given.
+    # Exit status of a command that ends with this error: 2 for bad input, 3 if no verdict is possible, 4 for the rest.
     exit_status = 2
 
 
@@ -252,7 +255,7 @@ class NotAnswered(LabError):
 
 
 class SourceLost(LabError):
-    """The source of truth that was there is gone, or isn't the one that was there."""
+    """The source of truth was deleted, or replaced by another one."""
 
     exit_status = 4
 

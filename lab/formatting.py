@@ -15,6 +15,9 @@ NOTHING = "–"
 # Not printable by Unicode, and yet harmless: joiners are part of words in some scripts.
 _JOINERS = "\u200c\u200d"
 
+# Characters of an exception's text that are shown.
+_ERROR_MAX = 500
+
 
 def printable(text: str) -> str:
     """Escape what must not reach a terminal raw: `\\x1b`, `\\n`, `\\u202e`. Other text is returned as it is.
@@ -32,6 +35,26 @@ def _shown(sign: str) -> str:
     if sign.isprintable() or sign in _JOINERS or unicodedata.category(sign) == "Zs":
         return sign
     return sign.encode("ascii", "backslashreplace").decode() if ord(sign) > 0x7F else repr(sign)[1:-1]
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's text; the name of its type if it has no text that can be shown."""
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:
+        lines = []
+    return lines[0] if lines else type(error).__name__
+
+
+def one_line(error: BaseException) -> str:
+    """Return the type and the text of an exception in one line, escaped, and cut if it is long."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception as inner:
+        text = f"(its text can't be shown: {type(inner).__name__})"
+    if len(text) > _ERROR_MAX:
+        text = f"{text[:_ERROR_MAX]}..."
+    return printable(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
 def number(value: float, digits: int = 3) -> str:

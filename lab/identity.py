@@ -1,18 +1,16 @@
-"""Whose data a folder holds: what was made there, by which settings, and which of all that were made alike it is.
+"""Identity of a data folder: what made it, with which settings, and a random id.
 
 A hidden file in the folder says so, and a copy of the folder takes it along. It is written before anything else is
-made there, so data without it are not the lab's. Stores and write models know nothing of it: it is claimed where their
-places are opened.
+made there: a folder with data but without this file is not the lab's. Stores and write models know nothing of it: it is
+claimed where their places are opened.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import secrets
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -20,11 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from lab.base import BadInput, Problem
-from lab.place import IDENTITY, NO_LINK, FolderPlace, replace_file
+from lab.place import IDENTITY, FolderPlace, read_file, replace_file
 
 FORMAT = 1
-# A longer file is none of the lab's.
-BYTES_MAX = 4 * 2**20
 # Items of a list that an error shows at most.
 SHOWN_MAX = 6
 WAY_OUT = "set it back, begin anew with --fresh, or name another --folder"
@@ -60,30 +56,30 @@ class Identity:
         return [_difference(*pair) for pair in both or different]
 
 
-def claim(place: FolderPlace, wanted: Identity, way_out: str = WAY_OUT) -> Identity:
+def claim(place: FolderPlace, wanted: Identity) -> Identity:
     """Return the identity of a folder that may go on as `wanted`; in a folder without data it is written first.
 
     Raises BadInput, with one line, for a folder made with other traits, for data of unknown origin, for an identity
     that can't be read, and for data that are gone; OSError when it can't be written.
     """
-    found = confirm(place, wanted, way_out)
+    found = confirm(place, wanted)
     if found is not None:
         return found
     return _write(place, wanted)
 
 
-def confirm(place: FolderPlace, wanted: Identity, way_out: str = WAY_OUT) -> Identity | None:
+def confirm(place: FolderPlace, wanted: Identity) -> Identity | None:
     """Do what `claim` does, and write nothing: None for a folder without data. Raises BadInput as `claim` does."""
     found = read(place)
     if found is not None:
-        agree(place, found, wanted, way_out)
+        agree(place, found, wanted)
     return found
 
 
-def agree(place: FolderPlace, found: Identity, wanted: Identity, way_out: str = WAY_OUT) -> None:
+def agree(place: FolderPlace, found: Identity, wanted: Identity) -> None:
     """Raise BadInput, with one line, if what a place was found to be is not what was asked for."""
     if differences := found.differences(wanted):
-        raise BadInput([Problem(place.shown(), "; ".join(differences), way_out)])
+        raise BadInput([Problem(place.shown(), "; ".join(differences), WAY_OUT)])
 
 
 def begin(place: FolderPlace, identity: Identity) -> Identity:
@@ -94,26 +90,18 @@ def begin(place: FolderPlace, identity: Identity) -> Identity:
 
 
 def note(place: FolderPlace, identity: Identity, notes: Mapping[str, str]) -> Identity:
-    """Write an identity with more notes than it has. Raises OSError."""
+    """Add notes to an identity and write it. Raises OSError."""
     return _write(place, replace(identity, notes={**identity.notes, **notes}))
-
-
-def forget(place: FolderPlace) -> None:
-    """Remove the identity of a folder whose data were dropped, if nothing else is there; then the folder too."""
-    if place.path.is_dir() and not _others(place.path):
-        for name in (IDENTITY, f"{IDENTITY}.partial"):
-            (place.path / name).unlink(missing_ok=True)
-        place.path.rmdir()
 
 
 def read(place: FolderPlace) -> Identity | None:
     """Return a folder's identity; None if there is no folder or nothing in it. Raises BadInput as `claim` does."""
     folder, shown = place.path, place.shown()
     try:
-        text = _text(folder / IDENTITY)
+        text = read_file(folder / IDENTITY, "strict")
         others = _others(folder) if folder.exists() else []
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or str(error).removeprefix(f"{folder / IDENTITY}: ")
         raise BadInput([Problem(shown, f"{IDENTITY} can't be read: {reason}", NOT_OURS)]) from None
     if text is None:
         if others:
@@ -130,19 +118,6 @@ def read(place: FolderPlace) -> Identity | None:
 def _others(folder: Path) -> list[str]:
     """The names of what is in a folder besides the identity, in order."""
     return sorted(entry.name for entry in folder.iterdir() if entry.name.removesuffix(".partial") != IDENTITY)
-
-
-def _text(file: Path) -> str | None:
-    """The file's text; None if there is no such file. No link is followed and no pipe waited for. Raises OSError."""
-    try:
-        opened = os.open(file, os.O_RDONLY | NO_LINK | getattr(os, "O_NONBLOCK", 0))
-    except FileNotFoundError:
-        return None
-    with os.fdopen(opened, "rb") as reader:
-        found = os.fstat(reader.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_size > BYTES_MAX:
-            raise OSError("it is no file that the lab wrote")
-        return reader.read().decode()
 
 
 def _parsed(text: str, shown: str) -> Identity:

@@ -8,6 +8,7 @@ is recorded there is ever removed, and of a folder's contents only what the plac
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -26,8 +27,9 @@ NUMBER = re.compile("[0-9]{1,9}")
 # A longer file is none of those that the lab keeps about a place.
 BYTES_MAX = 4 * 2**20
 
-# Opens no symbolic link, where the system can tell.
+# Opens no symbolic link, and waits for no pipe, where the system can tell.
 NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 
 @dataclass(frozen=True)
@@ -87,18 +89,21 @@ class FolderPlace:
         place = replace(self, generation=generation)
         if generation not in recorded:
             if os.path.lexists(place.path):
-                raise FileExistsError(f"{place.path}: exists, and was not made by the lab")
+                raise FileExistsError(errno.EEXIST, "exists, and was not made by the lab", str(place.path))
             self._record(recorded | {generation}, self.set_aside)
         place.drop()
         return place
 
     def swap(self, winner: Self) -> None:
-        """Point at `winner` in one step that survives a power cut, then remove the other recorded generations."""
+        """Point at `winner`, then remove the other recorded generations. Raises OSError as `point` does."""
         self.point(winner)
         self.sweep()
 
     def point(self, winner: Self) -> None:
-        """Make `winner` the current generation and remove nothing yet. Raises OSError when the disk is full."""
+        """Make `winner` the current generation, in one step that survives a power cut, and remove nothing yet.
+
+        Raises OSError when the disk is full.
+        """
         self._record(self._recorded() | {self.current.generation, winner.generation}, self.set_aside)
         replace_file(self._pointer, str(winner.generation))
 
@@ -114,7 +119,10 @@ class FolderPlace:
             self._record({current}, self.set_aside)
 
     def drop(self) -> None:
-        """Remove what the lab made in the folder of this generation; the folder too, if nothing else is in it."""
+        """Remove what the lab made in the folder of this generation; the folder too, if nothing else is in it.
+
+        With the default `files`, ("*",), which a foreign store has, everything in the folder is removed.
+        """
         if self.files == ("*",):
             shutil.rmtree(self.path, ignore_errors=True)
             return
@@ -122,7 +130,8 @@ class FolderPlace:
         with suppress(OSError):
             if self.path.is_symlink():
                 return
-            for entry in list(os.scandir(self.path)):
+            # What says whose the folder is goes last: until then an interrupted removal can be repeated.
+            for entry in sorted(os.scandir(self.path), key=lambda entry: fnmatchcase(entry.name, HIDDEN)):
                 if self.owns(entry.name):
                     _remove(Path(entry.path))
             self.path.rmdir()
@@ -187,7 +196,7 @@ class FolderPlace:
         try:
             for file in self.path.rglob("*"):
                 if not file.is_dir():
-                    os.close(os.open(file, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
+                    os.close(os.open(file, os.O_RDWR | NO_LINK | NO_WAIT))
         except OSError:
             return False
         return True
@@ -222,20 +231,20 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
-def read_file(file: Path) -> str | None:
+def read_file(file: Path, errors: str = "replace") -> str | None:
     """Return a small file's text; None if there is no such file. No link is followed and no pipe waited for.
 
-    What is no UTF-8 has marks in its place. Raises OSError.
+    `errors` says what becomes of bytes that are no UTF-8, as for `bytes.decode`. Raises OSError.
     """
     try:
-        opened = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = os.open(file, os.O_RDONLY | NO_LINK | NO_WAIT)
     except FileNotFoundError:
         return None
     with os.fdopen(opened, "rb") as reader:
         found = os.fstat(reader.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_size > BYTES_MAX:
             raise OSError(f"{file}: it is no file that the lab wrote")
-        return reader.read().decode(errors="replace")
+        return reader.read().decode(errors=errors)
 
 
 def replace_file(file: Path, text: str) -> None:

@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from lab.base import Problem, nearest
-from lab.formatting import printable
+from lab.formatting import one_line
 
 HERE = "polyglot-lab"
 T = TypeVar("T")
@@ -92,7 +92,7 @@ class Registry(Mapping[str, T], Generic[T]):
                 wrong = self._check(name, found)
             except (Exception, SystemExit, GeneratorExit) as error:
                 # Another package's import may do anything, `sys.exit()` included.
-                wrong = f"can't be loaded: {printable(' '.join(f'{type(error).__name__}: {error}'.split()))}"
+                wrong = f"can't be loaded: {one_line(error)}"
             if wrong:
                 broken[name] = f"`{points[0].value}` of the package {owners[0]}: {wrong}"
             else:

@@ -8,6 +8,7 @@ dot, never half a run; the next run sweeps it away.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -23,6 +24,7 @@ import polars as pl
 
 from lab.base import NotReadable, nearest
 from lab.ending import at_work_in, stopping
+from lab.formatting import first_line
 from lab.tables import ALWAYS, OPTIONAL, TABLES
 from lab.tables.schema import WrongColumns
 
@@ -75,7 +77,7 @@ class Run:
             return TABLES[name].read(pl.read_parquet(file))
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, WrongColumns) as error:
             stopping.stop_here()
-            raise DamagedRun(str(file), f"can't be read: {_first_line(error)}", _AGAIN) from None
+            raise DamagedRun(str(file), f"can't be read: {first_line(error)}", _AGAIN) from None
 
     def __getattr__(self, name: str) -> pl.DataFrame:
         if name in TABLES:
@@ -103,7 +105,7 @@ def _checked(run: Run) -> Run:
     try:
         manifest = run.manifest
     except (ValueError, RecursionError) as error:
-        raise DamagedRun(str(file), f"not a manifest: {_first_line(error)}", _AGAIN) from None
+        raise DamagedRun(str(file), f"not a manifest: {first_line(error)}", _AGAIN) from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise NotReadable(str(run.path), f"not a run of format {FORMAT}", "run the scenario again")
     wrong = [name for name, kind in _KEYS.items() if not isinstance(manifest.get(name), kind)]
@@ -116,10 +118,6 @@ def _checked(run: Run) -> Run:
     if missing := [name for name in ALWAYS if not (run.path / f"{name}.parquet").is_file()]:
         raise DamagedRun(str(run.path), f"tables are missing: {', '.join(missing)}", _AGAIN)
     return run
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(f"{error}".splitlines()), type(error).__name__)
 
 
 @contextlib.contextmanager
@@ -150,12 +148,14 @@ def new_run(root: Path, scenario: str) -> Iterator[tuple[Path, Path]]:
 
 
 def _point(home: Path, run_id: str) -> None:
-    """Let `latest` lead to a run. Raises OSError with another link or folder in its place, and leaves that alone."""
-    link = home / f".latest.{os.getpid()}"
+    """Let `latest` lead to a run. Raises FileExistsError for a file or folder in its place, and leaves that alone."""
+    latest, link = home / "latest", home / f".latest.{os.getpid()}"
+    if os.path.lexists(latest) and not latest.is_symlink():
+        raise FileExistsError(errno.EEXIST, "exists, and is no link to a run", str(latest))
     try:
         link.unlink(missing_ok=True)
         link.symlink_to(run_id, target_is_directory=True)
-        link.replace(home / "latest")
+        link.replace(latest)
     finally:
         link.unlink(missing_ok=True)
 

@@ -308,16 +308,19 @@ def _text(word: str) -> str:
 
 
 def files(seed: int, count: int) -> list[tuple[str, bytes]]:
-    """Whole files: each kind of bomb in several sizes, then mutations of the one that is valid."""
+    """Whole files: odd ones, each kind of bomb in one size and then in others, and mutations of the one that is valid.
+
+    A quarter or more are mutations.
+    """
     random = Random(seed)
     bombs = [
         (f"{name} {size:,}", text.encode("utf-8", "surrogatepass"))
+        for size in (1_000, 300_000, 30_000, 20)
         for name, make in BOMBS.items()
-        for size in (20, 1_000, 30_000, 300_000)
         if len(text := make(size)) < 12_000_000
     ]
     odd = list(ODD_FILES.items())
-    found = [*odd, *bombs][:count]
+    found = [*odd, *bombs][: count - count // 4]
     while len(found) < count:
         found.append((f"mutation {len(found)}", _mutated(BASE, random)))
     return found
@@ -371,6 +374,8 @@ BOMBS: dict[str, Callable[[int], str]] = {
     "quotes": lambda size: BASE + "'" * size,
     "dots": lambda size: BASE + "." * size,
 }
+# Files among the odd ones that are valid all the same; the others are refused.
+VALID_FILES = ("carriage returns",)
 ODD_FILES: dict[str, bytes] = {
     "nothing": b"",
     "a byte order mark": b"\xef\xbb\xbf" + BASE.encode(),

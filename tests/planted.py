@@ -168,7 +168,8 @@ class _Forgets(SqliteTable):
             connection.execute(self._forget(batch.entity))
 
     def _forget(self, entity: str) -> str:
-        raise NotImplementedError
+        """The statement that forgets; this one forgets nothing."""
+        return f'DELETE FROM "{entity}" WHERE false'
 
 
 class ForgetsTombstones(_Forgets):
@@ -221,7 +222,7 @@ class _Sorts(Memory):
         return found[: query.limit]
 
     def _sorted(self, rows: list[Row], at: int) -> list[Row]:
-        raise NotImplementedError
+        return rows
 
 
 class SortsNullsFirst(_Sorts):
@@ -271,6 +272,15 @@ class StopsAtNul(Memory):
         super().apply(batch)
 
 
+class RefusesEverything(Memory):
+    """Says of each change that it can't take it."""
+
+    def apply(self, batch: Batch) -> None:
+        if batch.rows.height:
+            raise CannotTake("not this one")
+        super().apply(batch)
+
+
 class ForgetsWhenReopened(SqliteTable):
     """Loses the empty text when it is closed."""
 
@@ -289,7 +299,7 @@ BROKEN_IN_WORDS: dict[str, type] = {
         DropsKey0, KeepsValuesThatBecomeNull, CutsBatches, CountsRevisionsInAByte, KeepsDeletedRecordsDeleted,
         ForgetsTombstones, KeepsTheLastHundred, FiltersWithoutCase, FiltersTrimmed, LooksKeysUpWithoutCase,
         SortsNullsFirst, SortsByALocale, SortsTiesBackwards, AnswersInFloatsOf32Bits, ReadsFloatsOf32Bits, StopsAtNul,
-        ForgetsWhenReopened,
+        RefusesEverything, ForgetsWhenReopened,
     )
 }  # fmt: skip
 
@@ -301,6 +311,20 @@ def _made(name: str, kind: pl.DataType, alter: Alter, keys: bool = False) -> typ
     globals()[title] = made
     return made
 
+
+# The planted classes with nothing planted in them: they are no fault.
+HARMLESS: dict[str, type] = {
+    **{
+        f"leaves values of {kind} as they are": _made(f"leaves {kind} as it is", kind, lambda value: value)
+        for kind in (pl.String(), pl.Int64(), pl.Float64(), pl.Boolean())
+    },
+    **{
+        f"leaves keys of {kind} as they are": _made(f"leaves keys of {kind}", kind, lambda key: key, keys=True)
+        for kind in (pl.String(), pl.Int64())
+    },
+    "forgets nothing": _Forgets,
+    "leaves the order as it is": _Sorts,
+}
 
 # Every store that alters values, by what it does.
 ALTERING: dict[str, type] = {
@@ -424,7 +448,7 @@ class ResetsTheDataFirst(SqliteTable):
 
 
 class MemoryApart(SqliteTable):
-    """Writes the guard's memory after the data."""
+    """Commits the checkpoint and the guard's memory after the data."""
 
     def apply(self, batch: Batch) -> None:
         super().apply(replace(batch, memory=None))
@@ -439,6 +463,7 @@ CRASHING: tuple[type, ...] = (
     WritesBehind,
     CommitsEverySecondBatch,
     ResetsTheDataFirst,
+    MemoryApart,
 )
 
 

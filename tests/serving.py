@@ -172,6 +172,15 @@ async def until(met: Callable[[], bool], seconds: float = 20.0) -> None:
         await asyncio.sleep(0.01)
 
 
+def waited(met: Callable[[], Any], seconds: float = 30.0, what: Callable[[], str] = lambda: "not met in time") -> Any:
+    """Wait for a condition without an event loop, and return what it gave; AssertionError when it isn't met in time."""
+    end = time.monotonic() + seconds
+    while not (found := met()):
+        assert time.monotonic() < end, what()
+        time.sleep(0.02)
+    return found
+
+
 class Process:
     """`lab serve` as a process, in a group of its own."""
 

@@ -69,6 +69,9 @@ def _command_line() -> None:
         sys.exit(done.exit_code)
     except click.Abort:
         raise KeyboardInterrupt from None
+    except BrokenPipeError:
+        # Raised by click's own printing alone, of a help text: a command tells its errors itself.
+        output.give_up(sys.stdout)
     except click.ClickException as error:
         sys.exit(_misused(error))
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lab.cli.shared import EXIT, RUNS, answer, common, no_scenario, planned, print_json, unreported
+from lab.cli.shared import EXIT, RUNS, answer, common, no_scenario, planned, unreported
 from lab.cli.terminal import Terminal
-from lab.ending import output, say
-from lab.formatting import printable
+from lab.ending import say
 
 
 @click.command()
@@ -87,38 +85,39 @@ def validate(scenario: str, as_json: bool, overrides: Sequence[str], seed: int |
     """List every mistake in a scenario, without running it."""
     plan = planned(scenario, overrides, seed)
     names = [item.name for item in plan.projections]
-    if as_json:
-        print_json({"scenario": plan.scenario.name, "valid": True, "seed": plan.scenario.seed, "projections": names})
-    else:
-        say(f"{scenario}: valid; {len(names)} projections: {', '.join(names)}")
+    found = {"scenario": plan.scenario.name, "valid": True, "seed": plan.scenario.seed, "projections": names}
+    said = f"{scenario}: valid; {len(names)} projections: {', '.join(names)}"
+    answer(as_json, lambda: found, lambda _: say(said))
 
 
 @click.command()
 @common
 def stores(as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
     """List the stores: family, engine version, the queries they answer, and how to install missing ones."""
-    from lab.registry import HERE
     from lab.stores import STORES
     from lab.stores.catalogue import catalogue
 
     no_scenario(overrides, seed)
-    rows = catalogue()
-    if as_json:
-        print_json([*rows, *({"store": name, "broken": reason} for name, reason in STORES.broken.items())])
-        return
+    rows, broken = catalogue(), STORES.broken
+    document = [*rows, *({"store": name, "broken": reason} for name, reason in broken.items())]
+    answer(as_json, lambda: document, lambda console: _print_stores(rows, broken, console))
+
+
+def _print_stores(rows: Sequence[Mapping[str, Any]], broken: Mapping[str, str], console: Terminal) -> None:
+    from lab.registry import HERE
+
     for row in rows:
         missing = row["broken"] or f"not installed; get it with: {row['install']}"
         installed = "installed" if row["installed"] else missing
         origin = "" if row["package"] == HERE else f"; from {row['package']}"
-        name = printable(row["store"])
-        output.send((click.style(name, bold=True) if sys.stdout.isatty() else name) + "\n")
+        console.print(row["store"], style="bold", soft_wrap=True)
         say(f"  {row['family']}, {row['shape']}; {row['engine']}; {installed}{origin}")
         say(f"  keeps: {', '.join(row['holds'])}")
         say(f"  answers: {', '.join(row['answers'])}")
         for kind, reason in row["gaps"].items():
             say(f"    not {kind}; {reason}")
         say(f"  a crash: {row['durability']}")
-    for name, reason in STORES.broken.items():
+    for name, reason in broken.items():
         say(f"{name}: can't be used: {reason}")
 
 
@@ -155,12 +154,10 @@ def new(
 @common
 def check(projector: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> int:
     """Test a projector of your own with duplicates, reordering, loss, late commits, deletes and crashes."""
-    from lab.kit.apart import PATIENCE, check_apart
+    from lab.kit.apart import check_apart
     from lab.kit.check import SEED
     from lab.kit.settings import settings
 
-    chosen = settings(overrides)
-    patience = chosen.get("patience", PATIENCE)
-    result = check_apart(projector, SEED if seed is None else seed, chosen.get("histories"), patience)
+    result = check_apart(projector, SEED if seed is None else seed, **settings(overrides))
     answer(as_json, result.document, lambda _: say(result.text()))
     return EXIT[result.verdict]

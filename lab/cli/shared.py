@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 EXIT = {"pass": 0, "fail": 1, "unknown": 3}
 RUNS = Path("runs")
+
+# Set in the context of a command once it has printed its document: there is never a second.
+_PRINTED = "lab.printed"
 
 Function = Callable[..., Any]
 
@@ -35,25 +40,44 @@ def common(function: Function) -> Function:
 
     @functools.wraps(function)
     def wrapped(*args: Any, debug: bool, **kwargs: Any) -> None:
-        last.debug = debug
         stopping.begin()
-        try:
-            status = function(*args, **kwargs) or 0
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            # An engine that was interrupted raises an error of its own.
-            if stopping.received() is not None:
-                raise KeyboardInterrupt from error
-            status = complain(error, kwargs.get("as_json", False))
+        with _debugging(debug):
+            try:
+                status = function(*args, **kwargs) or 0
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                # An engine that was interrupted raises an error of its own.
+                if stopping.received() is not None:
+                    raise KeyboardInterrupt from error
+                printed = _PRINTED in click.get_current_context().meta
+                status = complain(error, kwargs.get("as_json", False) and not printed)
         sys.exit(status)
 
     return wrapped
 
 
+@contextmanager
+def _debugging(debug: bool) -> Iterator[None]:
+    """Set the variable LAB_DEBUG while the block runs, if so asked: child processes show their tracebacks, too."""
+    former = os.environ.get("LAB_DEBUG")
+    if debug:
+        os.environ["LAB_DEBUG"] = "1"
+    try:
+        yield
+    finally:
+        if debug and former is None:
+            del os.environ["LAB_DEBUG"]
+        elif debug and former is not None:
+            os.environ["LAB_DEBUG"] = former
+
+
 def print_json(data: Any) -> None:
+    text = last.document(data) + "\n"
+    if (context := click.get_current_context(silent=True)) is not None:
+        context.meta[_PRINTED] = True
     with at_work_in("standard output"):
-        output.send(last.document(data) + "\n")
+        output.send(text)
 
 
 def answer(as_json: bool, data: Callable[[], Any], text: Callable[[Terminal], None]) -> None:

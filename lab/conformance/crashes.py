@@ -168,7 +168,7 @@ def count(store: Store, script: Script) -> list[Counted]:
 
 
 def look_after(store: Store, script: Script, death: Death, confirmed: int) -> list[str]:
-    """What is wrong with a store, not yet open, whose process died: one line at the most. Leaves it closed."""
+    """What is wrong with a store, not yet open, whose process died: in one line, or none. Leaves it closed."""
     operation = script.operations[death.operation]
     when = f"killed in {operation.name}" if confirmed <= death.operation else f"killed right after {operation.name}"
     where = f"({store.name}, {when})"
@@ -209,8 +209,9 @@ def _told(now: Content, must: Content) -> str:
     for name in ("checkpoints", "rows", "parked", "memory"):
         if now[name] != must[name]:
             if name == "checkpoints":
-                return f"the checkpoint is {now[name][0]} and must be {must[name][0]}"
-            counts = [sum(map(len, each[name])) if name != "memory" or each[name] else 0 for each in (now, must)]
+                one, other = next(pair for pair in zip(now[name], must[name], strict=True) if pair[0] != pair[1])
+                return f"the checkpoint is {one} and must be {other}"
+            counts = [sum(map(len, each[name])) for each in (now, must)]
             words = {"rows": "rows", "parked": "parked changes", "memory": "entries of the guard's memory"}[name]
             if counts[0] == counts[1]:
                 return f"{words} of another content"

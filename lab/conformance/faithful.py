@@ -13,9 +13,9 @@ from typing import Any
 import polars as pl
 
 from lab.base import Key, Totals, stream
-from lab.conformance.history import AwkwardHistory, awkward_history, awkward_keys
+from lab.conformance.history import AwkwardHistory, all_keys, awkward_history, awkward_keys
 from lab.conformance.values import shown, told
-from lab.projection.guards import guard_class
+from lab.projection.guards import former_columns
 from lab.projection.projector import Projector
 from lab.queries.answers import ReferenceTable, Row
 from lab.queries.kinds import KINDS
@@ -27,8 +27,6 @@ ASKED_AWKWARD = {"get": 14, "filter": 8, "as_of": 4, "history": 4}
 ASKED_OTHERWISE, ASKED_USUAL = 2, 2
 # How long a store may take until its queries see what was written, if it says that they don't at once.
 REFRESH_SECONDS_MAX = 10.0
-# A statement of the user's own may compute what awkward values have no result for.
-NOT_ASKED = ("sql",)
 
 
 @dataclass
@@ -53,7 +51,7 @@ class ValueTrial:
     def _faults(self, history: AwkwardHistory) -> list[str]:
         layout = self.store.layout
         projector = Projector(self.store, self.policy, self.hold)
-        before = before_images(layout, self.policy)
+        before = former_columns(self.policy, layout)
         last: dict[str, int] = {}
         for entity, frame in history.batches:
             last[entity] = int(frame["position"][-1])
@@ -64,7 +62,8 @@ class ValueTrial:
         self._wait(history)
         parked = {name: projector.parked(name).tolist() for name in layout.entities}
         must = {name: history.expected(name, parked[name]) for name in layout.entities}
-        found = self._compared(must, "") or self._looked_up(history, must) or self._asked(history, parked)
+        found = self._refused(history, parked) or self._compared(must, "")
+        found = found or self._looked_up(history, must) or self._asked(history, parked)
         if found or self.store.capabilities.durability == "memory":
             return found
         self.store.close()
@@ -75,6 +74,18 @@ class ValueTrial:
             if (at := self.store.checkpoint(name)) != position
         ]
         return self._compared(must, ", reopened") or checkpoints
+
+    def _refused(self, history: AwkwardHistory, parked: dict[str, list[int]]) -> list[str]:
+        """Changes with usual values that the store would not take: it can't refuse everything."""
+        lines = []
+        for name, entity in self.store.layout.entities.items():
+            usual = all_keys(entity, history.awkward[name])[history.awkward[name] :]
+            changes = history.changes(name)
+            refused = changes.filter(pl.col("key").is_in(usual) & pl.col("position").is_in(parked[name]))
+            if refused.height:
+                first = key_text(refused["key"][0])
+                lines.append(f"{refused.height} changes with usual values were refused: {first}{self._where(name)}")
+        return lines
 
     def _wait(self, history: AwkwardHistory) -> None:
         """Wait until queries see the last change, where that isn't at once."""
@@ -123,7 +134,8 @@ class ValueTrial:
         tables = {name: ReferenceTable(entities[name], frame.filter(newest)) for name, frame in every.items()}
         lines: list[str] = []
         for query in self.queries:
-            if query.kind not in NOT_ASKED:
+            # A statement of the user's own may compute what awkward values have no result for.
+            if not KINDS[query.kind].own:
                 mine = histories if KINDS[query.kind].past else tables
                 for parameters in self._parameters(query, mine, history.awkward[query.entity.name]):
                     lines += self._answered(query, parameters, mine)
@@ -161,20 +173,13 @@ class ValueTrial:
         return [f"query `{query.name}`, asked with {asked}, {_answer(expected, found)}{self._where()}"]
 
 
-def before_images(layout: Layout, policy: str) -> tuple[str, ...]:
-    """The columns whose former values a projector with this guard must be handed."""
-    if layout.totals is None or guard_class(policy, layout.kept).remembers_contributions:
-        return ()
-    return tuple(dict.fromkeys(layout.totals.columns))
-
-
 def key_text(key: Any) -> str:
     """A record, by its key."""
     return f"the record with key {shown(key)}"
 
 
 def differences(store: Store, entity: str, expected: pl.DataFrame, layout: Layout) -> list[str]:
-    """What a store holds of an entity that it was not given, or not any more, one line each."""
+    """Differences between what a store holds of an entity and what it must hold, one line each."""
     found = layout.shown(dump(store, entity))
     where = f"{entity}, {store.name}"
     if dict(found.schema) != layout.schema(entity):

@@ -47,10 +47,14 @@ class ConformanceJob:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial found: lines, the first the easiest to follow; or in `unknown` why it could not be made."""
+    """What a trial found: lines, the first the easiest to follow; or in `unknown` why it could not be made.
+
+    `passing`: the reason may not hold the next time.
+    """
 
     faults: Sequence[str] = ()
     unknown: str = ""
+    passing: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Conformance:
     crashes: TrialResult
 
     @classmethod
-    def unknown(cls, reason: str) -> Conformance:
+    def unknown(cls, reason: str, passing: bool = False) -> Conformance:
         """Neither could be made."""
-        return cls(TrialResult(unknown=reason), TrialResult(unknown=reason))
+        neither = TrialResult(unknown=reason, passing=passing)
+        return cls(neither, neither)

@@ -14,9 +14,9 @@ from typing import Any
 import polars as pl
 
 from lab.base import Batch, CannotTake
-from lab.conformance.faithful import before_images
 from lab.conformance.history import awkward_history
 from lab.place import FolderPlace
+from lab.projection.guards import former_columns
 from lab.projection.projector import Projector
 from lab.stores.memory import Memory
 from lab.stores.port import Layout, Store, dump
@@ -50,7 +50,7 @@ class Operation:
     after: Content
 
     def on(self, store: Store) -> None:
-        """Do it."""
+        """Apply the batch to the store, or reset it."""
         if self.batch is None:
             store.reset()
         else:
@@ -95,7 +95,7 @@ def script(layout: Layout, policy: str, hold: int, seed: int) -> Script:
     """Make the operations for a layout and a guard."""
     entity = next(iter(layout.entities))
     history = awkward_history(layout, (), seed)
-    frame = history.handed(entity, _usual(history.changes(entity)), before_images(layout, policy))
+    frame = history.handed(entity, _usual(history.changes(entity)), former_columns(policy, layout))
     store = _Noting(FolderPlace(Path()), layout)
     projector = Projector(store, policy, hold)
     found = Script(layout, policy, hold, entity, content(store), frame=frame)

@@ -36,22 +36,22 @@ def job_of(
     try:
         pickle.dumps(job)
     except Exception as error:
-        return f"unknown: another process can't be told of its projection: {told(error)}"
+        return f"another process can't be told of its projection: {told(error)}"
     if found is not store:
-        return f"unknown: another process can't import `{store.__module__}:{store.__qualname__}`"
+        return f"another process can't import `{store.__module__}:{store.__qualname__}`"
     return job
 
 
-# What came of trials in this process already: the same job has the same result.
-_KNOWN: dict[bytes, Conformance] = {}
+# What came of trials in this process already, by class and job: a class that was loaded anew is tried anew.
+_KNOWN: dict[tuple[type[Store], bytes], Conformance] = {}
 
 
 def tried(jobs: Sequence[ConformanceJob], folder: Path) -> list[Conformance]:
     """Try stores, in a folder that need not exist. What can't be made is unknown, with the reason."""
-    names = [pickle.dumps(job) for job in jobs]
+    names = [(job.store_class, pickle.dumps(job)) for job in jobs]
     new = {name: job for name, job in zip(names, jobs, strict=True) if name not in _KNOWN}
     found = _KNOWN | dict(zip(new, _tried(list(new.values()), folder), strict=True)) if new else _KNOWN
-    _KNOWN.update((name, one) for name, one in found.items() if not one.values.unknown)
+    _KNOWN.update((name, one) for name, one in found.items() if not (one.values.passing or one.crashes.passing))
     return [found[name] for name in names]
 
 
@@ -77,9 +77,9 @@ def _tried(jobs: Sequence[ConformanceJob], folder: Path) -> list[Conformance]:
             process.wait()
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
-            return [Conformance.unknown(f"unknown: the trials took longer than {SECONDS_MAX} s")] * len(jobs)
+            return [Conformance.unknown(f"the trials took longer than {SECONDS_MAX} s", passing=True)] * len(jobs)
     if status:
         last = (folder / "said").read_text(errors="replace").strip().splitlines()[-1:] or [f"exit status {status}"]
-        return [Conformance.unknown(f"unknown: the trials failed: {last[0]}")] * len(jobs)
+        return [Conformance.unknown(f"the trials failed: {last[0]}", passing=True)] * len(jobs)
     found = json.loads((folder / RESULTS).read_text())
     return [Conformance(*(TrialResult(**each[name]) for name in ("values", "crashes"))) for each in found]

@@ -16,7 +16,7 @@ from pathlib import Path
 from traceback import extract_tb
 
 from lab.base import BadInput, LabError, Problem
-from lab.formatting import printable
+from lab.formatting import one_line
 
 # The exit status of what is wrong with the machine or with the lab itself.
 INTERNAL = 4
@@ -37,7 +37,7 @@ _MENDING: dict[int, tuple[str, str]] = {
     errno.EPERM: ("operation not permitted", _RIGHTS),
     errno.ENOENT: ("no such file or folder", "it was moved or deleted: put it back, or begin again"),
     errno.ESTALE: ("the file is gone from its server", "begin again"),
-    errno.EEXIST: ("is there already, and is no folder", "move it away, or choose another place"),
+    errno.EEXIST: ("exists already", "move it away, or choose another place"),
     errno.ENOTDIR: ("not a folder", "move it away, or choose another place"),
     errno.EISDIR: ("a folder, where a file is wanted", "move it away, or choose another place"),
     errno.ELOOP: ("a link that leads to itself", "remove it, or choose another place"),
@@ -48,6 +48,7 @@ _MENDING: dict[int, tuple[str, str]] = {
     errno.EAGAIN: ("the machine allows no further process or thread", "raise the limit: `ulimit -u`"),
     errno.EIO: ("input/output error", "the disk fails: choose another place"),
     CANT_OPEN: ("can't be opened", "check the rights there, and the limit of open files: `ulimit -n`"),
+    errno.EPIPE: ("the reader of a pipe has ended", "leave it running, or lead the output into a file"),
     errno.EBADF: ("a stream that is closed", "leave standard output open, or lead it into a file"),
 }
 _SQLITE = {
@@ -70,7 +71,8 @@ _TEXTS = {
     "bad allocation": errno.ENOMEM,
     "bad_alloc": errno.ENOMEM,
 }
-_CODE = re.compile(r"(?:os error |errno:? ?|code: )(\d+)", re.IGNORECASE)
+# As Rust writes it, in two ways, and as Python and DuckDB do. A `code` alone may be any program's exit status.
+_CODE = re.compile(r"(?:os error |\berrno:? ?|\bos \{ code: )(\d+)", re.IGNORECASE)
 _PATH = re.compile(r"""["'`](/[^"'`]+)["'`]""")
 _CURRENT = "the current folder"
 _AT = "lab: at work in "
@@ -104,12 +106,12 @@ def told(error: BaseException) -> Sequence[Problem]:
         return [Problem(place, what, "go to another folder" if place == _CURRENT else way_out)]
     if isinstance(error, ImportError):
         way_out = "install it again: pip install --force-reinstall 'polyglot-lab'"
-        return [Problem("lab", f"can't be imported: {_line(error)}", way_out)]
+        return [Problem("lab", f"can't be imported: {one_line(error)}", way_out)]
     if isinstance(error, SystemExit | GeneratorExit):
         called = f"sys.exit({error.code!r})" if isinstance(error, SystemExit) else "GeneratorExit"
         return [Problem("lab", f"{called} was called in the midst of the work{_where(error)}", "mend what calls it")]
     way_out = "a defect, and no verdict: `--debug` shows the traceback"
-    return [Problem("lab", f"internal error: {_line(error)}{_where(error)}", way_out)]
+    return [Problem("lab", f"internal error: {one_line(error)}{_where(error)}", way_out)]
 
 
 def environment(error: BaseException) -> int | None:
@@ -132,7 +134,7 @@ def _code(error: BaseException) -> int | None:
         return _SQLITE[code]
     if isinstance(error, LabError | AssertionError | LookupError):
         return None
-    text = _line(error).lower()
+    text = one_line(error).lower()
     for found in map(int, _CODE.findall(text)):
         if found in _MENDING:
             return found
@@ -169,7 +171,7 @@ def _place(error: BaseException, code: int) -> str:
         return folders[0]
     if files:
         return files[0]
-    named = _PATH.search(_line(error))
+    named = _PATH.search(one_line(error))
     return named.group(1) if named else "lab"
 
 
@@ -178,18 +180,6 @@ def _there() -> bool:
         return bool(os.getcwd())  # noqa: PTH109 - what is asked is whether it raises
     except OSError:
         return False
-
-
-def _line(error: BaseException) -> str:
-    """Return the type and the text of an exception in one line, whatever its text is."""
-    try:
-        text = str(error)
-    except Exception as inner:
-        text = f"(its text can't be shown: {type(inner).__name__})"
-    text = " ".join(text.split())
-    if len(text) > 500:
-        text = f"{text[:500]}..."
-    return printable(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
 def _where(error: BaseException) -> str:

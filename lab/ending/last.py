@@ -15,16 +15,13 @@ from typing import Any, NoReturn
 
 from lab.base import Problem
 from lab.ending import output, stopping
-from lab.ending.failures import INTERNAL, status_of, told
+from lab.ending.failures import INTERNAL, at_work_in, status_of, told
 from lab.formatting import printable
-
-# Set by the option of a command.
-debug = False
 
 
 def debugging() -> bool:
-    """Return whether the option `--debug` or the variable LAB_DEBUG asks for tracebacks."""
-    return debug or os.environ.get("LAB_DEBUG", "") not in ("", "0", "false", "no")
+    """Return whether the variable LAB_DEBUG asks for tracebacks. The option `--debug` sets it, also for children."""
+    return os.environ.get("LAB_DEBUG", "") not in ("", "0", "false", "no")
 
 
 def complain(
@@ -56,7 +53,11 @@ def document(data: Any) -> str:
 
 
 def run(body: Callable[[], object]) -> NoReturn:
-    """Run the main function of a process, and exit: with its own status, or with that of what ended it."""
+    """Run the main function of a process, and exit: with its own status, or with that of what ended it.
+
+    `say` and the console of the commands go on without a reader of standard output. A BrokenPipeError that leaves the
+    function has cut its work off, so it is an error like any other.
+    """
     output.prepare()
     stopping.listen()
     _hooks()
@@ -69,10 +70,6 @@ def run(body: Callable[[], object]) -> NoReturn:
         except KeyboardInterrupt:
             status = stopping.status()
             stopping.over()
-        except BrokenPipeError as error:
-            if error.filename is not None:
-                raise
-            output.give_up(sys.stdout)
     except KeyboardInterrupt:
         status = stopping.status()
     except BaseException as error:
@@ -101,11 +98,11 @@ def _code(code: object) -> int:
 def _flushed(status: int) -> int:
     """Flush what was printed; a result that did not get through is no success."""
     try:
-        sys.stdout.flush()
+        with at_work_in("standard output"):
+            sys.stdout.flush()
     except BrokenPipeError:
         output.give_up(sys.stdout)
     except (OSError, ValueError) as error:
-        error.add_note("lab: at work in standard output")
         status = complain(error)
         output.give_up(sys.stdout)
     _quietly(sys.stderr.flush)

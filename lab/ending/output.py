@@ -43,7 +43,7 @@ def prepare() -> None:
 
 
 def say(text: str, err: bool = False, end: str = "\n") -> None:
-    """Print text. Control characters in it are escaped, but for line ends; a reader that is gone misses it.
+    """Print text with its control characters escaped, except line ends. Does nothing if the reader has closed the pipe.
 
     Raises OSError when a stream can't be written for another reason: a full disk behind a redirection.
     """
@@ -51,7 +51,7 @@ def say(text: str, err: bool = False, end: str = "\n") -> None:
 
 
 def send(text: str, err: bool = False) -> None:
-    """Print what is safe already, styled text for instance. A reader that is gone misses it."""
+    """Print text that needs no escaping, styled text for instance. Does nothing if the reader has closed the pipe."""
     stream = sys.stderr if err else sys.stdout
     try:
         stream.write(text)

@@ -24,7 +24,7 @@ from lab.formatting import printable
 # Seconds between two looks at whether the interrupt was swallowed; and for which an exception of an engine may be
 # under way before the interrupt is raised again.
 LOOK, FOREIGN = 0.1, 5.0
-# Seconds for which further signals leave a clean-up in peace.
+# Further signals within this many seconds don't interrupt the clean-up.
 CLEANING = 3.0
 # Seconds without a line of Python in the main thread after which a signalled process is taken to hang in an engine.
 STUCK = 15.0
@@ -46,6 +46,8 @@ class _State:
 
 
 _state = _State()
+# The descriptor by which the thread of `_guard` hears of signals.
+_wakeup = -1
 
 
 def listen() -> None:
@@ -93,6 +95,9 @@ def handled_elsewhere() -> Iterator[None]:
         for number, handler in ours.items():
             if handler is _handle:
                 signal.signal(number, handler)
+        # asyncio takes this as well, and leaves none behind.
+        if _handle in ours.values() and _wakeup != -1 and threading.current_thread() is threading.main_thread():
+            signal.set_wakeup_fd(_wakeup, warn_on_full_buffer=False)
 
 
 def check() -> None:
@@ -134,7 +139,7 @@ def left() -> str:
     """Say in words what a command that ends before its time leaves behind."""
     there = [printable(f"{path}") for path in sorted(_state.made) if path.exists()]
     said = [f"left behind, not whole: {', '.join(there)}"] if there else []
-    said += [f"kept: {', '.join(map(printable, _state.kept))}"] if _state.kept else []
+    said += [kept()] if _state.kept else []
     return "; ".join(said) or "nothing was left behind"
 
 
@@ -177,15 +182,18 @@ def _under_way() -> bool:
 
 def _guard() -> None:
     """Start the thread that hears of signals also while the main thread is in native code."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    global _wakeup
+    reader, _wakeup = os.pipe()
+    os.set_blocking(_wakeup, False)
+    signal.set_wakeup_fd(_wakeup, warn_on_full_buffer=False)
     # A child would write its signals into the pipe of its parent.
     os.register_at_fork(after_in_child=_unguarded)
     threading.Thread(target=_wait, args=(reader,), name="signals", daemon=True).start()
 
 
 def _unguarded() -> None:
+    global _wakeup
+    _wakeup = -1
     with suppress(ValueError):
         signal.set_wakeup_fd(-1)
 

@@ -18,8 +18,9 @@ from typing import Any, Protocol
 import duckdb
 
 from lab.base import NoAnswer
+from lab.formatting import first_line
 
-# A query of a read model answers within milliseconds. Whoever waits for ten seconds has asked something else.
+# A query of a read model takes milliseconds; ten seconds means that the statement is wrong or too large.
 ANSWER_SECONDS = 10.0
 # An answer is a list of rows in memory.
 ANSWER_ROWS = 1_000_000
@@ -95,12 +96,17 @@ def answer(
     try:
         with _watch.within(connection, seconds):
             found: list[tuple[Any, ...]] = connection.execute(statement, list(arguments)).fetchmany(rows + 1)
-    except duckdb.InterruptException:
-        raise NoAnswer(f"no answer within {seconds:g} s") from None
     except (duckdb.Error, sqlite3.Error, OverflowError) as error:
-        if "interrupted" in str(error):
+        if _interrupted(error):
             raise NoAnswer(f"no answer within {seconds:g} s") from None
-        raise NoAnswer(f"the engine refuses it: {str(error).strip().partition(chr(10))[0]}") from None
+        raise NoAnswer(f"the engine refuses it: {first_line(error)}") from None
     if len(found) > rows:
         raise NoAnswer(f"an answer of more than {rows:,} rows")
     return found
+
+
+def _interrupted(error: Exception) -> bool:
+    """Return whether an engine says that it was interrupted: by its type or code, since a text can name anything."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
+    return isinstance(error, duckdb.InterruptException)

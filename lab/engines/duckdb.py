@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from lab.base import NotAnswered
+from lab.formatting import first_line
 
 TYPES = {
     pl.Int64(): "BIGINT",
@@ -71,7 +72,7 @@ def answering(name: str) -> Iterator[None]:
     try:
         yield
     except (duckdb.OutOfRangeException, duckdb.ConversionException) as error:
-        raise NotAnswered(f"{name}: {str(error).splitlines()[0]}") from None
+        raise NotAnswered(f"{name}: {first_line(error)}") from None
 
 
 def settings(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""LMDB opened so that a file that was cut off is told as damaged."""
+"""Open LMDB so that a truncated file is reported as damaged."""
 
 from __future__ import annotations
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.base import TRUTH, CannotTake, Totals, stream
+from lab.base import TRUTH, Totals, stream
 from lab.experiment.progress import Progress
 from lab.experiment.project import Live, Projected
+from lab.experiment.rebuilt import rebuilt_beside
 from lab.experiment.troubles import Rows, lost_messages, parked, troubles
 from lab.experiment.write import Written
-from lab.measure import accounting, machine, queries
+from lab.measure import accounting, queries
 from lab.place import FolderPlace
-from lab.projection.rebuild import follow, rebuild
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
@@ -142,7 +142,7 @@ def _judgement(
     rebuilt = None
     began = perf_counter()
     if plan.scenario.measure.rebuild:
-        row, rebuilt = _rebuild(live, projected.main.truth, work)
+        row, rebuilt = rebuilt_beside(live, projected.main.truth, work)
         rebuilt = _shared(rebuilt, live, oracle)
         rows["rebuild"] = [row]
     seconds = {"rebuild": perf_counter() - began}
@@ -182,35 +182,6 @@ def _shared(dumps: dict[str, pl.DataFrame], live: Live, oracle: Oracle) -> dict[
     layout = live.plan.layout
     must = {name: oracle.expected(layout.keeps, name, layout.totals) for name in dumps}
     return {name: must[name] if frame.equals(must[name]) else frame for name, frame in dumps.items()}
-
-
-def _rebuild(live: Live, truth: Truth, place: FolderPlace) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
-    """A new store beside the live one, filled from position 0; the time includes opening and closing it."""
-    store = live.plan.store(place)
-    machine.forget_peak()
-    began = perf_counter()
-    store.open()
-    try:
-        changes = rebuild(store, live.plan.subscription(truth, before=False), live.plan.table.guard)
-    except CannotTake:
-        changes = follow(store, live.plan.subscription(truth, before=True), live.plan.table.guard)
-    store.close()
-    seconds = perf_counter() - began
-    peak = machine.peak_rss_bytes()
-    size = store.size_bytes()
-    store.open()
-    dumps = {name: dump(store, name) for name in live.plan.layout.entities}
-    store.drop()
-    row = {
-        "projection": live.plan.name,
-        "store": store.name,
-        "changes": changes,
-        "seconds": seconds,
-        "changes_per_second": changes / seconds,
-        "size_bytes": size,
-        "peak_rss_bytes": peak,
-    }
-    return row, dumps
 
 
 def _evidence(

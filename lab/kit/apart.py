@@ -1,4 +1,4 @@
-"""`lab check` in a process of its own: whatever a projector does to its process is a crash of the projector.
+"""Run `lab check` in a child process: a projector that exits, crashes or hangs can't take the judging command with it.
 
 `sys.exit`, `os._exit`, a segmentation fault, an endless loop, a closed standard output, changed signal handlers and
 threads that stay: none of them reaches the command that judges. The child reports each step before it takes it, so a
@@ -7,6 +7,7 @@ child that ends or hangs leaves the story of its last trial.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import math
@@ -41,7 +42,10 @@ _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from lab.kit.
 
 @dataclass(frozen=True)
 class CheckOrders:
-    """What a child is to do: `say` is the descriptor that it reports to, `live` ends with the parent."""
+    """What a child is to do.
+
+    `say` is the descriptor that it reports to; `live` is a pipe that reaches its end when the parent exits.
+    """
 
     target: str
     seed: int
@@ -183,16 +187,28 @@ def _messages(heard: int, process: subprocess.Popen[bytes], patience: float) -> 
 
 
 def _pass_on(process: subprocess.Popen[bytes]) -> None:
-    """Pass on what the projector prints, escaped, and not more than anyone reads."""
+    """Pass on what the projector prints: escaped, and at most PRINTED_MAX bytes.
+
+    The rest is read all the same, also where standard error can't be written: the projector must be able to print.
+    """
     assert process.stdout is not None
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     passed = 0
     with process.stdout as printed:
         while read := os.read(printed.fileno(), 65_536):
-            if passed < PRINTED_MAX:
-                say(read[:PRINTED_MAX].decode(errors="backslashreplace"), err=True, end="")
-                if passed + len(read) >= PRINTED_MAX:
-                    say("\n... and so on: the rest of what the projector prints is left out", err=True)
+            room = PRINTED_MAX - passed
+            if room >= 0:
+                _show(decoder.decode(read[:room]))
+            if 0 <= room < len(read):
+                _show("\n... and so on: the rest of what the projector prints is left out\n")
             passed += len(read)
+    if passed <= PRINTED_MAX:
+        _show(decoder.decode(b"", final=True))
+
+
+def _show(text: str) -> None:
+    with contextlib.suppress(OSError):
+        say(text, err=True, end="")
 
 
 def _replay(orders: CheckOrders, rounds: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from traceback import extract_tb
 
-from lab.formatting import printable
+from lab.formatting import first_line, printable
 from lab.kit.history import META, Change, Row
 
 HERE = Path(__file__).parent
@@ -16,11 +16,9 @@ def told(error: BaseException) -> str:
     frames = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename).parent != HERE]
     own = [frame for frame in frames if "site-packages" not in frame.filename and "lib/python" not in frame.filename]
     place = (own or frames)[-1:]
-    try:
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
-    except Exception:
-        text = f"{type(error).__name__}, whose text can't be shown"
-    return printable(text) + "".join(f" ({Path(frame.filename).name}:{frame.lineno})" for frame in place)
+    name, text = type(error).__name__, first_line(error)
+    shown = printable(name if text == name else f"{name}: {text}")
+    return shown + "".join(f" ({Path(frame.filename).name}:{frame.lineno})" for frame in place)
 
 
 def describe(change: Change) -> str:

@@ -107,7 +107,7 @@ class Onlooker:
         self._moments = self._drawn_moments()
         self._events = EVENTS
         self._kept, self._asked = ROWS_KEPT, ROWS_ASKED
-        # One in so many pairs of looks asks the scenario's queries too.
+        # The scenario's queries are asked at every n-th pair of looks.
         most = QUESTIONS if chosen.size <= CHANGES else QUESTIONS_FEW
         self._every = max(1, -(-len(self._moments) * len(queries) * SETS // most))
         self._by_key: dict[str, Query | None] = {}
@@ -151,9 +151,10 @@ class Onlooker:
         moved = {name: self._moved.get(name, 0) for name in entities}
         stored = {name: store.checkpoint(name) for name in entities}
         one = Glance(at, event, len(journal.notes), journal.epoch, stored, moved)
-        # What a reader finds of the whole comes between two reads of the same records.
+        # The same records are read before and after the whole content, so that a change between them shows.
         one.reads += self._keyed(store, self._hot)
-        rows = min(self._written, self._records)
+        # A store of revisions has a row for each, any other one for each record at the most.
+        rows = self._written if store.layout.kept.every_revision else min(self._written, self._records)
         if rows <= self._asked and len(self.looks) // 2 % self._every == 0:
             self._asked -= rows
             one.reads += self._queried(store)

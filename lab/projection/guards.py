@@ -43,3 +43,10 @@ def guarded_layout(
     """Return the layout of a projection with the memory that this guard needs."""
     bare = Layout(keeps, entities, totals, durability=durability)
     return replace(bare, memory=guard_class(policy, bare.kept).memory_schema(bare))
+
+
+def former_columns(policy: str, layout: Layout) -> tuple[str, ...]:
+    """Return the columns whose before-images are needed: those of an aggregate that doesn't remember records."""
+    if layout.totals is None or guard_class(policy, layout.kept).remembers_contributions:
+        return ()
+    return tuple(dict.fromkeys(layout.totals.columns))

@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from lab.base import BEFORE, CannotTake, Totals
+from lab.base import BEFORE, INT_MAX, INT_MIN, CannotTake, Totals
 
-INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 # A running sum has 64 bits in every store, and a change that would take it beyond them is parked.
 WIDE = "a sum of its group would need more than 64 bits"
 

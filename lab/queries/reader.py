@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 
-from lab.base import Entity, Problem, nearest
+from lab.base import INT_MAX, INT_MIN, Entity, Problem, nearest
 from lab.queries.model import DRAWN, OPERATORS, Condition
 from lab.scenario import QueryTable
 from lab.scenario.text import shown
-
-# The engines' whole numbers have 64 bits.
-INT_MAX = 2**63 - 1
 
 
 class QueryReader:
@@ -93,7 +90,7 @@ def comparable(value: object, kind: str) -> bool:
         case bool():
             return kind == "bool"
         case int():
-            return kind in ("int", "float") and -INT_MAX - 1 <= value <= INT_MAX
+            return kind in ("int", "float") and INT_MIN <= value <= INT_MAX
         case float():
             return kind == "float" and math.isfinite(value)
     return isinstance(value, str) and kind == "str"

@@ -14,6 +14,7 @@ from typing import Any
 
 from lab.base import Entity, NoAnswer
 from lab.engines import budget, duckdb
+from lab.formatting import first_line
 from lab.queries.sql import columns, quoted
 
 DIALECT = "duckdb"
@@ -57,8 +58,7 @@ def parsed(statement: str) -> Any:
     try:
         found = sqlglot.parse(statement, read=DIALECT)
     except SqlglotError as error:
-        first = str(error).splitlines()[0]
-        raise NotUsable(f"not a statement: {first[:200]}", "write it as for DuckDB") from None
+        raise NotUsable(f"not a statement: {first_line(error)[:200]}", "write it as for DuckDB") from None
     except RecursionError:
         raise NotUsable("not a statement: nested too deeply", "write it as for DuckDB") from None
     if len(found) != 1 or not isinstance(found[0], exp.Query) or found[0].find(exp.DML, exp.DDL, exp.Command):

@@ -1,4 +1,4 @@
-"""What a worker needs of others: the messages that wait for it, and who looks at its projection from outside."""
+"""Protocols that a worker depends on: the inbox's backlog, and an observer of its projection."""
 
 from __future__ import annotations
 

@@ -77,10 +77,11 @@ def reading() -> Iterator[None]:
     """Raise Unavailable for what an engine raises while the source of truth is read: the store is not to blame."""
     try:
         yield
-    except LabError:
+    except (LabError, TypeError, AttributeError, NameError, AssertionError):
+        # A defect of the reader doesn't go away with the next try.
         raise
     except Exception as error:
-        raise Unavailable(f"the source of truth can't be read: {type(error).__name__}: {error}") from None
+        raise Unavailable(f"the source of truth can't be read: {type(error).__name__}: {error}") from error
 
 
 class LiveSource:

@@ -12,7 +12,7 @@ FILE_BYTES = 1_000_000
 KEY_PARTS = 32
 # Tables and lists within each other.
 NESTING = 32
-# So many mistakes are told at once; the others are counted.
+# The most mistakes reported at once; the rest are counted.
 PROBLEMS_TOLD = 50
 
 # About 31 years in seconds. In a double of that size a microsecond can still be told apart.
@@ -24,15 +24,15 @@ RATIO_MAX = 1e9
 # Numbers of rows, messages, records: memory is not taken for them, but for what is really there.
 COUNT_MAX = 2**40
 
-# Each projection is a store with files of its own, and a process under `lab serve`.
+# The most projections: each has a store with files of its own, and a process under `lab serve`.
 PROJECTIONS_MAX = 100
-# So many statements are kept translated; every projection is asked each of them.
+# The most queries: their statements are kept translated, and every projection is asked each of them.
 QUERIES_MAX = 250
-# Of the files of one's own, and of a domain's entities.
+# The most files of the user's own, and the most entities of a domain.
 ENTITIES_MAX = 100
-# Columns, conditions, parameters in one query; columns of one file that are named.
+# The most columns, conditions or parameters in one query; the most columns of one file that are named.
 COLUMNS_MAX, FILE_COLUMNS_MAX = 100, 2_000
-# Outages, crashes, slow periods.
+# The most outages, crashes or slow periods.
 PERIODS_MAX = 1_000
-# A word that names something, a path, and a statement of one's own.
+# The most characters in a name, in a path and in a statement of the user's own.
 WORD_MAX, PATH_MAX, STATEMENT_MAX = 200, 4_096, 10_000

@@ -14,13 +14,11 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from lab.base import BadInput, Problem, nearest
+from lab.formatting import plural
 from lab.scenario.limits import PROBLEMS_TOLD, QUERIES_MAX
 from lab.scenario.tables import LevelsTable, Scenario
 from lab.scenario.text import assignment, cut, oversized, parse, read_text, shown
 from lab.scenario.values import Ratio, ScenarioTable, Word
-
-# Of the mistakes in keys and values, so many are put into words.
-TOLD_AT_ONCE = 2 * PROBLEMS_TOLD
 
 
 class Source:
@@ -56,7 +54,7 @@ class Source:
         """Return the scenario and every problem of its keys and values.
 
         If there are problems, the scenario is what is left without the wrong keys, so that `lab.wiring` can report its
-        problems too; None if nothing valid is left.
+        problems too; None if nothing valid is left. Raises BadInput for more mistakes than are reported.
         """
         raw = dict(self.raw)
         problems = _overridden(raw, self.overrides)
@@ -70,10 +68,10 @@ class Source:
             return Scenario.model_validate(raw), problems
         except ValidationError as error:
             errors = error.errors(include_url=False)
-            problems += [_problem(self.path.name, raw, item) for item in errors[:TOLD_AT_ONCE]]
-            if len(errors) > TOLD_AT_ONCE:
-                what = f"{len(errors) - TOLD_AT_ONCE:,} mistakes more"
-                return None, [*problems, Problem(self.path.name, what, "mend these first")]
+            # Putting one into words takes a while, and a file may have a hundred thousand.
+            problems += [_problem(self.path.name, raw, item) for item in errors[:PROBLEMS_TOLD]]
+            if len(errors) > PROBLEMS_TOLD:
+                raise refusal(problems, len(errors) - PROBLEMS_TOLD) from None
             return _rest(raw, errors), problems
 
 
@@ -130,7 +128,7 @@ def _twice(file: str, raw: dict[str, Any]) -> list[Problem]:
         told = {name for name in names if isinstance(name, str) and often[name.lower()] > 1}
         problems += [
             Problem(f"{file}: {table}.{cut(name)}", f"two of [[{table}]] are called `{cut(name)}`", "rename one")
-            for name in sorted(told)[:TOLD_AT_ONCE]
+            for name in sorted(told)
         ]
     return problems
 
@@ -238,13 +236,16 @@ def _rest(raw: dict[str, Any], errors: Sequence[ErrorDetails]) -> Scenario | Non
         return None
 
 
-def refusal(problems: Sequence[Problem]) -> BadInput:
-    """Return the error with these problems, sorted and without repetition; only so many as can be read."""
+def refusal(problems: Sequence[Problem], more: int = 0) -> BadInput:
+    """Return the error with these problems, sorted, without repetition, and at most PROBLEMS_TOLD of them.
+
+    The rest is counted, together with `more` that were not put into words.
+    """
     found = sorted(set(problems))
-    if len(found) > PROBLEMS_TOLD:
-        more = Problem(found[0].where.partition(":")[0], f"{len(found) - PROBLEMS_TOLD:,} mistakes more")
-        found = [*found[:PROBLEMS_TOLD], more]
-    return BadInput(found)
+    told, more = found[:PROBLEMS_TOLD], more + max(0, len(found) - PROBLEMS_TOLD)
+    if more:
+        told.append(Problem(found[0].where.partition(":")[0], f"{plural(more, 'mistake')} more", "mend these first"))
+    return BadInput(told)
 
 
 def refuse(problems: Sequence[Problem]) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from lab.base import INT_MAX
 from lab.scenario.faults import FaultsTable, RebuildTable
 from lab.scenario.limits import (
     COLUMNS_MAX,
@@ -20,7 +21,6 @@ from lab.scenario.limits import (
     STATEMENT_MAX,
 )
 from lab.scenario.values import (
-    NAME,
     Asked,
     FileColumns,
     FileName,
@@ -36,8 +36,6 @@ from lab.scenario.values import (
     Words,
     is_whole,
 )
-
-__all__ = ["NAME"]
 
 GapStrategy = Literal["naive", "serialise", "horizon", "hold"]
 # Whether the checkpoint is committed with the data or in a transaction of its own, so a crash can separate the two.
@@ -246,7 +244,7 @@ class LevelsTable(ScenarioTable):
     rebuild: Level | None = None
     query_p99: Level | None = None
     queries: dict[Word, Level] = Field(default_factory=dict, max_length=QUERIES_MAX)
-    disk_bytes: int | None = Field(None, ge=0, le=2**63 - 1)
+    disk_bytes: int | None = Field(None, ge=0, le=INT_MAX)
     engines: int | None = Field(None, ge=0, le=PROJECTIONS_MAX)
 
 
@@ -255,7 +253,7 @@ class Scenario(ScenarioTable):
 
     schema_: Annotated[Literal[1], BeforeValidator(is_whole)] = Field(alias="schema")
     name: FileName
-    seed: int = Field(ge=0, lt=2**63)
+    seed: int = Field(ge=0, le=INT_MAX)
     domain: DomainTable
     workload: WorkloadTable = WorkloadTable()
     truth: TruthTable = TruthTable()

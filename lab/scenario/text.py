@@ -8,9 +8,9 @@ from pathlib import Path
 from reprlib import Repr
 from typing import Any
 
-from lab.base import NotReadable, Problem, nearest
+from lab.base import INT_MAX, INT_MIN, NotReadable, Problem, nearest
 from lab.formatting import printable
-from lab.scenario.limits import FILE_BYTES, KEY_PARTS, NESTING, PROBLEMS_TOLD
+from lab.scenario.limits import FILE_BYTES, KEY_PARTS, NESTING
 
 WAY_OUT = "see scenarios/README.md for an example"
 # Strings and comments, which can have any dots in them.
@@ -19,9 +19,12 @@ _QUOTED = re.compile(
     re.DOTALL,
 )
 _LONG_KEY = re.compile(rf"(?:\.[\w-]*+){{{KEY_PARTS}}}")
-_WHOLE_MAX = 2**63 - 1
 _BRIEF = Repr()
 _BRIEF.maxstring = _BRIEF.maxother = 100
+
+
+class TooDeep(ValueError):
+    """A text that would take the parser memory without bounds."""
 
 
 def shown(value: Any) -> str:
@@ -71,13 +74,13 @@ def parse(path: Path, text: str) -> dict[str, Any]:
 
 
 def loads(text: str) -> dict[str, Any]:
-    """Parse TOML. Raises ValueError for what is none, and for what would take the parser memory without bounds."""
+    """Parse TOML. Raises ValueError for what is none, and TooDeep for a key or for nesting beyond the limits."""
     if _LONG_KEY.search(_QUOTED.sub("q", text).replace(" ", "").replace("\t", "")):
-        raise ValueError(f"a key of more than {KEY_PARTS} parts")
+        raise TooDeep(f"a key of more than {KEY_PARTS} parts")
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise ValueError(f"tables or lists within each other, more than {NESTING} deep") from None
+        raise TooDeep(f"tables or lists within each other, more than {NESTING} deep") from None
 
 
 def _deepest(raw: dict[str, Any]) -> str | None:
@@ -98,14 +101,14 @@ def oversized(raw: Any, file: str) -> list[Problem]:
     """Refuse whole numbers of more than 64 bits, wherever they are."""
     problems: list[Problem] = []
     todo: list[tuple[str, Any]] = [("", raw)]
-    while todo and len(problems) < PROBLEMS_TOLD:
+    while todo:
         key, value = todo.pop()
         if isinstance(value, dict):
             todo += [(f"{key}.{cut(name, 60)}" if key else cut(name, 60), inner) for name, inner in value.items()]
         elif isinstance(value, list):
             todo += [(key, inner) for inner in value]
-        elif isinstance(value, int) and not -_WHOLE_MAX - 1 <= value <= _WHOLE_MAX:
-            problems.append(Problem(f"{file}: {key}", "a whole number of more than 64 bits", f"at most {_WHOLE_MAX:,}"))
+        elif isinstance(value, int) and not INT_MIN <= value <= INT_MAX:
+            problems.append(Problem(f"{file}: {key}", "a whole number of more than 64 bits", f"at most {INT_MAX:,}"))
     return problems
 
 
@@ -122,9 +125,9 @@ def assignment(item: str) -> tuple[list[str], Any] | Problem:
         return Problem(where, f"longer than {FILE_BYTES:,} characters")
     try:
         found = loads(f"value = {text}")
-    except ValueError as error:
-        if "deep" in str(error) or "parts" in str(error):
-            return Problem(where, str(error))
+    except TooDeep as error:
+        return Problem(where, str(error))
+    except ValueError:
         return keys, text
     if len(found) > 1 or _commented(text):
         return Problem(where, "something after the value, which would be ignored", "one --set for each key")

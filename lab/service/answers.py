@@ -101,7 +101,7 @@ class ProjectionStatus(ProcessStatus):
     keeps: str
     entities: list[str]
     queries: dict[str, list[str]] = Field(description="The parameters of each query")
-    set_aside: dict[str, str] = Field(description="Folders that were set aside since they are damaged, and why")
+    set_aside: dict[str, str] = Field(description="Folders that were set aside, and why")
     position: int | None = Field(description="Everything up to here is in")
     highest: int | None = Field(description="The highest position that it was handed")
     age_seconds: float | None = Field(description="Everything that was committed so long ago is in")
@@ -176,7 +176,7 @@ class Health(BaseModel):
     status: Literal["ok", "degraded"]
     processes: dict[str, State]
     reasons: dict[str, str] = Field(description="Why a process isn't running")
-    set_aside: dict[str, dict[str, str]] = Field(description="Of projections: damaged folders that are kept, and why")
+    set_aside: dict[str, dict[str, str]] = Field(description="Of projections: folders that were set aside, and why")
 
 
 class RowsPage(BaseModel):

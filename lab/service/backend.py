@@ -36,13 +36,11 @@ class PartHandle:
 class Backend:
     """Sends requests to the parts. `head` is the newest position that is known here."""
 
-    def __init__(
-        self, plan: Plan, parts: Mapping[str, PartHandle], changes: Changes, folder: Path | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, parts: Mapping[str, PartHandle], changes: Changes, folder: Path) -> None:
         self.plan, self.parts, self.changes = plan, parts, changes
         self.projections: dict[str, ProjectionPlan] = {item.name: item for item in plan.projections}
         self.head, self._starts = 0, 0
-        # The folder that holds the projections' own, to tell what was set aside there; None where there is none.
+        # The folder that holds the projections' own, to tell what was set aside there.
         self.folder = folder
 
     async def ask(self, name: str, message: Message, more: float = 0.0) -> Reply:
@@ -60,8 +58,11 @@ class Backend:
 
     async def execute(self, command: ExecuteCommand) -> Reply:
         """Have a command decided; readers who wait for changes hear of it."""
-        self._notice_restart()
         reply = await self.ask(TRUTH, command)
+        if self.parts[TRUTH].told()["restarts"] != self._starts:
+            # The position of a command that was executed earlier isn't the newest one.
+            with contextlib.suppress(Gone, Refused):
+                await self.newest()
         if reply.position > self.head:
             self.head = reply.position
             self.changes.news()
@@ -69,17 +70,22 @@ class Backend:
 
     async def newest(self) -> int:
         """The newest position by the executor: of a commit whose answer was lost, `head` doesn't know."""
+        starts = self.parts[TRUTH].told()["restarts"]
         reply = await self.ask(TRUTH, ReadStatus())
-        self._notice_restart()
-        self.head = max(self.head, reply.position)
+        self._reported(starts, reply.position)
         return self.head
 
-    def _notice_restart(self) -> None:
-        """Forget the position of a former executor: another source of truth may have been put in its place."""
-        starts = self.parts[TRUTH].told()["restarts"]
-        if starts != self._starts:
-            self._starts, self.head = starts, 0
-            self.changes.reopen()
+    def _reported(self, starts: int, position: int) -> None:
+        """Note the newest position by the executor that was asked after so many restarts.
+
+        The first report of a new one holds, also below the former position: an older state may have been put back.
+        Until then the former position holds.
+        """
+        if starts > self._starts:
+            self._starts, self.head = starts, position
+            self.changes.news()
+        elif starts == self._starts:
+            self.head = max(self.head, position)
 
     def states(self) -> dict[str, str]:
         """The state of each part's process."""
@@ -92,7 +98,7 @@ class Backend:
 
     def set_aside(self, name: str) -> dict[str, str]:
         """The folders of a projection that were set aside, and why."""
-        return {} if self.folder is None else dict(FolderPlace(self.folder).within(name).set_aside)
+        return dict(FolderPlace(self.folder).within(name).set_aside)
 
     async def look(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Return the state of the source of truth and the projections; if a part doesn't answer, its supervisor's."""
@@ -120,10 +126,11 @@ class Backend:
         return found | (await self._status(item.name) or nothing)
 
     async def _truth(self) -> dict[str, Any]:
+        starts = self.parts[TRUTH].told()["restarts"]
         found = await self._status(TRUTH) or {}
-        self._notice_restart()
-        self.head = max(self.head, found.get("position", 0))
-        return {**self.parts[TRUTH].told(), "position": self.head, **found}
+        if found:
+            self._reported(starts, found["position"])
+        return {**self.parts[TRUTH].told(), **found, "position": self.head}
 
     async def _status(self, name: str) -> dict[str, Any] | None:
         try:

@@ -10,9 +10,10 @@ from io import BytesIO
 
 import polars as pl
 
-from lab.base import Unavailable
+from lab.base import LabError
 from lab.feed.reader import ChangeReader
 from lab.feed.source import TruthReader
+from lab.running.live import reading
 from lab.service.problems import Refused, encoded
 
 # Seconds between two looks for a reader that waits, even if the front has heard of no commit.
@@ -50,14 +51,15 @@ class Changes:
                 await asyncio.wait_for(heard.wait(), min(left, LOOK))
 
     def _read(self, entity: str, since: int, limit: int) -> pl.DataFrame:
-        if self._truth is None:
-            self._truth = self._find()
-        if self._truth is None:
-            raise Refused(503, "there is no source of truth yet")
         try:
-            return ChangeReader(self._truth).changes_since(entity, since, limit)
-        except Unavailable as error:
+            with reading():
+                if self._truth is None:
+                    self._truth = self._find()
+                if self._truth is not None:
+                    return ChangeReader(self._truth).changes_since(entity, since, limit)
+        except LabError as error:
             raise Refused(503, str(error)) from None
+        raise Refused(503, "there is no source of truth yet")
 
     def reopen(self) -> None:
         """Look for the source of truth again before the next page."""
@@ -70,8 +72,7 @@ class Changes:
 
     def close(self) -> None:
         """Close the source of truth."""
-        if self._truth is not None:
-            self._thread.submit(self._truth.close).result()
+        self._thread.submit(self._forget).result()
         self._thread.shutdown()
 
 

@@ -24,7 +24,7 @@ from lab.channel.faulty import Faulty, MonotonicClock
 from lab.channel.memory import MemoryChannel
 from lab.domain.model import Command, Outcome
 from lab.ending import say
-from lab.formatting import printable
+from lab.formatting import one_line, printable
 from lab.identity import WAY_OUT
 from lab.ports import Message as Published
 from lab.service.messages import ChangeFaults, ExecuteCommand, Message, ReadStatus
@@ -74,7 +74,10 @@ class Executor:
             say(said, err=True)
 
     def load(self) -> None:
-        """The history that the domain brings along, at the first start; one that was cut off goes on where it was."""
+        """Load each entity's history unless it has changes already. Raises BadInput where a longer one is to be there.
+
+        A slice is loaded as a whole or not at all, so the next start goes on after the entity that was loaded last.
+        """
         if self.plan.domain.has_trace:
             for name, frame in self.plan.domain.trace(self.plan.options).frames.items():
                 if not self.truth.head(name):
@@ -120,7 +123,11 @@ class Executor:
     def look(self) -> bool:
         """Return whether the source of truth is still in its place; once it isn't, nothing more is done."""
         if self.lost is None:
-            self.lost = self.truth.lost()
+            try:
+                self.lost = self.truth.lost()
+            except Exception as error:
+                # An engine that can't tell of its file can't be trusted with a commit either.
+                self.lost = f"it can't be looked at: {one_line(error)}"
         return self.lost is None
 
     async def watch(self) -> None:

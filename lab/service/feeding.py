@@ -39,7 +39,7 @@ METHODS = ("changes_since", "earlier", "head", "timeline")
 
 
 class ChangeServer:
-    """Serves a source of truth that this process has open; one page at a time, whoever asks."""
+    """Serves the source of truth that this process has open; reads one page at a time for all clients."""
 
     def __init__(self, truth: Truth) -> None:
         self._reader = truth.beside()
@@ -150,7 +150,7 @@ class RemoteChanges:
 
     def _asked(self, wanted: int, method: str, *arguments: Any) -> bytes:
         question = json.dumps([method, arguments]).encode() + b"\n"
-        # That the server of an old connection has been started again since is seen only by asking.
+        # A kept connection may lead to a server that has restarted; only a failed request shows it, so try once more.
         tries = 1 if self._line is None else 2
         for left in reversed(range(tries)):
             try:

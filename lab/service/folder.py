@@ -6,25 +6,24 @@ Only what an identity or a ledger records as the lab's is removed; whatever lies
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from lab import identity
-from lab.base import TRUTH, BadInput, Problem
+from lab.base import TRUTH, BadInput, LabError, Problem
 from lab.identity import Identity
-from lab.place import IDENTITY, FolderPlace, read_file
+from lab.place import IDENTITY, FolderPlace
 from lab.running.worklog import WORK_SUFFIX
 from lab.scenario import NAME
-from lab.service.locking import owned
+from lab.service.locking import PATIENCE, owned
 from lab.service.mending import POSITION, REACHED, differences
-from lab.truth import truth_class
+from lab.truth import ENGINES, truth_class
 from lab.wiring import Plan
 from lab.wiring.traits import FILES, PROJECTION, PROJECTIONS, projection_identity, service_identity
 
-# Seconds to wait for a part of a service that has just been killed.
-PATIENCE = 10.0
-# Among a service's notes: the epoch of its source of truth, and whether its parts keep journals.
+# Among a service's notes: that its source of truth was begun, and that its parts keep journals.
 SOURCE, JOURNALS = "source of truth", "journals"
 # A generation, or what was set aside, of a part.
 PART = re.compile(rf"({NAME.strip('^$')})([.][0-9]+|[.]aside-[0-9]+)?")
@@ -33,10 +32,10 @@ PART = re.compile(rf"({NAME.strip('^$')})([.][0-9]+|[.]aside-[0-9]+)?")
 def confirm(plan: Plan, folder: Path, journal: bool) -> None:
     """Raise BadInput with every difference between what a folder was made with and what it is to go on as.
 
-    What is damaged is left to the part whose it is.
+    Damaged folders are reported by the part that owns them; the service's own is refused here.
     """
     home, problems = FolderPlace(folder), list[Problem]()
-    service = _found(home)
+    service = _read(home)
     if service is not None:
         problems += differences(home, service, service_identity(plan))
     for item in plan.projections:
@@ -63,14 +62,16 @@ def gone(truth: FolderPlace) -> Problem:
 
 
 def enrol(plan: Plan, folder: Path, journal: bool) -> None:
-    """Record what serves in a folder, and which projections it has had. Raises OSError."""
+    """Record what serves in a folder, and which projections it has had.
+
+    Raises OSError, and BadInput for an identity that can't be read: it is not written over.
+    """
     home = FolderPlace(folder)
-    service = _found(home) or service_identity(plan)
+    service = _read(home) or service_identity(plan)
     names = dict.fromkeys([*service.notes.get(PROJECTIONS, "").split(), *(item.name for item in plan.projections)])
     notes = {PROJECTIONS: " ".join(names)}
-    truth = _found(home.within(TRUTH))
-    if truth is not None:
-        notes[SOURCE] = truth.epoch
+    if _found(home.within(TRUTH)) is not None:
+        notes[SOURCE] = "begun"
     if journal:
         notes[JOURNALS] = "kept"
     if any(service.notes.get(name) != value for name, value in notes.items()):
@@ -96,8 +97,7 @@ def erase(plan: Plan, folder: Path) -> None:
         # The source of truth goes last: as long as it is there, projections can be built anew.
         for name in sorted(names - {TRUTH}):
             _erase_projection(home, name, files.get(name, ""))
-        table = plan.scenario.truth
-        truth = home.within(TRUTH, truth_class(table.engine, table.model).files)
+        truth = home.within(TRUTH, _files_of_truth(home.within(TRUTH)))
         if not truth.strange:
             truth.drop()
         if JOURNALS in notes:
@@ -123,9 +123,22 @@ def _erase_projection(home: FolderPlace, name: str, files: str) -> None:
 def _found(place: FolderPlace) -> Identity | None:
     """The identity of a folder, whatever else is in it; None where there is none or it can't be read."""
     with contextlib.suppress(BadInput, OSError):
-        if read_file(place.path / IDENTITY) is not None:
-            return identity.read(place)
+        return _read(place)
     return None
+
+
+def _read(place: FolderPlace) -> Identity | None:
+    """The identity of a folder; None where there is none. Raises BadInput where it can't be read."""
+    return identity.read(place) if os.path.lexists(place.path / IDENTITY) else None
+
+
+def _files_of_truth(place: FolderPlace) -> tuple[str, ...]:
+    """The patterns of the files of the engine that made a source of truth; of all engines if that can't be told."""
+    found = _found(place)
+    traits = {} if found is None else found.traits
+    with contextlib.suppress(LabError, KeyError):
+        return truth_class(str(traits["truth.engine"]), str(traits["truth.model"])).files
+    return tuple(pattern for engine in ENGINES for pattern in truth_class(engine, "history").files)
 
 
 def _journals(folder: Path, names: Iterable[str]) -> list[Path]:

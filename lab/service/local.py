@@ -22,10 +22,6 @@ class LocalService(Program):
         super().__init__(command, folder.parent / "service.log", environment or {})
         self.url = ""
 
-    def __enter__(self) -> LocalService:
-        self.start()
-        return self
-
     def start(self) -> None:
         """Start it and wait until all of its parts answer. Raises ProgramFailed when it doesn't come up."""
         super().start()
@@ -62,8 +58,11 @@ class LocalService(Program):
                     raise ProgramFailed(why) from None
                 time.sleep(0.1)
                 continue
-            head = found["truth"]["position"]
-            if all((item["position"] or 0) >= head for item in found["projections"] if item["subscribe"] != "channel"):
+            truth = found["truth"]
+            # While the executor doesn't answer, what is the newest position isn't known.
+            answers = truth["state"] == "running" and truth.get("commands") is not None
+            rows = [item for item in found["projections"] if item["subscribe"] != "channel"]
+            if answers and all((item["position"] or 0) >= truth["position"] for item in rows):
                 return True
             tell(waited)
             time.sleep(0.1)

@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab.base import BadInput, Problem
+from lab.place import NO_LINK
+
+# Seconds to wait for the lock of a part that has just been killed: it gives it up a moment later.
+PATIENCE = 10.0
 
 
 @contextmanager
@@ -20,18 +24,30 @@ def owned(folder: Path, name: str, patience: float = 0.0) -> Iterator[None]:
     lock, and OSError when it can't be opened: a symbolic link in its place is not followed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    until = time.monotonic() + patience
+    while (lock := _locked(folder / f".{name}.lock")) is None:
+        if time.monotonic() >= until:
+            what = f"another process is at work on `{name}` in this folder"
+            raise BadInput([Problem(str(folder), what, "stop it first, or name another --folder")])
+        time.sleep(0.05)
     try:
-        until = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    what = f"another process is at work on `{name}` in this folder"
-                    raise BadInput([Problem(str(folder), what, "stop it first, or name another --folder")]) from None
-                time.sleep(0.05)
         yield
     finally:
         os.close(lock)
+
+
+def _locked(file: Path) -> int | None:
+    """Open and lock a file; None while another process holds the lock, or has just removed the file with it."""
+    lock = os.open(file, os.O_RDWR | os.O_CREAT | NO_LINK, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # A lock that its holder removed excludes no one: the next process makes a file of this name and locks that.
+        if os.path.samestat(os.fstat(lock), file.lstat()):
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(lock)
+        raise
+    os.close(lock)
+    return None

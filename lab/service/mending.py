@@ -17,8 +17,9 @@ from pathlib import Path
 from lab import identity
 from lab.base import BadInput, Damaged, Problem
 from lab.feed.source import TruthReader
+from lab.formatting import one_line, printable
 from lab.identity import WAY_OUT
-from lab.place import IDENTITY, FolderPlace, read_file, replace_file
+from lab.place import IDENTITY, NO_LINK, FolderPlace, read_file, replace_file
 from lab.projection.projector import Projector
 from lab.running.live import reading
 from lab.stores import Store, store_class
@@ -27,7 +28,7 @@ from lab.wiring import Plan, ProjectionPlan
 from lab.wiring.traits import projection_identity
 
 # The hidden file beside a projection's data that says of which history they are.
-SOURCE = ".lab-source.json"
+ORIGIN_FILE = ".lab-source.json"
 # How the name of the file ends that has the highest position that was ever to be written.
 REACHED = ".reached"
 POSITION = struct.Struct("<q")
@@ -52,7 +53,7 @@ class Reached:
     """
 
     def __init__(self, file: Path) -> None:
-        opened = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        opened = os.open(file, os.O_RDWR | os.O_CREAT | NO_LINK, 0o600)
         try:
             if (size := os.fstat(opened).st_size) not in (0, POSITION.size):
                 raise OSError(f"{file.name} exists, and was not made by the lab")
@@ -125,8 +126,8 @@ class ProjectionHome:
     def open(self, renew: str = "") -> Projector:
         """Open the projection where it was left; what can't be gone on with is set aside, and an empty one is opened.
 
-        `renew` is a reason to begin with an empty one at once. Raises BadInput for a folder made by other settings, and
-        what the machine is to blame for: it is to be tried again.
+        `renew` is a reason to begin with an empty one at once. Raises BadInput for a folder made by other settings.
+        Raises OSError for errors of the machine (full disk, rights); a later try may succeed.
         """
         self.place.sweep()
         if renew:
@@ -180,7 +181,7 @@ class ProjectionHome:
     def origin(self, place: FolderPlace) -> Origin:
         """Return what is recorded of a generation; damaged records are as good as none."""
         try:
-            return Origin(**json.loads(read_file(place.path / SOURCE) or "{}"))
+            return Origin(**json.loads(read_file(place.path / ORIGIN_FILE) or "{}"))
         except (ValueError, TypeError):
             return Origin()
 
@@ -194,7 +195,7 @@ class ProjectionHome:
 
     def record(self, place: FolderPlace, origin: Origin) -> None:
         """Write down of which history a generation's data are. Raises OSError."""
-        replace_file(place.path / SOURCE, json.dumps({"history": origin.history, "begun": origin.begun}))
+        replace_file(place.path / ORIGIN_FILE, json.dumps({"history": origin.history, "begun": origin.begun}))
 
     def _own(self) -> FolderPlace:
         """The current generation; the next free one where something lies that the lab didn't make."""
@@ -215,7 +216,7 @@ class ProjectionHome:
             if not store.damaged(error):
                 raise
             store.close()
-            raise _Unfit(told(error)) from None
+            raise _Unfit(reason_of(error)) from None
         return projector
 
 
@@ -228,7 +229,6 @@ def differences(place: FolderPlace, found: identity.Identity, wanted: identity.I
     return [Problem(place.shown(), one, WAY_OUT) for one in found.differences(wanted)]
 
 
-def told(error: BaseException) -> str:
-    """An error in one line."""
-    said = " ".join(str(error).split())
-    return said if isinstance(error, Damaged) else f"{type(error).__name__}: {said}"
+def reason_of(error: BaseException) -> str:
+    """Return why a part has ended or can't be gone on with, in one line."""
+    return printable(" ".join(str(error).split())) if isinstance(error, Damaged) else one_line(error)

@@ -14,19 +14,20 @@ from pathlib import Path
 
 from lab.base import TRUTH, Damaged, LabError, SourceLost
 from lab.ending import at_work_in, complain, output, say
+from lab.ending.failures import status_of
 from lab.formatting import printable
 from lab.place import FolderPlace
 from lab.scenario import Source
 from lab.service.executor import Executor
 from lab.service.feeding import ChangeServer, feed_socket, finder
 from lab.service.locking import owned
-from lab.service.mending import ProjectionHome, told
+from lab.service.mending import ProjectionHome, reason_of
 from lab.service.projection import Projection
 from lab.service.wire import MESSAGE, listen, packed, run, watch_stdin
 from lab.wiring import Plan, plan
 
-# Seconds to wait for a predecessor's lock: a process that was killed gives it up a moment later.
-PATIENCE = 10.0
+# Seconds to wait for a predecessor's lock. It may still be closing its files, and a part that gives up isn't restarted.
+PATIENCE = 60.0
 # Bytes that a listener may leave unread; beyond that, messages to it are lost.
 PILE_MAX = 16 * 2**20
 # The exit status of a projection that has set its files aside, and is to be started again at once.
@@ -99,7 +100,7 @@ async def _execute(orders: Orders, made: Plan) -> None:
         raise
     except Exception as error:
         # Never set aside: it is what everything else is built from.
-        what = f"{place.shown()}: the source of truth can't be opened: {told(error)}"
+        what = f"{place.shown()}: the source of truth can't be opened: {reason_of(error)}"
         raise Damaged(f"{what}; restore it from a backup, begin anew with --fresh, or name another --folder") from None
     executor = Executor(made, truth, orders.written_down)
 
@@ -118,6 +119,7 @@ async def _execute(orders: Orders, made: Plan) -> None:
     server = await listen(orders.socket(TRUTH), executor.handle, subscribed)
     ended, lost = asyncio.create_task(_ended()), asyncio.create_task(executor.watch())
     await asyncio.wait([ended, lost], return_when=asyncio.FIRST_COMPLETED)
+    failed = lost.exception() if lost.done() else None
     # A file that is closed below would be looked at once more.
     lost.cancel()
     server.close()
@@ -127,6 +129,8 @@ async def _execute(orders: Orders, made: Plan) -> None:
     await asyncio.sleep(0)
     executor.close()
     await asyncio.sleep(0.05)
+    if failed is not None:
+        raise failed
     if executor.lost is not None:
         raise SourceLost(f"{truth.place.shown()}: {executor.lost} under the running service")
 
@@ -166,13 +170,13 @@ def main(argument: str) -> None:
             run(body(orders, made))
     except (LabError, OSError) as error:
         # A full disk and missing rights may pass. The supervisor says it.
-        said = "; ".join(f"{error}".splitlines()) if isinstance(error, LabError) else told(error)
+        said = "; ".join(f"{error}".splitlines()) if isinstance(error, LabError) else reason_of(error)
         orders.said.write_text(said, encoding="utf-8")
-        sys.exit(error.exit_status if isinstance(error, LabError) else 4)
+        sys.exit(status_of(error))
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit) and error.code == RENEWED:
             raise
-        orders.said.write_text(told(error), encoding="utf-8")
+        orders.said.write_text(reason_of(error), encoding="utf-8")
         sys.exit(complain(error, who=orders.part))
 
 

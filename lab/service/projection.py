@@ -23,7 +23,7 @@ from lab.running.live import Follower, Heard, LiveService, LiveSource, Waiting
 from lab.running.notes import BOUNDS, BoundedJournal
 from lab.running.wall import WallClock, WallRunner
 from lab.running.worklog import ANSWERED, HEARD, WORK_SUFFIX, WorkLog
-from lab.service.mending import Diverged, Lineage, ProjectionHome, told
+from lab.service.mending import Diverged, Lineage, ProjectionHome, reason_of
 from lab.service.messages import AskQuery, Message, ReadApplied, ReadStatus, StartRebuild, Subscribe, encoded_message
 from lab.service.problems import encoded, problem
 from lab.service.rebuilding import Rebuild
@@ -172,7 +172,7 @@ class Projection:
         if not self.unfit and isinstance(error, Diverged):
             self.give_up(str(error))
         elif not self.unfit and self.worker.projector.store.damaged(error):
-            self.give_up(told(error))
+            self.give_up(reason_of(error))
         return bool(self.unfit)
 
     def give_up(self, why: str) -> None:

@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import CoreSchema, core_schema
 from starlette.requests import Request
 
-from lab.base import Entity, nearest
+from lab.base import INT_MAX, Entity, nearest
 from lab.queries.kinds import KINDS
 from lab.queries.model import Parameter, Query
 from lab.service.problems import Refused
-from lab.service.values import INT_MAX, checked, schema_of, value
+from lab.service.values import checked, schema_of, value
 
 ROWS_MAX, ROWS = 10_000, 1_000
 # Seconds that a reader may wait.

@@ -154,6 +154,8 @@ async def _run(
     # The program that started this service may be killed before it can stop it.
     parent = await watch_stdin(told_to_stop.set) if os.environ.get(ENDS_WITH_STDIN) else None
     changes = Changes(find)
+    # Not before the next process listens: until then the files of the former one may be there.
+    children[TRUTH].listens = changes.reopen
     try:
         starting = asyncio.gather(*(child.start() for child in children.values()))
         stopped = asyncio.create_task(told_to_stop.wait())

@@ -10,14 +10,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import lab
 from lab.base import TRUTH, BadInput, LabError
-from lab.ending import stopping
+from lab.ending import say, stopping
+from lab.formatting import printable
 from lab.service.messages import Message
 from lab.service.part import RENEWED, Orders
 from lab.service.wire import ENDS_WITH_STDIN, Line, Reply
@@ -64,7 +65,7 @@ class Program:
     quiet: bool = False
     _process: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> Program:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -120,7 +121,7 @@ class Program:
         self._reap()
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL if it hasn't ended after `POLITE` seconds and again as many."""
+        """SIGTERM, then SIGKILL after 2 x `POLITE` seconds."""
         self.process.terminate()
         try:
             self.process.wait(2 * POLITE)
@@ -154,8 +155,9 @@ class Child:
     _process: asyncio.subprocess.Process | None = None
     _keeping: asyncio.Task[None] | None = None
     _stopping: bool = False
-    # Whether the process that was started last has come to listen.
+    # Whether the process that was started last has come to listen; and what is called when one does.
     listened: bool = False
+    listens: Callable[[], object] = lambda: None
 
     @property
     def name(self) -> str:
@@ -216,7 +218,9 @@ class Child:
     def _tell(self, what: str) -> None:
         """Say why it ended and what follows, in one line; not of a kill, nor of files set aside, which it has told."""
         if self.last_exit is not None and self.last_exit > 0 and self.last_exit != RENEWED:
-            print(f"{self.name}: {self.reason}; {what}", file=sys.stderr, flush=True)
+            # A log that can't be written ends nothing.
+            with contextlib.suppress(OSError):
+                say(printable(f"{self.name}: {self.reason}; {what}"), err=True)
 
     def _said(self) -> str:
         """What the process that has just ended left as its reason, or how it ended."""
@@ -250,6 +254,7 @@ class Child:
                 self.line, self.state, self.listened = line, "running", True
                 self.ready.set()
                 self.tried.set()
+                self.listens()
                 break
             except OSError:
                 await asyncio.wait([ended], timeout=0.02)

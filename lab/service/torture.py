@@ -14,7 +14,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from lab.base import TRUTH, BadInput, Problem, stream
 from lab.domain.model import Command
 from lab.service.aftermath import Ledger, judge, request_key
 from lab.service.local import LocalService
+from lab.service.locking import owned
 from lab.service.supervisor import ProgramFailed
 from lab.wiring import Plan
 
@@ -189,7 +190,8 @@ def torture(
     victims = [Victim(TRUTH, kills, EXECUTING), *parts, Victim(FRONT, -(-kills // FRONT_EVERY), EXECUTING)]
     ledger, began, problems = Ledger(), time.monotonic(), []
     commands = plan.domain.workload(plan.options, stream(plan.scenario.seed, "workload"))
-    with tempfile.TemporaryDirectory(prefix="torture-") as made:
+    # What can't be removed must not hide the result, or the error that ends it.
+    with tempfile.TemporaryDirectory(prefix="torture-", ignore_cleanup_errors=True) as made:
         folder = Path(made) / "files"
         # Below the same folder, the sockets of a killed front go too.
         service = LocalService(scenario, folder, environment={"TMPDIR": made})
@@ -207,6 +209,7 @@ def torture(
         finally:
             sender.stopping.set()
         tortured = time.monotonic() - began
+        _let_go(folder, [TRUTH, *(item.name for item in plan.projections)])
         found = judge(plan, folder, ledger, problems)
     found["problems"] += [
         f"{one.name} was killed {one.kills} times, and not {one.wanted}" for one in victims if one.kills < one.wanted
@@ -214,6 +217,19 @@ def torture(
     rows = [_row(victim, counted) for victim, counted in zip(victims, found["processes"], strict=True)]
     verdict = "fail" if found["problems"] else "pass"
     return found | {"verdict": verdict, "processes": rows, "tortured_seconds": tortured}
+
+
+def _let_go(folder: Path, parts: Sequence[str]) -> None:
+    """Wait until the parts have closed their files, which may take longer than the front lives.
+
+    Raises ProgramFailed for one that holds them still: what can change meanwhile can't be judged.
+    """
+    for name in parts:
+        try:
+            with owned(folder, name, CATCHES_UP):
+                pass
+        except BadInput:
+            raise ProgramFailed(f"`{name}` was still at work {CATCHES_UP:g} s after the service had ended") from None
 
 
 def _judgeable(plan: Plan) -> None:
@@ -242,8 +258,8 @@ def _kill(
     front.see(service.process.pid, answers=True)
     while sender.is_alive() and any(victim.awaited for victim in victims):
         time.sleep(LOOK)
-        if service.process.poll() is not None:
-            raise ProgramFailed(f"the service ended with {service.process.returncode}: {service.last_words()}")
+        if (why := service.failed()) is not None:
+            raise ProgramFailed(why)
         with contextlib.suppress(OSError, ValueError):
             found = service.get("/projections", timeout=5.0)
             for victim, row in zip(victims, [found["truth"], *found["projections"]], strict=False):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+from lab.base import INT_MAX, INT_MIN
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import AnswerColumn, Query
@@ -15,7 +16,6 @@ from lab.queries.model import AnswerColumn, Query
 # No engine's key is longer; one of LMDB's has 511 bytes at the most, and a NUL in it takes two.
 KEY_BYTES_MAX = 400
 TEXT_MAX = 10_000
-INT_MAX = 2**63 - 1
 # How a value of an engine becomes one of its column's kind, where engines differ.
 CASTS: dict[str, Callable[[Any], Any]] = {"int": int, "float": float, "bool": bool}
 
@@ -44,7 +44,7 @@ def checked(found: Any, kind: str, key: bool = False) -> Any:
         case "int":
             if isinstance(found, bool) or not isinstance(found, int):
                 raise ValueError("is a whole number")
-            if not -INT_MAX - 1 <= found <= INT_MAX:
+            if not INT_MIN <= found <= INT_MAX:
                 raise ValueError("has 64 bits at the most")
         case "float":
             if isinstance(found, bool) or not isinstance(found, int | float):
@@ -83,7 +83,7 @@ def schema_of(kind: str | None, key: bool = False, nullable: bool = False, wide:
         case "int" if wide:
             found: dict[str, Any] = {"type": "integer"}
         case "int":
-            found = {"type": "integer", "minimum": -INT_MAX - 1, "maximum": INT_MAX}
+            found = {"type": "integer", "minimum": INT_MIN, "maximum": INT_MAX}
         case "float":
             found = {"type": "number"}
         case "bool":

@@ -5,13 +5,13 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-SMALLEST = -(2**63)
+from lab.base import INT_MIN
 
 
 def key_bytes(value: Any) -> bytes:
     """A key's bytes, in the order of keys: integers with the sign turned round, text with a letter before it."""
     if isinstance(value, int):
-        return struct.pack(">Q", value - SMALLEST)
+        return struct.pack(">Q", value - INT_MIN)
     return b"t" + str(value).encode("utf-8", "surrogatepass")
 
 

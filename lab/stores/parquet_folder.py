@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from lab.base import Batch, CannotTake, Damaged, Key
+from lab.base import INT_MAX, INT_MIN, Batch, CannotTake, Damaged, Key
 from lab.place import FolderPlace
 from lab.stores.parked import changed, decoded
 from lab.stores.parquet_table import GROUP_ROWS, PART_ROWS, Landing, Part, Table, file_stem, merged, sync
@@ -268,6 +268,6 @@ def _listed(part: Part) -> dict[str, Any]:
 
 def _position(number: int, store: str) -> int:
     """As wide as every other engine's integers: a larger number is refused here, not kept and misread elsewhere."""
-    if not -(2**63) <= number < 2**63:
+    if not INT_MIN <= number <= INT_MAX:
         raise CannotTake(f"{store}: a checkpoint of more than 64 bits")
     return number

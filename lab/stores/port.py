@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from lab.base import Batch, CannotTake, Damaged, Entity, Key, LabError, NotAnswered, Totals
+from lab.base import INT_MAX, INT_MIN, Batch, CannotTake, Damaged, Entity, Key, LabError, NotAnswered, Totals
 from lab.place import FolderPlace
 from lab.ports import Capabilities
 from lab.queries.answers import Row
@@ -83,7 +83,7 @@ class Layout:
     def added(self, former: tuple[Any, ...], more: tuple[Any, ...]) -> tuple[Any, ...]:
         """Add the measures of one group. Raises CannotTake for a sum of whole numbers that needs more than 64 bits."""
         sums = tuple(a + b for a, b in zip(former, more, strict=True))
-        if any(isinstance(one, int) and not -(2**63) <= one < 2**63 for one in sums):
+        if any(isinstance(one, int) and not INT_MIN <= one <= INT_MAX for one in sums):
             raise CannotTake("a sum of its group would need more than 64 bits")
         return sums
 

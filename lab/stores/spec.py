@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lab.base import BadInput, MissingDriver, Problem
-from lab.formatting import printable
+from lab.formatting import one_line
 from lab.stores.port import Store
 
 
@@ -43,9 +43,7 @@ class StoreSpec:
             raise MissingDriver(f"{self.name}: {error}; get it with: {self.install}") from None
         except (Exception, SystemExit, GeneratorExit) as error:
             # What another package raises when it is imported can be anything.
-            said = printable(" ".join(f"{type(error).__name__}: {error}".split()))
-            what = f"{self.path} can't be imported: {said}"
-            raise BadInput([Problem(self.name, what)]) from None
+            raise BadInput([Problem(self.name, f"{self.path} can't be imported: {one_line(error)}")]) from None
         return found
 
     @property

@@ -12,7 +12,7 @@ from lab.base import BadInput, Problem, SourceLost, nearest
 from lab.domain.model import Domain
 from lab.identity import Identity, Trait
 from lab.place import FolderPlace
-from lab.truth.port import Answered, Change, Truth, one_process
+from lab.truth.port import Answered, Change, Truth
 from lab.truth.timeline import Opening, follows
 
 ENGINES: dict[str, str] = {
@@ -72,8 +72,14 @@ def open_truth(
         _confirm_epoch(place, epoch)
     truth.identity = identity.claim(place, wanted)
     truth.open()
-    library = {engine: str(truth.settings().get("library", ""))}
-    truth.identity = identity.begin(place, replace(truth.identity, notes={**truth.identity.notes, **library}))
+    if not truth.identity.begun:
+        # Which version made the data is noted once, with the fact that they were made.
+        try:
+            library = {engine: str(truth.settings().get("library", ""))}
+            truth.identity = identity.begin(place, replace(truth.identity, notes={**truth.identity.notes, **library}))
+        except BaseException:
+            truth.close()
+            raise
     return truth
 
 
@@ -102,6 +108,6 @@ def _confirm_epoch(place: FolderPlace, epoch: str) -> None:
 
 
 __all__ = [
-    "ENGINES", "Answered", "Change", "Opening", "Truth", "follows", "make_truth", "one_process", "open_beside",
-    "open_truth", "truth_class", "truth_identity",
+    "ENGINES", "Answered", "Change", "Opening", "Truth", "follows", "make_truth", "open_beside", "open_truth",
+    "truth_class", "truth_identity",
 ]  # fmt: skip

@@ -19,9 +19,9 @@ from lab.engines import duckdb as driver
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.truth.dialect import SqlDialect
-from lab.truth.files import Watch, present, remove
+from lab.truth.files import Watch, present
 from lab.truth.models import Events, History, Snapshot
-from lab.truth.port import Truth, one_process
+from lab.truth.port import Truth
 from lab.truth.relational import Relational
 
 
@@ -64,8 +64,8 @@ class Duckdb(Relational):
         return found
 
     def open_shared(self) -> bool:
-        """Refused: raises BadInput."""
-        raise one_process(self.engine)
+        """Refused: raises NotImplementedError. The process that has the file open serves its feed to others."""
+        raise NotImplementedError(f"a file of `{self.engine}` has one process at a time: read its feed instead")
 
     def beside(self) -> Truth:
         """Open a second connection to the database that is open here: each statement sees what is committed by then."""
@@ -90,11 +90,6 @@ class Duckdb(Relational):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-    def drop(self) -> None:
-        """Close, and remove the file and its log; the folder too, if nothing else is in it."""
-        self.close()
-        remove(self._file, ".wal")
 
     def begin(self) -> None:
         """There is one connection, so no other writer; after a query it is opened for writing again."""

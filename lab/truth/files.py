@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from lab.base import BadInput, Problem, SourceLost
 from lab.identity import Identity
-from lab.place import IDENTITY, FolderPlace
+from lab.place import FolderPlace
 from lab.truth.timeline import Opening
-
-
-def remove(file: Path, *logs: str) -> None:
-    """Remove a database file, its logs and the folder's identity; the folder too, if nothing else is in it."""
-    for name in (file.name, *(f"{file.name}{log}" for log in logs), IDENTITY):
-        file.with_name(name).unlink(missing_ok=True)
-    with suppress(OSError):
-        file.parent.rmdir()
 
 
 def present(file: Path, identity: Identity | None) -> None:

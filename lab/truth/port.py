@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import polars as pl
 
-from lab.base import BadInput, Key, Problem
+from lab.base import Key, SourceLost
 from lab.domain.model import Command, Domain, Event, Outcome, Record, Rejection, State
 from lab.identity import Identity
 from lab.place import FolderPlace
@@ -43,12 +43,6 @@ class Answered(NamedTuple):
 
     digest: str
     outcome: Outcome
-
-
-def one_process(engine: str) -> BadInput:
-    """Return the error for a source of truth that several processes are to share, in an engine that can't."""
-    what = f"several processes share the source of truth here, and a file of `{engine}` has one process at a time"
-    return BadInput([Problem("truth.engine", what, 'set truth.engine to "sqlite"')])
 
 
 def _repeated(command: Command, former: Answered) -> Outcome:
@@ -183,21 +177,27 @@ class Truth(ABC):
 
     @abstractmethod
     def open_shared(self) -> bool:
-        """Open for reading only, beside a process that writes; false when there is nothing to be read yet."""
+        """Open for reading only, beside a process that writes; false when there is nothing to be read yet.
+
+        Raises NotImplementedError where the engine isn't `shared`, and SourceLost.
+        """
 
     def beside(self) -> Truth:
         """Open a second reader of what is committed, for another thread of the process that has this one open."""
         other = type(self)(self.place, self.domain, self.durability)
-        assert other.open_shared()
+        other.identity = self.identity
+        if not other.open_shared():
+            raise SourceLost(f"{self.place.shown()}: there is nothing to be read beside the source of truth")
         return other
 
     @abstractmethod
     def close(self) -> None:
         """Release the connections. Closing twice is allowed."""
 
-    @abstractmethod
     def drop(self) -> None:
         """Close, and remove what this write model made in its place; files of others there stay."""
+        self.close()
+        replace(self.place, files=self.files).drop()
 
     @abstractmethod
     def begin(self) -> None:

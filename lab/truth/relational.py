@@ -67,7 +67,7 @@ class Relational(Truth):
                 self._execute(self._table(name))
             openings = self.timeline()
             belonging(openings, self.identity, self.place)
-            # The first opening has the folder's epoch as its id: so is seen which folder a file belongs to.
+            # The first opening's id is the folder's epoch; it ties the file to its folder.
             first = self.identity.epoch if self.identity is not None and not openings else secrets.token_hex(8)
             head = max(self.head(name) for name in self.domain.entities)
             row = (len(openings) + 1, first, head)

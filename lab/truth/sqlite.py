@@ -20,7 +20,7 @@ from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.queries.sql import quoted
 from lab.truth.dialect import SqlDialect
-from lab.truth.files import Watch, belonging, present, remove
+from lab.truth.files import Watch, belonging, present
 from lab.truth.models import Events, History, Snapshot
 from lab.truth.port import Truth
 from lab.truth.relational import Relational
@@ -71,11 +71,15 @@ class Sqlite(Relational):
             return False
         self._connection = sqlite.connect_beside(self._file)
         self._execute, self._shared = self._connection.execute, True
-        found = {name for (name,) in self._execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if found.issuperset({"lab_timeline", *self.domain.entities}):
-            belonging(self.timeline(), self.identity, self.place)
-            return True
-        self._connection.close()
+        try:
+            found = {name for (name,) in self._execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if found.issuperset({"lab_timeline", *self.domain.entities}):
+                belonging(self.timeline(), self.identity, self.place)
+                return True
+        except BaseException:
+            self.close()
+            raise
+        self.close()
         return False
 
     def close(self) -> None:
@@ -84,11 +88,6 @@ class Sqlite(Relational):
             self._reader.close()
             self._reader = None
         self._connection.close()
-
-    def drop(self) -> None:
-        """Close, and remove the file and its logs; the folder too, if nothing else is in it."""
-        self.close()
-        remove(self._file, "-wal", "-shm")
 
     def settings(self) -> dict[str, Any]:
         """The PRAGMAs that matter, read back; `durability` is what they amount to."""

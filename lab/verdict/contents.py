@@ -92,7 +92,9 @@ def was_looked_at(evidence: Evidence) -> str | None:
     """Needs: the projection was asked while it was fed."""
     if evidence.dumps is None:
         return "the store keeps nothing to look at"
-    return None if evidence.looks else "it was not asked while it was fed"
+    if not evidence.looks:
+        return "it was not asked while it was fed"
+    return None if any(evidence.answered.asked.values()) else "nothing could be asked of it while it was fed"
 
 
 @run_check(was_looked_at)

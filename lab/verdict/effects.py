@@ -251,5 +251,5 @@ def all_right(wrong: Sequence[Wrong]) -> Finding:
     if always or not wrong:
         return found(len(always), lambda: always[0].lines())
     return found(
-        1, lambda: [*wrong[0].lines(), "  asked when the questions that every run asks had been answered rightly"]
+        1, lambda: [*wrong[0].lines(), "  asked because time was left; what every run asks was answered correctly"]
     )

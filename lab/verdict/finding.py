@@ -30,7 +30,7 @@ def found(count: int, witness: Callable[[], list[str]], focus: int | None = None
 
 
 def or_seen(finding: Finding, evidence: Evidence, kind: int) -> Finding:
-    """The finding; where the journal shows nothing wrong, what readers saw while the projection was fed."""
+    """Return the finding if it is a failure, else the violations of this kind that mid-run reads found."""
     if finding.verdict == "fail" or evidence.dumps is None or not evidence.looks:
         return finding
     count, lines = evidence.answered.told(kind)

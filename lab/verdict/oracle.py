@@ -12,7 +12,7 @@ from functools import cached_property
 
 import polars as pl
 
-from lab.base import META, Key, Totals, Unsound
+from lab.base import INT_MAX, INT_MIN, META, Key, Totals, Unsound
 from lab.domain.model import Command, Domain, Record, Rejection, published
 from lab.queries.answers import ReferenceTable
 
@@ -118,7 +118,7 @@ class Oracle:
                 for name in totals.sum
             ]
             grouped = live.group_by(totals.group_by).agg(pl.len().cast(pl.Int64).alias("records"), *sums)
-            narrow = [f"sum_{name}" for name in whole if grouped[f"sum_{name}"].is_between(-(2**63), 2**63 - 1).all()]
+            narrow = [f"sum_{name}" for name in whole if grouped[f"sum_{name}"].is_between(INT_MIN, INT_MAX).all()]
             grouped = grouped.with_columns(pl.col(narrow).cast(pl.Int64))
             self._totals[totals] = grouped.sort(totals.group_by, nulls_last=True)
         return self._totals[totals]

@@ -1,4 +1,4 @@
-"""What of a scenario makes its data others: what a folder was made with, and can't go on without.
+"""The settings that a source of truth can't change after it was created.
 
 Rates, durability, the channel and the projections may differ from one start to the next.
 """

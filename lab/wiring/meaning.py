@@ -14,7 +14,7 @@ from lab.stores import STORES, Store, store_class
 from lab.stores.kept import KEPT
 
 RESERVED = {
-    TRUTH: "is what the source of truth is called wherever projections are named",
+    TRUTH: "is reserved for the source of truth",
     "service": "is what the service itself is called in its folder",
 }
 

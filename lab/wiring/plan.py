@@ -18,7 +18,7 @@ from lab.feed.source import TruthReader
 from lab.identity import Identity, Trait, confirm
 from lab.place import FolderPlace
 from lab.projection.guard import Guard
-from lab.projection.guards import guard_class, guarded_layout
+from lab.projection.guards import former_columns, guard_class, guarded_layout
 from lab.projection.projector import Projector
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
@@ -59,10 +59,8 @@ class ProjectionPlan:
 
     @property
     def before(self) -> tuple[str, ...]:
-        """Return the columns whose before-images it needs: those of an aggregate that doesn't remember records."""
-        if self.layout.totals is None or self.guard.remembers_contributions:
-            return ()
-        return tuple(dict.fromkeys(self.layout.totals.columns))
+        """Return the columns whose before-images it needs."""
+        return former_columns(self.table.guard, self.layout)
 
     @property
     def subsumes(self) -> bool:
@@ -119,7 +117,7 @@ class Plan:
 
     @cached_property
     def truth_traits(self) -> dict[str, Trait]:
-        """Return what of the scenario makes its source of truth another; own data are read once for it."""
+        """Return the settings that its source of truth can't change after it was created; own data are read once."""
         return truth_traits(self.scenario, self.domain)
 
     @cached_property

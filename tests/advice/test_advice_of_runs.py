@@ -323,7 +323,7 @@ def test_levels_and_weights_can_be_set_anew_and_nothing_else(real: Run) -> None:
     wrong = {
         "truth.model=events": "the run is finished",
         "levels.lag_p9=3": "did you mean `lag_p99`?",
-        "levels.lag_p99=-1": "greater than",
+        "levels.lag_p99=-1": "greater than or equal to 0.000000001, not -1",
         "levels.queries.employe=1": "did you mean `employee`?",
         "weights.employe=1": "did you mean `employee`?",
     }

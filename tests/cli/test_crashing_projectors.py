@@ -50,18 +50,18 @@ def test_a_crash_is_a_failure_with_its_story(crash: str, here: Path) -> None:
     assert CRASHES[crash] in failed[0].witness
     # What led to it: a commit, and what was handed over.
     assert "source     commits" in failed[0].witness
-    assert failed[0].witness.isprintable() or set(failed[0].witness) & {"\x1b"} == set()
+    assert all(line.isprintable() for line in failed[0].witness.splitlines())
 
 
 def test_what_touches_the_process_alone_changes_nothing(here: Path) -> None:
     touches = (
         "        os.chdir('/'); signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "        threading.Thread(target=threading.Event().wait).start()\n"
-        "        os.close(1); sys.stdout.close()\n"
+        "        sys.stdout.close()\n"
     )
     text = HEAD.replace("self.d = {}", "self.d = {}; self.n = 0") + "    def apply(self, changes):\n"
     (here / "mine.py").write_text(f"{text}        if not self.n: self.touch()\n        self.n = 1\n{BODY}"
-                                  f"    def touch(self):\n{touches}".replace("os.close(1); ", ""))  # fmt: skip
+                                  f"    def touch(self):\n{touches}")  # fmt: skip
     before = Path.cwd()
     done = CliRunner().invoke(command, ["check", "mine:P", "--set", "histories=2"])
     assert (done.exit_code, Path.cwd()) == (0, before), done.output

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import lab
 from lab.runs import load_run
 
 SIGNALS = int(os.environ.get("SIGNALS", "0"))
@@ -71,6 +72,8 @@ class Campaign:
 
     folder: Path
     counts: Counter[str] = field(default_factory=Counter)
+    # Seconds in which Python has come to code of the lab, and in which a command that had all but ended is over.
+    moment: float = 2.0
 
     def environment(self) -> dict[str, str]:
         return os.environ | {"TMPDIR": str(self.folder / "tmp"), MARK: str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -81,26 +84,45 @@ class Campaign:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
 
-    def send(self, name: str, rng: np.random.Generator) -> None:
-        """Start a command, send one signal at a random time, sometimes a second one, and look at what is left."""
+    def send(self, name: str, rng: np.random.Generator, at_work: bool = False) -> None:
+        """Start a command, send one signal at a random time, sometimes a second one, and look at what is left.
+
+        With `at_work` the signal is sent once the command has started a process of its own, and must end it.
+        """
         words, longest = COMMANDS[name]
         number = signal.Signals(int(rng.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], p=[0.5, 0.4, 0.1])))
         after, again = float(rng.uniform(0, longest)), float(rng.uniform(0, 0.3)) if rng.random() < 0.3 else None
         before = set((self.folder / "runs").rglob("manifest.json"))
-        process = self.start(words)
+        process, began = self.start(words), time.monotonic()
+        sent_after: float | None = None
+        if at_work:
+            self.wait_for_work(process)
         try:
-            process.wait(after)
+            process.wait(0 if at_work else after)
         except subprocess.TimeoutExpired:
+            sent_after = time.monotonic() - began
             process.send_signal(number)
             if again is not None:
                 time.sleep(again)
                 process.send_signal(number)
         printed, said = process.communicate(timeout=180)
-        case = f"{name}, {number.name} after {after:.3f} s, again {again}: {process.returncode}\n{printed}\n{said}"
+        rest = time.monotonic() - began - (sent_after or 0.0)
+        sent = "not sent" if sent_after is None else f"sent after {sent_after:.3f} s, {rest:.3f} s before the end"
+        case = f"{name}, {number.name} {sent}, again {again}: {process.returncode}\n{printed}\n{said}"
         self.counts[f"{name} {'ended before' if process.returncode in (0, 1, 3) else number.name}"] += 1
         # For the long campaign, with -s.
         print(case.splitlines()[0], said.splitlines()[-1:], flush=True)
-        self.confirm(process.returncode, number, said, case)
+        if at_work:
+            assert sent_after is not None, case
+            assert process.returncode == 128 + number, case
+        if sent_after is None:
+            assert process.returncode in (0, 1, 3), case
+        elif process.returncode in (0, 1, 3):
+            # It had all but ended; what is served never ends by itself.
+            assert name != "serve", case
+            assert rest < self.moment, case
+        early = sent_after is not None and sent_after < self.moment and not printed
+        self.confirm(process.returncode, number, said, early, case)
         new = set((self.folder / "runs").rglob("manifest.json")) - before
         if "nothing was left behind" in said:
             assert not new, case
@@ -108,17 +130,31 @@ class Campaign:
             assert load_run(manifest.parent).manifest["verdict"], case
         (self.folder / "other.toml").unlink(missing_ok=True)
 
-    def confirm(self, status: int, number: signal.Signals, said: str, case: str) -> None:
-        """A status that says which signal it was, one line, and no file or process that is left."""
-        # The interpreter was still loading itself, and no code of the lab had run.
-        early = "Traceback" in said and f"{os.sep}lab{os.sep}" not in said
-        assert early or "Traceback" not in said, case
-        if early:
+    def wait_for_work(self, process: subprocess.Popen[str]) -> None:
+        """Wait until a command has started a process of its own."""
+        end = time.monotonic() + 120
+        while not set(marked(str(self.folder))) - {process.pid}:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end, "it has started no process"
+            time.sleep(0.02)
+
+    def confirm(self, status: int, number: signal.Signals, said: str, early: bool, case: str) -> None:
+        """A status that says which signal it was, one line, and no file or process that is left.
+
+        `early`: the signal came while the interpreter may have been loading itself, and nothing was printed.
+        """
+        if "Traceback" in said:
+            # No code of the lab had run.
+            assert early, case
+            assert f"{Path(lab.__file__).parent}{os.sep}" not in said, case
             assert number == signal.SIGINT, case
         elif status in (0, 1, 3):
             assert "stopped" not in said, case
-        elif status != -number:
+        elif status == -number:
             # Before Python runs any code of the lab, the system ends it: -15 is 143 in a shell too.
+            assert early, case
+            assert said == "", case
+        else:
             assert status == 128 + number, case
             assert said.splitlines()[-1].startswith("stopped; "), case
             assert "not whole" not in said, case
@@ -144,7 +180,9 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     folder = tmp_path_factory.mktemp("signals")
     (folder / "tmp").mkdir()
     (folder / "mine.toml").write_text(SCENARIO)
-    made = Campaign(folder)
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-m", "lab", "--version"], check=True, capture_output=True, timeout=120)
+    made = Campaign(folder, moment=max(2.0, time.monotonic() - began))
     process = made.start(["run", "mine.toml", "--set", "name=whole", "--json"])
     printed, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
@@ -154,7 +192,7 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
 
 @pytest.mark.parametrize("name", ["run", "check", "serve"])
 def test_a_signal_ends_a_command_and_leaves_nothing(name: str, campaign: Campaign) -> None:
-    campaign.send(name, np.random.default_rng(len(name)))
+    campaign.send(name, np.random.default_rng(len(name)), at_work=True)
 
 
 @pytest.mark.skipif(not SIGNALS, reason="SIGNALS=100 sends as many")

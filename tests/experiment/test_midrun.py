@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,6 @@ from lab.stores.memory import Memory
 from lab.stores.sqlite_table import SqliteTable
 
 Patch = pytest.MonkeyPatch
-# Each way to break a store is tried on both.
 STORES: dict[str, Any] = {"memory": Memory, "sqlite.table": SqliteTable}
 
 
@@ -246,8 +246,13 @@ TEXT = (
 )
 
 
-@pytest.mark.parametrize("store", STORES)
-@pytest.mark.parametrize("name", BROKEN)
+# Lies about what a transaction wrote, which are told in a real engine too.
+WRITTEN = ("writes behind", "a zombie writer", "uncommitted rows")
+
+
+@pytest.mark.parametrize(
+    ("name", "store"), [*((name, "memory") for name in BROKEN), *((name, "sqlite.table") for name in WRITTEN)]
+)
 def test_a_store_that_is_right_in_the_end_and_wrong_until_then_is_caught(
     name: str, store: str, tmp_path: Path, quick: None, monkeypatch: Patch
 ) -> None:
@@ -260,7 +265,7 @@ def test_a_store_that_is_right_in_the_end_and_wrong_until_then_is_caught(
     assert found >= caught, found
     for check in caught:
         told = witness(finished, "reference", check)
-        assert " s" in told.splitlines()[0], told
+        assert re.search(r"\b\d[\d,]*\.\d+ s\b", told.splitlines()[0]), told
 
 
 @pytest.mark.parametrize("store", STORES)

@@ -511,6 +511,18 @@ def store_that_drops_a_row(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Memory, "_replaced", wrong)
 
 
+def store_that_drops_a_row_once(patch: pytest.MonkeyPatch) -> None:
+    right, calls = Memory._replaced, iter(range(10**9))
+
+    def wrong(self: Memory, batch: Any) -> Any:
+        rows = right(self, batch)
+        if next(calls) == 0:
+            rows.pop(next(iter(rows)))
+        return rows
+
+    patch.setattr(Memory, "_replaced", wrong)
+
+
 def store_that_holds_a_row_twice(patch: pytest.MonkeyPatch) -> None:
     right = Memory.pages
 
@@ -603,6 +615,10 @@ def rebuild_that_takes_the_first_revision(patch: pytest.MonkeyPatch) -> None:
 # Each broken piece, with the checks that must catch it, by projection.
 BROKEN: dict[str, tuple[Patch, dict[str, set[str]]]] = {
     "a store that drops a row": (store_that_drops_a_row, {"reference": {"converged", "rebuild_equals_live"}}),
+    "a store that drops a row once": (
+        store_that_drops_a_row_once,
+        {"reference": {"midrun_reads", "read_your_writes"}},
+    ),
     "a store that holds a row twice": (
         store_that_holds_a_row_twice,
         {"reference": {"converged", "no_double_effect"}},

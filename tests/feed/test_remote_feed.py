@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import tempfile
@@ -35,25 +36,27 @@ COLUMNS = tuple(EMPLOYEES.entities["employee"].columns)
 def remote(truth: Truth) -> Iterator[RemoteChanges]:
     """The feed of an open source of truth as another process has it: its server's loop is in a thread."""
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
     def run(work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, loop).result(30)
 
-    # The path of a socket has a limit of about a hundred characters.
-    with tempfile.TemporaryDirectory(prefix="feed-") as folder:
-        server = ChangeServer(truth)
-        run(server.listen(Path(folder) / "feed.sock"))
-        client = RemoteChanges(Path(folder) / "feed.sock", truth.model, truth.publishes_every_revision, truth.domain)
-        try:
-            yield client
-        finally:
-            client.close()
-            run(server.close())
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+    try:
+        # The path of a socket has a limit of about a hundred characters.
+        with tempfile.TemporaryDirectory(prefix="feed-") as folder:
+            path, server = Path(folder) / "feed.sock", ChangeServer(truth)
+            run(server.listen(path))
+            client = RemoteChanges(path, truth.model, truth.publishes_every_revision, truth.domain)
+            try:
+                yield client
+            finally:
+                client.close()
+                run(server.close())
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(30)
+        loop.close()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -132,7 +135,7 @@ def test_a_feed_that_breaks_off_is_unavailable_and_then_there_again(tmp_path: Pa
 
 
 def test_a_long_page_is_waited_for_and_silence_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeding, "SILENCE", 0.3)
+    monkeypatch.setattr(feeding, "SILENCE", 1.5)
     with tempfile.TemporaryDirectory(prefix="feed-") as short, socket.socket(socket.AF_UNIX) as listening:
         path = Path(short) / "feed.sock"
         listening.bind(str(path))
@@ -143,19 +146,24 @@ def test_a_long_page_is_waited_for_and_silence_is_not(monkeypatch: pytest.Monkey
             with listening.accept()[0] as line:
                 line.recv(1_000)
                 for _ in range(times):
-                    threading.Event().wait(0.1)
+                    threading.Event().wait(0.4)
                     line.sendall(HEAD.pack(feeding.AT_WORK, 0))
                 line.sendall(HEAD.pack(NUMBER, 2) + b"17")
                 line.recv(1_000)
                 # And then nothing, until the reader gives up.
                 assert line.recv(1_000) == b""
 
-        humming = threading.Thread(target=hum, args=(6,))
+        # Longer in all than silence may be.
+        humming = threading.Thread(target=hum, args=(6,), daemon=True)
         humming.start()
-        assert client.head("employee") == 17
-        with pytest.raises(Unavailable, match="timed out"):
-            client.head("employee")
-        humming.join()
+        try:
+            assert client.head("employee") == 17
+            with pytest.raises(Unavailable, match="timed out"):
+                client.head("employee")
+        finally:
+            client.close()
+            humming.join(10)
+        assert not humming.is_alive()
 
 
 @pytest.mark.parametrize(
@@ -163,7 +171,7 @@ def test_a_long_page_is_waited_for_and_silence_is_not(monkeypatch: pytest.Monkey
 )
 def test_nonsense_takes_nothing_down(sent: bytes, tmp_path: Path) -> None:
     truth = open_truth("sqlite", "history", FolderPlace(tmp_path), EMPLOYEES, "normal")
-    with remote(truth) as feed:
+    with contextlib.closing(truth), remote(truth) as feed:
         with socket.socket(socket.AF_UNIX) as line:
             line.settimeout(10)
             line.connect(str(feed.path))
@@ -172,4 +180,3 @@ def test_nonsense_takes_nothing_down(sent: bytes, tmp_path: Path) -> None:
             while line.recv(65_536):
                 pass
         assert feed.head("employee") == 0
-    truth.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 import lab.testing
 from lab.base import BadInput, MissingDriver
 from lab.cli import lab as command
+from lab.kit import apart
 from lab.kit.history import Shape, committed_late
 from lab.kit.properties import PROPERTIES
 from lab.kit.script import CRASHES
@@ -461,6 +464,13 @@ def test_a_mistake_is_one_clear_error(words: list[str], what: list[str], here: P
         assert part in done.stderr
 
 
+def test_a_mistake_prints_nothing_on_standard_output_without_json(here: Path) -> None:
+    done = lab_check("severel:Base")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert here.is_dir()
+
+
 def test_bad_words_in_python_are_bad_input_too() -> None:
     with pytest.raises(BadInput, match="did you mean `no_loss`"):
         check(Correct, properties=["no_los"])
@@ -542,3 +552,48 @@ def test_without_hypothesis_the_strategies_say_how_to_get_it(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     with pytest.raises(MissingDriver, match="pip install hypothesis"):
         lab.testing.histories()
+
+
+@pytest.mark.parametrize("value", ["1__0", "_1", "1_", "9" * 5_000, "1_000_001", "\u0663", "1.0"])
+def test_a_number_that_is_none_or_too_large_is_bad_input(value: str, here: Path) -> None:
+    done = lab_check(MENDED, "--set", f"histories={value}")
+    assert done.exit_code == 2
+    assert "a whole number from 1 up to 1,000,000" in done.stderr
+    assert here.is_dir()
+
+
+def test_debug_shows_the_traceback_of_the_process_of_the_check(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LAB_DEBUG", raising=False)
+    (here / "not_a_projector.py").write_text("P = 7\n")
+    for option, shown in (([], False), (["--debug"], True), ([], False)):
+        done = lab_check("not_a_projector:P", *option)
+        assert (done.exit_code, "in child" in done.stderr) == (2, shown)
+    assert "LAB_DEBUG" not in os.environ
+
+
+class Printing:
+    """A process whose output is at hand."""
+
+    def __init__(self, folder: Path, printed: bytes) -> None:
+        (folder / "printed").write_bytes(printed)
+        self.stdout = (folder / "printed").open("rb")
+
+
+def test_what_a_projector_prints_is_read_to_its_end_and_shown_up_to_a_limit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart._pass_on(Printing(tmp_path, "é".encode() * (apart.PRINTED_MAX // 2)))  # type: ignore[arg-type]
+    assert capsys.readouterr().err == "é" * (apart.PRINTED_MAX // 2)
+    apart._pass_on(Printing(tmp_path, b"x" + "é".encode() * 40_000))  # type: ignore[arg-type]
+    shown = capsys.readouterr().err
+    assert shown.count("é") == (apart.PRINTED_MAX - 1) // 2
+    assert "\\x" not in shown
+    assert shown.count("and so on") == 1
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(apart, "say", full)
+    printing = Printing(tmp_path, b"x" * 200_000)
+    apart._pass_on(printing)  # type: ignore[arg-type]
+    assert printing.stdout.closed

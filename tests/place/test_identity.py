@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lab import identity
 from lab.base import BadInput
-from lab.identity import Identity, Trait, begin, claim, confirm, forget
+from lab.identity import Identity, Trait, begin, claim, confirm
 from lab.place import IDENTITY, FolderPlace
 
 COLUMNS = ("key int", "name str", "salary int")
@@ -196,17 +196,6 @@ def test_nothing_is_written_through_a_link(place: FolderPlace, tmp_path: Path) -
     with pytest.raises(OSError, match="partial"):
         claim(place, MADE)
     assert users.read_text() == "mine"
-
-
-def test_it_is_forgotten_with_the_data_and_stays_with_a_users_file(place: FolderPlace) -> None:
-    begin(place, claim(place, MADE))
-    (place.path / "notes.txt").write_text("a user's")
-    forget(place)
-    assert (place.path / IDENTITY).exists()
-    (place.path / "notes.txt").unlink()
-    forget(place)
-    assert not place.path.exists()
-    forget(place)
 
 
 def test_a_copy_takes_it_along_and_a_dropped_place_leaves_none(place: FolderPlace, tmp_path: Path) -> None:

@@ -63,12 +63,13 @@ def test_what_only_the_data_can_tell_is_not_run_when_the_scenario_is_read(statem
 
 def test_a_statement_is_bound_in_the_engines_that_will_be_asked() -> None:
     only_duckdb = SCENARIO + "truth = false\n" + OWN.format("SELECT list(key) FROM employee")
+    only_duckdb += '[[query]]\nname = "employee"\nkind = "get"\nentity = "employee"\n'
     others = [f'projection.{name}.queries=["employee"]' for name in ("directory", "payroll")]
     with pytest.raises(BadInput, match="SQLite can't run it"):
         plan(Source.of_text(only_duckdb, "mine.toml"))
+    plan(Source(Path("mine.toml"), tuple(others), text=only_duckdb))
     entity = plan(Source.of_text(SCENARIO, "mine.toml")).queries[0].entity
     table = QueryTable(name="own", kind="sql", entity="employee", sql="SELECT list(key) FROM employee")
-    assert others
     assert resolve(table, {"employee": entity}, "mine.toml", {"duckdb"})[1] == []
     assert resolve(table, {"employee": entity}, "mine.toml", {"duckdb", "sqlite"})[1]
 
@@ -103,6 +104,11 @@ def test_what_the_engine_raises_is_told_in_one_line(connection: budget.Interrupt
     with pytest.raises(NoAnswer, match=r"the engine refuses it: .*nope") as refused:
         budget.answer(connection, "SELECT nope", ())
     assert "\n" not in str(refused.value)
+
+
+def test_a_column_called_interrupted_is_no_interruption(connection: budget.Interruptible) -> None:
+    with pytest.raises(NoAnswer, match=r"the engine refuses it: .*interrupted"):
+        budget.answer(connection, "SELECT interrupted", ())
 
 
 def test_a_run_goes_on_without_the_answer_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

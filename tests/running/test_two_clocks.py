@@ -129,9 +129,11 @@ def differences(story: Story, blocked: bool = True) -> list[str]:
     # Two lanes in one process take turns, which a simulation of two processes doesn't know.
     blue_green = story.rebuild is not None and story.rebuild[0] == "blue-green"
     # Without faults a modelled run applies many batches together, later.
-    must = told(story, simulated(story), story.faults.any)
-    found = told(story, on_the_wall(story, processors=blue_green or not blocked), story.faults.any)
-    return [name for name, value in must.items() if found[name] != value]
+    modelled, real = simulated(story), on_the_wall(story, processors=blue_green or not blocked)
+    must, found = told(story, modelled, story.faults.any), told(story, real, story.faults.any)
+    wrong = [name for name, value in must.items() if found[name] != value]
+    # The simulation skips polls, and makes none up.
+    return wrong + ([] if set(modelled.polled_at) <= set(real.polled_at) else ["polled_at"])
 
 
 @settings(max_examples=examples(100), suppress_health_check=[HealthCheck.too_slow], deadline=None)

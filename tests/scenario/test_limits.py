@@ -52,7 +52,7 @@ SETTINGS = {
     "projection.directory.entities=[]": "projection.directory.entities",
     'projection.directory.entities=["employee", "employee"]': "`employee` is in it twice",
     "projection.directory.name=Analytics": "two of [[projection]] are called",
-    "projection.directory.name=Truth": "what the source of truth is called",
+    "projection.directory.name=Truth": "is reserved for the source of truth",
     "projection.directory.name=nul": "a device under Windows",
     'projection.directory.store="\\u001b[31mred"': "a control character",
     "name=" + "x" * 100_000: "name",
@@ -132,6 +132,14 @@ def test_of_many_mistakes_so_many_are_told_as_can_be_read() -> None:
     told = said("".join(f"nope{number} = 1\n" for number in range(50_000)) + SCENARIO)
     assert len(told.splitlines()) == PROBLEMS_TOLD + 1
     assert "mistakes more" in told
+
+
+def test_the_mistakes_that_are_not_told_are_counted_once() -> None:
+    told = said("".join(f"nope{number} = 1\n" for number in range(300)) + SCENARIO).splitlines()
+    assert [line for line in told if "more" in line] == [
+        f"mine.toml: {300 - PROBLEMS_TOLD} mistakes more (mend these first)"
+    ]
+    assert len(told) == PROBLEMS_TOLD + 1
 
 
 # Estimates: what the values ask for together.

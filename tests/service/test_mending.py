@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -20,6 +20,7 @@ from lab.domain.model import Command
 from lab.identity import read
 from lab.place import IDENTITY, FolderPlace
 from lab.service.folder import confirm, enrol, erase
+from lab.service.locking import owned
 from lab.service.mending import Origin, ProjectionHome
 from lab.wiring import Plan
 
@@ -30,18 +31,29 @@ def home(made: Plan, folder: Path, said: list[str] | None = None) -> ProjectionH
     return ProjectionHome(made, made.projections[0], folder, [].append if said is None else said.append)
 
 
-def used(made: Plan, folder: Path) -> ProjectionHome:
-    """A folder that a service has been at work in."""
+Used = Callable[[Plan, Path], ProjectionHome]
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Used:
+    """Makes a folder that a service of `TWO` has been at work in: a copy of one that is made once."""
+    root = tmp_path_factory.mktemp("used")
+    worked = written(root, text=TWO)
 
     async def story(service: Served) -> None:
         for key in range(1, 6):
             await service.command(hire(key))
         await service.settled("directory")
 
-    folder.mkdir(exist_ok=True)
-    lived(made, folder, story)
-    enrol(made, folder, journal=False)
-    return home(made, folder)
+    (root / "shop").mkdir()
+    lived(worked, root / "shop", story)
+    enrol(worked, root / "shop", journal=False)
+
+    def copied(made: Plan, folder: Path) -> ProjectionHome:
+        shutil.copytree(root / "shop", folder)
+        return home(made, folder)
+
+    return copied
 
 
 @pytest.mark.parametrize(
@@ -54,7 +66,7 @@ def used(made: Plan, folder: Path) -> ProjectionHome:
     ],
 )
 def test_a_folder_of_other_settings_is_refused_difference_by_difference(
-    overrides: tuple[str, ...], said: list[str], tmp_path: Path
+    overrides: tuple[str, ...], said: list[str], tmp_path: Path, used: Used
 ) -> None:
     used(written(tmp_path, text=TWO), tmp_path / "shop")
     before = {path: path.read_bytes() for path in (tmp_path / "shop").rglob("*") if path.is_file()}
@@ -69,7 +81,7 @@ def test_a_folder_of_other_settings_is_refused_difference_by_difference(
     confirm(written(tmp_path, "projection.directory.batch=7", "name=other", text=TWO), tmp_path / "shop", journal=False)
 
 
-def test_what_was_left_goes_on_and_a_swapped_generation_has_an_identity_too(tmp_path: Path) -> None:
+def test_what_was_left_goes_on_and_a_swapped_generation_has_an_identity_too(tmp_path: Path, used: Used) -> None:
     made = written(tmp_path, text=TWO)
     place = used(made, tmp_path / "shop").place
     first = read(place.current)
@@ -104,7 +116,7 @@ HARMS: dict[str, Harm] = {
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_what_is_damaged_is_set_aside_and_built_anew(harm: str, tmp_path: Path) -> None:
+def test_what_is_damaged_is_set_aside_and_built_anew(harm: str, tmp_path: Path, used: Used) -> None:
     made, said = written(tmp_path, text=TWO), list[str]()
     place = used(made, tmp_path / "shop").place
     HARMS[harm](place.path)
@@ -129,7 +141,9 @@ def test_what_is_damaged_is_set_aside_and_built_anew(harm: str, tmp_path: Path) 
     assert not other.exists() or other.read_bytes() == before
 
 
-def test_what_the_machine_is_to_blame_for_is_not_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_machine_is_to_blame_for_is_not_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, used: Used
+) -> None:
     made = written(tmp_path, text=TWO)
     place = used(made, tmp_path / "shop").place
     store = type(made.projections[0].store(place))
@@ -151,7 +165,7 @@ def test_what_the_machine_is_to_blame_for_is_not_set_aside(tmp_path: Path, monke
     projector.store.close()
 
 
-def test_a_projection_that_messages_alone_feed_is_told_not_to_be_rebuilt(tmp_path: Path) -> None:
+def test_a_projection_that_messages_alone_feed_is_told_not_to_be_rebuilt(tmp_path: Path, used: Used) -> None:
     made, said = written(tmp_path, "projection.directory.subscribe=channel", text=TWO), list[str]()
     place = used(written(tmp_path, text=TWO), tmp_path / "shop").place
     (place.path / "projection.sqlite").write_bytes(os.urandom(20_000))
@@ -182,7 +196,7 @@ def test_damage_that_is_met_in_mid_life_ends_the_work_and_nothing_is_answered(tm
     lived(made, tmp_path, story)
 
 
-def test_a_source_of_truth_that_was_put_back_is_noticed(tmp_path: Path) -> None:
+def test_a_source_of_truth_that_was_put_back_is_noticed(tmp_path: Path, used: Used) -> None:
     """By what was to be written, not by the checkpoint alone: messages run ahead of it."""
     shop = tmp_path / "shop"
     used(written(tmp_path, text=TWO), shop)
@@ -212,7 +226,7 @@ def test_a_source_of_truth_that_was_put_back_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_source_that_branched_and_has_gone_on_since_is_noticed_and_a_restart_of_it_is_no_branch(
-    tmp_path: Path,
+    tmp_path: Path, used: Used
 ) -> None:
     made, shop = written(tmp_path, text=TWO), tmp_path / "shop"
     used(made, shop)
@@ -254,7 +268,11 @@ def test_a_damaged_source_of_truth_is_not_taken_for_damage_of_the_projection(tmp
         await service.settled("directory")
         directory = service.projections["directory"]
 
+        asked = 0
+
         def raising(*_: object) -> int:
+            nonlocal asked
+            asked += 1
             raise error
 
         error = sqlite3.DatabaseError("database disk image is malformed")
@@ -262,7 +280,7 @@ def test_a_damaged_source_of_truth_is_not_taken_for_damage_of_the_projection(tmp
         assert directory.source.truth is not None
         directory.source.truth.head = raising  # type: ignore[method-assign]
         polls = directory.journal.counts["polls"]
-        await asyncio.sleep(0.3)
+        await until(lambda: asked >= 3)
         assert not directory.unfit
         assert len((await service.query("directory/employee", key=1)).json()["rows"]) == 1
         assert directory.journal.counts["polls"] == polls
@@ -317,7 +335,7 @@ def test_what_lies_beside_or_inside_is_never_changed(
     assert left == set(kept)
 
 
-def test_begun_anew_twice_and_on_an_empty_folder(tmp_path: Path) -> None:
+def test_begun_anew_twice_and_on_an_empty_folder(tmp_path: Path, used: Used) -> None:
     made = written(tmp_path, text=TEXT)
     erase(made, tmp_path / "none")
     used(written(tmp_path, text=TWO), tmp_path / "shop")
@@ -327,8 +345,72 @@ def test_begun_anew_twice_and_on_an_empty_folder(tmp_path: Path) -> None:
     assert Origin() == home(made, tmp_path / "shop").origin(home(made, tmp_path / "shop").place)
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_begun_anew_with_another_engine_nothing_of_the_former_one_is_left(
+    damaged: bool, tmp_path: Path, used: Used
+) -> None:
+    shop = tmp_path / "shop"
+    used(written(tmp_path, text=TWO), shop)
+    for engine in ("duckdb", "sqlite"):
+        made = written(tmp_path, f"truth.engine={engine}", text=TWO)
+        with pytest.raises(BadInput, match=r"truth\.engine"):
+            made.confirm_truth(FolderPlace(shop / "truth"))
+        (shop / "truth" / "notes.txt").write_text("a user's")
+        if damaged:
+            (shop / "truth" / IDENTITY).write_text("{")
+        erase(made, shop)
+        assert [path.name for path in shop.rglob("*")] == ["truth", "notes.txt"]
+        (shop / "truth" / "notes.txt").unlink()
+        lived(made, shop, hiring(2))
+        enrol(made, shop, journal=False)
+
+
 @pytest.mark.parametrize(
-    ("name", "said"), [("service", "its folder"), ("Truth", "source of truth is called"), ("DIRECTORY", "case alone")]
+    ("change", "said"),
+    [
+        (lambda text: text[:-20], "is damaged"),
+        (lambda text: text.replace("directory", "archive"), "is damaged"),
+        (lambda text: text.replace('"format": 1', '"format": 2'), "has format 2, this one knows 1"),
+    ],
+)
+def test_what_a_service_noted_and_can_not_be_read_is_not_written_over(
+    change: Callable[[str], str], said: str, tmp_path: Path, used: Used
+) -> None:
+    made, shop = written(tmp_path, text=TWO), tmp_path / "shop"
+    used(made, shop)
+    text = change((shop / IDENTITY).read_text())
+    (shop / IDENTITY).write_text(text)
+    for record in (confirm, enrol):
+        with pytest.raises(BadInput, match=said):
+            record(made, shop, journal=True)
+    assert (shop / IDENTITY).read_text() == text
+    erase(made, shop)
+    assert [*shop.iterdir()] == []
+
+
+def test_a_lock_that_its_holder_removed_excludes_no_one_and_the_next_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, flock = tmp_path / ".part.lock", fcntl.flock
+
+    def late(file: int, how: int) -> None:
+        # Between the two steps of the one that waits, the holder removes the file and ends.
+        monkeypatch.setattr(fcntl, "flock", flock)
+        lock.unlink()
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with owned(tmp_path, "part", 1.0):
+        assert lock.exists()
+        with pytest.raises(BadInput, match="another process is at work on `part`"), owned(tmp_path, "part"):
+            pass
+    with owned(tmp_path, "part"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("service", "its folder"), ("Truth", "reserved for the source of truth"), ("DIRECTORY", "case alone")],
 )
 def test_a_name_whose_folder_would_be_of_another_is_refused(name: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=said):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,14 @@ import pytest
 from running import call
 from serving import SMALL, Process, Served, hire, lived, until, written
 
+from lab.base import TRUTH
 from lab.place import FolderPlace
+from lab.service.backend import PartHandle
+from lab.service.changes import Changes
 from lab.service.executor import Executor
-from lab.service.messages import CLIENT, LOAD, ExecuteCommand, ReadStatus
+from lab.service.local import LocalService
+from lab.service.messages import LOAD, ExecuteCommand, Message, ReadStatus
+from lab.service.wire import Gone, Peer, Reply
 
 EMPTY = SMALL.partition("[[projection]]")[0] + '[[projection]]\nname = "gossip"\nstore = "memory"\n'
 KEYS = [("sqlite", model) for model in ("snapshot", "history", "events")]
@@ -55,12 +62,12 @@ def test_of_a_hundred_at_once_under_one_key_one_is_decided(tmp_path: Path) -> No
     lived(written(tmp_path, text=EMPTY), tmp_path / "shop", story)
 
 
-@pytest.mark.parametrize("key", ["load 0", "load:0", "0", "LOAD", "client:0"])
-def test_no_key_of_a_client_is_one_of_the_labs_own(key: str, tmp_path: Path) -> None:
+def test_no_key_of_a_client_is_one_of_the_labs_own(tmp_path: Path) -> None:
     made = written(tmp_path, text=EMPTY)
 
     async def story(service: Served) -> None:
-        keys = [key, f"{LOAD}{made.workload_digest}:0", f"load {made.workload_digest} 0"]
+        keys = ["load 0", "load:0", "0", "LOAD", "client:0"]
+        keys += [f"{LOAD}{made.workload_digest}:0", f"load {made.workload_digest} 0"]
         for number, one in enumerate(keys, 1_000_000):
             assert (await service.command(hire(number), once=one)).status_code == 201
         await service.client.put("/load", json={"rate": 500})
@@ -176,6 +183,107 @@ def test_what_is_committed_to_a_file_that_goes_meanwhile_is_not_acknowledged(
     lived(written(tmp_path, text=EMPTY), tmp_path / "shop", story)
 
 
+def test_an_engine_that_can_not_tell_of_its_file_acknowledges_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raising() -> None:
+        raise RuntimeError("the database has been invalidated")
+
+    async def story(service: Served) -> None:
+        assert (await service.command(hire(1))).status_code == 201
+        monkeypatch.setattr(service.executor.truth, "lost", raising)
+        found = await asyncio.wait_for(service.command(hire(2)), 5.0)
+        assert found.status_code == 503
+        assert "it can't be looked at: RuntimeError: the database has been invalidated" in found.json()["lost"]
+        # The process ends by it.
+        await asyncio.wait_for(service.executor.watch(), 5.0)
+
+    lived(written(tmp_path, text=EMPTY), tmp_path / "shop", story)
+
+
+@dataclass
+class Restarted:
+    """An executor that was started again: it is down, and then there with an older state, or with the same one."""
+
+    peer: Peer
+    restarts: int = 1
+    position: int | None = None
+    down: bool = False
+
+    async def ask(self, message: Message) -> Reply:
+        if self.down:
+            raise Gone
+        reply = await self.peer.ask(message)
+        if self.position is None or not isinstance(message, ReadStatus):
+            return reply
+        body = json.dumps(json.loads(reply.body) | {"position": self.position}).encode()
+        return Reply(reply.status, body, self.position)
+
+    def told(self) -> dict[str, Any]:
+        state = "starting" if self.down else "running"
+        return {"state": state, "restarts": self.restarts, "last_exit": -9, "pid": None}
+
+
+def test_the_newest_position_holds_until_the_next_executor_has_reported_its_own(tmp_path: Path) -> None:
+    async def story(service: Served) -> None:
+        backend = service.front.backend
+        parts = backend.parts = dict(backend.parts)
+        for key in (1, 2, 3):
+            await service.command(hire(key), once=str(key))
+        await until(lambda: service.projections["gossip"].worker.newest == 3)
+        part = Restarted(parts[TRUTH].peer, down=True)
+        parts[TRUTH] = PartHandle(part, part.told)
+        for _ in range(2):
+            found = (await service.client.get("/projections")).json()
+            assert (found["truth"]["state"], found["truth"]["position"]) == ("starting", 3)
+            assert "commands" not in found["truth"]
+            assert [row["behind"] for row in found["projections"]] == [
+                3 - row["position"] for row in found["projections"]
+            ]
+        part.down = False
+        # What was executed earlier is answered with its position, which isn't the newest one.
+        assert (await service.command(hire(1), once="1")).json()["position"] == 1
+        assert backend.head == 3
+        part.restarts, part.position = 2, 2
+        assert (await service.client.get("/projections")).json()["truth"]["position"] == 2
+        assert backend.head == 2
+
+    lived(written(tmp_path, text=EMPTY), tmp_path / "shop", story)
+
+
+@pytest.mark.parametrize(
+    ("truth", "caught_up"),
+    [
+        ({"state": "starting", "position": 3}, False),
+        ({"state": "running", "position": 3}, False),
+        ({"state": "running", "position": 4, "commands": {}}, False),
+        ({"state": "running", "position": 3, "commands": {}}, True),
+    ],
+)
+def test_nothing_has_caught_up_with_an_executor_that_does_not_answer(
+    truth: dict[str, Any], caught_up: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = LocalService([], tmp_path / "files")
+    rows = [{"position": 3, "subscribe": "both"}, {"position": None, "subscribe": "channel"}]
+    monkeypatch.setattr(service, "get", lambda _: {"truth": truth, "projections": rows})
+    assert service.caught_up(0.15) is caught_up
+
+
+def test_a_source_of_truth_that_can_not_be_opened_for_a_page_is_told_as_such(tmp_path: Path) -> None:
+    def raising() -> None:
+        raise sqlite3.DatabaseError("file is not a database")
+
+    async def story(service: Served) -> None:
+        former, service.front.backend.changes = service.front.backend.changes, Changes(raising)
+        found = await service.client.get("/changes", params={"entity": "employee"})
+        service.front.backend.changes.close()
+        service.front.backend.changes = former
+        assert found.status_code == 503
+        assert "can't be read: DatabaseError: file is not a database" in found.json()["detail"]
+
+    lived(written(tmp_path, text=EMPTY), tmp_path / "shop", story)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -246,8 +354,3 @@ def test_a_service_whose_source_of_truth_is_deleted_begins_no_new_one(tmp_path: 
         _, said = service.process.communicate(timeout=60)
     assert "under the running service" in said
     assert "none is begun in its place" in said
-
-
-def test_ids_of_clients_have_a_namespace() -> None:
-    assert not CLIENT.startswith(LOAD)
-    assert not LOAD.startswith(CLIENT)

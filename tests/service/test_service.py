@@ -888,17 +888,22 @@ def test_a_projection_goes_on_hearing_after_a_message_that_is_none(
     assert capsys.readouterr().err.count("gossip: a message can't be read") == len(nonsense)
 
 
-@pytest.mark.parametrize(
-    "rate",
-    ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "-1", "-0.001", "1000.0001", "1e308", "1" + "0" * 400, '"5"',
-     "null", "true", "[1]", "{}"],
+NO_RATES = (
+    "NaN", "Infinity", "-Infinity", "1e999", "-1e999", "-1", "-0.001", "1000.0001", "1e308", "1" + "0" * 400, '"5"',
+    "null", "true", "[1]", "{}",
 )  # fmt: skip
-def test_a_rate_that_is_none_changes_nothing(rate: str, tmp_path: Path) -> None:
+
+
+def test_a_rate_that_is_none_changes_nothing(tmp_path: Path) -> None:
     async def story(service: Served) -> None:
         headers = {"content-type": "application/json"}
-        for body in (f'{{"rate": {rate}}}', f'{{"rate": 1, "users": {rate}}}', f'{{"rate": 1, "rate": {rate}}}', rate):
-            found = await service.client.put("/load", content=body, headers=headers)
-            assert (found.status_code, found.headers["content-type"]) == (400, "application/problem+json"), found.text
-        assert service.front.load.rate == 0
+        for rate in NO_RATES:
+            for body in (
+                f'{{"rate": {rate}}}', f'{{"rate": 1, "users": {rate}}}', f'{{"rate": 1, "rate": {rate}}}', rate,
+            ):  # fmt: skip
+                found = await service.client.put("/load", content=body, headers=headers)
+                kind = found.headers["content-type"]
+                assert (found.status_code, kind) == (400, "application/problem+json"), (body, found.text)
+                assert service.front.load.rate == 0, body
 
     lived(written(tmp_path, text=SMALL), tmp_path, story)

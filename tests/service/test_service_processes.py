@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import os
@@ -11,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,14 @@ from typing import Any
 import httpx
 import pytest
 from running import call
-from serving import SMALL, TEXT, Process, hire, unsaid, written
+from serving import SMALL, TEXT, Process, hire, unsaid, waited, written
 
+from lab.base import BadInput, LabError
 from lab.feed.reader import ChangeReader
 from lab.place import FolderPlace
 from lab.service.locking import owned
-
-
-def until(met: Callable[[], bool], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < end, "not met in time"
-        time.sleep(0.02)
+from lab.service.part import Orders
+from lab.service.supervisor import Child
 
 
 def command(client: httpx.Client, body: dict[str, Any], once: str) -> httpx.Response:
@@ -56,7 +52,7 @@ def test_a_projection_that_is_killed_comes_back_and_nothing_is_lost(tmp_path: Pa
             position = command(client, hire(key), f"then {key}").json()["position"]
             found = client.get("/projections/directory/employee", params={"key": key, "at_least": position})
             assert len(found.json()["rows"]) == 1
-        until(lambda: service.parts()["sums"]["position"] == 30)
+        waited(lambda: service.parts()["sums"]["position"] == 30)
         told = service.parts()["sums"]
         assert (told["state"], told["restarts"], told["last_exit"]) == ("running", 1, -signal.SIGKILL)
         assert told["pid"] != victim
@@ -65,13 +61,15 @@ def test_a_projection_that_is_killed_comes_back_and_nothing_is_lost(tmp_path: Pa
         assert 'lab_projection_restarts_total{projection="sums"} 1' in client.get("/metrics").text
         # The executor's turn: what it had acknowledged is there, and what it is told next.
         os.kill(service.parts()["truth"]["pid"], signal.SIGKILL)
-        until(lambda: client.get("/health").json()["status"] == "degraded" or service.parts()["truth"]["restarts"] == 1)
-        until(lambda: command(client, hire(31), "last").status_code == 201)
+        waited(
+            lambda: client.get("/health").json()["status"] == "degraded" or service.parts()["truth"]["restarts"] == 1
+        )
+        waited(lambda: command(client, hire(31), "last").status_code == 201)
         assert service.parts()["truth"]["restarts"] == 1
         # What it had answered before it was killed it answers again, and does not do again.
         again = command(client, hire(5), "first 5")
         assert (again.status_code, again.json()["position"]) == (201, 5)
-        until(lambda: service.parts()["gossip"]["highest"] == 31 or service.parts()["directory"]["position"] == 31)
+        waited(lambda: service.parts()["gossip"]["highest"] == 31 or service.parts()["directory"]["position"] == 31)
         assert service.stop() == (143, "")
 
 
@@ -95,7 +93,7 @@ def test_whatever_was_acknowledged_is_there_after_the_whole_service_was_killed(s
     with Process(scenario, *shop) as service, ThreadPoolExecutor(4) as pool:
         pids = [part["pid"] for part in service.parts().values()]
         working = [pool.submit(work, service.client, worker) for worker in range(4)]
-        until(lambda: len(acknowledged) > 100)
+        waited(lambda: len(acknowledged) > 100)
         # The executor too, in the middle of its work.
         os.kill(pids[0], signal.SIGKILL)
         service.kill()
@@ -107,10 +105,10 @@ def test_whatever_was_acknowledged_is_there_after_the_whole_service_was_killed(s
             again = command(service.client, hire(int(once)), once)
             assert (again.status_code, again.json()) == (201, former)
         head = service.parts()["truth"]["position"]
-        until(lambda: service.parts()["directory"]["position"] == head)
+        waited(lambda: service.parts()["directory"]["position"] == head)
         assert service.stop() == (143, "")
     # Nobody was left behind by either end.
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 10)
+    waited(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 10)
     truth = written(tmp_path, text=SMALL).truth(FolderPlace(tmp_path / "shop" / "truth"))
     changes = ChangeReader(truth).changes_since("employee", 0, 1_000_000)
     truth.close()
@@ -132,11 +130,11 @@ def test_a_source_of_truth_that_one_process_has_open_is_served_like_any_other(tm
         page = client.get("/changes", params={"entity": "employee", "since": 4}).json()
         assert [row["position"] for row in page["changes"]] == [5, 6, 7, 8, 9, 10]
         assert client.post("/projections/directory/rebuild").status_code == 202
-        until(lambda: service.parts()["directory"]["rebuild"]["state"] == "done")
+        waited(lambda: service.parts()["directory"]["rebuild"]["state"] == "done")
         assert service.parts()["directory"]["rebuild"]["read"] == 10
         os.kill(service.parts()["truth"]["pid"], signal.SIGKILL)
         # Projections and readers of changes find the next executor by themselves.
-        until(lambda: command(client, hire(11), "last").status_code == 201)
+        waited(lambda: command(client, hire(11), "last").status_code == 201)
         again = command(client, hire(3), "first 3")
         assert (again.status_code, again.json()["position"]) == (201, 3)
         found = client.get("/projections/directory/employee", params={"key": 11, "at_least": 11, "timeout": 20})
@@ -169,7 +167,7 @@ def test_a_stop_under_load_loses_nothing_that_was_acknowledged(
 
     with Process(scenario, "--folder", str(tmp_path / "shop")) as service, ThreadPoolExecutor(4) as pool:
         working = [pool.submit(work, service.client, worker) for worker in range(4)]
-        until(lambda: len(acknowledged) > 50)
+        waited(lambda: len(acknowledged) > 50)
         service.process.send_signal(how)
         _, said = service.process.communicate(timeout=60)
         assert service.process.returncode == 128 + how
@@ -263,6 +261,15 @@ def test_a_damaged_source_of_truth_ends_the_service_and_is_left_as_it_is(tmp_pat
     assert not [path.name for path in shop.iterdir() if "aside" in path.name]
 
 
+def test_a_part_whose_input_is_wrong_is_not_started_again(tmp_path: Path) -> None:
+    orders = Orders("directory", str(tmp_path / "gone.toml"), (), None, str(tmp_path), str(tmp_path), time.time())
+    child = Child(orders)
+    with pytest.raises(LabError, match=r"`directory` could not start: .*gone\.toml: no such file") as told:
+        asyncio.run(asyncio.wait_for(child.start(), 60))
+    assert type(told.value) is LabError
+    assert (child.state, child.restarts, child.last_exit) == ("stopped", 0, BadInput.exit_status)
+
+
 def test_a_projection_mends_itself_while_the_others_go_on_and_a_folder_is_begun_anew(
     scenario: str, tmp_path: Path
 ) -> None:
@@ -278,7 +285,7 @@ def test_a_projection_mends_itself_while_the_others_go_on_and_a_folder_is_begun_
             found = client.get("/projections/directory/employee", params={"key": 5})
             return found.status_code == 200 and len(found.json()["rows"]) == 1
 
-        until(lambda: service.parts()["directory"]["position"] == position)
+        waited(lambda: service.parts()["directory"]["position"] == position)
         for file in (shop / "directory").glob("projection.sqlite*"):
             with file.open("r+b") as opened:
                 opened.write(os.urandom(file.stat().st_size))
@@ -290,17 +297,17 @@ def test_a_projection_mends_itself_while_the_others_go_on_and_a_folder_is_begun_
             command(client, hire(key), f"more {key}")
             return right() and "directory" in client.get("/health").json()["set_aside"]
 
-        until(mended, 60)
+        waited(mended, 60)
         told = service.parts()["directory"]
         assert (told["state"], told["last_exit"]) == ("running", 75)
         # An engine that dies of its files, again and again.
         for death in range(1, 4):
-            until(lambda: service.parts()["directory"]["pid"] is not None, 60)
+            waited(lambda: service.parts()["directory"]["pid"] is not None, 60)
             os.kill(service.parts()["directory"]["pid"], signal.SIGSEGV)
-            until(lambda death=death: service.parts()["directory"]["restarts"] == 1 + death, 60)  # type: ignore[misc]
-            until(lambda: service.parts()["directory"]["state"] == "running", 60)
+            waited(lambda death=death: service.parts()["directory"]["restarts"] == 1 + death, 60)  # type: ignore[misc]
+            waited(lambda: service.parts()["directory"]["state"] == "running", 60)
         assert "SIGSEGV" in client.get("/health").json()["set_aside"]["directory"]["directory.aside-2"]
-        until(right, 60)
+        waited(right, 60)
         assert service.parts()["gossip"]["restarts"] == service.parts()["truth"]["restarts"] == 0
         found = call("serve", scenario, "--folder", str(shop), "--port", "0", "--fresh")
         assert (found.exit_code, "another process is at work" in found.stderr) == (2, True)

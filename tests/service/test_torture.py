@@ -166,7 +166,8 @@ def test_what_a_rebuild_lost_or_doubled_is_counted(planted: str, made: Callable[
     projector.store.close()
     truth.close()
     # The former generation, which was right, is gone.
-    place.swap(winner)
+    place.point(winner)
+    place.sweep()
     found, rows = counted(ready, folder, ledger)
     assert found["verdict"] == ("pass" if planted == "nothing" else "fail")
     assert {row for row, told in rows.items() if told["lost"] or told["doubled"]} == {name} - (

@@ -8,11 +8,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from lab.base import Batch, CannotTake, Damaged, Unavailable
 from lab.place import FolderPlace
-from lab.stores import STORES, Store, store_class
+from lab.stores import STORES, Store, dump, store_class
 from lab.testing.sample import item, items, layout
 
 DURABLE = (
@@ -21,6 +22,11 @@ DURABLE = (
 )  # fmt: skip
 each = pytest.mark.parametrize("name", DURABLE)
 ROWS = items(*(item(key, amount=key % 7) for key in range(1, 3_001)))
+WHOLE = pl.concat([ROWS, items(item(3_001))])
+# Stores whose engine takes an empty file for a new one; that the rows have gone is told by what the service remembers.
+BEGUN_ANEW = {
+    "sqlite.table": "projection.sqlite", "lmdb.keyvalue": "data.mdb", "ladybug.graph": "projection.lbug",
+}  # fmt: skip
 HARMS: dict[str, Callable[[bytes, random.Random], bytes]] = {
     "half": lambda data, _: data[: len(data) // 2],
     "garbage": lambda data, rng: rng.randbytes(len(data)),
@@ -76,9 +82,12 @@ def test_damage_is_told_from_what_reads_well(name: str, tmp_path: Path) -> None:
             store = made(name, folder)
             raised = failure(store)
             if raised is None:
-                # What isn't needed may be wrong, and an empty file is as good as none: that the rows have gone is told
-                # by what the service remembers.
-                assert read(store) in ((3_001, 3_001), (0, 0)), (file.name, harm)
+                if harm == "empty" and file.name == BEGUN_ANEW.get(name):
+                    assert read(store) == (0, 0), (file.name, harm)
+                else:
+                    # What isn't needed to read may be wrong.
+                    assert read(store) == (3_001, 3_001), (file.name, harm)
+                    assert dump(store, "item").equals(WHOLE), (file.name, harm)
                 assert store.readable()
             else:
                 noticed += 1
@@ -121,7 +130,7 @@ def test_too_many_open_files_are_no_damage(name: str, tmp_path: Path) -> None:
 def test_every_durable_store_names_its_files(tmp_path: Path) -> None:
     """So that a generation can be removed without what lies beside."""
     for name in STORES:
-        if name in ("memory", "null") or name not in DURABLE:
+        if store_class(name).capabilities.durability == "memory":
             continue
         filled(name, tmp_path / name)
         for file in (tmp_path / name).iterdir():

@@ -171,7 +171,7 @@ def interrupting(connections: Callable[[], list[duckdb.DuckDBPyConnection | None
                 if connection is not None:
                     connection.interrupt()
 
-    presses = threading.Thread(target=press)
+    presses = threading.Thread(target=press, daemon=True)
     presses.start()
     try:
         yield

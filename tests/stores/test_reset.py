@@ -20,6 +20,10 @@ REMADE = [name for name in STORES if STORES[name].family != "reference" and hasa
 each = pytest.mark.parametrize("name", REMADE)
 
 
+def test_the_core_stores_are_among_them() -> None:
+    assert {"sqlite.table", "duckdb.columnar"} <= set(REMADE)
+
+
 def filled(name: str, folder: Path) -> Store:
     kind = store_class(name)
     store = kind(FolderPlace(folder), layout(kind.holds[0], IDS))

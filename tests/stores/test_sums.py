@@ -44,6 +44,12 @@ ASKED = [
 ADDING = [name for name in STORES if name != "null" and "totals" in store_class(name).holds]
 
 
+def test_the_core_stores_are_among_those_that_sum() -> None:
+    core = {"memory", "sqlite.table", "duckdb.columnar"}
+    assert core <= set(ASKED)
+    assert core <= set(ADDING)
+
+
 def added(rows: Rows) -> list[tuple[str, int, int]]:
     """The groups, how many rows each has, and their sum."""
     groups: dict[str, list[int]] = defaultdict(list)
@@ -92,6 +98,8 @@ def test_an_aggregate_is_exact_in_the_source_of_truth(engine: str, model: str, t
     frame = pl.DataFrame(rows, schema=entity.schema).with_columns(event=pl.lit("hired"))
     truth = open_truth(engine, model, FolderPlace(tmp_path), EMPLOYEES, "normal")
     truth.load("employee", frame)
+    # A stream of events is asked by key alone.
+    assert truth.answers(query) == (model != "events")
     if truth.answers(query):
         assert truth.query(query, ()) == [("a", 4, 2 * MOST - 5)]
     truth.close()

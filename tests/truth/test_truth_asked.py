@@ -351,5 +351,5 @@ def test_the_name_is_taken(tmp_path: Path) -> None:
     path.write_text(SCENARIO.replace('name = "directory"', 'name = "truth"'))
     result = call("validate", str(path))
     assert result.exit_code == 2
-    assert "mine.toml: projection.truth.name: `truth` is what the source of truth is called" in result.stderr
+    assert "mine.toml: projection.truth.name: `truth` is reserved for the source of truth" in result.stderr
     assert "call the projection something else" in result.stderr

@@ -20,6 +20,7 @@ from pieces import commands
 from lab.base import BadInput, SourceLost
 from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Domain
+from lab.engines import sqlite as driver
 from lab.place import IDENTITY, FolderPlace
 from lab.scenario import Source
 from lab.truth import ENGINES, Opening, Truth, follows, open_beside, open_truth
@@ -114,6 +115,34 @@ def test_files_that_are_gone_or_anothers_are_missed(engine: str, tmp_path: Path)
         log.unlink(missing_ok=True)
     file.write_bytes(kept)
     opened(place, engine).close()
+
+
+def test_a_reader_of_anothers_file_is_refused_and_leaves_no_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, other = FolderPlace(tmp_path / "truth"), FolderPlace(tmp_path / "other")
+    for one in (place, other):
+        opened(one).close()
+    shutil.copy(file_of(other, "sqlite"), file_of(place, "sqlite"))
+    made, connect = list[sqlite3.Connection](), driver.connect_beside
+
+    def remembered(file: Path) -> sqlite3.Connection:
+        made.append(connect(file))
+        return made[-1]
+
+    monkeypatch.setattr(driver, "connect_beside", remembered)
+    with pytest.raises(SourceLost, match="the file of another source of truth"):
+        open_beside("sqlite", "history", place, EMPLOYEES, "normal")
+    truth = opened(other)
+    assert truth.identity is not None
+    truth.identity = replace(truth.identity, epoch="another")
+    with pytest.raises(SourceLost, match="the file of another source of truth"):
+        truth.beside()
+    truth.close()
+    assert len(made) == 2
+    for connection in made:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
