@@ -58,10 +58,10 @@ nightly-kills: setup
 	KILLS=100 $(BIN)/python -m pytest -n 0 tests/load/test_kills.py
 
 nightly-torture: setup
-	$(BIN)/lab torture scenarios/torture.toml --kills 10 --set truth.engine=duckdb
+	$(BIN)/lab torture scenarios/torture.toml --kills 10 --rate 60 --set truth.engine=duckdb
 
 torture: setup  ## a thousand kills over every durable store while commands keep coming, then everything counted
-	$(BIN)/lab torture scenarios/torture.toml --kills 60
+	$(BIN)/lab torture scenarios/torture.toml --kills 60 --rate 60 --set workload.commands=400000
 
 bench: setup    ## the lab beside a peer and the limit, row by row: benchmarks/results.md (QUICK=1, GROWTH=1)
 	$(BIN)/python -m benchmarks.bench $(if $(QUICK),--quick) $(if $(GROWTH),--growth)

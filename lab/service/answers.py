@@ -175,6 +175,7 @@ class Health(BaseModel):
 
     status: Literal["ok", "degraded"]
     processes: dict[str, State]
+    pids: dict[str, int | None] = Field(description="The id of each process; null where there is none at present")
     reasons: dict[str, str] = Field(description="Why a process isn't running")
     set_aside: dict[str, dict[str, str]] = Field(description="Of projections: folders that were set aside, and why")
 

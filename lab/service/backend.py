@@ -91,6 +91,10 @@ class Backend:
         """The state of each part's process."""
         return {name: part.told()["state"] for name, part in self.parts.items()}
 
+    def pids(self) -> dict[str, int | None]:
+        """The id of each part's process; None where there is none at present."""
+        return {name: part.told()["pid"] for name, part in self.parts.items()}
+
     def reasons(self) -> dict[str, str]:
         """Why parts aren't running or were started again last, in their own words; without those that are well."""
         told = {name: part.told() for name, part in self.parts.items()}

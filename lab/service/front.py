@@ -233,7 +233,8 @@ class Front:
         parsed(Parameters, request)
         states = self.backend.states()
         well = all(state == "running" for state in states.values())
-        found: dict[str, Any] = {"status": "ok" if well else "degraded", "processes": states}
+        found: dict[str, Any] = {"status": "ok" if well else "degraded"}
+        found |= {"processes": states, "pids": self.backend.pids()}
         aside = {name: self.backend.set_aside(name) for name in self.backend.projections}
         found |= {"reasons": self.backend.reasons(), "set_aside": {name: said for name, said in aside.items() if said}}
         return response_of(Reply(200, encoded(found)))
