@@ -72,9 +72,20 @@ class Run:
             raise KeyError(f"no table `{name}`: {nearest(name, TABLES)}")
         if name in OPTIONAL and not self.has(name):
             return TABLES[name].frame()
+        with self._reading(name) as file:
+            return TABLES[name].read(pl.read_parquet(file))
+
+    @contextlib.contextmanager
+    def scanned(self, name: str) -> Iterator[pl.LazyFrame]:
+        """One table, to be read a part at a time within the block. Raises DamagedRun for a file that can't be read."""
+        with self._reading(name) as file:
+            yield pl.scan_parquet(file)
+
+    @contextlib.contextmanager
+    def _reading(self, name: str) -> Iterator[Path]:
         file = self.path / f"{name}.parquet"
         try:
-            return TABLES[name].read(pl.read_parquet(file))
+            yield file
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, WrongColumns) as error:
             stopping.stop_here()
             raise DamagedRun(str(file), f"can't be read: {first_line(error)}", _AGAIN) from None

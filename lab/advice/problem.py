@@ -114,15 +114,10 @@ def _lag(run: Run, name: str, summary: pl.DataFrame) -> Reading:
     if summary.is_empty():
         return NOT_MEASURED
     value = summary["p99_seconds"][0]
-    lags = (
-        pl.scan_parquet(run.path / "lag.parquet")
-        .filter(pl.col("projection") == name)
-        .sort("position")
-        .select(pl.col("lag_seconds").fill_nan(None).fill_null(math.inf))
-        .collect()["lag_seconds"]
-        .to_numpy()
-    )
-    low, high = bootstrap.interval(lags, 0.99, name)
+    with run.scanned("lag") as table:
+        mine = table.filter(pl.col("projection") == name).sort("position")
+        lags = mine.select(pl.col("lag_seconds").fill_nan(None).fill_null(math.inf)).collect()["lag_seconds"]
+    low, high = bootstrap.interval(lags.to_numpy(), 0.99, name)
     return Reading(math.inf if value is None else float(value), low, high, "lag_summary", "p99_seconds")
 
 

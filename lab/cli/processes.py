@@ -10,9 +10,12 @@ from typing import Any
 import click
 
 from lab.base import BadInput, MissingDriver, Problem
-from lab.cli.shared import EXIT, RUNS, answer, common, planned, repeated, unreported
+from lab.cli.shared import EXIT, RUNS, FiniteFloat, answer, common, planned, repeated, unreported
 from lab.cli.terminal import Terminal
 from lab.ending import say
+
+# Far beyond what one machine can send, and longer than a year.
+RATE_MAX, SECONDS_MAX = 1e6, 1e8
 
 
 @contextmanager
@@ -63,9 +66,9 @@ def serve(
 @click.command()
 @click.argument("scenario")
 @click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), help="Arrivals a second; 50, if no users are named."
+    "--rate", type=FiniteFloat(min=0, max=RATE_MAX, min_open=True), help="Arrivals a second; 50, if no users are named."
 )
-@click.option("--duration", type=click.FloatRange(min=1), default=30.0, show_default=True, help="Seconds.")
+@click.option("--duration", type=FiniteFloat(min=1, max=SECONDS_MAX), default=30.0, show_default=True, help="Seconds.")
 @click.option("--users", type=click.IntRange(1, 10_000), help="Instead of a rate: users that wait for each answer.")
 @click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Of Locust.")
 @click.option("--find-knee", is_flag=True, help="Raise the rate until a level breaks, and say what was held.")
@@ -106,7 +109,7 @@ def load(
 @click.command()
 @click.argument("scenario")
 @click.option("--kills", type=click.IntRange(min=1), default=50, show_default=True, help="Of each process.")
-@click.option("--rate", type=click.FloatRange(min=0.001), default=150.0, show_default=True, help="Commands a second.")
+@click.option("--rate", type=FiniteFloat(0.001, RATE_MAX), default=150.0, show_default=True, help="Commands a second.")
 @common
 def torture(scenario: str, kills: int, rate: float, as_json: bool, overrides: Sequence[str], seed: int | None) -> int:
     """Serve a scenario, kill every process of the service again and again (SIGKILL), and count what is left."""

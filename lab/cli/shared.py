@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -70,6 +71,17 @@ def _debugging(debug: bool) -> Iterator[None]:
             del os.environ["LAB_DEBUG"]
         elif debug and former is not None:
             os.environ["LAB_DEBUG"] = former
+
+
+class FiniteFloat(click.FloatRange):
+    """A number in a range; without an upper end, infinity is refused too, and NaN always."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number. Raises click.BadParameter."""
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return found
 
 
 def print_json(data: Any) -> None:

@@ -102,16 +102,16 @@ def _verdict_changes(a: Run, b: Run) -> list[dict[str, Any]]:
     return whole + changed.select("projection", "check", a="verdict", b="verdict_b").to_dicts()
 
 
+def _lags(run: Run, name: str) -> pl.DataFrame:
+    """Position and lag in seconds of one projection's changes; infinite for one that never became visible."""
+    lag = pl.col("lag_seconds").fill_nan(None).fill_null(math.inf)
+    with run.scanned("lag") as table:
+        return table.filter(pl.col("projection") == name).select("position", lag).sort("position").collect()
+
+
 def _lag(a: Run, b: Run, name: str, withheld: str | None) -> dict[str, Any]:
     """Compare one projection's lag; a change that never became visible has an infinite lag."""
-    frames = [
-        pl.scan_parquet(run.path / "lag.parquet")
-        .filter(pl.col("projection") == name)
-        .select("position", pl.col("lag_seconds").fill_nan(None).fill_null(math.inf))
-        .sort("position")
-        .collect()
-        for run in (a, b)
-    ]
+    frames = [_lags(run, name) for run in (a, b)]
     never = [int(frame["lag_seconds"].is_infinite().sum()) for frame in frames]
     row: dict[str, Any] = {"projection": name, "never_visible_a": never[0], "never_visible_b": never[1]}
     if any(frame.is_empty() for frame in frames):

@@ -30,7 +30,8 @@ def sections(run: Run, found: list[Overview], advice: Advice | None = None) -> d
     accounting = run.table("accounting")
     shaded = fault_texts.in_staleness(run.table("faults"))
     # Only the lag table is large, so it is read lazily, one projection at a time.
-    quantiles = figures.lag_quantiles(pl.scan_parquet(run.path / "lag.parquet"), list(known))
+    with run.scanned("lag") as lag:
+        quantiles = figures.lag_quantiles(lag, list(known))
     drawn: dict[str, tuple[str, Figure | None, str]] = {
         "lag": (
             "Consistency lag by projection, as a cumulative distribution.",

@@ -228,6 +228,14 @@ def test_a_finished_run_outlives_its_report(tmp_path: Path, monkeypatch: pytest.
     damaged(latest)
 
 
+@pytest.mark.parametrize("words", ["load mine.toml --rate", "load mine.toml --duration", "torture mine.toml --rate"])
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "0", "1e300"])
+def test_a_number_that_no_time_comes_of_is_refused(words: str, number: str) -> None:
+    found = call(*words.split(), number)
+    assert found.exit_code == 2
+    assert words.split()[-1] in found.stderr
+
+
 def damaged(run: Path) -> None:
     """A damaged run is told by the file, with status 4, by everything that reads one."""
     for name, text in (
@@ -246,6 +254,17 @@ def damaged(run: Path) -> None:
         assert found.exit_code == 4, (name, text[:20], found.output)
         assert str(file) in found.stderr, found.stderr
         assert "run its scenario again" in found.stderr
+        file.write_bytes(before)
+    readers = (("compare", str(run), str(run)), ("advise", str(run)), ("report", str(run)))
+    for file in run.glob("*.parquet"):
+        before = file.read_bytes()
+        file.write_bytes(b"x\n")
+        for words in readers:
+            found = call(*words)
+            assert "internal error" not in found.stderr, (file, words, found.stderr)
+            # What a command doesn't read can't trouble it.
+            assert found.exit_code in (0, 1, 3) or (found.exit_code == 4 and str(file) in found.stderr), (file, words)
+            assert found.exit_code == 4 or file.stem not in ("lag", "queries"), (file, words)
         file.write_bytes(before)
     assert call("compare", str(run), str(run)).exit_code == 0
     (run / "queries.parquet").unlink()
