@@ -15,7 +15,6 @@ import random
 import re
 import shutil
 import sqlite3
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+from lab.statistics.quantiles import median
 
 HERE = Path(__file__).parent
 SCENARIO = HERE.parent / "scenarios" / "employees.toml"
@@ -224,10 +225,10 @@ def compared(found: dict[str, list[float]]) -> list[dict[str, object]]:
         ("command_against_commits", "command_lab", "command_bare_commits"),
     ):
         ratios = [a / b for a, b in zip(found[lab], found[limit], strict=True)]
-        middle = statistics.median(ratios)
+        middle = median(ratios)
         rows.append(
             {
-                "row": row, "lab": statistics.median(found[lab]), "limit": statistics.median(found[limit]),
+                "row": row, "lab": median(found[lab]), "limit": median(found[limit]),
                 "unit": "1/s", "vs_limit": middle, "low": min(ratios), "high": max(ratios), "target": 0.7,
                 "target_met": middle >= 0.7,
             }

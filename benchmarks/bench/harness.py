@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmarks.bench.statistics import median, ratio_interval
+from benchmarks.bench.statistics import ratio_interval
+from lab.statistics.quantiles import median
 
 # The least or the most that a figure may be: of `vs_peer`, of `vs_limit`, or of `lab` itself.
 Targets = Mapping[str, tuple[str, float]]

@@ -16,6 +16,7 @@ from lab.measure.queries import Asked
 from lab.place import FolderPlace
 from lab.queries.answers import Row as Answer
 from lab.queries.model import Query
+from lab.statistics.quantiles import median
 from lab.stores import Store, store_class
 
 GET = Query("employee", "get", EMPLOYEE)
@@ -86,4 +87,4 @@ def alternating(store: Store, parameters: list[Answer]) -> tuple[float, float]:
             seconds[side].append((perf_counter() - began) / len(block))
         if asked.answers != bare:
             raise Wrong("lab: the harness and the store have given different answers")
-    return float(np.median(seconds[0])) * 1e6, float(np.median(seconds[1])) * 1e6
+    return median(seconds[0]) * 1e6, median(seconds[1]) * 1e6

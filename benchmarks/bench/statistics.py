@@ -1,4 +1,4 @@
-"""Medians, the interval of a ratio, and the exponent of growth."""
+"""The interval of a ratio, and the exponent of growth."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lab.statistics.quantiles import median, quantile
+
 RESAMPLES = 2_000
-
-
-def median(values: Sequence[float]) -> float:
-    """The middle value; of an even number of them, the mean of the two in the middle."""
-    return float(np.median(values))
 
 
 def ratio_interval(above: Sequence[float], below: Sequence[float], seed: int) -> tuple[float, float]:
@@ -22,9 +19,8 @@ def ratio_interval(above: Sequence[float], below: Sequence[float], seed: int) ->
     top, bottom = np.asarray(above, float), np.asarray(below, float)
     assert top.size == bottom.size
     rounds = np.random.default_rng(seed).integers(0, top.size, (RESAMPLES, top.size))
-    ratios = np.median(top[rounds], axis=1) / np.median(bottom[rounds], axis=1)
-    low, high = np.quantile(ratios, (0.025, 0.975))
-    return float(low), float(high)
+    ratios = [median(top[drawn]) / median(bottom[drawn]) for drawn in rounds]
+    return quantile(ratios, 0.025), quantile(ratios, 0.975)
 
 
 def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:

@@ -1,7 +1,7 @@
 """Read a finished run into a `SelectionProblem`: measured figures as candidates, levels, weights.
 
-The intervals of a query's p50 and p99 were computed when they were measured (`lab.measure.intervals`). The interval
-of the lag's p99 is computed here from the lag of every change (`lab.measure.bootstrap`). Rebuild and disk were
+The intervals of a query's p50 and p99 were computed when they were measured (`lab.statistics.intervals`). The interval
+of the lag's p99 is computed here from the lag of every change (`lab.statistics.bootstrap`). Rebuild and disk were
 measured once and have no interval.
 """
 
@@ -15,9 +15,9 @@ import polars as pl
 
 from lab.advice.model import NOT_MEASURED, AnswerTime, Candidate, Reading, SelectionProblem
 from lab.base import TRUTH, BadInput, Problem, nearest
-from lab.measure import bootstrap
 from lab.runs import Run
 from lab.scenario import LevelsTable, question
+from lab.statistics import bootstrap
 
 NOT_ASKED = "the source of truth was not asked itself in this run, so it is no candidate"
 

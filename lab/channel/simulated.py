@@ -14,6 +14,7 @@ import polars as pl
 
 from lab.channel.fates import Fates, through_outages
 from lab.scenario import ChannelTable
+from lab.statistics.quantiles import quantile_of
 
 Floats = np.ndarray
 Ints = np.ndarray
@@ -101,8 +102,8 @@ def summary(journal: pl.DataFrame) -> pl.DataFrame:
     delay = pl.col("arrives_at") - pl.col("sent_at")
     figures = (
         pl.len().alias("messages"),
-        delay.quantile(0.5, "lower").alias("delay_p50_seconds"),
-        delay.quantile(0.99, "lower").alias("delay_p99_seconds"),
+        quantile_of(delay, 0.5).alias("delay_p50_seconds"),
+        quantile_of(delay, 0.99).alias("delay_p99_seconds"),
     )
     fates = journal.group_by("fate").agg(figures)
     marks = [

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from lab.base import LabError
-from lab.measure.bootstrap import reached
-from lab.measure.intervals import quantile_interval
+from lab.statistics.intervals import quantile_interval
+from lab.statistics.quantiles import reached
 from lab.tables import TABLES
 
 COLUMNS: dict[str, pl.DataType] = {

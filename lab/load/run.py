@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from lab.base import TRUTH, BadInput, Problem
@@ -29,6 +28,7 @@ from lab.place import FolderPlace
 from lab.runs import Run, new_run
 from lab.service.local import LocalService
 from lab.service.supervisor import ProgramFailed
+from lab.statistics.quantiles import reached
 from lab.tables import TABLES
 from lab.wiring import Plan
 
@@ -168,8 +168,8 @@ def _writes(events: pl.DataFrame, seconds: float) -> dict[str, Any]:
         "rejected": counts.get("rejected", 0),
         "conflicts": counts.get("conflict", 0),
         "per_second": sent.height / seconds,
-        "p50_us": float(np.quantile(times, 0.5)) * 1e6 if times.size else None,
-        "p99_us": float(np.quantile(times, 0.99)) * 1e6 if times.size else None,
+        "p50_us": reached(times * 1e6, 0.5),
+        "p99_us": reached(times * 1e6, 0.99),
     }
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from lab.feed.published import Published
-from lab.measure.bootstrap import reached
 from lab.running.journal import Journal
+from lab.statistics.quantiles import reached
 
 POINTS = 240
 QUANTILES = {"p50_seconds": 0.5, "p90_seconds": 0.9, "p99_seconds": 0.99, "max_seconds": 1.0}

@@ -15,10 +15,11 @@ import numpy as np
 import polars as pl
 
 from lab.base import NotAnswered
-from lab.measure.intervals import quantile_interval
 from lab.queries.answers import Row, same
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
+from lab.statistics.intervals import quantile_interval
+from lab.statistics.quantiles import reached
 from lab.tables import TABLES
 
 # How often a query is timed although its budget is used up: of a projection, and of the source of truth.
@@ -199,7 +200,7 @@ def table(asked: list[Asked]) -> pl.DataFrame:
         # The null store has no answers to be right or wrong about; its time is the harness's own.
         ok = None if one.store.name == "null" or (one.refused and not one.wrong) else not one.wrong
         times = np.array([] if one.refused else one.nanoseconds) / 1_000.0
-        quantiles = {name: float(np.quantile(times, share)) for name, share in QUANTILES.items()} if times.size else {}
+        quantiles = {name: reached(times, share) for name, share in QUANTILES.items()}
         rows.append(
             {
                 "projection": one.projection,
@@ -208,7 +209,7 @@ def table(asked: list[Asked]) -> pl.DataFrame:
                 "kind": one.query.kind,
                 "samples": times.size,
                 "rows": float(np.mean([len(found) for _, found in one.answers])) if one.answers else 0.0,
-                **{name: None if ok is False else quantiles.get(name) for name in QUANTILES},
+                **{name: None if ok is False else quantiles[name] for name in QUANTILES},
                 "answer_ok": ok,
                 "weight": one.query.weight,
                 **(dict.fromkeys(ENDS) if ok is False else _ends(times)),

@@ -16,9 +16,10 @@ import polars as pl
 
 from lab.base import TRUTH, BadInput, Problem, stream
 from lab.formatting import size
-from lab.measure.bootstrap import RESAMPLES, SEED, Lags, block_rows, quantile, thinned
 from lab.report.facts import plain, truth_asked
 from lab.runs import Run
+from lab.statistics.bootstrap import RESAMPLES, SEED, Lags, block_rows, thinned
+from lab.statistics.quantiles import quantile
 
 QUANTILES = {"p50": 0.50, "p99": 0.99}
 NO_DIFFERENCE = "no difference shown"
@@ -150,7 +151,7 @@ def _difference(a: float, b: float, draws: Lags, withheld: str | None) -> dict[s
     row: dict[str, Any] = {"a_seconds": a, "b_seconds": b, "difference_seconds": b - a, "interval_seconds": None}
     if not np.isfinite(draws).all() or not math.isfinite(b - a):
         return row | {"says": withheld or "not comparable: too many changes never visible"}
-    low, high = (float(end) for end in np.quantile(draws, [0.025, 0.975]))
+    low, high = (quantile(draws, end) for end in (0.025, 0.975))
     says = NO_DIFFERENCE if low <= 0 <= high else "b lags more" if low > 0 else "b lags less"
     return row | {"interval_seconds": [low, high], "says": withheld or says}
 

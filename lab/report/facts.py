@@ -14,6 +14,7 @@ from lab.checks import CHECKS
 from lab.formatting import duration, listed, moments, plural
 from lab.report.words import LINES
 from lab.runs import Run
+from lab.statistics.quantiles import quantile_of, reached
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def overviews(run: Run) -> list[Overview]:
     rebuild = {row["projection"]: row for row in run.table("rebuild").to_dicts()}
     asked = run.table("queries")
     right = asked.filter(pl.col("answer_ok").fill_null(True))
-    typical = dict(right.group_by("projection").agg(pl.col("p50_us").median()).iter_rows())
+    typical = dict(right.group_by("projection").agg(quantile_of(pl.col("p50_us"), 0.5)).iter_rows())
     wrong = dict(asked.filter(~pl.col("answer_ok")).group_by("projection").len().iter_rows())
     return [
         Overview(
@@ -88,10 +89,9 @@ def truth_asked(run: Run) -> TruthAsked | None:
     verdict = run.manifest.get("truth", {}).get("answers")
     if asked.is_empty() or verdict is None:
         return None
-    typical = asked.filter(pl.col("answer_ok"))["p50_us"].median()
+    typical = reached(asked.filter(pl.col("answer_ok"))["p50_us"].drop_nulls(), 0.5)
     wrong = asked.filter(~pl.col("answer_ok")).height
-    p50_us = float(typical) if isinstance(typical, int | float) else None
-    return TruthAsked(str(asked["store"][0]), str(verdict), asked.height, p50_us, wrong)
+    return TruthAsked(str(asked["store"][0]), str(verdict), asked.height, typical, wrong)
 
 
 @dataclass(frozen=True)

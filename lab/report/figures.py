@@ -30,6 +30,7 @@ from lab.report.style import (
     sheet,
     time_axis,
 )
+from lab.statistics.quantiles import median, rank
 
 # Shares at which an ECDF is evaluated: evenly spaced, and closer together in both tails.
 _TAIL = [0.0001, 0.0003, 0.001, 0.002, 0.003, 0.004]
@@ -54,7 +55,7 @@ def lag_quantiles(lag: pl.DataFrame | pl.LazyFrame, names: Sequence[str] | None 
         seen = seconds.drop_nulls().sort()
         if len(seconds) == 0:
             continue
-        at = np.ceil(SHARES * (len(seen) - 1)).astype(np.int64) if len(seen) else np.array([], dtype=np.int64)
+        at = [rank(len(seen), share) - 1 for share in SHARES] if len(seen) else []
         part = pl.DataFrame({"share": SHARES[: len(at)], "lag_seconds": seen.gather(at)})
         if len(seen) == 0:
             part = pl.DataFrame({"share": [0.0], "lag_seconds": [None]}, schema_overrides={"lag_seconds": pl.Float64})
@@ -271,7 +272,7 @@ def _behind_axis(axes: Axes, thin: pl.DataFrame, column: str) -> None:
     """Scale the axis from 0; compressed above the other projections' peaks if one is far behind all others."""
     peaks = thin.group_by("projection").agg(pl.col(column).max()).drop_nulls()[column]
     high = float(peaks.max() or 1.0) if len(peaks) else 1.0  # type: ignore[arg-type]
-    middle = float(peaks.median() or 0.0) if len(peaks) else 0.0  # type: ignore[arg-type]
+    middle = median(peaks) if len(peaks) else 0.0
     if 0 < middle * 25 < high:
         axes.set_yscale("symlog", linthresh=middle)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))

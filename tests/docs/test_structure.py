@@ -53,12 +53,31 @@ def circle(imports: dict[str, set[str]]) -> list[str]:
     return []
 
 
+def own_quantiles(modules: list[Path]) -> list[str]:
+    """Where a quantile is computed by another definition than the lab's: by a method, or by a function of a library."""
+    functions = {"median", "nanmedian", "nanpercentile", "nanquantile", "percentile", "quantile", "quantiles"}
+    functions |= {"median_grouped", "median_high", "median_low", "mquantiles", "scoreatpercentile"}
+    found = []
+    for module in modules:
+        for node in nodes(module):
+            if isinstance(node, ast.Attribute) and node.attr in functions:
+                found.append(f"{module}:{node.lineno}: .{node.attr}")
+            if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("lab.statistics"):
+                taken = functions & {alias.name for alias in node.names}
+                found += [f"{module}:{node.lineno}: {name}" for name in sorted(taken)]
+    return found
+
+
 def test_no_class_name_stands_twice() -> None:
     assert homonyms(MODULES) == {}
 
 
 def test_no_module_and_no_function_is_too_long() -> None:
     assert too_long(MODULES) == []
+
+
+def test_every_quantile_is_the_order_statistic_of_lab_statistics() -> None:
+    assert own_quantiles(MODULES + sorted((ROOT / "benchmarks").rglob("*.py"))) == []
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
@@ -82,3 +101,13 @@ def test_what_is_wrong_is_seen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("imports", "length"), [({"a": {"b"}, "b": {"a"}}, 3), ({"a": {"b"}, "b": set()}, 0)])
 def test_a_circle_is_seen(imports: dict[str, set[str]], length: int) -> None:
     assert len(circle(imports)) == length
+
+
+def test_a_quantile_of_another_definition_is_seen(tmp_path: Path) -> None:
+    one = tmp_path / "one.py"
+    one.write_text(
+        "import numpy as np\nfrom statistics import median\nfrom lab.statistics.quantiles import quantile\n"
+        "np.percentile(x, 99)\nframe.select(pl.col('x').quantile(0.5))\nquantile(x, 0.5)\n"
+    )
+    found = [line.removeprefix(f"{one}:") for line in own_quantiles([one])]
+    assert found == ["2: median", "4: .percentile", "5: .quantile"]

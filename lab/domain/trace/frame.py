@@ -11,6 +11,7 @@ import polars as pl
 from lab.base import DTYPES, META, REASON, BadInput, Entity, Kind, Problem, nearest
 from lab.domain.trace.raw import AT, DELETED, KNOWN, LINE, OWN, Raw
 from lab.scenario import EntityTable
+from lab.statistics.quantiles import reached
 
 SEPARATOR = "|"
 ESCAPE = "\\"
@@ -90,8 +91,8 @@ def instants(values: pl.Series) -> pl.Series:
     if values.dtype == pl.Boolean:
         return pl.Series(values.name, [None], pl.Float64).new_from_index(0, values.len())
     if values.dtype.is_numeric():
-        size = values.cast(pl.Float64).abs().median()
-        by = next((unit for least, unit in UNITS if isinstance(size, float) and size > least), 1.0)
+        size = reached(values.cast(pl.Float64).abs().drop_nulls(), 0.5)
+        by = next((unit for least, unit in UNITS if size is not None and size > least), 1.0)
         return values.cast(pl.Float64) / by
     if values.len() > BLOCK:
         # Parsed text is many times as large as the text.

@@ -9,9 +9,9 @@ from lab.advice.model import Candidate, Reading
 from lab.advice.portfolio import Portfolio
 from lab.advice.sensitivity import WeightRange, tied_answers
 from lab.formatting import duration, size
-from lab.measure.intervals import CONFIDENCE
 from lab.report.advice.text import binding_said, headline, runner_said, said
 from lab.report.facts import plain
+from lab.statistics.intervals import CONFIDENCE
 
 METHODS = {
     "queries": "between order statistics of the samples (binomial)",

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lab.base import stream
+from lab.statistics.quantiles import quantile
 
 ROWS_MAX = 20_000
 RESAMPLES = 400
@@ -27,18 +28,6 @@ def thinned(lags: Lags) -> Lags:
     if len(lags) <= ROWS_MAX:
         return lags
     return lags[np.linspace(0, len(lags) - 1, ROWS_MAX).astype(np.int64)]
-
-
-def quantile(lags: Lags, share: float) -> float:
-    """Return the smallest lag that a share of the changes doesn't exceed; infinite if too few became visible."""
-    at = max(math.ceil(share * len(lags)) - 1, 0)
-    return float(np.partition(lags, at)[at])
-
-
-def reached(lags: Lags, share: float) -> float | None:
-    """Return `quantile`; None if it is infinite, or if there is no lag at all."""
-    value = quantile(lags, share) if len(lags) else math.inf
-    return value if math.isfinite(value) else None
 
 
 def block_rows(random: np.random.Generator, rows: int) -> npt.NDArray[np.int64]:
