@@ -45,9 +45,6 @@ MAKING = Semaphore()
 def told(environment: Any, **_: Any) -> None:
     """Register the messages by which the master tells workers their number, and ends them."""
     LABS["environment"] = environment
-    if os.environ.get("LAB_ENDS_WITH_STDIN"):
-        # Not a greenlet: the whole process ends with the program that started it, also if that was killed.
-        get_original("_thread", "start_new_thread")(end_with_stdin, ())
     if isinstance(environment.runner, WorkerRunner):
         environment.runner.register_message("lab-workers", heard)
         environment.runner.register_message("lab-finish", finish)
@@ -60,6 +57,21 @@ def end_with_stdin() -> None:
     while os.read(0, 4096):
         pass
     os._exit(1)
+
+
+def watch_stdin() -> None:
+    """End this process when its standard input does: with the program that started it, also if that was killed.
+
+    The thread is no greenlet, and runs from the start: a worker whose master is gone waits for it for five minutes, and
+    only then hears of any event.
+    """
+    get_original("_thread", "start_new_thread")(end_with_stdin, ())
+
+
+if os.environ.get("LAB_ENDS_WITH_STDIN"):
+    watch_stdin()
+    # Locust forks its workers, and a thread isn't forked.
+    os.register_at_fork(after_in_child=watch_stdin)
 
 
 @events.quit.add_listener

@@ -260,6 +260,27 @@ def test_kills_of_a_load_lose_nothing_and_leave_nothing(
         print(f"\n{dict(counts)}")
 
 
+def test_workers_that_have_no_master_yet_end_with_the_command(tmp_path: Path) -> None:
+    users = HERE / "lab" / "load" / "users.py"
+    arguments = ["-f", str(users), "--worker", "--processes", "2", "--master-port", "9", "--headless"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "locust", *arguments, "--csv", str(tmp_path)],
+        env=os.environ | {"LAB_ENDS_WITH_STDIN": "1", "PYTHONPATH": str(HERE)},
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        until(lambda: len(psutil.Process(process.pid).children()) == 2, "no two workers")
+        everyone = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
+        assert process.stdin is not None
+        process.stdin.close()
+        # Without this they would go on for five minutes.
+        _, alive = psutil.wait_procs(everyone[1:], 60)
+        for one in everyone:
+            with suppress(psutil.Error):
+                one.kill()
+        assert alive == []
+
+
 def test_a_load_whose_service_died_is_over_at_once(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(ProgramFailed, match="the service ended with -9: last words"):
