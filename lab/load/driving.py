@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import TimeoutExpired
+
+import psutil
 
 from lab.service.supervisor import Program, ProgramFailed
 
@@ -30,6 +32,47 @@ class Order:
     processes: int = 2
     commands: float = 0.5
     probe_timeout: float = 10.0
+
+
+@dataclass
+class Workers:
+    """The worker processes of a Locust, to see whether one ended before it had closed its log."""
+
+    locust: Program
+    processes: int
+    events: Path
+    seen: set[int] = field(default_factory=set)
+
+    def lost(self) -> str | None:
+        """Return what is wrong with a load that lacks a worker, whose counts can't be had any more; None otherwise."""
+        now = self._now()
+        gone, self.seen = self.seen - now, self.seen | now
+        if not gone:
+            return None
+        # Read after the processes: a worker closes its log before it ends.
+        closed = sum(_closed(self.events / f"events-{number}.ndjson") for number in range(self.processes))
+        if len(gone) <= closed:
+            return None
+        return f"{len(gone) - closed} of {self.processes} workers of Locust ended early: the load is incomplete"
+
+    def _now(self) -> set[int]:
+        """The ids of the workers that run; those that were there, once the master is gone, which is told by itself."""
+        try:
+            children = psutil.Process(self.locust.process.pid).children()
+            found = {child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE}
+        except psutil.Error:
+            return self.seen
+        return found if self.locust.process.poll() is None else self.seen
+
+
+def _closed(log: Path) -> bool:
+    """Return whether a worker's log has its last line."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 65_536))
+            return b'"end": true' in file.read()
+    except OSError:
+        return False
 
 
 def _free_port() -> str:
@@ -63,8 +106,9 @@ def drive(url: str, order: Order, seed: int, events: Path, failed: Callable[[], 
     }  # fmt: skip
     locust = Program(arguments, events / "locust.log", environment, events, quiet=True)
     locust.start()
+    workers = Workers(locust, order.processes, events)
     try:
-        status = _awaited(locust, lasts + 120, failed)
+        status = _awaited(locust, lasts + 120, lambda: failed() or workers.lost())
     except BaseException:
         # Its workers share its session.
         locust.kill()

@@ -30,11 +30,11 @@ from serving import waited
 
 from lab.base import TRUTH
 from lab.feed.reader import ChangeReader
-from lab.load.driving import Order, drive
+from lab.load.driving import Order, Workers, drive
 from lab.place import FolderPlace
 from lab.runs import new_run
 from lab.scenario import Source
-from lab.service.supervisor import ProgramFailed
+from lab.service.supervisor import Program, ProgramFailed
 from lab.service.temporary import sweep
 from lab.wiring import plan
 
@@ -293,3 +293,40 @@ def test_a_load_whose_service_died_is_over_at_once(tmp_path: Path) -> None:
         )
     assert time.monotonic() - began < 60
     assert not left_running(tmp_path)
+
+
+# Stands for Locust: each worker lives for a while, and closes its log at the end or not.
+MASTER = """
+import json, os, sys, time
+from pathlib import Path
+for number, (seconds, closes) in enumerate(json.loads(sys.argv[1])):
+    if not os.fork():
+        time.sleep(seconds)
+        if closes:
+            Path(f"events-{number}.ndjson").write_text(json.dumps({"end": True}))
+        os._exit(0)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("lives", "lost"),
+    [
+        ([[3, True], [600, True]], 0),
+        ([[3, False], [600, True]], 1),
+        ([[3, False], [3, False]], 2),
+        ([[3, True]] * 2, 0),
+    ],
+)
+def test_a_load_that_lost_a_worker_is_over_at_once(lives: list[list[Any]], lost: int, tmp_path: Path) -> None:
+    (tmp_path / "master.py").write_text(MASTER)
+    program = Program(["master.py", json.dumps(lives)], tmp_path / "log", {}, tmp_path, quiet=True)
+    with program:
+        watched = Workers(program, 2, tmp_path)
+        until(lambda: watched.lost() is None and len(watched.seen) == 2, "no two workers")
+        time.sleep(4)
+        until(lambda: watched.lost() is not None or not lost, "no worker was missed")
+        said = watched.lost()
+        assert (said or "").startswith(f"{lost} of 2 workers" if lost else "")
+        assert (said is None) == (lost == 0)
+        program.kill()
