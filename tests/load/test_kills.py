@@ -183,9 +183,9 @@ def confirm(running: Running) -> int:
 # Whose death ends the load, what it says then, and how often it is drawn.
 FATAL = {
     "command": (None, 6),
-    "worker": ("error: ", 1),
-    "master": ("error: Locust ended with -9", 1),
-    "front": ("error: the service ended with -9", 2),
+    "worker": ("1 of 2 workers of Locust ended early", 1),
+    "master": ("Locust ended with -9", 1),
+    "front": ("the service ended with -9", 2),
 }
 
 
