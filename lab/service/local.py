@@ -9,7 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lab.base import BadInput
+from lab.service.locking import owned
 from lab.service.supervisor import Program, ProgramFailed
+
+# Seconds to wait until the parts of a service that has ended have closed their files.
+LETS_GO = 60.0
 
 
 class LocalService(Program):
@@ -20,7 +25,7 @@ class LocalService(Program):
     ) -> None:
         command = ["-m", "lab", "serve", *arguments, "--port", "0", "--folder", str(folder), "--json", *more]
         super().__init__(command, folder.parent / "service.log", environment or {})
-        self.url = ""
+        self.url, self.data = "", folder
 
     def start(self) -> None:
         """Start it and wait until all of its parts answer. Raises ProgramFailed when it doesn't come up."""
@@ -28,10 +33,31 @@ class LocalService(Program):
         try:
             self.url = str(self.document()["url"])
         except ProgramFailed as error:
+            self.let_go()
             raise ProgramFailed(f"the service did not start: {error}") from None
         except BaseException:
             self.stop()
             raise
+
+    def stop(self) -> None:
+        """Stop it as `Program.stop` does, and wait until its parts have closed their files, for `LETS_GO` s at most."""
+        super().stop()
+        self.let_go()
+
+    def let_go(self, seconds: float = LETS_GO) -> list[str]:
+        """Wait until no part holds the lock of its files. Returns those that hold it still after so many seconds.
+
+        A part may live longer than the front, and write to a folder that is just being removed or judged.
+        """
+        until, held = time.monotonic() + seconds, list[str]()
+        for lock in sorted(self.data.glob(".*.lock")):
+            name = lock.name.removeprefix(".").removesuffix(".lock")
+            try:
+                with owned(self.data, name, max(0.0, until - time.monotonic())):
+                    pass
+            except BadInput:
+                held.append(name)
+        return held
 
     def failed(self) -> str | None:
         """Why it is no longer there; None while it runs."""

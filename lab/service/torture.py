@@ -14,7 +14,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from lab.base import TRUTH, BadInput, Problem, stream
 from lab.domain.model import Command
 from lab.service.aftermath import Ledger, judge, request_key
 from lab.service.local import LocalService
-from lab.service.locking import owned
 from lab.service.supervisor import ProgramFailed
 from lab.statistics.quantiles import reached
 from lab.wiring import Plan
@@ -210,7 +209,9 @@ def torture(
         finally:
             sender.stopping.set()
         tortured = time.monotonic() - began
-        _let_go(folder, [TRUTH, *(item.name for item in plan.projections)])
+        if held := service.let_go(CATCHES_UP):
+            # What can change meanwhile can't be judged.
+            raise ProgramFailed(f"{', '.join(held)}: still at work {CATCHES_UP:g} s after the service had ended")
         found = judge(plan, folder, ledger, problems)
     found["problems"] += [
         f"{one.name} was killed {one.kills} times, and not {one.wanted}" for one in victims if one.kills < one.wanted
@@ -218,19 +219,6 @@ def torture(
     rows = [_row(victim, counted) for victim, counted in zip(victims, found["processes"], strict=True)]
     verdict = "fail" if found["problems"] else "pass"
     return found | {"verdict": verdict, "processes": rows, "tortured_seconds": tortured}
-
-
-def _let_go(folder: Path, parts: Sequence[str]) -> None:
-    """Wait until the parts have closed their files, which may take longer than the front lives.
-
-    Raises ProgramFailed for one that holds them still: what can change meanwhile can't be judged.
-    """
-    for name in parts:
-        try:
-            with owned(folder, name, CATCHES_UP):
-                pass
-        except BadInput:
-            raise ProgramFailed(f"`{name}` was still at work {CATCHES_UP:g} s after the service had ended") from None
 
 
 def _judgeable(plan: Plan) -> None:

@@ -24,6 +24,7 @@ from serving import SMALL, TEXT, Process, hire, unsaid, waited, written
 from lab.base import BadInput, LabError
 from lab.feed.reader import ChangeReader
 from lab.place import FolderPlace
+from lab.service.local import LocalService
 from lab.service.locking import owned
 from lab.service.part import Orders
 from lab.service.supervisor import Child
@@ -349,3 +350,17 @@ def test_a_folder_of_another_write_model_is_refused_in_one_line_before_anything_
     assert "was made with truth.model = history, and events was asked for" in said
     assert "set it back" in said
     assert sorted(path.name for path in shop.iterdir()) == [".service.lock", "truth"]
+
+
+def test_a_service_is_gone_only_when_its_parts_have_closed_their_files(scenario: str, tmp_path: Path) -> None:
+    service = LocalService([scenario], tmp_path / "files")
+    with service:
+        part = service.get("/health")["pids"]["directory"]
+        os.kill(part, signal.SIGSTOP)
+        service.kill()
+        assert service.let_go(0.5) == ["directory"]
+        resumed = threading.Timer(2.0, os.kill, (part, signal.SIGCONT))
+        resumed.start()
+        assert not resumed.finished.is_set()
+    assert resumed.finished.is_set()
+    assert service.let_go(0.0) == []
