@@ -217,7 +217,10 @@ def _measured(changes: int) -> dict[str, pl.DataFrame]:
                 "samples": 200,
                 "rows": 3.5,
             }
-            queries.append(row | times | {"answer_ok": not wrong, "weight": 1.0} | unknown)
+            # Asked one by one among all others, each takes twice as long.
+            cold = {f"cold_{name}": value and 2 * value for name, value in times.items()}
+            cold |= {f"cold_{name}": None for name in unknown} | {"cold_samples": 100, "temperature": "hot"}
+            queries.append(row | times | {"answer_ok": not wrong, "weight": 1.0} | unknown | cold)
     writes = {
         "write_model": "snapshot",
         "commands": changes + 900,

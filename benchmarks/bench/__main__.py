@@ -20,6 +20,7 @@ from benchmarks.bench import (
     growth,
     memory,
     modelled,
+    neighbour,
     queries,
     rebuild,
     report,
@@ -30,7 +31,7 @@ from benchmarks.bench.harness import Row, measure
 from lab import ending
 from lab.measure.machine import machine
 
-GROUPS = (writes, catch_up, apply, rebuild, events, channel, modelled, queries, memory, growth)
+GROUPS = (writes, catch_up, apply, rebuild, events, channel, modelled, queries, neighbour, memory, growth)
 
 
 def every_row(bench: Bench) -> Iterator[Row]:

@@ -165,6 +165,8 @@ def result(row: Row, samples: Samples, rounds: int, seed: int, wrong: str | None
     for name, value in middle.items():
         if lab and name.startswith("peer_") and name != "peer_equal":
             figures[f"vs_{name}"] = lab / value
+    # Of single calls: for information beside the ratio that is held against a target.
+    cold = {"cold": middle["cold_lab"] / middle["cold_limit"]} if middle.get("cold_limit") else {}
     equal = None
     if lab and peer and ("lab_equal" in middle or "peer_equal" in middle):
         # Whoever works under the other's conditions by default is not measured twice.
@@ -187,7 +189,7 @@ def result(row: Row, samples: Samples, rounds: int, seed: int, wrong: str | None
         "targets": {name: {bound: value} for name, (bound, value) in row.targets.items()},
         "missed": [f"invalid: {wrong}"] if wrong else missed,
         "peer_equal": equal,
-        "others": {name: value for name, value in figures.items() if name.startswith("vs_peer_")},
+        "others": {name: value for name, value in figures.items() if name.startswith("vs_peer_")} | cold,
         "rounds": rounds,
         "size": row.size,
         "verified": wrong is None,

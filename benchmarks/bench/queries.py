@@ -12,7 +12,7 @@ from benchmarks.bench.apply import dumped
 from benchmarks.bench.data import EMPLOYEE, ENTITY, LAYOUT, Bench, last_of
 from benchmarks.bench.harness import Row, Wrong, differs
 from lab.base import Batch
-from lab.measure.queries import Asked
+from lab.measure.asked import Asked
 from lab.place import FolderPlace
 from lab.queries.answers import Row as Answer
 from lab.queries.model import Query

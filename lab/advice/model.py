@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lab.measure.temperatures import HOT
 from lab.scenario import LevelsTable
 
 NO_LEVELS = LevelsTable()
@@ -75,7 +76,8 @@ class Candidate:
 class SelectionProblem:
     """Which candidates should answer these queries (name to weight) within these levels?
 
-    `operated` are the engines that are operated anyway, for the source of truth. `left_out` has a sentence for each
+    `temperature` says which query times are taken (`lab.measure.temperatures`). `operated` are the engines that are
+    operated anyway, for the source of truth. `left_out` has a sentence for each
     candidate or answer that could not be considered.
     """
 
@@ -85,6 +87,7 @@ class SelectionProblem:
     operated: frozenset[str] = frozenset()
     left_out: tuple[str, ...] = ()
     run: str = ""
+    temperature: str = HOT
 
     @property
     def truth(self) -> Candidate | None:

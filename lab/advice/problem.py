@@ -15,8 +15,9 @@ import polars as pl
 
 from lab.advice.model import NOT_MEASURED, AnswerTime, Candidate, Reading, SelectionProblem
 from lab.base import TRUTH, BadInput, Problem, nearest
+from lab.measure.temperatures import queries, temperatures
 from lab.runs import Run
-from lab.scenario import LevelsTable, question
+from lab.scenario import AdviceQuestion, question
 from lab.statistics import bootstrap
 
 NOT_ASKED = "the source of truth was not asked itself in this run, so it is no candidate"
@@ -27,23 +28,29 @@ def read(run: Run, overrides: Sequence[str] = ()) -> SelectionProblem:
 
     Raises BadInput for a level or weight of a query that doesn't exist, and for a run in which no query was asked.
     """
-    queries = run.table("queries")
-    if queries.is_empty():
+    if run.table("queries").is_empty():
         raise BadInput([Problem(run.name, "no query was asked: there is nothing to advise on", "see [[query]]")])
-    levels, weights = asked(run, queries, overrides)
+    wished, there = asked(run, overrides), temperatures(run)
+    levels, weights = wished.levels, wished.weights
+    temperature = wished.advice.queries if wished.advice.queries in there else there[0]
+    times = queries(run, temperature)
     entries = run.manifest["projections"]
     left_out = [f"levels.queries.{name}: the query was not asked" for name in levels.queries if name not in weights]
     left_out += [f"{each['name']}: its verdict is {each['verdict']}" for each in entries if each["verdict"] != "pass"]
     names = {str(each["name"]) for each in entries}
-    if queries["p50_low_us"].is_null().all():
+    if temperature != wished.advice.queries:
+        left_out.append(f"{wished.advice.queries} query times: this run has none, so those that it has are taken")
+    if times["p50_low_us"].is_null().all():
         left_out.append("intervals of query times: this run has none, so nothing is told apart")
-    candidates = []
+    candidates, column = [], "{}" if temperature == there[0] else f"{temperature}_{{}}"
     # In a run of an older version a projection may have that name.
-    truth = queries.filter(projection=TRUTH) if TRUTH not in names else queries.clear()
+    truth = times.filter(projection=TRUTH) if TRUTH not in names else times.clear()
     if truth.is_empty():
         left_out.append(NOT_ASKED)
     else:
-        candidates.append(Candidate(TRUTH, str(truth["store"][0]), _answers(TRUTH, truth, left_out), truth=True))
+        candidates.append(
+            Candidate(TRUTH, str(truth["store"][0]), _answers(TRUTH, truth, column, left_out), truth=True)
+        )
     measured = {name: run.table(name) for name in ("lag_summary", "rebuild")}
     for each in entries:
         if each["verdict"] != "pass":
@@ -54,38 +61,45 @@ def read(run: Run, overrides: Sequence[str] = ()) -> SelectionProblem:
             Candidate(
                 name,
                 str(each["store"]),
-                _answers(name, queries.filter(projection=name), left_out),
+                _answers(name, times.filter(projection=name), column, left_out),
                 _lag(run, name, measured["lag_summary"].filter(projection=name)),
                 _once(rebuilt, "seconds"),
                 _once(rebuilt, "size_bytes"),
             )
         )
     engine = str(run.manifest.get("truth", {}).get("engine", ""))
-    return SelectionProblem(weights, tuple(candidates), levels, frozenset({engine}), tuple(left_out), run.name)
+    return SelectionProblem(
+        weights, tuple(candidates), levels, frozenset({engine}), tuple(left_out), run.name, temperature
+    )
 
 
-def asked(run: Run, queries: pl.DataFrame, overrides: Sequence[str] = ()) -> tuple[LevelsTable, dict[str, float]]:
-    """Return the levels, and the weight of every query by name in the table's order."""
+def asked(run: Run, overrides: Sequence[str] = ()) -> AdviceQuestion:
+    """Return the levels, the weight of every query by name in the table's order, and which query times to take."""
     measured = dict(
-        queries.select("query", pl.col("weight").fill_null(1.0))
+        run.table("queries")
+        .select("query", pl.col("weight").fill_null(1.0))
         .unique("query", keep="first", maintain_order=True)
         .iter_rows()
     )
-    levels, weights = question({"levels": run.manifest.get("levels") or {}, "weights": measured}, overrides)
+    of_scenario = {name: run.manifest.get(name) or {} for name in ("levels", "advice")}
+    found = question({**of_scenario, "weights": measured}, overrides)
     problems = [
         Problem(f"{table}.{name}", f"no query of this run is called `{name}`", nearest(name, measured))
-        for table, names in (("levels.queries", levels.queries), ("weights", weights))
+        for table, names in (("levels.queries", found.levels.queries), ("weights", found.weights))
         for name in names
         # A level of the scenario itself may be of a query that no projection can answer.
         if name not in measured and any(item.partition("=")[0].strip() == f"{table}.{name}" for item in overrides)
     ]
     if problems:
         raise BadInput(problems)
-    return levels, weights
+    return found
 
 
-def _answers(name: str, rows: pl.DataFrame, left_out: list[str]) -> dict[str, AnswerTime]:
-    """Return the timed queries that a candidate answers correctly; add a sentence to `left_out` for each other one."""
+def _answers(name: str, rows: pl.DataFrame, column: str, left_out: list[str]) -> dict[str, AnswerTime]:
+    """Return the timed queries that a candidate answers correctly; add a sentence to `left_out` for each other one.
+
+    `column` makes a figure's column in the table out of its name.
+    """
     found = {}
     for row in rows.iter_rows(named=True):
         if row["answer_ok"] is not True:
@@ -94,15 +108,15 @@ def _answers(name: str, rows: pl.DataFrame, left_out: list[str]) -> dict[str, An
         elif row["p50_us"] is None or row["p99_us"] is None:
             left_out.append(f"{name}, {row['query']}: it was not timed")
         else:
-            found[str(row["query"])] = AnswerTime(_time(row, "p50"), _time(row, "p99"))
+            found[str(row["query"])] = AnswerTime(_time(row, "p50", column), _time(row, "p99", column))
     return found
 
 
-def _time(row: dict[str, Any], quantile: str) -> Reading:
+def _time(row: dict[str, Any], quantile: str, column: str) -> Reading:
     """Return one quantile of a query's time in seconds. Runs of older versions have no intervals: the ends are None."""
     low, high = (row.get(f"{quantile}_{end}_us") for end in ("low", "high"))
     value = float(row[f"{quantile}_us"])
-    return Reading(value / 1e6, _seconds(low), _seconds(high), "queries", f"{quantile}_us")
+    return Reading(value / 1e6, _seconds(low), _seconds(high), "queries", column.format(f"{quantile}_us"))
 
 
 def _seconds(microseconds: float | None) -> float | None:

@@ -67,7 +67,7 @@ def compare(one: str, other: str, anyway: bool, as_json: bool, overrides: Sequen
 @click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=RUNS, help="Where run folders are.")
 @common
 def advise(run: str, runs: Path, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
-    """Recommend which projections to keep, from what a run measured. --set changes levels.KEY and weights.QUERY."""
+    """Recommend which projections to keep, from what a run measured. --set changes levels, weights, advice."""
     from lab.advice import advise as work_out
     from lab.advice import read
     from lab.report.advice import document, print_advice

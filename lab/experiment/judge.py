@@ -16,7 +16,8 @@ from lab.experiment.project import Live, Projected
 from lab.experiment.rebuilt import rebuilt_beside
 from lab.experiment.troubles import Rows, lost_messages, parked, troubles
 from lab.experiment.write import Written
-from lab.measure import accounting, queries
+from lab.measure import accounting, asking, queries
+from lab.measure.asked import Asked
 from lab.place import FolderPlace
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
@@ -30,7 +31,7 @@ from lab.verdict.oracle import Oracle
 from lab.wiring import Plan
 
 # What was asked of each projection by its name, and of the source of truth by `TRUTH`.
-Answers = dict[str, list[queries.Asked]]
+Answers = dict[str, list[Asked]]
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,9 @@ class RunJudgement:
 def ask(plan: Plan, lives: list[Live], truth: Truth, oracle: Oracle, progress: Progress) -> Answers:
     """Time every query of every projection that can answer it, and compare the answers with the oracle's.
 
-    The source of truth is asked in the same rounds, as a baseline: what it answers well enough needs no projection. Its
-    budget also counts the warm-up, since it has no read indexes and one answer may take seconds.
+    They are asked in single calls first (cold), then in blocks (hot). The source of truth is asked along with them as
+    a baseline: what it answers well enough needs no projection. Its budget also counts the warm-up, since it has no
+    read indexes and one answer may take seconds.
     """
     measure, seed = plan.scenario.measure, plan.scenario.seed
     turns = measure.warm_up + measure.samples
@@ -83,26 +85,18 @@ def ask(plan: Plan, lives: list[Live], truth: Truth, oracle: Oracle, progress: P
         for query in plan.queries
     }
     answers: Answers = {
-        live.plan.name: [queries.Asked(live.plan.name, live.projector.store, query) for query in live.plan.queries]
+        live.plan.name: [Asked(live.plan.name, live.projector.store, query) for query in live.plan.queries]
         for live in lives
     }
     answers[TRUTH] = [
-        queries.Asked(TRUTH, truth, query, patient=False)
-        for query in plan.queries
-        if measure.truth and truth.answers(query)
+        Asked(TRUTH, truth, query, patient=False) for query in plan.queries if measure.truth and truth.answers(query)
     ]
     asked = [one for several in answers.values() for one in several]
-    progress.step("asking", turns)
-    turn = iter(range(1, turns + 1))
-    queries.interleave(
-        asked,
-        drawn,
-        warm_up=measure.warm_up,
-        samples=measure.samples,
-        budget_seconds=measure.budget,
-        rng=stream(seed, "rounds"),
-        progress=lambda: progress.done(next(turn)),
-    )
+    progress.step("asking", turns + measure.blocks)
+    turn = iter(range(1, turns + measure.blocks + 1))
+    each = asking.CallLimits(measure.warm_up, measure.samples, measure.budget)
+    asking.in_rounds(asked, drawn, each, stream(seed, "rounds"), lambda: progress.done(next(turn)))
+    asking.in_blocks(asked, drawn, measure.blocks, each, stream(seed, "blocks"), lambda: progress.done(next(turn)))
 
     def right(query: Query, parameters: Row) -> list[Row]:
         return KINDS[query.kind].answer(query, parameters, _tables(oracle, query))
@@ -135,7 +129,7 @@ def rebuild_and_judge(
 
 
 def _judgement(
-    plan: Plan, projected: Projected, live: Live, written: Written, asked: list[queries.Asked], work: FolderPlace
+    plan: Plan, projected: Projected, live: Live, written: Written, asked: list[Asked], work: FolderPlace
 ) -> Judgement:
     store, oracle = live.projector.store, written.oracle
     rows: Rows = {}
@@ -187,7 +181,7 @@ def _shared(dumps: dict[str, pl.DataFrame], live: Live, oracle: Oracle) -> dict[
 def _evidence(
     live: Live,
     oracle: Oracle,
-    asked: list[queries.Asked],
+    asked: list[Asked],
     dumps: dict[str, pl.DataFrame] | None,
     rebuilt: dict[str, pl.DataFrame] | None,
 ) -> Evidence:

@@ -28,7 +28,8 @@ def tables(
     shown = [float(live.visible[np.isfinite(live.visible)].max(initial=0.0)) for live in lives]
     end = max([*shown, *(strand.published.end for strand in projected.every)])
     frames = lag_tables(lives, end)
-    frames["queries"] = queries.table([one for asked in judged.answers.values() for one in asked])
+    every = [one for asked in judged.answers.values() for one in asked]
+    frames |= {"queries": queries.table(every), "query_samples": queries.samples(every)}
     frames["verdicts"] = pl.concat([*(each.verdicts for each in judged.projections), judged.truth_verdicts])
     frames["witnesses"] = pl.concat(each.witnesses for each in judged.projections)
     if sent is not None:
@@ -129,6 +130,7 @@ def manifest(plan: Plan, written: Written, judged: RunJudgement, duration_second
         "writers": _writers(plan),
         "faults": {item.name: item.faults.model_dump(mode="json") for item in plan.projections if item.faults.any},
         "levels": scenario.levels.model_dump(mode="json"),
+        "advice": scenario.advice.model_dump(mode="json"),
         "readers": scenario.readers.model_dump(mode="json"),
         "outages": [item.model_dump() for item in scenario.channel.outages] if scenario.channel else [],
     }

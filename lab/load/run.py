@@ -24,6 +24,7 @@ from lab.load.driving import Order, drive
 from lab.load.foretelling import foretell
 from lab.load.judging import committed, projected, since
 from lab.measure.machine import highest_rss_bytes
+from lab.measure.temperatures import under_load
 from lab.place import FolderPlace
 from lab.runs import Run, new_run
 from lab.service.local import LocalService
@@ -120,8 +121,8 @@ def _as_judged(plan: Plan) -> Plan:
     changed: dict[str, Any] = {
         # There were real readers: they are in the table `load`.
         "readers": plan.scenario.readers.model_copy(update={"sessions": 0}),
-        # It is not asked over HTTP: its times could not be compared with those that are.
-        "measure": plan.scenario.measure.model_copy(update={"truth": False}),
+        # It is not asked over HTTP: its times could not be compared with those that are. No block of calls is timed.
+        "measure": plan.scenario.measure.model_copy(update={"truth": False, "blocks": 0}),
     }
     if plan.scenario.channel is not None:
         # They are at simulated times; a live channel's are switched by hand.
@@ -152,6 +153,8 @@ def _judged(
     # Lags of the changes alone that were committed under load; queries as they were timed over HTTP.
     frames |= lag_tables(since(found).lives, end)
     frames |= {"queries": log.queries(seen.events, frames["queries"]), "load": log.table(seen.events)}
+    frames["queries"] = under_load(frames["queries"])
+    del frames["query_samples"]
     if not plan.domain.has_trace and written.writes["accepted"]:
         progress.step("simulating the same", 1)
         frames["foretold"] = foretell(plan, written, every_revision, frames["lag_summary"], served, seen.began)

@@ -1,150 +1,26 @@
-"""Measure query times: the same queries in every projection and the source of truth, in shuffled rounds.
+"""Judge the answers that were given to queries, and make the tables of their times: `queries` and `query_samples`.
 
-The wall clock is read around the store's `query`, which returns a complete list of rows whatever the engine. Answers
-are kept and compared with the oracle's afterwards.
+Answers are kept when they are timed (`lab.measure.asking`) and compared with the oracle's afterwards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from time import perf_counter_ns
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from lab.base import NotAnswered
-from lab.queries.answers import Row, same
+from lab.measure.asked import Asked, Wrong
+from lab.measure.temperatures import COLD, HOT
+from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.statistics.intervals import quantile_interval
 from lab.statistics.quantiles import reached
 from lab.tables import TABLES
-
-# How often a query is timed although its budget is used up: of a projection, and of the source of truth.
-SAMPLES_MIN = 5
-SAMPLES_FEW = 2
-
-
-class Queryable(Protocol):
-    """The target of a query: a store with a projection, or the source of truth."""
-
-    @property
-    def name(self) -> str:
-        """Return `engine.shape`, or `engine.model`."""
-
-    def query(self, query: Query, parameters: Row) -> list[Row]:
-        """The rows of the answer."""
-
-
-@dataclass(frozen=True)
-class Wrong:
-    """An answer that differs from the oracle's. `always`: the question is asked in every run of the scenario.
-
-    Others depend on what is left of a budget of time, which no seed decides.
-    """
-
-    query: Query
-    parameters: Row
-    expected: list[Row]
-    found: list[Row]
-    # Why there is no answer.
-    refused: str = ""
-    always: bool = True
-
-    def lines(self) -> list[str]:
-        """Return the query and the first row that differs, or why there is no answer, as lines of text."""
-        if self.refused:
-            return [f"{self.query.name}: no answer", f"  {self.refused}"]
-        pairs = zip([*self.expected, None], [*self.found, None], strict=False)
-        expected, found = next(((a, b) for a, b in pairs if a is None or b is None or not same([a], [b])), (None, None))
-        asked = ", ".join(map(repr, self.parameters[:5]))
-        return [
-            f"{self.query.name}({asked}): {len(self.found)} rows, must be {len(self.expected)}",
-            f"  must be: {expected}",
-            f"  answers: {found}",
-        ]
-
-
-@dataclass(slots=True)
-class Asked:
-    """The samples of one query in one projection: times in nanoseconds, parameters and answers.
-
-    One that is asked without patience spends its budget from the first round on, warm-up or not; with it, only the
-    rounds that count. `spent` is in nanoseconds.
-    """
-
-    projection: str
-    store: Queryable
-    query: Query
-    patient: bool = True
-    spent: int = 0
-    nanoseconds: list[int] = field(default_factory=list)
-    answers: list[tuple[Row, list[Row]]] = field(default_factory=list)
-    # The numbers of the answers that are given in every run, whatever time the others took.
-    always: set[int] = field(default_factory=set)
-    wrong: list[Wrong] = field(default_factory=list)
-    # Why a question came to no answer. A statement of the user's own that comes to none is not asked again.
-    refused: dict[Row, str] = field(default_factory=dict)
-
-    @property
-    def unanswered(self) -> str:
-        """Why a question came to no answer; empty if all were answered."""
-        return next((f"{self.query.name}: {why}" for why in self.refused.values()), "")
-
-    def ask(self, parameters: Row, counts: bool) -> None:
-        """Ask once, timed; the time is kept as a sample if the round counts (not in warm-up)."""
-        began = perf_counter_ns()
-        try:
-            rows = self.store.query(self.query, parameters)
-        except NotAnswered as error:
-            # What the data makes of a question is known by asking it: a sum may be too large for an engine.
-            self.refused[parameters] = str(error)
-            return
-        took = perf_counter_ns() - began
-        # What is timed at the least; and the first question of all, before which nothing was spent.
-        few = SAMPLES_MIN if self.patient else SAMPLES_FEW
-        if not self.answers or (len(self.nanoseconds) < few if counts else self.patient):
-            self.always.add(len(self.answers))
-        self.answers.append((parameters, rows))
-        if counts:
-            self.nanoseconds.append(took)
-            self.spent += took
-        elif not self.patient:
-            self.spent += took
-
-    def over(self, counts: bool, budget_seconds: float) -> bool:
-        """Whether it has used up its budget and been asked as often as is needed all the same."""
-        if self.refused and KINDS[self.query.kind].own:
-            return True
-        if self.spent <= budget_seconds * 1e9:
-            return False
-        if self.patient:
-            return len(self.nanoseconds) >= SAMPLES_MIN
-        return not counts or len(self.nanoseconds) >= SAMPLES_FEW
-
-
-def interleave(
-    asked: list[Asked],
-    parameters: dict[str, list[Row]],
-    warm_up: int,
-    samples: int,
-    budget_seconds: float,
-    rng: np.random.Generator,
-    progress: Callable[[], None] = lambda: None,
-) -> None:
-    """Ask everything in rounds, each in a new order, so that slow drift (thermal, cache) affects all contenders alike.
-
-    `parameters` has `warm_up + samples` sets for each query by name; every projection is asked the same ones.
-    """
-    for turn in range(warm_up + samples):
-        for place in rng.permutation(len(asked)):
-            one = asked[place]
-            drawn, counts = parameters[one.query.name], turn >= warm_up
-            if drawn and not one.over(counts, budget_seconds):
-                one.ask(drawn[turn % len(drawn)], counts)
-        progress()
 
 
 def check(asked: list[Asked], right: Callable[[Query, Row], list[Row]]) -> None:
@@ -162,7 +38,7 @@ def check(asked: list[Asked], right: Callable[[Query, Row], list[Row]]) -> None:
         return known[question]
 
     for one in asked:
-        for number, (parameters, found) in enumerate(one.answers):
+        for number, (parameters, found) in enumerate([*one.answers, *one.others]):
             expected, always = must(one.query, parameters), number in one.always
             if expected is None and KINDS[one.query.kind].own:
                 one.refused[parameters] = "the reference comes to no answer, so the right one is not known"
@@ -190,38 +66,82 @@ def _every_match(one: Asked) -> list[tuple[Row, list[Row]]]:
     if not KINDS[one.query.kind].ranked or one.query.limit is None or one.store.name == "null":
         return []
     whole = replace(one.query, limit=None)
-    return [(parameters, one.store.query(whole, parameters)) for parameters in dict.fromkeys(p for p, _ in one.answers)]
+    asked = dict.fromkeys(parameters for parameters, _ in [*one.answers, *one.others])
+    return [(parameters, one.store.query(whole, parameters)) for parameters in asked]
 
 
 def table(asked: list[Asked]) -> pl.DataFrame:
-    """Return the table `queries`. The figures of a query with a wrong answer are null."""
+    """Return the table `queries`. The figures of a query with a wrong answer are null.
+
+    Its first figures are those of blocks, if anything was asked in blocks.
+    """
     rows = []
+    first = HOT if any(one.blocks for one in asked) else COLD
     for one in asked:
-        # The null store has no answers to be right or wrong about; its time is the harness's own.
-        ok = None if one.store.name == "null" or (one.refused and not one.wrong) else not one.wrong
-        times = np.array([] if one.refused else one.nanoseconds) / 1_000.0
-        quantiles = {name: reached(times, share) for name, share in QUANTILES.items()}
+        ok = _right(one)
+        cold, hot = ([] if one.refused else times for times in (one.nanoseconds, one.hot))
+        figures = {name: _figures(times, told=ok is not False) for name, times in ((HOT, hot), (COLD, cold))}
         rows.append(
             {
                 "projection": one.projection,
                 "store": one.store.name,
                 "query": one.query.name,
                 "kind": one.query.kind,
-                "samples": times.size,
                 "rows": float(np.mean([len(found) for _, found in one.answers])) if one.answers else 0.0,
-                **{name: None if ok is False else quantiles[name] for name in QUANTILES},
+                **figures[first],
                 "answer_ok": ok,
                 "weight": one.query.weight,
-                **(dict.fromkeys(ENDS) if ok is False else _ends(times)),
+                "temperature": first,
+                **{f"{COLD}_{name}": value for name, value in figures[COLD].items()},
             }
         )
     return TABLES["queries"].frame(rows)
 
 
-def _ends(times: np.ndarray) -> dict[str, float | None]:
-    """Return the ends of the 95 % intervals of p50 and p99."""
+def samples(asked: list[Asked]) -> pl.DataFrame:
+    """Return the table `query_samples`: every time behind `queries`."""
+    parts = [TABLES["query_samples"].frame()]
+    for one in asked:
+        if one.refused or _right(one) is False:
+            continue
+        for temperature, block, call, nanoseconds in _parts(one):
+            parts.append(
+                pl.DataFrame({"block": block, "call": call, "nanoseconds": nanoseconds}).select(
+                    pl.lit(one.projection).alias("projection"),
+                    pl.lit(one.query.name).alias("query"),
+                    pl.lit(temperature).alias("temperature"),
+                    pl.all().cast(pl.Int64),
+                )
+            )
+    return pl.concat(parts)
+
+
+def _parts(one: Asked) -> Iterator[tuple[str, Any, Any, list[int]]]:
+    """Yield the samples of each temperature: their blocks, their places within them, and their times."""
+    if one.nanoseconds:
+        turns, places = zip(*one.places, strict=True)
+        yield COLD, list(turns), list(places), one.nanoseconds
+    for block in one.blocks:
+        size = len(block.nanoseconds)
+        yield HOT, [block.number] * size, range(block.warm_up, block.warm_up + size), block.nanoseconds
+
+
+def _right(one: Asked) -> bool | None:
+    """Whether its answers are right; None if nothing says so: the null store has none."""
+    return None if one.store.name == "null" or (one.refused and not one.wrong) else not one.wrong
+
+
+def _figures(nanoseconds: list[int], told: bool) -> dict[str, float | int | None]:
+    """Return the number of samples, and their quantiles with the ends of the 95 % intervals in microseconds."""
+    times = np.array(nanoseconds) / 1_000.0
+    figures = dict.fromkeys((*QUANTILES, *ENDS)) if not told or not times.size else _quantiles(times)
+    return {"samples": times.size} | figures
+
+
+def _quantiles(times: np.ndarray) -> dict[str, float | None]:
     ends = [*quantile_interval(times, 0.5), *quantile_interval(times, 0.99)]
-    return dict(zip(ENDS, ends, strict=True))
+    quantiles = {name: reached(times, share) for name, share in QUANTILES.items()}
+    return quantiles | dict(zip(ENDS, ends, strict=True))
 
 
 ENDS = ("p50_low_us", "p50_high_us", "p99_low_us", "p99_high_us")

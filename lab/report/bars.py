@@ -73,7 +73,10 @@ def _named_rows(axes: Axes, names: Sequence[str]) -> None:
 
 
 def queries(queries: pl.DataFrame, looks: Mapping[str, Look]) -> Figure:
-    """Draw a dot at p50 and a whisker to p99 for each query and projection; wrong answers are left out."""
+    """Draw a dot at p50 and a whisker to p99 for each query and projection; wrong answers are left out.
+
+    An upright mark is the p50 of single calls, where the first figures are those of blocks.
+    """
     if queries.is_empty():
         return blank("No query was asked.")
     blocks = [part for _, part in queries.group_by("kind", "query", maintain_order=True)]
@@ -81,7 +84,7 @@ def queries(queries: pl.DataFrame, looks: Mapping[str, Look]) -> Figure:
     kinds = queries["kind"].unique(maintain_order=True).to_list()
     blocks.sort(key=lambda part: kinds.index(part["kind"][0]))
     labels = [look_of(looks, name).label for name in queries["projection"].unique()]
-    times = queries.select(pl.col("p50_us"), pl.col("p99_us")).unpivot()["value"].drop_nulls()
+    times = queries.select("p50_us", "p99_us", "cold_p50_us").unpivot()["value"].drop_nulls()
     times = times.filter(times > 0) / 1e6
     low, high = (float(times.min()), float(times.max())) if len(times) else (1e-5, 1e-2)  # type: ignore[arg-type]
     rows = sum(len(part) for part in blocks)
@@ -110,8 +113,15 @@ def queries(queries: pl.DataFrame, looks: Mapping[str, Look]) -> Figure:
         axes.set_ylim(y - 1.0, -0.6)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0, labelsize=7.5)
-        axes.set_xlabel("time of one query: dot at p50, whisker to p99 (µs and ms, log scale)")
+        axes.set_xlabel(f"time of one query{_at(queries)} (µs and ms, log scale)")
     return figure
+
+
+def _at(queries: pl.DataFrame) -> str:
+    """Say what dot, whisker and mark stand for."""
+    if "hot" not in queries["temperature"]:
+        return ": dot at p50, whisker to p99"
+    return ", hot: dot at p50, whisker to p99; upright mark: p50 cold"
 
 
 def _query_row(axes: Axes, y: float, row: Mapping[str, Any], look: Look, low_seconds: float) -> None:
@@ -127,6 +137,8 @@ def _query_row(axes: Axes, y: float, row: Mapping[str, Any], look: Look, low_sec
         # A hollow dot: the projection didn't pass, so its time is not comparable.
         inside = look.colour if look.verdict == "pass" else "white"
         axes.plot([x], [y], "o", color=look.colour, markerfacecolor=inside, markersize=5.2, markeredgewidth=1.3)
+        if row["temperature"] == "hot" and row["cold_p50_us"]:
+            axes.plot([row["cold_p50_us"] / 1e6], [y], "|", color=look.colour, markersize=9, markeredgewidth=1.3)
         _beside(axes, x, y, duration(p50 / 1e6), INK, before=True)
         _beside(axes, end, y, duration(end), FAINT)
 

@@ -16,6 +16,7 @@ import polars as pl
 
 from lab.base import TRUTH, BadInput, Problem, stream
 from lab.formatting import size
+from lab.measure.temperatures import queries, temperatures
 from lab.report.facts import plain, truth_asked
 from lab.runs import Run
 from lab.statistics.bootstrap import RESAMPLES, SEED, Lags, block_rows, thinned
@@ -49,7 +50,7 @@ def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
         "only_in_b": [name for name in after if name not in before],
         "lag": [_lag(a, b, name, _withheld(before[name], after[name])) for name in both],
         "rebuild": _single(a, b, "rebuild", ["projection"], "seconds", both),
-        "queries": _single(a, b, "queries", ["projection", "query", "kind"], "p50_us", [*both, TRUTH]),
+        "queries": _queries(a, b, [*both, TRUTH]),
         "truth": [_truth(run) for run in (a, b)],
         "writes": _writes(a, b),
     })  # fmt: skip
@@ -70,6 +71,9 @@ def _differs(a: Run, b: Run) -> list[str]:
     for part, what in parts.items():
         if a.manifest.get(part) != b.manifest.get(part):
             told.append(f"different {what}: {a.manifest.get(part)} and {b.manifest.get(part)}")
+    measured = [temperatures(run) for run in (a, b)]
+    if all(measured) and not set(measured[0]) & set(measured[1]):
+        told.append(f"different temperatures of query times: {'; '.join(map(', '.join, measured))}")
     clocks = [run.manifest.get("clocks", {}).get("lag") for run in (a, b)]
     if clocks[0] != clocks[1]:
         told.append(f"different clocks of the lag: {clocks[0]} and {clocks[1]}")
@@ -175,10 +179,24 @@ def _writes(a: Run, b: Run) -> dict[str, Any]:
     return {"a_per_second": one, "b_per_second": other, "ratio": other / one if one and other else None}
 
 
-def _single(a: Run, b: Run, table: str, by: list[str], column: str, names: list[str]) -> list[dict[str, Any]]:
+def _queries(a: Run, b: Run, names: list[str]) -> list[dict[str, Any]]:
+    """Compare query times of each temperature that both runs have figures of."""
+    by = ["projection", "query", "kind", "temperature"]
+    return [
+        row
+        for temperature in temperatures(a)
+        if temperature in temperatures(b)
+        for row in _single(a, b, "queries", by, "p50_us", names, temperature)
+    ]
+
+
+def _single(
+    a: Run, b: Run, table: str, by: list[str], column: str, names: list[str], temperature: str | None = None
+) -> list[dict[str, Any]]:
     """Compare a figure by row: the two values, their ratio, their intervals, and a conclusion in words."""
     before, after = (_verdicts(run) | _answers(run) for run in (a, b))
-    frames = [_figures(run, table, by, column, names) for run in (a, b)]
+    tables = [run.table(table) if temperature is None else queries(run, temperature) for run in (a, b)]
+    frames = [_figures(frame, by, column, names) for frame in tables]
     joined = frames[0].join(frames[1], on=by, suffix="_b", maintain_order="left")
     found = []
     for row in joined.iter_rows(named=True):
@@ -196,9 +214,9 @@ def _single(a: Run, b: Run, table: str, by: list[str], column: str, names: list[
     return found
 
 
-def _figures(run: Run, table: str, by: list[str], column: str, names: list[str]) -> pl.DataFrame:
+def _figures(frame: pl.DataFrame, by: list[str], column: str, names: list[str]) -> pl.DataFrame:
     """Return one column of a table with the ends `low` and `high` of its interval; null if the run has none."""
-    frame = run.table(table).filter(pl.col("projection").is_in(names))
+    frame = frame.filter(pl.col("projection").is_in(names))
     parts = {"low": column.replace("p50", "p50_low"), "high": column.replace("p50", "p50_high")}
     ends = {
         end: pl.col(name) if name in frame.columns and name != column else pl.lit(None, pl.Float64)

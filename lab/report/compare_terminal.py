@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.formatting import NOTHING, count, duration, microseconds, short_count
+from lab.measure.temperatures import MEANING
 from lab.report.compare import ONE_EACH, QUANTILES
 from lab.report.terminal import marked, plain_table
 
@@ -34,11 +35,14 @@ def print_compare(result: dict[str, Any], console: Console) -> None:
         console.print(Text(f"  {run}: {name}, {short_count(writes[f'{run}_per_second'])}"))
     console.print(Text("\nlag, with 95 % intervals of the difference", "bold"))
     console.print(_lag_table(result["lag"]))
-    for table, unit, said in (("rebuild", "seconds", duration), ("queries", "us", microseconds)):
-        if result[table]:
-            how = f", {ONE_EACH}" if table == "rebuild" else ", p50: a difference where the 95 % intervals lie apart"
-            console.print(Text(f"\n{table}{how}", "bold"))
-            console.print(_single_table(result[table], unit, said))
+    if result["rebuild"]:
+        console.print(Text(f"\nrebuild, {ONE_EACH}", "bold"))
+        console.print(_single_table(result["rebuild"], "seconds", duration))
+    for temperature in dict.fromkeys(row["temperature"] for row in result["queries"]):
+        rows = [row for row in result["queries"] if row["temperature"] == temperature]
+        how = f"{temperature} ({MEANING[temperature]}), p50: a difference where the 95 % intervals lie apart"
+        console.print(Text(f"\nqueries, {how}", "bold"))
+        console.print(_single_table(rows, "us", microseconds))
 
 
 def _single_table(rows: list[dict[str, Any]], unit: str, said: Callable[[float | None], str]) -> Table:

@@ -15,9 +15,11 @@ from markupsafe import Markup, escape
 from lab import formatting
 from lab.base import TRUTH
 from lab.checks import OF_RUNS
+from lab.measure.temperatures import MEANING, queries, temperatures
 from lab.report import fault_texts, loads, sentences, words
 from lab.report.advice.section import advice_on, texts
 from lab.report.facts import Overview, failures, headline, matrix, overviews, truth_asked, unaccounted, unknowns
+from lab.report.grid import query_grid
 from lab.report.sections import sections, timelines
 from lab.runs import Run
 from lab.tables import SIMULATED, TABLES
@@ -78,7 +80,10 @@ def render(run: Run) -> str:
         failures=failed,
         timelines=timelines(run, failed),
         witness_lines_max=_WITNESS_LINES_MAX,
-        queries=_query_rows(run.table("queries"), found),
+        queries=_query_rows(queries(run), found),
+        temperatures=temperatures(run),
+        temperature_meaning=MEANING,
+        grid=query_grid(queries(run), found),
         writes=run.table("writes").to_dicts(),
         fan_out=sentences.on_fan_out(run.table("fan_out")),
         accounting=run.table("accounting").to_dicts(),
@@ -120,12 +125,12 @@ def _clock(manifest: Mapping[str, Any]) -> Callable[[str], str]:
     return clock
 
 
-def _query_rows(queries: pl.DataFrame, found: list[Overview]) -> list[dict[str, Any]]:
+def _query_rows(frame: pl.DataFrame, found: list[Overview]) -> list[dict[str, Any]]:
     """Return the rows by query, the quickest correct answer first; projections that don't pass come last."""
     ranked = {TRUTH, *(each.name for each in found if each.ranked)}
-    kinds = queries["kind"].unique(maintain_order=True).to_list()
+    kinds = frame["kind"].unique(maintain_order=True).to_list()
     return sorted(
-        queries.to_dicts(),
+        frame.to_dicts(),
         key=lambda row: (
             kinds.index(row["kind"]),
             row["query"],

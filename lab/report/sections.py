@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from lab.advice import Advice
 from lab.base import TRUTH
+from lab.measure.temperatures import queries
 from lab.report import bars, fault_texts, faults, figures, loads, sentences
 from lab.report.advice.section import drawn as advised
 from lab.report.facts import Failure, Overview, truth_asked
@@ -26,7 +27,8 @@ def sections(run: Run, found: list[Overview], advice: Advice | None = None) -> d
     known = looks(manifest["projections"])
     truth = truth_asked(run)
     answering = known | ({TRUTH: truth_look(truth.store, truth.verdict)} if truth else {})
-    tables = {name: run.table(name) for name in ("visibility", "staleness", "rebuild", "queries", "channel")}
+    tables = {name: run.table(name) for name in ("visibility", "staleness", "rebuild", "channel")}
+    tables["queries"] = queries(run)
     accounting = run.table("accounting")
     shaded = fault_texts.in_staleness(run.table("faults"))
     # Only the lag table is large, so it is read lazily, one projection at a time.

@@ -149,7 +149,8 @@ def on_queries(queries: pl.DataFrame, found: Sequence[Overview]) -> str:
     for (kind,), part in right.group_by("kind", maintain_order=True):
         best = part.sort("p50_us").row(0, named=True)
         told.append(f"{kind} in {best['projection']} ({microseconds(best['p50_us'])})")
-    text = f"The quickest right answers of projections that pass: {listed(told)}." if told else _NONE_PASSES
+    at = ", hot" if "hot" in queries["temperature"] else ""
+    text = f"The quickest right answers of projections that pass (p50{at}): {listed(told)}." if told else _NONE_PASSES
     text += _of_truth(queries, right)
     wrong = [f"{each.name} ({plural(each.wrong_answers, 'query', 'queries')})" for each in found if each.wrong_answers]
     return text + (f" Wrong answers have no time: {listed(wrong)}." if wrong else "")

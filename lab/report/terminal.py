@@ -12,6 +12,7 @@ from rich.text import Text
 
 from lab.base import TRUTH
 from lab.formatting import NOTHING, count, duration, microseconds, share, size
+from lab.measure.temperatures import temperatures
 from lab.report.facts import Overview, TruthAsked, failures, headline, overviews, plain, rows, truth_asked
 from lab.report.words import MARKS
 from lab.runs import Run
@@ -55,7 +56,7 @@ def print_run(run: Run, console: Console) -> None:
     verdict = str(run.manifest["verdict"])
     line = Text.assemble(marked(verdict, upper=True), f": {headline(run)}")
     console.print(line, highlight=False)
-    console.print(_projections(overviews(run), truth_asked(run), console.width))
+    console.print(_projections(overviews(run), truth_asked(run), "".join(temperatures(run)[:1]), console.width))
     for title, table in _optional_tables(run):
         console.print(Text(title, "bold"))
         console.print(Padding(table, (0, 0, 1, 0)))
@@ -119,11 +120,13 @@ def _violations(number: int) -> Text:
     return Text(count(number), "red" if number else "")
 
 
-def _projections(found: list[Overview], truth: TruthAsked | None, width: int) -> Padding:
+def _projections(found: list[Overview], truth: TruthAsked | None, temperature: str, width: int) -> Padding:
     """Return a table with a line for each projection, and for the source of truth if it was queried."""
     wide = width >= _WIDE_COLUMNS
     texts = ("projection", "store", "guard", "verdict") if wide else ("projection", "verdict")
-    table = plain_table("lag\np50", "lag\np99", "never\nvisible", "rebuild", "query\np50", texts=texts)
+    # Of query times the first figures of the table are shown; the report has those of both temperatures.
+    query = f"query\np50, {temperature}" if temperature else "query\np50"
+    table = plain_table("lag\np50", "lag\np99", "never\nvisible", "rebuild", query, texts=texts)
     for each in found:
         # Projections that don't pass are dim, since their figures are not comparable.
         style = "" if each.ranked else "dim"

@@ -5,8 +5,9 @@ refers to something that exists (a store, a domain, a column) is checked in `lab
 """
 
 from lab.scenario.faults import CrashStep, FaultsTable, RebuildTable, ScheduledCrash, Slow
-from lab.scenario.source import Source, question, refusal, refuse
+from lab.scenario.source import AdviceQuestion, Source, question, refusal, refuse
 from lab.scenario.tables import (
+    AdviceTable,
     ChannelFaults,
     ChannelTable,
     CheckpointOrder,
@@ -29,6 +30,8 @@ from lab.scenario.values import NAME
 
 __all__ = [
     "NAME",
+    "AdviceQuestion",
+    "AdviceTable",
     "ChannelFaults",
     "ChannelTable",
     "CheckpointOrder",

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from lab.base import BadInput, Problem, nearest
 from lab.formatting import plural
 from lab.scenario.limits import PROBLEMS_TOLD, QUERIES_MAX
-from lab.scenario.tables import LevelsTable, Scenario
+from lab.scenario.tables import AdviceTable, LevelsTable, Scenario
 from lab.scenario.text import assignment, cut, oversized, parse, read_text, shown
 from lab.scenario.values import Ratio, ScenarioTable, Word
 
@@ -75,33 +75,36 @@ class Source:
             return _rest(raw, errors), problems
 
 
-class _Question(ScenarioTable):
+class AdviceQuestion(ScenarioTable):
+    """What a finished run can be asked: levels, weights of queries, and which of its figures to take."""
+
     levels: LevelsTable = Field(default_factory=LevelsTable)
     weights: dict[Word, Ratio] = Field(default_factory=dict, max_length=QUERIES_MAX)
+    advice: AdviceTable = AdviceTable()
 
 
-def question(raw: Mapping[str, Any], items: Sequence[str]) -> tuple[LevelsTable, dict[str, float]]:
-    """Return the levels and weights of a finished run (`raw` has both tables) after overrides of the command line.
+def question(raw: Mapping[str, Any], items: Sequence[str]) -> AdviceQuestion:
+    """Return what a finished run is asked (`raw` has the tables of its scenario) after overrides of the command line.
 
     Nothing else of a finished run can be set. Raises BadInput with every problem.
     """
     tables = dict(raw)
     problems, chosen = [], []
     for item in items:
-        if item.partition(".")[0].strip() in _Question.model_fields:
+        if item.partition(".")[0].strip() in AdviceQuestion.model_fields:
             chosen.append(item)
         else:
-            what = "the run is finished: only levels and weights can be set"
+            what = "the run is finished: only levels, weights and advice can be set"
             problems.append(Problem(f"--set {cut(item)}", what, "for example --set levels.lag_p99=0.5"))
     problems += _overridden(tables, chosen)
     if large := oversized(tables, "--set"):
         refuse([*problems, *large])
     try:
-        asked = _Question.model_validate(tables)
+        asked = AdviceQuestion.model_validate(tables)
     except ValidationError as error:
         problems += [_problem("--set", tables, item) for item in error.errors()]
     refuse(problems)
-    return asked.levels, asked.weights
+    return asked
 
 
 def _overridden(raw: dict[str, Any], items: Sequence[str]) -> list[Problem]:

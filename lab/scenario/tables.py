@@ -217,9 +217,10 @@ class QueryTable(ScenarioTable):
 
 
 class MeasureTable(ScenarioTable):
-    """How to measure queries: samples, warm-up rounds, a time budget for each query, what is queried and tried."""
+    """How to measure queries: samples, blocks, warm-up, time budgets for each query, what is queried and tried."""
 
-    samples: int = Field(50, ge=1, le=100_000)
+    samples: int = Field(100, ge=1, le=100_000)
+    blocks: int = Field(4, ge=0, le=100, multiple_of=2)
     warm_up: int = Field(3, ge=0, le=1_000)
     budget: Annotated[float, Field(ge=INTERVAL_MIN, le=3_600.0)] = 1.0
     rebuild: bool = True
@@ -248,6 +249,12 @@ class LevelsTable(ScenarioTable):
     engines: int | None = Field(None, ge=0, le=PROJECTIONS_MAX)
 
 
+class AdviceTable(ScenarioTable):
+    """Which figures advice takes: the query times of blocks of calls, or those of single calls."""
+
+    queries: Literal["hot", "cold"] = "hot"
+
+
 class Scenario(ScenarioTable):
     """One experiment. `seed` has no default, since a run must be replayable."""
 
@@ -269,3 +276,4 @@ class Scenario(ScenarioTable):
     measure: MeasureTable = MeasureTable()
     levels: LevelsTable = LevelsTable()
     weights: dict[Word, Ratio] = Field(default_factory=dict, max_length=QUERIES_MAX)
+    advice: AdviceTable = AdviceTable()

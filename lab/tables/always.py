@@ -89,7 +89,7 @@ SCHEMAS = (
             store=(TEXT, "its store; of the source of truth, engine and model: `sqlite.snapshot`"),
             query=(TEXT, "the query's name"),
             kind=(TEXT, "its query class"),
-            samples=(INT, "how often it was timed"),
+            samples=(INT, "how often it was timed, at the row's `temperature`"),
             rows=(FLOAT, "mean number of rows of an answer"),
             p50_us=(FLOAT, "time around the store's `query`. Null: an answer was wrong"),
             p90_us=NINETY,
@@ -100,6 +100,19 @@ SCHEMAS = (
             p50_high_us=(FLOAT, "upper end of it"),
             p99_low_us=(FLOAT, "lower end of the 95 % interval of `p99_us`"),
             p99_high_us=(FLOAT, "upper end of it; null with fewer than 368 samples, which give a p99 no upper bound"),
+            temperature=(
+                TEXT,
+                "of the figures before: `hot` (blocks of calls), `cold` (single calls, where no blocks were asked) or "
+                "`load` (over HTTP, in a run of `lab load`). Null in runs of older versions: `cold`, or `load`",
+            ),
+            cold_samples=(INT, "how often it was timed in single calls. Null under load, as the columns that follow"),
+            cold_p50_us=(FLOAT, "the same as `p50_us`, of single calls among those of all others"),
+            cold_p90_us=NINETY,
+            cold_p99_us=NINETY_NINE,
+            cold_p50_low_us=(FLOAT, "lower end of the 95 % interval of `cold_p50_us`"),
+            cold_p50_high_us=(FLOAT, "upper end of it"),
+            cold_p99_low_us=(FLOAT, "lower end of the 95 % interval of `cold_p99_us`"),
+            cold_p99_high_us=(FLOAT, "upper end of it"),
         ),
         clock=WALL,
         note="An end is one of the measured times, taken by its rank (`lab/statistics/intervals.py`). Nothing is "

@@ -22,6 +22,22 @@ SCHEMAS = (
         ),
     ),
     Schema(
+        "query_samples",
+        "Every time behind `queries`, without warm-up, and without queries whose time is not told. Not "
+        "there in a run of `lab load`.",
+        columns(
+            projection=(TEXT, "its name; `truth` is the source of truth"),
+            query=(TEXT, "the query's name"),
+            temperature=(TEXT, "hot or cold"),
+            block=(INT, "hot: the block's number in the run, from 0. Cold: the round's, warm-up included"),
+            call=(INT, "hot: its place in the block, from 0. Cold: its place in the round, after how many others"),
+            nanoseconds=(INT, "time around the store's `query`"),
+        ),
+        clock=WALL,
+        note="For each projection and query there are `measure.samples` times (cold), and in each of `measure.blocks` "
+        "blocks ten times as many (hot), at the most.",
+    ),
+    Schema(
         "midrun",
         "A row for each projection: what it was asked while it was fed, at a few moments, and how often it was wrong "
         "by what had been written until then. Not there for a store that keeps nothing.",

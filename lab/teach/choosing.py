@@ -41,7 +41,7 @@ def survey(business: str) -> Run:
 
 
 def _employees() -> Run:
-    measure = {"samples": 12, "warm_up": 1, "budget": 0.03, "truth": False, "trials": False}
+    measure = {"samples": 12, "blocks": 4, "warm_up": 1, "budget": 0.03, "truth": False, "trials": False}
     every = projection("sqlite-table", "sqlite.table")
     return experiment(
         every, commands=2_000, records=400, channel=messages(), projections="all", measure=measure,

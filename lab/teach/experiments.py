@@ -73,7 +73,7 @@ def experiment(
 
     `commands` and `records` are scaled; without `records` there is one for each ten commands. Any other table or key of
     a scenario can be given by its name (`catch_up={"every": 0.5}`) and is merged into the course's defaults: modelled
-    stores, 1,000 commands a second, few samples. Raises BadInput for invalid keys.
+    stores, 1,000 commands a second, few samples, single calls. Raises BadInput for invalid keys.
     """
     raw = _usual(business, scaled(commands), scaled(records) if records else None)
     raw |= {"seed": seed, "projection": list(projections)}
@@ -111,7 +111,7 @@ def _usual(business: str, commands: int, records: int | None) -> Keys:
         "domain": {"name": business},
         "time": {"service": "modelled"},
         "readers": {"sessions": 200},
-        "measure": {"samples": 5, "warm_up": 0, "budget": 0.1, "truth": False, "trials": False},
+        "measure": {"samples": 5, "blocks": 0, "warm_up": 0, "budget": 0.1, "truth": False, "trials": False},
     }
     if business not in DOMAINS or not domain(business).has_trace:
         raw["domain"]["records"] = records or max(1, commands // 10)

@@ -63,7 +63,7 @@ def behind(finished: Run) -> Figure:
 
 
 def latencies(finished: Run) -> Figure:
-    """Draw the time of each query in each projection: a dot for the p50, a whisker to the p99."""
+    """Draw the time of each query in each projection: a dot for the p50, a whisker to the p99, a mark if cold."""
     return report_bars.queries(finished.queries, _looks(finished))
 
 
@@ -124,7 +124,7 @@ def _box(axes: Axes, x: float, y: float, face: str) -> None:
 
 
 def grid(finished: Run) -> Figure:
-    """Draw the p50 of each query (columns) in each projection (rows), darker the slower it is relative to the best."""
+    """Draw the p50 of each query (columns, hot) in each projection (rows), the darker the slower beside the best."""
     found = _looks(finished)
     rows = list(found.values())
     columns = finished.queries.select("query", "kind").unique(maintain_order=True).rows()

@@ -8,7 +8,7 @@ import polars as pl
 
 from lab.base import TRUTH
 from lab.checks import OF_RUNS
-from lab.measure.queries import Wrong
+from lab.measure.asked import Wrong
 from lab.tables import TABLES
 from lab.verdict import conformity, contents, effects
 from lab.verdict.evidence import Evidence

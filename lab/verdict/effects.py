@@ -9,7 +9,7 @@ import polars as pl
 
 from lab.formatting import printable
 from lab.measure.accounting import balances
-from lab.measure.queries import Wrong
+from lab.measure.asked import Wrong
 from lab.verdict.evidence import Evidence
 from lab.verdict.finding import Finding, about, found, or_seen
 from lab.verdict.midrun import APART, BACK_ALIVE, BACKWARD, UNREAD

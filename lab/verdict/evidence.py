@@ -14,8 +14,8 @@ from lab.conformance.job import Conformance
 from lab.feed.published import Published
 from lab.formatting import printable
 from lab.measure import lag
+from lab.measure.asked import Asked
 from lab.measure.midrun import Glance
-from lab.measure.queries import Asked
 from lab.projection.guard import Guard
 from lab.projection.guards import guard_class
 from lab.running.journal import Journal

@@ -11,8 +11,8 @@ import polars as pl
 
 from lab.base import NotAnswered
 from lab.formatting import printable
+from lab.measure.asked import Wrong
 from lab.measure.midrun import Glance, MidrunRead
-from lab.measure.queries import Wrong
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.verdict.moments import Moment, WrittenHistory, equal, same_content

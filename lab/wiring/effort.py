@@ -82,10 +82,17 @@ def _measuring(scenario: Scenario, file: str) -> list[Problem]:
     if (reads := readers.sessions * readers.reads) > READS_MAX:
         what = f"{reads:,} reads of each projection"
         found.append(Problem(f"{file}: readers.sessions", what, f"at most {READS_MAX:,}: sessions times reads"))
-    asked = (measure.samples + measure.warm_up) * max(1, len(scenario.query)) * (1 + len(scenario.projection))
+    asked = (
+        (measure.samples + measure.warm_up)
+        * (1 + measure.blocks)
+        * max(1, len(scenario.query))
+        * (1 + len(scenario.projection))
+    )
     if asked > STEPS_MAX:
         what = f"about {asked:,} questions asked"
-        found.append(Problem(f"{file}: measure.samples", what, f"at most {STEPS_MAX:,}: samples, queries, projections"))
+        found.append(
+            Problem(f"{file}: measure.samples", what, f"at most {STEPS_MAX:,}: samples, blocks, queries, projections")
+        )
     return found
 
 

@@ -23,6 +23,7 @@ from running import call, run_text
 from lab.advice import advise, read
 from lab.advice.problem import NOT_ASKED
 from lab.base import TRUTH, BadInput
+from lab.measure.temperatures import temperatures
 from lab.report import compare, print_compare, render
 from lab.report.advice import document, figure, print_advice
 from lab.runs import Run, write_table
@@ -63,6 +64,15 @@ def with_intervals(run: Run, share: float = 0.05) -> Run:
         f"{name}_{end}_us": pl.col(f"{name}_us") * factor for name in ("p50", "p99") for end, factor in ends.items()
     }
     write_table(run.path, "queries", run.table("queries").with_columns(weight=pl.lit(1.0)).with_columns(**columns))
+    return Run(run.path)
+
+
+def earlier(run: Run) -> Run:
+    """The run as a version wrote it that knew single calls alone."""
+    frame = run.table("queries")
+    frame.drop([name for name in frame.columns if name.startswith("cold_") or name == "temperature"]).write_parquet(
+        run.path / "queries.parquet"
+    )
     return Run(run.path)
 
 
@@ -141,6 +151,36 @@ def test_a_run_s_figures_become_readings_with_their_rows(fake: Run) -> None:
     assert (time.value, time.low, time.high) == tuple(row[f"p99{end}_us"] / 1e6 for end in ("", "_low", "_high"))
     assert (each.rebuild.table, each.rebuild.column, each.rebuild.once) == ("rebuild", "seconds", True)
     assert each.disk.value == fake.table("rebuild")["size_bytes"][0]
+
+
+@pytest.mark.parametrize(("chosen", "column"), [("hot", "p50_us"), ("cold", "cold_p50_us")])
+def test_advice_takes_the_query_times_that_it_is_told_to_and_says_which(fake: Run, chosen: str, column: str) -> None:
+    asked = read(fake, [f"advice.queries={chosen}"])
+    assert asked.temperature == chosen
+    row = fake.table("queries").row(0, named=True)
+    time = asked.candidates[0].answers[row["query"]].p50
+    assert (time.value, time.column) == (row[column] / 1e6, column)
+    found = document(advise(asked))
+    assert found["temperature"] == chosen
+    claims = [claim["claim"] for claim in found["evidence"] if claim["table"] == "queries"]
+    assert claims
+    assert all(f", {chosen})" in claim for claim in claims)
+    assert read(fake).temperature == "hot"
+
+
+def test_the_scenario_says_which_query_times_advice_takes(tmp_path: Path) -> None:
+    own = with_manifest(fake_run(tmp_path, changes=200), advice={"queries": "cold"})
+    assert read(own).temperature == "cold"
+    assert read(own, ["advice.queries=hot"]).temperature == "hot"
+    with pytest.raises(BadInput, match="queries"):
+        read(own, ["advice.queries=lukewarm"])
+
+
+def test_a_run_without_the_query_times_that_are_asked_for_is_advised_on_by_those_that_it_has(tmp_path: Path) -> None:
+    asked = read(earlier(fake_run(tmp_path, changes=200)))
+    assert asked.temperature == "cold"
+    assert "hot query times: this run has none, so those that it has are taken" in asked.left_out
+    assert asked.candidates[0].answers["by_id"].p50.column == "p50_us"
 
 
 def test_a_lag_that_is_never_is_infinite_and_bounded_by_nothing(fake: Run) -> None:
@@ -346,9 +386,13 @@ def test_a_level_or_a_weight_of_no_query_is_refused_with_the_nearest(table: str,
 
 def test_the_ends_of_an_interval_lie_around_its_quantile_and_are_unknown_of_few_samples(real: Run) -> None:
     rows = real.table("queries")
-    assert rows["samples"].to_list() == [5] * len(rows)
-    assert rows["p50_low_us"].null_count() == rows["p99_high_us"].null_count() == len(rows)
-    assert (rows["p99_low_us"] <= rows["p99_us"]).all()
+    assert rows["cold_samples"].to_list() == [5] * len(rows)
+    assert rows["cold_p50_low_us"].null_count() == rows["cold_p99_high_us"].null_count() == len(rows)
+    assert (rows["cold_p99_low_us"] <= rows["cold_p99_us"]).all()
+    # Four blocks of five, and of as many more as go into two milliseconds.
+    assert (rows["samples"] >= 20).all()
+    assert rows["p50_low_us"].null_count() == 0
+    assert (rows["p50_low_us"] <= rows["p50_us"]).all()
     assert rows.filter(pl.col("query") == "employee")["weight"].unique().to_list() == [20.0]
 
 
@@ -356,7 +400,9 @@ def test_the_ends_of_an_interval_lie_around_its_quantile_and_are_unknown_of_few_
 
 
 def by_query(result: dict[str, Any], projection: str) -> dict[str, str]:
-    return {row["query"]: row["says"] for row in result["queries"] if row["projection"] == projection}
+    """What is said of each query of a projection, by its hot times."""
+    rows = [row for row in result["queries"] if row["projection"] == projection]
+    return {row["query"]: row["says"] for row in rows if row["temperature"] == "hot"}
 
 
 def test_queries_differ_where_their_intervals_lie_apart_and_nowhere_else(fake: Run, tmp_path: Path) -> None:
@@ -374,6 +420,36 @@ def test_queries_differ_where_their_intervals_lie_apart_and_nowhere_else(fake: R
     out = io.StringIO()
     print_compare(result, Console(file=out, width=100))
     assert "b is slower" in out.getvalue()
+
+
+def test_hot_is_compared_with_hot_and_cold_with_cold(fake: Run, tmp_path: Path) -> None:
+    """The other run is as quick in blocks, and twice as slow in single calls."""
+    other = fake_run(tmp_path, changes=2_000)
+    times = [f"cold_{name}_us" for name in ("p50", "p90", "p99")]
+    write_table(other.path, "queries", other.table("queries").with_columns(pl.col(times) * 2))
+    result = compare(fake, Run(other.path))
+    assert result["differs"] == []
+    ratios = {(row["temperature"], row["ratio"]) for row in result["queries"] if row["projection"] == "directory"}
+    assert ratios == {("hot", 1.0), ("cold", 2.0)}
+    out = io.StringIO()
+    print_compare(result, Console(file=out, width=100))
+    assert [line.split()[:2] for line in out.getvalue().splitlines() if line.startswith("queries, ")] == [
+        ["queries,", "hot"],
+        ["queries,", "cold"],
+    ]
+
+
+def test_a_run_of_single_calls_is_compared_by_those_alone_and_one_under_load_by_none(fake: Run, tmp_path: Path) -> None:
+    before = earlier(fake_run(tmp_path / "before", changes=2_000))
+    result = compare(before, fake)
+    assert {row["temperature"] for row in result["queries"]} == {"cold"}
+    # What the earlier version told first is compared with what stands beside now.
+    assert {row["ratio"] for row in result["queries"] if row["projection"] == "directory"} == {2.0}
+    loaded = with_manifest(earlier(fake_run(tmp_path / "loaded", changes=2_000)), load={"void": False})
+    assert temperatures(loaded) == ("load",)
+    result = compare(loaded, fake, anyway=True)
+    assert result["queries"] == []
+    assert "different temperatures of query times: load; hot, cold" in result["differs"]
 
 
 def test_the_source_of_truth_s_own_answers_are_compared_too(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ PROMISED = {"row", "lab", "peer", "limit", "unit", "vs_peer", "vs_limit", "low",
 EVERY = {
     "execute_full", "execute_normal", "catch_up", "apply_sqlite", "apply_duckdb", "rebuild_duckdb", "rebuild_sqlite",
     "rebuild_parquet", "rebuild_lmdb", "rebuild_search", "rebuild_graph", "rebuild_events", "channel", "run_modelled",
-    "query_overhead", "verdict", "memory", "growth",
+    "query_overhead", "neighbour", "verdict", "memory", "growth",
 }  # fmt: skip
 
 

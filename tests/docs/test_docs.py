@@ -181,7 +181,7 @@ def test_every_key_of_the_manifest_is_explained(small_run: Run) -> None:
 
 
 def test_a_run_is_a_page_a_manifest_and_the_documented_tables(small_run: Run) -> None:
-    optional = ("deliveries", "midrun", "readers")
+    optional = ("deliveries", "midrun", "query_samples", "readers")
     expected = {"manifest.json", "report.html", *(f"{name}.parquet" for name in (*ALWAYS, *optional))}
     assert {path.name for path in small_run.path.iterdir()} == expected
     assert lab.load_run(small_run.path).manifest == json.loads((small_run.path / "manifest.json").read_text())

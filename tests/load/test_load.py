@@ -67,6 +67,10 @@ def test_a_load_is_a_run_with_lag_for_every_projection(loaded: tuple[dict[str, A
         assert row["changes"] == accepted
         assert row["visible"] == accepted
     assert set(run.queries.filter(pl.col("projection") != "truth")["answer_ok"]) == {True}
+    # Readers over HTTP have one temperature, and their times are in `events.parquet`.
+    assert set(run.queries["temperature"]) == {"load"}
+    assert run.queries["cold_p50_us"].is_null().all()
+    assert not run.has("query_samples")
     assert said["load"]["generator_delay_p99_seconds"] is not None
 
 

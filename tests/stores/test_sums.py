@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lab.base import Batch, CannotTake, NotAnswered
 from lab.domain.employees import EMPLOYEES
-from lab.measure import queries
+from lab.measure import asked, queries
 from lab.place import FolderPlace
 from lab.projection.guards import guarded_layout
 from lab.projection.projector import Projector
@@ -164,7 +164,7 @@ def answered(rows: list[Row], refused: set[Row] = frozenset()) -> list[queries.W
             raise NotAnswered("too large")
         return [(1,)]
 
-    one = queries.Asked("mine", Given(), QUERY)
+    one = asked.Asked("mine", Given(), QUERY)
     one.ask((), True)
     queries.check([one], right)
     return one.wrong

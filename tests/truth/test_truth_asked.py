@@ -22,7 +22,7 @@ from lab.domain import domain
 from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Command, Domain, Options
 from lab.experiment.write import Replay
-from lab.measure import queries
+from lab.measure import asked, asking, queries
 from lab.place import FolderPlace
 from lab.queries.answers import Row, same
 from lab.queries.kinds import KINDS, PAST
@@ -197,10 +197,10 @@ def test_without_patience_a_slow_query_is_asked_a_few_times(
     patient: bool, seconds: float, asks: int, samples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0]
-    monkeypatch.setattr(queries, "perf_counter_ns", lambda: clock[0])
+    monkeypatch.setattr(asked, "perf_counter_ns", lambda: clock[0])
     query = asked_of(EMPLOYEES)[0]
-    one = queries.Asked("truth", Slow(seconds, clock), query, patient)
-    queries.interleave([one], {query.name: [(1,)]}, 3, 20, 1.0, stream(1, "rounds"))
+    one = asked.Asked("truth", Slow(seconds, clock), query, patient)
+    asking.in_rounds([one], {query.name: [(1,)]}, asking.CallLimits(3, 20, 1.0), stream(1, "rounds"))
     assert len(one.answers) == asks
     assert len(one.nanoseconds) == samples
     row = queries.table([one]).row(0, named=True)
@@ -237,7 +237,8 @@ def test_it_has_its_rows_beside_the_projections(model: str, tmp_path: Path) -> N
     assert set(rows["store"]) == {f"sqlite.{model}"}
     assert rows["answer_ok"].all()
     assert rows["p50_us"].is_not_null().all()
-    assert set(rows["samples"]) == {5}
+    assert set(rows["cold_samples"]) == {5}
+    assert set(rows["temperature"]) == {"hot"}
     # The same questions: an answer of it has as many rows as one of a projection.
     counts = finished.table("queries").filter(pl.col("projection") == "directory").select("query", "rows")
     both = rows.select("query", own="rows").join(counts, on="query")

@@ -28,6 +28,7 @@ def document(advice: Advice) -> dict[str, Any]:
         "run": problem.run,
         "levels": dict(problem.set_levels()),
         "weights": dict(problem.queries),
+        "temperature": problem.temperature,
         "feasible": answer is not None,
         "says": headline(advice),
         "portfolio": [_member(answer, each) for each in answer.used] if answer else [],
@@ -100,8 +101,8 @@ def evidence(advice: Advice) -> list[dict[str, Any]]:
         row = {"projection": who.name, "query": query}
         level = problem.query_level(query)
         for reading, held in ((who.answers[query].p50, None), (who.answers[query].p99, level)):
-            quantile = reading.column.removesuffix("_us")
-            claim = f"{said(who)} answers {query} in {duration(reading.value)} ({quantile})"
+            quantile = reading.column.removesuffix("_us").rpartition("_")[2]
+            claim = f"{said(who)} answers {query} in {duration(reading.value)} ({quantile}, {problem.temperature})"
             found.append(_claim(claim, reading, row, held))
     for who in answer.members:
         row = {"projection": who.name}

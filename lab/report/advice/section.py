@@ -30,6 +30,7 @@ def texts(advice: Advice) -> dict[str, Any]:
         "tie": text.ties_said(advice),
         "levels": text.level_rows(advice),
         "queries": text.assignment_rows(advice),
+        "temperature": text.temperature_said(advice),
         "runners_up": [(text.portfolio_said(each), text.runner_said(advice, each)) for each in advice.runners_up],
         "weights": text.weights_said(advice),
         "evidence": evidence(advice),

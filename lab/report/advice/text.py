@@ -10,6 +10,7 @@ from lab.advice.model import Candidate, Reading
 from lab.advice.portfolio import Miss, Portfolio
 from lab.advice.sensitivity import WeightRange, tied, tied_answers
 from lab.formatting import duration, listed, number, plural, size
+from lab.measure.temperatures import MEANING
 
 TRUTH_SAID = "the source of truth"
 # The name of each level in a sentence.
@@ -101,6 +102,12 @@ def ties_said(advice: Advice) -> str:
         f"A tie: by weighted query time, {portfolio_said(advice.answer)} can't be told from {names}. "
         "It comes first by the measured values alone; a longer run (measure.samples) may tell them apart."
     )
+
+
+def temperature_said(advice: Advice) -> str:
+    """Return which query times the advice rests on."""
+    temperature = advice.problem.temperature
+    return f"{temperature} ({MEANING[temperature]})"
 
 
 def weights_said(advice: Advice) -> list[str]:
