@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from lab.measure.queries import ENDS
 from lab.runs import Run, write_table
+from lab.statistics.intervals import intervals
 from lab.tables import TABLES
 
 NASTY = "<script>alert('x')</script> & \"quotes\""
@@ -153,6 +155,14 @@ def _quantile(seconds: pl.Series, share: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
+def _intervals(seconds: pl.Series) -> dict[str, float | str | None]:
+    found: dict[str, float | str | None] = {}
+    for name, each in zip(("p50", "p99"), intervals(seconds.fill_null(np.inf), (0.5, 0.99)), strict=True):
+        found |= {f"{name}_low_seconds": each.low, f"{name}_high_seconds": each.high}
+        found[f"{name}_interval_reason"] = each.reason or None
+    return found
+
+
 def _timeline(changes: int, seed: int, means: dict[str, float]) -> dict[str, pl.DataFrame]:
     lag, summary, visibility, staleness = [], [], [], []
     after = np.logspace(-3, 1.5, 60)
@@ -173,6 +183,7 @@ def _timeline(changes: int, seed: int, means: dict[str, float]) -> dict[str, pl.
                 "never_visible": changes - len(seen),
             }
             | {f"{name}_seconds": _quantile(seconds, share) for name, share in QUANTILES.items()}
+            | _intervals(seconds)
         )
         shown = np.searchsorted(np.sort(seen.to_numpy()), after) / changes
         visibility.append(
@@ -186,7 +197,7 @@ def _timeline(changes: int, seed: int, means: dict[str, float]) -> dict[str, pl.
         )
     return {
         "lag": pl.concat(lag),
-        "lag_summary": pl.DataFrame(summary),
+        "lag_summary": TABLES["lag_summary"].frame(summary),
         "visibility": pl.concat(visibility),
         "staleness": pl.concat(staleness),
     }
@@ -194,7 +205,7 @@ def _timeline(changes: int, seed: int, means: dict[str, float]) -> dict[str, pl.
 
 def _measured(changes: int) -> dict[str, pl.DataFrame]:
     rebuild, queries = [], []
-    unknown = dict.fromkeys(("p50_low_us", "p50_high_us", "p99_low_us", "p99_high_us"))
+    unknown = dict.fromkeys(ENDS)
     for at, (name, store, *_rest) in enumerate(PROJECTIONS):
         seconds = 0.4 + 0.35 * at
         rebuild.append(

@@ -11,7 +11,7 @@ from lab.measure.temperatures import HOT
 from lab.scenario import LevelsTable
 
 NO_LEVELS = LevelsTable()
-Status = Literal["shown", "not certain", "measured once", "missed"]
+Status = Literal["shown", "not certain", "measured once", "missed", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,9 @@ class Reading:
     """A measured figure and its source: a table's column, in the row of a projection (and of a query).
 
     `value` is in seconds, bytes or a count; infinity where it was never reached or not measured. `low` and `high` are
-    the ends of its 95 % interval, None where that end is unknown. `once`: one measurement, which has no interval.
+    the ends of its 95 % interval, None where that end is unknown, for the `reason` that is given. `once`: one
+    measurement, which has no interval. `untold`: there are too few samples to tell the figure; the value is infinite,
+    and no level is judged by it.
     """
 
     value: float
@@ -28,13 +30,20 @@ class Reading:
     table: str = ""
     column: str = ""
     once: bool = False
+    untold: bool = False
+    reason: str = ""
 
     def meets(self, level: float | None) -> bool:
-        """Return whether the value is within a level; without a level (None) it always is."""
-        return level is None or self.value <= level
+        """Return whether the value is within a level; without a level (None), or without a value, it always is."""
+        return level is None or self.untold or self.value <= level
 
     def status(self, level: float) -> Status:
-        """Return how certain it is that a level is met: by the whole interval, by the value alone, or by one sample."""
+        """Return how certain it is that a level is met: by the whole interval, by the value alone, or by one sample.
+
+        A level on a figure that isn't told is `unknown`.
+        """
+        if self.untold:
+            return "unknown"
         if not self.meets(level):
             return "missed"
         if self.once:

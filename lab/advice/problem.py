@@ -1,8 +1,7 @@
 """Read a finished run into a `SelectionProblem`: measured figures as candidates, levels, weights.
 
-The intervals of a query's p50 and p99 were computed when they were measured (`lab.statistics.intervals`). The interval
-of the lag's p99 is computed here from the lag of every change (`lab.statistics.bootstrap`). Rebuild and disk were
-measured once and have no interval.
+The intervals of queries and lags were computed when they were measured (`lab.statistics.intervals`), and are in the
+tables. Rebuild and disk were measured once and have no interval.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ from lab.base import TRUTH, BadInput, Problem, nearest
 from lab.measure.temperatures import queries, temperatures
 from lab.runs import Run
 from lab.scenario import AdviceQuestion, question
-from lab.statistics import bootstrap
+from lab.statistics.intervals import few
+from lab.statistics.quantiles import samples_needed
 
 NOT_ASKED = "the source of truth was not asked itself in this run, so it is no candidate"
 
@@ -56,13 +56,16 @@ def read(run: Run, overrides: Sequence[str] = ()) -> SelectionProblem:
         if each["verdict"] != "pass":
             continue
         name = str(each["name"])
+        lag = _lag(measured["lag_summary"].filter(projection=name))
+        if lag.untold:
+            left_out.append(f"{name}: the p99 of its lag is not told of {lag.reason} (workload.commands)")
         rebuilt = measured["rebuild"].filter(projection=name)
         candidates.append(
             Candidate(
                 name,
                 str(each["store"]),
                 _answers(name, times.filter(projection=name), column, left_out),
-                _lag(run, name, measured["lag_summary"].filter(projection=name)),
+                lag,
                 _once(rebuilt, "seconds"),
                 _once(rebuilt, "size_bytes"),
             )
@@ -105,34 +108,44 @@ def _answers(name: str, rows: pl.DataFrame, column: str, left_out: list[str]) ->
         if row["answer_ok"] is not True:
             wrong = "not checked" if row["answer_ok"] is None else "wrong"
             left_out.append(f"{name}, {row['query']}: its answers are {wrong}")
-        elif row["p50_us"] is None or row["p99_us"] is None:
+        elif row["p50_us"] is None:
             left_out.append(f"{name}, {row['query']}: it was not timed")
         else:
+            if row["p99_us"] is None:
+                left_out.append(f"{name}, {row['query']}: its p99 is not told of {_too_few(row)} (measure.samples)")
             found[str(row["query"])] = AnswerTime(_time(row, "p50", column), _time(row, "p99", column))
     return found
 
 
 def _time(row: dict[str, Any], quantile: str, column: str) -> Reading:
     """Return one quantile of a query's time in seconds. Runs of older versions have no intervals: the ends are None."""
-    low, high = (row.get(f"{quantile}_{end}_us") for end in ("low", "high"))
-    value = float(row[f"{quantile}_us"])
-    return Reading(value / 1e6, _seconds(low), _seconds(high), "queries", column.format(f"{quantile}_us"))
+    name = column.format(f"{quantile}_us")
+    value, low, high = (_seconds(row.get(f"{quantile}{end}_us")) for end in ("", "_low", "_high"))
+    if value is None:
+        return Reading(math.inf, table="queries", column=name, untold=True, reason=_too_few(row))
+    return Reading(value, low, high, "queries", name, reason=row.get(f"{quantile}_interval_reason") or "")
+
+
+def _too_few(row: dict[str, Any]) -> str:
+    return few(int(row["samples"]), samples_needed(0.99))
 
 
 def _seconds(microseconds: float | None) -> float | None:
     return None if microseconds is None else microseconds / 1e6
 
 
-def _lag(run: Run, name: str, summary: pl.DataFrame) -> Reading:
+def _lag(summary: pl.DataFrame) -> Reading:
     """Return the p99 of the lag with its interval; infinite if too many changes never became visible."""
     if summary.is_empty():
         return NOT_MEASURED
-    value = summary["p99_seconds"][0]
-    with run.scanned("lag") as table:
-        mine = table.filter(pl.col("projection") == name).sort("position")
-        lags = mine.select(pl.col("lag_seconds").fill_nan(None).fill_null(math.inf)).collect()["lag_seconds"]
-    low, high = bootstrap.interval(lags.to_numpy(), 0.99, name)
-    return Reading(math.inf if value is None else float(value), low, high, "lag_summary", "p99_seconds")
+    row = summary.row(0, named=True)
+    value, changes = row["p99_seconds"], int(row["changes"])
+    if value is None and changes < samples_needed(0.99):
+        reason = few(changes, samples_needed(0.99))
+        return Reading(math.inf, table="lag_summary", column="p99_seconds", untold=True, reason=reason)
+    low, high = row["p99_low_seconds"], row["p99_high_seconds"]
+    reason = row["p99_interval_reason"] or ""
+    return Reading(math.inf if value is None else value, low, high, "lag_summary", "p99_seconds", reason=reason)
 
 
 def _once(rebuilt: pl.DataFrame, column: str) -> Reading:

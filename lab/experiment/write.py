@@ -18,7 +18,7 @@ from lab.feed.published import Published
 from lab.feed.reader import with_before
 from lab.place import FolderPlace
 from lab.scenario import refuse
-from lab.statistics.quantiles import reached
+from lab.statistics.quantiles import told
 from lab.truth import Change, Truth
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan, effort
@@ -95,8 +95,8 @@ def _execute(truth: Truth, commands: list[Command], progress: Progress) -> tuple
         "rejected": statuses["rejected"],
         "conflicts": statuses["conflict"],
         "per_second": len(commands) / (float(nanoseconds.sum()) / 1e9),
-        "p50_us": reached(nanoseconds / 1e3, 0.5),
-        "p99_us": reached(nanoseconds / 1e3, 0.99),
+        "p50_us": told(nanoseconds / 1e3, 0.5),
+        "p99_us": told(nanoseconds / 1e3, 0.99),
     }
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from lab.base import LabError
-from lab.statistics.intervals import quantile_interval
-from lab.statistics.quantiles import reached
+from lab.measure.queries import ends
+from lab.statistics.quantiles import reached, told
 from lab.tables import TABLES
 
 COLUMNS: dict[str, pl.DataType] = {
@@ -91,8 +91,8 @@ def table(events: pl.DataFrame) -> pl.DataFrame:
         rows.append(
             {"row": name, "count": group.height, "failures": group.height - group["failed"].null_count()}
             | {"censored": int(censored.sum())}
-            | {f"{quantile}_seconds": reached(times, share) for quantile, share in QUANTILES.items()}
-            | {f"service_{quantile}_seconds": reached(service, share) for quantile, share in QUANTILES.items()}
+            | {f"{quantile}_seconds": told(times, share) for quantile, share in QUANTILES.items()}
+            | {f"service_{quantile}_seconds": told(service, share) for quantile, share in QUANTILES.items()}
         )
     return TABLES["load"].frame(rows)
 
@@ -123,12 +123,10 @@ def queries(events: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:
     for row in answered.iter_rows(named=True):
         group = events.filter(
             (pl.col("row") == f"QUERY/{row['projection']}/{row['query']}") & pl.col("failed").is_null()
-        )
+        ).sort("began")
         times = group["service"].to_numpy() * 1e6
-        found: dict[str, Any] = {f"{name}_us": reached(times, share) for name, share in QUANTILES.items()}
-        for name, share in (("p50", 0.5), ("p99", 0.99)):
-            ends = quantile_interval(times, share)
-            found |= {f"{name}_{end}_us": value for end, value in zip(("low", "high"), ends, strict=True)}
+        found: dict[str, Any] = {f"{name}_us": told(times, share) for name, share in QUANTILES.items()}
+        found |= ends(times)
         if row["answer_ok"] is False:
             found = dict.fromkeys(found)
         rows.append(row | {"samples": group.height, "rows": group["rows"].mean() or 0.0} | found)

@@ -52,7 +52,8 @@ def judged(seen: LoadResult, rate: float, level: float, names: Sequence[str]) ->
         query = one["p99_seconds"][0] if one.height else None
         rows.append({"projection": projection, "lag_p99_seconds": row["p99_seconds"], "query_p99_seconds": query})
         if row["p99_seconds"] is None:
-            broken.append(f"{projection} applied nothing")
+            applied = f"{row['count']:,} changes, too few for a p99" if row["count"] else "nothing"
+            broken.append(f"{projection} applied {applied}")
         elif row["p99_seconds"] > level:
             broken.append(f"lag p99 of {projection} {row['p99_seconds']:.2f} s, at the most {level:g} s")
     if not seen.caught_up:

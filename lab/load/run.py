@@ -29,7 +29,7 @@ from lab.place import FolderPlace
 from lab.runs import Run, new_run
 from lab.service.local import LocalService
 from lab.service.supervisor import ProgramFailed
-from lab.statistics.quantiles import reached
+from lab.statistics.quantiles import told
 from lab.tables import TABLES
 from lab.wiring import Plan
 
@@ -171,8 +171,8 @@ def _writes(events: pl.DataFrame, seconds: float) -> dict[str, Any]:
         "rejected": counts.get("rejected", 0),
         "conflicts": counts.get("conflict", 0),
         "per_second": sent.height / seconds,
-        "p50_us": reached(times * 1e6, 0.5),
-        "p99_us": reached(times * 1e6, 0.99),
+        "p50_us": told(times * 1e6, 0.5),
+        "p99_us": told(times * 1e6, 0.99),
     }
 
 

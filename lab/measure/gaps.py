@@ -11,7 +11,7 @@ from lab.feed.published import Published
 from lab.feed.writers import Timeline
 from lab.projection.applied import NONE
 from lab.running.journal import CATCH_UP, Journal
-from lab.statistics.quantiles import reached
+from lab.statistics.quantiles import told
 
 
 def row(
@@ -52,9 +52,9 @@ def row(
         "changes": int(chosen.size),
         "lost": int((~np.isfinite(visible[chosen])).sum()),
         "given_up": len(gate.given_up),
-        "stall_p50_seconds": reached(stall, 0.5),
-        "stall_p99_seconds": reached(stall, 0.99),
-        "stall_max_seconds": reached(stall, 1.0),
+        "stall_p50_seconds": told(stall, 0.5),
+        "stall_p99_seconds": told(stall, 0.99),
+        "stall_max_seconds": told(stall, 1.0),
         "per_second": gate.timeline.per_second,
         "throughput": gate.timeline.per_second / whole if whole else None,
     }

@@ -11,10 +11,13 @@ import polars as pl
 
 from lab.feed.published import Published
 from lab.running.journal import Journal
-from lab.statistics.quantiles import reached
+from lab.statistics.intervals import intervals
+from lab.statistics.quantiles import told
 
 POINTS = 240
 QUANTILES = {"p50_seconds": 0.5, "p90_seconds": 0.9, "p99_seconds": 0.99, "max_seconds": 1.0}
+# The quantiles that have an interval.
+BOUNDED = {"p50": 0.5, "p99": 0.99}
 
 
 def visible_at(published: Published, journal: Journal, subsumes: bool, epoch: int = 0) -> np.ndarray:
@@ -92,15 +95,22 @@ def lags(projection: str, published: Published, visible: np.ndarray, chosen: np.
 
 
 def summary(projection: str, lag: pl.DataFrame) -> dict[str, object]:
-    """Return a row of `lag_summary`. A quantile that falls on a change that never became visible is null."""
-    seconds = np.sort(lag["lag_seconds"].fill_null(np.inf).to_numpy())
+    """Return a row of `lag_summary`; `lag` is in commit order.
+
+    A quantile is null if it falls on a change that never became visible, or if there are too few changes to tell it.
+    """
+    seconds = lag["lag_seconds"].fill_null(np.inf).to_numpy()
     found: dict[str, object] = {
         "projection": projection,
         "changes": lag.height,
         "visible": int(np.isfinite(seconds).sum()),
         "never_visible": int(np.isinf(seconds).sum()),
     }
-    return found | {name: reached(seconds, share) for name, share in QUANTILES.items()}
+    found |= {name: told(seconds, share) for name, share in QUANTILES.items()}
+    for name, each in zip(BOUNDED, intervals(seconds, list(BOUNDED.values())), strict=True):
+        found |= {f"{name}_low_seconds": each.low, f"{name}_high_seconds": each.high}
+        found |= {f"{name}_interval_reason": each.reason or None}
+    return found
 
 
 def visibility(projection: str, lag: pl.DataFrame) -> pl.DataFrame:

@@ -18,8 +18,8 @@ from lab.measure.temperatures import COLD, HOT
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
-from lab.statistics.intervals import quantile_interval
-from lab.statistics.quantiles import reached
+from lab.statistics.intervals import intervals
+from lab.statistics.quantiles import told
 from lab.tables import TABLES
 
 
@@ -80,7 +80,7 @@ def table(asked: list[Asked]) -> pl.DataFrame:
     for one in asked:
         ok = _right(one)
         cold, hot = ([] if one.refused else times for times in (one.nanoseconds, one.hot))
-        figures = {name: _figures(times, told=ok is not False) for name, times in ((HOT, hot), (COLD, cold))}
+        figures = {name: _figures(times, right=ok is not False) for name, times in ((HOT, hot), (COLD, cold))}
         rows.append(
             {
                 "projection": one.projection,
@@ -96,6 +96,13 @@ def table(asked: list[Asked]) -> pl.DataFrame:
             }
         )
     return TABLES["queries"].frame(rows)
+
+
+def ends(times: np.ndarray) -> dict[str, float | str | None]:
+    """Return the 95 % intervals of p50 and p99 of times in the order in which they were measured, under `ENDS`."""
+    p50, p99 = intervals(times, (0.5, 0.99))
+    found = (p50.low, p50.high, p99.low, p99.high, p50.reason or None, p99.reason or None)
+    return dict(zip(ENDS, found, strict=True))
 
 
 def samples(asked: list[Asked]) -> pl.DataFrame:
@@ -131,18 +138,16 @@ def _right(one: Asked) -> bool | None:
     return None if one.store.name == "null" or (one.refused and not one.wrong) else not one.wrong
 
 
-def _figures(nanoseconds: list[int], told: bool) -> dict[str, float | int | None]:
+def _figures(nanoseconds: list[int], right: bool) -> dict[str, float | int | str | None]:
     """Return the number of samples, and their quantiles with the ends of the 95 % intervals in microseconds."""
     times = np.array(nanoseconds) / 1_000.0
-    figures = dict.fromkeys((*QUANTILES, *ENDS)) if not told or not times.size else _quantiles(times)
+    figures = dict.fromkeys((*QUANTILES, *ENDS)) if not right or not times.size else _quantiles(times)
     return {"samples": times.size} | figures
 
 
-def _quantiles(times: np.ndarray) -> dict[str, float | None]:
-    ends = [*quantile_interval(times, 0.5), *quantile_interval(times, 0.99)]
-    quantiles = {name: reached(times, share) for name, share in QUANTILES.items()}
-    return quantiles | dict(zip(ENDS, ends, strict=True))
+def _quantiles(times: np.ndarray) -> dict[str, float | str | None]:
+    return {name: told(times, share) for name, share in QUANTILES.items()} | ends(times)
 
 
-ENDS = ("p50_low_us", "p50_high_us", "p99_low_us", "p99_high_us")
+ENDS = ("p50_low_us", "p50_high_us", "p99_low_us", "p99_high_us", "p50_interval_reason", "p99_interval_reason")
 QUANTILES = {"p50_us": 0.5, "p90_us": 0.9, "p99_us": 0.99}

@@ -19,7 +19,7 @@ from lab.measure.lag import passed_at
 from lab.running.journal import Journal
 from lab.scenario import ReadersTable
 from lab.scenario.draws import delays
-from lab.statistics.quantiles import reached
+from lab.statistics.quantiles import told
 
 
 def sessions(
@@ -76,8 +76,8 @@ def sessions(
         "stale": int(stale.sum()),
         "unread": int((unread & ~stale).sum()),
         "backward": backward,
-        "wait_p50_seconds": reached(answered, 0.5),
-        "wait_p99_seconds": reached(answered, 0.99),
+        "wait_p50_seconds": told(answered, 0.5),
+        "wait_p99_seconds": told(answered, 0.99),
     }
 
 

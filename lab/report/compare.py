@@ -1,8 +1,8 @@
 """Compare two runs: changes of verdicts first, then lag, rebuild and queries.
 
-The difference of the lag has an interval; changes are paired by position if both runs committed the same ones. A query
-has an interval in each run, and if the two overlap, no difference is reported. Rebuild is one measurement in each run,
-so only the ratio is reported.
+The difference of the lag has an interval, or the reason why it has none; changes are paired by position if both runs
+committed the same ones. A query has an interval in each run, and if the two overlap, no difference is reported. Rebuild
+is one measurement in each run, so only the ratio is reported.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from lab.base import TRUTH, BadInput, Problem, stream
+from lab.base import TRUTH, BadInput, Problem
 from lab.formatting import size
 from lab.measure.temperatures import queries, temperatures
 from lab.report.facts import plain, truth_asked
 from lab.runs import Run
-from lab.statistics.bootstrap import RESAMPLES, SEED, Lags, block_rows, thinned
-from lab.statistics.quantiles import quantile
+from lab.statistics.intervals import difference, few
+from lab.statistics.quantiles import quantile, samples_needed
 
+Lags = npt.NDArray[np.float64]
 QUANTILES = {"p50": 0.50, "p99": 0.99}
 NO_DIFFERENCE = "no difference shown"
 ONE_EACH = "one measurement each"
@@ -120,44 +121,42 @@ def _lag(a: Run, b: Run, name: str, withheld: str | None) -> dict[str, Any]:
     never = [int(frame["lag_seconds"].is_infinite().sum()) for frame in frames]
     row: dict[str, Any] = {"projection": name, "never_visible_a": never[0], "never_visible_b": never[1]}
     if any(frame.is_empty() for frame in frames):
-        nothing = {"a_seconds": None, "b_seconds": None, "difference_seconds": None, "interval_seconds": None}
+        nothing: dict[str, Any] = {
+            "a_seconds": None,
+            "b_seconds": None,
+            "difference_seconds": None,
+            "interval_seconds": None,
+        }
+        nothing |= {"never_a": False, "never_b": False}
         return row | {"pairing": None} | {part: nothing | {"says": "not measured"} for part in QUANTILES}
     # The same position is the same change only where both runs drew the same commands.
     paired = frames[0]["position"].equals(frames[1]["position"]) and a.manifest["seed"] == b.manifest["seed"]
-    lags = [thinned(frame["lag_seconds"].to_numpy()) for frame in frames]
-    draws = _bootstrap(lags[0], lags[1], paired, name)
     row["pairing"] = "by position" if paired else "none"
-    for at, (part, share) in enumerate(QUANTILES.items()):
-        exact = [quantile(frame["lag_seconds"].to_numpy(), share) for frame in frames]
-        row[part] = _difference(exact[0], exact[1], draws[:, at], withheld)
-    return row
+    lags = [frame["lag_seconds"].to_numpy() for frame in frames]
+    return row | {part: _difference(lags, share, paired, withheld) for part, share in QUANTILES.items()}
 
 
-def _bootstrap(a: Lags, b: Lags, paired: bool, name: str) -> npt.NDArray[np.float64]:
-    """Return resampled differences of each quantile, a row for each resample; see `block_rows`.
+def _difference(lags: list[Lags], share: float, paired: bool, withheld: str | None) -> dict[str, Any]:
+    """Return one quantile's two values, their difference with its 95 % interval, and a conclusion in words.
 
-    Where the runs are paired, the same blocks are drawn from both.
+    A value is NaN where a run has too few changes for the quantile; `never_a` and `never_b` mark infinite ones.
     """
-    random = stream(SEED, "compare", name)
-    found = np.empty((RESAMPLES, len(QUANTILES)))
-    for nth in range(RESAMPLES):
-        rows_a = block_rows(random, len(a))
-        rows_b = rows_a if paired else block_rows(random, len(b))
-        drawn_a, drawn_b = a[rows_a], b[rows_b]
-        for at, share in enumerate(QUANTILES.values()):
-            ends = quantile(drawn_a, share), quantile(drawn_b, share)
-            found[nth, at] = math.nan if math.inf in ends else ends[1] - ends[0]
-    return found
-
-
-def _difference(a: float, b: float, draws: Lags, withheld: str | None) -> dict[str, Any]:
-    """Return one quantile's two values, their difference with its 95 % interval, and a conclusion in words."""
+    count, needed = min(len(each) for each in lags), samples_needed(share)
+    a, b = (quantile(each, share) if len(each) >= needed else math.nan for each in lags)
     row: dict[str, Any] = {"a_seconds": a, "b_seconds": b, "difference_seconds": b - a, "interval_seconds": None}
-    if not np.isfinite(draws).all() or not math.isfinite(b - a):
+    row |= {"never_a": math.isinf(a), "never_b": math.isinf(b)}
+    if count < needed:
+        return row | {"says": withheld or f"not told: {few(count, needed)}"}
+    if not (math.isfinite(a) and math.isfinite(b)):
         return row | {"says": withheld or "not comparable: too many changes never visible"}
-    low, high = (quantile(draws, end) for end in (0.025, 0.975))
-    says = NO_DIFFERENCE if low <= 0 <= high else "b lags more" if low > 0 else "b lags less"
-    return row | {"interval_seconds": [low, high], "says": withheld or says}
+    _, found = difference(lags[0], lags[1], share, paired)
+    if found.low is None or found.high is None:
+        return row | {"says": withheld or f"not judged: {found.reason}"}
+    return row | {"interval_seconds": [found.low, found.high], "says": withheld or _said(found.low, found.high)}
+
+
+def _said(low: float, high: float) -> str:
+    return NO_DIFFERENCE if low <= 0 <= high else "b lags more" if low > 0 else "b lags less"
 
 
 def _answers(run: Run) -> dict[str, str]:
@@ -202,6 +201,7 @@ def _single(
     for row in joined.iter_rows(named=True):
         a_value, b_value = row.pop(column), row.pop(f"{column}_b")
         ends = [(row.pop(f"low{run}"), row.pop(f"high{run}")) for run in ("", "_b")]
+        reasons = [row.pop(f"reason{run}") for run in ("", "_b")]
         known = bool(a_value) and b_value is not None
         unit = column.removeprefix("p50_")
         values = {f"a_{unit}": a_value, f"b_{unit}": b_value, "ratio": b_value / a_value if known else None}
@@ -209,18 +209,18 @@ def _single(
         # The source of truth has no verdict of its own.
         name = row["projection"]
         withheld = _withheld(before.get(name, "pass"), after.get(name, "pass"))
-        says = withheld or (_apart(*ends) if known else "not measured in both")
+        says = withheld or (_apart(ends[0], ends[1], *reasons) if known else "not measured in both")
         found.append(row | values | (intervals if table == "queries" else {}) | {"says": says})
     return found
 
 
 def _figures(frame: pl.DataFrame, by: list[str], column: str, names: list[str]) -> pl.DataFrame:
-    """Return one column of a table with the ends `low` and `high` of its interval; null if the run has none."""
+    """Return one column of a table with its interval: `low`, `high`, `reason`; null if the run has none."""
     frame = frame.filter(pl.col("projection").is_in(names))
     parts = {"low": column.replace("p50", "p50_low"), "high": column.replace("p50", "p50_high")}
+    parts["reason"] = column.replace("p50_us", "p50_interval_reason")
     ends = {
-        end: pl.col(name) if name in frame.columns and name != column else pl.lit(None, pl.Float64)
-        for end, name in parts.items()
+        end: pl.col(name) if name in frame.columns and name != column else pl.lit(None) for end, name in parts.items()
     }
     value = pl.col(column)
     if "answer_ok" in frame.columns:
@@ -229,10 +229,10 @@ def _figures(frame: pl.DataFrame, by: list[str], column: str, names: list[str]) 
     return frame.select(*by, value, **ends)
 
 
-def _apart(a: tuple[float | None, float | None], b: tuple[float | None, float | None]) -> str:
+def _apart(a: tuple[float | None, float | None], b: tuple[float | None, float | None], *reasons: str | None) -> str:
     """Return what two 95 % intervals say of the difference. Requiring that they don't overlap is stricter than 95 %."""
     if None in (*a, *b):
-        return ONE_EACH
+        return next((f"not judged: {reason}" for reason in reasons if reason), ONE_EACH)
     (a_low, a_high), (b_low, b_high) = a, b
     if a_high < b_low:  # type: ignore[operator]
         return "b is slower"

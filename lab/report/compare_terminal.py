@@ -63,11 +63,6 @@ def _single_table(rows: list[dict[str, Any]], unit: str, said: Callable[[float |
     return table
 
 
-def _lag_text(seconds: float | None, never_visible: int) -> str:
-    """Format a quantile of the lag; `never` if too many changes never became visible."""
-    return "never" if seconds is None and never_visible else duration(seconds)
-
-
 def _lag_table(rows: list[dict[str, Any]]) -> Table:
     table = plain_table("a", "b", "difference", texts=("projection", ""))
     for row in rows:
@@ -78,7 +73,7 @@ def _lag_table(rows: list[dict[str, Any]]) -> Table:
             table.add_row(
                 Text(row["projection"] if part == "p50" else ""),
                 Text(f"{part}: {found['says']}"),
-                *(Text(_lag_text(found[f"{run}_seconds"], row[f"never_visible_{run}"])) for run in ("a", "b")),
+                *(Text("never" if found[f"never_{run}"] else duration(found[f"{run}_seconds"])) for run in ("a", "b")),
                 Text(duration(found["difference_seconds"]) + between),
             )
         never = [row["never_visible_a"], row["never_visible_b"]]

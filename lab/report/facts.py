@@ -14,7 +14,7 @@ from lab.checks import CHECKS
 from lab.formatting import duration, listed, moments, plural
 from lab.report.words import LINES
 from lab.runs import Run
-from lab.statistics.quantiles import quantile_of, reached
+from lab.statistics.quantiles import quantile_of, rank, reached, samples_needed
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,18 @@ class Overview:
         return self.verdict == "pass" and self.store.partition(".")[0] != "null"
 
     def waited(self, quantile: str) -> str:
-        """Format a quantile of the lag; without a value, too many changes never became visible."""
-        seconds = self.lag.get(f"{quantile}_seconds")
-        return "never" if seconds is None and self.lag.get("never_visible") else duration(seconds)
+        """Format a quantile of the lag: `never` if too many changes never became visible, `-` of too few changes."""
+        return lag_said(self.lag, quantile)
+
+
+def lag_said(row: Mapping[str, Any], quantile: str) -> str:
+    """Format a quantile of a row of `lag_summary`: `never` if it is infinite, `-` if there are too few changes."""
+    seconds, share = row.get(f"{quantile}_seconds"), int(quantile.removeprefix("p")) / 100
+    if seconds is None and row.get("never_visible"):
+        changes, visible = int(row["changes"]), int(row["visible"])
+        if changes >= samples_needed(share) and visible < rank(changes, share):
+            return "never"
+    return duration(seconds)
 
 
 def overviews(run: Run) -> list[Overview]:

@@ -56,7 +56,8 @@ def sections(run: Run, found: list[Overview], advice: Advice | None = None) -> d
             sentences.on_rebuild(found),
         ),
         "queries": (
-            "Time of each query in each projection, and at the source of truth where it can answer; p50 and p99.",
+            "Time of each query in each projection, and at the source of truth where it can answer; p50 and p99. "
+            "A p99 is shown from 100 samples on, and has no upper bound below 368.",
             bars.queries(tables["queries"], answering),
             sentences.on_queries(tables["queries"], found),
         ),

@@ -51,6 +51,11 @@ def quantile_of(column: pl.Expr, share: float) -> pl.Expr:
     return values.get(at, null_on_oob=True)
 
 
+def told_of(column: pl.Expr, share: float) -> pl.Expr:
+    """Return the expression of `told` over a column without its nulls."""
+    return pl.when(column.drop_nulls().len() >= samples_needed(share)).then(quantile_of(column, share))
+
+
 def samples_needed(share: float) -> int:
     """Return how many samples a quantile needs to be told: one of them must lie beyond it. 100 for a p99, 10 for a p90.
 

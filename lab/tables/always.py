@@ -27,7 +27,15 @@ SCHEMAS = (
             p90_seconds=NINETY,
             p99_seconds=NINETY_NINE,
             max_seconds=(FLOAT, "the largest lag"),
+            p50_low_seconds=(FLOAT, "lower end of the 95 % interval of `p50_seconds`. Null: unknown"),
+            p50_high_seconds=(FLOAT, "upper end of it"),
+            p50_interval_reason=(TEXT, "why an end is unknown; null where both are known"),
+            p99_low_seconds=(FLOAT, "lower end of the 95 % interval of `p99_seconds`. Null: unknown"),
+            p99_high_seconds=(FLOAT, "upper end of it"),
+            p99_interval_reason=(TEXT, "why an end is unknown; null where both are known"),
         ),
+        note="Lags of neighbouring changes depend on each other. The intervals take that into account, and are left "
+        "out where the run is too short for it (`lab/statistics/dependence.py`).",
     ),
     Schema(
         "visibility",
@@ -100,6 +108,8 @@ SCHEMAS = (
             p50_high_us=(FLOAT, "upper end of it"),
             p99_low_us=(FLOAT, "lower end of the 95 % interval of `p99_us`"),
             p99_high_us=(FLOAT, "upper end of it; null with fewer than 368 samples, which give a p99 no upper bound"),
+            p50_interval_reason=(TEXT, "why an end of the interval of `p50_us` is unknown; null where both are known"),
+            p99_interval_reason=(TEXT, "the same for `p99_us`"),
             temperature=(
                 TEXT,
                 "of the figures before: `hot` (blocks of calls), `cold` (single calls, where no blocks were asked) or "
@@ -113,10 +123,13 @@ SCHEMAS = (
             cold_p50_high_us=(FLOAT, "upper end of it"),
             cold_p99_low_us=(FLOAT, "lower end of the 95 % interval of `cold_p99_us`"),
             cold_p99_high_us=(FLOAT, "upper end of it"),
+            cold_p50_interval_reason=(TEXT, "why an end of the interval of `cold_p50_us` is unknown"),
+            cold_p99_interval_reason=(TEXT, "the same for `cold_p99_us`"),
         ),
         clock=WALL,
         note="An end is one of the measured times, taken by its rank (`lab/statistics/intervals.py`). Nothing is "
-        "assumed about the distribution of the times, except that questions are independent of each other.",
+        "assumed about the distribution of the times. Times that depend on their neighbours count as the smaller "
+        "number of independent ones that they are worth.",
     ),
     Schema(
         "accounting",

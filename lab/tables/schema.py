@@ -78,8 +78,8 @@ class Schema:
 
 # The columns that many tables have.
 PROJECTION = (TEXT, "its name")
-NINETY = (FLOAT, "the same for 90 of 100")
-NINETY_NINE = (FLOAT, "the same for 99 of 100")
+NINETY = (FLOAT, "the same for 90 of 100; null of fewer than 10")
+NINETY_NINE = (FLOAT, "the same for 99 of 100; null of fewer than 100")
 
 
 def columns(**declared: tuple[pl.DataType, str]) -> tuple[TableColumn, ...]:

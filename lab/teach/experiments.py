@@ -163,7 +163,10 @@ def witness(finished: Run, name: str, check: str) -> str:
 
 
 def lag_of(finished: Run, name: str, quantile: str = "p99") -> float | None:
-    """Return a quantile of a projection's lag (`p50`, `p90`, `p99`, `max`) in simulated seconds; None if infinite."""
+    """Return a quantile of a projection's lag (`p50`, `p90`, `p99`, `max`) in simulated seconds.
+
+    None if it is infinite, or if there are too few changes to tell it.
+    """
     value = finished.lag_summary.filter(pl.col("projection") == name)[f"{quantile}_seconds"][0]
     return None if value is None else float(value)
 

@@ -20,6 +20,7 @@ from lab.formatting import duration, short_count
 from lab.report import bars as report_bars
 from lab.report import figures as report_figures
 from lab.report import timelines
+from lab.report.facts import lag_said
 from lab.report.style import (
     BAD,
     FAINT,
@@ -112,9 +113,8 @@ def _verdict_cell(axes: Axes, x: int, y: int, row: dict[str, Any] | None) -> Non
 
 def _lag_cells(axes: Axes, x: int, y: int, finished: Run, name: str) -> None:
     row = finished.lag_summary.filter(pl.col("projection") == name).to_dicts()[0]
-    for place, column in enumerate(("p50_seconds", "p99_seconds")):
-        said = "never" if row[column] is None else duration(row[column])
-        axes.text(x + 0.5, y + place + 0.5, said, ha="center", va="center", fontsize=8)
+    for place, quantile in enumerate(("p50", "p99")):
+        axes.text(x + 0.5, y + place + 0.5, lag_said(row, quantile), ha="center", va="center", fontsize=8)
 
 
 def _box(axes: Axes, x: float, y: float, face: str) -> None:

@@ -21,6 +21,8 @@ from lab.advice.model import AnswerTime, Candidate, Reading, SelectionProblem
 from lab.advice.portfolio import Portfolio, front, portfolios, smallest
 from lab.advice.sensitivity import tied_answers, ties, weight_ranges
 from lab.base import TRUTH
+from lab.formatting import NOTHING
+from lab.report.advice.text import interval_said
 from lab.scenario import LevelsTable
 from lab.statistics.intervals import quantile_interval
 
@@ -383,3 +385,12 @@ def test_an_interval_holds_the_true_quantile_as_often_as_it_says(share: float) -
         low, high = quantile_interval(random.random(400), share)
         held += (low or 0.0) <= share <= (math.inf if high is None else high)
     assert held / 2_000 >= 0.94
+
+
+def test_a_level_on_a_figure_that_is_not_told_is_unknown_and_excludes_nothing() -> None:
+    untold = Reading(math.inf, untold=True, reason="50 samples; 100 are needed")
+    assert untold.meets(0.001)
+    assert untold.status(0.001) == "unknown"
+    assert interval_said(untold) == f"{NOTHING} (50 samples; 100 are needed)"
+    assert Reading(math.inf).status(0.001) == "missed"
+    assert interval_said(Reading(0.5, reason="the run is too short")) == "500 ms (no interval: the run is too short)"

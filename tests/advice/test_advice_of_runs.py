@@ -27,7 +27,7 @@ from lab.measure.temperatures import temperatures
 from lab.report import compare, print_compare, render
 from lab.report.advice import document, figure, print_advice
 from lab.runs import Run, write_table
-from lab.statistics.bootstrap import interval
+from lab.statistics.intervals import Interval, intervals
 
 NAMES = [name for name, *_ in PROJECTIONS]
 VERDICTS = ("pass", "fail", "unknown")
@@ -198,18 +198,18 @@ def test_a_lag_that_is_never_is_infinite_and_bounded_by_nothing(fake: Run) -> No
 def test_the_interval_of_a_lag_is_wider_where_changes_share_their_luck() -> None:
     random = np.random.default_rng(5)
     alone = random.exponential(1.0, 4_000)
-    batches = np.repeat(random.exponential(1.0, 80), 50)
+    batches = np.repeat(random.exponential(1.0, 400), 10)
 
     def width(lags: np.ndarray) -> float:
-        low, high = interval(lags, 0.5, "x")
-        assert low is not None
-        assert high is not None
-        assert low <= np.median(lags) <= high
-        return high - low
+        (found,) = intervals(lags, [0.5])
+        assert found.low is not None
+        assert found.high is not None
+        assert found.low <= np.median(lags) <= found.high
+        return found.high - found.low
 
     assert width(batches) > 2 * width(alone)
-    assert interval(np.array([]), 0.5, "x") == (None, None)
-    assert interval(np.full(50, math.inf), 0.5, "x") == (None, None)
+    assert intervals([], [0.5]) == [Interval(reason="0 samples; 1 are needed")]
+    assert intervals(np.full(50, math.inf), [0.5]) == [Interval(reason="the upper end is infinite")]
 
 
 def test_the_source_of_truth_is_enough_where_it_answers_quickly_enough(tmp_path: Path) -> None:
@@ -387,12 +387,13 @@ def test_a_level_or_a_weight_of_no_query_is_refused_with_the_nearest(table: str,
 def test_the_ends_of_an_interval_lie_around_its_quantile_and_are_unknown_of_few_samples(real: Run) -> None:
     rows = real.table("queries")
     assert rows["cold_samples"].to_list() == [5] * len(rows)
-    assert rows["cold_p50_low_us"].null_count() == rows["cold_p99_high_us"].null_count() == len(rows)
-    assert (rows["cold_p99_low_us"] <= rows["cold_p99_us"]).all()
+    for column in ("p50_low_us", "p50_high_us", "p99_us", "p99_low_us", "p99_high_us"):
+        assert rows[f"cold_{column}"].is_null().all()
+    assert set(rows["cold_p50_interval_reason"]) == {"5 samples; 6 are needed for an upper end"}
+    assert set(rows["cold_p99_interval_reason"]) == {"5 samples; 100 are needed"}
     # Four blocks of five, and of as many more as go into two milliseconds.
     assert (rows["samples"] >= 20).all()
-    assert rows["p50_low_us"].null_count() == 0
-    assert (rows["p50_low_us"] <= rows["p50_us"]).all()
+    assert rows.filter(pl.col("p50_interval_reason").is_null() & (pl.col("p50_low_us") > pl.col("p50_us"))).is_empty()
     assert rows.filter(pl.col("query") == "employee")["weight"].unique().to_list() == [20.0]
 
 

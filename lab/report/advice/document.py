@@ -8,14 +8,14 @@ from lab.advice.answer import Advice
 from lab.advice.model import Candidate, Reading
 from lab.advice.portfolio import Portfolio
 from lab.advice.sensitivity import WeightRange, tied_answers
-from lab.formatting import duration, size
+from lab.formatting import NOTHING, duration, size
 from lab.report.advice.text import binding_said, headline, runner_said, said
 from lab.report.facts import plain
 from lab.statistics.intervals import CONFIDENCE
 
 METHODS = {
-    "queries": "between order statistics of the samples (binomial)",
-    "lag_summary": "moving block bootstrap of the table lag",
+    "queries": "between order statistics of the samples, by the independent ones that they are worth",
+    "lag_summary": "between order statistics of the table lag, by the independent changes that it is worth",
     "rebuild": "measured once: no interval",
 }
 
@@ -101,8 +101,11 @@ def evidence(advice: Advice) -> list[dict[str, Any]]:
         row = {"projection": who.name, "query": query}
         level = problem.query_level(query)
         for reading, held in ((who.answers[query].p50, None), (who.answers[query].p99, level)):
+            if reading.untold and held is None:
+                continue
             quantile = reading.column.removesuffix("_us").rpartition("_")[2]
-            claim = f"{said(who)} answers {query} in {duration(reading.value)} ({quantile}, {problem.temperature})"
+            time = NOTHING if reading.untold else duration(reading.value)
+            claim = f"{said(who)} answers {query} in {time} ({quantile}, {problem.temperature})"
             found.append(_claim(claim, reading, row, held))
     for who in answer.members:
         row = {"projection": who.name}
@@ -114,6 +117,7 @@ def evidence(advice: Advice) -> list[dict[str, Any]]:
             _claim(f"{who.name} takes {size(who.disk.value)}", who.disk, row, None),
             {"claim": f"{who.name} passes every check", "table": "verdicts", "row": row, "column": "verdict"}
             | {"value": "pass", "low": None, "high": None, "confidence": None, "method": "judged by the oracle"}
+            | {"interval_reason": None}
             | {"level": None, "status": None},
         ]
     return found
@@ -131,6 +135,7 @@ def _claim(claim: str, reading: Reading, row: dict[str, str], level: float | Non
         "value": reading.value * scale,
         **ends,
         "confidence": None if reading.once or (reading.low is None and reading.high is None) else CONFIDENCE,
+        "interval_reason": reading.reason or None,
         "method": METHODS.get(reading.table, "not measured"),
         "level": None if level is None else level * scale,
         "status": None if level is None else reading.status(level),

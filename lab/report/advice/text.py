@@ -9,7 +9,7 @@ from lab.advice.answer import Advice
 from lab.advice.model import Candidate, Reading
 from lab.advice.portfolio import Miss, Portfolio
 from lab.advice.sensitivity import WeightRange, tied, tied_answers
-from lab.formatting import duration, listed, number, plural, size
+from lab.formatting import NOTHING, duration, listed, number, plural, size
 from lab.measure.temperatures import MEANING
 
 TRUTH_SAID = "the source of truth"
@@ -132,11 +132,13 @@ def _range_said(each: WeightRange) -> str:
 
 def interval_said(reading: Reading) -> str:
     """Return a figure with its interval: `1.2 ms (1.1 ms to 1.4 ms)`; `at least` or `at most` if an end is unknown."""
+    if reading.untold:
+        return f"{NOTHING} ({reading.reason})"
     value = "not reached or not measured" if math.isinf(reading.value) else duration(reading.value)
     if reading.once:
         return value if math.isinf(reading.value) else f"{value} (measured once)"
     if reading.low is None and reading.high is None:
-        return f"{value} (no interval)"
+        return f"{value} (no interval: {reading.reason})" if reading.reason else f"{value} (no interval)"
     if reading.high is None:
         return f"{value} (at least {duration(reading.low)})"
     if reading.low is None:

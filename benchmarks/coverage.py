@@ -1,0 +1,208 @@
+"""How often the lab's intervals contain the true quantile, and how often two runs of the same are told apart.
+
+    python -m benchmarks.coverage [--experiments 200] [--json]
+
+Each experiment is one run of a case with a seed of its own. The true quantile is that of many other runs together. An
+interval that the lab leaves out counts in `given`, not in the coverage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from lab.base import stream
+from lab.running.theory import single_server
+from lab.statistics.intervals import Interval, difference, intervals
+from lab.statistics.quantiles import quantile
+
+Series = npt.NDArray[np.float64]
+SHARES = {"p50": 0.5, "p99": 0.99}
+# Nominal coverage is 95 %; a case is at fault if its own interval lies below this as a whole.
+COVERAGE_MIN = 0.90
+CHANGES, RATE = 20_000, 1_000.0
+# Seeds of the experiments begin at 0, those of the true quantile here.
+TRUTH_SEED = 1_000_000
+TRUTH_SAMPLES = 4_000_000
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One case: its name, and the samples of one experiment, in time order, by its seed."""
+
+    name: str
+    draw: Callable[[int], Series]
+
+
+def autoregressive(of: float, count: int, seed: int) -> Series:
+    """Times whose logarithms are a stationary autoregressive series of order 1; lognormal, sigma 0.5."""
+    burn = 400
+    values = stream(seed, "autoregressive", str(of)).standard_normal(count + burn)
+    # The filter 1 / (1 - of B) is the product of (1 + of^k B^k) over the powers of two k.
+    step, factor = 1, of
+    while step < values.size and factor > 1e-12:
+        values[step:] = values[step:] + factor * values[:-step]
+        step, factor = 2 * step, factor * factor
+    found: Series = np.exp(0.5 * math.sqrt(1 - of * of) * values[burn:])
+    return found
+
+
+def arrivals(seed: int, changes: int = CHANGES) -> Series:
+    """Poisson arrivals, `RATE` a second."""
+    found: Series = np.cumsum(stream(seed, "arrivals").exponential(1 / RATE, changes))
+    return found
+
+
+def queue(load: float, seed: int) -> Series:
+    """Lags of a projector that takes each change alone, in constant time: M/D/1, empty at first."""
+    at = arrivals(seed)
+    found: Series = single_server(at, load / RATE) - at
+    return found
+
+
+def polled(seed: int, every: float, service: float = 0.0, spread: float = 0.0) -> Series:
+    """Lags of a projection that polls, and takes a time that differs from poll to poll."""
+    at = arrivals(seed)
+    number = np.ceil(at / every)
+    takes = np.maximum(service * (1 + spread * stream(seed, "service").standard_normal(int(number.max()) + 1)), 0.0)
+    found: Series = number * every - at + takes[number.astype(np.int64)]
+    return found
+
+
+def both(seed: int, lose: float) -> Series:
+    """Lags with messages (lognormal, 20 ms) that get lost, and polls each second behind them."""
+    at = arrivals(seed)
+    random = stream(seed, "channel")
+    delay = random.lognormal(math.log(0.020) - 0.5, 1.0, at.size)
+    delay[random.random(at.size) < lose] = np.inf
+    found: Series = np.minimum(delay, np.ceil(at) - at)
+    return found
+
+
+def outage(seed: int) -> Series:
+    """Lags with messages (exponential, 20 ms) that an outage holds back from 8 s to 11 s of 20."""
+    at = arrivals(seed)
+    delay = stream(seed, "channel").exponential(0.020, at.size)
+    found: Series = np.where((at > 8) & (at < 11), 11 - at + delay, delay)
+    return found
+
+
+CASES = (
+    Sampled("independent, exponential, 50", lambda seed: stream(seed, "alone").exponential(1.0, 50)),
+    Sampled("independent, exponential, 400", lambda seed: stream(seed, "alone").exponential(1.0, 400)),
+    Sampled("independent, lognormal, 1,000", lambda seed: stream(seed, "alone").lognormal(0.0, 1.0, 1_000)),
+    Sampled("autoregressive 0.3, 400", lambda seed: autoregressive(0.3, 400, seed)),
+    Sampled("autoregressive 0.3, 5,000", lambda seed: autoregressive(0.3, 5_000, seed)),
+    Sampled("autoregressive 0.6, 5,000", lambda seed: autoregressive(0.6, 5_000, seed)),
+    Sampled("autoregressive 0.9, 400", lambda seed: autoregressive(0.9, 400, seed)),
+    Sampled("autoregressive 0.9, 20,000", lambda seed: autoregressive(0.9, 20_000, seed)),
+    Sampled("M/D/1, load 0.5", lambda seed: queue(0.5, seed)),
+    Sampled("M/D/1, load 0.8", lambda seed: queue(0.8, seed)),
+    Sampled("M/D/1, load 0.95", lambda seed: queue(0.95, seed)),
+    Sampled("polls each second", lambda seed: polled(seed, 1.0)),
+    Sampled("polls each second, 50 ms ± 30 %", lambda seed: polled(seed, 1.0, 0.050, 0.3)),
+    Sampled("messages, 5 % lost, and polls", lambda seed: both(seed, 0.05)),
+    Sampled("messages, an outage of 3 s", outage),
+)
+
+
+def proportion(hits: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of a proportion (E. B. Wilson, 1927); from 0 to 1 without any."""
+    if not count:
+        return 0.0, 1.0
+    z = 1.959964
+    middle = (hits + z * z / 2) / (count + z * z)
+    apart = z / (count + z * z) * math.sqrt(hits * (count - hits) / count + z * z / 4)
+    return max(middle - apart, 0.0), min(middle + apart, 1.0)
+
+
+def complete(found: Interval) -> bool:
+    """Whether both ends are known."""
+    return found.low is not None and found.high is not None
+
+
+def contains(found: Interval, value: float) -> bool:
+    """Whether a value lies within an interval that has both ends."""
+    return found.low is not None and found.high is not None and found.low <= value <= found.high
+
+
+def true_quantiles(case: Sampled, samples: int = TRUTH_SAMPLES) -> dict[str, float]:
+    """The quantiles of so many samples, of as many runs as that takes."""
+    size = case.draw(TRUTH_SEED).size
+    drawn = np.concatenate([case.draw(TRUTH_SEED + nth) for nth in range(max(1, samples // size))])
+    return {name: quantile(drawn, share) for name, share in SHARES.items()}
+
+
+def coverage(
+    experiments: int,
+    cases: tuple[Sampled, ...] = CASES,
+    by: Callable[[Series], list[Interval]] = lambda series: intervals(series, list(SHARES.values())),
+    truth_samples: int = TRUTH_SAMPLES,
+) -> pl.DataFrame:
+    """A row for each case and quantile: how often an interval was given, and contained the true quantile.
+
+    `low` and `high` are the 95 % interval of the coverage, `claims` the share of pairs of experiments, both with an
+    interval, of which `difference` says that they differ (nominal: 5 %). `by` makes the intervals of one series.
+    """
+    rows = []
+    for case in cases:
+        truth = true_quantiles(case, truth_samples)
+        found = [by(case.draw(seed)) for seed in range(experiments)]
+        for place, (name, share) in enumerate(SHARES.items()):
+            given = [each[place] for each in found if complete(each[place])]
+            hits = sum(contains(each, truth[name]) for each in given)
+            pairs = zip(range(0, experiments - 1, 2), range(1, experiments, 2), strict=True)
+            both_given = [pair for pair in pairs if all(complete(found[seed][place]) for seed in pair)]
+            claims = sum(_claimed(case, share, *pair) for pair in both_given)
+            low, high = proportion(hits, len(given))
+            rows.append(
+                {"case": case.name, "quantile": name, "experiments": experiments, "given": len(given) / experiments}
+                | {"coverage": hits / len(given) if given else None, "low": low, "high": high}
+                | {"pairs": len(both_given), "claims": claims / len(both_given) if both_given else None}
+                | {"holds": high >= COVERAGE_MIN}
+            )
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _claimed(case: Sampled, share: float, a: int, b: int) -> bool:
+    _, found = difference(case.draw(a), case.draw(b), share, paired=False)
+    return complete(found) and not contains(found, 0.0)
+
+
+def table(found: pl.DataFrame) -> list[list[str]]:
+    """The frame as rows of text."""
+    rows = []
+    for row in found.iter_rows(named=True):
+        covered = "-" if row["coverage"] is None else f"{row['coverage']:.1%} ({row['low']:.1%} to {row['high']:.1%})"
+        claims = "-" if row["claims"] is None else f"{row['claims']:.1%} of {row['pairs']}"
+        holds = "holds" if row["holds"] else "**outside**"
+        rows.append([row["case"], row["quantile"], f"{row['given']:.0%}", covered, claims, holds])
+    return rows
+
+
+COLUMNS = ["samples", "quantile", "interval given", "contains the true one", "two runs differ, falsely", "verdict"]
+
+
+def main() -> int:
+    """Print the table as Markdown, or the frame as JSON; the exit status is 1 if a coverage is too low."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description=__doc__)
+    parser.add_argument("--experiments", type=int, default=200, help="runs of each case")
+    parser.add_argument("--json", action="store_true", help="the frame as JSON")
+    chosen = parser.parse_args()
+    found = coverage(chosen.experiments)
+    if chosen.json:
+        print(json.dumps(found.to_dicts()))
+    else:
+        print("\n".join(f"| {' | '.join(row)} |" for row in [COLUMNS, ["---"] * len(COLUMNS), *table(found)]))
+    return 0 if found["holds"].all() else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
