@@ -371,6 +371,8 @@ BOMBS: dict[str, Callable[[int], str]] = {
     "comments": lambda size: "# ....................................................\n" * size + BASE,
     "one long comment": lambda size: f"# {'.' * size}\n" + BASE,
     "an open string": lambda size: BASE + '"""' + '\\"' * size,
+    "an open literal": lambda size: BASE + "'''" + "''a" * size,
+    "open lines": lambda size: BASE + 'a = "\n' * size,
     "quotes": lambda size: BASE + "'" * size,
     "dots": lambda size: BASE + "." * size,
 }

@@ -13,9 +13,12 @@ from lab.formatting import printable
 from lab.scenario.limits import FILE_BYTES, KEY_PARTS, NESTING
 
 WAY_OUT = "see scenarios/README.md for an example"
-# Strings and comments, which can have any dots in them.
+# Strings and comments, which can have any dots in them. One that is never closed matches too: if it didn't, another try
+# would begin at each of its quotes, and a file of many would take hours. What is wrong with it the parser says.
 _QUOTED = re.compile(
-    r'"""(?:[^"\\]|\\.|"(?!""))*+"""|' + r"'''(?:[^']|'(?!''))*+'''" + r'|"(?:[^"\\\n]|\\.)*+"|\'[^\'\n]*+\'|#[^\n]*+',
+    r'"""(?:[^"\\]|\\.|"(?!""))*+(?:""")?'
+    r"|'''(?:[^']|'(?!''))*+(?:''')?"
+    r'|"(?:[^"\\\n]|\\.)*+"?|\'[^\'\n]*+\'?|#[^\n]*+',
     re.DOTALL,
 )
 _LONG_KEY = re.compile(rf"(?:\.[\w-]*+){{{KEY_PARTS}}}")

@@ -21,9 +21,8 @@ def owned(folder: Path, name: str, patience: float = 0.0) -> Iterator[None]:
     """Hold the lock of a part while the block runs; it goes with the process, however that ends.
 
     `patience`: seconds to wait for a predecessor that is just ending. Raises BadInput when another process holds the
-    lock, and OSError when it can't be opened: a symbolic link in its place is not followed.
+    lock, and OSError when it can't be opened: a symbolic link in its place is not followed, and no folder is made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + patience
     while (lock := _locked(folder / f".{name}.lock")) is None:
         if time.monotonic() >= until:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from lab.service.feeding import ChangeServer, feed_socket, finder
 from lab.service.locking import owned
 from lab.service.mending import ProjectionHome, reason_of
 from lab.service.projection import Projection
-from lab.service.wire import MESSAGE, listen, packed, run, watch_stdin
+from lab.service.wire import MESSAGE, abandoned, listen, packed, run, watch_stdin
 from lab.wiring import Plan, plan
 
 # Seconds to wait for a predecessor's lock. It may still be closing its files, and a part that gives up isn't restarted.
@@ -167,11 +168,16 @@ def main(argument: str) -> None:
     try:
         made = orders.plan()
         with owned(Path(orders.folder), orders.part, PATIENCE), at_work_in(Path(orders.folder)):
+            # Whoever waits for this lock to be free, to remove the folder, must not see files made in it afterwards.
+            if abandoned():
+                return
             run(body(orders, made))
     except (LabError, OSError) as error:
         # A full disk and missing rights may pass. The supervisor says it.
         said = "; ".join(f"{error}".splitlines()) if isinstance(error, LabError) else reason_of(error)
-        orders.said.write_text(said, encoding="utf-8")
+        with suppress(FileNotFoundError):
+            # The folder is gone with the service.
+            orders.said.write_text(said, encoding="utf-8")
         sys.exit(status_of(error))
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit) and error.code == RENEWED:

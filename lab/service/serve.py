@@ -77,6 +77,7 @@ def _serve(
     fresh: bool = False,
 ) -> None:
     enough_files()
+    folder.mkdir(parents=True, exist_ok=True)
     with owned(folder, "service"), _bound(address) as listening, temporary_folder("lab-") as sockets:
         if fresh:
             erase(plan, folder)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import select
 import struct
 import sys
 import time
@@ -60,6 +61,11 @@ async def watch_stdin(ended: Callable[[], object]) -> asyncio.BaseTransport:
 
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(End, sys.stdin)
     return transport
+
+
+def abandoned() -> bool:
+    """Return whether standard input has ended already, since the parent that holds its other end is gone."""
+    return bool(select.select([sys.stdin], [], [], 0)[0])
 
 
 class Gone(Exception):

@@ -239,6 +239,7 @@ def test_a_token_by_the_environment(scenario: str) -> None:
     ],
 )
 def test_mistakes_are_told_in_one_line(words: tuple[str, ...], said: str, scenario: str, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as taken, owned(tmp_path / "taken", "service"):
         place = {"FOLDER": str(tmp_path / "taken"), "PORT": str(taken.getsockname()[1])}
         found = call("serve", scenario, *(place.get(word, word) for word in words))
@@ -364,3 +365,19 @@ def test_a_service_is_gone_only_when_its_parts_have_closed_their_files(scenario:
         assert not resumed.finished.is_set()
     assert resumed.finished.is_set()
     assert service.let_go(0.0) == []
+
+
+@pytest.mark.parametrize("part", ["truth", "directory"])
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_part_that_starts_after_its_service_has_gone_makes_nothing(
+    part: str, removed: bool, scenario: str, tmp_path: Path
+) -> None:
+    folder, sockets = tmp_path / "files", tmp_path / "sockets"
+    for one in (sockets,) if removed else (folder, sockets):
+        one.mkdir()
+    orders = Orders(part, scenario, (), None, str(folder), str(sockets), time.time(), journal=True)
+    words = [sys.executable, "-m", "lab.service.part", orders.json()]
+    ended = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    assert b"Traceback" not in ended.stderr
+    assert folder.exists() != removed
+    assert [path.name for path in tmp_path.glob("files/*")] == [*([] if removed else [f".{part}.lock"])]
