@@ -8,12 +8,12 @@ SCENARIO ?= scenarios/flights.toml
 WORKERS ?= 3
 
 # A target for each campaign: what one finds doesn't keep the others from being run, and any failure is that of the whole.
-CAMPAIGNS := histories properties hostile clocks soak signals kills torture
+CAMPAIGNS := histories properties hostile clocks soak signals kills torture validity
 PROPERTIES := tests/channel tests/cli/test_failures.py tests/conformance tests/feed tests/kit/test_kit.py tests/place \
               tests/projection tests/queries tests/running tests/service/test_mending.py tests/starter/test_own_data.py \
               tests/stores tests/truth
 
-.PHONY: setup run test nightly torture bench headlines check lab notebooks docs lock clean help $(CAMPAIGNS:%=nightly-%)
+.PHONY: setup run test nightly torture validity bench headlines check lab notebooks docs lock clean help $(CAMPAIGNS:%=nightly-%)
 
 help:           ## what can be made
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -60,8 +60,13 @@ nightly-kills: setup
 nightly-torture: setup
 	$(BIN)/lab torture scenarios/torture.toml --kills 10 --rate 60 --set truth.engine=duckdb
 
+nightly-validity: validity
+
 torture: setup  ## a thousand kills over every durable store while commands keep coming, then everything counted
 	$(BIN)/lab torture scenarios/torture.toml --kills 60 --rate 60 --set workload.commands=400000
+
+validity: setup ## the simulator against theory, case by case, with intervals over seeds: docs/validity.md
+	$(BIN)/python -m benchmarks.validity
 
 bench: setup    ## the lab beside a peer and the limit, row by row: benchmarks/results.md (QUICK=1, GROWTH=1)
 	$(BIN)/python -m benchmarks.bench $(if $(QUICK),--quick) $(if $(GROWTH),--growth)

@@ -15,6 +15,9 @@ NOTHING = "–"
 # Not printable by Unicode, and yet harmless: joiners are part of words in some scripts.
 _JOINERS = "\u200c\u200d"
 
+# The longest list that is shown value by value.
+LISTED_MAX = 20
+
 # Characters of an exception's text that are shown.
 _ERROR_MAX = 500
 
@@ -168,6 +171,8 @@ def setting(value: object) -> str:
     if isinstance(value, dict):
         nested = {name: setting(item) for name, item in value.items()}
         return ", ".join(f"{name} ({text})" if ", " in text else f"{name} {text}" for name, text in nested.items())
+    if isinstance(value, list | tuple) and len(value) > LISTED_MAX:
+        return f"{len(value)} values"
     if isinstance(value, list | tuple):
         return "; ".join(map(setting, value)) or "none"
     if isinstance(value, bool):

@@ -22,6 +22,7 @@ from lab.place import FolderPlace
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
+from lab.running.journal import CHANNEL
 from lab.stores.port import dump
 from lab.tables import TABLES
 from lab.truth import Truth
@@ -45,6 +46,7 @@ class Judgement:
     rows: Rows
     verdicts: pl.DataFrame
     witnesses: pl.DataFrame
+    work: pl.DataFrame
     settings: dict[str, Any]
     seconds: dict[str, float]
 
@@ -155,7 +157,22 @@ def _judgement(
     if store.documents_written and plan.scenario.time.service == "measured":
         rows["fan_out"] = [_fan_out(live, int(evidence.accounting["applied"]))]
     rows |= troubles(plan, projected, live, evidence)
-    return Judgement(_entry(live, verdict, dumps), rows, verdicts, witnesses, store.settings(), seconds)
+    took = _work(live) if plan.scenario.time.service == "measured" else TABLES["work"].frame()
+    return Judgement(_entry(live, verdict, dumps), rows, verdicts, witnesses, took, store.settings(), seconds)
+
+
+def _work(live: Live) -> pl.DataFrame:
+    """What each piece of work took; of crashes, retries and what was built beside nothing is said."""
+    swapped_at = live.journal.swapped_at
+    took = [
+        ("channel" if note.source == CHANNEL else "catch-up", note.handed.size, note.visible_at - note.began_at)
+        for note in live.journal.notes
+        if not note.crash
+        and note.handed.size
+        and not (swapped_at is not None and note.began_at < swapped_at <= note.visible_at)
+    ]
+    frame = pl.DataFrame(took, schema=["source", "rows", "seconds"], orient="row") if took else TABLES["work"].frame()
+    return TABLES["work"].typed(frame.with_columns(projection=pl.lit(live.plan.name)))
 
 
 def _fan_out(live: Live, changes: int) -> dict[str, Any]:

@@ -148,7 +148,8 @@ def _service(plan: Plan, item: ProjectionPlan, strand: Strand) -> Measured | Mod
         name: FeedArrays(strand.published.frames[name], every, strand.published.times(name))
         for name in item.layout.entities
     }
-    return Modelled(strand.published, feeds, item.model)
+    rng = stream(plan.scenario.seed, "service", item.name)
+    return Modelled(strand.published, feeds, item.model, rng, item.recorded)
 
 
 def _driver(item: ProjectionPlan, lane: Lane, worker: Worker, work: FolderPlace) -> Timed:
@@ -165,9 +166,9 @@ def _driver(item: ProjectionPlan, lane: Lane, worker: Worker, work: FolderPlace)
 
 def _heard(item: ProjectionPlan, strand: Strand, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The deliveries that a projection listens to: the changes they carry, and when they arrive."""
-    sent = strand.sent
-    if sent is None or not item.by_messages:
+    if strand.messages is None or not item.by_messages:
         return np.empty(0, np.int64), np.empty(0)
+    sent = strand.messages.to(item.name)
     size = strand.published.committed_at.size
     if chosen.size == size:
         return sent.message, sent.arrives_at

@@ -13,18 +13,20 @@ import polars as pl
 from lab.channel.simulated import summary
 from lab.experiment.judge import RunJudgement
 from lab.experiment.project import Live, Projected
+from lab.experiment.strands import Messages
 from lab.experiment.write import Written
-from lab.measure import lag, machine, queries
+from lab.measure import lag, machine, queries, replicas
 from lab.runs import FORMAT, write_table
 from lab.tables import ALWAYS, SIMULATED, TABLES, WALL
 from lab.wiring import Plan
+from lab.wiring.replicas import replica_names
 
 
 def tables(
     plan: Plan, written: Written, projected: Projected, judged: RunJudgement
 ) -> tuple[dict[str, pl.DataFrame], float]:
     """Make every table of the run folder; also return when the last change was visible, in simulated seconds."""
-    lives, sent = projected.lives, projected.main.sent
+    lives = projected.lives
     shown = [float(live.visible[np.isfinite(live.visible)].max(initial=0.0)) for live in lives]
     end = max([*shown, *(strand.published.end for strand in projected.every)])
     frames = lag_tables(lives, end)
@@ -32,9 +34,11 @@ def tables(
     frames |= {"queries": queries.table(every), "query_samples": queries.samples(every)}
     frames["verdicts"] = pl.concat([*(each.verdicts for each in judged.projections), judged.truth_verdicts])
     frames["witnesses"] = pl.concat(each.witnesses for each in judged.projections)
-    if sent is not None:
-        frames["channel"] = summary(sent.journal)
-        frames["deliveries"] = sent.journal.with_columns(position=pl.col("message") + 1)
+    frames["work"] = pl.concat(each.work for each in judged.projections)
+    if projected.main.messages is not None:
+        frames["deliveries"] = sent = _deliveries(projected.main.messages, lives)
+        frames["channel"] = summary(sent)
+    frames |= _replicas(plan, lives)
     of_truth = {
         "writes": [{"write_model": plan.scenario.truth.model} | written.writes],
         "faults": _late_commits(projected),
@@ -43,6 +47,47 @@ def tables(
         if name not in frames:
             frames[name] = schema.frame([*of_truth.get(name, ()), *judged.rows(name)])
     return frames, end
+
+
+def _deliveries(messages: Messages, lives: list[Live]) -> pl.DataFrame:
+    """The table `deliveries`: of each projection that listens, or one for all where one draw serves all."""
+    if messages.shared:
+        found = [("", messages.to("").journal)]
+    else:
+        found = [(live.plan.name, _heard(live)) for live in lives if live.plan.by_messages]
+    position = pl.col("message") + 1
+    rows = [journal.with_columns(projection=pl.lit(name), position=position) for name, journal in found]
+    return TABLES["deliveries"].typed(pl.concat(rows)) if rows else TABLES["deliveries"].frame()
+
+
+def _heard(live: Live) -> pl.DataFrame:
+    """The copies of the changes that a projection subscribes to."""
+    assert live.strand.messages is not None
+    journal = live.strand.messages.to(live.plan.name).journal
+    if live.chosen.size == live.published.committed_at.size:
+        return journal
+    mine = np.zeros(live.published.committed_at.size, bool)
+    mine[live.chosen] = True
+    return journal.filter(mine[journal["message"].to_numpy()])
+
+
+def _replicas(plan: Plan, lives: list[Live]) -> dict[str, pl.DataFrame]:
+    """The tables `replicas` and `replica_visibility`; none without a table `[replicas]`, sessions or changes."""
+    options, readers = plan.scenario.replicas, plan.scenario.readers
+    if options is None or not readers.sessions:
+        return {}
+    names = replica_names(plan.scenario)
+    chosen = [live for live in lives if live.plan.name in names]
+    first = chosen[0]
+    if not first.chosen.size:
+        return {}
+    visible = [live.visible for live in chosen]
+    took, rng = replicas.sample(
+        first.published.committed_at, visible, first.chosen, readers.sessions, plan.scenario.seed
+    )
+    found = replicas.quorum_reads(took, options, readers, rng)
+    row = replicas.summary(options, len(chosen), found)
+    return {"replicas": TABLES["replicas"].frame([row]), "replica_visibility": replicas.visibility(found)}
 
 
 def write_tables(folder: Path, frames: Mapping[str, pl.DataFrame]) -> None:
@@ -126,12 +171,13 @@ def manifest(plan: Plan, written: Written, judged: RunJudgement, duration_second
         "changes": int(written.published.committed_at.size),
         "duration_seconds": duration_seconds,
         "notes": written.notes,
-        "channel": scenario.channel.model_dump(mode="json") if scenario.channel else None,
+        "channel": scenario.channel.model_dump(mode="json", exclude_none=True) if scenario.channel else None,
         "writers": _writers(plan),
         "faults": {item.name: item.faults.model_dump(mode="json") for item in plan.projections if item.faults.any},
         "levels": scenario.levels.model_dump(mode="json"),
         "advice": scenario.advice.model_dump(mode="json"),
-        "readers": scenario.readers.model_dump(mode="json"),
+        "readers": scenario.readers.model_dump(mode="json", exclude_none=True),
+        "replicas": scenario.replicas.model_dump(mode="json", exclude_none=True) if scenario.replicas else None,
         "outages": [item.model_dump() for item in scenario.channel.outages] if scenario.channel else [],
     }
 
@@ -142,4 +188,4 @@ def _writers(plan: Plan) -> dict[str, Any]:
     if writers is None:
         return {"how": "one after the other"}
     why = f"simulated: {plan.scenario.truth.engine} has one writer at a time"
-    return {"how": why} | writers.model_dump(mode="json")
+    return {"how": why} | writers.model_dump(mode="json", exclude_none=True)

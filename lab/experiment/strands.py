@@ -14,14 +14,43 @@ from lab.truth import Truth
 from lab.wiring import Plan
 
 
+class Messages:
+    """What the simulated channel makes of the run's messages, for each projection on its own or for all alike.
+
+    A projection's draws come from the seed and its name, so they don't depend on which other projections there are.
+    """
+
+    def __init__(self, plan: Plan, published: Published) -> None:
+        channel = plan.scenario.channel
+        assert channel is not None
+        self.options, self.published, self._seed = channel, published, plan.scenario.seed
+        self._drawn: dict[str, Deliveries] = {}
+
+    @property
+    def shared(self) -> bool:
+        """True if one draw serves all projections."""
+        return self.options.draws == "shared"
+
+    def to(self, projection: str) -> Deliveries:
+        """What arrives at the projection of this name."""
+        name = "" if self.shared else projection
+        if name not in self._drawn:
+            rng = stream(self._seed, "channel", *([name] if name else []))
+            self._drawn[name] = transmit(self.published.committed_at, self.published.record, self.options, rng)
+        return self._drawn[name]
+
+
 @dataclass
 class Strand:
-    """One way in which the run's changes come to be committed. `timeline` is None when writers simply take turns."""
+    """One way in which the run's changes come to be committed.
+
+    `messages` is None without a channel, `timeline` when writers simply take turns.
+    """
 
     published: Published
     truth: Truth
     replay: Replay
-    sent: Deliveries | None
+    messages: Messages | None
     timeline: Timeline | None = None
 
 
@@ -47,12 +76,5 @@ def strands(plan: Plan, written: Written, truth: Truth, other: Callable[[], Trut
 
 
 def _strand(plan: Plan, written: Written, published: Published, truth: Truth, timeline: Timeline | None) -> Strand:
-    return Strand(published, truth, Replay(truth, written.events, published), deliveries(plan, published), timeline)
-
-
-def deliveries(plan: Plan, published: Published) -> Deliveries | None:
-    """Simulate the channel for the run's messages, with the same result for every projection."""
-    if plan.scenario.channel is None:
-        return None
-    rng = stream(plan.scenario.seed, "channel")
-    return transmit(published.committed_at, published.record, plan.scenario.channel, rng)
+    messages = Messages(plan, published) if plan.scenario.channel is not None else None
+    return Strand(published, truth, Replay(truth, written.events, published), messages, timeline)

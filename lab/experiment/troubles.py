@@ -25,11 +25,12 @@ def parked(live: Live) -> dict[int, str]:
 
 def lost_messages(live: Live) -> dict[int, float]:
     """The messages of which no copy came through, and when they were sent."""
-    sent = live.strand.sent
-    if sent is None or not live.plan.by_messages:
+    if live.strand.messages is None or not live.plan.by_messages:
         return {}
-    copies = sent.journal.group_by("message").agg(
-        (pl.col("fate") == "lost").all().alias("lost"), pl.col("sent_at").min()
+    copies = (
+        live.strand.messages.to(live.plan.name)
+        .journal.group_by("message")
+        .agg((pl.col("fate") == "lost").all().alias("lost"), pl.col("sent_at").min())
     )
     return {int(index) + 1: at for index, at in copies.filter("lost").select("message", "sent_at").iter_rows()}
 

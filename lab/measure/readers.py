@@ -47,6 +47,8 @@ def sessions(
     written = rng.choice(chosen, count)
     asked_at = published.committed_at[written] + delays(options.think, count, rng)
     again = np.cumsum(delays(options.think, count * (options.reads - 1), rng).reshape(count, -1), axis=1)
+    # The first read comes by later by its own way, and so does each of the others.
+    asked_at = asked_at + delays(options.delay, count, rng)
     token_at = asked_at
     if options.token == "checkpoint":
         token_at = _checkpoint_token(published, journal, entities)[written]
@@ -57,6 +59,7 @@ def sessions(
         token_at = np.where(parked[written], np.maximum(token_at, visible[written]), token_at)
     waited = np.maximum(token_at - asked_at, 0.0)
     stale = waited > options.wait
+    # A read is on its way, and then waits at the projection.
     read_at = np.where(stale, asked_at + options.wait, np.maximum(asked_at, token_at))
     if shown is None:
         unread, backward = visible[written] > read_at, 0

@@ -58,6 +58,8 @@ def channel_faults(manifest: Mapping[str, Any]) -> str:
     delay = options.get("delay")
     if isinstance(delay, Mapping) and delay.get("mean"):
         told.append(f"delayed messages by {configured(float(delay['mean']))} on average ({delay.get('kind', '?')})")
+    elif isinstance(delay, Mapping) and delay.get("kind", "constant") not in ("constant", "exponential", "lognormal"):
+        told.append(f"delayed messages ({delay['kind']})")
     reorder = options.get("reorder")
     reordered = reorder.get("share") if isinstance(reorder, Mapping) else reorder
     for rate, word in (

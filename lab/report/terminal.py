@@ -33,6 +33,7 @@ _SUMMARY_TABLES = (
     "channel",
     "gaps",
     "readers",
+    "replicas",
     "rebuilds",
     "parked",
     "faults",
@@ -92,7 +93,7 @@ def plain_table(*numbers: str, texts: tuple[str, ...]) -> Table:
 
 
 def _optional_tables(run: Run) -> Iterator[tuple[str, Table]]:
-    """Yield gaps, readers and rebuilds as small tables, each only if the run has it."""
+    """Yield gaps, readers, replicas and rebuilds as small tables, each only if the run has it."""
     if rows := run.table("gaps").to_dicts():
         table = plain_table("lost", "given\nup", "stall\np99", "writes", texts=("projection", "strategy"))
         for row in rows:
@@ -106,6 +107,15 @@ def _optional_tables(run: Run) -> Iterator[tuple[str, Table]]:
             reads = (count(row["reads"]), count(row["stale"]))
             table.add_row(Text(row["projection"]), Text(row["token"]), *reads, *bad, duration(row["wait_p99_seconds"]))
         yield "readers", table
+    if rows := run.table("replicas").to_dicts():
+        numbers = ("fresh\nat once", "fresh\np99", "fresh\np99.9", "write\np99.9", "read\np99.9")
+        table = plain_table("reads", *numbers, texts=("replicas",))
+        for row in rows:
+            quorums = f"read {row['read']}, write {row['write']} of {row['replicas']}"
+            times = ("fresh_p99", "fresh_p999", "write_p999", "read_p999")
+            shown = (duration(row[f"{name}_seconds"]) for name in times)
+            table.add_row(Text(quorums), count(row["reads"]), share(row["consistent_at_once"]), *shown)
+        yield "replicas", table
     if rows := run.table("rebuilds").to_dicts():
         table = plain_table("time", "partial", "back-\nward", "behind", "disk\npeak", texts=("projection", "mode"))
         for row in rows:

@@ -1,8 +1,8 @@
 """The services of a worker: where pages and messages come from, and how time passes while they are applied.
 
-Measured, the real engine works and the time that it takes is added to simulated time. Modelled, a formula says what it
-takes; `empirical` draws it from records. Either way the same projector writes the same changes in the same order. The
-live service is in `live`.
+Measured, the real engine works and the time that it takes is added to simulated time. Modelled,
+`service_times` says what it takes; `empirical` draws it from the records of a load. Either way the same projector
+writes the same changes in the same order. The live service is in `live`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from lab.feed.published import Published
 from lab.feed.reader import ChangeReader
 from lab.projection.projector import Projector
 from lab.running.journal import Recorder
+from lab.running.service_times import RecordedWork, service_times
 from lab.scenario import ServiceModel
 
 # Modelled batches are applied together up to this many rows, since engines are quicker with large pages.
@@ -180,15 +181,25 @@ class FromArrays(_Simulated):
 
 
 class Modelled(FromArrays):
-    """Work on n rows takes `per_batch + per_row * n` seconds, and reading none."""
+    """Work takes what the model says, and reading takes no time.
 
-    def __init__(self, published: Published, feeds: Mapping[str, FeedArrays], model: ServiceModel) -> None:
+    `rng` is needed for any distribution but `constant`, `recorded` for `empirical`.
+    """
+
+    def __init__(
+        self,
+        published: Published,
+        feeds: Mapping[str, FeedArrays],
+        model: ServiceModel,
+        rng: np.random.Generator | None = None,
+        recorded: RecordedWork | None = None,
+    ) -> None:
         super().__init__(published, feeds)
-        self.model = model
+        self.times = service_times(model, rng, recorded)
 
     def end(self, at: float, mark: float, rows: int, factor: float = 1.0) -> float:
         """Later by what the model says."""
-        return at + (self.model.per_batch + self.model.per_row * rows) * factor
+        return at + self.times.draw(rows) * factor
 
 
 @dataclass

@@ -4,14 +4,15 @@
 refers to something that exists (a store, a domain, a column) is checked in `lab.wiring`.
 """
 
+from lab.scenario.chance import Delay, DelayLaw, DelayPart, ServiceModel
 from lab.scenario.faults import CrashStep, FaultsTable, RebuildTable, ScheduledCrash, Slow
+from lab.scenario.replicas import ReadersTable, ReplicasTable
 from lab.scenario.source import AdviceQuestion, Source, question, refusal, refuse
 from lab.scenario.tables import (
     AdviceTable,
     ChannelFaults,
     ChannelTable,
     CheckpointOrder,
-    Delay,
     DomainTable,
     EntityTable,
     GapStrategy,
@@ -19,10 +20,8 @@ from lab.scenario.tables import (
     Outage,
     ProjectionTable,
     QueryTable,
-    ReadersTable,
     Reorder,
     Scenario,
-    ServiceModel,
     Sleep,
     WritersTable,
 )
@@ -37,6 +36,8 @@ __all__ = [
     "CheckpointOrder",
     "CrashStep",
     "Delay",
+    "DelayLaw",
+    "DelayPart",
     "DomainTable",
     "EntityTable",
     "FaultsTable",
@@ -48,6 +49,7 @@ __all__ = [
     "ReadersTable",
     "RebuildTable",
     "Reorder",
+    "ReplicasTable",
     "Scenario",
     "ScheduledCrash",
     "ServiceModel",

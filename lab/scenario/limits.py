@@ -34,5 +34,7 @@ ENTITIES_MAX = 100
 COLUMNS_MAX, FILE_COLUMNS_MAX = 100, 2_000
 # The most outages, crashes or slow periods.
 PERIODS_MAX = 1_000
+# The most values of an empirical delay: a file with more is thinned to so many quantiles. The most parts of a mixture.
+DELAY_VALUES_MAX, PARTS_MAX = 10_000, 20
 # The most characters in a name, in a path and in a statement of the user's own.
 WORD_MAX, PATH_MAX, STATEMENT_MAX = 200, 4_096, 10_000

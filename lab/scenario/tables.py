@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from lab.base import INT_MAX
+from lab.scenario.chance import Delay, ServiceModel
 from lab.scenario.faults import FaultsTable, RebuildTable
 from lab.scenario.limits import (
     COLUMNS_MAX,
@@ -20,6 +21,7 @@ from lab.scenario.limits import (
     QUERIES_MAX,
     STATEMENT_MAX,
 )
+from lab.scenario.replicas import ReadersTable, ReplicasTable
 from lab.scenario.values import (
     Asked,
     FileColumns,
@@ -98,14 +100,6 @@ class CatchUpTable(ScenarioTable):
     gap_limit: Interval = 1.0
 
 
-class Delay(ScenarioTable):
-    """A distribution of delays: `mean` in seconds; `sigma` is the standard deviation of a lognormal's logarithm."""
-
-    kind: Literal["constant", "exponential", "lognormal"] = "constant"
-    mean: Seconds = 0.0
-    sigma: float = Field(1.0, ge=0.0, le=5.0)
-
-
 class Reorder(ScenarioTable):
     """A share of the messages takes a detour, and later ones overtake them."""
 
@@ -150,15 +144,9 @@ class ChannelFaults(ScenarioTable):
 class ChannelTable(ChannelFaults):
     """Asynchronous publishing over messages. Every fault is zero by default."""
 
+    draws: Literal["each", "shared"] = "each"
     outages: tuple[Outage, ...] = Field((), strict=False, max_length=PERIODS_MAX)
     capacity: int = Field(1_000_000, ge=1, le=COUNT_MAX)
-
-
-class ServiceModel(ScenarioTable):
-    """A modelled store: a batch of n rows takes `per_batch + per_row * n` seconds."""
-
-    per_batch: Seconds = 0.000_5
-    per_row: Seconds = 0.000_01
 
 
 class TimeTable(ScenarioTable):
@@ -228,16 +216,6 @@ class MeasureTable(ScenarioTable):
     trials: bool = True
 
 
-class ReadersTable(ScenarioTable):
-    """Sessions that commit a change, wait for it with a token, and read it: their number, reads and limits."""
-
-    sessions: int = Field(500, ge=0, le=1_000_000)
-    reads: int = Field(4, ge=1, le=1_000)
-    think: Delay = Delay(kind="exponential", mean=0.05)
-    token: Literal["checkpoint", "highest", "none"] = "checkpoint"
-    wait: Seconds = 2.0
-
-
 class LevelsTable(ScenarioTable):
     """Service levels for advice: seconds, bytes, and the number of engines beside that of the source of truth."""
 
@@ -269,6 +247,7 @@ class Scenario(ScenarioTable):
     channel: ChannelTable | None = None
     faults: FaultsTable = FaultsTable()
     readers: ReadersTable = ReadersTable()
+    replicas: ReplicasTable | None = None
     time: TimeTable = TimeTable()
     projection: tuple[ProjectionTable, ...] = Field(strict=False, min_length=1, max_length=PROJECTIONS_MAX)
     projections: Literal["declared", "all"] = "declared"

@@ -160,7 +160,7 @@ SCHEMAS = (
     ),
     Schema(
         "channel",
-        "A row for each fate of the copies that were sent; no rows without a channel.",
+        "A row for each fate of the copies that were sent, to all projections together; no rows without a channel.",
         columns(
             fate=(
                 TEXT,

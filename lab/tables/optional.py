@@ -22,6 +22,36 @@ SCHEMAS = (
         ),
     ),
     Schema(
+        "replicas",
+        "One row: reads of several projections as replicas, with quorums. Only with a table `[replicas]`.",
+        columns(
+            replicas=(INT, "number of replicas"),
+            read=(INT, "answers that a read waits for"),
+            write=(INT, "confirmations that a write waits for"),
+            reads=(INT, "number of reads, each of another write as far as there are enough"),
+            unacknowledged=(INT, "writes that were never acknowledged, and are not read"),
+            never=(INT, "of the reads: such as are consistent at no time"),
+            consistent_at_once=(FLOAT, "share of the reads that are consistent right after the acknowledgement"),
+            fresh_p99_seconds=(
+                FLOAT,
+                "99 of 100 reads are consistent so long after the acknowledgement; 0: at once",
+            ),
+            fresh_p999_seconds=(FLOAT, "the same for 999 of 1,000"),
+            write_p99_seconds=(FLOAT, "from the commit at the source of truth to the acknowledgement, for 99 of 100"),
+            write_p999_seconds=(FLOAT, "the same for 999 of 1,000"),
+            read_p99_seconds=(FLOAT, "from the request to the last answer that is waited for, for 99 of 100"),
+            read_p999_seconds=(FLOAT, "the same for 999 of 1,000"),
+        ),
+    ),
+    Schema(
+        "replica_visibility",
+        "Reads of replicas: t-visibility after the acknowledgement. Only with a table `[replicas]`.",
+        columns(
+            after_seconds=(FLOAT, "how long after the acknowledgement a read begins"),
+            probability=(FLOAT, "share of the reads that are consistent then"),
+        ),
+    ),
+    Schema(
         "query_samples",
         "Every time behind `queries`, without warm-up, and without queries whose time is not told. Not "
         "there in a run of `lab load`.",
@@ -193,9 +223,22 @@ SCHEMAS = (
         ),
     ),
     Schema(
-        "deliveries",
-        "A row for each copy that was sent. Only if there is a channel.",
+        "work",
+        "A row for each piece of work of a projection: changes that were applied together. Only of runs whose work "
+        'was measured. A scenario can draw its modelled times from it: `distribution = "empirical"`.',
         columns(
+            projection=PROJECTION,
+            source=(TEXT, "`catch-up` or `channel`"),
+            rows=(INT, "changes in it"),
+            seconds=(FLOAT, "how long it took to apply them, refused ones included"),
+        ),
+        clock=WALL,
+    ),
+    Schema(
+        "deliveries",
+        "A row for each copy that was sent to a projection. Only if there is a channel.",
+        columns(
+            projection=(TEXT, "its name; empty where one draw serves all (`channel.draws`)"),
             position=(INT, "the change that it carries"),
             copy=(INT, "0 is the message, 1 its duplicate"),
             fate=(TEXT, "delivered, duplicate or lost"),

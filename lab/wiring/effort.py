@@ -11,7 +11,8 @@ import os
 from dataclasses import dataclass
 
 from lab.base import Problem
-from lab.scenario import Delay, FaultsTable, ProjectionTable, Scenario
+from lab.scenario import FaultsTable, ProjectionTable, Scenario
+from lab.scenario.draws import expected, longest
 from lab.scenario.limits import SECONDS_MAX
 
 # A step is a batch or a poll that is executed, or a query that is asked: from 20 microseconds to some milliseconds. So
@@ -137,31 +138,19 @@ def _waiting(scenario: Scenario, table: ProjectionTable, changes: int, copies: i
         strategy = table.gaps or scenario.catch_up.gaps
         abreast = 1 if strategy == "serialise" else writers.count
         busy = changes * (1 + writers.abort) / abreast
-        times["writers.hold"] = busy * writers.hold.mean + _longest(writers.hold, changes)
+        times["writers.hold"] = busy * expected(writers.hold) + longest(writers.hold, changes)
         asleep = changes * writers.sleep.share
-        times["writers.sleep"] = asleep / abreast * writers.sleep.lasts.mean
-        times["writers.sleep"] += _longest(writers.sleep.lasts, int(asleep))
+        times["writers.sleep"] = asleep / abreast * expected(writers.sleep.lasts)
+        times["writers.sleep"] += longest(writers.sleep.lasts, int(asleep))
         if strategy == "hold":
             times["gap_limit"] = table.gap_limit or scenario.catch_up.gap_limit
     if (channel := scenario.channel) and copies:
-        times["channel.delay"] = _longest(channel.delay, copies)
-        times["channel.reorder"] = _longest(channel.reorder.extra, int(copies * channel.reorder.share))
+        times["channel.delay"] = longest(channel.delay, copies)
+        times["channel.reorder"] = longest(channel.reorder.extra, int(copies * channel.reorder.share))
         whole = changes / scenario.workload.rate + sum(times.values())
         within = [item.lasts for item in channel.outages if item.at <= whole and not item.loses]
         times["channel.outages"] = max(within, default=0.0)
     return times
-
-
-def _longest(delay: Delay, count: int) -> float:
-    """About the longest of so many delays, in seconds."""
-    if not count or not delay.mean:
-        return 0.0
-    if delay.kind == "exponential":
-        return delay.mean * (1 + math.log(count))
-    if delay.kind == "lognormal":
-        reach = math.sqrt(2 * math.log(count + 1))
-        return delay.mean * math.exp(delay.sigma * reach - delay.sigma**2 / 2)
-    return delay.mean
 
 
 def _tries(faults: FaultsTable) -> float:
@@ -175,7 +164,7 @@ def _one_by_one(scenario: Scenario, table: ProjectionTable, every: float) -> flo
     if table.rebuild is None or table.rebuild.mode != "blue-green" or scenario.writers is None:
         return 0.0
     writers = scenario.writers
-    return (_longest(writers.hold, 1_000) + _longest(writers.sleep.lasts, 1_000)) / every
+    return (longest(writers.hold, 1_000) + longest(writers.sleep.lasts, 1_000)) / every
 
 
 def _many(number: float) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 from lab.base import BadInput, Entity, Problem, Totals, nearest
 from lab.domain import DOMAINS, domain
@@ -24,12 +25,13 @@ from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.queries.resolve import resolve
 from lab.running.lane import Pace
+from lab.running.service_times import RecordedWork
 from lab.running.trouble import StoreFaults, faulty
 from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, ServiceModel, Source, refusal, refuse
 from lab.stores import Layout, Store, store_class
 from lab.stores.kept import KEPT
 from lab.truth import ENGINES, Truth, open_beside, open_truth, truth_identity
-from lab.wiring import effort, meaning, reserved
+from lab.wiring import chance, effort, meaning, replicas, reserved
 from lab.wiring.every_store import expanded
 from lab.wiring.identities import digest, truth_traits
 
@@ -43,6 +45,8 @@ class ProjectionPlan:
     queries: tuple[Query, ...]
     pace: Pace
     model: ServiceModel
+    # What its times are drawn from, if they are drawn from a measured run.
+    recorded: RecordedWork | None
     gaps: str
     gap_limit: float
     faults: FaultsTable
@@ -133,6 +137,8 @@ def plan(source: Source) -> Plan:
         raise refusal(problems)
     scenario = expanded(scenario)
     file = source.path.name
+    scenario, wrong = chance.with_values(scenario, source.path.parent, file)
+    problems += wrong
     if scenario.truth.engine not in ENGINES:
         what = f"no engine is called `{scenario.truth.engine}`"
         problems.append(Problem(f"{file}: truth.engine", what, nearest(scenario.truth.engine, ENGINES)))
@@ -153,9 +159,10 @@ def plan(source: Source) -> Plan:
     queries, explicit, wrong = _queries(scenario, business, file)
     problems += wrong
     problems += meaning.query_names(scenario, queries, file)
+    problems += replicas.problems(scenario, file)
     projections: list[ProjectionPlan] = []
     for table in scenario.projection:
-        made, wrong = _projection(table, scenario, business, queries, explicit, file)
+        made, wrong = _projection(table, scenario, business, queries, explicit, source.path)
         problems += wrong
         projections += [made] if made else []
     if explicit and not problems:
@@ -205,9 +212,9 @@ def _projection(
     business: Domain,
     queries: tuple[Query, ...],
     explicit: bool,
-    file: str,
+    path: Path,
 ) -> tuple[ProjectionPlan | None, list[Problem]]:
-    where = f"{file}: projection.{table.name}"
+    where = f"{path.name}: projection.{table.name}"
     problems: list[Problem] = []
     keeps = table.keeps or _kept(scenario, queries, explicit, table)
     totals = _totals(table, business, where, problems) if KEPT[keeps].adds else None
@@ -224,6 +231,10 @@ def _projection(
     store = meaning.usable(table.store)
     if store is not None:
         problems += reserved.in_store(store, entities.values(), where)
+    model = table.model or scenario.time.model
+    place = f"{where}.model" if table.model else f"{path.name}: time.model"
+    recorded, wrong = chance.recorded(model, table.name, path.parent, place)
+    problems += wrong
     if problems or store is None:
         return None, problems
     layout = guarded_layout(table.guard, keeps, entities, totals, scenario.truth.durability)
@@ -241,7 +252,8 @@ def _projection(
         layout,
         asked,
         pace,
-        table.model or scenario.time.model,
+        model,
+        recorded,
         table.gaps or catch_up.gaps,
         table.gap_limit or catch_up.gap_limit,
         table.faults or scenario.faults,

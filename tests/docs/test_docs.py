@@ -20,13 +20,13 @@ from pydantic.fields import FieldInfo
 import lab
 from lab.base import stream
 from lab.experiment import run
-from lab.experiment.strands import deliveries
+from lab.experiment.strands import Messages
 from lab.feed.published import Published
 from lab.kit.examples import mended
 from lab.queries.kinds import KINDS
 from lab.queries.model import OPERATORS
 from lab.runs import Run
-from lab.scenario import Delay, FaultsTable, Scenario, ServiceModel, Source
+from lab.scenario import Delay, DelayPart, FaultsTable, Scenario, ServiceModel, Source
 from lab.stores import STORES
 from lab.tables import ALWAYS
 from lab.verdict.oracle import Oracle
@@ -63,7 +63,11 @@ def tables(model: type[BaseModel] = Scenario, path: str = "") -> Iterator[tuple[
 
 
 # A delay is explained once.
-HEADINGS = [(heading, model) for heading, model in tables() if model is not Delay or heading == "channel.delay"]
+HEADINGS = [
+    (heading, model)
+    for heading, model in tables()
+    if model not in (Delay, DelayPart) or heading.startswith("channel.delay")
+]
 
 
 @pytest.mark.parametrize(("heading", "model"), HEADINGS, ids=[heading for heading, _ in HEADINGS])
@@ -181,7 +185,7 @@ def test_every_key_of_the_manifest_is_explained(small_run: Run) -> None:
 
 
 def test_a_run_is_a_page_a_manifest_and_the_documented_tables(small_run: Run) -> None:
-    optional = ("deliveries", "midrun", "query_samples", "readers")
+    optional = ("deliveries", "midrun", "query_samples", "readers", "work")
     expected = {"manifest.json", "report.html", *(f"{name}.parquet" for name in (*ALWAYS, *optional))}
     assert {path.name for path in small_run.path.iterdir()} == expected
     assert lab.load_run(small_run.path).manifest == json.loads((small_run.path / "manifest.json").read_text())
@@ -236,8 +240,7 @@ def test_the_picture_says_what_the_seed_gives() -> None:
     made = plan(Source(ROOT / "scenarios" / "messages-only.toml"))
     commands = made.domain.workload(made.options, stream(made.scenario.seed, "workload"))
     published = Published.of(Oracle.of_commands(made.domain, commands).revisions)
-    sent = deliveries(made, published)
-    assert sent is not None
+    sent = Messages(made, published).to("messages-only")
     lost = sent.journal.filter(pl.col("fate") == "lost").height
     # A change is shown by its own message, or by any later one about its record.
     arrived = pl.DataFrame({"record": published.record[sent.message], "last": sent.message})

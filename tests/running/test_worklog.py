@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.base import stream
-from lab.running.empirical import NEAREST, MeasuredTimes
+from lab.running.service_times import NEAREST, MeasuredTimes, RecordedWork
 from lab.running.worklog import ANSWERED, BUFFERED, READ, TAKEN, WORK, WorkLog, lateness, read_work
 
 
@@ -60,7 +60,7 @@ def test_a_step_is_late_from_when_it_was_due_and_the_process_free() -> None:
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=200), st.integers(0, 1_000), st.integers(0, 9))
 def test_a_time_is_drawn_among_those_of_about_as_many_rows(rows: list[int], wanted: int, seed: int) -> None:
     numbers = np.array(rows)
-    times = MeasuredTimes(numbers, 1.0 + 0.01 * numbers, stream(seed, "times"))
+    times = MeasuredTimes(RecordedWork(numbers, 1.0 + 0.01 * numbers), stream(seed, "times"))
     # Where each row costs the same, the correction makes every neighbour's time right.
     expected = 1.0 + 0.01 * (max(wanted, numbers.min()) if np.ptp(numbers) else rows[0])
     assert times.draw(wanted) == pytest.approx(expected)
@@ -69,11 +69,11 @@ def test_a_time_is_drawn_among_those_of_about_as_many_rows(rows: list[int], want
 def test_only_times_of_this_number_of_rows_are_drawn_where_there_are_many() -> None:
     rows = np.repeat([1, 2, 3], 2 * NEAREST)
     seconds = np.concatenate([np.linspace(low, low + 0.5, 2 * NEAREST) for low in (1.0, 5.0, 3.0)])
-    times = MeasuredTimes(rows, seconds, stream(1, "times"))
+    times = MeasuredTimes(RecordedWork(rows, seconds), stream(1, "times"))
     drawn = [times.draw(2) for _ in range(2_000)]
     assert 5.0 <= min(drawn) < 5.01 < 5.49 < max(drawn) <= 5.5
     assert np.mean(drawn) == pytest.approx(5.25, abs=0.02)
 
 
 def test_nothing_measured_takes_no_time() -> None:
-    assert MeasuredTimes(np.empty(0, np.int64), np.empty(0), stream(1, "times")).draw(5) == 0.0
+    assert MeasuredTimes(RecordedWork(np.empty(0, np.int64), np.empty(0)), stream(1, "times")).draw(5) == 0.0

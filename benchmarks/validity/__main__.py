@@ -1,0 +1,72 @@
+"""`python -m benchmarks.validity`: run the sections and write them into docs/validity.md; `make validity` does that.
+
+The exit status is 1 if a row doesn't hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import re
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.validity.section import FULL, QUICK, SECTIONS, Effort, Findings, section, told
+from lab import ending
+
+PAGE = Path(__file__).parents[2] / "docs" / "validity.md"
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    """What is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.validity", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="the small form that the tests use; writes nothing")
+    parser.add_argument("--seeds", type=int, default=FULL.seeds, help="repetitions of each row, with seeds 1, 2, ...")
+    parser.add_argument("--size", type=int, default=FULL.size, help="changes (or trials) in each repetition")
+    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), default=list(SECTIONS), help="these sections")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the page that has the tables")
+    return parser.parse_args(words)
+
+
+def part(name: str, findings: Findings, effort: Effort) -> str:
+    """The part of the page that belongs to a section, between its two marks."""
+    found = section(name)
+    made = (
+        f"Made by `python -m benchmarks.validity --only {name} --seeds {effort.seeds} --size {effort.size}` with "
+        f"polyglot-lab {version('polyglot-lab')}, numpy {np.__version__}, Python {platform.python_version()}; seeds 1 "
+        f"to {effort.seeds}. {told(findings).capitalize()}."
+    )
+    table = [findings.columns, ["---"] * len(findings.columns), *findings.rows]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in table)
+    return (
+        f"<!-- validity: {name} -->\n\n## {found.title}\n\n{found.about}\n\n{lines}\n\n{made}\n\n<!-- end: {name} -->"
+    )
+
+
+def written(text: str, name: str, new: str) -> str:
+    """The page with the part of a section replaced; at its end if it has none yet."""
+    marks = re.compile(rf"<!-- validity: {name} -->.*?<!-- end: {name} -->", re.S)
+    return marks.sub(lambda _: new, text) if marks.search(text) else f"{text.rstrip()}\n\n{new}\n"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run what is asked for, one section after the other, each written at once. Returns the exit status."""
+    chosen = arguments(sys.argv[1:] if words is None else words)
+    effort = QUICK if chosen.quick else Effort(chosen.seeds, chosen.size)
+    outside: list[str] = []
+    for name in chosen.only:
+        findings = section(name).run(effort)
+        outside += findings.outside
+        print(f"{name}: {told(findings)}", *findings.outside, sep="\n  ", flush=True)
+        if not chosen.quick:
+            text = chosen.page.read_text(encoding="utf-8")
+            chosen.page.write_text(written(text, name, part(name, findings, effort)), encoding="utf-8")
+    return 1 if outside else 0
+
+
+if __name__ == "__main__":
+    ending.run(main)

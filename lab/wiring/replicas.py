@@ -1,0 +1,41 @@
+"""Which projections are replicas of each other, and what is refused."""
+
+from __future__ import annotations
+
+from lab.base import Problem, nearest
+from lab.scenario import Scenario
+
+
+def replica_names(scenario: Scenario) -> tuple[str, ...]:
+    """The projections that are read as replicas: those of `[replicas]`, by default all."""
+    chosen = scenario.replicas.projections if scenario.replicas else None
+    return chosen or tuple(table.name for table in scenario.projection)
+
+
+def problems(scenario: Scenario, file: str) -> list[Problem]:
+    """Refuse unknown replicas, quorums larger than their number, and replicas that don't keep the same of one feed."""
+    if scenario.replicas is None:
+        return []
+    names, tables = replica_names(scenario), {table.name: table for table in scenario.projection}
+    where = f"{file}: replicas"
+    found = [
+        Problem(f"{where}.projections", f"no projection is called `{name}`", nearest(name, tables))
+        for name in names
+        if name not in tables
+    ]
+    if found:
+        return found
+    for key, quorum in (("read", scenario.replicas.read), ("write", scenario.replicas.write)):
+        if quorum > len(names):
+            what = f"{quorum} of {len(names)}: there are not so many replicas"
+            found.append(Problem(f"{where}.{key}", what, f"at most {len(names)}, or more projections"))
+    first = tables[names[0]]
+    for key in ("keeps", "totals", "entities", "gaps"):
+        for name in names[1:]:
+            if getattr(tables[name], key) != getattr(first, key):
+                what = f"`{name}` and `{first.name}` are no replicas of each other: they differ in `{key}`"
+                found.append(Problem(f"{where}.projections", what, "the same in both, or leave one out"))
+    if any(tables[name].rebuild for name in names):
+        what = "a projection that is rebuilt is no replica meanwhile"
+        found.append(Problem(f"{where}.projections", what, "leave it out, or its `rebuild`"))
+    return found
