@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.bench import (
     apply,
+    asked,
     catch_up,
     channel,
     events,
@@ -31,7 +32,9 @@ from benchmarks.bench.harness import Row, measure
 from lab import ending
 from lab.measure.machine import machine
 
-GROUPS = (writes, catch_up, apply, rebuild, events, channel, modelled, queries, neighbour, memory, growth)
+GROUPS = (
+    writes, catch_up, apply, rebuild, events, channel, modelled, queries, asked, neighbour, memory, growth,
+)  # fmt: skip
 
 
 def every_row(bench: Bench) -> Iterator[Row]:

@@ -26,14 +26,13 @@ TYPES: Mapping[pl.DataType, str] = {
 }
 
 
-def connect(path: Path, read_only: bool) -> tuple[ladybug.Database, ladybug.Connection]:
-    """Open the file, for writing or for reading only; a file has one open database at a time."""
+def connect(path: Path) -> tuple[ladybug.Database, ladybug.Connection]:
+    """Open the file for writing; it has one open database at a time, and that any number of connections."""
     database = ladybug.Database(
         path,
         buffer_pool_size=BUFFER_BYTES,
         max_db_size=FILE_BYTES_MAX,
         max_num_threads=THREADS,
-        read_only=read_only,
         # A kill can cut the log's last entry off. It was never acknowledged: the log is read up to there.
         throw_on_wal_replay_failure=False,
     )

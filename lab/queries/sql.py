@@ -47,20 +47,45 @@ def source(name: str, keeps: str) -> str:
         # Where no revision is missing, the last one has no next one: an index of keys and revisions finds that out.
         follows = f"SELECT 1 FROM {quoted(name)} AS n WHERE n.key = every.key AND n.revision = every.revision + 1"
         return f"(SELECT * FROM {quoted(name)} AS every WHERE NOT EXISTS ({follows}))"
+    if keeps == "log":
+        # Revisions may be missing, and an index of keys and revisions finds whether there is any later one.
+        later = f"SELECT 1 FROM {quoted(name)} AS n WHERE n.key = every.key AND n.revision > every.revision"
+        return f"(SELECT * FROM {quoted(name)} AS every WHERE NOT EXISTS ({later}))"
     newest = f"SELECT *, MAX(revision) OVER (PARTITION BY key) AS lab_newest FROM {quoted(name)}"
     return f"(SELECT * FROM ({newest}) AS every WHERE revision = lab_newest)"
 
 
 def live(query: Query, keeps: str) -> str:
     """Select the live records, joined with the other entity's if the query has one; conditions can be appended."""
-    chosen = columns(query.entity.row, "t")
-    found = f"{source(query.entity.name, keeps)} AS t"
-    if query.other is not None:
-        chosen += "".join(f", o.{quoted(name)}" for name in query.take)
-        found += (
-            f" LEFT JOIN {source(query.other.name, keeps)} AS o ON o.key = t.{quoted(str(query.on))} AND NOT o.deleted"
-        )
-    return f"SELECT {chosen} FROM {found} WHERE NOT t.deleted"
+    return f"SELECT {_chosen(query)} FROM {source(query.entity.name, keeps)} AS t{_other(query, keeps)}{LIVE}"
+
+
+LIVE = " WHERE NOT t.deleted"
+
+
+def cut(query: Query, keeps: str, by_key: bool) -> str:
+    """Select as `live` does, of a query with a limit: the records are cut before others are looked up for them.
+
+    `by_key`: only their keys are sorted, and their rows fetched afterwards: for an engine that stores rows, where an
+    index can have all that the conditions and the order need.
+    """
+    table = source(query.entity.name, keeps)
+    inner = f"SELECT {'t.key' if by_key else 't.*'} FROM {table} AS t{LIVE}{where(query)}{order(query)}"
+    first = f"({inner}) AS lab_first JOIN {table} AS t ON t.key = lab_first.key" if by_key else f"({inner}) AS t"
+    return f"SELECT {_chosen(query)} FROM {first}{_other(query, keeps)}{order(query)}"
+
+
+def _chosen(query: Query) -> str:
+    """The columns of an answer."""
+    return columns(query.entity.row, "t") + "".join(f", o.{quoted(name)}" for name in query.take)
+
+
+def _other(query: Query, keeps: str) -> str:
+    """The join with the other entity's live records, if the query has one."""
+    if query.other is None:
+        return ""
+    other = f"{source(query.other.name, keeps)} AS o ON o.key = t.{quoted(str(query.on))} AND NOT o.deleted"
+    return f" LEFT JOIN {other}"
 
 
 def where(query: Query) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from lab.base import NotAnswered
 from lab.queries.answers import Row
 from lab.queries.kinds import translate
 from lab.queries.kinds.matching import grouped_sql
@@ -21,19 +20,24 @@ HALF = 32
 
 
 def asked(query: Query, parameters: Row, keeps: str, ask: Callable[[str, Row], list[Row]]) -> list[Row]:
-    """Answer a query by `ask`, which runs a statement with its arguments; exact however large a sum is.
-
-    Raises NotAnswered for a statement of the user's own that adds up to more than 64 bits.
-    """
+    """Answer a query by `ask`, which runs a statement with its arguments; exact however large a sum is."""
     statement, arguments = translate(query, keeps, "sqlite")
     try:
         return ask(statement, bind(arguments, parameters))
     except sqlite3.OperationalError as error:
-        if "integer overflow" not in str(error):
-            raise
-        if query.kind != "aggregate":
-            what = f"{query.name}: a sum of whole numbers has more than 64 bits, and SQLite has none so large"
-            raise NotAnswered(f"{what} (sum floats, as in `SUM(CAST(x AS DOUBLE))`)") from None
+        return in_halves(error, query, parameters, keeps, ask)
+
+
+def in_halves(
+    error: sqlite3.OperationalError,
+    query: Query,
+    parameters: Row,
+    keeps: str,
+    ask: Callable[[str, Row], list[Row]],
+) -> list[Row]:
+    """Ask an aggregate again whose sum had more than 64 bits; raises any other error of the engine again."""
+    if query.kind != "aggregate" or "integer overflow" not in str(error):
+        raise error
     statement, arguments = _in_halves(query, keeps)
     return [_whole(query, row) for row in ask(statement, bind(arguments, parameters))]
 

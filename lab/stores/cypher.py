@@ -18,7 +18,7 @@ RESERVED = frozenset(
     ("rowid", "_id", "_label", "_src", "_dst", "_direction", "_length", "_nodes", "_rels", "_place_holder")
 ) | {"_row_offset", "_src_offset", "_dst_offset"}
 
-__all__ = ["DEPTH_MAX", "column", "links", "path", "quoted", "translate"]
+__all__ = ["DEPTH_MAX", "bound", "column", "links", "path", "quoted", "translate"]
 
 
 def quoted(name: str) -> str:
@@ -36,24 +36,32 @@ def links(entity: str) -> str:
     return quoted(f"lab_links_{entity}")
 
 
-def translate(query: Query, parameters: Row) -> tuple[str, dict[str, Any]]:
-    """The statement and its parameters. Of a path it gives the two ways up to where they meet: see `path`."""
-    values: Row = bind(tuple(condition.value for condition in query.where), parameters)
+def translate(query: Query) -> str:
+    """Return the statement. Of a path it gives the two ways up to where they meet: see `path`."""
     match query.kind:
         case "get":
-            return f"{_live(query)} AND n.key = $p0 RETURN {_columns(query)}", _bound(parameters)
+            return f"{_live(query)} AND n.key = $p0 RETURN {_columns(query)}"
         case "get_many":
             one = f"UNWIND $p0 AS wanted MATCH (n:{quoted(query.entity.name)} {{key: wanted}}) WHERE NOT n.deleted"
-            keys = {"p0": sorted(set(parameters))}
-            return f"{one} RETURN {_columns(query)} ORDER BY n.key", keys
+            return f"{one} RETURN {_columns(query)} ORDER BY n.key"
         case "filter":
             limit = f" LIMIT {query.limit}" if query.limit else ""
-            return f"{_matching(query)} RETURN {_columns(query)} ORDER BY {_order(query)}{limit}", _bound(values)
+            return f"{_matching(query)} RETURN {_columns(query)} ORDER BY {_order(query)}{limit}"
         case "aggregate":
-            return _aggregate(query), _bound(values)
+            return _aggregate(query)
         case "traverse":
-            return _WALKS[query.walk](query), _bound(parameters)
+            return _WALKS[query.walk](query)
     raise AssertionError(query.kind)
+
+
+def bound(query: Query, parameters: Row) -> dict[str, Any]:
+    """Return the parameters by the names that the statement has for them: the keys of a list are one of them."""
+    if query.kind == "get_many":
+        return {"p0": sorted(set(parameters))}
+    values = parameters
+    if query.where:
+        values = bind(tuple(condition.value for condition in query.where), parameters)
+    return {f"p{place}": value for place, value in enumerate(values)}
 
 
 def path(found: Sequence[Row], one: Any, other: Any) -> list[Row]:
@@ -64,10 +72,6 @@ def path(found: Sequence[Row], one: Any, other: Any) -> list[Row]:
     way = [one, *between, top] if up else [one]
     back = [other, *below] if down else []
     return list(enumerate([*way, *reversed(back)]))
-
-
-def _bound(values: Sequence[Any]) -> dict[str, Any]:
-    return {f"p{place}": value for place, value in enumerate(values)}
 
 
 def _live(query: Query) -> str:

@@ -16,6 +16,7 @@ from lab.queries import sql
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.stores.parked import ParkedRow, encoded
+from lab.stores.prepared import Answering
 from lab.stores.sql_file import SqlFile
 
 # A list of keys up to this length is bound as one parameter; a longer one is joined from Arrow.
@@ -23,9 +24,10 @@ KEYS_BOUND = 1_000
 
 
 class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
-    """A projection in one DuckDB file.
+    """A projection in one DuckDB file: one open database, which is written by one connection and read by two.
 
-    The reading connection is in a read-only transaction, which is begun by the first query after a write.
+    The lab's own statements are parsed once, and each sees the last commit. Any other statement is read in a read-only
+    transaction, which the first one after a write begins: a statement's kind alone doesn't say that it only reads.
     """
 
     dialect = "duckdb"
@@ -33,9 +35,37 @@ class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
     durability = "full; data and checkpoint in one transaction"
     files = tuple(f"projection.duckdb{end}" for end in ("", ".wal", ".wal.checkpoint", ".wal.recovery", ".tmp"))
 
+    # Whether there is a thread for each core, and how many rows were written since that was looked into.
+    _several, _unseen = False, 0
+    # Runs the lab's own statements.
+    _selects: engine.Selects | None = None
+
     def _connect(self) -> duckdb.DuckDBPyConnection:
         self._read = set[str]()
-        return engine.connect(self._file)
+        self._several, self._unseen = False, 0
+        return engine.connect(self._file, threads=1)
+
+    def open(self) -> None:
+        """Open for writing; tables are made where they are missing. Large ones are read by several threads."""
+        if self._writer is None:
+            super().open()
+            self._spread()
+
+    def _spread(self) -> None:
+        """Use a thread for each core once a table is large enough for several."""
+        self._unseen = 0
+        if not self._several:
+            (most,) = self._connection.execute("SELECT MAX(estimated_size) FROM duckdb_tables()").fetchall()[0]
+            if most is not None and most > engine.ROW_GROUP:
+                self._connection.execute("RESET threads")
+                self._several = True
+
+    def close(self) -> None:
+        """Close the connections; the log is folded into the file."""
+        if self._selects is not None:
+            self._selects.close()
+            self._selects = None
+        super().close()
 
     def reset(self) -> None:
         """Drop the tables and make them anew, in one transaction."""
@@ -66,6 +96,15 @@ class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
             for batch in frames:
                 self._write(batch, replace=False)
             self._settle(entity)
+        self._spread()
+
+    def apply(self, batch: Batch) -> None:
+        """Write rows, the guard's memory and the checkpoint in one transaction."""
+        super().apply(batch)
+        self._unseen += batch.rows.height
+        # What is asked of the catalogue takes as long as a point read.
+        if self._unseen >= engine.ROW_GROUP:
+            self._spread()
 
     def _write(self, batch: Batch, replace: bool) -> None:
         connection = self._connection
@@ -104,8 +143,13 @@ class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
             same = " AND ".join(f"t.{sql.quoted(name)} = i.{sql.quoted(name)}" for name in identity)
             self._connection.execute(f"DELETE FROM {sql.quoted(table)} AS t USING lab_incoming AS i WHERE {same}")
 
+    def _selecting(self, statement: str) -> Answering:
+        if self._selects is None:
+            self._selects = engine.Selects(self._connection)
+        return self._selects.prepared(statement)
+
     def query(self, query: Query, parameters: Row) -> list[Row]:
-        """Return the rows, read on the connection that can't write. Raises NotAnswered for a value out of range."""
+        """Return the rows, read on a connection that can't write. Raises NotAnswered for a value out of range."""
         with engine.answering(query.name):
             return super().query(query, parameters)
 

@@ -7,11 +7,13 @@ from typing import Any
 
 from lab.base import INT_MIN
 
+_PACK = struct.Struct(">Q").pack
+
 
 def key_bytes(value: Any) -> bytes:
     """A key's bytes, in the order of keys: integers with the sign turned round, text with a letter before it."""
     if isinstance(value, int):
-        return struct.pack(">Q", value - INT_MIN)
+        return _PACK(value - INT_MIN)
     return b"t" + str(value).encode("utf-8", "surrogatepass")
 
 

@@ -14,7 +14,7 @@ from lab.engines import ladybug as engine
 from lab.queries.answers import Row
 from lab.stores import cypher
 from lab.stores.cypher import quoted
-from lab.stores.port import Store
+from lab.stores.prepared import PreparedQueries
 
 # Versions of overwritten rows fill the engine's buffer: it is looked at after so many transactions (a transaction
 # counts once more for each thousand rows), and a checkpoint frees them once they take so many bytes.
@@ -23,37 +23,63 @@ LOOKED_AT, VERSIONS_BYTES = 32, 2**26
 FEW_ROWS = 16
 
 
-class LadybugFile(Store):
-    """A projection in one file of the engine; open for writing or for reading, never for both."""
+class LadybugFile(PreparedQueries):
+    """A projection in one file of the engine: one open database, which one connection writes and another one reads.
+
+    The reading connection is in a read-only transaction, which is begun by the first query after a write.
+    """
 
     durability = "full; data and checkpoint in one transaction; a rebuild that is killed begins again from position 0"
 
     _database: ladybug.Database | None = None
     _connection: ladybug.Connection | None = None
-    _read_only = False
+    _reader: ladybug.Connection | None = None
+    # Whether the reading connection is in a transaction.
+    _reading = False
     # Transactions since the buffer was looked at, and how full it was after the last checkpoint.
     _unseen = _settled = 0
 
     def open(self) -> None:
         """Open for writing; tables are made where they are missing."""
-        if self._connection is None or self._read_only:
-            self.close()
+        if self._connection is None:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._connect(read_only=False)
+            self._database, self._connection = engine.connect(self.path / "projection.lbug")
             self._make_tables()
 
-    def _connect(self, read_only: bool) -> None:
-        self._database, self._connection = engine.connect(self.path / "projection.lbug", read_only)
-        self._read_only = read_only
-        self._rows(f"CALL var_length_extend_max_depth = {2 * cypher.DEPTH_MAX}")
-
     def close(self) -> None:
-        """Close the connection and the file."""
+        """Close the connections and the file."""
         if self._connection is not None and self._database is not None:
+            self._end_reading()
+            if self._reader is not None:
+                self._reader.close()
             self._connection.close()
             self._database.close()
-            self._connection = self._database = None
+            self._connection = self._reader = self._database = None
             self._unseen = self._settled = 0
+
+    def _read(self, statement: str, parameters: Mapping[str, Any]) -> list[Row]:
+        """Run a query where the engine refuses every write."""
+        if self._reader is None:
+            self._opened()
+            assert self._database is not None
+            self._reader = ladybug.Connection(self._database)
+            engine.rows(self._reader, f"CALL var_length_extend_max_depth = {2 * cypher.DEPTH_MAX}", {})
+        if not self._reading:
+            engine.rows(self._reader, "BEGIN TRANSACTION READ ONLY", {})
+            self._reading = True
+        try:
+            return engine.rows(self._reader, statement, parameters)
+        except BaseException:
+            self._end_reading()
+            raise
+
+    def _end_reading(self) -> None:
+        """End the reader's transaction: a checkpoint waits for it, and it keeps overwritten versions alive."""
+        if self._reading and self._reader is not None:
+            # A statement that failed has ended the transaction already.
+            with contextlib.suppress(RuntimeError):
+                engine.rows(self._reader, "ROLLBACK", {})
+        self._reading = False
 
     def _opened(self) -> ladybug.Connection:
         if self._connection is None:
@@ -75,6 +101,7 @@ class LadybugFile(Store):
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         self.open()
+        self._end_reading()
         self._rows("BEGIN TRANSACTION")
         try:
             yield
@@ -129,7 +156,10 @@ class LadybugFile(Store):
         return frame.rename({f"c{place}": name for place, name in enumerate(schema)}).cast(dict(schema))  # type: ignore[arg-type]
 
     def size_bytes(self) -> int:
-        """Return the size of the file and its log in bytes."""
+        """Return the size of the file in bytes; its log is folded in first, since its length says nothing."""
+        if self._connection is not None:
+            self._end_reading()
+            self._rows("CHECKPOINT")
         return sum(file.stat().st_size for file in self.path.glob("projection.lbug*"))
 
     def settings(self) -> dict[str, Any]:

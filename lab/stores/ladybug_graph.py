@@ -13,12 +13,12 @@ from types import MappingProxyType
 import polars as pl
 
 from lab.base import Batch, CannotTake, Entity, Key
-from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.stores import cypher
 from lab.stores.cypher import quoted
 from lab.stores.ladybug_file import LadybugFile
 from lab.stores.parked import changed, decoded
+from lab.stores.prepared import Answering
 
 CHECKPOINTS = "lab_checkpoint"
 PARKED: Mapping[str, pl.DataType] = {"position": pl.Int64(), "change": pl.Binary()}
@@ -86,6 +86,7 @@ class LadybugGraph(LadybugFile):
         """
         found = self.layout.entities[entity]
         self.open()
+        self._end_reading()
         self._remake(found)
         links, keys, notes = [], [], []
         try:
@@ -166,15 +167,12 @@ class LadybugGraph(LadybugFile):
                 _table("parked", batch.entity), pl.DataFrame(rows, schema=dict(PARKED), orient="row"), "position"
             )
 
-    def query(self, query: Query, parameters: Row) -> list[Row]:
-        """Answered by a database that is open for reading only; the first query after a write opens it."""
-        self.refuse(query)
-        if self._connection is None or not self._read_only:
-            self.close()
-            self._connect(read_only=True)
+    def _answering(self, query: Query) -> Answering:
+        """One statement in Cypher, which the reading connection keeps compiled."""
+        statement = cypher.translate(query)
         if query.kind == "traverse" and query.walk == "path":
-            return cypher.path(self._rows(*cypher.translate(query, parameters)), *parameters)
-        return self._rows(*cypher.translate(query, parameters))
+            return lambda ends: cypher.path(self._read(statement, cypher.bound(query, ends)), *ends)
+        return lambda parameters: self._read(statement, cypher.bound(query, parameters))
 
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
         """Every node that is not a stub."""

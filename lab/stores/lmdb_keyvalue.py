@@ -18,22 +18,21 @@ from typing import Any
 import lmdb
 import polars as pl
 
-from lab.base import Batch, CannotTake, Key
-from lab.engines import lmdb as engine
-from lab.ports import Capabilities
+from lab.base import Batch, Key
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.stores.key_bytes import key_bytes, record_prefix
+from lab.stores.lmdb_file import CHECKPOINTS, MEMORY, PARKED, TOTALS, LmdbFile
 from lab.stores.parked import ParkedRow, changed, decoded
-from lab.stores.port import Layout, Store
-from lab.stores.slices import rows_within
+from lab.stores.port import Layout
+from lab.stores.prepared import Answering
+from lab.stores.slices import fitting, rows_within
 
 AT_ONCE, AT_ONCE_BYTES = 20_000, 2**26
-CHECKPOINTS, TOTALS, MEMORY, PARKED = b"lab_checkpoint", b"totals", "lab_memory_", "lab_parked_"
 
 
-class LmdbKeyvalue(Store):
-    """A projection in one LMDB environment, with a map for each entity; readers see the last commit."""
+class LmdbKeyvalue(LmdbFile):
+    """A map for each entity: rows by key, or by key and revision."""
 
     name = "lmdb.keyvalue"
     answers = frozenset({"get", "get_many", "aggregate", "as_of", "history"})
@@ -46,69 +45,11 @@ class LmdbKeyvalue(Store):
             "sql": "never: a map has no language",
         }
     )
-    durability = "full or normal; data and checkpoint in one transaction"
-    capabilities = Capabilities(concurrent_readers=True)
-    files = ("data.mdb", "lock.mdb")
-
-    _environment: lmdb.Environment | None = None
 
     @classmethod
     def can_answer(cls, query: Query, layout: Layout) -> bool:
         """An aggregate is only looked up, where it is what the projection keeps."""
         return super().can_answer(query, layout) and (query.kind != "aggregate" or layout.kept.adds)
-
-    def open(self) -> None:
-        """Open the environment; maps are made where they are missing. A commit is synced in class `full` only."""
-        if self._environment is None:
-            self.path.mkdir(parents=True, exist_ok=True)
-            full = self.layout.durability == "full"
-            entities = self.layout.entities
-            self._environment = engine.connect(self.path, 2 + 3 * len(entities), full)
-            beside = [(prefix + name).encode() for name in entities for prefix in (MEMORY, PARKED)]
-            names = [CHECKPOINTS, TOTALS, *map(_map_name, entities), *beside]
-            self._maps = {name: self._environment.open_db(name) for name in names}
-            self._of = {name: self._maps[TOTALS if self.layout.totals else _map_name(name)] for name in entities}
-
-    def close(self) -> None:
-        """Sync, and close the file."""
-        if self._environment is not None:
-            self._environment.sync(True)
-            self._environment.close()
-            self._environment = None
-
-    def _opened(self) -> lmdb.Environment:
-        if self._environment is None:
-            self.open()
-        assert self._environment is not None
-        return self._environment
-
-    def reset(self) -> None:
-        """Empty every map."""
-
-        def empty(transaction: lmdb.Transaction) -> None:
-            for database in self._maps.values():
-                transaction.drop(database, delete=False)
-
-        self._commit(empty)
-
-    def _commit(self, work: Callable[[lmdb.Transaction], None]) -> None:
-        """Do the work in one transaction; when the map is too small, in a larger one, from the start."""
-        environment = self._opened()
-        while True:
-            try:
-                with environment.begin(write=True) as transaction:
-                    work(transaction)
-                return
-            except lmdb.MapFullError:
-                environment.set_mapsize(2 * environment.info()["map_size"])
-            except lmdb.BadValsizeError:
-                raise CannotTake(f"{self.name}: a key of more than {environment.max_key_size()} bytes") from None
-
-    def checkpoint(self, entity: str) -> int:
-        """Return the position in the map of checkpoints."""
-        with self._opened().begin() as transaction:
-            found = transaction.get(entity.encode(), db=self._maps[CHECKPOINTS])
-        return int(struct.unpack(">q", found)[0]) if found else 0
 
     def apply(self, batch: Batch) -> None:
         """Write rows, the guard's memory and the checkpoint in one transaction."""
@@ -136,12 +77,12 @@ class LmdbKeyvalue(Store):
 
     def _encoded(self, batch: Batch) -> tuple[list[tuple[bytes, Row]], list[tuple[bytes, bytes]], bytes | None]:
         layout = self.layout
-        rows = batch.rows.select(list(layout.schema(batch.entity))).cast(layout.schema(batch.entity))  # type: ignore[arg-type]
-        named = [(self._name(row), row) for row in rows.iter_rows()]
+        rows = fitting(batch.rows, layout.schema(batch.entity))
+        named = [(self._name(row), row) for row in rows.rows()]
         memory: list[tuple[bytes, bytes]] = []
         if batch.memory is not None and layout.memory:
-            kept = batch.memory.select(list(layout.memory)).cast(layout.memory)  # type: ignore[arg-type]
-            memory = [(key_bytes(row[0]), marshal.dumps(row)) for row in kept.iter_rows()]
+            kept = fitting(batch.memory, layout.memory)
+            memory = [(key_bytes(row[0]), marshal.dumps(row)) for row in kept.rows()]
         # As wide as every other engine's integers: a larger number is refused here, not kept and misread elsewhere.
         checkpoint = None if batch.checkpoint is None else struct.pack(">q", batch.checkpoint)
         return named, memory, checkpoint
@@ -189,27 +130,65 @@ class LmdbKeyvalue(Store):
                 row = (*row[:width], *self.layout.added(before[width:], row[width:]))
             transaction.put(name, marshal.dumps(row), db=database)
 
-    def query(self, query: Query, parameters: Row) -> list[Row]:
-        """Return the rows by look-ups, and by walks over the revisions of one record."""
-        self.refuse(query)
-        with self._opened().begin(db=self._of[query.entity.name]) as transaction:
-            if query.kind == "get":
-                return _seen(self._last(transaction, parameters[0]))
-            match query.kind:
-                case "aggregate":
-                    found = self._totals(query.entity.name).filter(pl.col("records") != 0)
-                    return found.sort(query.group_by, nulls_last=True).rows()
-                case "history":
-                    return [row[1:] for row in self._backwards(transaction, parameters[0])][::-1]
-                case "as_of":
-                    key, at = parameters
-                    return _seen(next((row for row in self._backwards(transaction, key) if row[4] <= at), None))
-            return [row for key in sorted(set(parameters)) for row in _seen(self._last(transaction, key))]
+    def _answering(self, query: Query) -> Answering:
+        """Look up by key, and walk over the revisions of one record."""
+        name = query.entity.name
+        match query.kind:
+            case "get" if self.layout.kept.replaces:
+                return self._get(name)
+            case "get_many" if self.layout.kept.replaces:
+                return self._get_many(name)
+            case "aggregate":
+                return lambda _: (
+                    self._totals(name).filter(pl.col("records") != 0).sort(query.group_by, nulls_last=True).rows()
+                )
+            case "history":
+                return self._within(name, lambda found, parameters: [row[1:] for row in found(parameters[0])][::-1])
+            case "as_of":
+                return self._within(
+                    name, lambda found, p: _seen(next((row for row in found(p[0]) if row[4] <= p[1]), None))
+                )
+        return self._within(
+            name, lambda found, keys: [row for key in sorted(set(keys)) for row in _seen(next(found(key), None))]
+        )
+
+    def _get(self, entity: str) -> Answering:
+        """One look-up. The library keeps a read transaction that has ended, and the next one renews it."""
+        begin, database, loads = self._opened().begin, self._of[entity], marshal.loads
+
+        def answer(parameters: Row) -> list[Row]:
+            transaction = begin(database)
+            try:
+                found = transaction.get(key_bytes(parameters[0]))
+            finally:
+                transaction.abort()
+            return [] if found is None else _seen(loads(found))
+
+        return answer
+
+    def _get_many(self, entity: str) -> Answering:
+        """All keys in one call, in their order."""
+        begin, database, loads = self._opened().begin, self._of[entity], marshal.loads
+
+        def answer(parameters: Row) -> list[Row]:
+            with begin(database) as transaction, transaction.cursor() as cursor:
+                found = cursor.getmulti(map(key_bytes, sorted(set(parameters))))
+            rows = [loads(value) for _, value in found]
+            return [(row[1], row[2], *row[5:]) for row in rows if not row[3]]
+
+        return answer
+
+    def _within(self, entity: str, answer: Callable[[Callable[[Any], Iterator[Row]], Row], list[Row]]) -> Answering:
+        """Answer in one transaction by a record's revisions, the last first."""
+        begin, database = self._opened().begin, self._of[entity]
+
+        def answering(parameters: Row) -> list[Row]:
+            with begin(database) as transaction:
+                return answer(lambda key: self._backwards(transaction, key), parameters)
+
+        return answering
 
     def _last(self, transaction: lmdb.Transaction, key: Any) -> Row | None:
-        if self.layout.kept.replaces:
-            found = transaction.get(key_bytes(key))
-            return None if found is None else marshal.loads(found)
         return next(self._backwards(transaction, key), None)
 
     def _backwards(self, transaction: lmdb.Transaction, key: Any) -> Iterator[Row]:
@@ -274,22 +253,6 @@ class LmdbKeyvalue(Store):
     def parked(self, entity: str) -> pl.DataFrame:
         """Return the parked changes, decoded from their map."""
         return decoded(self._values(self._maps[(PARKED + entity).encode()]), self.layout.entities[entity])
-
-    def size_bytes(self) -> int:
-        """The pages that are in use; the file itself may be larger, and grows by leaps."""
-        environment = self._opened()
-        return int((environment.info()["last_pgno"] + 1) * environment.stat()["psize"])
-
-    def settings(self) -> dict[str, Any]:
-        """The library, and the environment's flags as it has them."""
-        environment = self._opened()
-        durable = "full" if all(environment.flags().get(one) for one in ("sync", "metasync")) else "normal"
-        library = ".".join(map(str, lmdb.version()))
-        return {"library": library, "map_size": environment.info()["map_size"], "durability": durable}
-
-
-def _map_name(entity: str) -> bytes:
-    return b"of_" + entity.encode()
 
 
 def _seen(row: Row | None) -> list[Row]:

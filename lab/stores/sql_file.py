@@ -20,7 +20,7 @@ from lab.queries.answers import Row
 from lab.queries.kinds import KINDS, translate
 from lab.queries.model import Query
 from lab.stores.parked import decoded, parked_table
-from lab.stores.port import Store
+from lab.stores.prepared import Answering, PreparedQueries, binding
 
 
 class SqlConnection(Protocol):
@@ -36,7 +36,7 @@ class SqlConnection(Protocol):
 Connection = TypeVar("Connection", bound=SqlConnection)
 
 
-class SqlFile(Store, Generic[Connection]):
+class SqlFile(PreparedQueries, Generic[Connection]):
     """A projection in one file; opened for writing by `open`, or by the first use after `close`."""
 
     # The engine, in the words of `lab.queries.sql`, and the end of the file's name.
@@ -77,6 +77,7 @@ class SqlFile(Store, Generic[Connection]):
 
     def close(self) -> None:
         """Close both connections; the log is folded into the file."""
+        self._prepared.clear()
         self._end_reading()
         if self._writer is not None:
             self._writer.close()
@@ -136,12 +137,21 @@ class SqlFile(Store, Generic[Connection]):
     def _put(self, batch: Batch, replace: bool) -> None:
         """Write the batch's rows; those that are there already are replaced, if there can be any."""
 
-    def query(self, query: Query, parameters: Row) -> list[Row]:
-        """Return the rows, read on the connection that can't write."""
-        self.refuse(query)
-        statement, arguments = translate(self._asked(query), self.layout.keeps, self.dialect)
-        bounded = KINDS[query.kind].own
-        return self.read(statement, sql.bind(arguments, parameters), bounded=bounded)
+    def _answering(self, query: Query) -> Answering:
+        """Translate it to this engine's SQL. A statement of the user's own is read within bounds."""
+        statement, arguments = translate(self._asked(query), self._reads, self.dialect)
+        if KINDS[query.kind].own:
+            return binding(arguments, lambda values: self.read(statement, values, bounded=True))
+        return binding(arguments, self._selecting(statement))
+
+    @property
+    def _reads(self) -> str:
+        """What a query takes the rows for, in the words of `lab.queries.sql`."""
+        return self.layout.keeps
+
+    @abstractmethod
+    def _selecting(self, statement: str) -> Answering:
+        """Return what runs a statement of the lab's own on the connection that can't write, until it is closed."""
 
     def _asked(self, query: Query) -> Query:
         """The query as this shape's tables are asked."""

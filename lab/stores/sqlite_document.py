@@ -41,10 +41,10 @@ class SqliteDocument(Documents[sqlite3.Connection], SqliteFile):
                 + ")"
             )
 
-    def _indexes(self, entity: Entity) -> list[tuple[str, ...]]:
+    def _sought(self, entity: Entity) -> list[tuple[str, ...]]:
         """Also what a change of another record fans out along."""
         along = [(embed.on,) for embed in embeds(self.layout, entity)]
-        return list(dict.fromkeys([*super()._indexes(entity), *along]))
+        return list(dict.fromkeys([*super()._sought(entity), *along]))
 
     def _put(self, batch: Batch, replace: bool) -> None:
         if not batch.rows.height:

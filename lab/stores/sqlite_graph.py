@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-import polars as pl
 import sqlite_utils
 
 from lab.base import Batch, Entity
 from lab.engines import sqlite
 from lab.queries import sql
-from lab.queries.answers import Row
 from lab.queries.model import Query
+from lab.stores.prepared import Answering
 from lab.stores.sqlite_table import SqliteTable
 
 NOT_ITS_TRADE = "not yet: a graph is asked for nodes and the ways between them; see sqlite.table"
@@ -57,18 +56,19 @@ class SqliteGraph(SqliteTable):
         if parent is None or not batch.rows.height:
             return
         links, connection = _links(batch.entity), self._connection
-        rows = batch.rows.unique("key", keep="last", maintain_order=True)
+        # Column by column: a query of the frame costs as much as to write a small batch.
+        keys, deleted, above = (batch.rows[name].to_list() for name in ("key", "deleted", parent))
+        last = {key: None if gone else other for key, gone, other in zip(keys, deleted, above, strict=True)}
         if replace:
-            connection.executemany(f"DELETE FROM {links} WHERE child = ?", rows.select("key").rows())
-        live = rows.filter(~pl.col("deleted") & pl.col(parent).is_not_null()).select("key", parent)
-        connection.executemany(f"INSERT INTO {links} (child, above) VALUES (?, ?)", live.rows())
+            connection.executemany(f"DELETE FROM {links} WHERE child = ?", [(key,) for key in last])
+        live = [(key, other) for key, other in last.items() if other is not None]
+        connection.executemany(f"INSERT INTO {links} (child, above) VALUES (?, ?)", live)
 
-    def query(self, query: Query, parameters: Row) -> list[Row]:
+    def _answering(self, query: Query) -> Answering:
         """A traversal walks the links; all else is a look-up of nodes."""
         if query.kind != "traverse":
-            return super().query(query, parameters)
-        self.refuse(query)
-        return self.read(_WALKS[query.walk](query), parameters)
+            return super()._answering(query)
+        return self._selecting(_WALKS[query.walk](query))
 
 
 def _links(entity: str) -> str:

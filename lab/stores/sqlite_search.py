@@ -18,6 +18,7 @@ from lab.queries import sql
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.queries.text import plain
+from lab.stores.prepared import Answering
 from lab.stores.sqlite_table import SqliteTable, at_once
 
 WORDS = "lab_words"
@@ -77,18 +78,19 @@ class SqliteSearch(SqliteTable):
             # Over what is there already: quicker than word by word as the rows came.
             self._index(entity)
 
-    def query(self, query: Query, parameters: Row) -> list[Row]:
+    def _answering(self, query: Query) -> Answering:
         """A search is ranked by the engine's BM25, equals by key."""
         if query.kind != "search":
-            return super().query(query, parameters)
-        self.refuse(query)
-        words = " ".join(f'"{word}"' for word in str(parameters[0]).split())
-        if not words:
-            return []
+            return super()._answering(query)
         name, index = sql.quoted(query.entity.name), sql.quoted(f"{query.entity.name}_fts")
         limit = f" LIMIT {query.limit}" if query.limit else ""
-        statement = (
+        run = self._selecting(
             f"SELECT t.key FROM {index} AS f JOIN {name} AS t ON t.rowid = f.rowid "
             f"WHERE f.{index} MATCH ? ORDER BY f.rank, t.key{limit}"
         )
-        return self.read(statement, (words,))
+
+        def matching(parameters: Row) -> list[Row]:
+            words = " ".join(f'"{word}"' for word in str(parameters[0]).split())
+            return run((words,)) if words else []
+
+        return matching

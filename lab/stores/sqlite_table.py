@@ -19,12 +19,13 @@ from lab.stores.sqlite_file import SqliteFile
 
 # How many rows are Python objects at once, and how many bytes of a frame.
 AT_ONCE, AT_ONCE_BYTES = 20_000, 2**26
+# Batches that are taken without looking at how large their rows are: that costs more than it saves.
+FEW = 1_000
 
 
 def at_once(rows: pl.DataFrame) -> int:
     """How many of these rows are made Python objects at once."""
-    # To weigh a small batch costs more than it saves.
-    return AT_ONCE if rows.height <= 1_000 else rows_within(rows, AT_ONCE, AT_ONCE_BYTES)
+    return AT_ONCE if rows.height <= FEW else rows_within(rows, AT_ONCE, AT_ONCE_BYTES)
 
 
 class SqliteTable(SqliteFile):
@@ -67,7 +68,8 @@ class SqliteTable(SqliteFile):
         names = self._columns(batch.entity)
         # To choose columns costs a tenth of a millisecond: as much as a small batch takes by itself.
         rows = batch.rows if batch.rows.columns == names else batch.rows.select(names)
-        return rows.iter_rows(buffer_size=at_once(rows))
+        # Of a few rows, all at once: a third of the time that the iterator takes.
+        return iter(rows.rows()) if rows.height <= FEW else rows.iter_rows(buffer_size=at_once(rows))
 
     def _add(self, rows: pl.DataFrame) -> None:
         """Add to the groups that are there, insert the rest. `IS` finds a group whose value is null."""

@@ -7,6 +7,7 @@ the checkpoint are documents, told apart by their owner, and replaced by their i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -23,7 +24,7 @@ from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.queries.text import plain
 from lab.stores.parked import changed, decoded
-from lab.stores.port import Store
+from lab.stores.prepared import Answering, PreparedQueries
 
 HEAP_BYTES = 50_000_000
 CHECKPOINT, MEMORY, PARKED = "checkpoint", "memory:", "parked:"
@@ -31,7 +32,7 @@ NO_WORDS = pl.lit(None, pl.String())
 NOT_ITS_TRADE = "not yet: an index of words is asked for words"
 
 
-class TantivySearch(Store):
+class TantivySearch(PreparedQueries):
     """A projection in one index; a searcher sees what was committed when it was made."""
 
     name = "tantivy.search"
@@ -60,6 +61,7 @@ class TantivySearch(Store):
 
     def close(self) -> None:
         """Give up the writer's lock and the files."""
+        self._prepared.clear()
         if self._writer is not None:
             self._writer.wait_merging_threads()
         self._writer = self._index = None
@@ -148,15 +150,22 @@ class TantivySearch(Store):
             writer.delete_documents_by_term("id", name)
         writer.add_document(document)
 
-    def query(self, query: Query, parameters: Row) -> list[Row]:
+    def _answering(self, query: Query) -> Answering:
         """A search is ranked by the engine's BM25; a record is found by the term of its key."""
-        self.refuse(query)
-        name = query.entity.name
+        entity = query.entity
         if query.kind == "search":
-            return self._search(name, str(parameters[0]).split(), query.limit, query.entity.key)
-        found = self._documents([f"{name}:{key}" for key in dict.fromkeys(parameters)])
-        frame = _decoded(found, self.layout.schema(name)).filter(~pl.col("deleted"))
-        return frame.sort("key").select(query.entity.row).rows()
+            return lambda words: self._search(entity.name, str(words[0]).split(), query.limit, entity.key)
+        reals = {name for name, kind in entity.columns.items() if kind == "float"}
+
+        def records(keys: Row) -> list[Row]:
+            found = self._documents([f"{entity.name}:{key}" for key in dict.fromkeys(keys)])
+            # A frame would take longer to make than the engine to find a few records.
+            rows = sorted((json.loads(one["row"][0]) for one in found), key=lambda row: row["key"])
+            return [
+                tuple(_real(row[n]) if n in reals else row[n] for n in entity.row) for row in rows if not row["deleted"]
+            ]
+
+        return records
 
     def _search(self, entity: str, words: Sequence[str], limit: int | None, kind: str) -> list[Row]:
         if not words:
@@ -229,6 +238,10 @@ def _encoded(rows: pl.DataFrame, key: str, words: pl.Expr) -> pl.DataFrame:
     return rows.select(
         pl.col(key).alias("name"), pl.struct(pl.all()).struct.json_encode().alias("row"), words.alias("words")
     )
+
+
+def _real(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _decoded(documents: list[Any], schema: dict[str, pl.DataType]) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 A command comes with one row, and a columnar engine makes ready for millions: each statement costs about as much as it
 would for thousands of rows. Commits are always synced; the engine offers no weaker class.
 
-A file has one process, and within it one configuration at a time: writing and reading take turns.
+A file has one process, which opens it once: queries are read on other connections to the same database.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Duckdb(Relational):
     dialect = SqlDialect(driver.TYPES)
 
     _connection: duckdb.DuckDBPyConnection | None = None
-    _read_only = False
+    _selects: driver.Selects | None = None
     _watch: Watch
 
     @property
@@ -46,7 +46,7 @@ class Duckdb(Relational):
         """Open the file for writing, and make the tables."""
         present(self._file, self.identity)
         self.place.path.mkdir(parents=True, exist_ok=True)
-        self._connect(read_only=False)
+        self._connect()
         try:
             self._make_tables()
         except BaseException:
@@ -74,11 +74,10 @@ class Duckdb(Relational):
         other._execute = other._connection.execute
         return other
 
-    def _connect(self, read_only: bool) -> duckdb.DuckDBPyConnection:
+    def _connect(self) -> None:
         self.close()
-        self._connection, self._read_only = driver.connect(self._file, read_only), read_only
+        self._connection = driver.connect(self._file)
         self._execute = self._connection.execute
-        return self._connection
 
     @property
     def _open(self) -> duckdb.DuckDBPyConnection:
@@ -86,16 +85,13 @@ class Duckdb(Relational):
         return self._connection
 
     def close(self) -> None:
-        """Close the connection; the log is folded into the file."""
+        """Close the connections; the log is folded into the file."""
+        if self._selects is not None:
+            self._selects.close()
+            self._selects = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-    def begin(self) -> None:
-        """There is one connection, so no other writer; after a query it is opened for writing again."""
-        if self._read_only:
-            self._connect(read_only=False)
-        super().begin()
 
     def settings(self) -> dict[str, Any]:
         """The settings that matter, read back. Commits are synced, whatever the scenario asked for."""
@@ -124,11 +120,18 @@ class Duckdb(Relational):
             return super()._answered(query, parameters)
 
     def _ask(self, statement: str, arguments: Row, bounded: bool = False) -> list[Row]:
-        """The first query after a commit gives up the writing connection, as a projection does."""
-        connection = self._open if self._read_only else self._connect(read_only=True)
-        if bounded:
-            return budget.answer(connection, statement, arguments)
-        return connection.execute(statement, list(arguments)).fetchall()
+        """On a connection of its own; what isn't the lab's own query, in a transaction in which nothing is written."""
+        if self._selects is None:
+            self._selects = driver.Selects(self._open)
+        if not bounded and self._selects.only_selects(statement):
+            return self._selects.prepared(statement)(arguments)
+        reader = driver.begin_reading(self._open)
+        try:
+            if bounded:
+                return budget.answer(reader, statement, arguments)
+            return reader.execute(statement, list(arguments)).fetchall()
+        finally:
+            reader.close()
 
 
 class DuckdbSnapshot(Duckdb, Snapshot):

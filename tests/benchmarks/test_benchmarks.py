@@ -19,6 +19,7 @@ from lab.domain.employees import EMPLOYEES
 from lab.feed.fold import fold
 from lab.measure.machine import machine
 from lab.projection.projector import Projector
+from lab.queries.kinds import KINDS
 from lab.statistics.quantiles import median
 from lab.truth import Truth
 
@@ -26,7 +27,8 @@ PROMISED = {"row", "lab", "peer", "limit", "unit", "vs_peer", "vs_limit", "low",
 EVERY = {
     "execute_full", "execute_normal", "catch_up", "apply_sqlite", "apply_duckdb", "rebuild_duckdb", "rebuild_sqlite",
     "rebuild_parquet", "rebuild_lmdb", "rebuild_search", "rebuild_graph", "rebuild_events", "channel", "run_modelled",
-    "query_overhead", "neighbour", "verdict", "memory", "growth",
+    "query_overhead", "neighbour", "verdict", "memory", "growth", "alternating",
+    *(f"query_{kind}" for kind in KINDS),
 }  # fmt: skip
 
 

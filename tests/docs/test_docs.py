@@ -139,6 +139,11 @@ def test_every_store_is_named() -> None:
         assert [name for name in STORES if f"`{name}`" not in text(page)] == []
 
 
+def test_every_store_says_how_it_is_tuned() -> None:
+    said = re.findall(r"^## `([\w.]+)`$", text("docs/tuning.md"), flags=re.M)
+    assert sorted(said) == sorted(STORES)
+
+
 def test_every_room_is_on_the_map_and_every_name_on_the_map_is_a_room() -> None:
     drawn = set(re.findall(r"^  (\w+(?:/|\.py)) ", blocks("lab/README.md", "")[0], flags=re.M))
     packages = {f"{path.parent.name}/" for path in (ROOT / "lab").glob("*/__init__.py")}

@@ -38,8 +38,11 @@ class KeyLookup(QueryClass):
         return tables[query.entity.name].rows(parameters)
 
     def sql(self, query: Query, keeps: str, dialect: str) -> Statement:
-        """Select by key among the last revisions."""
-        return f"{live(query, keeps)} AND t.key = ?", ("?",)
+        """Select by key; of all revisions, the newest of this key alone is looked for."""
+        if keeps == "records":
+            return f"{live(query, keeps)} AND t.key = ?", ("?",)
+        newest = f"SELECT * FROM {quoted(query.entity.name)} WHERE key = ? ORDER BY revision DESC LIMIT 1"
+        return f"SELECT {columns(query.entity.row)} FROM ({newest}) AS newest WHERE NOT deleted", ("?",)
 
 
 class KeysLookup(KeyLookup):

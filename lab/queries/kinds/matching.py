@@ -13,7 +13,7 @@ from lab.queries.answers import ReferenceTable, Row
 from lab.queries.kinds.base import Pool, QueryClass, Statement, apart, apart_columns, record_columns
 from lab.queries.model import AnswerColumn, Parameter, Query
 from lab.queries.reader import QueryReader
-from lab.queries.sql import bind, columns, live, order, quoted, source, where
+from lab.queries.sql import bind, columns, cut, live, order, quoted, source, where
 
 # What an operator adds to the name of a parameter.
 SUFFIX = {"=": "", ">=": "_at_least", "<": "_less_than"}
@@ -84,6 +84,12 @@ class Join(Filter):
         others = tables[query.other.name].live.select(pl.col("key").alias("other"), *numbered("other", query.take))
         on = f"own_{row.index(str(query.on))}"
         return own.join(others, left_on=on, right_on="other", how="left", maintain_order="left").rows()
+
+    def sql(self, query: Query, keeps: str, dialect: str) -> Statement:
+        """As a filter; with a limit, other records are looked up for those that are left."""
+        if query.limit is None:
+            return super().sql(query, keeps, dialect)
+        return cut(query, keeps, by_key=dialect == "sqlite" and keeps == "records"), _arguments(query)
 
 
 class Aggregate(Filter):
