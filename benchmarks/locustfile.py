@@ -4,6 +4,6 @@ locust -f benchmarks/locustfile.py --host http://127.0.0.1:8087                 
 LAB_RATE=200 locust -f benchmarks/locustfile.py --headless -u 2 --processes 2 ...  # open loop, as `lab load` does
 """
 
-from lab.load.users import CommandUser, OpenLoop, ProbeUser, QueryUser
+from lab.load.users import CommandUser, OpenLoop, QueryUser
 
-__all__ = ["CommandUser", "OpenLoop", "ProbeUser", "QueryUser"]
+__all__ = ["CommandUser", "OpenLoop", "QueryUser"]

@@ -96,6 +96,12 @@ class Run:
         raise AttributeError(f"a run has no `{name}`: {nearest(name, TABLES)}")
 
     @property
+    def void(self) -> str | None:
+        """Why the figures of a load don't mean what they say; None if they do, or if it is no run of `lab load`."""
+        load: dict[str, Any] = self.manifest.get("load") or {}
+        return str(load.get("why")) if load.get("void") else None
+
+    @property
     def name(self) -> str:
         """`<scenario>/<run id>`, as a person would say it."""
         return f"{self.path.parent.name}/{self.path.name}"

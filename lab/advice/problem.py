@@ -23,11 +23,14 @@ from lab.statistics.quantiles import samples_needed
 NOT_ASKED = "the source of truth was not asked itself in this run, so it is no candidate"
 
 
-def read(run: Run, overrides: Sequence[str] = ()) -> SelectionProblem:
+def read(run: Run, overrides: Sequence[str] = (), anyway: bool = False) -> SelectionProblem:
     """Read a run; `overrides` replace `levels` and `weights` as `--set` does.
 
-    Raises BadInput for a level or weight of a query that doesn't exist, and for a run in which no query was asked.
+    Raises BadInput for a level or weight of a query that doesn't exist, for a run in which no query was asked, and for
+    a load that is void, unless `anyway`.
     """
+    if (void := run.void) is not None and not anyway:
+        raise BadInput([Problem(run.name, f"the load is void: {void}", "`--anyway` advises on it all the same")])
     if run.table("queries").is_empty():
         raise BadInput([Problem(run.name, "no query was asked: there is nothing to advise on", "see [[query]]")])
     wished, there = asked(run, overrides), temperatures(run)
@@ -35,7 +38,8 @@ def read(run: Run, overrides: Sequence[str] = ()) -> SelectionProblem:
     temperature = wished.advice.queries if wished.advice.queries in there else there[0]
     times = queries(run, temperature)
     entries = run.manifest["projections"]
-    left_out = [f"levels.queries.{name}: the query was not asked" for name in levels.queries if name not in weights]
+    left_out = [] if void is None else [f"the load is void, so no figure means what it says: {void}"]
+    left_out += [f"levels.queries.{name}: the query was not asked" for name in levels.queries if name not in weights]
     left_out += [f"{each['name']}: its verdict is {each['verdict']}" for each in entries if each["verdict"] != "pass"]
     names = {str(each["name"]) for each in entries}
     if temperature != wished.advice.queries:

@@ -49,7 +49,9 @@ def report(run: str, as_json: bool, overrides: Sequence[str], seed: int | None) 
 @click.command()
 @click.argument("one")
 @click.argument("other")
-@click.option("--anyway", is_flag=True, help="Compare runs of unlike machines, scales or durability too.")
+@click.option(
+    "--anyway", is_flag=True, help="Compare runs of unlike machines, scales or durability, and void ones, too."
+)
 @common
 def compare(one: str, other: str, anyway: bool, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
     """Show what differs between two runs: verdicts first, then figures with their intervals."""
@@ -65,8 +67,9 @@ def compare(one: str, other: str, anyway: bool, as_json: bool, overrides: Sequen
 @click.command()
 @click.argument("run")
 @click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=RUNS, help="Where run folders are.")
+@click.option("--anyway", is_flag=True, help="Advise on a load that is void, too.")
 @common
-def advise(run: str, runs: Path, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+def advise(run: str, runs: Path, anyway: bool, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
     """Recommend which projections to keep, from what a run measured. --set changes levels, weights, advice."""
     from lab.advice import advise as work_out
     from lab.advice import read
@@ -74,7 +77,7 @@ def advise(run: str, runs: Path, as_json: bool, overrides: Sequence[str], seed: 
     from lab.runs import load_run
 
     no_scenario((), seed)
-    advice = work_out(read(load_run(run, runs), overrides))
+    advice = work_out(read(load_run(run, runs), overrides, anyway))
     answer(as_json, lambda: document(advice), lambda console: print_advice(advice, console))
 
 

@@ -23,6 +23,7 @@ from lab.experiment.record import manifest, tables, write_tables
 from lab.experiment.trials import try_stores
 from lab.experiment.write import write
 from lab.measure.machine import highest_rss_bytes
+from lab.measure.quiet import activity, quietness
 from lab.place import FolderPlace
 from lab.report import write_report
 from lab.runs import Run, new_run
@@ -81,7 +82,7 @@ def _run(plan: Plan, folder: Path, final: Path, progress: Progress) -> None:
         yield
         phases[name] = time.perf_counter() - began
 
-    started, began = time.time(), time.perf_counter()
+    started, began, before = time.time(), time.perf_counter(), activity()
     work = folder / "work"
     work.mkdir()
     with phase("try"):
@@ -119,5 +120,6 @@ def _run(plan: Plan, folder: Path, final: Path, progress: Progress) -> None:
         "wall_seconds": time.perf_counter() - began,
         "phases": phases,
         "peak_rss_bytes": highest_rss_bytes(),
+        "activity": quietness(before, activity()),
     }
     (folder / "manifest.json").write_text(json.dumps(record, indent=2), encoding="utf-8")

@@ -1,77 +1,79 @@
-"""What one of Locust's workers knows of the service: connections, values to ask with, and a log of what happened.
+"""What one of Locust's workers does: sends commands, asks queries, and looks for what it wrote.
 
 Commands, queries and values all come from the service (`/workload`, `/openapi.json`, `/changes`), so a worker needs its
-address and nothing else. Each row is noted twice: for Locust's statistics, and as a line of `events-N.ndjson`.
+address and nothing else. What becomes of each request is noted twice: for Locust's statistics, and in the ledger's log.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
 import secrets
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import gevent
-from gevent.lock import Semaphore
-from gevent.pool import Pool
+from gevent.pool import Group, Pool
 from geventhttpclient import HTTPClient
+
+from lab.load.drawing import Drawing, Row
+from lab.load.ledger import Offered, RequestLedger
 
 RATE = float(os.environ.get("LAB_RATE", "0"))
 SECONDS = float(os.environ.get("LAB_SECONDS", "0"))
 SEED = int(os.environ.get("LAB_SEED", "1"))
 SHARE = float(os.environ.get("LAB_COMMANDS", "0.5"))
 PROBE_TIMEOUT = float(os.environ.get("LAB_PROBE_TIMEOUT", "10"))
+DRAIN = float(os.environ.get("LAB_DRAIN", "10"))
 TOKEN = os.environ.get("LAB_TOKEN")
 EVENTS = os.environ.get("LAB_EVENTS")
-# Seconds between: two looks of a probe, two readings of what was applied, two refreshes of the sampled records.
-LOOK, WATCH, REFRESH = 0.02, 0.25, 5.0
+# Seconds between two readings of what was applied, and before a probe asks a process again that is being restarted.
+WATCH, AGAIN = 0.25, 0.1
 # Requests of one worker in flight at most; further arrivals wait, and SCHEDULE shows by how much.
 IN_FLIGHT_MAX = 200
-# Records of each entity from which query values are drawn.
-POOL = 4_000
-
-Row = dict[str, Any]
+# Commands a second, over all workers, after which it is looked for what they did.
+PROBES = 5.0
 
 
 class LoadClient:
-    """One worker's connections, the queries it can ask with values for them, and its log of events."""
+    """One worker's connections, the queries it can ask with values for them, and its ledger."""
 
     def __init__(self, environment: Any, host: str, part: int, workers: int) -> None:
         self.environment, self.part, self.workers = environment, part, workers
         # Part of each Idempotency-Key: neither a second test on the same service nor another client has the same keys.
         self.run = secrets.token_hex(8)
-        self.fetching = Semaphore()
-        self.closing = False
         self.random = random.Random(f"{SEED} {part}")
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {TOKEN}"} if TOKEN else {})
-        self.client = HTTPClient.from_url(
-            host, concurrency=IN_FLIGHT_MAX + 20, connection_timeout=10, network_timeout=60, headers=headers
-        )
-        self.counts: Counter[str] = Counter()
-        self.log = (Path(EVENTS) / f"events-{part}.ndjson").open("w", encoding="utf-8") if EVENTS else None
+        self.client = self._connections(host, IN_FLIGHT_MAX + 20)
         self.document = self.get("/openapi.json")
         self.projections = {item["name"]: item for item in self.get("/projections")["projections"]}
-        self.records: dict[str, list[Row]] = {}
-        self.pool: Pool | None = None
-        self.commands: list[Row] = []
-        self.taken = self.sent = 0
-        self.dry = False
-        self.refresh()
-        self.fetch()
-        self.questions = [(name, query) for name, item in self.projections.items() for query in item["queries"]]
+        # Probes that wait must not keep the connections from others: two for each projection and command.
+        waiting = round(2 * PROBES * (PROBE_TIMEOUT + 2) * len(self.projections) / workers)
+        self.patient = self._connections(host, waiting + 10)
+        self.ledger = RequestLedger(part, Path(EVENTS) if EVENTS else None, self._tell)
+        self.drawing = Drawing(self.get, self.document, self.projections, self.random, (part, workers))
+        self.pool, self.probes = Pool(IN_FLIGHT_MAX), Group()
+        self.next_probe = time.time()
+        # False of a domain that replays a history. One whose commands come to an end still has arrivals of them.
+        self.sends = not self.drawing.dry
+
+    @staticmethod
+    def _connections(host: str, most: int) -> Any:
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {TOKEN}"} if TOKEN else {})
+        return HTTPClient.from_url(
+            host, concurrency=most, connection_timeout=10, network_timeout=60 + PROBE_TIMEOUT, headers=headers
+        )
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
-    def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+    def call(
+        self, method: str, path: str, body: Any = None, headers: Any = None, client: Any = None
+    ) -> tuple[int, Any]:
         """Send one request; returns its status and its answer as JSON."""
         data = json.dumps(body).encode() if body is not None else b""
-        response = self.client.request(method, path, body=data, headers=headers or {})
+        response = (client or self.client).request(method, path, body=data, headers=headers or {})
         found = response.read()
         return response.status_code, json.loads(found) if found else None
 
@@ -82,203 +84,143 @@ class LoadClient:
             raise RuntimeError(f"GET {path}: {status} {found}")
         return found
 
-    def note(self, row: str, seconds: float, failed: str | None = None, **more: Any) -> None:
-        """Note an event in Locust's statistics and in the log; in neither once the test is over."""
-        if self.closing:
-            return
-        self.counts[row] += 1
-        if self.log is not None:
-            self.log.write(json.dumps({"row": row, "seconds": seconds, "failed": failed, **more}) + "\n")
+    def _tell(self, row: str, seconds: float, failed: str | None) -> None:
         self.environment.events.request.fire(
             request_type="", name=row, response_time=seconds * 1e3, response_length=0, response=None, context={},
             exception=None if failed is None else RuntimeError(failed), start_time=time.time() - seconds, url=None,
         )  # fmt: skip
 
-    def close(self) -> None:
-        """Write the last line of the log: the number of events of each row."""
-        self.closing = True
-        if self.log is not None:
-            self.log.write(json.dumps({"end": True, "part": self.part, "counts": self.counts}) + "\n")
-            self.log.close()
-            self.log = None
-
-    # -- what to ask with ---------------------------------------------------------------------------------------------
-
-    def refresh(self) -> None:
-        """Read records to draw values from: some from the beginning of each entity's changes, some from its end."""
-        operation = self.document["paths"]["/changes"]["get"]
-        entities = next(one for one in operation["parameters"] if one["name"] == "entity")["schema"]["enum"]
-        head = self.get("/projections")["truth"]["position"]
-        for entity in entities:
-            found = []
-            for since in {0, max(0, head - POOL)}:
-                page = self.get(f"/changes?{urlencode({'entity': entity, 'since': since, 'limit': POOL // 2})}")
-                found += [change for change in page["changes"] if not change["deleted"]]
-            self.records[entity] = found
-
-    def keep(self) -> None:
-        """Refresh the records every few seconds, so that new ones are asked for too."""
-        while True:
-            gevent.sleep(REFRESH if any(self.records.values()) else WATCH)
-            with contextlib.suppress(Exception):
-                self.refresh()
-
-    def path(self, projection: str, query: str) -> str | None:
-        """The path of a query with values drawn from the data; None while there is no data."""
-        operation = self.document["paths"][f"/projections/{projection}/{query}"]["get"]
-        entity = operation["summary"].split(" of ", 1)[1].split(",", 1)[0]
-        records = self.records.get(entity, [])
-        if not records:
-            return None
-        given: list[tuple[str, Any]] = []
-        for parameter in operation["parameters"]:
-            name = parameter["name"]
-            if not parameter["required"]:
-                continue
-            record = self.random.choice(records)
-            if name in ("key", "other"):
-                value = record["key"]
-            elif name == "at":
-                value = record["committed_at"]
-            elif name == "words":
-                texts = [value for value in record.values() if isinstance(value, str) and value.strip()]
-                value = self.random.choice(texts).split()[0] if texts else None
-            else:
-                column = name.removesuffix("_at_least").removesuffix("_less_than")
-                value = record.get(column, record.get(column.rstrip("_0123456789")))
-            if value is None:
-                return None
-            given.append((name, str(value).lower() if isinstance(value, bool) else value))
-        return f"/projections/{quote(projection)}/{quote(query)}?{urlencode(given)}"
-
-    def fetch(self) -> None:
-        """Fetch the next commands of this worker's share, many at a time, so that users seldom wait for them."""
-        asked = {"part": self.part % self.workers, "of": self.workers, "since": self.sent, "limit": 10_000}
-        status, page = self.call("GET", f"/workload?{urlencode(asked)}")
-        self.commands, self.taken = (page["commands"], 0) if status == 200 else ([], 0)
-        self.dry = not self.commands
-
-    def command(self) -> Row | None:
-        """Take the next command of this worker's share; None when there are no more."""
-        with self.fetching:
-            if self.taken >= len(self.commands) and not self.dry:
-                self.fetch()
-        if self.dry:
-            return None
-        found = self.commands[self.taken]
-        self.taken += 1
-        self.sent += 1
-        return {**found, "number": self.sent}
-
     # -- the rows -----------------------------------------------------------------------------------------------------
 
-    def send(self, intended: float) -> Row | None:
-        """Send a command; returns an accepted outcome. A rejection is an answer; no outcome is a failure."""
-        order = self.command()
+    def send(self, intended: float, request: Offered | None = None) -> bool:
+        """Send a command; False if there is none left. A rejection is an answer; no outcome is a failure."""
+        request = request or self.ledger.offer("COMMAND", intended)
+        order = self.drawing.command()
         if order is None:
-            return None
+            self.ledger.withdraw(request)
+            return False
         body = {"command": order["command"], "key": order["key"], "fields": order["fields"]}
         once = {"Idempotency-Key": f"locust {self.run} {self.part} {order['number']}"}
         began, found, failed = time.time(), None, None
+        request.more |= {"began": began, "entity": order["entity"], "key": order["key"]}
         try:
             status, found = self.call("POST", f"/commands/{quote(order['entity'])}", body, once)
             if not isinstance(found, dict) or "outcome" not in found:
                 failed = f"{status}: {found.get('detail', '') if isinstance(found, dict) else ''}"
+        except gevent.GreenletExit:
+            # A user that Locust ends while it waits.
+            self.ledger.conclude(request, censored=True)
+            raise
         except Exception as error:  # whatever the client raises is a request that failed
             failed = f"{type(error).__name__}: {error}"
         ended = time.time()
         told = found if isinstance(found, dict) and failed is None else {}
-        self.note(
-            "COMMAND", ended - intended, failed, began=began, service=ended - began, outcome=told.get("outcome"),
-            position=told.get("position"), entity=order["entity"], key=order["key"],
-        )  # fmt: skip
-        return {**told, "entity": order["entity"], "at": ended} if told.get("outcome") == "accepted" else None
+        outcome = {"outcome": told.get("outcome"), "position": told.get("position")}
+        self.ledger.conclude(request, failed, service=ended - began, **outcome)
+        if told.get("outcome") == "accepted" and told.get("position") and ended >= self.next_probe:
+            # Random gaps, so that probes don't keep step with polls.
+            self.next_probe = ended + self.random.expovariate(PROBES / self.workers)
+            self.probe({**told, "entity": order["entity"], "at": ended})
+        return True
 
-    def ask(self, intended: float) -> None:
-        """Ask a query of a projection."""
-        # In a turn that is drawn, the first for which there are values in the data.
-        drawn = self.random.sample(self.questions, len(self.questions))
-        asked = ((one, path) for one in drawn if (path := self.path(*one)))
-        (projection, query), path = next(asked, ((None, None), None))
-        if path is None:
-            return
+    def ask(self, intended: float) -> bool:
+        """Draw a query of a projection, and ask it; False while there is no data to ask with."""
+        if (offered := self._offer_query(intended)) is None:
+            return False
+        self._ask(*offered)
+        return True
+
+    def _offer_query(self, intended: float) -> tuple[Offered, str] | None:
+        drawn = self.drawing.question()
+        if drawn is None:
+            self.ledger.withdraw(self.ledger.offer("QUERY", intended))
+            return None
+        projection, query, path = drawn
+        return self.ledger.offer(f"QUERY/{projection}/{query}", intended), path
+
+    def _ask(self, request: Offered, path: str) -> None:
         began, failed, rows = time.time(), None, None
+        request.more["began"] = began
         try:
             status, found = self.call("GET", path)
             if status != 200:
                 failed = f"{status}: {found.get('detail', '')}"
             else:
                 rows = len(found["rows"])
+        except gevent.GreenletExit:
+            self.ledger.conclude(request, censored=True)
+            raise
         except Exception as error:
             failed = f"{type(error).__name__}: {error}"
-        ended = time.time()
-        row = f"QUERY/{projection}/{query}"
-        self.note(row, ended - intended, failed, began=began, service=ended - began, rows=rows)
+        self.ledger.conclude(request, failed, service=time.time() - began, rows=rows)
 
-    def probe(self, projection: str) -> None:
-        """Send a command, then ask the projection until it shows its effect or PROBE_TIMEOUT has passed."""
-        done = self.send(time.time())
-        if done is None or not done.get("position"):
-            return
-        by_key = self.by_key(projection, done["entity"])
-        shown = False
-        try:
-            while not shown and time.time() - done["at"] <= PROBE_TIMEOUT:
-                # A projection whose process is restarting shows nothing.
-                with contextlib.suppress(OSError, RuntimeError, ValueError):
-                    shown = self.shows(projection, by_key, done)
-                if not shown:
-                    gevent.sleep(LOOK)
-        finally:
-            # A probe that gave up, or was cut off by the end, has waited at least so long: it is censored.
-            waited = time.time() - done["at"]
-            self.note(f"RYW/{projection}", waited, None, censored=not shown, position=done["position"])
+    # -- reading what was written -------------------------------------------------------------------------------------
 
-    def shows(self, projection: str, by_key: str | None, done: Row) -> bool:
-        """True if a projection shows what a command did, or has everything up to its position."""
-        if by_key is None:
-            return bool((self.get(f"/projections/{quote(projection)}")["position"] or 0) >= done["position"])
-        found = self.get(f"/projections/{quote(projection)}/{quote(by_key)}?{urlencode({'key': done['key']})}")
-        newer = any(row["revision"] >= done["revision"] for row in found["rows"])
-        return newer or bool(found["position"] >= done["position"])
+    def probe(self, done: Row) -> None:
+        """Look in every projection for what an accepted command did, each in a greenlet of its own.
 
-    def by_key(self, projection: str, entity: str) -> str | None:
-        """The name of the projection's query by key of an entity; None if it has none."""
-        for query in self.projections[projection]["queries"]:
-            said = self.document["paths"][f"/projections/{projection}/{query}"]["get"]["summary"]
-            if said.startswith(f"`{query}`: get of {entity},"):
-                return str(query)
-        return None
+        RYW: until the query by key shows the record in that revision or a later one; not of a deletion, which leaves
+        nothing to be shown. RYW-CHECKPOINT: until everything up to the command's position is in.
+        """
+        for name, item in self.projections.items():
+            path = self.drawing.by_key(name, done["entity"])
+            if path is not None and not done["deleted"]:
+                asked = {"key": done["key"], "revision_at_least": done["revision"]}
+                self._look(f"RYW/{name}", path, asked, done)
+            if item["subscribe"] != "channel":
+                self._look(
+                    f"RYW-CHECKPOINT/{name}", f"/projections/{quote(name)}", {"at_least": done["position"]}, done
+                )
 
-    def watch(self) -> None:
-        """Read again and again which changes the projections have applied; one worker does it for all."""
-        seen = dict.fromkeys(self.projections, 0)
+    def _look(self, row: str, path: str, asked: Row, done: Row) -> None:
+        request = self.ledger.offer(row, done["at"], position=done["position"])
+        self.probes.spawn(self._wait, request, path, asked)
+
+    def _wait(self, request: Offered, path: str, asked: Row) -> None:
+        """Let the service answer as soon as it can; after PROBE_TIMEOUT the probe is censored."""
+        until, shown = request.intended + PROBE_TIMEOUT, False
+        while not shown and (left := until - time.time()) > 0:
+            # A process that is stopped doesn't say that the time is over.
+            with gevent.Timeout(left + WATCH, False):
+                try:
+                    words = urlencode(asked | {"timeout": f"{left:.3f}"})
+                    status, _ = self.call("GET", f"{path}?{words}", client=self.patient)
+                except (OSError, ValueError):
+                    status = 503
+                shown = status == 200
+                if status not in (200, 504):
+                    # It may be restarting, and shows nothing.
+                    gevent.sleep(AGAIN)
+        self.ledger.conclude(request, censored=not shown)
+
+    def watch(self, name: str) -> None:
+        """Read again and again which changes a projection has applied: LAG in the statistics of Locust by itself."""
+        seen = 0
         while True:
-            for name in seen:
-                with_more = True
-                while with_more:
-                    try:
-                        status, found = self.call("GET", f"/applied/{quote(name)}?since={seen[name]}&limit=5000")
-                    except Exception:
-                        # Its process may be restarting.
-                        break
-                    if status != 200:
-                        break
-                    if found["since"] < seen[name]:
-                        # A restarted process counts from the beginning: all that it reports is new.
-                        seen[name] = 0
-                        continue
-                    for position, committed, visible in found["applied"]:
-                        self.note(f"LAG/{name}", max(0.0, visible - committed), None, position=position)
-                    seen[name] = found["since"]
-                    with_more = len(found["applied"]) == 5_000
+            with_more = True
+            while with_more:
+                try:
+                    status, found = self.call("GET", f"/applied/{quote(name)}?since={seen}&limit=5000")
+                except Exception:
+                    # Its process may be restarting.
+                    break
+                if status != 200:
+                    break
+                if found["since"] < seen:
+                    # A restarted process counts from the beginning: all that it reports is new.
+                    seen = 0
+                    continue
+                for position, committed, visible in found["applied"]:
+                    self.ledger.observe(f"LAG/{name}", max(0.0, visible - committed), position=position)
+                seen = found["since"]
+                with_more = len(found["applied"]) == 5_000
             gevent.sleep(WATCH)
 
     # -- open loop ----------------------------------------------------------------------------------------------------
 
     def arrivals(self) -> None:
         """Draw Poisson arrivals at this worker's share of the rate; a greenlet of its own carries each of them out."""
-        self.pool, at = Pool(IN_FLIGHT_MAX), time.time()
+        at = time.time()
         end = at + SECONDS if SECONDS else float("inf")
         while True:
             at += self.random.expovariate(RATE / self.workers)
@@ -287,8 +229,30 @@ class LoadClient:
             ahead = at - time.time()
             if ahead > 0:
                 gevent.sleep(ahead)
-            work = self.send if self.random.random() < SHARE and not self.dry else self.ask
             # With IN_FLIGHT_MAX requests in flight this waits, and SCHEDULE shows the delay.
-            self.pool.spawn(work, at)
-            self.note("SCHEDULE", max(0.0, time.time() - at), None)
-        self.pool.join()
+            self.pool.wait_available(max(0.0, end + DRAIN - time.time()) if SECONDS else None)
+            if self.pool.full():
+                # What was not offered by then is not offered: the load is void.
+                break
+            self._arrive(at)
+            self.ledger.observe("SCHEDULE", max(0.0, time.time() - at))
+
+    def _arrive(self, at: float) -> None:
+        # Offered here, and not by the greenlet: one that is never run would be forgotten.
+        if self.random.random() < SHARE and self.sends:
+            self.pool.spawn(self.send, at, self.ledger.offer("COMMAND", at))
+        elif (offered := self._offer_query(at)) is not None:
+            self.pool.spawn(self._ask, *offered)
+
+    def drain(self, seconds: float = DRAIN) -> None:
+        """Wait for what is under way; what isn't answered by then is censored."""
+        until = time.time() + seconds
+        self.pool.join(seconds)
+        self.probes.join(max(0.0, until - time.time()))
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Censor what is under way, and end it."""
+        self.ledger.give_up()
+        self.pool.kill(block=False)
+        self.probes.kill(block=False)

@@ -15,6 +15,9 @@ from lab.service.supervisor import Program, ProgramFailed
 
 # Seconds between two looks at the service while Locust runs.
 LOOK = 0.5
+# Seconds that a load may take beyond its requests and the wait for what is under way: on a busy machine, workers are
+# slow to start.
+SLACK = 120.0
 
 LOCUSTFILE = Path(__file__).parent / "users.py"
 
@@ -23,7 +26,8 @@ LOCUSTFILE = Path(__file__).parent / "users.py"
 class Order:
     """What to offer. With a rate, arrivals a second over all workers (open loop); without, `users` that wait.
 
-    `seconds` is how long; `commands` the share of arrivals that are commands.
+    `seconds` is how long; `commands` the share of arrivals that are commands. After `probe_timeout` seconds a probe
+    gives up, and what is under way at the end is waited for `drain` seconds at most.
     """
 
     rate: float = 0.0
@@ -32,6 +36,7 @@ class Order:
     processes: int = 2
     commands: float = 0.5
     probe_timeout: float = 10.0
+    drain: float = 10.0
 
 
 @dataclass
@@ -88,21 +93,21 @@ def drive(url: str, order: Order, seed: int, events: Path, failed: Callable[[], 
     """
     closed = order.rate <= 0
     users = max(order.users, order.processes) if closed else order.processes
-    # Some seconds more, in which the last answers come and the last changes are seen to be applied.
-    lasts = order.seconds if closed else order.seconds + 4
+    # A load ends by itself (`lab.load.users.quit_when_over`); Locust's own limit is for one that doesn't.
+    lasts = order.seconds + order.drain + SLACK
     port = _free_port()
     arguments = [
         "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--host", url,
         "--users", str(users), "--spawn-rate", str(users), "--processes", str(order.processes),
-        "--run-time", f"{max(1, round(lasts))}s", "--stop-timeout", "10", "--exit-code-on-error", "0",
-        "--csv", str(events / "stats"), "--only-summary",
+        "--run-time", f"{max(1, round(lasts))}s", "--stop-timeout", f"{max(1, round(order.drain))}",
+        "--exit-code-on-error", "0", "--csv", str(events / "stats"), "--only-summary",
         # Several loads on one machine must not meet at Locust's usual port.
         "--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port,
     ]  # fmt: skip
     environment = {
         "LAB_RATE": str(order.rate), "LAB_SECONDS": str(order.seconds),
         "LAB_EVENTS": str(events), "LAB_SEED": str(seed), "LAB_COMMANDS": str(order.commands),
-        "LAB_PROBE_TIMEOUT": str(order.probe_timeout), "PYTHONWARNINGS": "ignore",
+        "LAB_PROBE_TIMEOUT": str(order.probe_timeout), "LAB_DRAIN": str(order.drain), "PYTHONWARNINGS": "ignore",
     }  # fmt: skip
     locust = Program(arguments, events / "locust.log", environment, events, quiet=True)
     locust.start()

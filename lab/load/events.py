@@ -1,16 +1,21 @@
-"""Read the events that Locust's workers recorded, compare their counts with Locust's, and summarise them."""
+"""Read the events that Locust's workers recorded, compare their counts, and summarise them."""
 
 from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from lab.base import LabError
+from lab.load.ledger import NOT_SENT
 from lab.measure.queries import ends
 from lab.statistics.quantiles import reached, told
 from lab.tables import TABLES
@@ -38,15 +43,25 @@ class WorkerLost(LabError):
     exit_status = 4
 
 
-def read(folder: Path, workers: int) -> pl.DataFrame:
-    """Every event of every worker, with `COLUMNS`; seconds. Raises WorkerLost."""
-    frames = [pl.DataFrame(schema=COLUMNS)]
+@dataclass(frozen=True)
+class EventLog:
+    """What the workers wrote: every event, with `COLUMNS`, seconds; and how many of each row they had offered."""
+
+    events: pl.DataFrame
+    offered: Mapping[str, int]
+
+
+def read(folder: Path, workers: int) -> EventLog:
+    """Read the log of every worker. Raises WorkerLost."""
+    frames, offered = [pl.DataFrame(schema=COLUMNS)], Counter[str]()
     for worker in range(workers):
-        frames.append(_worker(folder / f"events-{worker}.ndjson", worker))
-    return pl.concat(frames)
+        frame, more = _worker(folder / f"events-{worker}.ndjson", worker)
+        frames.append(frame)
+        offered.update(more)
+    return EventLog(pl.concat(frames), dict(offered))
 
 
-def _worker(path: Path, worker: int) -> pl.DataFrame:
+def _worker(path: Path, worker: int) -> tuple[pl.DataFrame, Mapping[str, int]]:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     try:
         last = json.loads(lines[-1]) if lines else {}
@@ -64,7 +79,7 @@ def _worker(path: Path, worker: int) -> pl.DataFrame:
     counted = dict(found.group_by("row").len().iter_rows())
     if counted != last["counts"]:
         raise WorkerLost(f"Locust's worker {worker} counted {last['counts']}, and wrote {counted}")
-    return found
+    return found, last["offered"]
 
 
 def confirm(events: pl.DataFrame, stats: Path) -> None:
@@ -80,28 +95,71 @@ def confirm(events: pl.DataFrame, stats: Path) -> None:
             raise WorkerLost(f"the workers' log and Locust's {what} differ: {told}")
 
 
-def table(events: pl.DataFrame) -> pl.DataFrame:
-    """The table `load`: a row for each of Locust's. A censored probe counts as one that took forever."""
+def table(log: EventLog, lag: pl.DataFrame) -> pl.DataFrame:
+    """The table `load`: a row for each kind of request, and LAG of each projection from `lag`, a `lag_summary`."""
     rows = []
-    for (name,), group in sorted(events.group_by("row"), key=lambda pair: str(pair[0][0])):
-        times = group["seconds"].to_numpy().copy()
-        censored = group["censored"].fill_null(False).to_numpy()
-        times[censored] = np.inf
-        service = group["service"].drop_nulls().to_numpy()
-        rows.append(
-            {"row": name, "count": group.height, "failures": group.height - group["failed"].null_count()}
-            | {"censored": int(censored.sum())}
-            | {f"{quantile}_seconds": told(times, share) for quantile, share in QUANTILES.items()}
-            | {f"service_{quantile}_seconds": told(service, share) for quantile, share in QUANTILES.items()}
-        )
-    return TABLES["load"].frame(rows)
+    for (name,), group in log.events.group_by("row"):
+        failed = group.filter(pl.col("failed").is_not_null()).height
+        censored = group.filter(pl.col("censored").fill_null(False)).height
+        counts = {"offered": log.offered.get(str(name), 0), "answered": group.height - failed - censored}
+        counts |= {"failed": failed, "censored": censored}
+        # An arrival for which there was nothing to send has no time.
+        seconds = np.empty(0) if name == NOT_SENT else times(group, "seconds")
+        found = _quantiles(seconds, "") | _quantiles(times(group, "service"), "service_")
+        rows.append({"row": name} | counts | found)
+    for name in log.offered.keys() - {row["row"] for row in rows}:
+        counts = {"offered": log.offered[name], "answered": 0, "failed": 0, "censored": 0}
+        rows.append({"row": name} | counts | _quantiles(np.empty(0), "") | _quantiles(np.empty(0), "service_"))
+    for one in lag.filter(pl.col("changes") > 0).to_dicts():
+        counts = {"offered": one["changes"], "answered": one["visible"], "failed": 0, "censored": one["never_visible"]}
+        found = {f"{name}_seconds": one[f"{name}_seconds"] for name in QUANTILES}
+        rows.append({"row": f"LAG/{one['projection']}"} | counts | found | _quantiles(np.empty(0), "service_"))
+    return TABLES["load"].frame(sorted(rows, key=lambda row: str(row["row"])))
 
 
-def void(events: pl.DataFrame, rate: float, seconds: float) -> str | None:
-    """Why the generator did not offer the load that was asked for; None if it did. Closed loops offer none."""
+def times(group: pl.DataFrame, column: str) -> npt.NDArray[np.float64]:
+    """The seconds of each request, infinite without an answer; none where no request of the row has such a time."""
+    if group[column].is_null().all():
+        return np.empty(0)
+    unanswered = pl.col("failed").is_not_null() | pl.col("censored").fill_null(False)
+    chosen = group.select(pl.when(unanswered).then(np.inf).otherwise(pl.col(column)))
+    found: npt.NDArray[np.float64] = chosen.to_series().to_numpy()
+    return found
+
+
+def _quantiles(seconds: npt.NDArray[np.float64], prefix: str) -> dict[str, float | None]:
+    return {f"{prefix}{name}_seconds": told(seconds, share) for name, share in QUANTILES.items()}
+
+
+def unaccounted(log: EventLog) -> str | None:
+    """Say which requests are neither answered nor failed nor censored; None if there are no such requests.
+
+    Each row has as many as were offered of it; and of the arrivals of an open loop, each is a command, a query, or
+    there was nothing to send.
+    """
+    noted = dict(log.events.group_by("row").len().iter_rows())
+    missing = [
+        f"{name}: {log.offered.get(name, 0):,} offered, {noted.get(name, 0):,} accounted for"
+        for name in sorted({*log.offered, *noted})
+        if log.offered.get(name, 0) != noted.get(name, 0)
+    ]
+    arrivals = noted.get("SCHEDULE", 0)
+    sent = sum(count for name, count in noted.items() if name in ("COMMAND", NOT_SENT) or name.startswith("QUERY/"))
+    if arrivals and not missing and sent != arrivals:
+        missing.append(f"{arrivals:,} arrivals, {sent:,} accounted for")
+    return f"requests are missing: {'; '.join(missing)}" if missing else None
+
+
+def void(log: EventLog, rate: float, seconds: float) -> str | None:
+    """Why the load is void: requests are missing, or the generator did not offer what was asked for; else None.
+
+    Closed loops have no rate to offer.
+    """
+    if (missing := unaccounted(log)) is not None:
+        return missing
     if not rate:
         return None
-    late = events.filter(pl.col("row") == "SCHEDULE")["seconds"].to_numpy()
+    late = log.events.filter(pl.col("row") == "SCHEDULE")["seconds"].to_numpy()
     p99 = reached(late, 0.99)
     if p99 is None:
         return "nothing was offered"
@@ -115,18 +173,19 @@ def void(events: pl.DataFrame, rate: float, seconds: float) -> str | None:
 
 
 def queries(events: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:
-    """The table `queries` with the times under load: service time over HTTP, since a reader waits for that too.
+    """The table `queries` with the times under load, over HTTP, from the intended start of each request.
 
-    `answered` is the table as asked at rest, which says whether the answers were right.
+    A request that failed or was not answered in time counts as infinitely late. `answered` is the table as asked at
+    rest, which says whether the answers were right.
     """
     rows: list[dict[str, Any]] = []
     for row in answered.iter_rows(named=True):
-        group = events.filter(
-            (pl.col("row") == f"QUERY/{row['projection']}/{row['query']}") & pl.col("failed").is_null()
-        ).sort("began")
-        times = group["service"].to_numpy() * 1e6
-        found: dict[str, Any] = {f"{name}_us": told(times, share) for name, share in QUANTILES.items()}
-        found |= ends(times)
+        group = events.filter(pl.col("row") == f"QUERY/{row['projection']}/{row['query']}").sort(
+            "began", nulls_last=True
+        )
+        taken = times(group, "seconds") * 1e6
+        found: dict[str, Any] = {f"{name}_us": told(taken, share) for name, share in QUANTILES.items()}
+        found |= ends(taken)
         if row["answer_ok"] is False:
             found = dict.fromkeys(found)
         rows.append(row | {"samples": group.height, "rows": group["rows"].mean() or 0.0} | found)

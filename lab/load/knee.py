@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ import polars as pl
 from lab.experiment.progress import Progress
 from lab.load import events as log
 from lab.load.driving import Order
+from lab.load.judging import lag_summary
 from lab.load.run import LoadResult, load, measure
 from lab.runs import Run
+from lab.statistics.quantiles import samples_needed, told
 from lab.wiring import Plan
 
 REPETITIONS = 2
@@ -36,33 +37,33 @@ class Step:
         return not self.why
 
 
-def judged(seen: LoadResult, rate: float, level: float, names: Sequence[str]) -> Step:
-    """Judge one rate: lag p99 of every projection against `level` (seconds), errors, and the generator's own delay."""
-    table = {row["row"]: row for row in log.table(seen.events).to_dicts()}
-    asked = [row for name, row in table.items() if name == "COMMAND" or name.startswith("QUERY/")]
-    errors = sum(row["failures"] for row in asked) / max(1, sum(row["count"] for row in asked))
+def judged(seen: LoadResult, lag: pl.DataFrame, rate: float, level: float) -> Step:
+    """Judge one rate: lag p99 of every projection against `level` (seconds), errors, and the generator's own delay.
+
+    `lag` is the `lag_summary` of this rate. What failed and what was not answered in time are both errors.
+    """
+    asked = seen.log.events.filter((pl.col("row") == "COMMAND") | pl.col("row").str.starts_with("QUERY/"))
+    lost = asked.filter(pl.col("failed").is_not_null() | pl.col("censored").fill_null(False))
+    errors = lost.height / max(1, asked.height)
     rows, broken = [], [f"errors {errors:.1%}"] if errors > ERRORS else []
-    accepted = seen.events.filter(pl.col("outcome") == "accepted").height
-    for projection in names:
-        row = table.get(f"LAG/{projection}", {"p99_seconds": None, "count": 0})
-        if accepted and row["count"] < 0.99 * accepted:
-            broken.append(f"{projection} had applied {row['count']:,} of {accepted:,} changes by the end")
+    for one in lag.to_dicts():
+        projection, p99 = one["projection"], one["p99_seconds"]
         of_it = pl.col("row").str.starts_with(f"QUERY/{projection}/")
-        one = log.table(seen.events.filter(of_it).with_columns(row=pl.lit("all")))
-        query = one["p99_seconds"][0] if one.height else None
-        rows.append({"projection": projection, "lag_p99_seconds": row["p99_seconds"], "query_p99_seconds": query})
-        if row["p99_seconds"] is None:
-            applied = f"{row['count']:,} changes, too few for a p99" if row["count"] else "nothing"
-            broken.append(f"{projection} applied {applied}")
-        elif row["p99_seconds"] > level:
-            broken.append(f"lag p99 of {projection} {row['p99_seconds']:.2f} s, at the most {level:g} s")
+        query = told(log.times(seen.log.events.filter(of_it), "seconds"), 0.99)
+        rows.append({"projection": projection, "lag_p99_seconds": p99, "query_p99_seconds": query})
+        if 0 < one["changes"] < samples_needed(0.99):
+            broken.append(f"{projection} had {one['changes']:,} changes, too few for a p99")
+        elif p99 is None and one["changes"]:
+            broken.append(f"{projection} showed {one['visible']:,} of {one['changes']:,} changes")
+        elif p99 is not None and p99 > level:
+            broken.append(f"lag p99 of {projection} {p99:.2f} s, at the most {level:g} s")
     if not seen.caught_up:
         broken.append("a projection had not caught up a minute later")
     if seen.void:
         broken.insert(0, f"void: {seen.void}")
     why = "; ".join(broken)
-    told = {"rate": rate, "error_rate": errors, "held": not why, "why": why}
-    return Step(rate, [told | row for row in rows], why)
+    common = {"rate": rate, "error_rate": errors, "held": not why, "why": why}
+    return Step(rate, [common | row for row in rows], why)
 
 
 def search(find: Any) -> tuple[float, list[Step]]:
@@ -92,7 +93,8 @@ def knee(plan: Plan, arguments: list[str], order: Order, root: Path, progress: P
     def find(rate: float) -> Step:
         with tempfile.TemporaryDirectory(prefix="lab-knee-") as work:
             seen = measure(plan, arguments, replace(order, rate=rate), Path(work), progress)
-        return judged(seen, rate, level, [item.name for item in plan.projections])
+            lag = lag_summary(plan, Path(work) / "served", seen.began)
+        return judged(seen, lag, rate, level)
 
     for repetition in range(1, REPETITIONS + 1):
         held, steps = search(find)

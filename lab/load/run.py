@@ -24,6 +24,7 @@ from lab.load.driving import Order, drive
 from lab.load.foretelling import foretell
 from lab.load.judging import committed, projected, since
 from lab.measure.machine import highest_rss_bytes
+from lab.measure.quiet import activity, quietness
 from lab.measure.temperatures import under_load
 from lab.place import FolderPlace
 from lab.runs import Run, new_run
@@ -37,22 +38,29 @@ from lab.wiring import Plan
 WALL = "wall, under load"
 # Seconds in which the projections must catch up, before the load and after it.
 CATCHES_UP = 60.0
+# What the manifest says of the order.
+_SAID = ("rate", "seconds", "users", "processes", "commands", "probe_timeout", "drain")
 
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What a load has measured: events, when it began (seconds since 1970), why it is void."""
+    """What a load has measured: what the workers wrote, when it began (seconds since 1970), why it is void.
 
-    events: pl.DataFrame
+    `activity` says how quiet the machine was meanwhile.
+    """
+
+    log: log.EventLog
     began: float
     void: str | None
     caught_up: bool
+    activity: Mapping[str, Any]
 
 
 def measure(plan: Plan, arguments: list[str], order: Order, work: Path, progress: Progress) -> LoadResult:
     """Serve and drive; the service's files are in `work`/served, and what Locust wrote in `work`/events."""
     events = (work / "events").absolute()
     events.mkdir()
+    idle = activity()
     progress.step("starting the service", 1)
     with LocalService(arguments, (work / "served").absolute(), "--journal") as service:
         at_head = service.caught_up(CATCHES_UP, progress.done)
@@ -65,13 +73,15 @@ def measure(plan: Plan, arguments: list[str], order: Order, work: Path, progress
         drive(service.url, order, plan.scenario.seed, events, service.failed)
         progress.step("catching up", CATCHES_UP)
         at_head = service.caught_up(CATCHES_UP, progress.done) and at_head
+    # The service has ended: its processes are counted as the lab's own.
+    quiet = quietness(idle, activity())
     found = log.read(events, order.processes)
     void = log.void(found, order.rate, order.seconds)
-    if not plan.domain.has_trace and not found.filter(pl.col("outcome") == "accepted").height:
+    if void is None and not plan.domain.has_trace and not found.events.filter(pl.col("outcome") == "accepted").height:
         void = f"no command was accepted: the source of truth stands at {before}"
     if void is None:
-        log.confirm(found, events / "stats")
-    return LoadResult(found, began, void, at_head)
+        log.confirm(found.events, events / "stats")
+    return LoadResult(found, began, void, at_head, quiet)
 
 
 def load(
@@ -98,7 +108,7 @@ def load(
         shutil.rmtree(work)
         if knee is not None:
             frames["knee"] = TABLES["knee"].frame(knee["rows"])
-        seen.events.write_parquet(folder / "events.parquet", compression="zstd")
+        seen.log.events.write_parquet(folder / "events.parquet", compression="zstd")
         write_tables(folder, frames)
         how = f"--rate {order.rate:g}" if order.rate else f"--users {order.users}"
         options = f"{how} --duration {order.seconds:g} --processes {order.processes}"
@@ -109,6 +119,7 @@ def load(
             "wall_seconds": time.time() - started,
             "phases": {},
             "peak_rss_bytes": highest_rss_bytes(),
+            "activity": dict(seen.activity),
         }
         record["load"]["knee"] = dict(knee["told"]) if knee else None
         (folder / "manifest.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
@@ -139,7 +150,7 @@ def _judged(
     found: Projected | None = None
     try:
         written = committed(plan, truth, served, seen.began)
-        written = replace(written, writes=_writes(seen.events, order.seconds))
+        written = replace(written, writes=_writes(seen.log.events, order.seconds))
         found = projected(plan, truth, written, served, seen.began)
         answers = ask(plan, found.lives, truth, written.oracle, progress)
         judged = rebuild_and_judge(plan, found, written, answers, FolderPlace(work / "rebuilt"), progress)
@@ -152,7 +163,8 @@ def _judged(
     frames, end = tables(plan, written, found, judged)
     # Lags of the changes alone that were committed under load; queries as they were timed over HTTP.
     frames |= lag_tables(since(found).lives, end)
-    frames |= {"queries": log.queries(seen.events, frames["queries"]), "load": log.table(seen.events)}
+    frames |= {"queries": log.queries(seen.log.events, frames["queries"])}
+    frames |= {"load": log.table(seen.log, frames["lag_summary"])}
     frames["queries"] = under_load(frames["queries"])
     del frames["query_samples"]
     if not plan.domain.has_trace and written.writes["accepted"]:
@@ -164,7 +176,7 @@ def _judged(
 def _writes(events: pl.DataFrame, seconds: float) -> dict[str, Any]:
     sent = events.filter(pl.col("row") == "COMMAND")
     counts = dict(sent.group_by("outcome").len().iter_rows())
-    times = sent["service"].drop_nulls().to_numpy()
+    times = log.times(sent, "service")
     return {
         "commands": sent.height,
         "accepted": counts.get("accepted", 0),
@@ -178,8 +190,9 @@ def _writes(events: pl.DataFrame, seconds: float) -> dict[str, Any]:
 
 def _note(order: Order, seen: LoadResult) -> str:
     how = f"open loop, {order.rate:g} arrivals a second" if order.rate else f"closed loop, {order.users} users"
-    said = f"Loaded with Locust for {order.seconds:g} s: {how}, {order.processes} processes; a read-your-writes probe "
-    said += "looks every 20 ms. Times of queries are taken over HTTP, by Locust; the source of truth is not asked."
+    said = f"Loaded with Locust for {order.seconds:g} s: {how}, {order.processes} processes; what was under way at the "
+    said += f"end was waited for, {order.drain:g} s at most. Times of queries are over HTTP, from when each was meant "
+    said += "to start; the source of truth is not asked."
     if seen.void:
         said += f" VOID: {seen.void}."
     return said + ("" if seen.caught_up else " Not every projection had caught up a minute after the load.")
@@ -190,8 +203,8 @@ def _manifest(
 ) -> dict[str, Any]:
     found = manifest(plan, written, judged, end)
     found["clocks"] = dict.fromkeys(("lag", "visibility", "staleness", "writes", "queries"), WALL) | {"rebuild": "wall"}
-    schedule = log.table(seen.events.filter(pl.col("row") == "SCHEDULE")).to_dicts()
+    late = seen.log.events.filter(pl.col("row") == "SCHEDULE")["seconds"].to_numpy()
     found["load"] = {"void": seen.void is not None, "why": seen.void, "caught_up": seen.caught_up}
-    found["load"] |= {"generator_delay_p99_seconds": schedule[0]["p99_seconds"] if schedule else None}
-    found["load"] |= {name: getattr(order, name) for name in ("rate", "seconds", "users", "processes", "commands")}
+    found["load"] |= {"generator_delay_p99_seconds": told(late, 0.99)}
+    found["load"] |= {name: getattr(order, name) for name in _SAID}
     return found

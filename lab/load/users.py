@@ -2,16 +2,18 @@
 
 Locust is a program of its own: it loads this module (`locust -f`), and the rest of the package never imports it.
 
-Rows: COMMAND; QUERY/<projection>/<query>; RYW/<projection>, from a commit until the projection shows it, polled every
-20 ms; LAG/<projection>, from commit until applied, as the projection's process reports it; SCHEDULE, how late the
-generator was itself.
+Rows: COMMAND; QUERY/<projection>/<query>; RYW/<projection>, from a command's answer until the projection shows its
+record; RYW-CHECKPOINT/<projection>, from the same until everything up to it is in; SCHEDULE, how late the generator was
+itself; NOT-SENT, arrivals for which there was nothing to send. Without LAB_EVENTS also LAG/<projection>, from commit
+until applied, as the projection's process reports it.
 
 Without LAB_RATE users wait for each answer (closed loop). With it, arrivals come at that rate whatever the answers do
 (open loop): one user for each worker draws them, and a row's time begins when its request was meant to start.
 
-Environment: LAB_RATE, arrivals a second over all workers (0: closed loop); LAB_SECONDS, how long arrivals come;
-LAB_EVENTS, the folder for each worker's log; LAB_SEED; LAB_TOKEN; LAB_COMMANDS, the share of commands (0.5);
-LAB_PROBE_TIMEOUT, seconds until a probe gives up (10).
+Environment: LAB_RATE, arrivals a second over all workers (0: closed loop); LAB_SECONDS, how long requests come (without
+it, until Locust stops); LAB_EVENTS, the folder for each worker's log; LAB_SEED; LAB_TOKEN; LAB_COMMANDS, the share of
+commands (0.5); LAB_PROBE_TIMEOUT, seconds until a probe gives up (10); LAB_DRAIN, seconds for which what is under way
+at the end is waited for (10).
 """
 
 from __future__ import annotations
@@ -25,18 +27,26 @@ from typing import Any
 import gevent
 from gevent.lock import Semaphore
 from gevent.monkey import get_original
-from locust import User, constant_pacing, events, task
+from locust import User, events, runners, task
 from locust.exception import StopUser
 from locust.runners import STATE_MISSING, LocalRunner, MasterRunner, WorkerRunner
 
-from lab.load.client import EVENTS, PROBE_TIMEOUT, RATE, LoadClient
+from lab.load.client import DRAIN, EVENTS, RATE, SECONDS, LoadClient
+from lab.load.drawing import FIRST
 
-# Seconds between two probes of a worker.
-PROBE = 0.5
 # Seconds, beyond Locust's own --stop-timeout, in which a worker must have reported all that it counted.
 FINISHES = 60.0
 
-LABS: dict[str, Any] = {"lab": None, "beside": [], "workers": None, "environment": None, "finished": set()}
+if EVENTS:
+    # Seconds of silence after which a worker counts as gone: Locust's three are too few on a busy machine. `lab load`
+    # sees by its process whether one has ended.
+    runners.HEARTBEAT_LIVENESS = 60
+
+LABS: dict[str, Any] = {"lab": None, "beside": [], "workers": None, "environment": None}
+# The workers that have begun, those that have nothing more to offer, and those that have reported all their counts.
+BEGUN: set[str] = set()
+OVER: set[str] = set()
+FINISHED: set[str] = set()
 # Several users start at once, and making it takes requests: the first makes it for all.
 MAKING = Semaphore()
 
@@ -49,7 +59,9 @@ def told(environment: Any, **_: Any) -> None:
         environment.runner.register_message("lab-workers", heard)
         environment.runner.register_message("lab-finish", finish)
     elif isinstance(environment.runner, MasterRunner):
-        environment.runner.register_message("lab-finished", finished)
+        environment.runner.register_message("lab-begun", lambda msg, **_: BEGUN.add(msg.node_id))
+        environment.runner.register_message("lab-over", lambda msg, **_: OVER.add(msg.node_id))
+        environment.runner.register_message("lab-finished", lambda msg, **_: FINISHED.add(msg.node_id))
 
 
 def end_with_stdin() -> None:
@@ -93,6 +105,28 @@ def tell(environment: Any, **_: Any) -> None:
     """Send the number of workers before any user starts, so that each worker can take its share."""
     if isinstance(environment.runner, MasterRunner):
         environment.runner.send_message("lab-workers", environment.runner.worker_count)
+        if SECONDS > 0:
+            BEGUN.clear()
+            OVER.clear()
+            gevent.spawn(quit_when_over, environment.runner)
+
+
+def quit_when_over(master: MasterRunner) -> None:
+    """End the test as soon as every worker that is there has nothing more to offer.
+
+    A closed loop always has more: it ends LAB_SECONDS after every worker has begun.
+    """
+    said = OVER if RATE > 0 else BEGUN
+    while not said or not reported(master, said):
+        gevent.sleep(0.05)
+    if RATE <= 0:
+        gevent.sleep(SECONDS)
+    master.quit()
+
+
+def reported(master: MasterRunner, names: set[str]) -> bool:
+    """True if every worker that isn't gone is among these."""
+    return all(worker.state == STATE_MISSING or worker.id in names for worker in master.clients.all)
 
 
 def workers(environment: Any) -> int:
@@ -110,9 +144,12 @@ def lab_of(environment: Any) -> LoadClient:
         if LABS["lab"] is None:
             index = getattr(environment.runner, "worker_index", 0)
             LABS["lab"] = LoadClient(environment, environment.host, max(0, index), workers(environment))
-            LABS["beside"] = [gevent.spawn(LABS["lab"].keep)]
-            if max(0, index) == 0:
-                LABS["beside"].append(gevent.spawn(LABS["lab"].watch))
+            LABS["beside"] = [gevent.spawn(LABS["lab"].drawing.keep)]
+            if max(0, index) == 0 and not EVENTS:
+                # One for each: a projection that doesn't answer keeps no other waiting.
+                LABS["beside"] += [gevent.spawn(LABS["lab"].watch, name) for name in LABS["lab"].projections]
+            if isinstance(environment.runner, WorkerRunner):
+                environment.runner.send_message("lab-begun")
     return LABS["lab"]
 
 
@@ -122,9 +159,9 @@ def stopped(environment: Any, **_: Any) -> None:
     if isinstance(environment.runner, MasterRunner):
         return
     gevent.killall(LABS["beside"])
-    if LABS["lab"] is not None and LABS["lab"].pool is not None:
-        # Requests in flight are cut off, and are in no row.
-        LABS["lab"].pool.kill(block=False)
+    if LABS["lab"] is not None and RATE > 0:
+        # Nothing, unless the time was over before the arrivals were.
+        LABS["lab"].give_up()
 
 
 @events.test_stop.add_listener
@@ -133,7 +170,9 @@ def ended(environment: Any, **_: Any) -> None:
     if isinstance(environment.runner, MasterRunner):
         await_workers(environment.runner)
     elif LABS["lab"] is not None:
-        LABS["lab"].close()
+        # Probes of a closed loop, which its users don't wait for.
+        LABS["lab"].drain()
+        LABS["lab"].ledger.close()
         LABS["lab"], LABS["beside"] = None, []
 
 
@@ -142,10 +181,10 @@ def await_workers(master: MasterRunner) -> None:
 
     A worker that is gone is not waited for; its log has no last line either.
     """
-    LABS["finished"].clear()
+    FINISHED.clear()
     master.send_message("lab-finish")
-    with gevent.Timeout(master.environment.stop_timeout + FINISHES, False):
-        while any(worker.state != STATE_MISSING and worker.id not in LABS["finished"] for worker in master.clients.all):
+    with gevent.Timeout(master.environment.stop_timeout + DRAIN + FINISHES, False):
+        while not reported(master, FINISHED):
             gevent.sleep(0.02)
 
 
@@ -158,40 +197,19 @@ def finish(environment: Any, **_: Any) -> None:
     environment.runner.send_message("lab-finished")
 
 
-def finished(msg: Any, **_: Any) -> None:
-    """Note that a worker has sent all that it counted."""
-    LABS["finished"].add(msg.node_id)
-
-
 class OpenLoop(User):
     """Open loop: one such user for each worker draws the arrivals."""
 
     abstract = RATE <= 0
 
-    def on_start(self) -> None:
-        """Start the probes, which run beside the arrivals."""
-        self.lab, self.over = lab_of(self.environment), False
-        self.probes = gevent.spawn(self.probing)
-
-    def on_stop(self) -> None:
-        """End the probes."""
-        gevent.kill(self.probes)
-
-    def probing(self) -> None:
-        """Probe one projection after the other until the arrivals end."""
-        while not self.lab.dry:
-            for name in self.lab.projections:
-                if self.over:
-                    return
-                self.lab.probe(name)
-                gevent.sleep(PROBE)
-
     @task
     def come(self) -> None:
-        """Offer all arrivals, let the last probe end, and offer nothing more."""
-        self.lab.arrivals()
-        self.over = True
-        self.probes.join(PROBE_TIMEOUT + 1)
+        """Offer all arrivals, wait for what is under way, and offer nothing more."""
+        lab = lab_of(self.environment)
+        lab.arrivals()
+        lab.drain()
+        if isinstance(self.environment.runner, WorkerRunner):
+            self.environment.runner.send_message("lab-over")
         raise StopUser
 
 
@@ -204,41 +222,30 @@ class ClosedLoop(User):
         """Share the worker's connections."""
         self.lab = lab_of(self.environment)
 
+    def ask(self) -> None:
+        """Ask one query; while there is no data to ask with, wait a moment."""
+        if not self.lab.ask(time.time()):
+            gevent.sleep(FIRST)
+
 
 class CommandUser(ClosedLoop):
     """A user that sends commands."""
 
     abstract = RATE > 0
-    weight = 4
 
     @task
     def command(self) -> None:
         """Send one command; a query when the workload has no more commands."""
-        if self.lab.send(time.time()) is None and self.lab.dry:
-            self.lab.ask(time.time())
+        if self.lab.drawing.dry or not self.lab.send(time.time()):
+            self.ask()
 
 
 class QueryUser(ClosedLoop):
     """A user that asks queries of all projections."""
 
     abstract = RATE > 0
-    weight = 4
 
     @task
     def query(self) -> None:
         """Ask one query."""
-        self.lab.ask(time.time())
-
-
-class ProbeUser(ClosedLoop):
-    """A user that reads what it wrote."""
-
-    abstract = RATE > 0
-    weight = 1
-    wait_time = constant_pacing(PROBE)
-
-    @task
-    def probe(self) -> None:
-        """Probe each projection once."""
-        for name in self.lab.projections:
-            self.lab.probe(name)
+        self.ask()

@@ -33,7 +33,8 @@ _MEMORY_TOLERANCE = 0.02
 def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
     """Return what differs between two runs, in JSON types. Differences are b minus a, ratios b over a.
 
-    Raises BadInput for runs of different machines, numbers of changes or durability, unless `anyway`.
+    Raises BadInput for runs of different machines, numbers of changes or durability, and for a load that is void,
+    unless `anyway`.
     """
     differs = _differs(a, b)
     if differs and not anyway:
@@ -60,7 +61,7 @@ def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
 
 def _differs(a: Run, b: Run) -> list[str]:
     """Return the reasons why the figures of two runs can't be compared."""
-    told = []
+    told = [f"{run.name} is void: {run.void}" for run in (a, b) if run.void is not None]
     machine_a, machine_b = a.manifest.get("machine", {}), b.manifest.get("machine", {})
     for part in ("cpu", "cores"):
         if machine_a.get(part) != machine_b.get(part):
@@ -69,6 +70,14 @@ def _differs(a: Run, b: Run) -> list[str]:
     if abs(memory[0] - memory[1]) > _MEMORY_TOLERANCE * max(memory):
         told.append(f"different machines: memory is {size(memory[0])} and {size(memory[1])}")
     parts = {"domain": "domains", "changes": "committed changes", "durability": "durability class"}
+    loads: list[dict[str, Any]] = [run.manifest.get("load") or {} for run in (a, b)]
+    if all(loads):
+        # How many commands are accepted in a load is left to chance; what was asked for must be the same.
+        del parts["changes"]
+        for part in ("rate", "users", "seconds", "commands"):
+            one, other = (load.get(part) for load in loads)
+            if one != other:
+                told.append(f"different loads: {part} is {one:g} and {other:g}")
     for part, what in parts.items():
         if a.manifest.get(part) != b.manifest.get(part):
             told.append(f"different {what}: {a.manifest.get(part)} and {b.manifest.get(part)}")

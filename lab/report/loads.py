@@ -10,10 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
-from lab.formatting import duration
+from lab.formatting import NOTHING, duration
 from lab.report.style import BAD, FAINT, Look, drawing, key, log_seconds, look_of, looks, margin_inches, sheet
 from lab.runs import Run
+from lab.statistics.quantiles import samples_needed
 
+_SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 _PANELS = (("lag_p99_seconds", "lag p99"), ("query_p99_seconds", "query p99"))
 
 
@@ -84,6 +86,22 @@ def _apart(rates: Sequence[float], at_least: float = 1.25) -> list[float]:
     return kept
 
 
+def quantile_said(row: Mapping[str, Any], name: str) -> str:
+    """Format a quantile of a row of `load`; in words why there is none: too few requests, or too many unanswered."""
+    seconds = row[f"{name}_seconds"]
+    if seconds is not None:
+        return duration(seconds)
+    offered, unanswered = row["offered"] or 0, (row["failed"] or 0) + (row["censored"] or 0)
+    if offered < samples_needed(_SHARES[name]) and (unanswered or row["p50_seconds"] is not None):
+        return f"too few ({offered})"
+    return "never" if unanswered else NOTHING
+
+
+def worth_a_line(row: Mapping[str, Any]) -> bool:
+    """Return whether a row of `load` is shown in the terminal: all but queries that were all answered."""
+    return not row["row"].startswith("QUERY/") or bool(row["failed"] or row["censored"])
+
+
 def on_load(run: Run) -> tuple[str, Figure | None, str]:
     """Return the section's alternative text, figure and caption: the offered load, its validity, the knee if sought."""
     told: dict[str, Any] = run.manifest.get("load") or {}
@@ -92,6 +110,11 @@ def on_load(run: Run) -> tuple[str, Figure | None, str]:
     said = f"Locust offered load for {told.get('seconds', 0):g} s: {how}, from {told.get('processes')} processes."
     if late is not None:
         said += f" The generator itself was late by {duration(late)} at p99."
+    if told.get("drain") is not None:
+        said += (
+            f" What was under way at the end was waited for, {duration(told['drain'])} at most; then it is censored."
+        )
+        said += " A request that failed or is censored counts as infinitely late in every quantile."
     if told.get("void"):
         said += f" These figures are void: {told['why']}."
     found = told.get("knee")

@@ -18,6 +18,7 @@ from lab.checks import OF_RUNS
 from lab.measure.temperatures import MEANING, queries, temperatures
 from lab.report import fault_texts, loads, sentences, words
 from lab.report.advice.section import advice_on, texts
+from lab.report.caveats import caveats, quietness_said
 from lab.report.facts import Overview, failures, headline, matrix, overviews, truth_asked, unaccounted, unknowns
 from lab.report.grid import query_grid
 from lab.report.sections import sections, timelines
@@ -55,6 +56,7 @@ def render(run: Run) -> str:
     )
     environment.filters |= _FILTERS
     environment.globals |= {"marks": words.MARKS, "unaccounted": unaccounted, "titles": _TITLES}
+    environment.globals |= {"quantile_said": loads.quantile_said}
     manifest = run.manifest
     found = overviews(run)
     advice = advice_on(run)
@@ -69,6 +71,8 @@ def render(run: Run) -> str:
         scenario=manifest["scenario"],
         verdict=str(manifest.get("verdict", "unknown")),
         headline=headline(run),
+        caveats=caveats(run),
+        quietness=quietness_said(run),
         what_was_run=sentences.what_was_run(manifest),
         overviews=sorted(found, key=lambda each: each.verdict != "pass"),
         truth=truth_asked(run),

@@ -13,7 +13,9 @@ from rich.text import Text
 from lab.base import TRUTH
 from lab.formatting import NOTHING, count, duration, microseconds, share, size
 from lab.measure.temperatures import temperatures
+from lab.report.caveats import caveats
 from lab.report.facts import Overview, TruthAsked, failures, headline, overviews, plain, rows, truth_asked
+from lab.report.loads import quantile_said, worth_a_line
 from lab.report.words import MARKS
 from lab.runs import Run
 
@@ -57,6 +59,8 @@ def print_run(run: Run, console: Console) -> None:
     verdict = str(run.manifest["verdict"])
     line = Text.assemble(marked(verdict, upper=True), f": {headline(run)}")
     console.print(line, highlight=False)
+    for caveat in caveats(run):
+        console.print(Text(f"! {caveat}", "yellow"))
     console.print(_projections(overviews(run), truth_asked(run), "".join(temperatures(run)[:1]), console.width))
     for title, table in _optional_tables(run):
         console.print(Text(title, "bold"))
@@ -93,7 +97,14 @@ def plain_table(*numbers: str, texts: tuple[str, ...]) -> Table:
 
 
 def _optional_tables(run: Run) -> Iterator[tuple[str, Table]]:
-    """Yield gaps, readers, replicas and rebuilds as small tables, each only if the run has it."""
+    """Yield load, gaps, readers, replicas and rebuilds as small tables, each only if the run has it."""
+    if rows := [row for row in run.table("load").to_dicts() if worth_a_line(row)]:
+        table = plain_table("offered", "failed", "censored", "p50", "p99", texts=("row",))
+        for row in rows:
+            bad = [_violations(row["failed"]), _violations(row["censored"])]
+            said = [quantile_said(row, name) for name in ("p50", "p99")]
+            table.add_row(Text(row["row"]), count(row["offered"]), *bad, *said)
+        yield "load, of queries those that were not all answered", table
     if rows := run.table("gaps").to_dicts():
         table = plain_table("lost", "given\nup", "stall\np99", "writes", texts=("projection", "strategy"))
         for row in rows:
@@ -125,7 +136,7 @@ def _optional_tables(run: Run) -> Iterator[tuple[str, Table]]:
         yield "rebuild under fire", table
 
 
-def _violations(number: int) -> Text:
+def _violations(number: int | None) -> Text:
     """Return a count of what should not be, in red unless it is 0."""
     return Text(count(number), "red" if number else "")
 

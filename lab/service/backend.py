@@ -116,8 +116,8 @@ class Backend:
             row["behind"] = None if row["position"] is None else self.head - row["position"]
         return truth, found
 
-    async def look_at(self, item: ProjectionPlan) -> dict[str, Any]:
-        """Return one projection's settings and progress."""
+    async def look_at(self, item: ProjectionPlan, status: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return one projection's settings and progress; it is asked for its `status`, unless that is given."""
         table, layout = item.table, item.layout
         found: dict[str, Any] = {"name": item.name, "store": table.store, "guard": table.guard}
         found |= self.parts[item.name].told()
@@ -127,7 +127,7 @@ class Backend:
             query.name: [one.name for one in KINDS[query.kind].parameters(query)] for query in item.queries
         }
         nothing = dict.fromkeys(("position", "highest", "age_seconds", "rebuild", "counts", "lag"))
-        return found | (await self._status(item.name) or nothing)
+        return found | (status or await self._status(item.name) or nothing)
 
     async def _truth(self) -> dict[str, Any]:
         starts = self.parts[TRUTH].told()["restarts"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +21,15 @@ from lab.service.changes import ARROW, arrow, as_json
 from lab.service.gate import PAGE, Access, AccessGate, body_of
 from lab.service.live import LiveStream
 from lab.service.loading import Load
-from lab.service.messages import CLIENT, AskQuery, ChangeFaults, ExecuteCommand, ReadApplied, StartRebuild
+from lab.service.messages import (
+    CLIENT,
+    AskQuery,
+    ChangeFaults,
+    ExecuteCommand,
+    ReadApplied,
+    ReadStatus,
+    StartRebuild,
+)
 from lab.service.metrics import exposition
 from lab.service.openapi import openapi
 from lab.service.page import headers, page
@@ -31,6 +40,8 @@ from lab.service.requests import (
     ChangesParameters,
     LiveParameters,
     Parameters,
+    RecordParameters,
+    WaitParameters,
     WorkloadParameters,
     checked_command,
     checked_rate,
@@ -151,25 +162,37 @@ class Front:
         return response_of(Reply(200, encoded({"truth": truth, "projections": found})))
 
     async def projection(self, request: Request) -> Response:
-        """Return one projection's settings and progress."""
+        """Return one projection's settings and progress, once it is as new as the reader wants it."""
         item = self._named(request.path_params["name"], self.backend.projections, "projection")
-        parsed(Parameters, request)
-        return response_of(Reply(200, encoded(await self.backend.look_at(item))))
+        asked, status = parsed(WaitParameters, request), None
+        if asked.at_least is not None:
+            await self._possible(asked.at_least)
+            with self._waiting(True):
+                reply = await self.backend.ask(item.name, ReadStatus(asked.at_least, asked.timeout), asked.timeout)
+            if reply.status != 200:
+                return response_of(reply)
+            status = json.loads(reply.body)
+        return response_of(Reply(200, encoded(await self.backend.look_at(item, status))))
 
     async def query(self, request: Request) -> Response:
         """A query's rows, with the position that they stand for."""
         name = request.path_params["name"]
         queries = self._named(name, self.queries, "projection")
         query, model = self._named(request.path_params["query"], queries, f"query of `{name}`")
-        asked, backend = parsed(model, request), self.backend
-        if asked.at_least is not None and asked.at_least > backend.head:
-            newest = await backend.newest()
-            if asked.at_least > newest:
-                said = f"there is no position {asked.at_least} yet: the newest is {newest}"
-                raise Refused(400, said, position=newest)
-        question = AskQuery(query.name, own_values(query, asked), asked.limit, asked.at_least, asked.timeout)
-        with self._waiting(asked.at_least is not None):
-            return response_of(await backend.ask(name, question, asked.timeout))
+        asked = parsed(model, request)
+        if asked.at_least is not None:
+            await self._possible(asked.at_least)
+        revision = asked.revision_at_least if isinstance(asked, RecordParameters) else None
+        question = AskQuery(query.name, own_values(query, asked), asked.limit, asked.at_least, asked.timeout, revision)
+        # It waits for the position first, and then for the revision.
+        longest = asked.timeout * ((asked.at_least is not None) + (revision is not None))
+        with self._waiting(longest > 0):
+            return response_of(await self.backend.ask(name, question, longest))
+
+    async def _possible(self, at_least: int) -> None:
+        """Raise Refused for a position that there is not yet."""
+        if at_least > self.backend.head and at_least > (newest := await self.backend.newest()):
+            raise Refused(400, f"there is no position {at_least} yet: the newest is {newest}", position=newest)
 
     async def rebuild(self, request: Request) -> Response:
         """Build it anew beside, and swap it in."""

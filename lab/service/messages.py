@@ -36,13 +36,17 @@ class Subscribe(NamedTuple):
 
 
 class AskQuery(NamedTuple):
-    """To a projection: answer a query, if need be after `timeout` seconds of waiting for position `at_least`."""
+    """To a projection: answer a query, if need be after `timeout` seconds of waiting for position `at_least`.
+
+    With `revision`, a query by key is answered once it shows that revision of the record or a later one.
+    """
 
     query: str
     parameters: list[Any]
     limit: int
     at_least: int | None = None
     timeout: float = 0.0
+    revision: int | None = None
 
 
 class ReadApplied(NamedTuple):
@@ -57,7 +61,10 @@ class StartRebuild(NamedTuple):
 
 
 class ReadStatus(NamedTuple):
-    """To both: position and counts."""
+    """To both: position and counts; of a projection if need be after `timeout` seconds of waiting for `at_least`."""
+
+    at_least: int | None = None
+    timeout: float = 0.0
 
 
 Message = ExecuteCommand | ChangeFaults | Subscribe | AskQuery | ReadApplied | StartRebuild | ReadStatus

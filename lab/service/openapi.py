@@ -151,8 +151,8 @@ def _changes(found: Document, entities: Sequence[str]) -> None:
 
 def _projection(found: Document, item: ProjectionPlan, queries: Mapping[tuple[str, str], type[BaseModel]]) -> None:
     base = f"/projections/{item.name}"
-    said = f"How far `{item.name}` is, and its rebuild"
-    found.add("get", base, said, {200: "The projection"}, answers.ProjectionStatus)
+    said, wait = f"How far `{item.name}` is, and its rebuild", requests.WaitParameters
+    found.add("get", base, said, {200: "The projection"}, answers.ProjectionStatus, 503, 504, parameters=wait)
     said, begun = "Build it anew beside, then swap it in", {202: "Begun; see the projection"}
     found.add("post", f"{base}/rebuild", said, begun, answers.RebuildBegun, 409, 503)
     said, parameters = f"What became visible in `{item.name}`", requests.AppliedParameters

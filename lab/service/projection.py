@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
-import itertools
 import json
 import math
 import time
@@ -28,6 +26,7 @@ from lab.service.messages import AskQuery, Message, ReadApplied, ReadStatus, Sta
 from lab.service.problems import encoded, problem
 from lab.service.rebuilding import Rebuild
 from lab.service.values import named
+from lab.service.waiting import WaitingReaders
 from lab.service.wire import MESSAGE, REQUEST, SENT, Reply, packed, read
 from lab.wiring import Plan
 
@@ -72,8 +71,7 @@ class Projection:
         self.counts = dict.fromkeys(("queries", "stale", "unreadable"), 0)
         self._queries: dict[str, Query] = {query.name: query for query in item.queries}
         self._stopping = False
-        self._readers: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._order = itertools.count()
+        self.readers = WaitingReaders(lambda: self.position, lambda: self.journal.counts["applied"])
         self._rebuilding: asyncio.Task[None] | None = None
 
     @property
@@ -97,9 +95,18 @@ class Projection:
         """Answer a message of the front."""
         if self.unfit and isinstance(message, AskQuery | StartRebuild):
             return self._refusal()
-        if isinstance(message, AskQuery) and (refused := await self._behind(message)) is not None:
+        if isinstance(message, AskQuery):
+            self.counts["queries"] += 1
+        waits = isinstance(message, AskQuery | ReadStatus) and message.at_least is not None
+        if isinstance(message, AskQuery | ReadStatus) and (refused := await self._behind(message)) is not None:
             return refused
-        began, sent = self.log.now(), SENT.get()
+        if isinstance(message, AskQuery) and message.revision is not None:
+            return await self._shown(message, message.revision)
+        return self._timed(message, None if waits else SENT.get())
+
+    def _timed(self, message: Message, sent: float | None) -> Reply:
+        """Answer, and note what that took; `sent` is when it was asked for, None of what has waited for a change."""
+        began = self.log.now()
         waited = 0.0 if sent is None else max(0.0, time.time() - sent)
         reply = self._answer(message)
         self.log.note(ANSWERED, 0, began, self.log.now() - began, began - waited)
@@ -136,15 +143,27 @@ class Projection:
 
     # -- queries ------------------------------------------------------------------------------------------------------
 
-    async def _behind(self, asked: AskQuery) -> Reply | None:
+    async def _behind(self, asked: AskQuery | ReadStatus) -> Reply | None:
         """Wait until the projection is as new as the reader wants it; the answer if that takes too long."""
         at_least = asked.at_least
-        self.counts["queries"] += 1
-        if at_least is not None and self.position < at_least and not await self._waited(at_least, asked.timeout):
-            self.counts["stale"] += 1
-            said = f"everything up to position {self.position} is in, and not up to {at_least}"
-            return problem(504, said, position=self.position, at_least=at_least, age_seconds=self.age_seconds)
-        return None
+        if at_least is None or await self.readers.reached(at_least, asked.timeout):
+            return None
+        return self._stale(f"everything up to position {self.position} is in, and not up to {at_least}", at_least)
+
+    async def _shown(self, asked: AskQuery, revision: int) -> Reply:
+        """Answer once the record is shown in a revision or a later one; asked again after each change."""
+        clock = self.runner.clock
+        until = clock.now() + asked.timeout
+        while True:
+            reply = self._timed(asked, None)
+            if reply.status != 200 or any(row["revision"] >= revision for row in json.loads(reply.body)["rows"]):
+                return reply
+            if not await self.readers.changed(max(0.0, until - clock.now())):
+                return self._stale(f"the record is not shown in revision {revision} or a later one", asked.at_least)
+
+    def _stale(self, said: str, at_least: int | None) -> Reply:
+        self.counts["stale"] += 1
+        return problem(504, said, position=self.position, at_least=at_least, age_seconds=self.age_seconds)
 
     def _query(self, asked: AskQuery) -> Reply:
         query, limit = self._queries[asked.query], asked.limit
@@ -201,24 +220,11 @@ class Projection:
     def _refusal(self) -> Reply:
         return problem(503, f"the projection is built anew: {self.unfit}", position=0)
 
-    async def _waited(self, at_least: int, timeout: float) -> bool:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._readers, (at_least, next(self._order), future))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(future, timeout)
-        return self.position >= at_least
-
     def _after(self) -> None:
         """What follows a piece of work: readers who wait are answered, and the first checkpoint is remembered."""
         if any(self.worker.settled.values()):
             self.lineage.begin()
-        self._wake()
-
-    def _wake(self) -> None:
-        while self._readers and (self._readers[0][2].done() or self._readers[0][0] <= self.position):
-            future = heapq.heappop(self._readers)[2]
-            if not future.done():
-                future.set_result(None)
+        self.readers.wake()
 
     # -- at work ------------------------------------------------------------------------------------------------------
 

@@ -107,14 +107,27 @@ Limit = Annotated[int, FromText("int", 1, ROWS_MAX)]
 Seconds = Annotated[float, FromText("float", 0, WAIT_MAX)]
 
 
-class QueryParameters(Parameters):
-    """What every query takes beside its own parameters."""
+class WaitParameters(Parameters):
+    """What a reader may wait for, and how long."""
 
     at_least: Annotated[int | None, FromText("int", 0, INT_MAX)] = Field(
         None, description="Wait until everything up to this position is in"
     )
-    timeout: Seconds = Field(WAIT, description="Seconds to wait; then 504, and no old rows")
+    timeout: Seconds = Field(WAIT, description="Seconds to wait; then 504, and nothing old")
+
+
+class QueryParameters(WaitParameters):
+    """What every query takes beside its own parameters."""
+
     limit: Limit = Field(ROWS, description="Rows at the most")
+
+
+class RecordParameters(QueryParameters):
+    """What a query by key takes beside its own parameters."""
+
+    revision_at_least: Annotated[int | None, FromText("int", 1, INT_MAX)] = Field(
+        None, description="Wait until the record is shown in this revision or a later one, whatever else is in"
+    )
 
 
 class ChangesParameters(Parameters):
@@ -184,7 +197,8 @@ def query_parameters(query: Query) -> type[QueryParameters]:
         )
         for place, one in enumerate(_own(query))
     }
-    return create_model(f"{query.name}-parameters", __base__=QueryParameters, **fields)
+    base = RecordParameters if query.kind == "get" else QueryParameters
+    return create_model(f"{query.name}-parameters", __base__=base, **fields)
 
 
 def own_values(query: Query, asked: QueryParameters) -> list[Any]:

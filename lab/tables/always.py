@@ -129,7 +129,9 @@ SCHEMAS = (
         clock=WALL,
         note="An end is one of the measured times, taken by its rank (`lab/statistics/intervals.py`). Nothing is "
         "assumed about the distribution of the times. Times that depend on their neighbours count as the smaller "
-        "number of independent ones that they are worth.",
+        "number of independent ones that they are worth. In a run of `lab load` the times are "
+        "over HTTP, from when a request was meant to start; those that failed or were given up are among the samples, "
+        "and infinitely late.",
     ),
     Schema(
         "accounting",

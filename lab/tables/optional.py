@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.tables.schema import BOOL, FLOAT, INT, NINETY, NINETY_NINE, PROJECTION, TEXT, WALL, Schema, columns
+from lab.tables.schema import BOOL, FLOAT, INT, NINETY_NINE, PROJECTION, TEXT, WALL, Schema, columns
 
 SCHEMAS = (
     Schema(
@@ -160,19 +160,28 @@ SCHEMAS = (
     ),
     Schema(
         "load",
-        "Of `lab load` only: a row for each row of Locust's statistics. Every single event is in `events.parquet`, "
-        "with the worker that saw it.",
+        "Of `lab load` only: a row for each kind of request. `offered = answered + failed + censored`, or the run is "
+        "void. Every single event is in `events.parquet`, with the worker that saw it; changes are in `lag`.",
         columns(
-            row=(TEXT, "`COMMAND`, `QUERY/<projection>/<query>`, `LAG/<projection>`, `RYW/<projection>`, `SCHEDULE`"),
-            count=(INT, "number of events, the same as Locust's count"),
-            failures=(INT, "of these: no answer, or an invalid one"),
-            censored=(INT, "probes that gave up: they count as infinitely late"),
-            p50_seconds=(FLOAT, "from the intended start of the request; null if it falls on a probe that gave up"),
-            p90_seconds=NINETY,
-            p99_seconds=NINETY_NINE,
+            row=(
+                TEXT,
+                "`COMMAND`, `QUERY/<projection>/<query>`, `LAG/<projection>`, `RYW/<projection>`, "
+                "`RYW-CHECKPOINT/<projection>`, `SCHEDULE`, `NOT-SENT`",
+            ),
+            offered=(INT, "requests, counted when they were due; of `LAG`, changes"),
+            answered=(INT, "of these: answered"),
+            failed=(INT, "of these: no answer, or an invalid one"),
+            censored=(INT, "of these: still waiting when it was given up; of `LAG`, never visible"),
+            p50_seconds=(
+                FLOAT,
+                "from the intended start, for half of what was offered. Null: it falls on one that failed or is "
+                "censored, which count as infinitely late",
+            ),
+            p90_seconds=(FLOAT, "the same for 90 of 100; null with fewer than 10"),
+            p99_seconds=(FLOAT, "the same for 99 of 100; null with fewer than 100"),
             service_p50_seconds=(FLOAT, "from the actual start of the request; null if there is no request"),
-            service_p90_seconds=NINETY,
-            service_p99_seconds=NINETY_NINE,
+            service_p90_seconds=(FLOAT, "the same for 90 of 100; null with fewer than 10"),
+            service_p99_seconds=(FLOAT, "the same for 99 of 100; null with fewer than 100"),
         ),
         clock=WALL,
     ),

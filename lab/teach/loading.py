@@ -36,9 +36,9 @@ def under_load(rate: float, seconds: float = 5.0, overrides: Sequence[str] = ())
 
 
 def rows_of(run: Run, start: str = "") -> pl.DataFrame:
-    """Return Locust's rows whose names begin with `start`: count, censored, p50 and p99 in milliseconds."""
+    """Return the rows of `load` whose names begin with `start`: offered, censored, p50 and p99 in milliseconds."""
     milliseconds = [(pl.col(f"{name}_seconds") * 1e3).round(1).alias(f"{name}_ms") for name in ("p50", "p99")]
-    return run.load.filter(pl.col("row").str.starts_with(start)).select("row", "count", "censored", *milliseconds)
+    return run.load.filter(pl.col("row").str.starts_with(start)).select("row", "offered", "censored", *milliseconds)
 
 
 def told(run: Run) -> dict[str, Any]:

@@ -20,13 +20,15 @@ import pytest
 
 from lab.load import events as log
 from lab.load.driving import LOCUSTFILE, Order, drive
-from lab.load.events import WorkerLost
+from lab.load.events import EventLog, WorkerLost
 from lab.load.knee import judged, search
 from lab.load.run import LoadResult
 from lab.report.loads import knee as knee_figure
+from lab.report.loads import quantile_said
 from lab.report.style import svg
 from lab.runs import Run, load_run
 from lab.service.local import LocalService
+from lab.tables import TABLES
 
 HERE = Path(__file__).parents[2]
 SMALL = ["--set", "workload.commands=4000", "--set", "domain.records=300", "--set", "measure.samples=3"]
@@ -55,17 +57,25 @@ def test_a_load_is_a_run_with_lag_for_every_projection(loaded: tuple[dict[str, A
         row["projection"]: row["verdict"] for row in said["verdicts"] if row["check"] == "no_loss"
     } == dict.fromkeys(("directory", "analytics", "payroll"), "pass")
     rows = {row["row"]: row for row in said["rows"]}
-    assert sum(row["failures"] for row in rows.values()) == 0
+    assert sum(row["failed"] for row in rows.values()) == 0
+    for row in rows.values():
+        assert row["offered"] == row["answered"] + row["failed"] + row["censored"]
     for name in ("directory", "analytics", "payroll"):
-        assert rows[f"LAG/{name}"]["count"] > 0
-        assert rows[f"RYW/{name}"]["count"] > 0
-        assert any(row.startswith(f"QUERY/{name}/") for row in rows)
+        assert rows[f"LAG/{name}"]["offered"] > 0
+        assert rows[f"RYW-CHECKPOINT/{name}"]["answered"] > 0
+        # On a very busy machine the load is over before there is anything to ask for.
+        assert any(row.startswith(f"QUERY/{name}/") for row in rows) or said["load"]["void"]
+    # Totals have no record to be seen.
+    assert {name for name in rows if name.startswith("RYW/")} == {"RYW/directory", "RYW/analytics"}
+    # The same command, looked for in both ways: the record is there when everything up to it is, or before.
+    assert rows["RYW/directory"]["offered"] <= rows["RYW-CHECKPOINT/directory"]["offered"]
     accepted = run.writes["accepted"][0]
-    assert accepted > 100
-    # One change for each command that was accepted, and each has a lag, or is known to have none.
+    assert accepted > 50
+    # One change for each command that was accepted, and each has a lag, or is known to have none. One whose answer did
+    # not come in time may have been committed.
     for row in run.lag_summary.to_dicts():
-        assert row["changes"] == accepted
-        assert row["visible"] == accepted
+        assert 0 <= row["changes"] - accepted <= rows["COMMAND"]["censored"]
+        assert row["visible"] == row["changes"]
     assert set(run.queries.filter(pl.col("projection") != "truth")["answer_ok"]) == {True}
     # Readers over HTTP have one temperature, and their times are in `events.parquet`.
     assert set(run.queries["temperature"]) == {"load"}
@@ -78,7 +88,10 @@ def test_what_the_log_has_is_what_locust_counted(loaded: tuple[dict[str, Any], R
     _, run, _ = loaded
     events = pl.read_parquet(run.path / "events.parquet")
     counted = dict(events.group_by("row").len().iter_rows())
-    assert counted == dict(run.load.select("row", "count").iter_rows())
+    of_locust = run.load.filter(~pl.col("row").str.starts_with("LAG/"))
+    assert counted == dict(of_locust.select("row", "offered").iter_rows())
+    sent = [row["offered"] for row in of_locust.to_dicts() if row["row"].startswith(("COMMAND", "QUERY/", "NOT-SENT"))]
+    assert sum(sent) == counted["SCHEDULE"]
     assert set(events["worker"]) == {0, 1}
     assert counted["COMMAND"] == run.writes["commands"][0]
 
@@ -97,18 +110,21 @@ def test_a_simulation_of_the_same_load_stands_beside_it(loaded: tuple[dict[str, 
 
 
 def test_other_commands_read_the_run(loaded: tuple[dict[str, Any], Run, Path]) -> None:
-    _, run, folder = loaded
+    said, run, folder = loaded
     page = (run.path / "report.html").read_text(encoding="utf-8")
     # A load is on the wall clock, and says so from its first paragraph on.
     assert "of simulated time" not in page
     assert 'id="load-title"' in page
-    assert "QUERY/directory" in page
+    assert "RYW-CHECKPOINT/directory" in page
+    assert ("This load is void" in page.split("<main>")[0]) == said["load"]["void"]
     assert "The lag that a simulation of the same load foretold" in page
-    advice = lab(folder, "advise", "employees", "--json")
+    # A busy machine makes the generator late.
+    advice = lab(folder, "advise", "employees", "--anyway", "--json")
     assert advice.returncode in (0, 1), advice.stderr
     found = json.loads(advice.stdout)
-    assert found["portfolio"] or found["runners_up"]
-    same = lab(folder, "compare", "employees", str(run.path), "--json")
+    # On a very busy machine the load is over before there is anything to ask for.
+    assert found["portfolio"] or found["runners_up"] or said["load"]["void"]
+    same = lab(folder, "compare", "employees", str(run.path), "--anyway", "--json")
     assert same.returncode == 0, same.stderr
 
 
@@ -145,15 +161,16 @@ def test_a_master_and_two_workers_on_loopback(tmp_path: Path) -> None:
         master = subprocess.run(
             [
                 *locust, "--master", "--master-bind-port", port, "--expect-workers", "2", "--headless",
-                "--host", service.url, "-u", "2", "-r", "2", "-t", "6s", "--csv", str(events / "stats"),
+                "--host", service.url, "-u", "2", "-r", "2", "-t", "120s", "--csv", str(events / "stats"),
             ],
             env=quiet, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         assert [worker.wait(60) for worker in workers] == [0, 0]
     assert master.returncode == 0, master.stderr
     found = log.read(events, 2)
-    log.confirm(found, events / "stats")
-    assert {"COMMAND", "SCHEDULE", "LAG/directory", "LAG/analytics", "LAG/payroll"} <= set(found["row"])
+    log.confirm(found.events, events / "stats")
+    assert log.unaccounted(found) is None
+    assert {"COMMAND", "SCHEDULE", "RYW/directory", "RYW-CHECKPOINT/payroll"} <= set(found.events["row"])
 
 
 SLOW = """
@@ -181,8 +198,9 @@ def test_the_last_counts_of_a_worker_that_stops_slowly_are_waited_for(
     with LocalService([EMPLOYEES, *SMALL], tmp_path / "served", "--journal") as service:
         drive(service.url, Order(seconds=1.0, users=4), 7, events)
     found = log.read(events, 2)
-    log.confirm(found, events / "stats")
-    assert found.filter(pl.col("row") == "COMMAND").height
+    log.confirm(found.events, events / "stats")
+    assert log.unaccounted(found) is None
+    assert found.offered["COMMAND"]
 
 
 def _free() -> int:
@@ -202,13 +220,17 @@ def test_a_probe_that_gives_up_is_kept_as_that(tmp_path: Path) -> None:
     with LocalService([EMPLOYEES, *SMALL, *deaf], tmp_path / "served", "--journal") as service:
         drive(service.url, Order(rate=10, seconds=3, processes=1, commands=1.0, probe_timeout=0.3), 1, events)
     found = log.read(events, 1)
-    log.confirm(found, events / "stats")
-    probes = found.filter(pl.col("row") == "RYW/directory")
+    log.confirm(found.events, events / "stats")
+    probes = found.events.filter(pl.col("row") == "RYW/directory")
     assert probes.height > 0
     assert probes["censored"].all()
-    row = next(row for row in log.table(found).to_dicts() if row["row"] == "RYW/directory")
-    assert row["censored"] == row["count"]
-    assert row["p50_seconds"] is None
+    assert probes["seconds"].min() >= 0.3
+    rows = {row["row"]: row for row in log.table(found, NO_LAG).to_dicts()}
+    assert rows["RYW/directory"]["censored"] == rows["RYW/directory"]["offered"]
+    assert rows["RYW/directory"]["p50_seconds"] is None
+    # It has no checkpoint to wait for.
+    assert "RYW-CHECKPOINT/directory" not in rows
+    assert rows["RYW-CHECKPOINT/payroll"]["answered"] == 0
 
 
 # --- counts, void, knee: on logs that are made up ---------------------------------------------------------------------
@@ -221,7 +243,7 @@ def written(folder: Path, worker: int, rows: list[dict[str, Any]], counts: dict[
         told = {}
         for row in rows:
             told[row["row"]] = told.get(row["row"], 0) + 1
-    lines = [*rows, {"end": True, "part": worker, "counts": told}]
+    lines = [*rows, {"end": True, "part": worker, "counts": told, "offered": told}]
     (folder / f"events-{worker}.ndjson").write_text("\n".join(map(json.dumps, lines)) + "\n")
 
 
@@ -239,7 +261,7 @@ def test_a_worker_that_died_fails_the_load(tmp_path: Path) -> None:
 
 def test_a_count_that_differs_from_locust_s_fails_the_load(tmp_path: Path) -> None:
     written(tmp_path, 0, [{"row": "COMMAND", "seconds": 0.1}] * 3)
-    events = log.read(tmp_path, 1)
+    events = log.read(tmp_path, 1).events
 
     def stats(as_json: int, as_csv: int) -> None:
         (tmp_path / "stats.json").write_text(json.dumps([{"name": "COMMAND", "num_requests": as_json}]))
@@ -258,18 +280,39 @@ def test_quantiles_by_hand(tmp_path: Path) -> None:
     rows = [{"row": "RYW/a", "seconds": place / 100, "service": place / 1000} for place in range(1, 100)]
     rows.append({"row": "RYW/a", "seconds": 0.001, "censored": True})
     written(tmp_path, 0, rows)
-    [found] = log.table(log.read(tmp_path, 1)).to_dicts()
+    [found] = log.table(log.read(tmp_path, 1), NO_LAG).to_dicts()
     # A hundred: the 50th, the 90th, the 99th; the one that gave up comes last.
-    assert (found["count"], found["censored"], found["failures"]) == (100, 1, 0)
+    assert (found["offered"], found["answered"], found["censored"], found["failed"]) == (100, 99, 1, 0)
     assert [found["p50_seconds"], found["p90_seconds"], found["p99_seconds"]] == [0.5, 0.9, 0.99]
     assert found["service_p50_seconds"] == 0.05
+    # One fewer, and there is no p99; one that failed has no time either, however soon it did.
+    rows = [{"row": "RYW/a", "seconds": 0.1}] * 50 + [{"row": "RYW/a", "seconds": 0.001, "failed": "503"}] * 49
+    written(tmp_path, 0, rows)
+    [found] = log.table(log.read(tmp_path, 1), NO_LAG).to_dicts()
+    assert (found["answered"], found["failed"]) == (50, 49)
+    assert [found["p50_seconds"], found["p90_seconds"], found["p99_seconds"]] == [0.1, None, None]
+    assert quantile_said(found, "p90") == "never"
+    assert quantile_said(found, "p99") == "too few (99)"
 
 
-def offered(late: float, count: int, lag: float = 0.1, failed: int = 0) -> pl.DataFrame:
-    rows = [{"row": "SCHEDULE", "seconds": late}] * count
-    rows += [{"row": "LAG/a", "seconds": lag}] * 100
-    rows += [{"row": "QUERY/a/q", "seconds": 0.01, "failed": "503" if place < failed else None} for place in range(100)]
-    return pl.DataFrame([dict.fromkeys(log.COLUMNS) | row for row in rows], schema=log.COLUMNS)
+def offered(late: float, count: int, failed: int = 0, censored: int = 0) -> EventLog:
+    """A log of arrivals, each of which is a query."""
+    rows: list[dict[str, Any]] = [{"row": "SCHEDULE", "seconds": late}] * count
+    for place in range(count):
+        why = {"failed": "503"} if place < failed else {"censored": place < failed + censored}
+        rows.append({"row": "QUERY/a/q", "seconds": 0.01} | why)
+    frame = pl.DataFrame([dict.fromkeys(log.COLUMNS) | row for row in rows], schema=log.COLUMNS)
+    return EventLog(frame, {"SCHEDULE": count, "QUERY/a/q": count})
+
+
+def lagging(seconds: float | None, changes: int = 100, visible: int = 100) -> pl.DataFrame:
+    row = dict.fromkeys(TABLES["lag_summary"].types) | {"projection": "a", "changes": changes}
+    row |= {"visible": visible, "never_visible": changes - visible}
+    times = dict.fromkeys(("p50_seconds", "p90_seconds", "p99_seconds", "max_seconds"), seconds)
+    return TABLES["lag_summary"].frame([row | times])
+
+
+NO_LAG = TABLES["lag_summary"].frame()
 
 
 def test_a_generator_that_was_late_or_offered_too_little_makes_the_load_void() -> None:
@@ -279,22 +322,22 @@ def test_a_generator_that_was_late_or_offered_too_little_makes_the_load_void() -
     assert log.void(offered(9.9, 3), 0.0, 10.0) is None
 
 
-def test_a_rate_is_not_held_for_each_reason_by_itself() -> None:
-    def why(frame: pl.DataFrame, void: str | None = None, caught_up: bool = True) -> str:
-        return judged(LoadResult(frame, 0.0, void, caught_up), 100.0, 1.0, ["a"]).why
+QUICK = lagging(0.1)
 
-    assert why(offered(0.0, 10)) == ""
-    assert "lag p99 of a 2.00 s" in why(offered(0.0, 10, lag=2.0))
-    assert "errors 5.0%" in why(offered(0.0, 10, failed=5))
-    assert "void: late" in why(offered(0.0, 10), "late")
-    assert "caught up" in why(offered(0.0, 10), caught_up=False)
-    silent = offered(0.0, 10).filter(pl.col("row") != "LAG/a")
-    assert "a applied nothing" in why(silent)
-    accepted = pl.DataFrame(
-        [dict.fromkeys(log.COLUMNS) | {"row": "COMMAND", "outcome": "accepted", "seconds": 0.1}] * 200,
-        schema=log.COLUMNS,
-    )
-    assert "had applied 100 of 200" in why(pl.concat([offered(0.0, 10), accepted]))
+
+def test_a_rate_is_not_held_for_each_reason_by_itself() -> None:
+    def why(found: EventLog, void: str | None = None, caught_up: bool = True, lag: pl.DataFrame = QUICK) -> str:
+        return judged(LoadResult(found, 0.0, void, caught_up, {}), lag, 100.0, 1.0).why
+
+    assert why(offered(0.0, 100)) == ""
+    assert "lag p99 of a 2.00 s" in why(offered(0.0, 100), lag=lagging(2.0))
+    assert "errors 5.0%" in why(offered(0.0, 100, failed=5))
+    assert "errors 5.0%" in why(offered(0.0, 100, failed=2, censored=3))
+    assert "void: late" in why(offered(0.0, 100), "late")
+    assert "caught up" in why(offered(0.0, 100), caught_up=False)
+    assert "a showed 100 of 200 changes" in why(offered(0.0, 100), lag=lagging(None, 200))
+    # A history that is replayed has no changes under load, and is held to its queries alone.
+    assert why(offered(0.0, 100), lag=lagging(None, 0, 0)) == ""
 
 
 @pytest.mark.parametrize("knee", [1.0, 60.0, 137.0, 1_000.0])
@@ -304,7 +347,7 @@ def test_the_knee_is_found_within_an_eighth_of_the_last_doubling(knee: float) ->
     def find(rate: float) -> Any:
         asked.append(rate)
         lag = 0.5 if rate <= knee else 5.0
-        return judged(LoadResult(offered(0.0, 10, lag=lag), 0.0, None, True), rate, 1.0, ["a"])
+        return judged(LoadResult(offered(0.0, 10), 0.0, None, True, {}), lagging(lag), rate, 1.0)
 
     held, steps = search(find)
     assert held <= knee

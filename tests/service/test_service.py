@@ -222,6 +222,7 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
     st.one_of(
         st.builds(ExecuteCommand, st.text(), st.text(), st.integers() | st.text(), st.dictionaries(st.text(), scalars)),
         st.builds(AskQuery, st.text(), st.lists(scalars), st.integers(), st.none() | st.integers(), st.floats(0, 60)),
+        st.builds(ReadStatus, st.none() | st.integers(), st.floats(0, 60)),
         st.builds(ReadApplied, st.integers(), st.integers()),
         st.builds(ChangeFaults, st.none() | st.dictionaries(st.text(), scalars)),
         st.sampled_from([StartRebuild(), ReadStatus(), Subscribe()]),
@@ -366,7 +367,7 @@ def test_a_reader_waits_for_what_it_wrote_and_is_never_given_old_rows_in_silence
         waiting = asyncio.create_task(service.query("archive/employee", key=7, at_least=position, timeout=30))
         await asyncio.sleep(0.05)
         service.projections["archive"].worker.poll(time.monotonic())
-        service.projections["archive"]._wake()
+        service.projections["archive"].readers.wake()
         assert [row["key"] for row in (await waiting).json()["rows"]] == [7]
         beyond = await service.query("directory/employee", key=7, at_least=position + 1)
         assert beyond.status_code == 400
@@ -383,10 +384,51 @@ def test_what_messages_brought_is_seen_and_is_no_promise(tmp_path: Path) -> None
         assert [row["key"] for row in found["rows"]] == [7]
         assert (found["position"], found["age_seconds"]) == (0, None)
         assert (await service.query("gossip/employee", key=7, at_least=position, timeout=0)).status_code == 504
+        # The record itself is there, and that can be waited for.
+        shown = await service.query("gossip/employee", key=7, revision_at_least=1, timeout=0)
+        assert (shown.status_code, shown.json()["position"]) == (200, 0)
+        newer = await service.query("gossip/employee", key=7, revision_at_least=2, timeout=0.05)
+        assert newer.status_code == 504
+        assert "revision 2" in newer.json()["detail"]
         told = (await service.client.get("/projections/gossip")).json()
         assert (told["position"], told["highest"]) == (0, position)
 
     lived(written(tmp_path, text=SMALL), tmp_path, story)
+
+
+def test_a_reader_waits_for_its_record_or_for_everything_up_to_it(tmp_path: Path) -> None:
+    async def story(service: Served) -> None:
+        await service.command(hire(7))
+        archive = service.projections["archive"]
+        record = asyncio.create_task(service.query("archive/employee", key=7, revision_at_least=2, timeout=30))
+        await asyncio.sleep(0.05)
+        archive.worker.poll(time.monotonic())
+        archive.readers.wake()
+        raised = {"command": "give_raise", "key": 7, "fields": {"salary": 6_000}}
+        assert (await service.command(raised)).json()["position"] == 2
+        waits = {"at_least": 2, "timeout": 30}
+        everything = asyncio.create_task(service.client.get("/projections/archive", params=waits))
+        await asyncio.sleep(0.05)
+        # The first revision is there by now, and the second one isn't.
+        assert not record.done()
+        assert not everything.done()
+        asked = archive.counts["queries"]
+        archive.worker.poll(time.monotonic())
+        archive.readers.wake()
+        assert [row["revision"] for row in (await record).json()["rows"]] == [2]
+        assert (await everything).json()["position"] == 2
+        assert archive.counts["queries"] == asked
+        at_once = await service.client.get("/projections/archive", params={"at_least": 2, "timeout": 0})
+        assert at_once.status_code == 200
+        beyond = await service.client.get("/projections/archive", params={"at_least": 3})
+        assert (beyond.status_code, beyond.json()["position"]) == (400, 2)
+        await service.command(hire(8))
+        stale = await service.client.get("/projections/archive", params={"at_least": 3, "timeout": 0.05})
+        assert (stale.status_code, stale.json()["at_least"]) == (504, 3)
+        only_by_key = await service.query("archive/payroll", revision_at_least=1)
+        assert only_by_key.status_code in (400, 404)
+
+    lived(written(tmp_path), tmp_path, story)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def asked(case: Any) -> requests.PreparedRequest:
         for name in ("wait", "timeout"):
             if isinstance(case.query.get(name), int | float) and case.query[name] > 0.01:
                 case.query[name] = 0.01
-        if "at_least" in case.query:
+        if {"at_least", "revision_at_least"} & case.query.keys():
             case.query.setdefault("timeout", 0.01)
     if case.path.startswith("/commands/") and isinstance(case.body, dict) and isinstance(case.body.get("key"), int):
         # Few records, so that some of them are met again.

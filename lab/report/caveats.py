@@ -1,0 +1,35 @@
+"""What a reader must know before any figure of a run: that its load is void, or that its machine was not quiet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lab.runs import Run
+
+
+def caveats(run: Run) -> list[str]:
+    """Return sentences for the top of the page and of the terminal; none for most runs."""
+    said = []
+    if (void := run.void) is not None:
+        said.append(f"This load is void, and its figures don't mean what they say: {void}.")
+    activity: dict[str, Any] = run.manifest.get("activity") or {}
+    if activity.get("quiet") is False:
+        average = activity.get("load_average_ended") or []
+        load = f"; load average {average[0]:g} at the end" if average else ""
+        said.append(
+            f"This machine was not quiet: {' and '.join(activity['why'])}{load}. "
+            "Times on the wall clock may be longer than they are by themselves."
+        )
+    return said
+
+
+def quietness_said(run: Run) -> str:
+    """Return how busy the machine was with other things, in a sentence; that it is unknown where it is."""
+    activity: dict[str, Any] | None = run.manifest.get("activity")
+    if activity is None:
+        # A run of an older version.
+        return ""
+    if activity.get("quiet") is None:
+        return "How busy the machine was with other things is unknown on this system."
+    others, stolen = activity["others_share"], activity["steal_share"]
+    return f"Other processes had {others:.1%} of its CPU time, and {stolen:.1%} was stolen by the host."

@@ -1,0 +1,58 @@
+"""Readers of one projection that wait: for a position, or for the next change that it shows."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+from collections.abc import Callable
+
+
+class WaitingReaders:
+    """Wakes readers after each piece of work. `position` is that up to which everything is in, `applied` a count of
+    the changes that were written.
+    """
+
+    def __init__(self, position: Callable[[], int], applied: Callable[[], int]) -> None:
+        self._position, self._applied = position, applied
+        self._for_position: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._for_change: list[asyncio.Future[None]] = []
+        self._seen = 0
+        self._order = itertools.count()
+
+    async def reached(self, at_least: int, timeout: float) -> bool:
+        """Wait `timeout` seconds at most for a position; whether it was reached."""
+        if self._position() < at_least:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._for_position, (at_least, next(self._order), future))
+            await _within(future, timeout)
+        return self._position() >= at_least
+
+    async def changed(self, timeout: float) -> bool:
+        """Wait `timeout` seconds at most until something is written; whether it was."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._for_change.append(future)
+        await _within(future, timeout)
+        return not future.cancelled()
+
+    def wake(self) -> None:
+        """Wake those for whom the last piece of work made a difference."""
+        waiting = self._for_position
+        while waiting and (waiting[0][2].done() or waiting[0][0] <= self._position()):
+            _wake(heapq.heappop(waiting)[2])
+        if self._seen != (applied := self._applied()):
+            self._seen, woken, self._for_change = applied, self._for_change, []
+            for future in woken:
+                _wake(future)
+
+
+async def _within(future: asyncio.Future[None], seconds: float) -> None:
+    # A future that isn't woken in time is cancelled.
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(future, seconds)
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
