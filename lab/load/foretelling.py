@@ -6,7 +6,7 @@ simulation's own: when batches and polls start, what waits for what, and how lon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from lab.running.lane import Lane
 from lab.running.readers import BesideReaders
 from lab.running.simulated import Arrivals, drive
 from lab.running.worker import Worker
-from lab.running.worklog import ANSWERED, HEARD, READ, TAKEN, WORK_SUFFIX, lateness, read_work
+from lab.running.worklog import ANSWERED, CAUGHT_UP, HEARD, READ, TAKEN, WORK_SUFFIX, lateness, read_work
 from lab.tables import TABLES
 from lab.wiring import Plan, ProjectionPlan
 
@@ -54,6 +54,18 @@ def foretell(
         told = lag.summary(item.name, pl.concat(lags))
         rows.append(_row(item.name, told, measured[item.name], _busy(records, written.published.end)))
     return TABLES["foretold"].frame(rows)
+
+
+def worked(names: Sequence[str], folder: Path, began: float) -> pl.DataFrame:
+    """The table `work` of a load: what each piece of work took in the projections' processes since `began`."""
+    parts = [TABLES["work"].frame()]
+    for name in names:
+        records = read_work((folder / name).with_suffix(WORK_SUFFIX), began)
+        mine = records[(records["kind"] == TAKEN) | (records["kind"] == CAUGHT_UP)]
+        source = np.where(mine["kind"] == TAKEN, "channel", "catch-up")
+        taken = pl.DataFrame({"source": source, "rows": mine["rows"], "seconds": mine["seconds"]})
+        parts.append(TABLES["work"].typed(taken.filter(pl.col("rows") > 0).with_columns(projection=pl.lit(name))))
+    return pl.concat(parts)
 
 
 def _row(name: str, told: Mapping[str, Any], had: Mapping[str, Any], busy: float) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from lab.experiment.record import lag_tables, manifest, tables, write_tables
 from lab.experiment.write import Written
 from lab.load import events as log
 from lab.load.driving import Order, drive
-from lab.load.foretelling import foretell
+from lab.load.foretelling import foretell, worked
 from lab.load.judging import committed, projected, since
 from lab.measure.machine import highest_rss_bytes
 from lab.measure.quiet import activity, quietness
@@ -161,6 +161,8 @@ def _judged(
         truth.close()
     written.notes.append(_note(order, seen))
     frames, end = tables(plan, written, found, judged)
+    # By the processes' own records: from outside it isn't known when a piece of work began.
+    frames["work"] = worked([item.name for item in plan.projections], served, seen.began)
     # Lags of the changes alone that were committed under load; queries as they were timed over HTTP.
     frames |= lag_tables(since(found).lives, end)
     frames |= {"queries": log.queries(seen.log.events, frames["queries"])}

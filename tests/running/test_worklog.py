@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.base import stream
+from lab.load.foretelling import worked
 from lab.running.service_times import NEAREST, MeasuredTimes, RecordedWork
-from lab.running.worklog import ANSWERED, BUFFERED, READ, TAKEN, WORK, WorkLog, lateness, read_work
+from lab.running.worklog import (
+    ANSWERED,
+    BUFFERED,
+    CAUGHT_UP,
+    READ,
+    TAKEN,
+    WORK,
+    WORK_SUFFIX,
+    WorkLog,
+    lateness,
+    read_work,
+)
 
 
 def test_records_are_read_back_as_times_since_the_load_began(tmp_path: Path) -> None:
@@ -77,3 +90,13 @@ def test_only_times_of_this_number_of_rows_are_drawn_where_there_are_many() -> N
 
 def test_nothing_measured_takes_no_time() -> None:
     assert MeasuredTimes(RecordedWork(np.empty(0, np.int64), np.empty(0)), stream(1, "times")).draw(5) == 0.0
+
+
+def test_the_work_of_a_load_is_a_table_that_a_scenario_can_draw_from(tmp_path: Path) -> None:
+    log = WorkLog(time.time, tmp_path / f"p{WORK_SUFFIX}")
+    began = time.time()
+    for kind, rows, seconds in ((READ, 9, 9.0), (CAUGHT_UP, 7, 0.7), (TAKEN, 3, 0.3), (CAUGHT_UP, 0, 0.1)):
+        log.note(kind, rows, time.time(), seconds)
+    log.close()
+    found = worked(["p", "never-worked"], tmp_path, began - 1.0)
+    assert found.rows() == [("p", "catch-up", 7, 0.7), ("p", "channel", 3, 0.3)]
