@@ -22,6 +22,7 @@ SECTIONS = {
     "queues": "benchmarks.validity.queues:SECTION",
     "polling": "benchmarks.validity.polling:SECTION",
     "replicas": "benchmarks.validity.replicas:SECTION",
+    "coverage": "benchmarks.validity.coverage:SECTION",
 }
 # The interval that is shown, and the one that a value of theory must lie in. With dozens of cases, several would lie
 # outside of their 95 % interval by chance alone.

@@ -41,15 +41,21 @@ class Interval:
 def intervals(samples: npt.ArrayLike, shares: Sequence[float], confidence: float = CONFIDENCE) -> list[Interval]:
     """Return the interval of each quantile, in the unit of `samples`, which are in time order and may be dependent."""
     values = np.asarray(samples, dtype=np.float64)
-    ordered, placed = np.sort(values), ranks(values)
-    return [_interval(values, ordered, placed, share, confidence) for share in shares]
+    ordered = np.sort(values)
+    # In single precision, lags that differ by the rounding of the clock alone are equal. Else rounding, which grows in
+    # steps with the time, would look like dependence.
+    single = values.astype(np.float32)
+    placed = ranks(single)
+    return [_interval(single, ordered, placed, share, confidence) for share in shares]
 
 
-def _interval(values: Floats, ordered: Floats, placed: Floats, share: float, confidence: float) -> Interval:
+def _interval(
+    single: npt.NDArray[np.float32], ordered: Floats, placed: Floats, share: float, confidence: float
+) -> Interval:
     count = ordered.size
     if count < samples_needed(share):
         return Interval(reason=few(count, samples_needed(share)))
-    found = worth(placed, values > ordered[rank(count, share) - 1])
+    found = worth(placed, single > np.float32(ordered[rank(count, share) - 1]))
     if found.reason:
         return Interval(reason=found.reason)
     low, high = _ends(ordered, share, found, confidence)

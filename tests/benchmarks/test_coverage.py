@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.coverage import CASES, COLUMNS, Series, autoregressive, contains, coverage, proportion, table
+from benchmarks.validity.coverage import CASES, COLUMNS, Series, autoregressive, contains, coverage, proportion, table
 from lab.statistics.intervals import Interval, quantile_interval
 from lab.statistics.quantiles import quantile
 

@@ -78,6 +78,14 @@ def test_slow_drift_is_seen_that_hides_between_neighbours() -> None:
     assert dependent(drifting)
 
 
+def test_rounding_of_the_clock_is_no_dependence() -> None:
+    at = np.cumsum(stream(SEED, "clock").exponential(0.001, 20_000))
+    lags = (at + 0.0005) - at
+    assert np.unique(lags).size > 1
+    assert dependent(ranks(lags))
+    assert intervals(lags, [0.5])[0].reason == ""
+
+
 def test_a_series_that_grows_without_end_has_no_interval() -> None:
     noise = stream(SEED, "noise").standard_normal(20_000)
     for found in intervals(np.arange(20_000) / 1_000 + noise, (0.5, 0.99)):
