@@ -668,6 +668,8 @@ PLANTED_OPTIONS = (
     "workload.commands=800",
     "workload.deletes=0.05",
     "channel.reorder.share=0.5",
+    # All projections hear the same story, whose disorder is what a piece below needs to do harm in.
+    "channel.draws=shared",
     "projection.reference.batch=20",
     "projection.polled.keeps=revisions",
     "projection.polled.guard=dedupe",

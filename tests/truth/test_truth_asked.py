@@ -319,7 +319,9 @@ def test_two_engines_are_compared(quick: None, tmp_path: Path) -> None:
     assert result["writes"]["ratio"] == pytest.approx(rates[1] / rates[0])
     rows = {row["query"]: row for row in result["queries"] if row["projection"] == "truth"}
     assert set(rows) == {query.name for query in asked_of(EMPLOYEES)}
-    assert all(row["ratio"] is not None and row["says"] == "one measurement each" for row in rows.values())
+    assert all(row["ratio"] is not None for row in rows.values())
+    # So few samples have no interval.
+    assert all(row["says"].startswith(("one measurement each", "not judged: ")) for row in rows.values())
     out = io.StringIO()
     print_compare(result, Console(width=100, file=out))
     assert "b: duckdb.history" in out.getvalue()
