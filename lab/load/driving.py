@@ -19,6 +19,9 @@ LOOK = 0.5
 # slow to start.
 SLACK = 120.0
 
+# Seconds in which all workers must have been seen: one that died before can't be told from one that is yet to come.
+STARTS = 120.0
+
 LOCUSTFILE = Path(__file__).parent / "users.py"
 
 
@@ -47,11 +50,14 @@ class Workers:
     processes: int
     events: Path
     seen: set[int] = field(default_factory=set)
+    began: float = field(default_factory=time.monotonic)
 
     def lost(self) -> str | None:
         """Return what is wrong with a load that lacks a worker, whose counts can't be had any more; None otherwise."""
         now = self._now()
         gone, self.seen = self.seen - now, self.seen | now
+        if not gone and len(self.seen) < self.processes and time.monotonic() - self.began > STARTS:
+            return f"only {len(self.seen)} of {self.processes} workers of Locust have started in {STARTS:g} s"
         if not gone:
             return None
         # Read after the processes: a worker closes its log before it ends.

@@ -19,7 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from serving import waited
 
 from lab.base import TRUTH
 from lab.feed.reader import ChangeReader
+from lab.load import driving
 from lab.load.driving import Order, Workers, drive
 from lab.place import FolderPlace
 from lab.runs import new_run
@@ -119,11 +120,10 @@ class Running:
             body = json.dumps({"command": "hire", "key": key, "fields": fields})
             headers = {"Content-Type": "application/json", "Idempotency-Key": f"mine {key}"}
             try:
-                line = http.client.HTTPConnection(address, timeout=20)
-                line.request("POST", "/commands/employee", body, headers)
-                answer = line.getresponse()
-                found = json.loads(answer.read())
-                line.close()
+                with closing(http.client.HTTPConnection(address, timeout=20)) as line:
+                    line.request("POST", "/commands/employee", body, headers)
+                    answer = line.getresponse()
+                    found = json.loads(answer.read())
             except (OSError, http.client.HTTPException, ValueError):
                 stopping.wait(0.1)
                 continue
@@ -187,7 +187,7 @@ def confirm(running: Running) -> int:
 # Whose death ends the load, what it says then, and how often it is drawn.
 FATAL = {
     "command": (None, 6),
-    "worker": ("1 of 2 workers of Locust ended early", 1),
+    "worker": ("1 of 2 workers of Locust", 1),
     "master": ("Locust ended with -9", 1),
     "front": ("the service ended with -9", 2),
 }
@@ -333,4 +333,15 @@ def test_a_load_that_lost_a_worker_is_over_at_once(lives: list[list[Any]], lost:
         said = watched.lost()
         assert (said or "").startswith(f"{lost} of 2 workers" if lost else "")
         assert (said is None) == (lost == 0)
+        program.kill()
+
+
+def test_a_worker_that_died_before_it_was_seen_is_missed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driving, "STARTS", 2.0)
+    (tmp_path / "master.py").write_text(MASTER)
+    with Program(["master.py", "[[600, true]]"], tmp_path / "log", {}, tmp_path, quiet=True) as program:
+        watched = Workers(program, 2, tmp_path)
+        assert until(watched.lost, "nothing is missed") in {
+            f"only {count} of 2 workers of Locust have started in 2 s" for count in (0, 1)
+        }
         program.kill()
