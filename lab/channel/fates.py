@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, Self
 
 import numpy as np
+from pydantic import model_validator
 
 from lab.base import stream
 from lab.scenario import ChannelFaults, Outage
@@ -25,6 +26,13 @@ class LiveFaults(ChannelFaults):
     """What a live channel does to messages now. `outage` holds back or loses whatever would arrive."""
 
     outage: Literal["none", "held", "lost"] = "none"
+
+    @model_validator(mode="after")
+    def _values_at_hand(self) -> Self:
+        laws = [law for one in (self.delay, self.reorder.extra) for law in (one, *(one.parts or ()))]
+        if any(law.file is not None for law in laws):
+            raise ValueError("a `file` of delays is read with the scenario only: give its `values`")
+        return self
 
     @classmethod
     def of(cls, options: ChannelFaults) -> LiveFaults:

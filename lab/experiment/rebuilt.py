@@ -24,7 +24,7 @@ def _begin() -> float:
 def rebuilt_beside(live: Live, truth: Truth, place: FolderPlace) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
     """Fill a new store beside the live one from position 0: its row of `rebuild`, and its content by entity.
 
-    The time includes opening and closing the store.
+    The time includes closing the store, and opening it unless the rebuild had to begin again.
     """
     store = live.plan.store(place)
     began = _begin()
@@ -32,7 +32,7 @@ def rebuilt_beside(live: Live, truth: Truth, place: FolderPlace) -> tuple[dict[s
     try:
         changes = rebuild(store, live.plan.subscription(truth, before=False), live.plan.table.guard)
     except CannotTake:
-        # Begun again, by another way: what was cut off counts as no time.
+        # The rebuild begins again by following the feed; the time of the first attempt doesn't count.
         began = _begin()
         changes = follow(store, live.plan.subscription(truth, before=True), live.plan.table.guard)
     store.close()

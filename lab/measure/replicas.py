@@ -22,8 +22,9 @@ from lab.measure.lag import POINTS
 from lab.scenario import ReadersTable, ReplicasTable
 from lab.scenario.draws import delays
 from lab.statistics.quantiles import told
+from lab.tables import TABLES
 
-# Shares of reads for which the summary says from when on they are consistent, and of operations how long they take.
+# The quantiles in the summary: of when reads are consistent, and of how long reads and writes take.
 SHARES = {"99": 0.99, "999": 0.999}
 
 
@@ -53,7 +54,7 @@ def quorum_reads(
     """Acknowledge and read each of some writes once.
 
     `visible_after` has an array for each replica: how long after its commit each write became visible there, in
-    seconds; infinity for never.
+    seconds; infinity for never. Replicas that answer at the same time count in random order.
     """
     reached = np.column_stack(visible_after)
     count, replicas = reached.shape
@@ -65,7 +66,8 @@ def quorum_reads(
     heard = np.sort(reached + leg(options.acknowledgement), axis=1)[:, options.write - 1]
     asked = leg(readers.delay)
     answered = asked + leg(readers.answer)
-    first = np.argsort(answered, axis=1, kind="stable")[:, : options.read]
+    # Of answers that come at the same time any may be first. Drawn last, so that no other draw depends on it.
+    first = np.lexsort((rng.random(answered.shape), answered), axis=1)[:, : options.read]
     acknowledged = np.isfinite(heard)
     with np.errstate(invalid="ignore"):
         # A replica shows the write to a read that comes by when it is visible there.
@@ -77,9 +79,9 @@ def quorum_reads(
 def sample(
     committed_at: np.ndarray, visible: Sequence[np.ndarray], chosen: np.ndarray, count: int, seed: int
 ) -> tuple[list[np.ndarray], np.random.Generator]:
-    """How long `count` of the chosen changes took to each replica; each at most once, as long as there are enough."""
+    """How long `count` of the chosen changes, or all if there are fewer, took to each replica; each once."""
     rng = stream(seed, "replicas")
-    written = rng.choice(chosen, count, replace=count > chosen.size)
+    written = rng.choice(chosen, min(count, chosen.size), replace=False)
     return [shown[written] - committed_at[written] for shown in visible], rng
 
 
@@ -103,10 +105,15 @@ def summary(options: ReplicasTable, replicas: int, found: QuorumReads) -> dict[s
 
 
 def visibility(found: QuorumReads) -> pl.DataFrame:
-    """The table `replica_visibility`: the share of consistent reads by when after the acknowledgement they begin."""
+    """The table `replica_visibility`: the share of consistent reads by when after the acknowledgement they begin.
+
+    Empty if no write was acknowledged.
+    """
+    if not found.fresh_after.size:
+        return TABLES["replica_visibility"].frame()
     seconds = np.sort(found.fresh_after)
     finite = seconds[np.isfinite(seconds) & (seconds > 0)]
     low, high = (finite[0], finite[-1]) if finite.size else (0.001, 1.0)
     after = np.concatenate([[0.0], np.geomspace(max(low, high * 1e-6), high * 1.05, POINTS - 1)])
-    share = np.searchsorted(seconds, after, side="right") / max(1, seconds.size)
+    share = np.searchsorted(seconds, after, side="right") / seconds.size
     return pl.DataFrame({"after_seconds": after, "probability": share})

@@ -8,7 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from lab.scenario import ServiceModel
+from lab.scenario import Delay, ServiceModel
+from lab.scenario.draws import delays
 
 # A time is drawn among so many that were measured for the nearest numbers of rows.
 NEAREST = 40
@@ -50,23 +51,19 @@ class AroundFormula(Formula):
         self._factors = _factors(model, rng)
 
     def draw(self, rows: int) -> float:
-        """The next one."""
+        """Return the formula's time multiplied by the next random factor."""
         return super().draw(rows) * next(self._factors)
 
 
 def _factors(model: ServiceModel, rng: np.random.Generator) -> Iterator[float]:
+    law = Delay(
+        kind=model.distribution,
+        mean=1.0,
+        sigma=model.sigma,
+        shape=model.shape,
+    )
     while True:
-        match model.distribution:
-            case "exponential":
-                block = rng.exponential(1.0, BLOCK)
-            case "lognormal":
-                block = rng.lognormal(-(model.sigma**2) / 2, model.sigma, BLOCK)
-            case "gamma":
-                assert model.shape is not None
-                block = rng.gamma(model.shape, 1 / model.shape, BLOCK)
-            case _:
-                raise AssertionError(model.distribution)
-        yield from block.tolist()
+        yield from delays(law, BLOCK, rng).tolist()
 
 
 class MeasuredTimes:
@@ -91,6 +88,8 @@ class MeasuredTimes:
         low = min(int(first), max(0, int(first) - (NEAREST - int(last - first)) // 2))
         high = max(int(last), min(self.rows.size, low + NEAREST))
         drawn = int(self._rng.integers(low, high))
+        if self.rows[drawn] == rows:
+            return float(self.seconds[drawn])
         corrected = self.seconds[drawn] + self.per_row * (rows - self.rows[drawn])
         return float(max(corrected, self.seconds[low:high].min()))
 

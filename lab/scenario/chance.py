@@ -55,6 +55,8 @@ class DelayLaw(ScenarioTable):
             raise ValueError("a Pareto needs its `shape`, for example shape = 2.5")
         if self.scale is not None and self.mean:
             raise ValueError("a Pareto has a `mean` or a `scale` (its smallest value), not both")
+        if self.scale is None and not self.mean:
+            raise ValueError("a Pareto needs a `mean` or a `scale`, its smallest value")
         if self.scale is None and self.shape <= 1:
             raise ValueError("a Pareto of a shape up to 1 has no mean: give its `scale`, the smallest value")
 

@@ -14,6 +14,7 @@ from lab.base import Problem
 from lab.scenario import FaultsTable, ProjectionTable, Scenario
 from lab.scenario.draws import expected, longest
 from lab.scenario.limits import SECONDS_MAX
+from lab.wiring.replicas import replica_names
 
 # A step is a batch or a poll that is executed, or a query that is asked: from 20 microseconds to some milliseconds. So
 # many take from some minutes to some hours.
@@ -48,10 +49,10 @@ def problems(scenario: Scenario, changes: int, seconds: float, file: str) -> lis
     if found:
         return found
     parts = {table.name: _projection(scenario, table, changes, seconds) for table in scenario.projection}
-    longest = max(parts.values(), key=lambda part: part.seconds)
-    if longest.seconds > SECONDS_MAX:
-        what = f"the run would last about {_years(longest.seconds)} of simulated time"
-        found.append(Problem(f"{file}: {longest.longest}", what, f"at most {_years(SECONDS_MAX)}"))
+    slowest = max(parts.values(), key=lambda part: part.seconds)
+    if slowest.seconds > SECONDS_MAX:
+        what = f"the run would last about {_years(slowest.seconds)} of simulated time"
+        found.append(Problem(f"{file}: {slowest.longest}", what, f"at most {_years(SECONDS_MAX)}"))
         return found
     if sum(part.steps for part in parts.values()) > STEPS_MAX:
         name, busiest = max(parts.items(), key=lambda item: item[1].steps)
@@ -83,6 +84,9 @@ def _measuring(scenario: Scenario, file: str) -> list[Problem]:
     if (reads := readers.sessions * readers.reads) > READS_MAX:
         what = f"{reads:,} reads of each projection"
         found.append(Problem(f"{file}: readers.sessions", what, f"at most {READS_MAX:,}: sessions times reads"))
+    if scenario.replicas and (asked_of := readers.sessions * len(replica_names(scenario))) > READS_MAX:
+        what = f"{asked_of:,} requests to replicas"
+        found.append(Problem(f"{file}: readers.sessions", what, f"at most {READS_MAX:,}: sessions times replicas"))
     asked = (
         (measure.samples + measure.warm_up)
         * (1 + measure.blocks)

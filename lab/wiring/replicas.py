@@ -27,8 +27,10 @@ def problems(scenario: Scenario, file: str) -> list[Problem]:
         return found
     for key, quorum in (("read", scenario.replicas.read), ("write", scenario.replicas.write)):
         if quorum > len(names):
-            what = f"{quorum} of {len(names)}: there are not so many replicas"
+            what = f"a quorum of {quorum} needs as many replicas, and there are {len(names)}"
             found.append(Problem(f"{where}.{key}", what, f"at most {len(names)}, or more projections"))
+    if not scenario.readers.sessions:
+        found.append(Problem(where, "replicas are read by sessions, and there are none", "readers.sessions above 0"))
     first = tables[names[0]]
     for key in ("keeps", "totals", "entities", "gaps"):
         for name in names[1:]:
@@ -36,6 +38,6 @@ def problems(scenario: Scenario, file: str) -> list[Problem]:
                 what = f"`{name}` and `{first.name}` are no replicas of each other: they differ in `{key}`"
                 found.append(Problem(f"{where}.projections", what, "the same in both, or leave one out"))
     if any(tables[name].rebuild for name in names):
-        what = "a projection that is rebuilt is no replica meanwhile"
+        what = "a projection with a `rebuild` can't be a replica: it is incomplete while it is rebuilt"
         found.append(Problem(f"{where}.projections", what, "leave it out, or its `rebuild`"))
     return found

@@ -15,7 +15,7 @@ from lab.base import BadInput, stream
 from lab.experiment import run
 from lab.measure.replicas import QuorumReads, quorum_reads, summary, visibility
 from lab.scenario import Delay, ReadersTable, ReplicasTable, Source
-from lab.wiring import plan
+from lab.wiring import effort, plan
 
 SCENARIO = ROOT / "scenarios" / "quorums.toml"
 
@@ -27,13 +27,28 @@ def read_of(after: list[list[float]], read: int, write: int, **ways: Delay) -> Q
 
 
 def test_a_read_of_one_replica_by_hand() -> None:
-    # Acknowledged by the first at 1 s. All replicas answer at once, and the first of equals counts: it has the write.
-    found = read_of([[1.0, 3.0, 2.0], [3.0, 1.0, 2.0]], read=1, write=1)
-    assert found.write_seconds.tolist() == [1.0, 1.0]
-    # In the second write the replica that is asked first shows it 2 s after the acknowledgement.
-    assert found.fresh_after.tolist() == [0.0, 2.0]
-    assert found.consistent(0.0) == 0.5
+    # Acknowledged by the first at 1 s. All replicas answer at once, so any of them may be the one that counts.
+    found = read_of([[1.0, 3.0, 2.0]] * 3_000, read=1, write=1)
+    assert set(found.write_seconds) == {1.0}
+    assert set(found.fresh_after) == {0.0, 1.0, 2.0}
+    # Four standard errors of a third of 3,000.
+    assert found.consistent(0.0) == pytest.approx(1 / 3, abs=4 * np.sqrt(2 / 9 / 3_000))
+    assert found.consistent(1.0) == pytest.approx(2 / 3, abs=4 * np.sqrt(2 / 9 / 3_000))
     assert found.consistent(2.0) == 1.0
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_the_order_of_the_replicas_decides_nothing(order: tuple[int, ...]) -> None:
+    drawn = stream(1, "order").exponential([5.0, 0.1, 0.1], (4_000, 3))[:, order]
+    found = read_of(drawn.tolist(), read=1, write=1)
+    # Acknowledged by the first that shows it; a read is consistent if the one of three that it hears does too.
+    assert found.consistent(0.0) == pytest.approx(1 / 3, abs=4 * np.sqrt(2 / 9 / 4_000))
+
+
+def test_nothing_is_shown_of_writes_that_were_never_acknowledged() -> None:
+    found = read_of([[np.inf, np.inf]], read=1, write=1)
+    assert visibility(found).is_empty()
+    assert summary(ReplicasTable(), 2, found)["consistent_at_once"] is None
 
 
 def test_ways_of_reads_and_acknowledgements_by_hand() -> None:
@@ -46,10 +61,10 @@ def test_ways_of_reads_and_acknowledgements_by_hand() -> None:
 
 
 def test_a_write_that_too_few_replicas_ever_show_is_not_acknowledged() -> None:
-    found = read_of([[1.0, np.inf, np.inf], [1.0, 2.0, np.inf]], read=1, write=2)
+    found = read_of([[1.0, np.inf, np.inf], [1.0, 2.0, np.inf]], read=3, write=2)
     assert found.unacknowledged == 1
     assert found.write_seconds.tolist() == [2.0]
-    row = summary(ReplicasTable(read=1, write=2), 3, found)
+    row = summary(ReplicasTable(read=3, write=2), 3, found)
     assert (row["reads"], row["unacknowledged"], row["never"]) == (1, 1, 0)
 
 
@@ -101,11 +116,15 @@ def test_the_shipped_scenario_shows_what_the_paper_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["replicas.read=4"], "quorums.toml: replicas.read: 4 of 3: there are not so many replicas"),
-        (['replicas.projections=["replica-1"]', "replicas.write=2"], "replicas.write: 2 of 1"),
+        (["replicas.read=4"], "quorums.toml: replicas.read: a quorum of 4 needs as many replicas, and there are 3"),
+        (['replicas.projections=["replica-1"]', "replicas.write=2"], "replicas.write: a quorum of 2 needs"),
         (['replicas.projections=["replica-9"]'], "no projection is called `replica-9`"),
         (["projection.replica-2.keeps=totals", "truth.model=history"], "they differ in `keeps`"),
-        (["projection.replica-2.rebuild={at=1.0}", "projection.replica-2.subscribe=both"], "no replica meanwhile"),
+        (
+            ["projection.replica-2.rebuild={at=1.0}", "projection.replica-2.subscribe=both"],
+            "it is incomplete while it is rebuilt",
+        ),
+        (["readers.sessions=0"], "quorums.toml: replicas: replicas are read by sessions, and there are none"),
         (["replicas.acknowledgement={shape=2.0}"], "replicas.acknowledgement: a delay of kind `constant`"),
     ],
 )
@@ -113,3 +132,9 @@ def test_what_cannot_be_is_refused(overrides: list[str], said: str) -> None:
     with pytest.raises(BadInput) as refused:
         plan(Source(SCENARIO, overrides))
     assert said in str(refused.value)
+
+
+def test_more_requests_than_fit_into_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(effort, "READS_MAX", 14_999)
+    with pytest.raises(BadInput, match=r"readers\.sessions: 15,000 requests to replicas"):
+        plan(Source(SCENARIO, ("readers.reads=1",)))

@@ -540,8 +540,16 @@ def test_an_outage_is_switched_on_and_off_while_commands_come(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "sent", [[], {"loose": 1}, {"lose": 2}, {"delay": {"mean": -1}}, {"outage": "perhaps"}, {"lose": "0.5"}, 7, None]
-)
+    "sent",
+    [
+        [], {"loose": 1}, {"lose": 2}, {"delay": {"mean": -1}}, {"outage": "perhaps"}, {"lose": "0.5"}, 7, None,
+        # A file is read with the scenario; here there would be no values to draw from.
+        {"delay": {"kind": "empirical", "file": "x.csv"}},
+        {"delay": {"kind": "mixture", "parts": [{"share": 1.0, "kind": "empirical", "file": "x.csv"}]}},
+        {"reorder": {"share": 1.0, "extra": {"kind": "empirical", "file": "x.csv"}}},
+        {"delay": {"kind": "pareto", "shape": 2.0}},
+    ],
+)  # fmt: skip
 def test_faults_that_there_are_none_of_are_refused(sent: Any, tmp_path: Path) -> None:
     async def story(service: Served) -> None:
         found = await service.client.put("/faults", json=sent)
