@@ -18,7 +18,7 @@ from lab.measure.temperatures import queries, temperatures
 from lab.runs import Run
 from lab.scenario import AdviceQuestion, question
 from lab.statistics.intervals import few
-from lab.statistics.quantiles import samples_needed
+from lab.statistics.quantiles import SHARES, samples_needed
 
 NOT_ASKED = "the source of truth was not asked itself in this run, so it is no candidate"
 
@@ -62,7 +62,7 @@ def read(run: Run, overrides: Sequence[str] = (), anyway: bool = False) -> Selec
         name = str(each["name"])
         lag = _lag(measured["lag_summary"].filter(projection=name))
         if lag.untold:
-            left_out.append(f"{name}: the p99 of its lag is not told of {lag.reason} (workload.commands)")
+            left_out.append(f"{name}: no p99 of its lag, {lag.reason} (raise workload.commands)")
         rebuilt = measured["rebuild"].filter(projection=name)
         candidates.append(
             Candidate(
@@ -113,25 +113,28 @@ def _answers(name: str, rows: pl.DataFrame, column: str, left_out: list[str]) ->
             wrong = "not checked" if row["answer_ok"] is None else "wrong"
             left_out.append(f"{name}, {row['query']}: its answers are {wrong}")
         elif row["p50_us"] is None:
-            left_out.append(f"{name}, {row['query']}: it was not timed")
+            many = "half of its requests failed or were given up" if row["samples"] else "it was not timed"
+            left_out.append(f"{name}, {row['query']}: {many}")
         else:
-            if row["p99_us"] is None:
-                left_out.append(f"{name}, {row['query']}: its p99 is not told of {_too_few(row)} (measure.samples)")
-            found[str(row["query"])] = AnswerTime(_time(row, "p50", column), _time(row, "p99", column))
+            times = AnswerTime(_time(row, "p50", column), _time(row, "p99", column))
+            if times.p99.untold:
+                left_out.append(f"{name}, {row['query']}: no p99, {times.p99.reason} (raise measure.samples)")
+            found[str(row["query"])] = times
     return found
 
 
 def _time(row: dict[str, Any], quantile: str, column: str) -> Reading:
-    """Return one quantile of a query's time in seconds. Runs of older versions have no intervals: the ends are None."""
+    """Return one quantile of a query's time in seconds; infinite if so many requests failed or were given up.
+
+    Of too few samples it isn't told. Runs of older versions have no intervals: the ends are None.
+    """
     name = column.format(f"{quantile}_us")
     value, low, high = (_seconds(row.get(f"{quantile}{end}_us")) for end in ("", "_low", "_high"))
-    if value is None:
-        return Reading(math.inf, table="queries", column=name, untold=True, reason=_too_few(row))
-    return Reading(value, low, high, "queries", name, reason=row.get(f"{quantile}_interval_reason") or "")
-
-
-def _too_few(row: dict[str, Any]) -> str:
-    return few(int(row["samples"]), samples_needed(0.99))
+    samples, needed = int(row[column.format("samples")]), samples_needed(SHARES[quantile])
+    if value is None and samples < needed:
+        return Reading(math.inf, table="queries", column=name, untold=True, reason=few(samples, needed))
+    reason = row.get(column.format(f"{quantile}_interval_reason")) or ""
+    return Reading(math.inf if value is None else value, low, high, "queries", name, reason=reason)
 
 
 def _seconds(microseconds: float | None) -> float | None:

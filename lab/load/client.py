@@ -31,7 +31,9 @@ DRAIN = float(os.environ.get("LAB_DRAIN", "10"))
 TOKEN = os.environ.get("LAB_TOKEN")
 EVENTS = os.environ.get("LAB_EVENTS")
 # Seconds between two readings of what was applied, and before a probe asks a process again that is being restarted.
-WATCH, AGAIN = 0.25, 0.1
+WATCH, AGAIN = 0.25, 0.5
+# The longest that the service lets a reader wait, in seconds.
+WAIT_MAX = 60.0
 # Requests of one worker in flight at most; further arrivals wait, and SCHEDULE shows by how much.
 IN_FLIGHT_MAX = 200
 # Commands a second, over all workers, after which it is looked for what they did.
@@ -183,9 +185,9 @@ class LoadClient:
             # A process that is stopped doesn't say that the time is over.
             with gevent.Timeout(left + WATCH, False):
                 try:
-                    words = urlencode(asked | {"timeout": f"{left:.3f}"})
+                    words = urlencode(asked | {"timeout": f"{min(left, WAIT_MAX):.3f}"})
                     status, _ = self.call("GET", f"{path}?{words}", client=self.patient)
-                except (OSError, ValueError):
+                except Exception:  # whatever the client raises, the probe asks again
                     status = 503
                 shown = status == 200
                 if status not in (200, 504):

@@ -119,7 +119,7 @@ def drive(url: str, order: Order, seed: int, events: Path, failed: Callable[[], 
     locust.start()
     workers = Workers(locust, order.processes, events)
     try:
-        status = _awaited(locust, lasts + 120, lambda: failed() or workers.lost())
+        status = _awaited(locust, lasts + SLACK, lambda: failed() or workers.lost())
     except BaseException:
         # Its workers share its session.
         locust.kill()

@@ -17,7 +17,7 @@ import polars as pl
 from lab.base import LabError
 from lab.load.ledger import NOT_SENT
 from lab.measure.queries import ends
-from lab.statistics.quantiles import reached, told
+from lab.statistics.quantiles import SHARES, reached, told
 from lab.tables import TABLES
 
 COLUMNS: dict[str, pl.DataType] = {
@@ -32,9 +32,11 @@ COLUMNS: dict[str, pl.DataType] = {
     "rows": pl.Int64(),
     "censored": pl.Boolean(),
 }
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 # A generator that was later than this with one request in a hundred has not offered what it says: seconds.
 LATE_MAX = 0.05
+
+# In the second half of a load so many arrivals may have had nothing to send: a share, and a number in any case.
+IDLE_SHARE, IDLE_FEW = 0.02, 10
 
 
 class WorkerLost(LabError):
@@ -112,7 +114,7 @@ def table(log: EventLog, lag: pl.DataFrame) -> pl.DataFrame:
         rows.append({"row": name} | counts | _quantiles(np.empty(0), "") | _quantiles(np.empty(0), "service_"))
     for one in lag.filter(pl.col("changes") > 0).to_dicts():
         counts = {"offered": one["changes"], "answered": one["visible"], "failed": 0, "censored": one["never_visible"]}
-        found = {f"{name}_seconds": one[f"{name}_seconds"] for name in QUANTILES}
+        found = {f"{name}_seconds": one[f"{name}_seconds"] for name in SHARES}
         rows.append({"row": f"LAG/{one['projection']}"} | counts | found | _quantiles(np.empty(0), "service_"))
     return TABLES["load"].frame(sorted(rows, key=lambda row: str(row["row"])))
 
@@ -128,7 +130,7 @@ def times(group: pl.DataFrame, column: str) -> npt.NDArray[np.float64]:
 
 
 def _quantiles(seconds: npt.NDArray[np.float64], prefix: str) -> dict[str, float | None]:
-    return {f"{prefix}{name}_seconds": told(seconds, share) for name, share in QUANTILES.items()}
+    return {f"{prefix}{name}_seconds": told(seconds, share) for name, share in SHARES.items()}
 
 
 def unaccounted(log: EventLog) -> str | None:
@@ -169,7 +171,16 @@ def void(log: EventLog, rate: float, seconds: float) -> str | None:
     wanted = rate * seconds
     if late.size < wanted - 4 * np.sqrt(wanted) - 1:
         return f"the generator offered {late.size:,} of about {wanted:,.0f} arrivals"
-    return None
+    return _ran_out(log.events, late.size, seconds)
+
+
+def _ran_out(events: pl.DataFrame, arrivals: int, seconds: float) -> str | None:
+    """Why a load is void whose second half lacked requests to send; at the start there may be no data to ask with."""
+    half = (events["began"].min() or 0.0) + seconds / 2  # type: ignore[operator]
+    idle = events.filter((pl.col("row") == NOT_SENT) & (pl.col("began") > half)).height
+    if idle <= max(IDLE_FEW, IDLE_SHARE * arrivals / 2):
+        return None
+    return f"{idle:,} arrivals of the second half had nothing to send: raise workload.commands"
 
 
 def queries(events: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:
@@ -184,7 +195,7 @@ def queries(events: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:
             "began", nulls_last=True
         )
         taken = times(group, "seconds") * 1e6
-        found: dict[str, Any] = {f"{name}_us": told(taken, share) for name, share in QUANTILES.items()}
+        found: dict[str, Any] = {f"{name}_us": told(taken, share) for name, share in SHARES.items()}
         found |= ends(taken)
         if row["answer_ok"] is False:
             found = dict.fromkeys(found)

@@ -61,7 +61,7 @@ class RequestLedger:
         if request in self.under_way:
             self.under_way.remove(request)
             self.offered[request.row] -= 1
-            self.observe(NOT_SENT, 0.0)
+            self.observe(NOT_SENT, 0.0, began=request.intended)
 
     def observe(self, row: str, seconds: float, **more: Any) -> None:
         """Note something that is no request, and is over when it is seen."""

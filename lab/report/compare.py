@@ -74,10 +74,11 @@ def _differs(a: Run, b: Run) -> list[str]:
     if all(loads):
         # How many commands are accepted in a load is left to chance; what was asked for must be the same.
         del parts["changes"]
-        for part in ("rate", "users", "seconds", "commands"):
+        # What a request that is given up has waited at least depends on the last two.
+        for part in ("rate" if loads[0].get("rate") else "users", "seconds", "commands", "drain", "probe_timeout"):
             one, other = (load.get(part) for load in loads)
             if one != other:
-                told.append(f"different loads: {part} is {one:g} and {other:g}")
+                told.append(f"different loads: {part} is {one} and {other}")
     for part, what in parts.items():
         if a.manifest.get(part) != b.manifest.get(part):
             told.append(f"different {what}: {a.manifest.get(part)} and {b.manifest.get(part)}")

@@ -13,9 +13,8 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 from lab.formatting import NOTHING, duration
 from lab.report.style import BAD, FAINT, Look, drawing, key, log_seconds, look_of, looks, margin_inches, sheet
 from lab.runs import Run
-from lab.statistics.quantiles import samples_needed
+from lab.statistics.quantiles import SHARES, samples_needed
 
-_SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 _PANELS = (("lag_p99_seconds", "lag p99"), ("query_p99_seconds", "query p99"))
 
 
@@ -92,7 +91,7 @@ def quantile_said(row: Mapping[str, Any], name: str) -> str:
     if seconds is not None:
         return duration(seconds)
     offered, unanswered = row["offered"] or 0, (row["failed"] or 0) + (row["censored"] or 0)
-    if offered < samples_needed(_SHARES[name]) and (unanswered or row["p50_seconds"] is not None):
+    if offered < samples_needed(SHARES[name]) and (unanswered or row["p50_seconds"] is not None):
         return f"too few ({offered})"
     return "never" if unanswered else NOTHING
 

@@ -17,13 +17,13 @@ class WaitingReaders:
     def __init__(self, position: Callable[[], int], applied: Callable[[], int]) -> None:
         self._position, self._applied = position, applied
         self._for_position: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._for_change: list[asyncio.Future[None]] = []
+        self._for_change: set[asyncio.Future[None]] = set()
         self._seen = 0
         self._order = itertools.count()
 
     async def reached(self, at_least: int, timeout: float) -> bool:
         """Wait `timeout` seconds at most for a position; whether it was reached."""
-        if self._position() < at_least:
+        if self._position() < at_least and timeout > 0:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             heapq.heappush(self._for_position, (at_least, next(self._order), future))
             await _within(future, timeout)
@@ -32,8 +32,11 @@ class WaitingReaders:
     async def changed(self, timeout: float) -> bool:
         """Wait `timeout` seconds at most until something is written; whether it was."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._for_change.append(future)
-        await _within(future, timeout)
+        self._for_change.add(future)
+        try:
+            await _within(future, timeout)
+        finally:
+            self._for_change.discard(future)
         return not future.cancelled()
 
     def wake(self) -> None:
@@ -42,7 +45,7 @@ class WaitingReaders:
         while waiting and (waiting[0][2].done() or waiting[0][0] <= self._position()):
             _wake(heapq.heappop(waiting)[2])
         if self._seen != (applied := self._applied()):
-            self._seen, woken, self._for_change = applied, self._for_change, []
+            self._seen, woken, self._for_change = applied, self._for_change, set()
             for future in woken:
                 _wake(future)
 

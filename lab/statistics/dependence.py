@@ -139,7 +139,8 @@ def common(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
     means = [batch_means(each.astype(np.float64)) for each in (a, b)]
     if min(map(_squares, means)) == 0:
         return 0.0
-    found = min(float(np.corrcoef(means[0], means[1])[0, 1]), 1 - 1e-12)
+    # Exactly 1 and -1 have no transform; below 0 nothing is in common.
+    found = min(max(float(np.corrcoef(means[0], means[1])[0, 1]), 0.0), 1 - 1e-12)
     return max(math.tanh(math.atanh(found) - NormalDist().inv_cdf(0.95) / math.sqrt(BATCHES - 3)), 0.0)
 
 

@@ -18,6 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+# The quantiles that tables have, by the names of their columns.
+SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
 # Products such as 0.07 * 100 come out a little above the whole number that they are.
 _DIGITS = 9
 

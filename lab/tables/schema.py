@@ -27,8 +27,8 @@ class TableColumn:
 
     @property
     def unit(self) -> str:
-        """`s`, `µs`, `bytes` or `1/s`, by the end of the name; empty for what has no unit."""
-        ends = {"per_second": "1/s", "seconds": "s", "_at": "s", "_us": "µs", "bytes": "bytes"}
+        """`s`, `µs`, `ns`, `bytes` or `1/s`, by the end of the name; empty for what has no unit."""
+        ends = {"per_second": "1/s", "nanoseconds": "ns", "seconds": "s", "_at": "s", "_us": "µs", "bytes": "bytes"}
         return next((unit for end, unit in ends.items() if self.name.endswith(end)), "")
 
 

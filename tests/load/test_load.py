@@ -399,3 +399,18 @@ def test_a_stopped_load_leaves_nothing(tmp_path: Path) -> None:
     running.send_signal(signal.SIGINT)
     assert running.wait(60) != 0
     assert not [one for one in home.iterdir() if one.name != "latest"]
+
+
+def test_a_load_whose_commands_ran_out_is_void() -> None:
+    rows: list[dict[str, Any]] = []
+    for place in range(1_000):
+        rows.append({"row": "SCHEDULE", "seconds": 0.01})
+        # The first ones have no data to ask with; from 800 on there are no commands left.
+        kind = log.NOT_SENT if place < 100 or place >= 800 else "COMMAND"
+        rows.append({"row": kind, "seconds": 0.0, "began": place / 100})
+    frame = pl.DataFrame([dict.fromkeys(log.COLUMNS) | row for row in rows], schema=log.COLUMNS)
+    counts = {"SCHEDULE": 1_000, "COMMAND": 700, log.NOT_SENT: 300}
+    said = "200 arrivals of the second half had nothing to send: raise workload.commands"
+    assert log.void(EventLog(frame, counts), 100.0, 10.0) == said
+    early = frame.with_columns(began=-pl.col("began"))
+    assert log.void(EventLog(early, counts), 100.0, 10.0) != said

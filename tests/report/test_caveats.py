@@ -83,7 +83,7 @@ def test_loads_are_compared_by_what_was_asked_for_and_not_by_how_many_commands_w
     manifest = json.loads((one.path / "manifest.json").read_text())
     (one.path / "manifest.json").write_text(json.dumps(manifest | {"changes": 501}))
     assert compare(Run(one.path), loaded(tmp_path, 3))["differs"] == []
-    with pytest.raises(BadInput, match="different loads: rate is 50 and 60"):
+    with pytest.raises(BadInput, match=r"different loads: rate is 50\.0 and 60\.0"):
         compare(one, other)
 
 

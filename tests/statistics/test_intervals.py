@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.base import stream
-from lab.statistics.dependence import autocorrelation_time, batch_means, dependent, likeness, ranks, worth
+from lab.statistics.dependence import autocorrelation_time, batch_means, common, dependent, likeness, ranks, worth
 from lab.statistics.intervals import Interval, bounded, difference, intervals, quantile_interval
 from lab.statistics.quantiles import median, quantile
 
@@ -133,3 +133,9 @@ def test_a_difference_says_why_it_has_no_interval() -> None:
     few, many = np.arange(50.0), stream(SEED, "many").random(5_000)
     assert difference(few, many, 0.99, paired=False)[1].reason == "50 samples; 100 are needed"
     assert difference(many, np.full(5_000, math.inf), 0.5, paired=False)[1].reason == "the upper end is infinite"
+
+
+def test_runs_that_move_in_opposite_directions_have_nothing_in_common() -> None:
+    a = autoregressive(0.9, 5_000, 1) > 0
+    assert common(a, ~a) == 0.0
+    assert common(a, a) == 1.0

@@ -79,3 +79,11 @@ def test_no_table_is_declared_twice_and_every_column_is_explained() -> None:
 )
 def test_a_column_s_unit_is_in_its_name(name: str, unit: str) -> None:
     assert TableColumn(name, pl.Float64(), "").unit == unit
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [("nanoseconds", "ns"), ("p50_us", "µs"), ("lag_seconds", "s"), ("changes_per_second", "1/s"), ("rows", "")],
+)
+def test_a_unit_is_that_of_the_name(name: str, unit: str) -> None:
+    assert TableColumn(name, pl.Int64(), "").unit == unit
