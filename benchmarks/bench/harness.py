@@ -139,6 +139,11 @@ def _round(row: Row, rng: np.random.Generator, folder: Path) -> dict[str, float]
         folder.mkdir(parents=True)
         try:
             return row.joint(folder)
+        except Wrong:
+            raise
+        except Exception as error:
+            # As of any contestant that fails: the other rows are measured all the same.
+            raise Wrong(f"{type(error).__name__}: {error}") from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     values = {}

@@ -37,8 +37,8 @@ def part(name: str, findings: Findings, effort: Effort) -> str:
     found = section(name)
     made = (
         f"Made by `python -m benchmarks.validity --only {name} --seeds {effort.seeds} --size {effort.size}` with "
-        f"polyglot-lab {version('polyglot-lab')}, numpy {np.__version__}, Python {platform.python_version()}; seeds 1 "
-        f"to {effort.seeds}. {told(findings).capitalize()}."
+        f"polyglot-lab {version('polyglot-lab')}, numpy {np.__version__}, Python {platform.python_version()}. "
+        f"{told(findings)}."
     )
     table = [findings.columns, ["---"] * len(findings.columns), *findings.rows]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in table)

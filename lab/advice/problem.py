@@ -14,7 +14,7 @@ import polars as pl
 
 from lab.advice.model import NOT_MEASURED, AnswerTime, Candidate, Reading, SelectionProblem
 from lab.base import TRUTH, BadInput, Problem, nearest
-from lab.measure.temperatures import queries, temperatures
+from lab.measure.temperatures import LOAD, queries, temperatures
 from lab.runs import Run
 from lab.scenario import AdviceQuestion, question
 from lab.statistics.intervals import few
@@ -42,7 +42,7 @@ def read(run: Run, overrides: Sequence[str] = (), anyway: bool = False) -> Selec
     left_out += [f"levels.queries.{name}: the query was not asked" for name in levels.queries if name not in weights]
     left_out += [f"{each['name']}: its verdict is {each['verdict']}" for each in entries if each["verdict"] != "pass"]
     names = {str(each["name"]) for each in entries}
-    if temperature != wished.advice.queries:
+    if temperature not in (wished.advice.queries, LOAD):
         left_out.append(f"{wished.advice.queries} query times: this run has none, so those that it has are taken")
     if times["p50_low_us"].is_null().all():
         left_out.append("intervals of query times: this run has none, so nothing is told apart")

@@ -61,10 +61,10 @@ def crashes(job: ConformanceJob, folder: Path) -> Steps:
         return _failed("without any crash it fails", ended, job)
     chosen = deaths(pickle.loads(steps.read_bytes()), job.seed, job.thorough)
     ends = yield [dying(number, death) for number, death in enumerate(chosen)]
-    for end, death in zip(ends, range(len(chosen)), strict=True):
+    for number, end in enumerate(ends):
         if end != KILLED:
             return _failed("while it is written to it fails", end or "it ended before it was killed", job)
-        if not (folder / f"death-{death}.steps").exists():
+        if not (folder / f"death-{number}.steps").exists():
             return TrialResult(unknown="a process was killed from outside", passing=True)
     (ended,) = yield [looking]
     if ended:

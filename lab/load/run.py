@@ -73,6 +73,10 @@ def measure(plan: Plan, arguments: list[str], order: Order, work: Path, progress
         drive(service.url, order, plan.scenario.seed, events, service.failed)
         progress.step("catching up", CATCHES_UP)
         at_head = service.caught_up(CATCHES_UP, progress.done) and at_head
+        # What can change meanwhile can't be judged.
+        service.stop()
+        if held := service.let_go(0.0):
+            raise ProgramFailed(f"{', '.join(held)}: still at work after the service had ended")
     # The service has ended: its processes are counted as the lab's own.
     quiet = quietness(idle, activity())
     found = log.read(events, order.processes)

@@ -85,13 +85,13 @@ def in_blocks(
 ) -> None:
     """Ask everything in blocks of `limits.samples` calls, after a warm-up of each; all blocks share the budget.
 
-    After another store's call the first one takes several times as long, the next few a tenth longer, and from the
-    twentieth on there is nothing to see. The warm-up is a tenth of the samples, and `limits.warm_up` at the least. What
-    took long in single calls needs none.
+    After another store's call the first one takes several times as long as the later ones. The warm-up is a tenth of
+    the samples, and `limits.warm_up` at the least. What took long in single calls needs none.
 
     In every other round the order of the blocks is drawn, and the next round has it reversed (ABBA): a drift that is
-    linear in time adds the same to each. The n-th call of a query has the same parameters in every projection. One that
-    has used up its budget, and been timed as often as it must, has no further block.
+    linear in time adds the same to each of those that have all their blocks. The n-th call of a query has the same
+    parameters in every projection. One that has used up its budget, and been timed as often as it must, has no further
+    block.
     """
     warm_up = max(limits.warm_up, math.ceil(limits.samples * WARM_UP_SHARE))
     number, order = 0, list[int]()

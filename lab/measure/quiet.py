@@ -70,6 +70,8 @@ def quietness(began: MachineActivity, ended: MachineActivity) -> dict[str, Any]:
     there = ended.all - began.all
     others = max(0.0, (ended.busy - began.busy - (ended.own - began.own)) / there)  # type: ignore[operator]
     stolen = (ended.stolen - began.stolen) / there  # type: ignore[operator]
-    why = [f"other processes had {others:.0%} of the CPU time, and {OTHERS_MAX:.0%} is quiet"] * (others > OTHERS_MAX)
-    why += [f"{stolen:.0%} of the CPU time was stolen by the host, and {STEAL_MAX:.0%} is quiet"] * (stolen > STEAL_MAX)
+    shares = (("other processes used", others, OTHERS_MAX), ("the host stole", stolen, STEAL_MAX))
+    why = [
+        f"{who} {share:.1%} of the CPU time (quiet: at most {most:.0%})" for who, share, most in shares if share > most
+    ]
     return found | {"others_share": others, "steal_share": stolen, "quiet": not why, "why": why}

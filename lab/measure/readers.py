@@ -47,7 +47,7 @@ def sessions(
     written = rng.choice(chosen, count)
     asked_at = published.committed_at[written] + delays(options.think, count, rng)
     again = np.cumsum(delays(options.think, count * (options.reads - 1), rng).reshape(count, -1), axis=1)
-    # The first read comes by later by its own way, and so does each of the others.
+    # `delay` is the way to the projection: it moves the first read of a session and, with it, all later ones.
     asked_at = asked_at + delays(options.delay, count, rng)
     token_at = asked_at
     if options.token == "checkpoint":

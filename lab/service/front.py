@@ -184,8 +184,7 @@ class Front:
             await self._possible(asked.at_least)
         revision = asked.revision_at_least if isinstance(asked, RecordParameters) else None
         question = AskQuery(query.name, own_values(query, asked), asked.limit, asked.at_least, asked.timeout, revision)
-        # It waits for the position first, and then for the revision.
-        longest = asked.timeout * ((asked.at_least is not None) + (revision is not None))
+        longest = asked.timeout * (asked.at_least is not None or revision is not None)
         with self._waiting(longest > 0):
             return response_of(await self.backend.ask(name, question, longest))
 

@@ -182,7 +182,8 @@ def main(argument: str) -> None:
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit) and error.code == RENEWED:
             raise
-        orders.said.write_text(reason_of(error), encoding="utf-8")
+        with suppress(FileNotFoundError):
+            orders.said.write_text(reason_of(error), encoding="utf-8")
         sys.exit(complain(error, who=orders.part))
 
 

@@ -98,10 +98,12 @@ class Projection:
         if isinstance(message, AskQuery):
             self.counts["queries"] += 1
         waits = isinstance(message, AskQuery | ReadStatus) and message.at_least is not None
+        # Both waits share the reader's time.
+        until = self.runner.clock.now() + (message.timeout if isinstance(message, AskQuery | ReadStatus) else 0.0)
         if isinstance(message, AskQuery | ReadStatus) and (refused := await self._behind(message)) is not None:
             return refused
         if isinstance(message, AskQuery) and message.revision is not None:
-            return await self._shown(message, message.revision)
+            return await self._shown(message, message.revision, until)
         return self._timed(message, None if waits else SENT.get())
 
     def _timed(self, message: Message, sent: float | None) -> Reply:
@@ -150,10 +152,9 @@ class Projection:
             return None
         return self._stale(f"everything up to position {self.position} is in, and not up to {at_least}", at_least)
 
-    async def _shown(self, asked: AskQuery, revision: int) -> Reply:
-        """Answer once the record is shown in a revision or a later one; asked again after each change."""
+    async def _shown(self, asked: AskQuery, revision: int, until: float) -> Reply:
+        """Answer once the record is shown in a revision or a later one; asked again after each change, `until` then."""
         clock = self.runner.clock
-        until = clock.now() + asked.timeout
         while True:
             reply = self._timed(asked, None)
             if reply.status != 200 or any(row["revision"] >= revision for row in json.loads(reply.body)["rows"]):

@@ -23,6 +23,9 @@ from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.stores.kept import KEPT, Kept
 
+# How many queries a store remembers, and keeps prepared; further ones are looked at anew. A scenario has some dozens.
+KEPT_MOST = 512
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -128,6 +131,7 @@ class Store(ABC):
         self.place = place
         self.path = place.path
         self.layout = layout
+        # Queries that it can answer, by identity; at most `KEPT_MOST`.
         self._able: dict[int, Query] = {}
 
     @abstractmethod
@@ -245,6 +249,8 @@ class Store(ABC):
         if not self.answers_query(query):
             kept = f"a projection of {self.layout.keeps} in {self.name}"
             raise NotAnswered(f"{query.name}: {kept} can't answer `{query.kind}` of `{query.entity.name}`")
+        if len(self._able) >= KEPT_MOST:
+            self._able.clear()
         self._able[id(query)] = query
 
     def answers_query(self, query: Query) -> bool:

@@ -13,12 +13,10 @@ from lab.place import FolderPlace
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.queries.sql import bind
-from lab.stores.port import Layout, Store
+from lab.stores.port import KEPT_MOST, Layout, Store
 
 # Returns the rows for one set of parameters.
 Answering = Callable[[Row], list[Row]]
-# How many queries are kept prepared; more are prepared anew. A scenario has some dozens.
-KEPT_MOST = 512
 
 
 class PreparedQueries(Store):

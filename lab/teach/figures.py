@@ -124,7 +124,10 @@ def _box(axes: Axes, x: float, y: float, face: str) -> None:
 
 
 def grid(finished: Run) -> Figure:
-    """Draw the p50 of each query (columns, hot) in each projection (rows), the darker the slower beside the best."""
+    """Draw the p50 of each query (columns) in each projection (rows), darker the slower it is relative to the best.
+
+    Times are hot where the run has blocks of calls, and cold otherwise.
+    """
     found = _looks(finished)
     rows = list(found.values())
     columns = finished.queries.select("query", "kind").unique(maintain_order=True).rows()

@@ -50,6 +50,16 @@ def test_short_blocks_are_found_out() -> None:
     assert not found["holds"].any(), table(found)
 
 
+def test_intervals_that_are_never_given_don_t_hold() -> None:
+    def none(series: Series) -> list[Interval]:
+        return [Interval(reason="none"), Interval(reason="none")]
+
+    chosen = tuple(NAMED[name] for name in ("independent, exponential, 400", "M/D/1, load 0.95"))
+    found = coverage(20, chosen, none, truth_samples=40_000)
+    assert found["holds"].to_list() == [False, False, True, True]
+    assert [row[-1] for row in table(found)] == ["**outside**"] * 2 + ["none given"] * 2
+
+
 def test_a_coverage_has_an_interval_of_its_own() -> None:
     # E. B. Wilson's example: 1927, "Probable inference, the law of succession, and statistical inference".
     low, high = proportion(90, 100)

@@ -97,7 +97,7 @@ def test_the_terminal_has_the_rows_of_a_load(tmp_path: Path) -> None:
 def test_a_machine_that_was_not_quiet_is_told_in_terminal_and_report(tmp_path: Path) -> None:
     run = fake_run(tmp_path, changes=500, activity=quiet_or_not(0.2))
     for said in (render(run), printed(run)):
-        assert "This machine was not quiet: other processes had 20" in said
+        assert "This machine was not quiet: other processes used 20" in said
         assert "load average 4.25 at the end" in said
     assert "Other processes had 20.0" in render(run)
     calm = fake_run(tmp_path, changes=500, seed=2, activity=quiet_or_not(0.02))

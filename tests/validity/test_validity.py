@@ -33,6 +33,10 @@ def test_a_small_form_of_each_section_holds(name: str) -> None:
     assert not findings.outside
 
 
+def test_no_row_of_the_page_lies_outside() -> None:
+    assert "**outside**" not in PAGE
+
+
 def test_each_section_is_on_the_page_and_no_other() -> None:
     assert list(parts()) == list(SECTIONS)
 

@@ -18,7 +18,7 @@ def print_advice(advice: Advice, console: Console) -> None:
     console.print(Text(text.headline(advice), "bold"))
     if tie := text.ties_said(advice):
         console.print(Text(tie))
-    console.print(Text(f"Query times are {text.temperature_said(advice)}."))
+    console.print(Text(f"Query times: {text.temperature_said(advice)}."))
     _levels(advice, console)
     _queries(advice, console)
     _members(advice, console)
