@@ -74,8 +74,8 @@ def begin_reading(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConne
 class Selects:
     """A second connection to an open database, for queries that the lab itself has written.
 
-    Each statement is parsed once, and kept parsed: the driver compiles none for later. Each execution is a transaction of
-    its own, so it sees the last commit and keeps no old version alive.
+    Each statement is parsed once, and kept parsed: the driver compiles none for later. Each execution is a transaction
+    of its own, so it sees the last commit and keeps no old version alive.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
