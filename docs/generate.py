@@ -13,10 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lab.checks import CHECKS, OF_PROJECTORS, OF_RUNS
+from lab.claims import QUANTITIES
+from lab.claims.telling import UNIT_NAMES
 from lab.ending import run
 from lab.tables import TABLES, Schema
 
-PAGES = (Path(__file__).parent / "run-folder.md",)
+PAGES = tuple(Path(__file__).parent / name for name in ("run-folder.md", "claims.md"))
 
 
 def tables() -> str:
@@ -48,7 +50,16 @@ def checks() -> str:
     return "\n".join(lines)
 
 
-PARTS: dict[str, Callable[[], str]] = {"tables": tables, "checks": checks}
+def quantities() -> str:
+    """A row for each quantity that a claim can name."""
+    lines = ["| quantity | unit | origin | what it is |", "| --- | --- | --- | --- |"]
+    for quantity in QUANTITIES.values():
+        unit = quantity.shown or UNIT_NAMES[quantity.dimension]
+        lines.append(f"| `{quantity.usage}` | {unit} | {quantity.origin} | {quantity.meaning} |")
+    return "\n".join(lines)
+
+
+PARTS: dict[str, Callable[[], str]] = {"tables": tables, "checks": checks, "quantities": quantities}
 
 
 def generated(text: str) -> str:

@@ -1,8 +1,9 @@
 """The command `lab`: parsing and printing, no logic.
 
 Every command takes `--json`: one document on standard output and nothing else there. Progress and errors go to
-standard error. Exit status: 0 all verdicts as expected, 1 one is not, 2 bad input, 3 unknown, 4 something else went
-wrong: a full disk, a damaged run, a defect of the lab. A command that a signal stops has 130 (SIGINT), 143 (SIGTERM).
+standard error. Exit status: 0 all verdicts as expected and all claims verified, 1 one is not or is refuted, 2 bad
+input, 3 unknown or inconclusive, 4 something else went wrong: a full disk, a damaged run, a defect of the lab. A
+command that a signal stops has 130 (SIGINT), 143 (SIGTERM).
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ __all__ = ["EXIT", "lab", "main"]
 
 STATUSES = """\b
 Exit status:
-  0  the command worked, and every verdict is as expected
-  1  a verdict is not as expected
+  0  the command worked, every verdict is as expected, and every claim is verified
+  1  a verdict is not as expected, or a claim is refuted
   2  bad input: a file, a key or an argument
-  3  a verdict is unknown
+  3  a verdict is unknown, or a claim is inconclusive
   4  anything else: a full disk, a damaged run, a defect; --debug shows the traceback
   130, 143, 129  stopped by Ctrl-C, by SIGTERM, by a terminal that was closed
 """

@@ -8,26 +8,45 @@ from typing import Any
 
 import click
 
-from lab.cli.shared import EXIT, RUNS, answer, common, no_scenario, planned, unreported
+from lab.cli.shared import (
+    EXIT,
+    JUNIT,
+    RUNS,
+    answer,
+    common,
+    junit_place,
+    no_scenario,
+    planned,
+    status,
+    unreported,
+)
 from lab.cli.terminal import Terminal
-from lab.ending import say
+from lab.ending import at_work_in, say
 
 
 @click.command()
 @click.argument("scenario")
 @click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=RUNS, help="Where run folders go.")
+@click.option("--junit", type=JUNIT, metavar="FILE", help="Write the verdicts on checks and claims as JUnit XML.")
 @common
-def run(scenario: str, runs: Path, as_json: bool, overrides: Sequence[str], seed: int | None) -> int:
+def run(
+    scenario: str, runs: Path, junit: Path | None, as_json: bool, overrides: Sequence[str], seed: int | None
+) -> int:
     """Run a scenario, check its projections, and write a run folder with a report."""
     from lab.experiment import run as run_plan
     from lab.progress import bar
     from lab.report import print_run, summary
+    from lab.report.junit import write_run as write_run_as_junit
 
+    junit_place(junit)
     plan = planned(scenario, overrides, seed)
     with bar(Terminal(stderr=True)) as progress:
         finished = run_plan(plan, runs, progress)
     answer(as_json, lambda: summary(finished), lambda console: print_run(finished, console))
-    return unreported(finished) or EXIT[finished.manifest["verdict"]]
+    if junit is not None:
+        with at_work_in(junit):
+            write_run_as_junit(junit, finished)
+    return unreported(finished) or status(finished)
 
 
 @click.command()
@@ -154,13 +173,19 @@ def new(
 
 @click.command()
 @click.argument("projector", metavar="MODULE:OBJECT")
+@click.option("--junit", type=JUNIT, metavar="FILE", help="Write the verdicts as JUnit XML.")
 @common
-def check(projector: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> int:
+def check(projector: str, junit: Path | None, as_json: bool, overrides: Sequence[str], seed: int | None) -> int:
     """Test a projector of your own with duplicates, reordering, loss, late commits, deletes and crashes."""
     from lab.kit.apart import check_apart
     from lab.kit.check import SEED
     from lab.kit.settings import settings
+    from lab.report.junit import write_result
 
+    junit_place(junit)
     result = check_apart(projector, SEED if seed is None else seed, **settings(overrides))
     answer(as_json, result.document, lambda _: say(result.text()))
+    if junit is not None:
+        with at_work_in(junit):
+            write_result(junit, result)
     return EXIT[result.verdict]

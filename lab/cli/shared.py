@@ -101,6 +101,24 @@ def answer(as_json: bool, data: Callable[[], Any], text: Callable[[Terminal], No
         text(Terminal())
 
 
+JUNIT = click.Path(dir_okay=False, path_type=Path)
+
+
+def junit_place(path: Path | None) -> None:
+    """Refuse a file of JUnit XML whose folder isn't there, before anything runs."""
+    if path is not None and not path.absolute().parent.is_dir():
+        what = f"the folder {path.parent} isn't there, so {path.name} can't be written"
+        raise BadInput([Problem("--junit", what, "name a file in a folder that exists")])
+
+
+def status(run: Run) -> int:
+    """Return the exit status of a finished run: verdicts go first, then what is refuted, unknown, inconclusive."""
+    verdict, claims = run.manifest["verdict"], run.manifest.get("claims") or {}
+    if verdict == "fail" or claims.get("refuted"):
+        return EXIT["fail"]
+    return EXIT["unknown"] if verdict == "unknown" or claims.get("inconclusive") else EXIT["pass"]
+
+
 def unreported(run: Run) -> int:
     """Say why a finished run has no report, if it has none, and return the exit status for that; else 0."""
     if run.unreported is None:

@@ -19,6 +19,7 @@ from lab.measure.temperatures import MEANING, queries, temperatures
 from lab.report import fault_texts, loads, sentences, words
 from lab.report.advice.section import advice_on, texts
 from lab.report.caveats import caveats, quietness_said
+from lab.report.claims import claim_rows, on_claims
 from lab.report.facts import Overview, failures, headline, matrix, overviews, truth_asked, unaccounted, unknowns
 from lab.report.grid import query_grid
 from lab.report.sections import sections, timelines
@@ -56,7 +57,7 @@ def render(run: Run) -> str:
     )
     environment.filters |= _FILTERS
     environment.globals |= {"marks": words.MARKS, "unaccounted": unaccounted, "titles": _TITLES}
-    environment.globals |= {"quantile_said": loads.quantile_said}
+    environment.globals |= {"quantile_said": loads.quantile_said, "on_claims": on_claims}
     manifest = run.manifest
     found = overviews(run)
     advice = advice_on(run)
@@ -73,6 +74,7 @@ def render(run: Run) -> str:
         headline=headline(run),
         caveats=caveats(run),
         quietness=quietness_said(run),
+        claims=claim_rows(run),
         what_was_run=sentences.what_was_run(manifest),
         overviews=sorted(found, key=lambda each: each.verdict != "pass"),
         truth=truth_asked(run),

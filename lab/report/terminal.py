@@ -14,6 +14,7 @@ from lab.base import TRUTH
 from lab.formatting import NOTHING, count, duration, microseconds, share, size
 from lab.measure.temperatures import temperatures
 from lab.report.caveats import caveats
+from lab.report.claims import print_claims
 from lab.report.facts import Overview, TruthAsked, failures, headline, overviews, plain, rows, truth_asked
 from lab.report.loads import quantile_said, worth_a_line
 from lab.report.words import MARKS
@@ -26,6 +27,7 @@ _WITNESS_LINES_MAX, _EXPECTED_LINES_MAX = 12, 8
 _WIDE_COLUMNS = 110
 
 _SUMMARY_TABLES = (
+    "claims",
     "lag_summary",
     "rebuild",
     "queries",
@@ -61,6 +63,7 @@ def print_run(run: Run, console: Console) -> None:
     console.print(line, highlight=False)
     for caveat in caveats(run):
         console.print(Text(f"! {caveat}", "yellow"))
+    print_claims(run, console)
     console.print(_projections(overviews(run), truth_asked(run), "".join(temperatures(run)[:1]), console.width))
     for title, table in _optional_tables(run):
         console.print(Text(title, "bold"))

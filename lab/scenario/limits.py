@@ -28,6 +28,8 @@ COUNT_MAX = 2**40
 PROJECTIONS_MAX = 100
 # The most queries: their statements are kept translated, and every projection is asked each of them.
 QUERIES_MAX = 250
+# The most claims, and the most repetitions that one can ask for.
+CLAIMS_MAX, REPEAT_MAX = 100, 1_000
 # The most files of the user's own, and the most entities of a domain.
 ENTITIES_MAX = 100
 # The most columns, conditions or parameters in one query; the most columns of one file that are named.

@@ -20,6 +20,9 @@ from lab.scenario.tables import AdviceTable, LevelsTable, Scenario
 from lab.scenario.text import assignment, cut, oversized, parse, read_text, shown
 from lab.scenario.values import Ratio, ScenarioTable, Word
 
+# The lists of tables whose rows go by name.
+NAMED = ("projection", "query", "claim")
+
 
 class Source:
     """A scenario's text with the overrides of the command line, from which a run can be replayed.
@@ -121,9 +124,9 @@ def _overridden(raw: dict[str, Any], items: Sequence[str]) -> list[Problem]:
 
 
 def _twice(file: str, raw: dict[str, Any]) -> list[Problem]:
-    """Refuse two projections or two queries of one name."""
+    """Refuse two projections, two queries or two claims of one name."""
     problems = []
-    for table in ("projection", "query"):
+    for table in NAMED:
         rows = raw.get(table)
         names = [row.get("name") for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
         # A store has a folder of its own, and there are file systems on which large and small letters are the same.
@@ -137,12 +140,12 @@ def _twice(file: str, raw: dict[str, Any]) -> list[Problem]:
 
 
 def _override(raw: dict[str, Any], where: str, keys: list[str], value: Any) -> Problem | None:
-    """Set a key in the raw tables; `projection.NAME.key` and `query.NAME.key` go by name."""
+    """Set a key in the raw tables; `projection.NAME.key`, `query.NAME.key` and `claim.NAME.key` go by name."""
     keys = list(keys)
     table: Any = raw
     while len(keys) > 1:
         key = keys.pop(0)
-        if key in ("projection", "query") and isinstance(table.get(key), list):
+        if key in NAMED and isinstance(table.get(key), list):
             wanted = keys.pop(0)
             rows = table[key] = [dict(row) if isinstance(row, dict) else row for row in table[key]]
             # A name that is none, and may be a number too long to be shown, is refused later.

@@ -10,6 +10,7 @@ from lab.base import INT_MAX
 from lab.scenario.chance import Delay, ServiceModel
 from lab.scenario.faults import FaultsTable, RebuildTable
 from lab.scenario.limits import (
+    CLAIMS_MAX,
     COLUMNS_MAX,
     COUNT_MAX,
     ENTITIES_MAX,
@@ -19,6 +20,7 @@ from lab.scenario.limits import (
     PERIODS_MAX,
     PROJECTIONS_MAX,
     QUERIES_MAX,
+    REPEAT_MAX,
     STATEMENT_MAX,
 )
 from lab.scenario.replicas import ReadersTable, ReplicasTable
@@ -233,6 +235,15 @@ class AdviceTable(ScenarioTable):
     queries: Literal["hot", "cold"] = "hot"
 
 
+class ClaimTable(ScenarioTable):
+    """What a run should show, in a comparison of its figures: `that`, its name, why it should be so, repetitions."""
+
+    that: str = Field(min_length=1, max_length=STATEMENT_MAX)
+    name: Name | None = None
+    why: str | None = Field(None, max_length=STATEMENT_MAX)
+    repeat: int | None = Field(None, ge=1, le=REPEAT_MAX)
+
+
 class Scenario(ScenarioTable):
     """One experiment. `seed` has no default, since a run must be replayable."""
 
@@ -252,6 +263,7 @@ class Scenario(ScenarioTable):
     projection: tuple[ProjectionTable, ...] = Field(strict=False, min_length=1, max_length=PROJECTIONS_MAX)
     projections: Literal["declared", "all"] = "declared"
     query: tuple[QueryTable, ...] = Field((), strict=False, max_length=QUERIES_MAX)
+    claim: tuple[ClaimTable, ...] = Field((), strict=False, max_length=CLAIMS_MAX)
     measure: MeasureTable = MeasureTable()
     levels: LevelsTable = LevelsTable()
     weights: dict[Word, Ratio] = Field(default_factory=dict, max_length=QUERIES_MAX)

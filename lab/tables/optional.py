@@ -6,6 +6,25 @@ from lab.tables.schema import BOOL, FLOAT, INT, NINETY_NINE, PROJECTION, TEXT, W
 
 SCHEMAS = (
     Schema(
+        "claims",
+        "A row for each claim of the scenario, judged from all repetitions. Not there without one.",
+        columns(
+            claim=(TEXT, "its name; `claim-1` for the first one if it has none"),
+            that=(TEXT, "what is claimed"),
+            why=(TEXT, "why it should be so, as the scenario says; null if it doesn't"),
+            verdict=(TEXT, "`verified`, `refuted` or `inconclusive`"),
+            left=(FLOAT, "what is left of the comparison, in `unit`; the median over the repetitions. Null: not told"),
+            right=(FLOAT, "what is right of it"),
+            unit=(TEXT, "`s`, `bytes`, `1/s`, `share`, or empty for plain numbers"),
+            compared=(TEXT, "`ratio` (left by right) or `difference` (left less right). Null: nothing was compared"),
+            value=(FLOAT, "the ratio or the difference; the median over the repetitions"),
+            low=(FLOAT, "lower end of its 95 % interval. Null: there is none"),
+            high=(FLOAT, "upper end of it"),
+            repetitions=(INT, "number of repetitions that it was judged from"),
+            reason=(TEXT, "why it is inconclusive, and what would decide it; else null"),
+        ),
+    ),
+    Schema(
         "readers",
         "A row for each projection: sessions that commit a change, wait for it with a token, and read its record again "
         "and again. Not there with `readers.sessions = 0`.",

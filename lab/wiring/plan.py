@@ -31,7 +31,7 @@ from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, Ser
 from lab.stores import Layout, Store, store_class
 from lab.stores.kept import KEPT
 from lab.truth import ENGINES, Truth, open_beside, open_truth, truth_identity
-from lab.wiring import chance, effort, meaning, replicas, reserved
+from lab.wiring import chance, claims, effort, meaning, replicas, reserved
 from lab.wiring.every_store import expanded
 from lab.wiring.identities import digest, truth_traits
 
@@ -165,6 +165,8 @@ def plan(source: Source) -> Plan:
         made, wrong = _projection(table, scenario, business, queries, explicit, source.path)
         problems += wrong
         projections += [made] if made else []
+    asked = {projection.name: projection.queries for projection in projections}
+    problems += claims.problems(scenario, business, queries, asked, file)
     if explicit and not problems:
         answered = {query.name for projection in projections for query in projection.queries}
         problems += meaning.unanswered(queries, answered, file)

@@ -1,0 +1,146 @@
+"""Take a claim's quantities from a finished run: a value for each repetition, and the interval within a single one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from lab.base import TRUTH
+from lab.claims.expression import Bounds, Call
+from lab.runs import Run
+from lab.statistics.intervals import CONFIDENCE
+from lab.statistics.student import t_quantile
+
+_HOST_ONLY = "null"
+_FIGURES = {"query": "query_p50"}
+_OF_REPLICAS = {
+    "consistent_at_once": "consistent_at_once",
+    "fresh_p99": "fresh_p99_seconds",
+    "fresh_p999": "fresh_p999_seconds",
+}
+_OF_ACCOUNTING = ("applied", "superseded", "duplicates", "parked", "skipped", "pending")
+# So many degrees of freedom that Student's t is the normal distribution.
+_NORMAL = 1e9
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a run says of a quantity: `values` has one of each repetition, or is empty for a `reason`.
+
+    `within` are the ends of the 95 % interval of a run of one repetition; None where its samples give none, for
+    `within_reason`.
+    """
+
+    values: tuple[float, ...] = ()
+    reason: str = ""
+    within: Bounds | None = None
+    within_reason: str = ""
+
+
+class Readings:
+    """The quantities of one run. `figures` are those of `lab.measure.figures`."""
+
+    def __init__(self, run: Run, figures: pl.DataFrame) -> None:
+        self.run, self.figures = run, figures
+        self.repetitions = run.repetitions
+
+    @cached_property
+    def modelled(self) -> bool:
+        """Return whether its lags follow from the seed alone."""
+        clocks: Mapping[str, Any] = self.run.manifest.get("clocks") or {}
+        return str(clocks.get("lag", "")).endswith("modelled")
+
+    @cached_property
+    def _each(self) -> list[Run]:
+        return [self.run.repetition(number) for number in range(1, self.repetitions + 1)]
+
+    @cached_property
+    def _withheld(self) -> dict[str, str]:
+        """The projections whose figures are not told, with their verdicts."""
+        found = {
+            entry["name"]: str(entry["verdict"])
+            for entry in self.run.manifest["projections"]
+            if entry["verdict"] == "fail" or (entry["verdict"] != "pass" and entry["store"] != _HOST_ONLY)
+        }
+        if (self.run.manifest.get("truth") or {}).get("answers") == "fail":
+            found[TRUTH] = "fail"
+        return found
+
+    def of(self, call: Call) -> Reading:
+        """Return what the run says of a quantity."""
+        name, projection = call.quantity.name, call.argument("projection")
+        if call.quantity.withheld and projection in self._withheld:
+            verdict = self._withheld[projection]
+            return Reading(reason=f"`{projection}` has the verdict {verdict}, so its figures are withheld")
+        if name == "violations":
+            return self._violations(str(projection), call.argument("check"))
+        if name in _OF_ACCOUNTING:
+            return self._counted("accounting", name, projection=str(projection))
+        if name in _OF_REPLICAS:
+            return self._of_replicas(name)
+        return self._figure(call)
+
+    def _violations(self, projection: str, check: str | None) -> Reading:
+        values = []
+        for one in self._each:
+            rows = one.table("verdicts").filter(pl.col("projection") == projection)
+            if check is not None:
+                rows = rows.filter(pl.col("check") == check)
+            if rows.is_empty() or (rows["verdict"] == "unknown").all():
+                return Reading(reason=f"`{check or projection}` is unknown: {_why(rows)}")
+            values.append(float(rows["count"].sum()))
+        return Reading(tuple(values))
+
+    def _counted(self, table: str, column: str, **which: str) -> Reading:
+        values = [float(one.table(table).filter(**which)[column].sum()) for one in self._each]
+        return Reading(tuple(values))
+
+    def _of_replicas(self, name: str) -> Reading:
+        rows = [one.table("replicas") for one in self._each]
+        if any(row.is_empty() for row in rows):
+            return Reading(reason="the replicas were not read")
+        found = [row.row(0, named=True) for row in rows]
+        values = tuple(math.inf if row[_OF_REPLICAS[name]] is None else float(row[_OF_REPLICAS[name]]) for row in found)
+        if name == "consistent_at_once":
+            return Reading(values, within=_of_share(values[0], int(found[0]["reads"])))
+        return Reading(values, within_reason="it has no interval within a repetition")
+
+    def _figure(self, call: Call) -> Reading:
+        name, query = call.quantity.name, call.argument("query")
+        which = (pl.col("quantity") == _FIGURES.get(name, name)) & (
+            pl.col("projection") == (call.argument("projection") or "")
+        )
+        if query is not None:
+            which &= pl.col("query") == query
+        if (temperature := call.argument("temperature")) is not None:
+            which &= pl.col("temperature") == temperature
+        rows = self.figures.filter(which)
+        if rows.is_empty():
+            return Reading(reason=f"{call} was not measured")
+        row = rows.row(0, named=True)
+        if any(value is None for value in row["values"]):
+            return Reading(reason=f"{call} is not told: {row['reason'] or 'there is nothing to measure'}")
+        values = tuple(float(value) for value in row["values"])
+        if row["low"] is None and row["high"] is None:
+            return Reading(values, within_reason=str(row["reason"] or ""))
+        low, high = row["low"], row["high"]
+        within = (0.0 if low is None else float(low), math.inf if high is None else float(high))
+        return Reading(values, within=within, within_reason=str(row["reason"] or ""))
+
+
+def _why(rows: pl.DataFrame) -> str:
+    texts = [" ".join(str(text).split()) for text in rows["witness"].drop_nulls()] if rows.height else []
+    return next(filter(None, texts), "the check was not made")
+
+
+def _of_share(share: float, count: int) -> Bounds:
+    """Return the 95 % interval of a share of so many independent ones (E. B. Wilson, 1927)."""
+    z = t_quantile(_NORMAL, (1 + CONFIDENCE) / 2)
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    wide = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    return max(0.0, middle - wide), min(1.0, middle + wide)

@@ -1,0 +1,255 @@
+"""Claims of real runs: judged before any figure, in the run folder, in the exit status, and as JUnit XML."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner, Result
+
+from lab.base import BadInput
+from lab.claims import INCONCLUSIVE, REFUTED, VERIFIED
+from lab.cli import lab
+from lab.runs import Run
+from lab.scenario import Source
+from lab.wiring import plan
+
+SCENARIO = """\
+schema = 1
+name = "claimed"
+seed = 1087
+
+[domain]
+name = "employees"
+
+[workload]
+commands = 600
+rate = 300.0
+deletes = 0.02
+
+[truth]
+model = "history"
+
+[time]
+service = "modelled"
+
+[channel]
+delay = { kind = "exponential", mean = 0.02 }
+lose = 0.05
+
+[measure]
+samples = 3
+blocks = 0
+warm_up = 0
+trials = false
+
+[[projection]]
+name = "polled"
+store = "memory"
+subscribe = "catch-up"
+
+[[projection]]
+name = "told"
+store = "memory"
+
+[[projection]]
+name = "lossy"
+store = "memory"
+subscribe = "channel"
+expect = "fail"
+"""
+HOLDS = 'name = "messages-are-quicker"\nthat = "lag_p50(told) < 0.5 * lag_p50(polled)"\nwhy = "<no & poll>"'
+FAILS = 'that = "violations(lossy, no_loss) = 0"'
+OPEN = 'that = "rebuild(told) < rebuild(polled)"'
+
+
+def written(folder: Path, *claims: str, text: str = SCENARIO) -> Path:
+    path = folder / "claimed.toml"
+    path.write_text(text + "".join(f"\n[[claim]]\n{claim}\n" for claim in claims))
+    return path
+
+
+def invoked(folder: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(lab, ["run", str(folder / "claimed.toml"), "--runs", str(folder / "runs"), *arguments])
+
+
+def latest(folder: Path) -> Run:
+    return Run((folder / "runs" / "claimed" / "latest").resolve())
+
+
+def test_a_claim_is_told_before_any_figure_and_kept_in_the_run(tmp_path: Path) -> None:
+    written(tmp_path, HOLDS)
+    result = invoked(tmp_path)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[1].startswith("✓ verified  messages-are-quicker")
+    assert "lag_p50(told) < 0.5 * lag_p50(polled)" in " ".join(lines[1:3])
+    run = latest(tmp_path)
+    (row,) = run.table("claims").to_dicts()
+    assert (row["claim"], row["verdict"], row["unit"], row["compared"]) == (
+        "messages-are-quicker",
+        VERIFIED,
+        "s",
+        "ratio",
+    )
+    assert row["low"] < row["value"] < row["high"] < 1
+    assert run.manifest["claims"] == {VERIFIED: 1, REFUTED: 0, INCONCLUSIVE: 0}
+    page = (run.path / "report.html").read_text()
+    assert page.index('id="claims"') < page.index('id="projections"')
+    assert "&lt;no &amp; poll&gt;" in page
+
+
+@pytest.mark.parametrize(
+    ("claims", "status"), [([HOLDS], 0), ([HOLDS, FAILS], 1), ([HOLDS, OPEN], 3), ([OPEN, FAILS], 1)]
+)
+def test_the_exit_status_is_that_of_the_worst_claim(claims: list[str], status: int, tmp_path: Path) -> None:
+    written(tmp_path, *claims)
+    assert invoked(tmp_path, "--json").exit_code == status
+
+
+def test_a_verdict_that_is_not_as_expected_goes_first(tmp_path: Path) -> None:
+    written(tmp_path, OPEN, text=SCENARIO.replace('expect = "fail"\n', ""))
+    result = invoked(tmp_path, "--json")
+    assert result.exit_code == 1
+    (row,) = json.loads(result.stdout)["claims"]
+    assert row["verdict"] == INCONCLUSIVE
+    assert "--repeat 5" in row["reason"]
+
+
+def test_what_a_failing_projection_is_withheld_of_is_inconclusive(tmp_path: Path) -> None:
+    written(tmp_path, 'that = "lag_p50(lossy) < 1 s"')
+    assert invoked(tmp_path).exit_code == 3
+    (row,) = latest(tmp_path).table("claims").to_dicts()
+    assert row["reason"] == "`lossy` has the verdict fail, so its figures are withheld"
+    assert row["left"] is None
+
+
+def test_repetitions_judge_what_is_measured_and_a_claim_can_ask_for_them(tmp_path: Path) -> None:
+    written(tmp_path, 'that = "never_visible(lossy) > never_visible(told)"\nrepeat = 3')
+    result = invoked(tmp_path)
+    (row,) = latest(tmp_path).table("claims").to_dicts()
+    assert (result.exit_code, row["verdict"], row["repetitions"]) == (0, VERIFIED, 3)
+    assert latest(tmp_path).repetitions == 3
+    assert latest(tmp_path).repetition(2).table("claims").is_empty()
+    assert invoked(tmp_path, "--repeat", "1").exit_code == 3
+
+
+def test_a_mistake_in_a_claim_is_refused_when_the_scenario_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path, 'that = "lag_p50(told) < query(polled, nothing)"', FAILS.replace("no_loss", "no_los"))
+    with pytest.raises(BadInput) as refused:
+        plan(Source(path))
+    assert [problem.way_out for problem in refused.value.problems] == [
+        "did you mean `told`?",
+        refused.value.problems[1].way_out,
+        "did you mean `no_loss`?",
+    ]
+    assert plan(Source(path, ["claim=[]"])).scenario.claim == ()
+
+
+def test_claims_go_by_name_on_the_command_line(tmp_path: Path) -> None:
+    path = written(tmp_path, HOLDS)
+    changed = plan(Source(path, ["claim.messages-are-quicker.repeat=4"])).scenario
+    assert (changed.claim[0].repeat, changed.repeat) == (4, 4)
+    assert plan(Source(path, ["claim.messages-are-quicker.repeat=4", "repeat=2"])).scenario.repeat == 2
+    with pytest.raises(BadInput, match="two of"):
+        plan(Source(written(tmp_path, HOLDS, HOLDS)))
+
+
+# --- JUnit XML -------------------------------------------------------------------------------------------------------
+
+# What Apache Ant's schema requires of each element, and what it takes beside that.
+REQUIRED = {
+    "testsuites": set[str](),
+    "testsuite": {"name", "timestamp", "hostname", "tests", "failures", "errors", "time", "package", "id"},
+    "testcase": {"name", "classname", "time"},
+    "failure": {"type"},
+    "error": {"type"},
+    "skipped": set[str](),
+    "properties": set[str](),
+    "system-out": set[str](),
+    "system-err": set[str](),
+}
+TAKEN = {"testsuite": {"skipped"}, "failure": {"message"}, "error": {"message"}, "skipped": {"message"}}
+
+
+def schema_holds(root: ElementTree.Element) -> None:
+    for element in root.iter():
+        names = set(element.attrib)
+        assert REQUIRED[element.tag] <= names <= REQUIRED[element.tag] | TAKEN.get(element.tag, set()), element.tag
+    assert root.tag == "testsuites"
+    for number, suite in enumerate(root):
+        tags = [child.tag for child in suite]
+        assert re.fullmatch(r"properties (testcase )+system-out system-err", " ".join(tags)), tags
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.attrib["timestamp"])
+        cases = suite.findall("testcase")
+        assert suite.attrib["id"] == str(number)
+        assert int(suite.attrib["tests"]) == len(cases)
+        for kind, counted in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+            assert int(suite.attrib[counted]) == sum(case.find(kind) is not None for case in cases)
+        assert all(len(case) <= 1 for case in cases)
+
+
+def case(root: ElementTree.Element, suite: str, name: str) -> ElementTree.Element:
+    (found,) = (one for each in root if each.attrib["name"] == suite for one in each if one.attrib.get("name") == name)
+    return found
+
+
+def test_claims_and_verdicts_are_written_as_junit_xml(tmp_path: Path) -> None:
+    written(tmp_path, HOLDS, FAILS, OPEN)
+    out = tmp_path / "out.xml"
+    assert invoked(tmp_path, "--junit", str(out)).exit_code == 1
+    root = ElementTree.parse(out).getroot()
+    schema_holds(root)
+    assert len(case(root, "claims", "messages-are-quicker")) == 0
+    refuted = case(root, "claims", "claim-2").find("failure")
+    assert refuted is not None
+    assert "violations(lossy, no_loss) = 0" in refuted.attrib["message"]
+    assert case(root, "claims", "claim-3").find("error") is not None
+    # Expected to fail, and it does.
+    assert len(case(root, "lossy", "no_loss")) == 0
+    assert len(case(root, "lossy", "verdict")) == 0
+    assert case(root, "told", "survives_crash").find("skipped") is not None
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_a_surprise_is_a_failure_in_it(tmp_path: Path) -> None:
+    written(tmp_path, text=SCENARIO.replace('expect = "fail"\n', ""))
+    out = tmp_path / "out.xml"
+    assert invoked(tmp_path, "--junit", str(out)).exit_code == 1
+    root = ElementTree.parse(out).getroot()
+    schema_holds(root)
+    assert case(root, "lossy", "verdict").find("failure") is not None
+    lost = case(root, "lossy", "no_loss").find("failure")
+    assert lost is not None
+    assert lost.text
+    assert lost.attrib["type"] == "lost change"
+
+
+def test_a_file_that_can_not_be_written_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    written(tmp_path)
+    result = invoked(tmp_path, "--junit", str(tmp_path / "nowhere" / "out.xml"))
+    assert result.exit_code == 2
+    assert "--junit: the folder" in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_xml_can_not_hold_is_escaped(tmp_path: Path) -> None:
+    written(tmp_path, 'name = "odd"\nthat = "violations(told) > 0"\nwhy = "a\\u0007b ]]> \\" <b> \\uffff"')
+    out = tmp_path / "out.xml"
+    invoked(tmp_path, "--junit", str(out))
+    found = case(ElementTree.parse(out).getroot(), "claims", "odd").find("failure")
+    assert found is not None
+    assert found.text is not None
+    assert 'a\\x07b ]]> " <b> \\uffff' in found.text
+
+
+def test_lab_check_writes_it_too(tmp_path: Path) -> None:
+    out = tmp_path / "out.xml"
+    command = ["check", "lab.kit.examples.naive_insert:handle", "--set", "histories=3", "--junit", str(out)]
+    assert CliRunner().invoke(lab, command).exit_code == 1
+    root = ElementTree.parse(out).getroot()
+    schema_holds(root)
+    assert root[0].findall("testcase/failure")

@@ -1,0 +1,220 @@
+"""A claim is verified, refuted or inconclusive by the interval of what is between its sides, and says why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.base import stream
+from lab.claims import INCONCLUSIVE, REFUTED, VERIFIED, judge_one, read
+from lab.claims.expression import Call
+from lab.claims.judging import Judged
+from lab.claims.readings import Reading
+
+INF = math.inf
+
+
+@dataclass
+class Fake:
+    """Readings by the name of a projection."""
+
+    told: dict[str, Reading] = field(default_factory=dict)
+    repetitions: int = 5
+    modelled: bool = False
+
+    def of(self, call: Call) -> Reading:
+        return self.told[call.arguments[0]]
+
+
+def judged(text: str, least: int = 1, modelled: bool = False, **values: Sequence[float] | Reading) -> Judged:
+    told = {n: each if isinstance(each, Reading) else Reading(tuple(map(float, each))) for n, each in values.items()}
+    many = max(len(each.values) for each in told.values())
+    return judge_one(read(text), Fake(told, many or 5, modelled), least)  # type: ignore[arg-type]
+
+
+# --- several repetitions ---------------------------------------------------------------------------------------------
+
+
+def test_a_clear_difference_is_verified_and_its_opposite_refuted() -> None:
+    a, b = [1.0, 1.1, 0.9], [3.0, 3.2, 2.9]
+    found = judged("lag_p99(a) < lag_p99(b)", a=a, b=b)
+    assert found.verdict == VERIFIED
+    assert found.compared == "ratio"
+    assert (found.left, found.right) == (1.0, 3.0)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < 1 / 3 < found.high < 1
+    for opposite in ("lag_p99(a) > lag_p99(b)", "lag_p99(a) >= lag_p99(b)", "lag_p99(a) ~ lag_p99(b) within 10 %"):
+        assert judged(opposite, a=a, b=b).verdict == REFUTED
+
+
+def test_repetitions_are_compared_one_by_one() -> None:
+    """What moves both sides of a repetition alike is no difference between them."""
+    a = [1.0, 2.0, 4.0, 8.0, 16.0]
+    assert judged("rebuild(a) < rebuild(b)", a=a, b=[1.1 * each for each in a]).verdict == VERIFIED
+    assert judged("rebuild(a) < rebuild(b)", a=a, b=[1.1 * each for each in reversed(a)]).verdict == INCONCLUSIVE
+
+
+def test_an_inconclusive_claim_says_how_many_repetitions_would_decide_it() -> None:
+    a, b = [1.0, 1.2, 0.9, 1.1, 1.0], [1.1, 1.0, 1.2, 1.3, 1.0]
+    found = judged("rebuild(a) < rebuild(b)", a=a, b=b)
+    assert found.verdict == INCONCLUSIVE
+    assert "the interval reaches to both sides: if further repetitions spread like these, --repeat" in found.reason
+    number = int(found.reason.split("--repeat ")[1].split()[0])
+    more = judged("rebuild(a) < rebuild(b)", a=a * (number // 5 + 2), b=b * (number // 5 + 2))
+    assert more.verdict != INCONCLUSIVE
+
+
+def test_two_that_are_equal_are_never_told_apart() -> None:
+    a = [1.0, 2.0, 3.0, 4.0]
+    found = judged("rebuild(a) < rebuild(b)", a=a, b=[2.0, 1.0, 4.0, 3.0])
+    assert found.verdict == INCONCLUSIVE
+    assert "more than 1,000 repetitions" in found.reason
+
+
+def test_near_is_verified_only_if_the_whole_interval_is() -> None:
+    a = [1.00, 1.01, 0.99, 1.02, 0.98]
+    assert judged("lag_p50(a) ~ 1 s within 5 %", a=a).verdict == VERIFIED
+    assert judged("lag_p50(a) ~ 1 s within 1 %", a=a).verdict == INCONCLUSIVE
+    assert judged("lag_p50(a) ~ 2 s within 5 %", a=a).verdict == REFUTED
+    assert judged("lag_p50(a) ~ 1 s within 50 ms", a=a).verdict == VERIFIED
+    assert judged("lag_p50(a) ~ 1.3 s within 200 ms", a=a).verdict == REFUTED
+
+
+def test_shares_of_0_are_compared_by_their_difference() -> None:
+    found = judged("never_visible(a) < never_visible(b)", a=[0.0, 0.0, 0.0], b=[0.01, 0.011, 0.009])
+    assert (found.verdict, found.compared) == (VERIFIED, "difference")
+
+
+def test_counts_are_exact() -> None:
+    assert judged("violations(a) = 0", a=[0.0] * 3).verdict == VERIFIED
+    assert judged("violations(a) > 0", a=[0.0] * 3).verdict == REFUTED
+    assert judged("violations(a) < 0", a=[0.0] * 3).verdict == REFUTED
+    assert judged("violations(a) <= 0", a=[0.0] * 3).verdict == VERIFIED
+    assert judged("violations(a) = 0", a=[4.0, 5.0, 3.0]).verdict == REFUTED
+
+
+def test_a_claim_that_asks_for_more_repetitions_than_there_are_is_inconclusive() -> None:
+    found = judged("lag_p50(a) < 2 s", least=5, a=[1.0, 1.0])
+    assert found.verdict == INCONCLUSIVE
+    assert found.reason == "it asks for 5 repetitions, and there are 2: --repeat 5"
+
+
+def test_what_is_withheld_is_inconclusive_with_its_reason() -> None:
+    found = judged("lag_p50(a) < lag_p50(b)", a=[1.0], b=Reading(reason="`b` has the verdict fail"))
+    assert (found.verdict, found.reason, found.left) == (INCONCLUSIVE, "`b` has the verdict fail", None)
+
+
+# --- infinite lags ---------------------------------------------------------------------------------------------------
+
+
+def test_what_never_comes_is_later_than_what_does() -> None:
+    assert judged("lag_p99(a) < lag_p99(b)", a=[1.0, 2.0], b=[INF, INF]).verdict == VERIFIED
+    assert judged("lag_p99(a) > lag_p99(b)", a=[1.0, 2.0], b=[INF, INF]).verdict == REFUTED
+    assert judged("lag_p99(a) < 1 s", a=[INF, INF]).verdict == REFUTED
+
+
+def test_two_that_never_come_are_not_compared() -> None:
+    found = judged("lag_p99(a) < lag_p99(b)", a=[INF, INF], b=[INF, INF])
+    assert found.verdict == INCONCLUSIVE
+    assert "infinite" in found.reason
+
+
+def test_some_infinite_repetitions_are_judged_by_their_signs_from_six_on() -> None:
+    b = [INF, 5.0, INF, 6.0, 7.0, INF]
+    assert judged("lag_p99(a) < lag_p99(b)", a=[1.0] * 6, b=b).verdict == VERIFIED
+    found = judged("lag_p99(a) < lag_p99(b)", a=[1.0] * 3, b=b[:3])
+    assert found.verdict == INCONCLUSIVE
+    assert "--repeat 6" in found.reason
+    assert judged("lag_p99(a) < lag_p99(b)", a=[*[1.0] * 5, 8.0], b=[*b[:5], 7.0]).verdict == INCONCLUSIVE
+
+
+# --- one repetition --------------------------------------------------------------------------------------------------
+
+
+def one(value: float, low: float, high: float) -> Reading:
+    return Reading((value,), within=(low, high))
+
+
+def test_one_repetition_judges_modelled_lags_by_the_intervals_within_it() -> None:
+    a, b = one(1.0, 0.9, 1.1), one(2.0, 1.8, 2.2)
+    assert judged("lag_p50(a) < lag_p50(b)", modelled=True, a=a, b=b).verdict == VERIFIED
+    assert judged("lag_p50(a) > lag_p50(b)", modelled=True, a=a, b=b).verdict == REFUTED
+    found = judged("lag_p50(a) < 0.5 * lag_p50(b)", modelled=True, a=a, b=b)
+    assert found.verdict == INCONCLUSIVE
+    assert (found.low, found.high) == (pytest.approx(0.9 / 1.1), pytest.approx(1.1 / 0.9))
+
+
+def test_one_repetition_says_nothing_of_what_is_measured() -> None:
+    a, b = one(1.0, 0.9, 1.1), one(20.0, 18.0, 22.0)
+    for text in ("lag_p50(a) < lag_p50(b)", "rebuild(a) < rebuild(b)"):
+        found = judged(text, a=a, b=b)
+        assert found.verdict == INCONCLUSIVE
+        assert found.reason == f"one repetition shows nothing of how {text.split(' ')[0]} varies: --repeat 5"
+
+
+def test_one_repetition_counts_exactly() -> None:
+    assert judged("violations(a) = 0", a=[0.0]).verdict == VERIFIED
+    assert judged("parked(a) > parked(b)", a=[3.0], b=[0.0]).verdict == VERIFIED
+
+
+def test_an_interval_with_one_end_is_enough_if_it_is_the_right_one() -> None:
+    a = Reading((5.0,), within=(4.0, INF), within_reason="too few samples")
+    assert judged("lag_p99(a) > 3 s", modelled=True, a=a).verdict == VERIFIED
+    found = judged("lag_p99(a) > 4.5 s", modelled=True, a=a)
+    assert found.verdict == INCONCLUSIVE
+    assert "too few samples" in found.reason
+
+
+def test_without_an_interval_one_repetition_tells_what_would_give_one() -> None:
+    found = judged("stale(a) < 50 %", modelled=True, a=Reading((0.2,), within_reason="one repetition"))
+    assert found.verdict == INCONCLUSIVE
+    assert "--repeat 5" in found.reason
+
+
+# --- how often it is wrong -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("repetitions", [3, 5, 10])
+def test_of_two_that_are_equal_a_claim_is_verified_once_in_forty(repetitions: int) -> None:
+    """The interval has two ends, and one of them decides for each verdict: 2.5 % each."""
+    rng = stream(repetitions, "claims")
+    often = 2_000
+    found = [
+        judged(
+            "rebuild(a) < rebuild(b)",
+            a=list(rng.lognormal(0.0, 0.1, repetitions)),
+            b=list(rng.lognormal(0.0, 0.1, repetitions)),
+        ).verdict
+        for _ in range(often)
+    ]
+    for verdict in (VERIFIED, REFUTED):
+        # Three standard deviations of a binomial.
+        assert abs(found.count(verdict) / often - 0.025) < 3 * math.sqrt(0.025 * 0.975 / often)
+
+
+def test_a_claim_that_holds_by_a_factor_of_three_is_verified_with_three_repetitions() -> None:
+    rng = stream(7, "claims")
+    found = [
+        judged("rebuild(a) < rebuild(b)", a=list(rng.lognormal(0, 0.1, 3)), b=list(rng.lognormal(np.log(3), 0.1, 3)))
+        for _ in range(500)
+    ]
+    assert np.mean([each.verdict == VERIFIED for each in found]) > 0.99
+
+
+numbers = st.one_of(st.floats(1e-6, 1e6), st.just(INF), st.just(0.0))
+
+
+@given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=8), st.sampled_from(["<", "<=", ">", ">="]))
+def test_a_claim_and_its_opposite_are_never_both_verified(pairs: list[tuple[float, float]], sign: str) -> None:
+    opposite = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+    a, b = zip(*pairs, strict=True)
+    found, other = (judged(f"parked(a) {each} parked(b)", a=a, b=b) for each in (sign, opposite[sign]))
+    assert {found.verdict, other.verdict} in ({VERIFIED, REFUTED}, {INCONCLUSIVE})
+    assert bool(found.reason) == (found.verdict == INCONCLUSIVE)
