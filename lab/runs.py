@@ -3,6 +3,9 @@
 `runs/<scenario>/<run id>/` holds `manifest.json`, one Parquet file for each table (`lab/tables/`), and
 `report.html`. `runs/<scenario>/latest` names the newest. A run that is killed leaves a folder whose name starts with a
 dot, never half a run; the next run sweeps it away.
+
+A run of several repetitions (`lab run --repeat`) is one folder: its tables have a column `repetition` at their end, and
+its manifest what differs between repetitions in the list `repetitions`. `Run.repetition` shows one of them alone.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,8 +27,8 @@ import polars as pl
 
 from lab.base import NotReadable, nearest
 from lab.ending import at_work_in, stopping
-from lab.formatting import first_line
-from lab.tables import ALWAYS, OPTIONAL, TABLES
+from lab.formatting import first_line, plural
+from lab.tables import ALWAYS, OPTIONAL, REPETITION, TABLES
 from lab.tables.schema import WrongColumns
 
 FORMAT = 1
@@ -47,39 +50,79 @@ class DamagedRun(NotReadable):
 class Run:
     """A finished run: its manifest and its tables. Tables are read when they are first asked for.
 
-    `unreported` is what prevented its report from being written, if anything did.
+    `unreported` is what prevented its report from being written, if anything did. `alone` is the number of the
+    repetition of which this is a view (`repetition`); None of a run as it is in its folder.
     """
 
     path: Path
     unreported: Exception | None = field(default=None, compare=False)
+    alone: int | None = None
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """Scenario, seed, versions, machine, engine settings as read back, verdicts expected and found."""
         data: dict[str, Any] = json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))
-        return data
+        if self.alone is None:
+            return data
+        own = data.pop("repetitions")[self.alone - 1]
+        return data | own
+
+    @property
+    def repetitions(self) -> int:
+        """How often the scenario was run for this run: 1 unless it was repeated; 1 of a view of one repetition."""
+        return len(self.manifest.get("repetitions") or [None])
+
+    def repetition(self, number: int) -> Run:
+        """One repetition alone, from 1: manifest and tables as if it were a run of its own.
+
+        Of a run without repetitions that is the run itself. Raises ValueError for a number that there isn't.
+        """
+        if not 1 <= number <= self.repetitions:
+            raise ValueError(f"{self.name} has {plural(self.repetitions, 'repetition')}: there is no number {number}")
+        return self if self.repetitions == 1 else replace(self, alone=number)
+
+    @property
+    def first(self) -> Run:
+        """Repetition 1: what shows one history, and not a figure over all of them, takes this."""
+        return self.repetition(1)
 
     def has(self, name: str) -> bool:
         """Whether the run has this table: all of `ALWAYS`, and those of `OPTIONAL` that it has rows for."""
-        return (self.path / f"{name}.parquet").is_file()
+        if not (self.path / f"{name}.parquet").is_file():
+            return False
+        if self.alone is None or name in ALWAYS:
+            return True
+        with self.scanned(name) as rows:
+            return not rows.head(1).collect().is_empty()
 
     def table(self, name: str) -> pl.DataFrame:
         """One table of `lab.tables`, in its columns and types; an optional one that the run doesn't have is empty.
 
-        Raises KeyError with the nearest name for an unknown table, and DamagedRun for a file that can't be read.
+        Of a run of several repetitions it has the rows of all of them, and the column `repetition` at its end. Raises
+        KeyError with the nearest name for an unknown table, and DamagedRun for a file that can't be read.
         """
         if name not in TABLES:
             raise KeyError(f"no table `{name}`: {nearest(name, TABLES)}")
-        if name in OPTIONAL and not self.has(name):
-            return TABLES[name].frame()
+        if name in OPTIONAL and not (self.path / f"{name}.parquet").is_file():
+            empty = TABLES[name].frame()
+            return empty.with_columns(pl.lit(None, pl.Int64).alias(REPETITION)) if self.repetitions > 1 else empty
         with self._reading(name) as file:
-            return TABLES[name].read(pl.read_parquet(file))
+            found = pl.read_parquet(file) if self.alone is None else self._mine(file).collect()
+            # One table has such a column of its own.
+            return TABLES[name].read(found, REPETITION in found.columns and REPETITION not in TABLES[name].types)
 
     @contextlib.contextmanager
     def scanned(self, name: str) -> Iterator[pl.LazyFrame]:
         """One table, to be read a part at a time within the block. Raises DamagedRun for a file that can't be read."""
         with self._reading(name) as file:
-            yield pl.scan_parquet(file)
+            yield pl.scan_parquet(file) if self.alone is None else self._mine(file)
+
+    def _mine(self, file: Path) -> pl.LazyFrame:
+        """The rows of the repetition that this is a view of; all of a table that is about the run as a whole."""
+        rows = pl.scan_parquet(file)
+        if REPETITION not in rows.collect_schema():
+            return rows
+        return rows.filter(pl.col(REPETITION) == self.alone).drop(REPETITION)
 
     @contextlib.contextmanager
     def _reading(self, name: str) -> Iterator[Path]:
@@ -130,11 +173,25 @@ def _checked(run: Run) -> Run:
         isinstance(row, dict) and isinstance(row.get("name"), str) for row in manifest["projections"]
     ):
         wrong = ["projections"]
+    if not _repeated(manifest):
+        wrong.append("repetitions")
     if wrong:
         raise DamagedRun(str(file), f"missing, or not what the lab wrote: {', '.join(wrong)}", _AGAIN)
     if missing := [name for name in ALWAYS if not (run.path / f"{name}.parquet").is_file()]:
         raise DamagedRun(str(run.path), f"tables are missing: {', '.join(missing)}", _AGAIN)
     return run
+
+
+def _repeated(manifest: dict[str, Any]) -> bool:
+    """Whether a manifest has the repetitions that the lab writes: none at all, or two and more, each with a seed."""
+    several = manifest.get("repetitions")
+    if several is None:
+        return True
+    return (
+        isinstance(several, list)
+        and len(several) > 1
+        and all(isinstance(one, dict) and isinstance(one.get("seed"), int) for one in several)
+    )
 
 
 @contextlib.contextmanager
@@ -198,3 +255,19 @@ def _alive(pid: int) -> bool:
 def write_table(folder: Path, name: str, frame: pl.DataFrame) -> None:
     """Write one table of `lab.tables`. Raises WrongColumns unless the frame has exactly its columns."""
     TABLES[name].typed(frame).write_parquet(folder / f"{name}.parquet", compression="zstd")
+
+
+def merge_tables(folder: Path, parts: Sequence[Path]) -> None:
+    """Write the tables of several repetitions, each in a folder of its own, as one: with the column `repetition`.
+
+    They are read a part at a time, so memory doesn't grow with their number.
+    """
+    for name, schema in TABLES.items():
+        files = {number: part / f"{name}.parquet" for number, part in enumerate(parts, 1)}
+        found = [
+            pl.scan_parquet(file).select(*schema.types, pl.lit(number, pl.Int64).alias(REPETITION))
+            for number, file in files.items()
+            if file.is_file()
+        ]
+        if found:
+            pl.concat(found).sink_parquet(folder / f"{name}.parquet", compression="zstd")

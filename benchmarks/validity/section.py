@@ -14,8 +14,8 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmarks.validity.student import t_quantile
 from lab.formatting import plural
+from lab.statistics.student import t_quantile
 
 # Sections by name, in the order of the page: where the object is.
 SECTIONS = {
@@ -23,6 +23,7 @@ SECTIONS = {
     "polling": "benchmarks.validity.polling:SECTION",
     "replicas": "benchmarks.validity.replicas:SECTION",
     "coverage": "benchmarks.validity.coverage:SECTION",
+    "replicated": "benchmarks.validity.replicated:SECTION",
 }
 # The interval that is shown, and the one that a value of theory must lie in. With dozens of cases, several would lie
 # outside of their 95 % interval by chance alone.

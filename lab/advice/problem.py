@@ -15,6 +15,7 @@ import polars as pl
 from lab.advice.model import NOT_MEASURED, AnswerTime, Candidate, Reading, SelectionProblem
 from lab.base import TRUTH, BadInput, Problem, nearest
 from lab.measure.temperatures import LOAD, queries, temperatures
+from lab.measure.typical import typical
 from lab.runs import Run
 from lab.scenario import AdviceQuestion, question
 from lab.statistics.intervals import few
@@ -29,6 +30,7 @@ def read(run: Run, overrides: Sequence[str] = (), anyway: bool = False) -> Selec
     Raises BadInput for a level or weight of a query that doesn't exist, for a run in which no query was asked, and for
     a load that is void, unless `anyway`.
     """
+    run = typical(run)
     if (void := run.void) is not None and not anyway:
         raise BadInput([Problem(run.name, f"the load is void: {void}", "`--anyway` advises on it all the same")])
     if run.table("queries").is_empty():

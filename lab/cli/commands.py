@@ -27,10 +27,17 @@ from lab.ending import at_work_in, say
 @click.command()
 @click.argument("scenario")
 @click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=RUNS, help="Where run folders go.")
+@click.option("--repeat", type=click.IntRange(1, 1_000), help="Run it so often: medians with intervals of both levels.")
 @click.option("--junit", type=JUNIT, metavar="FILE", help="Write the verdicts on checks and claims as JUnit XML.")
 @common
 def run(
-    scenario: str, runs: Path, junit: Path | None, as_json: bool, overrides: Sequence[str], seed: int | None
+    scenario: str,
+    runs: Path,
+    repeat: int | None,
+    junit: Path | None,
+    as_json: bool,
+    overrides: Sequence[str],
+    seed: int | None,
 ) -> int:
     """Run a scenario, check its projections, and write a run folder with a report."""
     from lab.experiment import run as run_plan
@@ -39,7 +46,8 @@ def run(
     from lab.report.junit import write_run as write_run_as_junit
 
     junit_place(junit)
-    plan = planned(scenario, overrides, seed)
+    often = [] if repeat is None else [f"repeat={repeat}"]
+    plan = planned(scenario, [*overrides, *often], seed)
     with bar(Terminal(stderr=True)) as progress:
         finished = run_plan(plan, runs, progress)
     answer(as_json, lambda: summary(finished), lambda console: print_run(finished, console))

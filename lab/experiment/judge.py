@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -56,13 +56,14 @@ class RunJudgement:
     """What came out for the run: each projection's judgement, and what was asked of each.
 
     `truth` is the verdict on the answers of the source of truth, None if it gave none; `truth_verdicts` its row of the
-    table `verdicts`.
+    table `verdicts`. `order` has the names of the projections in the order in which they were rebuilt.
     """
 
     projections: list[Judgement]
     answers: Answers
     truth: str | None
     truth_verdicts: pl.DataFrame
+    order: list[str] = field(default_factory=list)
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """The rows of a table of all projections."""
@@ -114,11 +115,16 @@ def _tables(oracle: Oracle, query: Query) -> dict[str, Any]:
 def rebuild_and_judge(
     plan: Plan, projected: Projected, written: Written, answers: Answers, work: FolderPlace, progress: Progress
 ) -> RunJudgement:
-    """One projection after the other, so that only one at a time is in memory twice. Closes their stores."""
-    found = []
+    """One projection after the other, in random order, so that only one at a time is in memory twice.
+
+    Closes their stores.
+    """
+    found: dict[str, Judgement] = {}
     progress.step("rebuilding and judging", len(projected.lives))
-    for number, live in enumerate(projected.lives, 1):
-        found.append(_judgement(plan, projected, live, written, answers[live.plan.name], work.within(live.plan.name)))
+    lives = [projected.lives[turn] for turn in stream(plan.scenario.seed, "rebuilds").permutation(len(projected.lives))]
+    for number, live in enumerate(lives, 1):
+        name = live.plan.name
+        found[name] = _judgement(plan, projected, live, written, answers[name], work.within(name))
         # What this projection took is given back before the next one is looked at.
         live.release()
         progress.done(number)
@@ -127,7 +133,8 @@ def rebuild_and_judge(
     if any(one.answers or one.refused for one in of_truth):
         refused = next((one.unanswered for one in of_truth if one.refused), "")
         truth, verdicts = judge_truth([wrong for one in of_truth for wrong in one.wrong], refused)
-    return RunJudgement(found, answers, truth, verdicts)
+    declared = [found[live.plan.name] for live in projected.lives]
+    return RunJudgement(declared, answers, truth, verdicts, list(found))
 
 
 def _judgement(

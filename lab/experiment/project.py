@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -64,11 +64,15 @@ class Live:
 
 @dataclass
 class Projected:
-    """All projections after they were fed, and the source of truth."""
+    """All projections after they were fed, and the source of truth.
+
+    `order` has the names of the projections in the order in which they were given work that was due at the same time.
+    """
 
     lives: list[Live]
     main: Strand
     every: list[Strand]
+    order: list[str] = field(default_factory=list)
 
 
 def project(plan: Plan, written: Written, truth: Truth, work: FolderPlace, progress: Progress) -> Projected:
@@ -79,11 +83,15 @@ def project(plan: Plan, written: Written, truth: Truth, work: FolderPlace, progr
     feeds = [_Feed.of(plan, item, by_strategy[item.gaps], questions, work) for item in plan.projections]
     every = list({id(strand): strand for strand in by_strategy.values()}.values())
     progress.step("projecting", max(strand.published.end for strand in every))
-    drive([feed.driver for feed in feeds], progress.done)
+    turns = list(range(len(feeds)))
+    if plan.scenario.time.service == "measured":
+        # None of them is always the first after a commit: that one finds the caches as the source of truth left them.
+        turns = stream(plan.scenario.seed, "order of feeds").permutation(len(feeds)).tolist()
+    drive([feeds[turn].driver for turn in turns], progress.done)
     lives = [feed.finished() for feed in feeds]
     for strand in every:
         strand.replay.finish()
-    return Projected(lives, main, every)
+    return Projected(lives, main, every, [feeds[turn].plan.name for turn in turns])
 
 
 @dataclass(frozen=True)

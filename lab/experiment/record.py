@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,14 +130,15 @@ def _late_commits(projected: Projected) -> list[dict[str, Any]]:
     ]
 
 
-def verdict(judged: RunJudgement) -> str:
+def overall(entries: Sequence[Mapping[str, Any]], answers: str | None) -> str:
     """Over all projections: pass when each is as expected, unknown when one could not be judged, else fail.
 
-    A wrong answer of the source of truth is expected of none: fail.
+    `entries` are those of the manifest, `answers` the verdict on those of the source of truth. A wrong one of it is
+    expected of none: fail.
     """
-    if judged.truth == "fail":
+    if answers == "fail":
         return "fail"
-    surprises = [each.entry for each in judged.projections if not each.entry["as_expected"]]
+    surprises = [entry for entry in entries if not entry["as_expected"]]
     if not surprises:
         return "pass"
     return "unknown" if all(item["verdict"] == "unknown" for item in surprises) else "fail"
@@ -160,7 +161,7 @@ def manifest(plan: Plan, written: Written, judged: RunJudgement, duration_second
         "clocks": dict.fromkeys(("lag", "visibility", "staleness"), service)
         | {"channel": SIMULATED}
         | dict.fromkeys(("writes", "rebuild", "queries"), WALL),
-        "verdict": verdict(judged),
+        "verdict": overall([each.entry for each in judged.projections], judged.truth),
         "projections": [each.entry for each in judged.projections],
         "machine": machine.machine(),
         "versions": machine.versions() | {"python": platform.python_version()},

@@ -30,7 +30,7 @@ from lab.place import FolderPlace
 from lab.runs import Run, new_run
 from lab.service.local import LocalService
 from lab.service.supervisor import ProgramFailed
-from lab.statistics.quantiles import told
+from lab.statistics.quantiles import told, unbiased
 from lab.tables import TABLES
 from lab.wiring import Plan
 
@@ -191,6 +191,7 @@ def _writes(events: pl.DataFrame, seconds: float) -> dict[str, Any]:
         "per_second": sent["outcome"].drop_nulls().len() / seconds,
         "p50_us": told(times * 1e6, 0.5),
         "p99_us": told(times * 1e6, 0.99),
+        "p99_unbiased_us": unbiased(times * 1e6, 0.99),
     }
 
 

@@ -12,12 +12,13 @@ import polars as pl
 from lab.feed.published import Published
 from lab.running.journal import Journal
 from lab.statistics.intervals import intervals
-from lab.statistics.quantiles import told
+from lab.statistics.quantiles import told, unbiased
 
 POINTS = 240
 QUANTILES = {"p50_seconds": 0.5, "p90_seconds": 0.9, "p99_seconds": 0.99, "max_seconds": 1.0}
 # The quantiles that have an interval.
 BOUNDED = {"p50": 0.5, "p99": 0.99}
+UNBIASED = {"p90": 0.9, "p99": 0.99}
 
 
 def visible_at(published: Published, journal: Journal, subsumes: bool, epoch: int = 0) -> np.ndarray:
@@ -107,6 +108,7 @@ def summary(projection: str, lag: pl.DataFrame) -> dict[str, object]:
         "never_visible": int(np.isinf(seconds).sum()),
     }
     found |= {name: told(seconds, share) for name, share in QUANTILES.items()}
+    found |= {f"{name}_unbiased_seconds": unbiased(seconds, share) for name, share in UNBIASED.items()}
     for name, each in zip(BOUNDED, intervals(seconds, list(BOUNDED.values())), strict=True):
         found |= {f"{name}_low_seconds": each.low, f"{name}_high_seconds": each.high}
         found |= {f"{name}_interval_reason": each.reason or None}

@@ -23,6 +23,16 @@ def caveats(run: Run) -> list[str]:
     return said
 
 
+def repetitions_said(run: Run) -> str:
+    """Return what the figures of a run of several repetitions are; empty for a run of one."""
+    if (several := run.repetitions) == 1:
+        return ""
+    return (
+        f"Figures are the median of {several} repetitions, each in a process and with a seed of its own, with the 95 % "
+        "interval of both what varies within a repetition and what varies between them. A verdict is the worst of all."
+    )
+
+
 def quietness_said(run: Run) -> str:
     """Return how busy the machine was with other things, in a sentence; that it is unknown where it is."""
     activity: dict[str, Any] | None = run.manifest.get("activity")

@@ -1,33 +1,34 @@
-"""Compare two runs: changes of verdicts first, then lag, rebuild and queries.
+"""Compare two runs: changes of verdicts first, then lag, rebuild, disk, queries and the source of truth.
 
-The difference of the lag has an interval, or the reason why it has none; changes are paired by position if both runs
-committed the same ones. A query has an interval in each run, and if the two overlap, no difference is reported. Rebuild
-is one measurement in each run, so only the ratio is reported.
+Runs of several repetitions are judged (`lab.report.judged`). With one repetition each, what differs may be chance, the
+order of things or another program: then the figures stand side by side, and no difference is claimed.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from lab.base import TRUTH, BadInput, Problem
-from lab.formatting import size
-from lab.measure.temperatures import queries, temperatures
+from lab.formatting import plural, size
+from lab.measure.temperatures import temperatures
+from lab.measure.typical import typical
 from lab.report.facts import plain, truth_asked
+from lab.report.judged import Compared, Control, Judged, compared, control, judge, paired, shown, times
 from lab.runs import Run
-from lab.statistics.intervals import difference, few
-from lab.statistics.quantiles import quantile, samples_needed
+from lab.statistics.replicated import Ratio
 
-Lags = npt.NDArray[np.float64]
-QUANTILES = {"p50": 0.50, "p99": 0.99}
-NO_DIFFERENCE = "no difference shown"
-ONE_EACH = "one measurement each"
+QUANTILES = ("p50", "p99")
 # Machines report slightly different sizes of the same memory from boot to boot.
 _MEMORY_TOLERANCE = 0.02
+# What the method is, for those who read `--json`.
+METHOD = (
+    "ratio of the means of logarithms over repetitions, Student's t; paired by repetition where seeds are the same; "
+    "among all figures, Benjamini and Hochberg at 5 %; and beyond what the control moved"
+)
 
 
 def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
@@ -41,22 +42,142 @@ def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
         raise BadInput(
             [Problem(f"{a.name} and {b.name}", text, "`--anyway` compares them all the same") for text in differs]
         )
+    names, pairs = called(a, b), paired(a, b)
     before, after = _verdicts(a), _verdicts(b)
-    both = [name for name in before if name in after]
+    found = compared(a, b, pairs)
+    shared = control(a, b, found, pairs)
+    withheld = [_why(one, a, b, names) for one in found]
+    judged = judge(found, shared, withheld, names[1])
     result: dict[str, Any] = plain({
         "a": str(a.path),
         "b": str(b.path),
+        "names": {"a": names[0], "b": names[1]},
+        "repetitions": {"a": a.repetitions, "b": b.repetitions},
+        "judged": min(a.repetitions, b.repetitions) > 1,
+        "notes": _notes(a, b, shared),
+        "pairing": "by repetition" if pairs else "none",
+        "method": METHOD,
         "differs": differs,
-        "verdict_changes": _verdict_changes(a, b),
+        "verdict_changes": _verdict_changes(typical(a), typical(b)),
         "only_in_a": [name for name in before if name not in after],
         "only_in_b": [name for name in after if name not in before],
-        "lag": [_lag(a, b, name, _withheld(before[name], after[name])) for name in both],
-        "rebuild": _single(a, b, "rebuild", ["projection"], "seconds", both),
-        "queries": _queries(a, b, [*both, TRUTH]),
+        "control": _control(shared),
+        "lag": _lags(a, b, judged),
+        "rebuild": [_row(one, "seconds") for one in judged if one.compared.quantity == "rebuild"],
+        "disk": [_row(one, "bytes") for one in judged if one.compared.quantity == "disk"],
+        "queries": _queries(a, judged, "p50"),
+        "queries_p99": _queries(a, judged, "p99"),
         "truth": [_truth(run) for run in (a, b)],
-        "writes": _writes(a, b),
+        "writes": next((_row(one, "per_second") for one in judged if one.compared.quantity == "rate"), _NO_WRITES),
     })  # fmt: skip
     return result
+
+
+_NO_WRITES = {"a_per_second": None, "b_per_second": None, "ratio": None, "interval": None, "says": "not measured"}
+
+
+def called(a: Run, b: Run) -> tuple[str, str]:
+    """Return what two runs are called: their scenarios' names, or the last part of their ids if that is shorter."""
+    scenarios = [str(run.manifest["scenario"].get("name") or run.path.parent.name) for run in (a, b)]
+    if scenarios[0] != scenarios[1]:
+        return scenarios[0], scenarios[1]
+    ids = [run.path.name for run in (a, b)]
+    short = [name.rpartition("-")[2] for name in ids]
+    one, other = short if short[0] != short[1] and min(map(len, short)) > 2 else ids
+    return (one, other) if one != other else (one, f"{one} again")
+
+
+def _notes(a: Run, b: Run, shared: Control) -> list[str]:
+    """Return what must be read before the figures."""
+    least = min(a.repetitions, b.repetitions)
+    if least < 2:
+        which = "one repetition each" if a.repetitions == b.repetitions else "one of the runs has one repetition"
+        return [
+            f"{which}: what differs here may be chance, and nothing is called a difference. `lab run … --repeat 10` of "
+            "both gives each ratio an interval, says how small a difference would have been seen, and tells what was "
+            "changed from what the machine did"
+        ]
+    notes = [] if shared.kinds else ["there is no control: nothing that both runs share was measured"]
+    if shared.moved:
+        notes.append(
+            f"this machine was not quiet: what nobody changed took {times(shared.whole)}; only what moved by more is "
+            "called a difference"
+        )
+    if least < 5:
+        notes.append(f"{plural(least, 'repetition')} tell large differences alone; 10 tell one of 10 %")
+    return notes
+
+
+def _control(shared: Control) -> dict[str, Any]:
+    kinds = {kind: _ratio(found) for kind, found in shared.kinds.items()}
+    return {"kinds": kinds, **_ratio(shared.whole), "moved": shared.moved, "reach": shared.reach}
+
+
+def _ratio(found: Ratio) -> dict[str, Any]:
+    return {"ratio": found.value, "interval": None if found.low is None else [found.low, found.high], "p": found.p}
+
+
+def _row(one: Judged, unit: str) -> dict[str, Any]:
+    """One figure of both runs, in a unit (`us` is microseconds)."""
+    was, scale = one.compared, 1e6 if unit == "us" else 1.0
+    row: dict[str, Any] = {"projection": was.projection} if was.projection else {}
+    for run, figure in (("a", was.a), ("b", was.b)):
+        row[f"{run}_{unit}"] = _scaled(figure["value"], scale)
+        row[f"{run}_interval_{unit}"] = [_scaled(figure[end], scale) for end in ("low", "high")]
+    return row | _ratio(was.ratio) | {"verdict": one.verdict, "says": one.says, "seen_from": one.seen_from}
+
+
+def _scaled(value: float | None, scale: float) -> float | None:
+    return None if value is None or not math.isfinite(value) else value * scale
+
+
+def _lags(a: Run, b: Run, judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """A row for each projection in both runs; a change that never became visible has an infinite lag."""
+    never = [
+        dict(typical(run).table("lag_summary").select("projection", "never_visible").iter_rows()) for run in (a, b)
+    ]
+    rows: dict[str, dict[str, Any]] = {}
+    for one in judged:
+        quantity, _, part = one.compared.quantity.partition("_")
+        if quantity != "lag":
+            continue
+        name = one.compared.projection
+        row = rows.setdefault(
+            name,
+            {"projection": name}
+            | {f"never_visible_{run}": each.get(name) for run, each in zip("ab", never, strict=True)},
+        )
+        found = _row(one, "seconds")
+        del found["projection"]
+        infinite = {
+            f"never_{run}": each["value"] == math.inf for run, each in (("a", one.compared.a), ("b", one.compared.b))
+        }
+        row[part] = found | infinite | {"difference_seconds": shown(one)}
+    return list(rows.values())
+
+
+def _queries(a: Run, judged: Sequence[Judged], quantile: str) -> list[dict[str, Any]]:
+    """A row for each query, projection and temperature."""
+    kinds = dict(a.first.table("queries").select("query", "kind").iter_rows())
+    return [
+        {"projection": was.projection, "query": was.query, "kind": kinds.get(was.query), "temperature": was.temperature}
+        | _row(one, "us")
+        for one in judged
+        for was in (one.compared,)
+        if was.quantity == f"query_{quantile}"
+    ]
+
+
+def _why(one: Compared, a: Run, b: Run, names: tuple[str, str]) -> str | None:
+    """Return why a figure is left out of the judgement: its projection doesn't pass in both runs; else None."""
+    if not one.projection:
+        return None
+    verdicts = [(_verdicts(run) | _answers(run)).get(one.projection, "pass") for run in (a, b)]
+    if verdicts[0] == verdicts[1] != "pass":
+        store = next((entry["store"] for entry in a.manifest["projections"] if entry["name"] == one.projection), "")
+        return None if store == "null" and one.quantity == "rebuild" else f"withheld: {verdicts[0]} in both"
+    told = [f"{verdict} in {name}" for verdict, name in zip(verdicts, names, strict=True) if verdict != "pass"]
+    return f"withheld: {' and '.join(told)}" if told else None
 
 
 def _differs(a: Run, b: Run) -> list[str]:
@@ -95,14 +216,6 @@ def _verdicts(run: Run) -> dict[str, str]:
     return {str(entry["name"]): str(entry["verdict"]) for entry in run.manifest["projections"]}
 
 
-def _withheld(verdict_a: str, verdict_b: str) -> str | None:
-    """Return why a projection is left out of the comparison: it doesn't pass in both runs; else None."""
-    if verdict_a == verdict_b != "pass":
-        return f"withheld: {verdict_a} in both"
-    told = [f"{verdict} in {run}" for verdict, run in ((verdict_a, "a"), (verdict_b, "b")) if verdict != "pass"]
-    return f"withheld: {' and '.join(told)}" if told else None
-
-
 def _verdict_changes(a: Run, b: Run) -> list[dict[str, Any]]:
     """Return each check, and each projection as a whole, whose verdict differs in b."""
     after = _verdicts(b)
@@ -118,60 +231,9 @@ def _verdict_changes(a: Run, b: Run) -> list[dict[str, Any]]:
     return whole + changed.select("projection", "check", a="verdict", b="verdict_b").to_dicts()
 
 
-def _lags(run: Run, name: str) -> pl.DataFrame:
-    """Position and lag in seconds of one projection's changes; infinite for one that never became visible."""
-    lag = pl.col("lag_seconds").fill_nan(None).fill_null(math.inf)
-    with run.scanned("lag") as table:
-        return table.filter(pl.col("projection") == name).select("position", lag).sort("position").collect()
-
-
-def _lag(a: Run, b: Run, name: str, withheld: str | None) -> dict[str, Any]:
-    """Compare one projection's lag; a change that never became visible has an infinite lag."""
-    frames = [_lags(run, name) for run in (a, b)]
-    never = [int(frame["lag_seconds"].is_infinite().sum()) for frame in frames]
-    row: dict[str, Any] = {"projection": name, "never_visible_a": never[0], "never_visible_b": never[1]}
-    if any(frame.is_empty() for frame in frames):
-        nothing: dict[str, Any] = {
-            "a_seconds": None,
-            "b_seconds": None,
-            "difference_seconds": None,
-            "interval_seconds": None,
-        }
-        nothing |= {"never_a": False, "never_b": False}
-        return row | {"pairing": None} | {part: nothing | {"says": "not measured"} for part in QUANTILES}
-    # The same position is the same change only where both runs drew the same commands.
-    paired = frames[0]["position"].equals(frames[1]["position"]) and a.manifest["seed"] == b.manifest["seed"]
-    row["pairing"] = "by position" if paired else "none"
-    lags = [frame["lag_seconds"].to_numpy() for frame in frames]
-    return row | {part: _difference(lags, share, paired, withheld) for part, share in QUANTILES.items()}
-
-
-def _difference(lags: list[Lags], share: float, paired: bool, withheld: str | None) -> dict[str, Any]:
-    """Return one quantile's two values, their difference with its 95 % interval, and a conclusion in words.
-
-    A value is NaN where a run has too few changes for the quantile; `never_a` and `never_b` mark infinite ones.
-    """
-    count, needed = min(len(each) for each in lags), samples_needed(share)
-    a, b = (quantile(each, share) if len(each) >= needed else math.nan for each in lags)
-    row: dict[str, Any] = {"a_seconds": a, "b_seconds": b, "difference_seconds": b - a, "interval_seconds": None}
-    row |= {"never_a": math.isinf(a), "never_b": math.isinf(b)}
-    if count < needed:
-        return row | {"says": withheld or f"not told: {few(count, needed)}"}
-    if not (math.isfinite(a) and math.isfinite(b)):
-        return row | {"says": withheld or "not comparable: too many changes never visible"}
-    _, found = difference(lags[0], lags[1], share, paired)
-    if found.low is None or found.high is None:
-        return row | {"says": withheld or f"not judged: {found.reason}"}
-    return row | {"interval_seconds": [found.low, found.high], "says": withheld or _said(found.low, found.high)}
-
-
-def _said(low: float, high: float) -> str:
-    return NO_DIFFERENCE if low <= 0 <= high else "b lags more" if low > 0 else "b lags less"
-
-
 def _answers(run: Run) -> dict[str, str]:
     """Return the verdict on the source of truth's answers, if it was queried."""
-    asked = truth_asked(run)
+    asked = truth_asked(typical(run))
     return {TRUTH: asked.verdict} if asked else {}
 
 
@@ -179,71 +241,3 @@ def _truth(run: Run) -> str:
     """Return the source of truth as `engine.model`."""
     truth = run.manifest.get("truth", {})
     return f"{truth.get('engine', '?')}.{truth.get('model', '?')}"
-
-
-def _writes(a: Run, b: Run) -> dict[str, Any]:
-    """Return the commands a second of each run, and their ratio."""
-    rates = [run.table("writes")["per_second"].to_list() for run in (a, b)]
-    one, other = (rate[0] if rate else None for rate in rates)
-    return {"a_per_second": one, "b_per_second": other, "ratio": other / one if one and other else None}
-
-
-def _queries(a: Run, b: Run, names: list[str]) -> list[dict[str, Any]]:
-    """Compare query times of each temperature that both runs have figures of."""
-    by = ["projection", "query", "kind", "temperature"]
-    return [
-        row
-        for temperature in temperatures(a)
-        if temperature in temperatures(b)
-        for row in _single(a, b, "queries", by, "p50_us", names, temperature)
-    ]
-
-
-def _single(
-    a: Run, b: Run, table: str, by: list[str], column: str, names: list[str], temperature: str | None = None
-) -> list[dict[str, Any]]:
-    """Compare a figure by row: the two values, their ratio, their intervals, and a conclusion in words."""
-    before, after = (_verdicts(run) | _answers(run) for run in (a, b))
-    tables = [run.table(table) if temperature is None else queries(run, temperature) for run in (a, b)]
-    frames = [_figures(frame, by, column, names) for frame in tables]
-    joined = frames[0].join(frames[1], on=by, suffix="_b", maintain_order="left")
-    found = []
-    for row in joined.iter_rows(named=True):
-        a_value, b_value = row.pop(column), row.pop(f"{column}_b")
-        ends = [(row.pop(f"low{run}"), row.pop(f"high{run}")) for run in ("", "_b")]
-        reasons = [row.pop(f"reason{run}") for run in ("", "_b")]
-        known = bool(a_value) and b_value is not None
-        unit = column.removeprefix("p50_")
-        values = {f"a_{unit}": a_value, f"b_{unit}": b_value, "ratio": b_value / a_value if known else None}
-        intervals = {f"{run}_interval_{unit}": list(pair) for run, pair in zip("ab", ends, strict=True)}
-        # The source of truth has no verdict of its own.
-        name = row["projection"]
-        withheld = _withheld(before.get(name, "pass"), after.get(name, "pass"))
-        says = withheld or (_apart(ends[0], ends[1], *reasons) if known else "not measured in both")
-        found.append(row | values | (intervals if table == "queries" else {}) | {"says": says})
-    return found
-
-
-def _figures(frame: pl.DataFrame, by: list[str], column: str, names: list[str]) -> pl.DataFrame:
-    """Return one column of a table with its interval: `low`, `high`, `reason`; null if the run has none."""
-    frame = frame.filter(pl.col("projection").is_in(names))
-    parts = {"low": column.replace("p50", "p50_low"), "high": column.replace("p50", "p50_high")}
-    parts["reason"] = column.replace("p50_us", "p50_interval_reason")
-    ends = {
-        end: pl.col(name) if name in frame.columns and name != column else pl.lit(None) for end, name in parts.items()
-    }
-    value = pl.col(column)
-    if "answer_ok" in frame.columns:
-        # The time of a wrong answer is not reported, whatever the table holds.
-        value = pl.when(pl.col("answer_ok").fill_null(True)).then(value).alias(column)
-    return frame.select(*by, value, **ends)
-
-
-def _apart(a: tuple[float | None, float | None], b: tuple[float | None, float | None], *reasons: str | None) -> str:
-    """Return what two 95 % intervals say of the difference. Requiring that they don't overlap is stricter than 95 %."""
-    if None in (*a, *b):
-        return next((f"not judged: {reason}" for reason in reasons if reason), ONE_EACH)
-    (a_low, a_high), (b_low, b_high) = a, b
-    if a_high < b_low:  # type: ignore[operator]
-        return "b is slower"
-    return "b is faster" if b_high < a_low else NO_DIFFERENCE  # type: ignore[operator]

@@ -1,25 +1,57 @@
-"""Print a comparison of two runs: verdicts first, then one table for each thing that was measured."""
+"""Print a comparison of two runs: verdicts first, then what both share, then one table for each thing measured."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lab.formatting import NOTHING, count, duration, microseconds, short_count
+from lab.formatting import NOTHING, count, duration, microseconds, short_count, size
 from lab.measure.temperatures import MEANING
-from lab.report.compare import ONE_EACH, QUANTILES
+from lab.report.compare import QUANTILES
+from lab.report.judged import DIFFERENT, factor
 from lab.report.terminal import marked, plain_table
 
 
 def print_compare(result: dict[str, Any], console: Console) -> None:
-    """Print a comparison: verdicts, commands a second, lag, rebuild, queries."""
-    console.print(Text(f"a  {result['a']}\nb  {result['b']}"), soft_wrap=True)
+    """Print a comparison: verdicts, control, lag, rebuild, disk, queries, source of truth."""
+    for run in ("a", "b"):
+        several = result["repetitions"][run]
+        often = f", {several} repetitions" if several > 1 else ""
+        console.print(Text(f"{result['names'][run]}  {result[run]}{often}"), soft_wrap=True)
+    for text in result["notes"]:
+        console.print(Text(f"! {text}", "yellow"))
     for text in result["differs"]:
         console.print(Text(f"! {text}: figures below may differ for that reason alone", "yellow"))
+    _print_verdicts(result, console)
+    names = (result["names"]["a"], result["names"]["b"])
+    if result["control"]["kinds"]:
+        console.print(Text("\ncontrol: what both share, and nobody changed", "bold"))
+        console.print(_control_table(result["control"]))
+    how = (
+        "ratio of the second to the first with its 95 % interval"
+        if result["judged"]
+        else "ratio of the second to the first"
+    )
+    console.print(Text(f"\nlag, {how}", "bold"))
+    console.print(_lag_table(result["lag"], names))
+    for title, unit, said in (("rebuild", "seconds", duration), ("disk", "bytes", size)):
+        if result[title]:
+            console.print(Text(f"\n{title}", "bold"))
+            console.print(_single_table(result[title], unit, said, names))
+    for quantile, asked in (("p50", result["queries"]), ("p99", result["queries_p99"])):
+        # Tails are not judged of runs of one repetition, and are in their reports.
+        for temperature in dict.fromkeys(row["temperature"] for row in asked if quantile == "p50" or result["judged"]):
+            rows = [row for row in asked if row["temperature"] == temperature]
+            console.print(Text(f"\nqueries, {temperature} ({MEANING[temperature]}), {quantile}", "bold"))
+            console.print(_single_table(rows, "us", microseconds, names))
+    _print_writes(result, console)
+
+
+def _print_verdicts(result: dict[str, Any], console: Console) -> None:
     console.print(Text("\nverdicts", "bold"))
     for change in result["verdict_changes"]:
         what = change["projection"] + ("" if change["check"] == "all" else f", {change['check']}")
@@ -27,54 +59,72 @@ def print_compare(result: dict[str, Any], console: Console) -> None:
     if not result["verdict_changes"]:
         console.print("  no verdict changed")
     for run in ("a", "b"):
-        if only := result.get(f"only_in_{run}"):
-            console.print(Text(f"  only in {run}: {', '.join(only)}"))
-    console.print(Text("\nsource of truth, commands a second", "bold"))
+        if only := result[f"only_in_{run}"]:
+            console.print(Text(f"  only in {result['names'][run]}: {', '.join(only)}"))
+
+
+def _print_writes(result: dict[str, Any], console: Console) -> None:
     writes = result["writes"]
+    console.print(Text("\nsource of truth, commands a second", "bold"))
     for run, name in zip(("a", "b"), result["truth"], strict=True):
-        console.print(Text(f"  {run}: {name}, {short_count(writes[f'{run}_per_second'])}"))
-    console.print(Text("\nlag, with 95 % intervals of the difference", "bold"))
-    console.print(_lag_table(result["lag"]))
-    if result["rebuild"]:
-        console.print(Text(f"\nrebuild, {ONE_EACH}", "bold"))
-        console.print(_single_table(result["rebuild"], "seconds", duration))
-    for temperature in dict.fromkeys(row["temperature"] for row in result["queries"]):
-        rows = [row for row in result["queries"] if row["temperature"] == temperature]
-        how = f"{temperature} ({MEANING[temperature]}), p50: a difference where the 95 % intervals lie apart"
-        console.print(Text(f"\nqueries, {how}", "bold"))
-        console.print(_single_table(rows, "us", microseconds))
+        rate = short_count(writes[f"{run}_per_second"])
+        console.print(Text(f"  {result['names'][run]}: {name}, {rate}"))
+    if result["judged"]:
+        console.print(Text(f"  {writes['says']}"))
 
 
-def _single_table(rows: list[dict[str, Any]], unit: str, said: Callable[[float | None], str]) -> Table:
+def _control_table(found: dict[str, Any]) -> Table:
+    table = plain_table("ratio", "95 % interval", texts=("",))
+    for kind, row in {**found["kinds"], "all together": found}.items():
+        low, high = row["interval"]
+        table.add_row(Text(f"  {kind}"), Text(f"{factor(row['ratio'])}×"), Text(f"{factor(low)} to {factor(high)}"))
+    return table
+
+
+def _seen(row: dict[str, Any]) -> str:
+    """What a row says, and how large a difference would have been called one."""
+    if row["verdict"] != "no difference" or row["seen_from"] is None:
+        return str(row["says"])
+    return f"{row['says']}; {factor(row['seen_from'])} times would have been seen"
+
+
+def _says(row: dict[str, Any], judged_before: str = "") -> Text:
+    text = "" if row["says"].endswith("one repetition each") else judged_before + _seen(row)
+    return Text(text, "bold" if row["verdict"] == DIFFERENT else "")
+
+
+def _ratio(row: dict[str, Any]) -> Text:
+    return Text(NOTHING if row["ratio"] is None else f"{factor(row['ratio'])}×")
+
+
+def _single_table(
+    rows: Sequence[dict[str, Any]], unit: str, said: Callable[[float | None], str], names: tuple[str, str]
+) -> Table:
     """Return a table with a line for each figure; a projection's queries are below its name."""
-    table = plain_table("a", "b", "b/a", texts=("projection", ""))
+    table = plain_table(*names, "ratio", texts=("projection", ""))
     name = None
     for row in rows:
-        says = Text("" if row["says"] == ONE_EACH else row["says"])
-        ratio = NOTHING if row["ratio"] is None else f"{row['ratio']:.2f}×"
-        figures = [Text(said(row[f"a_{unit}"])), Text(said(row[f"b_{unit}"])), Text(ratio)]
+        figures = [Text(said(row[f"a_{unit}"])), Text(said(row[f"b_{unit}"])), _ratio(row)]
         if "query" not in row:
-            table.add_row(Text(row["projection"]), says, *figures)
+            table.add_row(Text(row["projection"]), _says(row), *figures)
             continue
         if row["projection"] != name:
             name = row["projection"]
             table.add_row(Text(name), "")
-        table.add_row(Text(f"  {row['query']}"), says, *figures)
+        table.add_row(Text(f"  {row['query']}"), _says(row), *figures)
     return table
 
 
-def _lag_table(rows: list[dict[str, Any]]) -> Table:
-    table = plain_table("a", "b", "difference", texts=("projection", ""))
+def _lag_table(rows: Sequence[dict[str, Any]], names: tuple[str, str]) -> Table:
+    table = plain_table(*names, "ratio", texts=("projection", ""))
     for row in rows:
         for part in QUANTILES:
             found = row[part]
-            interval = found["interval_seconds"]
-            between = "" if interval is None else f"\n{duration(interval[0])} to {duration(interval[1])}"
             table.add_row(
                 Text(row["projection"] if part == "p50" else ""),
-                Text(f"{part}: {found['says']}"),
+                _says(found, f"{part}: ") or Text(part),
                 *(Text("never" if found[f"never_{run}"] else duration(found[f"{run}_seconds"])) for run in ("a", "b")),
-                Text(duration(found["difference_seconds"]) + between),
+                _ratio(found),
             )
         never = [row["never_visible_a"], row["never_visible_b"]]
         if any(never):

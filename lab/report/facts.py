@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,8 @@ import polars as pl
 from lab.base import TRUTH
 from lab.checks import CHECKS
 from lab.formatting import duration, listed, moments, plural
+from lab.measure.figures import figures
+from lab.measure.typical import typical
 from lab.report.words import LINES
 from lab.runs import Run
 from lab.statistics.quantiles import quantile_of, rank, reached, samples_needed
@@ -33,6 +35,8 @@ class Overview:
     rebuild: Mapping[str, Any] = field(default_factory=dict)
     query_p50_us: float | None = None
     wrong_answers: int = 0
+    # Of several repetitions: the 95 % intervals of lag_p50, lag_p99 and rebuild, in words.
+    spread: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ranked(self) -> bool:
@@ -42,6 +46,11 @@ class Overview:
     def waited(self, quantile: str) -> str:
         """Format a quantile of the lag: `never` if too many changes never became visible, `-` of too few changes."""
         return lag_said(self.lag, quantile)
+
+
+def between(low: float | None, high: float | None, told: Callable[[float], str] = duration) -> str:
+    """Format an interval; empty where an end is missing."""
+    return "" if low is None or high is None else f"{told(low)} to {told(high)}"
 
 
 def lag_said(row: Mapping[str, Any], quantile: str) -> str:
@@ -55,12 +64,14 @@ def lag_said(row: Mapping[str, Any], quantile: str) -> str:
 
 
 def overviews(run: Run) -> list[Overview]:
-    """Return the findings of all projections, in the manifest's order."""
+    """Return the findings of all projections, in the manifest's order; of several repetitions, their medians."""
+    run = typical(run)
+    found = figures(run) if run.repetitions > 1 else None
     lag = {row["projection"]: row for row in run.table("lag_summary").to_dicts()}
     rebuild = {row["projection"]: row for row in run.table("rebuild").to_dicts()}
     asked = run.table("queries")
     right = asked.filter(pl.col("answer_ok").fill_null(True))
-    typical = dict(right.group_by("projection").agg(quantile_of(pl.col("p50_us"), 0.5)).iter_rows())
+    queried = dict(right.group_by("projection").agg(quantile_of(pl.col("p50_us"), 0.5)).iter_rows())
     wrong = dict(asked.filter(~pl.col("answer_ok")).group_by("projection").len().iter_rows())
     return [
         Overview(
@@ -74,11 +85,17 @@ def overviews(run: Run) -> list[Overview]:
             as_expected=bool(entry.get("as_expected", False)),
             lag=lag.get(entry["name"], {}),
             rebuild=rebuild.get(entry["name"], {}),
-            query_p50_us=typical.get(entry["name"]),
+            query_p50_us=queried.get(entry["name"]),
             wrong_answers=int(wrong.get(entry["name"], 0)),
+            spread={} if found is None else _spread(found, str(entry["name"])),
         )
         for entry in run.manifest["projections"]
     ]
+
+
+def _spread(found: pl.DataFrame, projection: str) -> dict[str, str]:
+    rows = found.filter(pl.col("projection") == projection, pl.col("quantity").is_in(["lag_p50", "lag_p99", "rebuild"]))
+    return {row["quantity"]: between(row["low"], row["high"]) for row in rows.iter_rows(named=True)}
 
 
 @dataclass(frozen=True)
@@ -98,9 +115,9 @@ def truth_asked(run: Run) -> TruthAsked | None:
     verdict = run.manifest.get("truth", {}).get("answers")
     if asked.is_empty() or verdict is None:
         return None
-    typical = reached(asked.filter(pl.col("answer_ok"))["p50_us"].drop_nulls(), 0.5)
+    p50 = reached(asked.filter(pl.col("answer_ok"))["p50_us"].drop_nulls(), 0.5)
     wrong = asked.filter(~pl.col("answer_ok")).height
-    return TruthAsked(str(asked["store"][0]), str(verdict), asked.height, typical, wrong)
+    return TruthAsked(str(asked["store"][0]), str(verdict), asked.height, p50, wrong)
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree
 
-import polars as pl
-
 from lab.checks import CHECKS
 from lab.formatting import printable
 from lab.kit.check import Result
+from lab.measure.typical import typical
 from lab.report.claims import claim_rows
 from lab.runs import Run
 
@@ -77,9 +76,7 @@ def _verdicts(run: Run) -> Iterator[Case]:
             yield Case(name, "verdict", text=told)
         else:
             yield Case(name, "verdict", "error" if entry["verdict"] == "unknown" else "failure", "verdict", told, told)
-    # Of several repetitions the worst counts.
-    order = pl.col("verdict").replace_strict({"fail": 0, "unknown": 1}, default=2, return_dtype=pl.Int64)
-    rows = run.table("verdicts").sort(order, maintain_order=True).unique(["projection", "check"], keep="first")
+    rows = typical(run).table("verdicts")
     checks = list(CHECKS)
     for row in sorted(rows.to_dicts(), key=lambda row: (row["projection"], checks.index(row["check"]))):
         name, check, witness = row["projection"], row["check"], row["witness"] or ""

@@ -16,12 +16,14 @@ from lab import formatting
 from lab.base import TRUTH
 from lab.checks import OF_RUNS
 from lab.measure.temperatures import MEANING, queries, temperatures
+from lab.measure.typical import typical
 from lab.report import fault_texts, loads, sentences, words
 from lab.report.advice.section import advice_on, texts
-from lab.report.caveats import caveats, quietness_said
+from lab.report.caveats import caveats, quietness_said, repetitions_said
 from lab.report.claims import claim_rows, on_claims
 from lab.report.facts import Overview, failures, headline, matrix, overviews, truth_asked, unaccounted, unknowns
 from lab.report.grid import query_grid
+from lab.report.repeated import figure_rows
 from lab.report.sections import sections, timelines
 from lab.runs import Run
 from lab.tables import SIMULATED, TABLES
@@ -58,6 +60,7 @@ def render(run: Run) -> str:
     environment.filters |= _FILTERS
     environment.globals |= {"marks": words.MARKS, "unaccounted": unaccounted, "titles": _TITLES}
     environment.globals |= {"quantile_said": loads.quantile_said, "on_claims": on_claims}
+    run = typical(run)
     manifest = run.manifest
     found = overviews(run)
     advice = advice_on(run)
@@ -75,6 +78,9 @@ def render(run: Run) -> str:
         caveats=caveats(run),
         quietness=quietness_said(run),
         claims=claim_rows(run),
+        repetitions=repetitions_said(run),
+        one_of=f"repetition 1 of {run.repetitions}" if run.repetitions > 1 else "",
+        figures=figure_rows(run),
         what_was_run=sentences.what_was_run(manifest),
         overviews=sorted(found, key=lambda each: each.verdict != "pass"),
         truth=truth_asked(run),

@@ -12,8 +12,10 @@ from rich.text import Text
 
 from lab.base import TRUTH
 from lab.formatting import NOTHING, count, duration, microseconds, share, size
+from lab.measure.figures import figures
 from lab.measure.temperatures import temperatures
-from lab.report.caveats import caveats
+from lab.measure.typical import typical
+from lab.report.caveats import caveats, repetitions_said
 from lab.report.claims import print_claims
 from lab.report.facts import Overview, TruthAsked, failures, headline, overviews, plain, rows, truth_asked
 from lab.report.loads import quantile_said, worth_a_line
@@ -45,24 +47,35 @@ _SUMMARY_TABLES = (
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """Return the run for `--json` in strict JSON types; NaN and infinity become null."""
-    manifest = run.manifest
+    """Return the run for `--json` in strict JSON types; NaN and infinity become null.
+
+    Of several repetitions the tables have the medians, and `figures` has every figure with its interval.
+    """
+    manifest, several = run.manifest, run.repetitions
     head = {
         "run": str(run.path),
         "verdict": manifest["verdict"],
         "replay": manifest["replay"],
+        "repetitions": several,
         "projections": plain(manifest["projections"]),
     }
-    return head | {name: rows(run.table(name)) for name in _SUMMARY_TABLES}
+    shown = typical(run)
+    found = {name: rows(shown.table(name)) for name in _SUMMARY_TABLES}
+    if several > 1:
+        found["figures"] = rows(figures(run))
+    return head | found
 
 
 def print_run(run: Run, console: Console) -> None:
     """Print the verdict, the projections, failed checks with witnesses, the report's path and the replay command."""
+    run = typical(run)
     verdict = str(run.manifest["verdict"])
     line = Text.assemble(marked(verdict, upper=True), f": {headline(run)}")
     console.print(line, highlight=False)
     for caveat in caveats(run):
         console.print(Text(f"! {caveat}", "yellow"))
+    if said := repetitions_said(run):
+        console.print(Text(said, "dim"))
     print_claims(run, console)
     console.print(_projections(overviews(run), truth_asked(run), "".join(temperatures(run)[:1]), console.width))
     for title, table in _optional_tables(run):
@@ -144,6 +157,12 @@ def _violations(number: int | None) -> Text:
     return Text(count(number), "red" if number else "")
 
 
+def _with_spread(figure: str, spread: str | None, style: str) -> Text:
+    """A figure, and below it the interval that it has over several repetitions."""
+    low, _, high = (spread or "").partition(" to ")
+    return Text.assemble((figure, style), (f"\n{low} to\n{high}" if spread else "", "dim"))
+
+
 def _projections(found: list[Overview], truth: TruthAsked | None, temperature: str, width: int) -> Padding:
     """Return a table with a line for each projection, and for the source of truth if it was queried."""
     wide = width >= _WIDE_COLUMNS
@@ -161,10 +180,10 @@ def _projections(found: list[Overview], truth: TruthAsked | None, temperature: s
         table.add_row(
             *names,
             Text.assemble(marked(each.verdict), odd if wide else ""),
-            Text(each.waited("p50"), style),
-            Text(each.waited("p99"), style),
+            _with_spread(each.waited("p50"), each.spread.get("lag_p50"), style),
+            _with_spread(each.waited("p99"), each.spread.get("lag_p99"), style),
             Text(count(each.lag.get("never_visible")), style),
-            Text(duration(each.rebuild.get("seconds")), style),
+            _with_spread(duration(each.rebuild.get("seconds")), each.spread.get("rebuild"), style),
             Text(microseconds(each.query_p50_us), style),
         )
     if truth is not None:

@@ -26,10 +26,12 @@ COUNT_MAX = 2**40
 
 # The most projections: each has a store with files of its own, and a process under `lab serve`.
 PROJECTIONS_MAX = 100
+# The most repetitions of a run: each is a process, and they are held against each other one by one.
+REPEAT_MAX = 1_000
 # The most queries: their statements are kept translated, and every projection is asked each of them.
 QUERIES_MAX = 250
-# The most claims, and the most repetitions that one can ask for.
-CLAIMS_MAX, REPEAT_MAX = 100, 1_000
+# The most claims.
+CLAIMS_MAX = 100
 # The most files of the user's own, and the most entities of a domain.
 ENTITIES_MAX = 100
 # The most columns, conditions or parameters in one query; the most columns of one file that are named.

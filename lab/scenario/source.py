@@ -53,6 +53,11 @@ class Source:
         """Return the SHA-256 of the text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
+    @staticmethod
+    def sets_repeat(item: str) -> bool:
+        """Return whether an override sets the number of repetitions."""
+        return item.partition("=")[0].strip() == "repeat"
+
     def validate(self) -> tuple[Scenario | None, list[Problem]]:
         """Return the scenario and every problem of its keys and values.
 

@@ -245,11 +245,12 @@ class ClaimTable(ScenarioTable):
 
 
 class Scenario(ScenarioTable):
-    """One experiment. `seed` has no default, since a run must be replayable."""
+    """One experiment. `seed` has no default, since a run must be replayable; `repeat` is the number of repetitions."""
 
     schema_: Annotated[Literal[1], BeforeValidator(is_whole)] = Field(alias="schema")
     name: FileName
     seed: int = Field(ge=0, le=INT_MAX)
+    repeat: int = Field(1, ge=1, le=REPEAT_MAX)
     domain: DomainTable
     workload: WorkloadTable = WorkloadTable()
     truth: TruthTable = TruthTable()

@@ -5,9 +5,19 @@ Columns and their order are the lab's interface to notebooks and to other tools.
 """
 
 from lab.tables import always, optional
-from lab.tables.schema import SIMULATED, WALL, Schema, TableColumn, WrongColumns
+from lab.tables.schema import REPETITION, SIMULATED, WALL, Schema, TableColumn, WrongColumns
 
-__all__ = ["ALWAYS", "OPTIONAL", "SIMULATED", "TABLES", "WALL", "Schema", "TableColumn", "WrongColumns"]
+__all__ = [
+    "ALWAYS",
+    "OPTIONAL",
+    "REPETITION",
+    "SIMULATED",
+    "TABLES",
+    "WALL",
+    "Schema",
+    "TableColumn",
+    "WrongColumns",
+]
 
 ALWAYS: dict[str, Schema] = {schema.name: schema for schema in always.SCHEMAS}
 OPTIONAL: dict[str, Schema] = {schema.name: schema for schema in optional.SCHEMAS}

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from lab.tables.schema import BOOL, FLOAT, INT, NINETY, NINETY_NINE, PROJECTION, TEXT, WALL, Schema, columns
+from lab.tables.schema import (
+    BOOL,
+    FLOAT,
+    INT,
+    NINETY,
+    NINETY_NINE,
+    PROJECTION,
+    TEXT,
+    UNBIASED,
+    UNBIASED_NINETY,
+    WALL,
+    Schema,
+    columns,
+)
 
 SCHEMAS = (
     Schema(
@@ -33,6 +46,8 @@ SCHEMAS = (
             p99_low_seconds=(FLOAT, "lower end of the 95 % interval of `p99_seconds`. Null: unknown"),
             p99_high_seconds=(FLOAT, "upper end of it"),
             p99_interval_reason=(TEXT, "why an end is unknown; null where both are known"),
+            p90_unbiased_seconds=UNBIASED_NINETY,
+            p99_unbiased_seconds=UNBIASED,
         ),
         note="Lags of neighbouring changes depend on each other. The intervals take that into account, and are left "
         "out where the run is too short for it (`lab/statistics/dependence.py`).",
@@ -68,6 +83,7 @@ SCHEMAS = (
             per_second=(FLOAT, "commands per second spent in the source of truth; of a history, rows loaded in bulk"),
             p50_us=(FLOAT, "time of one command; null of a history"),
             p99_us=NINETY_NINE,
+            p99_unbiased_us=UNBIASED,
         ),
         clock=WALL,
     ),
@@ -125,6 +141,8 @@ SCHEMAS = (
             cold_p99_high_us=(FLOAT, "upper end of it"),
             cold_p50_interval_reason=(TEXT, "why an end of the interval of `cold_p50_us` is unknown"),
             cold_p99_interval_reason=(TEXT, "the same for `cold_p99_us`"),
+            p99_unbiased_us=UNBIASED,
+            cold_p99_unbiased_us=UNBIASED,
         ),
         clock=WALL,
         note="An end is one of the measured times, taken by its rank (`lab/statistics/intervals.py`). Nothing is "

@@ -11,6 +11,8 @@ import polars as pl
 
 FLOAT, INT, TEXT, BOOL = pl.Float64(), pl.Int64(), pl.String(), pl.Boolean()
 SIMULATED, WALL = "simulated", "wall"
+# In a run of several repetitions, the last column of every table: which of them the row is of, from 1.
+REPETITION = "repetition"
 
 
 class WrongColumns(ValueError):
@@ -62,10 +64,14 @@ class Schema:
         self.confirm(frame.columns)
         return frame.select(pl.col(name).cast(dtype) for name, dtype in self.types.items())
 
-    def read(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """What was written, perhaps by an earlier version of the lab: columns that it did not have yet are null."""
+    def read(self, frame: pl.DataFrame, repeated: bool = False) -> pl.DataFrame:
+        """What was written, perhaps by an earlier version of the lab: columns that it did not have yet are null.
+
+        `repeated`: of a run of several repetitions, so the column `repetition` comes last.
+        """
         absent = {name: pl.lit(None, dtype) for name, dtype in self.types.items() if name not in frame.columns}
-        return self.typed(frame.with_columns(**absent).select(*self.types))
+        found = self.typed(frame.with_columns(**absent).select(*self.types))
+        return found.with_columns(frame[REPETITION].cast(pl.Int64)) if repeated else found
 
     def confirm(self, names: Sequence[str]) -> None:
         """Raise WrongColumns unless these are the names of the columns, in any order."""
@@ -80,6 +86,8 @@ class Schema:
 PROJECTION = (TEXT, "its name")
 NINETY = (FLOAT, "the same for 90 of 100; null of fewer than 10")
 NINETY_NINE = (FLOAT, "the same for 99 of 100; null of fewer than 100")
+UNBIASED = (FLOAT, "the p99 as it is averaged over repetitions: interpolated, too large as often as too small")
+UNBIASED_NINETY = (FLOAT, "the same for the p90")
 
 
 def columns(**declared: tuple[pl.DataType, str]) -> tuple[TableColumn, ...]:

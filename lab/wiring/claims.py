@@ -29,6 +29,12 @@ def problems(
     return problems_with(scenario.claim, Names(named, _missing(scenario, business)), file)
 
 
+def repeated(scenario: Scenario) -> Scenario:
+    """Return the scenario with as many repetitions as its claims ask for, if it doesn't say how many itself."""
+    asked = max((claim.repeat or 1 for claim in scenario.claim), default=1)
+    return scenario if "repeat" in scenario.model_fields_set else scenario.model_copy(update={"repeat": asked})
+
+
 def _missing(scenario: Scenario, business: Domain) -> dict[str, str]:
     """Return the quantities that the run won't have, with the reasons."""
     found = dict[str, str]()

@@ -135,7 +135,7 @@ def plan(source: Source) -> Plan:
     scenario, problems = source.validate()
     if scenario is None:
         raise refusal(problems)
-    scenario = expanded(scenario)
+    scenario = expanded(claims.repeated(scenario))
     file = source.path.name
     scenario, wrong = chance.with_values(scenario, source.path.parent, file)
     problems += wrong

@@ -36,7 +36,6 @@ def test_intervals_hold_wherever_they_are_given() -> None:
     found = coverage(40, cases, truth_samples=400_000)
     assert found["holds"].all(), table(found)
     assert (found.filter(quantile="p50")["given"] > 0.85).all()
-    assert (found["claims"] <= 0.2).all()
     assert all(len(row) == len(COLUMNS) for row in table(found))
 
 

@@ -1,4 +1,4 @@
-"""Every scenario that ships makes claims that carry its message; they hold in a small form, and their opposites don't."""
+"""Every scenario that ships makes claims that carry its message; they hold in a small form, their opposites do not."""
 
 from __future__ import annotations
 
@@ -46,9 +46,7 @@ def test_its_claims_hold_in_a_small_form_and_their_opposites_are_refuted(path: P
     once = [claim.model_copy(update={"repeat": None}) for claim in claims]
     found = judge(once, done, told)
     measured = {
-        claim.name
-        for claim in claims
-        if any(call.quantity.origin != "counted" for call in read(claim.that).calls)
+        claim.name for claim in claims if any(call.quantity.origin != "counted" for call in read(claim.that).calls)
     }
     for name, verdict, reason in found.select("claim", "verdict", "reason").iter_rows():
         assert verdict in ((VERIFIED, INCONCLUSIVE) if name in measured else (VERIFIED,)), (name, reason)

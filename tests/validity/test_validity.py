@@ -13,8 +13,8 @@ from benchmarks.validity import __main__ as validity
 from benchmarks.validity.queues import bounded, loses, random_service
 from benchmarks.validity.replicas import Setting, fresh, reads_fresh
 from benchmarks.validity.section import QUICK, SECTIONS, Case, Effort, Findings, hold, section, told
-from benchmarks.validity.student import t_quantile
 from benchmarks.validity.wars import LNKD_DISK
+from lab.statistics.student import t_quantile
 
 # So many that the interval excludes a planted fault, of which each leads a tenth or more away.
 PLANTED = Effort(seeds=12, size=2_000)

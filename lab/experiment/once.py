@@ -1,0 +1,112 @@
+"""One run of a scenario, or one repetition of it: try the stores, write, project, ask, rebuild, judge, record."""
+
+from __future__ import annotations
+
+import gc
+import json
+import shlex
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab.experiment.judge import ask, rebuild_and_judge
+from lab.experiment.progress import Progress
+from lab.experiment.project import Projected, project
+from lab.experiment.record import manifest, tables, write_tables
+from lab.experiment.trials import try_stores
+from lab.experiment.write import write
+from lab.measure.clock import Clock
+from lab.measure.machine import highest_rss_bytes
+from lab.measure.quiet import activity, quietness
+from lab.place import FolderPlace
+from lab.wiring import Plan
+
+
+def run_once(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
+    """Run a scenario into a folder that is there: tables and manifest. `name` is what the run is to be called."""
+    with _without_collector():
+        _run(plan, folder, name, progress)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Disable Python's cycle collector: its pauses would be counted as time of the store that is being measured."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def replay_command(plan: Plan) -> str:
+    """Return the command that repeats the run: all of its repetitions, or the one that it was."""
+    source = plan.source
+    parts = ["lab", "run", str(source.path), "--seed", str(plan.scenario.seed)]
+    for item in source.overrides:
+        if not source.sets_repeat(item):
+            parts += ["--set", item]
+    if plan.scenario.repeat != source.raw.get("repeat", 1):
+        parts += ["--repeat", str(plan.scenario.repeat)]
+    return shlex.join(parts)
+
+
+def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
+    phases: dict[str, float] = {}
+
+    @contextmanager
+    def phase(name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        phases[name] = time.perf_counter() - began
+
+    started, began, before, clock = time.time(), time.perf_counter(), activity(), Clock()
+    work = folder / "work"
+    work.mkdir()
+    with phase("try"):
+        tried = try_stores(plan, work / "trials", progress)
+    with phase("write"):
+        written = write(plan, work, progress)
+    clock.tick()
+    truth = plan.truth(FolderPlace(work).within("truth"))
+    projected: Projected | None = None
+    try:
+        with phase("project"):
+            projected = project(plan, written, truth, FolderPlace(work / "live"), progress)
+            for live in projected.lives:
+                live.conformance = tried[live.plan.name]
+        if plan.domain.has_trace:
+            per_second = written.writes["commands"] / max(projected.main.replay.seconds, 1e-9)
+            written.settings, written.writes = truth.settings(), written.writes | {"per_second": per_second}
+        clock.tick()
+        with phase("query"):
+            answers = ask(plan, projected.lives, truth, written.oracle, progress)
+        clock.tick()
+        judged = rebuild_and_judge(plan, projected, written, answers, FolderPlace(work / "rebuilt"), progress)
+        clock.tick()
+    finally:
+        for live in projected.lives if projected else ():
+            live.projector.store.close()
+        for strand in projected.every if projected else ():
+            strand.truth.close()
+        truth.close()
+    with phase("record"):
+        frames, end = tables(plan, written, projected, judged)
+        write_tables(folder, frames)
+        shutil.rmtree(work)
+    phases |= {name: judged.seconds(name) for name in ("rebuild", "judge")}
+    record = manifest(plan, written, judged, end) | {
+        "run": name,
+        "replay": replay_command(plan),
+        "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "wall_seconds": time.perf_counter() - began,
+        "phases": phases,
+        "peak_rss_bytes": highest_rss_bytes(),
+        "activity": quietness(before, activity()),
+        "clock_seconds": clock.seconds,
+        "order": {"feed": projected.order, "rebuild": judged.order},
+    }
+    (folder / "manifest.json").write_text(json.dumps(record, indent=2), encoding="utf-8")

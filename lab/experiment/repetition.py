@@ -1,0 +1,97 @@
+"""The process of one repetition: `python -m lab.experiment.repetition FOLDER` runs the job that it finds there.
+
+Lines of JSON on standard output tell how far it is. It ends when its standard input does, so it ends with the process
+that started it, even if that is killed. An error is left in the folder, in words.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lab import ending
+from lab.ending.failures import status_of, told
+from lab.ending.last import debugging
+from lab.experiment.once import run_once
+from lab.scenario import Source
+from lab.wiring import plan
+
+JOB, FAILURE = "job.json", "failure.json"
+# Seconds between two lines that say how much of a step is done.
+_OFTEN = 0.1
+
+
+@dataclass(frozen=True)
+class RepetitionJob:
+    """What a process is to run: a scenario's text with its overrides and its seed, and what the run is called."""
+
+    path: str
+    text: str
+    overrides: tuple[str, ...]
+    seed: int
+    name: str
+
+    def write(self, folder: Path) -> None:
+        """Leave it in the folder of the process."""
+        (folder / JOB).write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> RepetitionJob:
+        """Take it out of the folder."""
+        found = json.loads((folder / JOB).read_text(encoding="utf-8"))
+        (folder / JOB).unlink()
+        return cls(**found | {"overrides": tuple(found["overrides"])})
+
+
+class _Lines:
+    """A `Progress` that writes lines of JSON: a step with its size, or how much of it is done."""
+
+    def __init__(self) -> None:
+        self._said = 0.0
+
+    def step(self, name: str, total: float) -> None:
+        self._say({"step": name, "total": total})
+
+    def done(self, units: float) -> None:
+        ending.stopping.check()
+        if time.monotonic() - self._said > _OFTEN:
+            self._say({"done": units})
+
+    def _say(self, line: dict[str, object]) -> None:
+        ending.stopping.check()
+        self._said = time.monotonic()
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+
+
+def _end_with_parent() -> None:
+    """Ask this process to stop once the other end of its standard input is closed."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> None:
+    """Run the job of the folder that is named on the command line."""
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    folder = Path(sys.argv[1])
+    try:
+        job = RepetitionJob.read(folder)
+        made = plan(Source(Path(job.path), job.overrides, job.seed, job.text))
+        run_once(made, folder, job.name, _Lines())
+    except Exception as error:
+        ending.stopping.stop_here()
+        if debugging():
+            ending.complain(error)
+        problems = [[item.where, item.what, item.way_out] for item in told(error)]
+        found = {"status": status_of(error), "problems": problems}
+        (folder / FAILURE).write_text(json.dumps(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    ending.run(main)

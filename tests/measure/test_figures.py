@@ -1,0 +1,93 @@
+"""The figures of a run: what the tables say of one repetition, and the median with its interval over several."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from statistics import median
+
+import polars as pl
+import pytest
+from fake_run import fake_run
+from repeated import merged, repeated
+
+from lab.measure.figures import QUANTITIES, SCHEMA, figure, figures
+from lab.runs import write_table
+from lab.statistics.replicated import interval
+
+
+def test_a_plain_run_has_the_figures_and_intervals_of_its_tables(tmp_path: Path) -> None:
+    run = fake_run(tmp_path, changes=2_000)
+    found = figures(run)
+    assert dict(found.schema) == SCHEMA
+    assert set(found["quantity"]) == set(QUANTITIES)
+    lag = run.table("lag_summary").row(0, named=True)
+    row = figure(found, "lag_p99", "directory")
+    assert row is not None
+    assert row["value"] == lag["p99_seconds"]
+    assert row["values"] == [lag["p99_seconds"]]
+    assert row["repetitions"] == 1
+    assert (row["low"], row["high"]) == (lag["p99_low_seconds"], lag["p99_high_seconds"])
+    assert row["reason"] == ""
+    rebuild = figure(found, "rebuild", "directory")
+    assert rebuild is not None
+    assert rebuild["low"] is None
+    assert "--repeat 5" in rebuild["reason"]
+    query = figure(found, "query_p50", "directory", "by_id", "cold")
+    assert query is not None
+    assert query["value"] == pytest.approx(2 * 12.0 * (1 + 50 / 60) / 1e6)
+    rate = figure(found, "rate", "")
+    assert rate is not None
+    assert rate["unit"] == "1/s"
+    assert rate["value"] == 41_234.5
+    wrong = figure(found, "query_p50", "naive", "by_department")
+    assert wrong is not None
+    assert wrong["value"] is None
+    assert wrong["reason"] == "an answer was wrong"
+
+
+def test_a_quantile_on_changes_that_never_came_is_infinite(tmp_path: Path) -> None:
+    run = fake_run(tmp_path, changes=2_000)
+    found = figures(run)
+    never = figure(found, "lag_p99", "naive")
+    share = figure(found, "never_visible", "naive")
+    assert never is not None
+    assert never["value"] == math.inf
+    assert never["high"] is None
+    assert share is not None
+    assert share["value"] == pytest.approx(0.02)
+
+
+def test_repetitions_give_the_median_with_an_interval(tmp_path: Path) -> None:
+    run = repeated(tmp_path, seeds=(1, 2, 3, 4, 5))
+    found = figures(run)
+    each = [figure(figures(run.repetition(number)), "lag_p50", "directory") for number in range(1, 6)]
+    row = figure(found, "lag_p50", "directory")
+    values = [one["value"] for one in each if one is not None]
+    assert row is not None
+    assert row["values"] == values
+    assert row["value"] == median(values)
+    assert row["repetitions"] == 5
+    ends = interval(values)
+    assert (row["low"], row["high"]) == (ends.low, ends.high)
+    assert row["low"] < row["value"] < row["high"]
+    same = figure(found, "disk", "directory")
+    assert same is not None
+    assert same["low"] == same["value"] == same["high"]
+
+
+def test_what_one_repetition_does_not_tell_is_not_told_and_says_why(tmp_path: Path) -> None:
+    parts = [fake_run(tmp_path / "parts", 400, seed) for seed in (1, 2)]
+    fewer = parts[1].table("lag_summary").with_columns(changes=pl.lit(50), p99_seconds=pl.lit(None, pl.Float64))
+    write_table(parts[1].path, "lag_summary", fewer)
+    row = figure(figures(merged(tmp_path / "fake" / "repeated", parts)), "lag_p99", "directory")
+    assert row is not None
+    assert row["value"] is None
+    assert row["values"][1] is None
+    assert row["reason"] == "not told in 1 of 2 repetitions: 50 samples; 100 are needed"
+
+
+def test_a_share_s_interval_stays_within_0_and_1(tmp_path: Path) -> None:
+    shares = figures(repeated(tmp_path)).filter(unit="share").drop_nulls("low")
+    assert shares.height
+    assert ((shares["low"] >= 0) & (shares["high"] <= 1)).all()

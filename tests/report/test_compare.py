@@ -1,0 +1,195 @@
+"""Two runs compared: judged with repetitions, shown side by side without; against chance, and against the control."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from fake_run import fake_run
+from repeated import merged
+from rich.console import Console
+
+from lab.base import TRUTH, stream
+from lab.report import compare, print_compare
+from lab.report.compare import called
+from lab.report.judged import CONTROL, DIFFERENT, NO_DIFFERENCE, Compared, Control, judge, settled
+from lab.runs import Run, write_table
+from lab.statistics.replicated import ratio
+
+NOISE = 0.02
+
+
+def noisy(
+    root: Path, name: str, seeds: int = 8, slower: dict[str, float] | None = None, machine: float = 1.0, **manifest: Any
+) -> Run:
+    """A run of several repetitions whose times vary by 2 %; `slower` has factors of projections, `machine` of all."""
+    parts = []
+    for seed in range(1, seeds + 1):
+        rng = stream(seed, name)
+        part = fake_run(root / f"parts-{name}", 300, seed, clock_seconds=[0.01 * machine] * 4, **manifest)
+        for table, columns in (("rebuild", "^seconds$"), ("queries", "^.*_us$"), ("writes", "^p.*_us$|^per_second$")):
+            frame = part.table(table)
+            if table == "queries":
+                asked = frame.filter(projection="directory").with_columns(projection=pl.lit(TRUTH))
+                frame = pl.concat([frame, asked])
+            owner = frame["projection"] if "projection" in frame.columns else pl.Series([""] * frame.height)
+            factors = np.array([(slower or {}).get(one, 1.0) for one in owner])
+            factors = pl.Series(machine * factors * np.exp(NOISE * rng.standard_normal(frame.height)))
+            if table == "writes":
+                factors = 1 / factors
+            write_table(part.path, table, frame.with_columns(pl.col(columns).cast(pl.Float64) * factors))
+        parts.append(part)
+    made = merged(root / name / f"20261128T000000-{name}", parts)
+    own = [json.loads((part.path / "manifest.json").read_text()) for part in parts]
+    whole = made.manifest | {"repetitions": own}
+    whole["scenario"] = whole["scenario"] | {"name": name}
+    (made.path / "manifest.json").write_text(json.dumps(whole))
+    return Run(made.path)
+
+
+def row(result: dict[str, Any], table: str, projection: str, **more: str) -> dict[str, Any]:
+    wanted = {"projection": projection} | more
+    return next(one for one in result[table] if wanted.items() <= one.items())
+
+
+def printed(result: dict[str, Any]) -> str:
+    out = io.StringIO()
+    print_compare(result, Console(file=out, width=120))
+    return out.getvalue()
+
+
+def test_a_planted_slowdown_is_found_and_nothing_else(tmp_path: Path) -> None:
+    result = compare(noisy(tmp_path, "before"), noisy(tmp_path, "after", slower={"directory": 1.2}))
+    assert result["judged"]
+    assert result["names"] == {"a": "before", "b": "after"}
+    slower = row(result, "rebuild", "directory")
+    assert slower["verdict"] == DIFFERENT
+    assert slower["says"].startswith("after: 1.2")
+    assert " times slower (" in slower["says"]
+    assert row(result, "queries", "directory", query="by_id")["verdict"] == DIFFERENT
+    others = [one for one in [*result["rebuild"], *result["queries"]] if one["projection"] != "directory"]
+    assert not any(one["verdict"] == DIFFERENT for one in others)
+    same = row(result, "rebuild", "directory_polled")
+    assert same["verdict"] == NO_DIFFERENCE
+    assert same["says"].startswith("no difference shown: ")
+    assert same["seen_from"] is not None
+    assert 1.01 < same["seen_from"] < 1.2
+    text = printed(result)
+    assert "times would have been seen" in text
+    assert "before" in text
+    assert "control" in text
+    json.dumps(result, allow_nan=False)
+
+
+def test_who_is_faster_is_so_many_times_faster(tmp_path: Path) -> None:
+    result = compare(noisy(tmp_path, "before", slower={"directory": 16.0}), noisy(tmp_path, "after"))
+    found = row(result, "rebuild", "directory")
+    assert found["says"].startswith("after: 16 times faster (1")
+    assert found["ratio"] == pytest.approx(1 / 16, rel=0.05)
+
+
+def test_a_machine_that_is_slower_as_a_whole_makes_no_difference_of_any_figure(tmp_path: Path) -> None:
+    result = compare(noisy(tmp_path, "before"), noisy(tmp_path, "after", machine=1.3))
+    assert result["control"]["moved"]
+    assert any("this machine was not quiet" in note for note in result["notes"])
+    assert set(result["control"]["kinds"]) == {
+        "clock",
+        "commands of the source of truth",
+        "queries of the source of truth",
+        "null",
+    }
+    found = [one for table in ("rebuild", "queries") for one in result[table] if one["verdict"] == DIFFERENT]
+    assert found == []
+    assert "no more than the control" in row(result, "rebuild", "directory")["says"]
+
+
+def test_what_moves_by_much_more_than_the_machine_is_still_found(tmp_path: Path) -> None:
+    result = compare(noisy(tmp_path, "before"), noisy(tmp_path, "after", machine=1.3, slower={"directory": 2.0}))
+    assert row(result, "rebuild", "directory")["verdict"] == DIFFERENT
+
+
+def test_the_source_of_truth_is_no_control_if_it_is_another_one(tmp_path: Path) -> None:
+    truth = {"model": "history", "engine": "duckdb", "answers": "pass"}
+    result = compare(noisy(tmp_path, "before"), noisy(tmp_path, "after", truth=truth))
+    assert set(result["control"]["kinds"]) == {"clock", "null"}
+    assert row(result, "queries", TRUTH, query="by_id")["verdict"] != CONTROL
+    versions = compare(noisy(tmp_path, "former"), noisy(tmp_path, "later", versions={"duckdb": "9"}))
+    assert set(versions["control"]["kinds"]) == {"clock"}
+
+
+def test_one_repetition_each_is_shown_and_not_judged(tmp_path: Path) -> None:
+    one, other = fake_run(tmp_path, 2_000, 1), fake_run(tmp_path, 2_000, 2, {"directory": 30.0})
+    result = compare(one, other)
+    assert not result["judged"]
+    assert "`lab run … --repeat 10`" in result["notes"][0]
+    judged = [*result["rebuild"], *result["queries"], *(lag[part] for lag in result["lag"] for part in ("p50", "p99"))]
+    assert {one["says"] for one in judged} <= {
+        "not judged: one repetition each", "withheld: fail in both", "withheld: unknown in both",
+    }  # fmt: skip
+    assert row(result, "lag", "directory")["p50"]["ratio"] > 100
+    assert "times slower" not in printed(result)
+    assert "--repeat" in printed(result)
+
+
+def test_runs_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:
+    def named(scenario: str, run: str) -> Run:
+        folder = tmp_path / scenario / run
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps({"scenario": {"name": scenario}}))
+        return Run(folder)
+
+    first, second = named("shop", "20261128T000000-ad6bda"), named("shop", "20261128T000100-ffe210")
+    assert called(first, named("stall", "20261128T000000-ad6bda")) == ("shop", "stall")
+    assert called(first, second) == ("ad6bda", "ffe210")
+    assert called(first, first) == ("20261128T000000-ad6bda", "20261128T000000-ad6bda again")
+
+
+def figure(values: np.ndarray) -> dict[str, Any]:
+    return {"values": values.tolist(), "repetitions": len(values), "reason": ""}
+
+
+def experiment(number: int, repetitions: int, figures: int, spread: float, drift: float, planted: float) -> list[bool]:
+    """Compare two synthetic runs: which figures are called different. Only the first two are slower by `planted`.
+
+    Each figure varies between repetitions by `spread`, a repetition as a whole by as much, and the second run as a
+    whole by `drift`, which the control sees in its own way.
+    """
+    rng = stream(number, "compared")
+    runs = []
+    for run in range(2):
+        whole = np.exp(spread * rng.standard_normal(repetitions)) * np.exp(drift * rng.standard_normal() * run)
+        own = np.exp(spread * rng.standard_normal((figures + 3, repetitions)))
+        own[:2] *= planted if run else 1.0
+        runs.append(whole * own)
+    found = []
+    for place in range(figures):
+        a, b = runs[0][place], runs[1][place]
+        factor = ratio(a.tolist(), b.tolist(), paired=True)
+        found.append(Compared("rebuild", "one", None, None, figure(a), figure(b), factor))
+    kinds = {str(place): [(runs[0][place].tolist(), runs[1][place].tolist())] for place in range(figures, figures + 3)}
+    judged = judge(found, settled(kinds, pairs=True), [None] * figures, "b")
+    return [one.verdict == DIFFERENT for one in judged]
+
+
+@pytest.mark.parametrize("drift", [0.0, 0.1])
+@pytest.mark.parametrize("repetitions", [5, 10])
+def test_a_run_against_itself_is_flagged_in_at_most_5_percent_of_comparisons(repetitions: int, drift: float) -> None:
+    found = [experiment(number, repetitions, 32, 0.04, drift, 1.0) for number in range(40)]
+    assert np.mean(found) <= 0.05
+    assert np.mean([any(one) for one in found]) <= 0.2
+
+
+def test_a_slowdown_of_10_percent_is_found_with_ten_repetitions() -> None:
+    found = np.array([experiment(number, 10, 16, 0.025, 0.0, 1.1) for number in range(60)])
+    assert found[:, :2].mean() >= 0.9
+    assert found[:, 2:].mean() <= 0.05
+
+
+def test_without_a_control_nothing_has_to_be_exceeded() -> None:
+    assert settled({}, pairs=True) == Control()
+    assert Control().reach == 1.0

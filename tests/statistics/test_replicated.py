@@ -1,0 +1,152 @@
+"""Figures over repetitions: intervals, the ratio of two runs, what could have been seen, many comparisons at once."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.base import stream
+from lab.statistics.intervals import Interval
+from lab.statistics.replicated import Ratio, detectable, discoveries, interval, middle, ratio
+from lab.statistics.student import t_below, t_quantile, two_sided
+
+POSITIVE = st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=12)
+
+
+@pytest.mark.parametrize(("freedom", "share", "table"), [(4, 0.975, 2.7764), (9, 0.975, 2.2622), (2.5, 0.975, 3.5582)])
+def test_student_s_t_is_that_of_the_tables(freedom: float, share: float, table: float) -> None:
+    assert t_quantile(freedom, share) == pytest.approx(table, abs=2e-4)
+    assert t_below(freedom, t_quantile(freedom, share)) == pytest.approx(share, abs=1e-9)
+    assert two_sided(freedom, -t_quantile(freedom, share)) == pytest.approx(2 * (1 - share), abs=1e-8)
+    assert t_below(freedom, 0.0) == 0.5
+    assert t_below(freedom, math.inf) == 1
+    assert t_below(freedom, -math.inf) == 0
+
+
+def test_the_interval_is_student_s_over_the_logarithms() -> None:
+    values = [1.0, 2.0, 4.0, 2.0, 2.0]
+    logs = np.log(values)
+    wide = t_quantile(4, 0.975) * logs.std(ddof=1) / math.sqrt(5)
+    found = interval(values)
+    assert found.low == pytest.approx(math.exp(logs.mean() - wide))
+    assert found.high == pytest.approx(math.exp(logs.mean() + wide))
+
+
+@given(values=POSITIVE, scale=st.floats(1e-3, 1e3))
+def test_an_interval_holds_the_median_and_does_not_depend_on_the_unit(values: list[float], scale: float) -> None:
+    found, scaled = interval(values), interval([value * scale for value in values])
+    shown = middle(values)
+    assert found.low is not None
+    assert found.high is not None
+    assert shown is not None
+    assert found.low <= shown <= found.high
+    assert scaled.low == pytest.approx(found.low * scale, rel=1e-6)
+    assert scaled.high == pytest.approx(found.high * scale, rel=1e-6)
+
+
+def test_values_without_a_logarithm_have_an_interval_all_the_same() -> None:
+    found = interval([0.0, 0.1, 0.2])
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < 0.0 < 0.2 < found.high
+    assert interval([0.0, 0.0]) == Interval(0.0, 0.0)
+    assert interval([3.0, 3.0, 3.0]) == Interval(3.0, 3.0)
+
+
+def test_what_is_not_told_has_no_interval_and_says_why() -> None:
+    assert interval([1.0]).reason == "one repetition"
+    assert interval([1.0, None, 2.0]) == Interval(reason="not told in 1 of 3 repetitions")
+    several = [1.0, 2.0, 3.0, 4.0, 5.0, math.inf]
+    assert interval(several) == Interval(1.0, None, "infinite in 1 of 6 repetitions")
+    assert interval([math.inf] * 3) == Interval(None, None, "infinite in 3 of 3 repetitions")
+    assert (middle([3.0, None]), middle([]), middle([1.0, 4.0]), middle([1.0, math.inf, 2.0])) == (None, None, 2.5, 2.0)
+
+
+@given(a=POSITIVE, b=POSITIVE, factor=st.floats(0.1, 10), paired=st.booleans())
+def test_a_ratio_turns_round_with_its_runs(a: list[float], b: list[float], factor: float, paired: bool) -> None:
+    there, back = ratio(a, b, paired), ratio(b, a, paired)
+    assert there.value is not None
+    assert back.value is not None
+    assert there.p is not None
+    assert back.p is not None
+    assert there.value == pytest.approx(1 / back.value)
+    assert there.p == pytest.approx(back.p, abs=1e-6)
+    if there.low is not None and back.high is not None:
+        assert there.low == pytest.approx(1 / back.high, rel=1e-6)
+    moved = ratio(a, [value * factor for value in b], paired)
+    assert moved.value == pytest.approx(there.value * factor)
+
+
+def test_pairs_share_what_moves_both() -> None:
+    common = np.array([1.0, 2.0, 5.0, 3.0, 9.0])
+    found = ratio(common.tolist(), (common * [1.10, 1.11, 1.09, 1.10, 1.10]).tolist(), paired=True)
+    assert found.value == pytest.approx(1.1, abs=0.001)
+    assert found.p is not None
+    assert found.p < 1e-4
+    alone = ratio(common.tolist(), (common * 1.1).tolist(), paired=False)
+    assert alone.p is not None
+    assert alone.p > 0.5
+
+
+def test_one_repetition_has_a_ratio_and_no_more() -> None:
+    found = ratio([2.0], [3.0], paired=True)
+    assert found.value == pytest.approx(1.5)
+    assert found.p is None
+    assert found.reason == "one repetition"
+    assert ratio([0.0, 1.0], [1.0, 1.0], False).value is None
+    assert ratio([0.0, 0.0], [0.0, 0.0], True).value == 1.0
+    assert ratio([1.0, None], [1.0, 1.0], True).reason == "not told in every repetition"
+
+
+def test_figures_that_never_vary_differ_surely_or_not_at_all() -> None:
+    same, other = ratio([2.0, 2.0], [2.0, 2.0], True), ratio([2.0, 2.0], [3.0, 3.0], True)
+    assert (same.p, other.p) == (1.0, 0.0)
+    assert other.low == other.value == pytest.approx(1.5)
+    assert discoveries([same.p, other.p])[0] == [False, True]
+
+
+def by_hand(p: list[float], rate: float) -> list[bool]:
+    """Benjamini and Hochberg from their definition: the largest k of which the k-th smallest is at most k rate / m."""
+    ordered = sorted(p)
+    k = max((k for k in range(1, len(p) + 1) if ordered[k - 1] <= rate * k / len(p)), default=0)
+    return [value <= ordered[k - 1] if k else False for value in p]
+
+
+@given(p=st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_discoveries_are_those_of_the_definition(p: list[float]) -> None:
+    found, needed = discoveries(p)
+    assert found == by_hand(p, 0.05)
+    assert discoveries([None, *p])[0] == [False, *found]
+    if not all(found):
+        # One more comparison, just below what is said to be needed, is one more discovery.
+        place = next(place for place, one in enumerate(found) if not one)
+        assert sum(discoveries([*p[:place], needed * 0.999, *p[place + 1 :]])[0]) > sum(found) or sum(found) == 0
+
+
+@pytest.mark.parametrize(("repetitions", "spread"), product((5, 10), (0.02, 0.1)))
+def test_what_could_have_been_seen_is_found_in_four_of_five_cases(repetitions: int, spread: float) -> None:
+    rng = stream(7, "power", str(repetitions), str(spread))
+    found = 0
+    smallest = []
+    for _ in range(300):
+        a, b = np.exp(spread * rng.standard_normal((2, repetitions)))
+        one = detectable(ratio(a.tolist(), b.tolist(), False), 0.05)
+        assert one is not None
+        smallest.append(one)
+    typical = float(np.median(smallest))
+    for _ in range(600):
+        a, b = np.exp(spread * rng.standard_normal((2, repetitions)))
+        tried = ratio(a.tolist(), (b * typical).tolist(), False)
+        assert tried.p is not None
+        found += tried.p <= 0.05
+    assert 0.7 <= found / 600 <= 0.9
+
+
+def test_what_must_be_exceeded_is_never_less_than_the_control() -> None:
+    assert detectable(Ratio(1.0, 1.0, 1.0, 1.0, 0.0, 4.0), 0.05, 1.2) == 1.2
+    assert detectable(Ratio(1.1, reason="one repetition"), 0.05) is None
