@@ -14,8 +14,13 @@ import polars as pl
 from matplotlib.figure import Figure
 from PIL import Image
 
+from lab.claims import REFUTED, VERIFIED, judge
+from lab.claims.telling import sides
 from lab.formatting import number
+from lab.measure.figures import figures
 from lab.report.style import drawing
+from lab.runs import Run
+from lab.scenario import ClaimTable
 
 DPI = 96
 COLOURS = 160
@@ -30,11 +35,30 @@ def say(text: str) -> None:
     display({"text/markdown": text, "text/plain": text})
 
 
-def claim(text: str, holds: bool) -> None:
-    """Show a statement with a tick if it holds; raise ClaimFailed otherwise."""
+def claim(text: str, holds: bool | str, run: Run | None = None) -> None:
+    """Show a statement with a tick if it holds; raise ClaimFailed otherwise.
+
+    For figures that a run measured, `holds` is a claim as a scenario makes it, `"lag_p50(a) < 0.5 * lag_p50(b)"`, and
+    is judged by its interval: what the run is too short to tell is shown with a question mark and the reason.
+    """
+    if isinstance(holds, str):
+        assert run is not None, "a claim about figures needs the run that has them"
+        mark, told = _judged(text, holds, run)
+        display({"text/markdown": f"{mark} *{text}*: {told}", "text/plain": f"{mark} {text}: {told}"})
+        return
     if not holds:
         raise ClaimFailed(f"not so: {text}")
     display({"text/markdown": f"✓ *{text}*", "text/plain": f"✓ {text}"})
+
+
+def _judged(text: str, that: str, run: Run) -> tuple[str, str]:
+    """The mark of a claim about figures, and what its two sides came to."""
+    (row,) = judge([ClaimTable(that=that)], run, figures(run)).to_dicts()
+    if row["verdict"] == REFUTED:
+        raise ClaimFailed(f"not so: {text}: {that}: {sides(row)}")
+    if row["verdict"] == VERIFIED:
+        return "✓", sides(row)
+    return "?", f"not certain: {row['reason']}"
 
 
 def table(frame: pl.DataFrame, **named: str) -> None:

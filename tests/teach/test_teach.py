@@ -191,6 +191,19 @@ def test_a_moved_slider_draws_again_and_a_mistake_is_told_in_its_place() -> None
     assert "three is none" in sentence.value
 
 
+def test_a_claim_about_figures_is_judged_by_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    both = [experiments.projection("polled", subscribe="catch-up", every=0.1), experiments.projection("told")]
+    channel = experiments.messages(delay=0.001, reorder=0.0)
+    run = experiments.experiment(*both, channel=channel, commands=3_000, repeat=3)
+    output.claim("messages are quicker", "lag_p50(told) < lag_p50(polled) / 3", run)
+    with pytest.raises(output.ClaimFailed, match="not so: polls are quicker"):
+        output.claim("polls are quicker", "lag_p50(told) > lag_p50(polled)", run)
+    output.claim("who knows", "rebuild(told) < rebuild(polled)", run.first)
+    told = capsys.readouterr().out
+    assert "✓ messages are quicker: " in told
+    assert "? who knows: not certain: one repetition shows nothing" in told
+
+
 def test_a_claim_that_does_not_hold_is_raised(capsys: pytest.CaptureFixture[str]) -> None:
     output.claim("two is two", holds=True)
     assert "two is two" in capsys.readouterr().out
