@@ -64,7 +64,7 @@ class Run:
         data: dict[str, Any] = json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))
         if self.alone is None:
             return data
-        own = data.pop("repetitions")[self.alone - 1]
+        own: dict[str, Any] = data.pop("repetitions")[self.alone - 1]
         return data | own
 
     @property

@@ -72,8 +72,8 @@ class _Lines:
 
 def _end_with_parent() -> None:
     """Ask this process to stop once the other end of its standard input is closed."""
-    # Not through `sys.stdin`: its lock would be held when the interpreter ends, and that is a fatal error.
-    while os.read(0, 4_096):
+    # Not through `sys.stdin`, whose lock the interpreter needs when it ends.
+    while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 

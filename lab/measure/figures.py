@@ -7,18 +7,18 @@ is that of its samples where the tables have it, and speaks for that repetition 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
-from lab.base import TRUTH
-from lab.measure.temperatures import of, queries, temperatures
+from lab.measure.temperatures import of, queries, told_at
 from lab.runs import Run
 from lab.statistics.intervals import few
 from lab.statistics.quantiles import samples_needed
 from lab.statistics.replicated import interval, middle
+from lab.tables import REPETITION
 
 SECONDS, SHARE, BYTES, RATE = "s", "share", "bytes", "1/s"
 SCHEMA: dict[str, pl.DataType] = {
@@ -91,11 +91,16 @@ def figures(run: Run) -> pl.DataFrame:
     `values` has one value a repetition.
     """
     found, several = _Found(), run.repetitions
+    if several > 1:
+        # Also of a view that has medians already.
+        run = Run(run.path)
     within = several == 1
-    for number in range(1, several + 1):
-        one = run.repetition(number)
-        for key, told in _figures(one, within):
-            found.add(number, key, told)
+    for name, told_of in _TABLES.items():
+        table = run.table(name) if name != "queries" else queries(run)
+        numbered = {1: table} if within else _by_repetition(table)
+        for number, part in numbered.items():
+            for key, told in told_of(part, within):
+                found.add(number, key, told)
     order = list(QUANTITIES)
     rows = [_row(key, each, several) for key, each in found.rows.items()]
     return pl.DataFrame(sorted(rows, key=lambda row: order.index(row["quantity"])), schema=SCHEMA)
@@ -116,28 +121,52 @@ def _row(key: _Key, told: dict[int, _Told], several: int) -> dict[str, Any]:
     return row | {"low": low, "high": high, "reason": f"{ends.reason}: {why}" if ends.reason and why else ends.reason}
 
 
-def _figures(run: Run, within: bool) -> Iterator[tuple[_Key, _Told]]:
-    """Every figure of one repetition.
+def _by_repetition(table: pl.DataFrame) -> dict[int, pl.DataFrame]:
+    return {int(str(key[0])): rows for key, rows in table.partition_by(REPETITION, as_dict=True).items()}
 
-    If it is the only one (`within`), tails are the measured values that the tables show; else they are those that can
-    be averaged (`lab.statistics.quantiles.unbiased`).
-    """
-    for entry in run.table("lag_summary").to_dicts():
+
+# What is told of the rows of one repetition. If it is the only one (`within`), tails are the measured values that the
+# tables show; else they are those that can be averaged (`lab.statistics.quantiles.unbiased`).
+Told = Iterator[tuple[_Key, _Told]]
+
+
+def _lags(rows: pl.DataFrame, within: bool) -> Told:
+    for entry in rows.to_dicts():
         yield from _lag(entry if within else averaged(entry))
-    behind = run.table("staleness").group_by("projection", maintain_order=True)
-    for name, share in behind.agg((pl.col("versions_behind") > 0).mean()).iter_rows():
+
+
+def _stale(rows: pl.DataFrame, _: bool) -> Told:
+    behind = rows.group_by("projection", maintain_order=True).agg((pl.col("versions_behind") > 0).mean())
+    for name, share in behind.iter_rows():
         yield _Key("stale", name, SHARE), _Told(share, reason=ONCE)
-    for entry in run.table("rebuild").to_dicts():
+
+
+def _rebuilds(rows: pl.DataFrame, _: bool) -> Told:
+    for entry in rows.to_dicts():
         name = entry["projection"]
         yield _Key("rebuild", name, SECONDS), _Told(entry["seconds"], reason=ONCE)
         yield _Key("disk", name, BYTES), _Told(float(entry["size_bytes"]), reason=ONCE)
-    asked = queries(run)
-    for temperature in temperatures(run):
-        for entry in of(asked, temperature).to_dicts():
+
+
+def _queries(rows: pl.DataFrame, within: bool) -> Told:
+    for temperature in told_at(rows):
+        for entry in of(rows, temperature).to_dicts():
             yield from _query(entry if within else averaged(entry), temperature)
-    for entry in run.table("writes").to_dicts():
-        for quantity, unit, value in _writes(entry if within else averaged(entry)):
+
+
+def _writes(rows: pl.DataFrame, within: bool) -> Told:
+    for entry in rows.to_dicts():
+        for quantity, unit, value in _written(entry if within else averaged(entry)):
             yield _Key(quantity, "", unit), _Told(value, reason=ONCE if value is not None else "not measured")
+
+
+_TABLES: dict[str, Callable[[pl.DataFrame, bool], Told]] = {
+    "lag_summary": _lags,
+    "staleness": _stale,
+    "rebuild": _rebuilds,
+    "queries": _queries,
+    "writes": _writes,
+}
 
 
 def averaged(entry: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +175,7 @@ def averaged(entry: dict[str, Any]) -> dict[str, Any]:
     return entry | {name: value for name, value in better.items() if value is not None}
 
 
-def _writes(entry: dict[str, Any]) -> Iterator[tuple[str, str, float | None]]:
+def _written(entry: dict[str, Any]) -> Iterator[tuple[str, str, float | None]]:
     yield "rate", RATE, entry["per_second"]
     for name in ("p50", "p99"):
         yield f"write_{name}", SECONDS, _seconds(entry[f"{name}_us"])
@@ -201,6 +230,3 @@ def figure(
     if temperature is not None:
         rows = rows.filter(temperature=temperature)
     return rows.row(0, named=True) if rows.height else None
-
-
-__all__ = ["ONCE", "QUANTITIES", "SCHEMA", "TRUTH", "figure", "figures"]

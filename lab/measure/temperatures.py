@@ -22,8 +22,12 @@ _BESIDE = f"{COLD}_"
 
 def temperatures(run: Run) -> tuple[str, ...]:
     """Return what the run has figures of: that of the first columns, then the other one if there is one."""
-    found = queries(run)
-    first = found["temperature"].unique(maintain_order=True).to_list()
+    return told_at(queries(run))
+
+
+def told_at(queries: pl.DataFrame) -> tuple[str, ...]:
+    """Return what rows of `queries` have figures of; see `temperatures`."""
+    first = queries["temperature"].unique(maintain_order=True).to_list()
     return (*first, COLD) if first == [HOT] else (*first,)
 
 

@@ -46,8 +46,7 @@ def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
     before, after = _verdicts(a), _verdicts(b)
     found = compared(a, b, pairs)
     shared = control(a, b, found, pairs)
-    withheld = [_why(one, a, b, names) for one in found]
-    judged = judge(found, shared, withheld, names[1])
+    judged = judge(found, shared, _withheld(found, a, b, names), names[1])
     result: dict[str, Any] = plain({
         "a": str(a.path),
         "b": str(b.path),
@@ -83,7 +82,7 @@ def called(a: Run, b: Run) -> tuple[str, str]:
         return scenarios[0], scenarios[1]
     ids = [run.path.name for run in (a, b)]
     short = [name.rpartition("-")[2] for name in ids]
-    one, other = short if short[0] != short[1] and min(map(len, short)) > 2 else ids
+    one, other = short if min(map(len, short)) > 2 else ids
     return (one, other) if one != other else (one, f"{one} again")
 
 
@@ -168,14 +167,18 @@ def _queries(a: Run, judged: Sequence[Judged], quantile: str) -> list[dict[str, 
     ]
 
 
-def _why(one: Compared, a: Run, b: Run, names: tuple[str, str]) -> str | None:
-    """Return why a figure is left out of the judgement: its projection doesn't pass in both runs; else None."""
-    if not one.projection:
+def _withheld(found: Sequence[Compared], a: Run, b: Run, names: tuple[str, str]) -> list[str | None]:
+    """Return for each figure why it is left out of the judgement: its projection doesn't pass in both; else None."""
+    verdicts = [_verdicts(run) | _answers(run) for run in (a, b)]
+    return [_why(one, [each.get(one.projection, "pass") for each in verdicts], names) for one in found]
+
+
+def _why(one: Compared, verdicts: Sequence[str], names: tuple[str, str]) -> str | None:
+    if verdicts[0] == verdicts[1] == "unknown" and one.shared:
+        # `null` has no content to be judged by.
         return None
-    verdicts = [(_verdicts(run) | _answers(run)).get(one.projection, "pass") for run in (a, b)]
     if verdicts[0] == verdicts[1] != "pass":
-        store = next((entry["store"] for entry in a.manifest["projections"] if entry["name"] == one.projection), "")
-        return None if store == "null" and one.quantity == "rebuild" else f"withheld: {verdicts[0]} in both"
+        return f"withheld: {verdicts[0]} in both"
     told = [f"{verdict} in {name}" for verdict, name in zip(verdicts, names, strict=True) if verdict != "pass"]
     return f"withheld: {' and '.join(told)}" if told else None
 

@@ -12,8 +12,12 @@ from rich.text import Text
 from lab.formatting import NOTHING, count, duration, microseconds, short_count, size
 from lab.measure.temperatures import MEANING
 from lab.report.compare import QUANTILES
-from lab.report.judged import DIFFERENT, factor
+from lab.report.judged import DIFFERENT, NO_DIFFERENCE, ONE_EACH, factor
+from lab.report.style import elided
 from lab.report.terminal import marked, plain_table
+
+# The longest name of a run in a table; and a factor that rounds to more than 1.
+_NAME, _SURE = 14, 1.005
 
 
 def print_compare(result: dict[str, Any], console: Console) -> None:
@@ -37,17 +41,17 @@ def print_compare(result: dict[str, Any], console: Console) -> None:
         else "ratio of the second to the first"
     )
     console.print(Text(f"\nlag, {how}", "bold"))
-    console.print(_lag_table(result["lag"], names))
+    console.print(_lag_table(result["lag"], names, result["judged"]))
     for title, unit, said in (("rebuild", "seconds", duration), ("disk", "bytes", size)):
         if result[title]:
             console.print(Text(f"\n{title}", "bold"))
-            console.print(_single_table(result[title], unit, said, names))
+            console.print(_single_table(result[title], unit, said, names, result["judged"]))
     for quantile, asked in (("p50", result["queries"]), ("p99", result["queries_p99"])):
         # Tails are not judged of runs of one repetition, and are in their reports.
         for temperature in dict.fromkeys(row["temperature"] for row in asked if quantile == "p50" or result["judged"]):
             rows = [row for row in asked if row["temperature"] == temperature]
             console.print(Text(f"\nqueries, {temperature} ({MEANING[temperature]}), {quantile}", "bold"))
-            console.print(_single_table(rows, "us", microseconds, names))
+            console.print(_single_table(rows, "us", microseconds, names, result["judged"]))
     _print_writes(result, console)
 
 
@@ -81,30 +85,36 @@ def _control_table(found: dict[str, Any]) -> Table:
     return table
 
 
-def _seen(row: dict[str, Any]) -> str:
-    """What a row says, and how large a difference would have been called one."""
-    if row["verdict"] != "no difference" or row["seen_from"] is None:
-        return str(row["says"])
-    return f"{row['says']}; {factor(row['seen_from'])} times would have been seen"
+def _says(row: dict[str, Any], before: str = "") -> Text:
+    """What is concluded; and where no difference is shown, how large a one would have been called one."""
+    if row["says"] == ONE_EACH:
+        return Text(before.removesuffix(": "))
+    seen = row["seen_from"] if row["verdict"] == NO_DIFFERENCE else None
+    tail = f"; {factor(seen)} times would have been seen" if seen is not None and seen > _SURE else ""
+    return Text(f"{before}{row['says']}{tail}", "bold" if row["verdict"] == DIFFERENT else "")
 
 
-def _says(row: dict[str, Any], judged_before: str = "") -> Text:
-    text = "" if row["says"].endswith("one repetition each") else judged_before + _seen(row)
-    return Text(text, "bold" if row["verdict"] == DIFFERENT else "")
+def _table(names: tuple[str, str], judged: bool) -> Table:
+    """A table of both runs; of judged ones the ratio is in what is said."""
+    return plain_table(*(elided(name, _NAME) for name in names), *([] if judged else ["ratio"]), texts=("", ""))
 
 
-def _ratio(row: dict[str, Any]) -> Text:
-    return Text(NOTHING if row["ratio"] is None else f"{factor(row['ratio'])}×")
+def _ratio(row: dict[str, Any], judged: bool) -> list[Text]:
+    return [] if judged else [Text(NOTHING if row["ratio"] is None else f"{factor(row['ratio'])}×")]
 
 
 def _single_table(
-    rows: Sequence[dict[str, Any]], unit: str, said: Callable[[float | None], str], names: tuple[str, str]
+    rows: Sequence[dict[str, Any]],
+    unit: str,
+    said: Callable[[float | None], str],
+    names: tuple[str, str],
+    judged: bool,
 ) -> Table:
     """Return a table with a line for each figure; a projection's queries are below its name."""
-    table = plain_table(*names, "ratio", texts=("projection", ""))
+    table = _table(names, judged)
     name = None
     for row in rows:
-        figures = [Text(said(row[f"a_{unit}"])), Text(said(row[f"b_{unit}"])), _ratio(row)]
+        figures = [Text(said(row[f"a_{unit}"])), Text(said(row[f"b_{unit}"])), *_ratio(row, judged)]
         if "query" not in row:
             table.add_row(Text(row["projection"]), _says(row), *figures)
             continue
@@ -115,18 +125,18 @@ def _single_table(
     return table
 
 
-def _lag_table(rows: Sequence[dict[str, Any]], names: tuple[str, str]) -> Table:
-    table = plain_table(*names, "ratio", texts=("projection", ""))
+def _lag_table(rows: Sequence[dict[str, Any]], names: tuple[str, str], judged: bool) -> Table:
+    table = _table(names, judged)
     for row in rows:
         for part in QUANTILES:
             found = row[part]
             table.add_row(
                 Text(row["projection"] if part == "p50" else ""),
-                _says(found, f"{part}: ") or Text(part),
+                _says(found, f"{part}: "),
                 *(Text("never" if found[f"never_{run}"] else duration(found[f"{run}_seconds"])) for run in ("a", "b")),
-                _ratio(found),
+                *_ratio(found, judged),
             )
         never = [row["never_visible_a"], row["never_visible_b"]]
         if any(never):
-            table.add_row("", Text("never visible"), Text(count(never[0])), Text(count(never[1])), "")
+            table.add_row("", Text("never visible"), Text(count(never[0])), Text(count(never[1])))
     return table

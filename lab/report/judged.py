@@ -106,7 +106,8 @@ def compared(a: Run, b: Run, pairs: bool) -> list[Compared]:
             continue
         factor_ = ratio(row["values"], rows[key]["values"], pairs)
         shared, timed = _shared(a, b, key[0], key[1]), _timed(a, key[0])
-        found.append(Compared(*key, row, rows[key], factor_, shared, timed))
+        owner: dict[str, Any] = {name: row[name] for name in by}
+        found.append(Compared(**owner, a=row, b=rows[key], ratio=factor_, shared=shared, timed=timed))
     return found
 
 
@@ -141,10 +142,10 @@ def control(a: Run, b: Run, found: Sequence[Compared], pairs: bool) -> Control:
         series[CLOCK] = [(clocks[0], clocks[1])]
     for one in found:
         if one.shared and one.ratio.value is not None:
-            pair = (one.a["values"], one.b["values"])
             # A rate is the inverse of a time.
-            inverse = tuple([1 / value for value in each] for each in pair) if one.quantity == "rate" else pair
-            series.setdefault(_KINDS[one.quantity], []).append(inverse)
+            sign = -1 if one.quantity == "rate" else 1
+            before, after = ([value**sign for value in each["values"]] for each in (one.a, one.b))
+            series.setdefault(_KINDS[one.quantity], []).append((before, after))
     return settled(series, pairs) if min(a.repetitions, b.repetitions) > 1 else Control()
 
 
