@@ -9,10 +9,6 @@ WORKERS ?= 3
 
 # A target for each campaign: what one finds doesn't keep the others from being run, and any failure is that of the whole.
 CAMPAIGNS := histories properties hostile clocks soak signals kills torture validity
-PROPERTIES := tests/channel tests/cli/test_failures.py tests/conformance tests/feed tests/kit/test_kit.py tests/place \
-              tests/projection tests/queries tests/running tests/service/test_mending.py tests/starter/test_own_data.py \
-              tests/stores tests/truth
-
 .PHONY: setup run test nightly torture validity bench headlines check lab notebooks docs lock clean help $(CAMPAIGNS:%=nightly-%)
 
 help:           ## what can be made
@@ -40,7 +36,7 @@ nightly-histories: setup
 	HISTORIES=10000 $(BIN)/python -m pytest -n $(WORKERS) tests/kit/test_mutants.py tests/service/test_service_fuzz.py tests/service/test_http.py
 
 nightly-properties: setup
-	EXAMPLES=400 $(BIN)/python -m pytest -n $(WORKERS) $(PROPERTIES)
+	EXAMPLES=400 $(BIN)/python -m pytest -n $(WORKERS) -m hypothesis
 
 nightly-hostile: setup
 	HOSTILE=2000 $(BIN)/python -m pytest -n $(WORKERS) tests/scenario/test_hostile.py

@@ -101,7 +101,7 @@ def read(place: FolderPlace) -> Identity | None:
         text = read_file(folder / IDENTITY, "strict")
         others = _others(folder) if folder.exists() else []
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error).removeprefix(f"{folder / IDENTITY}: ")
+        reason = getattr(error, "strerror", None) or str(error)
         raise BadInput([Problem(shown, f"{IDENTITY} can't be read: {reason}", NOT_OURS)]) from None
     if text is None:
         if others:

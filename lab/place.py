@@ -243,7 +243,7 @@ def read_file(file: Path, errors: str = "replace") -> str | None:
     with os.fdopen(opened, "rb") as reader:
         found = os.fstat(reader.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_size > BYTES_MAX:
-            raise OSError(f"{file}: it is no file that the lab wrote")
+            raise OSError(errno.EINVAL, "it is no file that the lab wrote", str(file))
         return reader.read().decode(errors=errors)
 
 

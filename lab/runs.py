@@ -113,9 +113,20 @@ class Run:
 
     @contextlib.contextmanager
     def scanned(self, name: str) -> Iterator[pl.LazyFrame]:
-        """One table, to be read a part at a time within the block. Raises DamagedRun for a file that can't be read."""
+        """One table, to be read a part at a time within the block. Raises DamagedRun for a file that can't be read.
+
+        Errors of the block itself leave it as they are.
+        """
         with self._reading(name) as file:
+            TABLES[name].read(pl.read_parquet(file, n_rows=0))
+        try:
             yield pl.scan_parquet(file) if self.alone is None else self._mine(file)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+            stopping.stop_here()
+            with self._reading(name):
+                for column in pl.read_parquet_schema(file):
+                    pl.read_parquet(file, columns=[column])
+            raise
 
     def _mine(self, file: Path) -> pl.LazyFrame:
         """The rows of the repetition that this is a view of; all of a table that is about the run as a whole."""

@@ -56,23 +56,28 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="all sizes times this: to see whether it works")
     parser.add_argument("--rounds", type=int, help="rounds that count")
     parser.add_argument("--seed", type=int, default=7, help="of the history, the order and the intervals")
-    parser.add_argument("--only", nargs="+", default=[], help="rows whose name begins so")
+    parser.add_argument(
+        "--only", nargs="+", default=[], help="rows whose name begins so; they take the place of those in results.json"
+    )
     parser.add_argument("--out", type=Path, default=report.FOLDER, help="where results.json and results.md go")
     parser.add_argument("--headlines", action="store_true", help="write docs/benchmarks.md, measure nothing")
     chosen = parser.parse_args(words)
-    if chosen.only and chosen.out == report.FOLDER:
-        parser.error("--only measures some rows, and results.json has all of them: say with --out where they go")
+    if chosen.only and chosen.out == report.FOLDER and (chosen.quick or chosen.scale != 1):
+        parser.error("rows of smaller sizes can't take their places in results.json: say with --out where they go")
+    if chosen.only and (why := report.elsewhere(chosen.out, machine())):
+        parser.error(why)
     return chosen
 
 
 def run(bench: Bench, only: Sequence[str] = (), warm_up: bool = True) -> list[dict[str, Any]]:
     """Measure every row, or those whose name begins as `only` says; progress goes to standard error."""
-    where = machine() | {"load": os.getloadavg()[0]}
     results = []
     for number, row in enumerate(every_row(bench)):
         if only and not row.row.startswith(tuple(only)):
             continue
         began = time.perf_counter()
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        where = machine() | {"load": os.getloadavg()[0], "day": day}
         found = measure(row, bench.size.rounds, bench.seed, bench.root / f"row{number}", warm_up)
         found["machine"] = where
         results.append(found)
@@ -94,9 +99,14 @@ def main(words: Sequence[str]) -> int:
     size = replace(size, rounds=chosen.rounds or size.rounds)
     with tempfile.TemporaryDirectory(prefix="lab-bench-") as folder:
         bench = Bench(Path(folder), size, chosen.seed, chosen.growth)
-        results = run(bench, chosen.only)
+        measured = results = run(bench, chosen.only)
+        if chosen.only:
+            # With the rows that take long, so that those measured before stay.
+            whole = Bench(Path(folder), size, chosen.seed, growth=True)
+            order = [(row.row, row.variant) for row in every_row(whole)]
+            results = report.merged(report.read(chosen.out), measured, order)
         report.write(results, left_out(bench), chosen.out)
-    return 0 if all(row["verified"] for row in results) else 1
+    return 0 if all(row["verified"] for row in measured) else 1
 
 
 if __name__ == "__main__":

@@ -74,10 +74,14 @@ def _about(results: Sequence[Result]) -> list[str]:
     machine = results[0]["machine"]
     rounds = max(row["rounds"] for row in results)
     cores = f"{machine['cores']} cores of {machine['cpu']}, {machine['os']}, {machine['python']}"
+    loads = sorted(row["machine"]["load"] for row in results)
+    load = f"{loads[0]:.1f}" if loads[0] == loads[-1] else f"{loads[0]:.1f} to {loads[-1]:.1f}"
+    days = sorted({row["machine"].get("day", "") for row in results} - {""})
+    when = f"; on {', '.join(days)}" if days else ""
     return [
-        f"Measured on {cores}; load {machine['load']:.1f} when it began. Medians of {rounds} interleaved rounds, or of",
-        "as many as `results.json` says; the interval is the 95 % interval of the ratio. `benchmarks/README.md`",
-        "explains each row.",
+        f"Measured on {cores}{when}; load {load} when a row began.",
+        f"Medians of {rounds} interleaved rounds, or of as many as `results.json` says; the interval is the 95 %",
+        "interval of the ratio. `benchmarks/README.md` explains each row.",
     ]
 
 
@@ -106,10 +110,33 @@ def with_headlines(page: str, results: Sequence[Result]) -> str:
     return found.sub(lambda _: f"{BEGIN}\n\n{about}\n\n{headlines(results)}\n\n{END}", page)
 
 
-def read() -> list[dict[str, Any]]:
-    """The results that are there."""
-    found: list[dict[str, Any]] = json.loads(RESULTS.read_text(encoding="utf-8"))
+def read(folder: Path = FOLDER) -> list[dict[str, Any]]:
+    """The results that are in a folder; none if it has no file of results."""
+    file = folder / RESULTS.name
+    found: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
     return found
+
+
+def elsewhere(folder: Path, here: Mapping[str, Any]) -> str | None:
+    """Why rows of this machine can't go into a folder's table: it has rows of another one; None if they can."""
+    there = [row["machine"] for row in read(folder)]
+    for part in ("cpu", "cores", "python"):
+        if other := {str(one[part]) for one in there} - {str(here[part])}:
+            return (
+                f"{folder / RESULTS.name} is of another machine ({part}: {other.pop()}, here {here[part]}): measure all"
+            )
+    return None
+
+
+def merged(
+    old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]], order: Sequence[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """Return the old rows with the new ones in their places, in the order of the table.
+
+    Rows that the table no longer has are left out, so no figure of a row that is gone stays.
+    """
+    latest = {(row["row"], row["variant"]): row for row in [*old, *new]}
+    return [latest[name] for name in order if name in latest]
 
 
 def write(results: Sequence[Result], left_out: Mapping[str, str], folder: Path) -> None:

@@ -21,11 +21,10 @@ from benchmarks.validity.section import Effort, Findings, Section
 from lab.base import stream
 from lab.running.theory import single_server
 from lab.statistics.intervals import Interval
-from lab.statistics.quantiles import quantile, unbiased
+from lab.statistics.quantiles import BOUNDED, quantile, unbiased
 from lab.statistics.replicated import interval, ratio
 
 Samples = npt.NDArray[np.float64]
-SHARES = {"p50": 0.5, "p99": 0.99}
 REPETITIONS = (5, 10)
 # What a coverage of 95 % may be.
 HELD = (0.93, 0.97)
@@ -58,14 +57,14 @@ def lognormal(sigma: float, count: int, of: float = 0.0) -> Process:
         found: Samples = np.exp(sigma * math.sqrt(1 - of * of) * values[-count:])
         return found
 
-    truth = {name: math.exp(sigma * NormalDist().inv_cdf(share)) for name, share in SHARES.items()}
+    truth = {name: math.exp(sigma * NormalDist().inv_cdf(share)) for name, share in BOUNDED.items()}
     named = f"autoregressive {of:g}" if of else f"independent, lognormal {sigma:g}"
     return Process(f"{named}, {count:,}", draw, truth)
 
 
 def exponential(count: int) -> Process:
     """Independent times with an exponential tail."""
-    truth = {name: -math.log1p(-share) for name, share in SHARES.items()}
+    truth = {name: -math.log1p(-share) for name, share in BOUNDED.items()}
     return Process(f"independent, exponential, {count:,}", lambda rng: rng.exponential(1.0, count), truth)
 
 
@@ -105,18 +104,18 @@ def truths(process: Process, estimate: Estimate) -> dict[str, float]:
     runs = [process.draw(stream(TRUTH_SEED + number, process.name)) for number in range(_TRUTH_RUNS)]
     return {
         name: math.exp(float(np.mean([math.log(estimate(one, share) or math.nan) for one in runs])))
-        for name, share in SHARES.items()
+        for name, share in BOUNDED.items()
     }
 
 
 def experiments(process: Process, count: int, repetitions: int, estimate: Estimate) -> dict[str, Samples]:
     """The estimate of each repetition of each experiment, by quantile."""
-    found = {name: np.empty((count, repetitions)) for name in SHARES}
+    found = {name: np.empty((count, repetitions)) for name in BOUNDED}
     for number in range(count):
         rng = stream(number, process.name, str(repetitions))
         for repetition in range(repetitions):
             samples = process.draw(rng) * math.exp(BETWEEN * rng.standard_normal())
-            for name, share in SHARES.items():
+            for name, share in BOUNDED.items():
                 found[name][number, repetition] = estimate(samples, share) or math.nan
     return found
 

@@ -86,11 +86,12 @@ class Findings:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page. `about` is a paragraph in Markdown; `run` makes the table."""
+    """One part of the page. `about` is a paragraph in Markdown; `run` makes the table, the page's with `full`."""
 
     title: str
     about: str
     run: Callable[[Effort], Findings]
+    full: Effort = FULL
 
 
 def section(name: str) -> Section:
@@ -114,9 +115,9 @@ def hold(case: Case, effort: Effort) -> Held:
     return Held(case, mean, t_quantile(found.size - 1, (1 + SHOWN) / 2) * error, bool(holds))
 
 
-def against_theory(title: str, about: str, cases: Callable[[], Sequence[Case]]) -> Section:
+def against_theory(title: str, about: str, cases: Callable[[], Sequence[Case]], full: Effort = FULL) -> Section:
     """A section that holds cases against theory; they are made when it runs."""
-    return Section(title, about, partial(_compared, cases))
+    return Section(title, about, partial(_compared, cases), full)
 
 
 def _compared(cases: Callable[[], Sequence[Case]], effort: Effort) -> Findings:

@@ -112,7 +112,10 @@ def load(
 @click.option("--rate", type=FiniteFloat(0.001, RATE_MAX), default=150.0, show_default=True, help="Commands a second.")
 @common
 def torture(scenario: str, kills: int, rate: float, as_json: bool, overrides: Sequence[str], seed: int | None) -> int:
-    """Serve a scenario, kill every process of the service again and again (SIGKILL), and count what is left."""
+    """Serve a scenario, kill every process of the service again and again (SIGKILL), and count what is left.
+
+    Recovery is the time from a kill until the next process listens; it may still be catching up then.
+    """
     from lab.progress import bar
 
     with _extra("torture"):

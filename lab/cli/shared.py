@@ -53,6 +53,8 @@ def common(function: Function) -> Function:
                     raise KeyboardInterrupt from error
                 printed = _PRINTED in click.get_current_context().meta
                 status = complain(error, kwargs.get("as_json", False) and not printed)
+            # What is printed may fail as late as this, and is told with a traceback too.
+            status = last.flushed(status)
         sys.exit(status)
 
     return wrapped

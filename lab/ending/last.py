@@ -80,7 +80,7 @@ def run(body: Callable[[], object]) -> NoReturn:
         # Also when an engine made another exception of it, or when the work was done by then.
         status = stopping.status()
         _quietly(lambda: output.say(f"stopped; {stopping.left()}", err=True))
-    status = _flushed(status)
+    status = flushed(status)
     # An interrupt that has passed an `exec` of text (dataclasses have one) is remembered by the interpreter, which then
     # ends by SIGINT, whatever the status. The next `exec` makes it forget.
     exec("")
@@ -95,7 +95,7 @@ def _code(code: object) -> int:
     return INTERNAL
 
 
-def _flushed(status: int) -> int:
+def flushed(status: int) -> int:
     """Flush what was printed; a result that did not get through is no success."""
     try:
         with at_work_in("standard output"):

@@ -15,6 +15,7 @@ from lab.experiment.progress import Progress
 from lab.experiment.project import Live, Projected
 from lab.experiment.rebuilt import rebuilt_beside
 from lab.experiment.troubles import Rows, lost_messages, parked, troubles
+from lab.experiment.work import own_work
 from lab.experiment.write import Written
 from lab.measure import accounting, asking, queries
 from lab.measure.asked import Asked
@@ -22,7 +23,6 @@ from lab.place import FolderPlace
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
-from lab.running.journal import CHANNEL
 from lab.stores.port import dump
 from lab.tables import TABLES
 from lab.truth import Truth
@@ -164,22 +164,8 @@ def _judgement(
     if store.documents_written and plan.scenario.time.service == "measured":
         rows["fan_out"] = [_fan_out(live, int(evidence.accounting["applied"]))]
     rows |= troubles(plan, projected, live, evidence)
-    took = _work(live) if plan.scenario.time.service == "measured" else TABLES["work"].frame()
+    took = own_work(live) if plan.scenario.time.service == "measured" else TABLES["work"].frame()
     return Judgement(_entry(live, verdict, dumps), rows, verdicts, witnesses, took, store.settings(), seconds)
-
-
-def _work(live: Live) -> pl.DataFrame:
-    """What each piece of work took; of crashes, retries and what was built beside nothing is said."""
-    swapped_at = live.journal.swapped_at
-    took = [
-        ("channel" if note.source == CHANNEL else "catch-up", note.handed.size, note.visible_at - note.began_at)
-        for note in live.journal.notes
-        if not note.crash
-        and note.handed.size
-        and not (swapped_at is not None and note.began_at < swapped_at <= note.visible_at)
-    ]
-    frame = pl.DataFrame(took, schema=["source", "rows", "seconds"], orient="row") if took else TABLES["work"].frame()
-    return TABLES["work"].typed(frame.with_columns(projection=pl.lit(live.plan.name)))
 
 
 def _fan_out(live: Live, changes: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,9 +18,13 @@ from lab.experiment.strands import Messages
 from lab.experiment.write import Written
 from lab.measure import lag, machine, queries, replicas
 from lab.runs import FORMAT, write_table
+from lab.scenario.values import ScenarioTable
 from lab.tables import ALWAYS, SIMULATED, TABLES, WALL
 from lab.wiring import Plan
 from lab.wiring.replicas import replica_names
+
+# So many values of an empirical delay are listed in the manifest; of more, their number, ends and SHA-256.
+VALUES_TOLD = 20
 
 
 def tables(
@@ -172,13 +177,13 @@ def manifest(plan: Plan, written: Written, judged: RunJudgement, duration_second
         "changes": int(written.published.committed_at.size),
         "duration_seconds": duration_seconds,
         "notes": written.notes,
-        "channel": scenario.channel.model_dump(mode="json", exclude_none=True) if scenario.channel else None,
+        "channel": _told(scenario.channel) if scenario.channel else None,
         "writers": _writers(plan),
         "faults": {item.name: item.faults.model_dump(mode="json") for item in plan.projections if item.faults.any},
         "levels": scenario.levels.model_dump(mode="json"),
         "advice": scenario.advice.model_dump(mode="json"),
-        "readers": scenario.readers.model_dump(mode="json", exclude_none=True),
-        "replicas": scenario.replicas.model_dump(mode="json", exclude_none=True) if scenario.replicas else None,
+        "readers": _told(scenario.readers),
+        "replicas": _told(scenario.replicas) if scenario.replicas else None,
         "outages": [item.model_dump() for item in scenario.channel.outages] if scenario.channel else [],
     }
 
@@ -189,4 +194,21 @@ def _writers(plan: Plan) -> dict[str, Any]:
     if writers is None:
         return {"how": "one after the other"}
     why = f"simulated: {plan.scenario.truth.engine} has one writer at a time"
-    return {"how": why} | writers.model_dump(mode="json", exclude_none=True)
+    return {"how": why} | _told(writers)
+
+
+def _told(table: ScenarioTable) -> dict[str, Any]:
+    """Return the keys of a table of the scenario; a long list of an empirical delay's values is summed up."""
+    found = table.model_dump(mode="json", exclude_none=True)
+    tables: list[Any] = [found]
+    while tables:
+        one = tables.pop()
+        if isinstance(one, list):
+            tables += one
+        elif isinstance(one, dict):
+            values = one.get("values")
+            if isinstance(values, list) and len(values) > VALUES_TOLD:
+                digest = hashlib.sha256(np.array(values, np.float64).tobytes()).hexdigest()
+                one["values"] = {"count": len(values), "least": min(values), "largest": max(values), "sha256": digest}
+            tables += [inner for name, inner in one.items() if name != "values"]
+    return found

@@ -47,7 +47,7 @@ def write(plan: Plan, work: Path, progress: Progress) -> Written:
         trace = plan.domain.trace(plan.options)
         frames = {name: frame.drop("event") for name, frame in trace.frames.items()}
         lasts = max((float(frame["committed_at"][-1]) for frame in frames.values() if frame.height), default=0.0)
-        refuse(effort.problems(plan.scenario, trace.changes, lasts, plan.source.path.name))
+        refuse(effort.problems(plan.scenario, trace.changes, lasts, plan.source.path.name, plan.recorded))
         oracle = Oracle.of_trace(plan.domain, frames)
         progress.done(1)
         writes: dict[str, Any] = {"commands": trace.changes, "accepted": trace.changes, "rejected": 0, "conflicts": 0}

@@ -11,6 +11,8 @@ import os
 import random
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -19,7 +21,7 @@ import gevent
 from gevent.pool import Group, Pool
 from geventhttpclient import HTTPClient
 
-from lab.load.drawing import Drawing, Row
+from lab.load.drawing import Drawing, Row, Unanswered
 from lab.load.ledger import Offered, RequestLedger
 
 RATE = float(os.environ.get("LAB_RATE", "0"))
@@ -80,10 +82,10 @@ class LoadClient:
         return response.status_code, json.loads(found) if found else None
 
     def get(self, path: str) -> Any:
-        """The JSON document at a path. Raises RuntimeError for any status but 200."""
+        """The JSON document at a path. Raises Unanswered for any status but 200, and what the client raises."""
         status, found = self.call("GET", path)
         if status != 200:
-            raise RuntimeError(f"GET {path}: {status} {found}")
+            raise Unanswered(status, f"GET {path}: {status} {found}")
         return found
 
     def _tell(self, row: str, seconds: float, failed: str | None) -> None:
@@ -94,35 +96,47 @@ class LoadClient:
 
     # -- the rows -----------------------------------------------------------------------------------------------------
 
+    @contextmanager
+    def _under_way(self, request: Offered) -> Iterator[Row]:
+        """Conclude a request when the block ends, with what the block notes; `failed` says why there is no answer.
+
+        A user that Locust ends while it waits leaves it censored; whatever else is raised is a failure of the request.
+        """
+        began = request.more["began"] = time.time()
+        noted: Row = {}
+        try:
+            yield noted
+        except gevent.GreenletExit:
+            self.ledger.conclude(request, censored=True)
+            raise
+        except Exception as error:
+            noted = {"failed": f"{type(error).__name__}: {error}"}
+        service = time.time() - request.more.get("began", began)
+        self.ledger.conclude(request, noted.pop("failed", None), service=service, **noted)
+
     def send(self, intended: float, request: Offered | None = None) -> bool:
         """Send a command; False if there is none left. A rejection is an answer; no outcome is a failure."""
         request = request or self.ledger.offer("COMMAND", intended)
-        order = self.drawing.command()
-        if order is None:
-            self.ledger.withdraw(request)
-            return False
-        body = {"command": order["command"], "key": order["key"], "fields": order["fields"]}
-        once = {"Idempotency-Key": f"locust {self.run} {self.part} {order['number']}"}
-        began, found, failed = time.time(), None, None
-        request.more |= {"began": began, "entity": order["entity"], "key": order["key"]}
-        try:
+        told: Row = {}
+        with self._under_way(request) as noted:
+            order = self.drawing.command()
+            if order is None:
+                self.ledger.withdraw(request)
+                return False
+            body = {"command": order["command"], "key": order["key"], "fields": order["fields"]}
+            once = {"Idempotency-Key": f"locust {self.run} {self.part} {order['number']}"}
+            # Commands may have been fetched before.
+            request.more |= {"began": time.time(), "entity": order["entity"], "key": order["key"]}
             status, found = self.call("POST", f"/commands/{quote(order['entity'])}", body, once)
-            if not isinstance(found, dict) or "outcome" not in found:
-                failed = f"{status}: {found.get('detail', '') if isinstance(found, dict) else ''}"
-        except gevent.GreenletExit:
-            # A user that Locust ends while it waits.
-            self.ledger.conclude(request, censored=True)
-            raise
-        except Exception as error:  # whatever the client raises is a request that failed
-            failed = f"{type(error).__name__}: {error}"
-        ended = time.time()
-        told = found if isinstance(found, dict) and failed is None else {}
-        outcome = {"outcome": told.get("outcome"), "position": told.get("position")}
-        self.ledger.conclude(request, failed, service=ended - began, **outcome)
-        if told.get("outcome") == "accepted" and told.get("position") and ended >= self.next_probe:
+            if isinstance(found, dict) and "outcome" in found:
+                told = {**found, "entity": order["entity"], "at": time.time()}
+                noted |= {"outcome": found["outcome"], "position": found.get("position")}
+            else:
+                noted["failed"] = f"{status}: {found.get('detail', '') if isinstance(found, dict) else ''}"
+        if told.get("outcome") == "accepted" and told.get("position") and told["at"] >= self.next_probe:
             # Random gaps, so that probes don't keep step with polls.
-            self.next_probe = ended + self.random.expovariate(PROBES / self.workers)
-            self.probe({**told, "entity": order["entity"], "at": ended})
+            self.next_probe = told["at"] + self.random.expovariate(PROBES / self.workers)
+            self.probe(told)
         return True
 
     def ask(self, intended: float) -> bool:
@@ -141,20 +155,12 @@ class LoadClient:
         return self.ledger.offer(f"QUERY/{projection}/{query}", intended), path
 
     def _ask(self, request: Offered, path: str) -> None:
-        began, failed, rows = time.time(), None, None
-        request.more["began"] = began
-        try:
+        with self._under_way(request) as noted:
             status, found = self.call("GET", path)
             if status != 200:
-                failed = f"{status}: {found.get('detail', '')}"
+                noted["failed"] = f"{status}: {found.get('detail', '')}"
             else:
-                rows = len(found["rows"])
-        except gevent.GreenletExit:
-            self.ledger.conclude(request, censored=True)
-            raise
-        except Exception as error:
-            failed = f"{type(error).__name__}: {error}"
-        self.ledger.conclude(request, failed, service=time.time() - began, rows=rows)
+                noted["rows"] = len(found["rows"])
 
     # -- reading what was written -------------------------------------------------------------------------------------
 

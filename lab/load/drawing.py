@@ -17,10 +17,20 @@ FIRST, REFRESH = 0.25, 5.0
 POOL = 4_000
 
 Row = dict[str, Any]
+# The status of a domain that replays a history, and so has no commands.
+NO_COMMANDS = 409
+
+
+class Unanswered(RuntimeError):
+    """The service answered with this `status` instead of a document."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(said)
+        self.status = status
 
 
 class Drawing:
-    """Draws queries with values, and takes commands. `get` fetches a document of the service, None if it has none."""
+    """Draws queries with values, and takes commands. `get` fetches a document of the service, or raises Unanswered."""
 
     def __init__(
         self, get: Callable[[str], Any], document: Row, projections: Row, rng: random.Random, share: tuple[int, int]
@@ -99,18 +109,23 @@ class Drawing:
         return None
 
     def fetch(self) -> None:
-        """Fetch the next commands of this worker's share, many at a time, so that users seldom wait for them."""
+        """Fetch the next commands of this worker's share, many at a time, so that users seldom wait for them.
+
+        Raises what `get` raises: the next command tries again. Only a domain without commands has none for good.
+        """
         part, of = self.share
         asked = {"part": part % of, "of": of, "since": self.sent, "limit": 10_000}
         try:
-            self.commands, self.taken = self.get(f"/workload?{urlencode(asked)}")["commands"], 0
-        except RuntimeError:
-            # A domain that replays a history has no commands.
-            self.commands, self.taken = [], 0
-        self.dry = not self.commands
+            found = self.get(f"/workload?{urlencode(asked)}")["commands"]
+        except Unanswered as error:
+            if error.status != NO_COMMANDS:
+                raise
+            found = []
+        self.commands, self.taken = found, 0
+        self.dry = not found
 
     def command(self) -> Row | None:
-        """Take the next command of this worker's share; None when there are no more."""
+        """Take the next command of this worker's share; None when there are no more. Raises what `fetch` raises."""
         with self.fetching:
             if self.taken >= len(self.commands) and not self.dry:
                 self.fetch()

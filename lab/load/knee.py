@@ -21,20 +21,23 @@ from lab.wiring import Plan
 REPETITIONS = 2
 FIRST, FACTOR, STEPS_MAX, HALVINGS = 50.0, 2.0, 9, 3
 LAG_P99, ERRORS = 1.0, 0.01
+# So many times as many commands are offered as a p99 needs: some are rejected, and arrivals are random.
+SPARE = 1.5
 
 
 @dataclass(frozen=True)
 class Step:
-    """One rate: what it brought at each projection, and why it was not held, if it wasn't."""
+    """One rate: what it brought at each projection, which levels were broken, and why others are `unknown`."""
 
     rate: float
     rows: list[dict[str, Any]]
     why: str
+    unknown: str = ""
 
     @property
-    def held(self) -> bool:
-        """True if every level was held."""
-        return not self.why
+    def held(self) -> bool | None:
+        """True if every level was held, False if one was broken; None if none was, and of one that is not known."""
+        return False if self.why else None if self.unknown else True
 
 
 def judged(seen: LoadResult, lag: pl.DataFrame, rate: float, level: float) -> Step:
@@ -46,13 +49,14 @@ def judged(seen: LoadResult, lag: pl.DataFrame, rate: float, level: float) -> St
     lost = asked.filter(pl.col("failed").is_not_null() | pl.col("censored").fill_null(False))
     errors = lost.height / max(1, asked.height)
     rows, broken = [], [f"errors {errors:.1%}"] if errors > ERRORS else []
+    unknown: list[str] = []
     for one in lag.to_dicts():
         projection, p99 = one["projection"], one["p99_seconds"]
         of_it = pl.col("row").str.starts_with(f"QUERY/{projection}/")
         query = told(log.times(seen.log.events.filter(of_it), "seconds"), 0.99)
         rows.append({"projection": projection, "lag_p99_seconds": p99, "query_p99_seconds": query})
         if 0 < one["changes"] < samples_needed(0.99):
-            broken.append(f"{projection} had {one['changes']:,} changes, too few for a p99")
+            unknown.append(f"{projection} had {one['changes']:,} changes, too few for a p99")
         elif p99 is None and one["changes"]:
             broken.append(f"{projection} showed {one['visible']:,} of {one['changes']:,} changes")
         elif p99 is not None and p99 > level:
@@ -61,17 +65,23 @@ def judged(seen: LoadResult, lag: pl.DataFrame, rate: float, level: float) -> St
         broken.append("a projection had not caught up a minute later")
     if seen.void:
         broken.insert(0, f"void: {seen.void}")
-    why = "; ".join(broken)
-    common = {"rate": rate, "error_rate": errors, "held": not why, "why": why}
-    return Step(rate, [common | row for row in rows], why)
+    found = Step(rate, [], "; ".join(broken), "; ".join(unknown))
+    why = found.why or (found.unknown and f"unknown: {found.unknown}")
+    common = {"rate": rate, "error_rate": errors, "held": found.held, "why": why}
+    return replace(found, rows=[common | row for row in rows])
 
 
 def search(find: Any) -> tuple[float, list[Step]]:
-    """Double the rate until it isn't held, then halve the interval. `find` judges a rate. Returns what was held."""
+    """Double the rate until it isn't held, then halve the interval. `find` judges a rate. Returns what was held.
+
+    A rate of which it isn't known ends the search: nothing is concluded from it.
+    """
     steps: list[Step] = []
     held, broken, rate = 0.0, None, FIRST
     for _ in range(STEPS_MAX):
         steps.append(find(rate))
+        if steps[-1].held is None:
+            return held, steps
         if not steps[-1].held:
             broken = rate
             break
@@ -80,19 +90,27 @@ def search(find: Any) -> tuple[float, list[Step]]:
         assert broken is not None
         middle = (held + broken) / 2
         steps.append(find(middle))
+        if steps[-1].held is None:
+            break
         held, broken = (middle, broken) if steps[-1].held else (held, middle)
     return held, steps
 
 
+def lasting(order: Order, rate: float, commands: bool) -> Order:
+    """Return the order for one rate: longer than asked for where a p99 needs it, in domains that have `commands`."""
+    needed = SPARE * samples_needed(0.99) / (rate * order.commands) if commands and order.commands else 0.0
+    return replace(order, rate=rate, seconds=max(order.seconds, needed))
+
+
 def knee(plan: Plan, arguments: list[str], order: Order, root: Path, progress: Progress) -> Run:
     """Search twice, then a run at the lower of the two capacities, with the table `knee`."""
-    level = plan.scenario.levels.lag_p99 or LAG_P99
+    level, commands = plan.scenario.levels.lag_p99 or LAG_P99, not plan.domain.has_trace
     found: list[float] = []
     rows: list[dict[str, Any]] = []
 
     def find(rate: float) -> Step:
         with tempfile.TemporaryDirectory(prefix="lab-knee-") as work:
-            seen = measure(plan, arguments, replace(order, rate=rate), Path(work), progress)
+            seen = measure(plan, arguments, lasting(order, rate, commands), Path(work), progress)
             lag = lag_summary(plan, Path(work) / "served", seen.began)
         return judged(seen, lag, rate, level)
 
@@ -102,5 +120,5 @@ def knee(plan: Plan, arguments: list[str], order: Order, root: Path, progress: P
         rows += [{"repetition": repetition} | row for step in steps for row in step.rows]
     low, high = min(found), max(found)
     told = {"capacity": low, "repetitions": found, "within_15_percent": high <= low * 1.15, "lag_p99_level": level}
-    told["limited_by"] = next((row["why"] for row in rows if not row["held"]), "")
-    return load(plan, arguments, replace(order, rate=low or FIRST), root, progress, {"rows": rows, "told": told})
+    told["limited_by"] = next((row["why"] for row in rows if row["why"]), "")
+    return load(plan, arguments, lasting(order, low or FIRST, commands), root, progress, {"rows": rows, "told": told})

@@ -16,7 +16,7 @@ import polars as pl
 from lab.measure.temperatures import of, queries, told_at
 from lab.runs import Run
 from lab.statistics.intervals import few
-from lab.statistics.quantiles import samples_needed
+from lab.statistics.quantiles import SHARES, samples_needed
 from lab.statistics.replicated import interval, middle
 from lab.tables import REPETITION
 
@@ -51,7 +51,7 @@ QUANTITIES = {
     "write_p99": "the same for 99 of 100",
 }
 ONCE = "one repetition: `--repeat 5` gives an interval"
-_SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+_SHARES = SHARES | {"max": 1.0}
 
 
 @dataclass(frozen=True)

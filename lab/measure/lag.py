@@ -12,13 +12,11 @@ import polars as pl
 from lab.feed.published import Published
 from lab.running.journal import Journal
 from lab.statistics.intervals import intervals
-from lab.statistics.quantiles import told, unbiased
+from lab.statistics.quantiles import BOUNDED, SHARES, told, unbiased
 
 POINTS = 240
-QUANTILES = {"p50_seconds": 0.5, "p90_seconds": 0.9, "p99_seconds": 0.99, "max_seconds": 1.0}
-# The quantiles that have an interval.
-BOUNDED = {"p50": 0.5, "p99": 0.99}
-UNBIASED = {"p90": 0.9, "p99": 0.99}
+# The quantiles that are averaged over repetitions without the bias of an order statistic.
+UNBIASED = ("p90", "p99")
 
 
 def visible_at(published: Published, journal: Journal, subsumes: bool, epoch: int = 0) -> np.ndarray:
@@ -107,8 +105,9 @@ def summary(projection: str, lag: pl.DataFrame) -> dict[str, object]:
         "visible": int(np.isfinite(seconds).sum()),
         "never_visible": int(np.isinf(seconds).sum()),
     }
-    found |= {name: told(seconds, share) for name, share in QUANTILES.items()}
-    found |= {f"{name}_unbiased_seconds": unbiased(seconds, share) for name, share in UNBIASED.items()}
+    found |= {f"{name}_seconds": told(seconds, share) for name, share in SHARES.items()}
+    found["max_seconds"] = told(seconds, 1.0)
+    found |= {f"{name}_unbiased_seconds": unbiased(seconds, SHARES[name]) for name in UNBIASED}
     for name, each in zip(BOUNDED, intervals(seconds, list(BOUNDED.values())), strict=True):
         found |= {f"{name}_low_seconds": each.low, f"{name}_high_seconds": each.high}
         found |= {f"{name}_interval_reason": each.reason or None}

@@ -19,7 +19,7 @@ from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.statistics.intervals import intervals
-from lab.statistics.quantiles import told, unbiased
+from lab.statistics.quantiles import SHARES, told, unbiased
 from lab.tables import TABLES
 
 
@@ -141,19 +141,16 @@ def _right(one: Asked) -> bool | None:
 def _figures(nanoseconds: list[int], right: bool) -> dict[str, float | int | str | None]:
     """Return the number of samples, and their quantiles with the ends of the 95 % intervals in microseconds."""
     times = np.array(nanoseconds) / 1_000.0
-    figures = dict.fromkeys((*QUANTILES, *ENDS, UNBIASED)) if not right or not times.size else quantiles(times)
+    figures = quantiles(times) if right and times.size else dict.fromkeys((*QUANTILES, UNBIASED, *ENDS))
     return {"samples": times.size} | figures
 
 
 def quantiles(times: np.ndarray) -> dict[str, float | str | None]:
     """Return the quantiles of times in microseconds, with the ends of their intervals."""
-    return (
-        {name: told(times, share) for name, share in QUANTILES.items()}
-        | {UNBIASED: unbiased(times, 0.99)}
-        | ends(times)
-    )
+    found = {name: told(times, share) for name, share in zip(QUANTILES, SHARES.values(), strict=True)}
+    return found | {UNBIASED: unbiased(times, SHARES["p99"])} | ends(times)
 
 
 ENDS = ("p50_low_us", "p50_high_us", "p99_low_us", "p99_high_us", "p50_interval_reason", "p99_interval_reason")
-QUANTILES = {"p50_us": 0.5, "p90_us": 0.9, "p99_us": 0.99}
+QUANTILES = tuple(f"{name}_us" for name in SHARES)
 UNBIASED = "p99_unbiased_us"

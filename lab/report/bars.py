@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from lab.formatting import count, duration, share, short_count, size, tick
+from lab.measure.temperatures import HOT
 from lab.report.facts import unaccounted
 from lab.report.style import (
     BAD,
@@ -119,7 +120,7 @@ def queries(queries: pl.DataFrame, looks: Mapping[str, Look]) -> Figure:
 
 def _at(queries: pl.DataFrame) -> str:
     """Say what dot, whisker and mark stand for."""
-    if "hot" not in queries["temperature"]:
+    if HOT not in queries["temperature"]:
         return ": dot at p50, whisker to p99"
     return ", hot: dot at p50, whisker to p99; upright mark: p50 cold"
 
@@ -137,7 +138,7 @@ def _query_row(axes: Axes, y: float, row: Mapping[str, Any], look: Look, low_sec
         # A hollow dot: the projection didn't pass, so its time is not comparable.
         inside = look.colour if look.verdict == "pass" else "white"
         axes.plot([x], [y], "o", color=look.colour, markerfacecolor=inside, markersize=5.2, markeredgewidth=1.3)
-        if row["temperature"] == "hot" and row["cold_p50_us"]:
+        if row["temperature"] == HOT and row["cold_p50_us"]:
             axes.plot([row["cold_p50_us"] / 1e6], [y], "|", color=look.colour, markersize=9, markeredgewidth=1.3)
         _beside(axes, x, y, duration(p50 / 1e6), INK, before=True)
         _beside(axes, end, y, duration(end), FAINT)

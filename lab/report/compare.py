@@ -21,7 +21,6 @@ from lab.report.judged import Compared, Control, Judged, compared, control, judg
 from lab.runs import Run
 from lab.statistics.replicated import Ratio
 
-QUANTILES = ("p50", "p99")
 # Machines report slightly different sizes of the same memory from boot to boot.
 _MEMORY_TOLERANCE = 0.02
 # What the method is, for those who read `--json`.

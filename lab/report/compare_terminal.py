@@ -11,10 +11,10 @@ from rich.text import Text
 
 from lab.formatting import NOTHING, count, duration, microseconds, short_count, size
 from lab.measure.temperatures import MEANING
-from lab.report.compare import QUANTILES
 from lab.report.judged import DIFFERENT, NO_DIFFERENCE, ONE_EACH, factor
 from lab.report.style import elided
 from lab.report.terminal import marked, plain_table
+from lab.statistics.quantiles import BOUNDED
 
 # The longest name of a run in a table; and a factor that rounds to more than 1.
 _NAME, _SURE = 14, 1.005
@@ -128,7 +128,7 @@ def _single_table(
 def _lag_table(rows: Sequence[dict[str, Any]], names: tuple[str, str], judged: bool) -> Table:
     table = _table(names, judged)
     for row in rows:
-        for part in QUANTILES:
+        for part in BOUNDED:
             found = row[part]
             table.add_row(
                 Text(row["projection"] if part == "p50" else ""),

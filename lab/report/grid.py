@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from lab.base import TRUTH
+from lab.measure.temperatures import COLD
 from lab.report.facts import Overview
 
 
@@ -45,6 +46,6 @@ def query_grid(queries: pl.DataFrame, found: Sequence[Overview]) -> QueryGrid:
     for row in queries.iter_rows(named=True):
         cells = rows.setdefault(row["projection"], [None] * len(names))
         first = row["p50_us"] is not None and row["projection"] in ranked and row["p50_us"] == best.get(row["query"])
-        cold = None if row["temperature"] == "cold" else row["cold_p50_us"]
+        cold = None if row["temperature"] == COLD else row["cold_p50_us"]
         cells[names.index(row["query"])] = GridCell(row["p50_us"], cold, first, row["answer_ok"] is False)
     return QueryGrid(names, rows)

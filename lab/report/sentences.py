@@ -12,6 +12,7 @@ import polars as pl
 
 from lab.base import TRUTH
 from lab.formatting import configured, count, duration, listed, microseconds, plural, ratio, share, size
+from lab.measure.temperatures import HOT
 from lab.report.facts import Overview, unaccounted
 from lab.report.fault_texts import what_was_set
 
@@ -151,7 +152,7 @@ def on_queries(queries: pl.DataFrame, found: Sequence[Overview]) -> str:
     for (kind,), part in right.group_by("kind", maintain_order=True):
         best = part.sort("p50_us").row(0, named=True)
         told.append(f"{kind} in {best['projection']} ({microseconds(best['p50_us'])})")
-    at = ", hot" if "hot" in queries["temperature"] else ""
+    at = ", hot" if HOT in queries["temperature"] else ""
     text = f"The quickest right answers of projections that pass (p50{at}): {listed(told)}." if told else _NONE_PASSES
     text += _of_truth(queries, right)
     wrong = [f"{each.name} ({plural(each.wrong_answers, 'query', 'queries')})" for each in found if each.wrong_answers]

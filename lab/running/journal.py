@@ -11,6 +11,8 @@ import numpy as np
 from lab.projection.applied import NONE, Applied
 
 CHANNEL, CATCH_UP, RETRY = 0, 1, 2
+# Where work comes from, as the table `work` calls it.
+SOURCES = {CHANNEL: "channel", CATCH_UP: "catch-up"}
 
 
 @dataclass(frozen=True)

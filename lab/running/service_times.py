@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +30,18 @@ class RecordedWork:
 
     rows: np.ndarray
     seconds: np.ndarray
+
+    @property
+    def per_row(self) -> float:
+        """The fitted seconds of each row more: least squares, and not below 0."""
+        spread = float(np.var(self.rows)) if self.rows.size else 0.0
+        both = np.mean((self.rows - self.rows.mean()) * (self.seconds - self.seconds.mean())) if spread else 0.0
+        return max(0.0, float(both) / spread) if spread else 0.0
+
+    @property
+    def per_batch(self) -> float:
+        """The mean seconds that the rows of a piece don't explain; 0 if nothing was measured."""
+        return max(0.0, float(self.seconds.mean()) - self.per_row * float(self.rows.mean())) if self.rows.size else 0.0
 
 
 class Formula:
@@ -73,9 +85,7 @@ class MeasuredTimes:
         rows, seconds = recorded.rows, recorded.seconds
         order = np.argsort(rows, kind="stable")
         self.rows, self.seconds, self._rng = rows[order], seconds[order], rng
-        spread = float(np.var(rows)) if rows.size else 0.0
-        per_row = float(np.mean((rows - rows.mean()) * (seconds - seconds.mean()))) / spread if spread else 0.0
-        self.per_row = max(0.0, per_row)
+        self.per_row = recorded.per_row
 
     def draw(self, rows: int) -> float:
         """One of the times measured for about as many rows, corrected by the fitted time of each row more or less.
@@ -94,14 +104,34 @@ class MeasuredTimes:
         return float(max(corrected, self.seconds[low:high].min()))
 
 
-def service_times(
-    model: ServiceModel, rng: np.random.Generator | None = None, recorded: RecordedWork | None = None
-) -> ServiceTimes:
-    """The times of a modelled store; `rng` for any distribution but `constant`, `recorded` for `empirical`."""
+def service_times(model: ServiceModel, rng: np.random.Generator | None = None) -> ServiceTimes:
+    """The times of a modelled store by its formula; `rng` for any distribution but `constant`."""
     if model.distribution == "constant":
         return Formula(model)
     assert rng is not None
-    if model.distribution == "empirical":
-        assert recorded is not None
-        return MeasuredTimes(recorded, rng)
     return AroundFormula(model, rng)
+
+
+def times_by_source(
+    model: ServiceModel,
+    sources: Mapping[int, str],
+    rng: np.random.Generator | None = None,
+    recorded: Mapping[str, RecordedWork] | None = None,
+) -> dict[int, ServiceTimes]:
+    """The times of a modelled store for each of the `sources`; `rng` for any distribution but `constant`.
+
+    A formula is the same for all of them. Of `empirical`, each draws from its own work in `recorded`, by the source's
+    name: a page of catch-up and a batch of messages don't take the same. One without any draws from all the others.
+    """
+    if model.distribution != "empirical":
+        return dict.fromkeys(sources, service_times(model, rng))
+    assert rng is not None
+    assert recorded
+    whole = together(recorded)
+    return {source: MeasuredTimes(recorded.get(name, whole), rng) for source, name in sources.items()}
+
+
+def together(recorded: Mapping[str, RecordedWork]) -> RecordedWork:
+    """Return the recorded work of all sources as one."""
+    parts = recorded.values()
+    return RecordedWork(np.concatenate([one.rows for one in parts]), np.concatenate([one.seconds for one in parts]))

@@ -19,8 +19,8 @@ from lab.feed.arrays import FeedArrays
 from lab.feed.published import Published
 from lab.feed.reader import ChangeReader
 from lab.projection.projector import Projector
-from lab.running.journal import Recorder
-from lab.running.service_times import RecordedWork, service_times
+from lab.running.journal import CATCH_UP, CHANNEL, SOURCES, Recorder
+from lab.running.service_times import RecordedWork, times_by_source
 from lab.scenario import ServiceModel
 
 # Modelled batches are applied together up to this many rows, since engines are quicker with large pages.
@@ -183,7 +183,7 @@ class FromArrays(_Simulated):
 class Modelled(FromArrays):
     """Work takes what the model says, and reading takes no time.
 
-    `rng` is needed for any distribution but `constant`, `recorded` for `empirical`.
+    `rng` is needed for any distribution but `constant`, `recorded` (by the names in `SOURCES`) for `empirical`.
     """
 
     def __init__(
@@ -192,14 +192,26 @@ class Modelled(FromArrays):
         feeds: Mapping[str, FeedArrays],
         model: ServiceModel,
         rng: np.random.Generator | None = None,
-        recorded: RecordedWork | None = None,
+        recorded: Mapping[str, RecordedWork] | None = None,
     ) -> None:
         super().__init__(published, feeds)
-        self.times = service_times(model, rng, recorded)
+        self.times = times_by_source(model, SOURCES, rng, recorded)
+        # Of what the worker was given last.
+        self._source = CATCH_UP
+
+    def page(self, entity: str, position: int, limit: int, at: float, now: float) -> tuple[np.ndarray, bool, float]:
+        """The rows that the feed shows at `at`; reading them takes no time."""
+        self._source = CATCH_UP
+        return super().page(entity, position, limit, at, now)
+
+    def messages(self, batch: np.ndarray) -> list[tuple[str, np.ndarray]]:
+        """The rows of each entity."""
+        self._source = CHANNEL
+        return super().messages(batch)
 
     def end(self, at: float, mark: float, rows: int, factor: float = 1.0) -> float:
         """Later by what the model says."""
-        return at + self.times.draw(rows) * factor
+        return at + self.times[self._source].draw(rows) * factor
 
 
 @dataclass

@@ -6,6 +6,7 @@ what `StoreFaults` say; `Trouble` is the faults of a scenario.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, cast
 
@@ -120,6 +121,11 @@ def faulty(store: Store, faults: StoreFaults | None = None, order: str = "with-d
     return cast("Store", FaultyStore(store, faults or StoreFaults(), order))
 
 
+def slowed(faults: FaultsTable, at: float) -> float:
+    """Return the factor by which planted slowness stretches work that begins at `at` seconds."""
+    return math.prod(item.factor for item in faults.slow if item.at <= at < item.at + item.lasts)
+
+
 class Trouble(StoreFaults):
     """One projection's faults, drawn from the seed. `chosen` are the indices of the changes that it subscribes to."""
 
@@ -187,5 +193,4 @@ class Trouble(StoreFaults):
 
     def factor(self, at: float) -> float:
         """Return the factor by which the store is slower at this time."""
-        slow = (item.factor for item in self.options.slow if item.at <= at < item.at + item.lasts)
-        return float(np.prod([*slow, 1.0]))
+        return slowed(self.options, at)

@@ -11,9 +11,13 @@ from lab.scenario.values import FileName, Probability, ScenarioTable, Seconds, W
 
 # Below a tenth, a Pareto law has values that no run comes to the end of.
 Shape = Annotated[float, Field(ge=0.1, le=1_000.0, allow_inf_nan=False)]
+Sigma = Annotated[float, Field(ge=0.0, le=5.0)]
+# The standard deviation of a lognormal's logarithm, unless it is given.
+SIGMA = 1.0
 # The keys that only some kinds have, and which of them each kind has.
-_OWN = {"shape", "scale", "values", "file", "column", "parts"}
+_OWN = {"sigma", "shape", "scale", "values", "file", "column", "parts"}
 _KEYS: dict[str, set[str]] = {
+    "lognormal": {"sigma"},
     "pareto": {"shape", "scale"},
     "gamma": {"shape"},
     "empirical": {"values", "file", "column"},
@@ -26,7 +30,7 @@ class DelayLaw(ScenarioTable):
 
     kind: Literal["constant", "exponential", "lognormal", "pareto", "gamma", "empirical", "mixture"] = "constant"
     mean: Seconds = 0.0
-    sigma: float = Field(1.0, ge=0.0, le=5.0)
+    sigma: Sigma | None = None
     shape: Shape | None = None
     scale: Seconds | None = None
     values: tuple[Seconds, ...] | None = Field(None, strict=False, min_length=1, max_length=DELAY_VALUES_MAX)
@@ -59,6 +63,11 @@ class DelayLaw(ScenarioTable):
             raise ValueError("a Pareto needs a `mean` or a `scale`, its smallest value")
         if self.scale is None and self.shape <= 1:
             raise ValueError("a Pareto of a shape up to 1 has no mean: give its `scale`, the smallest value")
+
+    @property
+    def width(self) -> float:
+        """The standard deviation of a lognormal's logarithm."""
+        return SIGMA if self.sigma is None else self.sigma
 
     @property
     def smallest(self) -> float:
@@ -103,15 +112,19 @@ class ServiceModel(ScenarioTable):
     distribution: Literal["constant", "exponential", "lognormal", "gamma", "empirical"] = "constant"
     per_batch: Seconds = 0.000_5
     per_row: Seconds = 0.000_01
-    sigma: float = Field(1.0, ge=0.0, le=5.0)
+    sigma: Sigma | None = None
     shape: Shape | None = None
     run: str | None = Field(None, min_length=1, max_length=PATH_MAX)
     projection: FileName | None = None
 
     @model_validator(mode="after")
     def _keys_of_its_distribution(self) -> Self:
-        if self.shape is not None and self.distribution != "gamma":
-            raise ValueError(f"the distribution `{self.distribution}` has no `shape`")
+        for key, kind in (("shape", "gamma"), ("sigma", "lognormal")):
+            if getattr(self, key) is not None and self.distribution != kind:
+                raise ValueError(f"the distribution `{self.distribution}` has no `{key}`")
+        formula = {"per_batch", "per_row"} & self.model_fields_set
+        if self.distribution == "empirical" and formula:
+            raise ValueError(f"an empirical distribution has no `{min(formula)}`: its times are those of the run")
         if self.distribution == "gamma" and self.shape is None:
             raise ValueError("a gamma needs its `shape`, for example shape = 2")
         if self.distribution == "empirical" and self.run is None:

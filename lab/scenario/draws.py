@@ -32,7 +32,7 @@ def _drawn(law: DelayLaw, count: int, rng: np.random.Generator) -> np.ndarray:
             return rng.exponential(law.mean, count) if law.mean else np.zeros(count)
         case "lognormal" if law.mean:
             # The parameters are chosen so that its mean is `mean`.
-            return rng.lognormal(np.log(law.mean) - law.sigma**2 / 2, law.sigma, count)
+            return rng.lognormal(np.log(law.mean) - law.width**2 / 2, law.width, count)
         case "pareto":
             return law.smallest * (1 + rng.pareto(law.shape or 1.0, count))
         case "gamma":
@@ -73,7 +73,7 @@ def _longest(law: DelayLaw, count: int) -> float:
             return law.mean * (1 + math.log(count))
         case "lognormal":
             reach = math.sqrt(2 * math.log(count + 1))
-            return law.mean * math.exp(law.sigma * reach - law.sigma**2 / 2)
+            return law.mean * math.exp(law.width * reach - law.width**2 / 2)
         case "pareto":
             return min(ENDLESS, law.smallest * math.exp(min(69.0, math.log(count) / (law.shape or 1.0))))
         case "gamma":

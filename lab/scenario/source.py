@@ -77,9 +77,10 @@ class Source:
         except ValidationError as error:
             errors = error.errors(include_url=False)
             # Putting one into words takes a while, and a file may have a hundred thousand.
-            problems += [_problem(self.path.name, raw, item) for item in errors[:PROBLEMS_TOLD]]
-            if len(errors) > PROBLEMS_TOLD:
-                raise refusal(problems, len(errors) - PROBLEMS_TOLD) from None
+            told = _causes(errors)
+            problems += [_problem(self.path.name, raw, item) for item in told[:PROBLEMS_TOLD]]
+            if len(told) > PROBLEMS_TOLD:
+                raise refusal(problems, len(told) - PROBLEMS_TOLD) from None
             return _rest(raw, errors), problems
 
 
@@ -110,7 +111,7 @@ def question(raw: Mapping[str, Any], items: Sequence[str]) -> AdviceQuestion:
     try:
         asked = AdviceQuestion.model_validate(tables)
     except ValidationError as error:
-        problems += [_problem("--set", tables, item) for item in error.errors()]
+        problems += [_problem("--set", tables, item) for item in _causes(error.errors())]
     refuse(problems)
     return asked
 
@@ -209,6 +210,16 @@ def _inner(raw: Any, part: int | str) -> Any:
     return raw[part] if isinstance(raw, list) and isinstance(part, int) and part < len(raw) else None
 
 
+def _causes(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Return the errors that follow from no other: a list is only too short since its wrong items don't count."""
+    within = {error["loc"][:-1] for error in errors}
+    return [error for error in errors if error["type"] != "too_short" or error["loc"] not in within]
+
+
+# What a value must be, in the words of the file; pydantic would name its classes.
+_TYPES = {"model_type": "must be a table", "dict_type": "must be a table", "tuple_type": "must be a list"}
+
+
 def _problem(file: str, raw: dict[str, Any], error: ErrorDetails) -> Problem:
     location = error["loc"]
     where = f"{file}: {_where(raw, location) or 'scenario'}"
@@ -224,7 +235,7 @@ def _problem(file: str, raw: dict[str, Any], error: ErrorDetails) -> Problem:
             return Problem(
                 where, f"`{cut(str(value))}` is not valid", nearest(cut(str(value)), [a or b for a, b in valid])
             )
-    what = error["msg"].removeprefix("Value error, ")
+    what = _TYPES.get(error["type"]) or error["msg"].removeprefix("Value error, ")
     what = what[0].lower() + what[1:]
     return Problem(where, what if isinstance(value, dict | list) else f"{what}, not {shown(value)}")
 

@@ -17,7 +17,7 @@ from lab.identity import Identity
 from lab.place import IDENTITY, FolderPlace
 from lab.running.worklog import WORK_SUFFIX
 from lab.scenario import NAME
-from lab.service.locking import PATIENCE, owned
+from lab.service.locking import KILLED_SECONDS, owned
 from lab.service.mending import POSITION, REACHED, differences
 from lab.truth import ENGINES, truth_class
 from lab.wiring import Plan
@@ -93,7 +93,7 @@ def erase(plan: Plan, folder: Path) -> None:
     files = {item.name: projection_identity(plan, item).notes[FILES] for item in plan.projections}
     with contextlib.ExitStack() as held:
         for name in sorted(names):
-            held.enter_context(owned(folder, name, PATIENCE))
+            held.enter_context(owned(folder, name, KILLED_SECONDS))
         # The source of truth goes last: as long as it is there, projections can be built anew.
         for name in sorted(names - {TRUTH}):
             _erase_projection(home, name, files.get(name, ""))

@@ -13,7 +13,10 @@ from lab.base import BadInput, Problem
 from lab.place import NO_LINK
 
 # Seconds to wait for the lock of a part that has just been killed: it gives it up a moment later.
-PATIENCE = 10.0
+KILLED_SECONDS = 10.0
+# Seconds to wait for the lock of a predecessor. It may still be closing its files, and a part that gives up isn't
+# restarted.
+CLOSING_SECONDS = 60.0
 
 
 @contextmanager

@@ -21,14 +21,12 @@ from lab.place import FolderPlace
 from lab.scenario import Source
 from lab.service.executor import Executor
 from lab.service.feeding import ChangeServer, feed_socket, finder
-from lab.service.locking import owned
+from lab.service.locking import CLOSING_SECONDS, owned
 from lab.service.mending import ProjectionHome, reason_of
 from lab.service.projection import Projection
 from lab.service.wire import MESSAGE, abandoned, listen, packed, run, watch_stdin
 from lab.wiring import Plan, plan
 
-# Seconds to wait for a predecessor's lock. It may still be closing its files, and a part that gives up isn't restarted.
-PATIENCE = 60.0
 # Bytes that a listener may leave unread; beyond that, messages to it are lost.
 PILE_MAX = 16 * 2**20
 # The exit status of a projection that has set its files aside, and is to be started again at once.
@@ -167,7 +165,7 @@ def main(argument: str) -> None:
     body = _execute if orders.part == TRUTH else _project
     try:
         made = orders.plan()
-        with owned(Path(orders.folder), orders.part, PATIENCE), at_work_in(Path(orders.folder)):
+        with owned(Path(orders.folder), orders.part, CLOSING_SECONDS), at_work_in(Path(orders.folder)):
             # Whoever waits for this lock to be free, to remove the folder, must not see files made in it afterwards.
             if abandoned():
                 return

@@ -9,12 +9,13 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from lab.base import LabError, NotAnswered, Unavailable
+from lab.base import LabError
 from lab.ending import say
 from lab.feed.source import TruthReader
 from lab.formatting import printable
+from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.running.lane import Lane
 from lab.running.live import Follower, Heard, LiveService, LiveSource, Waiting
@@ -24,11 +25,14 @@ from lab.running.worklog import ANSWERED, HEARD, WORK_SUFFIX, WorkLog
 from lab.service.mending import Diverged, Lineage, ProjectionHome, reason_of
 from lab.service.messages import AskQuery, Message, ReadApplied, ReadStatus, StartRebuild, Subscribe, encoded_message
 from lab.service.problems import encoded, problem
+from lab.service.querying import Latest, rows_of, told
 from lab.service.rebuilding import Rebuild
 from lab.service.values import named
 from lab.service.waiting import WaitingReaders
 from lab.service.wire import MESSAGE, REQUEST, SENT, Reply, packed, read
 from lab.wiring import Plan
+
+Answer = TypeVar("Answer")
 
 
 class Projection:
@@ -71,6 +75,7 @@ class Projection:
         self.counts = dict.fromkeys(("queries", "stale", "unreadable"), 0)
         self._queries: dict[str, Query] = {query.name: query for query in item.queries}
         self._stopping = False
+        self._latest = Latest()
         self.readers = WaitingReaders(lambda: self.position, lambda: self.journal.counts["applied"])
         self._rebuilding: asyncio.Task[None] | None = None
 
@@ -104,13 +109,13 @@ class Projection:
             return refused
         if isinstance(message, AskQuery) and message.revision is not None:
             return await self._shown(message, message.revision, until)
-        return self._timed(message, None if waits else SENT.get())
+        return self._timed(lambda: self._answer(message), None if waits else SENT.get())
 
-    def _timed(self, message: Message, sent: float | None) -> Reply:
+    def _timed(self, answer: Callable[[], Answer], sent: float | None) -> Answer:
         """Answer, and note what that took; `sent` is when it was asked for, None of what has waited for a change."""
         began = self.log.now()
         waited = 0.0 if sent is None else max(0.0, time.time() - sent)
-        reply = self._answer(message)
+        reply = answer()
         self.log.note(ANSWERED, 0, began, self.log.now() - began, began - waited)
         return reply
 
@@ -153,39 +158,34 @@ class Projection:
         return self._stale(f"everything up to position {self.position} is in, and not up to {at_least}", at_least)
 
     async def _shown(self, asked: AskQuery, revision: int, until: float) -> Reply:
-        """Answer once the record is shown in a revision or a later one; asked again after each change, `until` then."""
-        clock = self.runner.clock
-        while True:
-            reply = self._timed(asked, None)
-            if reply.status != 200 or any(row["revision"] >= revision for row in json.loads(reply.body)["rows"]):
-                return reply
-            if not await self.readers.changed(max(0.0, until - clock.now())):
+        """Answer once the record is shown in a revision or a later one; looked for after each change, `until` then."""
+        while (reply := self._timed(lambda: self._if_shown(asked, revision), None)) is None:
+            if not await self.readers.changed(max(0.0, until - self.runner.clock.now())):
                 return self._stale(f"the record is not shown in revision {revision} or a later one", asked.at_least)
+        return reply
+
+    def _if_shown(self, asked: AskQuery, revision: int) -> Reply | None:
+        asof, state = (self.position, self.age_seconds), (self.worker, self.journal.counts["applied"])
+        rows = self._latest.read(state, (asked.query, tuple(asked.parameters)), lambda: self._rows(asked))
+        if isinstance(rows, Reply):
+            return rows
+        query = self._queries[asked.query]
+        shown = any(row["revision"] >= revision for row in named(query, rows[: asked.limit]))
+        return told(query, rows, asked.limit, *asof) if shown else None
 
     def _stale(self, said: str, at_least: int | None) -> Reply:
         self.counts["stale"] += 1
         return problem(504, said, position=self.position, at_least=at_least, age_seconds=self.age_seconds)
 
     def _query(self, asked: AskQuery) -> Reply:
-        query, limit = self._queries[asked.query], asked.limit
         # Taken before the query: what it shows is at least as new.
-        position, age = self.position, self.age_seconds
-        try:
-            rows = self.worker.projector.store.query(query, tuple(asked.parameters))
-        except NotAnswered as error:
-            return problem(422, str(error))
-        except Unavailable as error:
-            return problem(503, str(error))
-        except BaseException as error:
-            if self.suspect(error):
-                return self._refusal()
-            if not isinstance(error, Exception):
-                raise
-            said = f"{self.item.name}: {query.name} failed: {type(error).__name__}: {error}"
-            say(printable(said), err=True)
-            return problem(500, "the query failed")
-        found = {"rows": named(query, rows[:limit]), "more": len(rows) > limit}
-        return Reply(200, encoded({**found, "position": position, "age_seconds": age}), position)
+        asof = self.position, self.age_seconds
+        rows = self._rows(asked)
+        return rows if isinstance(rows, Reply) else told(self._queries[asked.query], rows, asked.limit, *asof)
+
+    def _rows(self, asked: AskQuery) -> list[Row] | Reply:
+        store, query = self.worker.projector.store, self._queries[asked.query]
+        return rows_of(store, query, asked.parameters, self.item.name, self._unfit)
 
     def suspect(self, error: BaseException) -> bool:
         """Return whether the files can't be gone on with after an error: then work ends, and nothing is answered."""
@@ -217,6 +217,9 @@ class Projection:
         """Compare the source of truth with what the projection was read from; whether it was opened anew."""
         assert self.source.truth is not None
         return self.lineage.confirm(self.source.truth, self.worker.newest)
+
+    def _unfit(self, error: BaseException) -> Reply | None:
+        return self._refusal() if self.suspect(error) else None
 
     def _refusal(self) -> Reply:
         return problem(503, f"the projection is built anew: {self.unfit}", position=0)

@@ -40,18 +40,22 @@ DOWN_MAX = 6
 # Seconds between two looks at the processes; and in which the projections must catch up at the end.
 LOOK, CATCHES_UP = 0.1, 600.0
 # Seconds to wait for the answer to a command before it is sent again, and for a process after its last kill.
-PATIENCE = 60.0
+ANSWER_SECONDS = 60.0
 
 
 @dataclass
 class Victim:
-    """One process to be killed `wanted` times. `recovered`: seconds from each kill until the next process answers."""
+    """One process to be killed `wanted` times. `recovered`: seconds from each kill until the next process listens.
+
+    That is when it accepts requests: its files are open, and a source of truth has read its events. A projection may
+    still be catching up then.
+    """
 
     name: str
     wanted: int
     work: tuple[float, float]
     kills: int = 0
-    # Of them: before the process had answered anything, so while it was starting or recovering.
+    # Of them: before the process listened, so while it was starting or recovering.
     early: int = 0
     starts: int = 0
     recovered: list[float] = field(default_factory=list)
@@ -59,7 +63,7 @@ class Victim:
     pid: int | None = None
     _killed: int | None = None
     _started_at: float = 0.0
-    _answered_at: float | None = None
+    _listened_at: float | None = None
     _killed_at: float | None = None
 
     def draw(self, rng: np.random.Generator) -> None:
@@ -67,29 +71,29 @@ class Victim:
         early = bool(rng.random() < EARLY)
         self.fate = early, float(rng.uniform(*(STARTING if early else self.work)))
 
-    def see(self, pid: int | None, answers: bool) -> None:
-        """Note what the supervisor reports: the present process, and whether it answers."""
+    def see(self, pid: int | None, listens: bool) -> None:
+        """Note what the supervisor reports: the present process, and whether it listens."""
         now = time.monotonic()
         if pid is None or pid == self._killed:
             return
         if pid != self.pid:
-            self.pid, self._started_at, self._answered_at = pid, now, None
+            self.pid, self._started_at, self._listened_at = pid, now, None
             self.starts += 1
-        if answers and self._answered_at is None:
-            self._answered_at = now
+        if listens and self._listened_at is None:
+            self._listened_at = now
             if self._killed_at is not None:
                 self.recovered.append(now - self._killed_at)
                 self._killed_at = None
 
     @property
     def awaited(self) -> bool:
-        """True while there are kills to come, or a process is to answer after the last one (for `PATIENCE` at most)."""
-        silent = self._killed_at is not None and time.monotonic() - self._killed_at < PATIENCE
+        """True while there are kills to come, or (for `ANSWER_SECONDS`) until one listens after the last kill."""
+        silent = self._killed_at is not None and time.monotonic() - self._killed_at < ANSWER_SECONDS
         return self.kills < self.wanted or silent
 
     @property
     def down(self) -> bool:
-        """True from a kill until the next process answers."""
+        """True from a kill until the next process listens."""
         return self._killed_at is not None
 
     @property
@@ -98,7 +102,7 @@ class Victim:
         if self.pid is None or self.kills >= self.wanted:
             return False
         (early, after), now = self.fate, time.monotonic()
-        at_work = self._answered_at is not None and now - self._answered_at >= after
+        at_work = self._listened_at is not None and now - self._listened_at >= after
         return now - self._started_at >= (after if early else SILENT) or (at_work and not early)
 
     def kill(self) -> None:
@@ -107,7 +111,7 @@ class Victim:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
             self.kills += 1
-            self.early += self._answered_at is None
+            self.early += self._listened_at is None
             # Its predecessor may have died before it answered: then the silence began with that death.
             self._killed_at = self._killed_at or time.monotonic()
         self._killed, self.pid = self.pid, None
@@ -137,7 +141,9 @@ class Sender(threading.Thread):
             while waiting and not self.stopping.is_set():
                 try:
                     if connection is None:
-                        connection = http.client.HTTPConnection(urlsplit(self.service.url).netloc, timeout=PATIENCE)
+                        connection = http.client.HTTPConnection(
+                            urlsplit(self.service.url).netloc, timeout=ANSWER_SECONDS
+                        )
                     answered = self._sent(connection, *waiting[0])
                 except (OSError, http.client.HTTPException, ValueError):
                     answered = False
@@ -240,11 +246,11 @@ def _kill(
     rng: np.random.Generator,
     done: Callable[[int], None],
 ) -> None:
-    """Let each live for a while and kill it, until each was killed so often and answers; others go on meanwhile."""
+    """Let each live for a while and kill it, until each was killed so often and listens; others go on meanwhile."""
     for victim in victims:
         victim.draw(rng)
     front = victims[-1]
-    front.see(service.process.pid, answers=True)
+    front.see(service.process.pid, listens=True)
     while sender.is_alive() and any(victim.awaited for victim in victims):
         time.sleep(LOOK)
         if (why := service.failed()) is not None:
@@ -264,7 +270,7 @@ def _kill(
             # Its parts end by themselves; the next ones wait until those have let go of the files.
             service.kill()
             service.start()
-            front.see(service.process.pid, answers=True)
+            front.see(service.process.pid, listens=True)
 
 
 def _row(victim: Victim, counted: dict[str, Any]) -> dict[str, Any]:

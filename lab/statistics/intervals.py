@@ -80,19 +80,6 @@ def _ends(ordered: Floats, share: float, found: Worth, confidence: float) -> tup
     )
 
 
-def quantile_interval(
-    samples: npt.ArrayLike, share: float, confidence: float = CONFIDENCE
-) -> tuple[float | None, float | None]:
-    """Return the ends for samples that are known to be independent, in any order; None if no sample can be an end.
-
-    `share` lies between 0 and 1, both excluded.
-    """
-    ordered = np.sort(np.asarray(samples, dtype=np.float64))
-    if not ordered.size:
-        return None, None
-    return _ends(ordered, share, Worth(float(ordered.size)), confidence)
-
-
 def bounded(share: float, confidence: float = CONFIDENCE) -> int:
     """Return how many independent samples a quantile needs for an upper end: the smallest n with share^n <= 2.5 %."""
     return math.ceil(math.log((1 - confidence) / 2) / math.log(share))

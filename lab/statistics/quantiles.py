@@ -20,6 +20,8 @@ import polars as pl
 
 # The quantiles that tables have, by the names of their columns.
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+# Those of them that have an interval, and that two runs are compared by.
+BOUNDED = {name: SHARES[name] for name in ("p50", "p99")}
 
 # Products such as 0.07 * 100 come out a little above the whole number that they are.
 _DIGITS = 9

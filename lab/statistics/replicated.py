@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lab.statistics.intervals import CONFIDENCE, Interval, quantile_interval
+from lab.statistics.intervals import CONFIDENCE, Interval
 from lab.statistics.student import t_quantile, two_sided
 
 # The chance with which a difference is found that is called "the smallest that could have been seen".
@@ -72,9 +72,7 @@ def interval(values: Sequence[float | None], confidence: float = CONFIDENCE) -> 
     if len(known) < 2:
         return Interval(reason="one repetition")
     if (never := sum(map(math.isinf, known))) > 0:
-        low, _ = quantile_interval(known, 0.5, confidence)
-        reason = f"infinite in {never} of {len(known)} repetitions"
-        return Interval(None if low is None or math.isinf(low) else low, None, reason)
+        return Interval(_below_median(known, confidence), None, f"infinite in {never} of {len(known)} repetitions")
     found, logarithmic = np.array(known), min(known) > 0
     taken = np.log(found) if logarithmic else found
     if np.ptp(taken) <= _EQUAL * max(1.0, float(np.abs(taken).max())):
@@ -82,6 +80,18 @@ def interval(values: Sequence[float | None], confidence: float = CONFIDENCE) -> 
     wide = t_quantile(len(known) - 1, (1 + confidence) / 2) * float(taken.std(ddof=1)) / math.sqrt(len(known))
     low, high = float(taken.mean()) - wide, float(taken.mean()) + wide
     return _with_middle(*((math.exp(low), math.exp(high)) if logarithmic else (low, high)), known)
+
+
+def _below_median(values: Sequence[float], confidence: float) -> float | None:
+    """The largest order statistic that lies above the median with half of what `confidence` leaves; None for none."""
+    at_most, count = 0.0, len(values)
+    low = None
+    for place, value in enumerate(sorted(values)):
+        at_most += math.comb(count, place) / 2**count
+        if at_most > (1 - confidence) / 2:
+            break
+        low = value
+    return low if low is not None and math.isfinite(low) else None
 
 
 def _with_middle(low: float, high: float, values: Sequence[float]) -> Interval:

@@ -53,13 +53,20 @@ SCHEMAS = (
             consistent_at_once=(FLOAT, "share of the reads that are consistent right after the acknowledgement"),
             fresh_p99_seconds=(
                 FLOAT,
-                "99 of 100 reads are consistent so long after the acknowledgement; 0: at once",
+                "99 of 100 reads are consistent so long after the acknowledgement; 0: at once. Null below 100 reads, "
+                "or if more than one in 100 never is",
             ),
-            fresh_p999_seconds=(FLOAT, "the same for 999 of 1,000"),
-            write_p99_seconds=(FLOAT, "from the commit at the source of truth to the acknowledgement, for 99 of 100"),
-            write_p999_seconds=(FLOAT, "the same for 999 of 1,000"),
-            read_p99_seconds=(FLOAT, "from the request to the last answer that is waited for, for 99 of 100"),
-            read_p999_seconds=(FLOAT, "the same for 999 of 1,000"),
+            fresh_p999_seconds=(FLOAT, "the same for 999 of 1,000; null below 1,000 reads"),
+            write_p99_seconds=(
+                FLOAT,
+                "from the commit at the source of truth to the acknowledgement, for 99 of 100; null below 100 reads",
+            ),
+            write_p999_seconds=(FLOAT, "the same for 999 of 1,000; null below 1,000 reads"),
+            read_p99_seconds=(
+                FLOAT,
+                "from the request to the last answer that is waited for, for 99 of 100; null below 100 reads",
+            ),
+            read_p999_seconds=(FLOAT, "the same for 999 of 1,000; null below 1,000 reads"),
         ),
     ),
     Schema(
@@ -214,8 +221,8 @@ SCHEMAS = (
             lag_p99_seconds=(FLOAT, "from commit to applied, for 99 of 100 changes"),
             query_p99_seconds=(FLOAT, "of all its queries, from the intended start, for 99 of 100"),
             error_rate=(FLOAT, "share of commands and queries that failed"),
-            held=(BOOL, "whether every level was held at this rate, at every projection"),
-            why=(TEXT, "if not: the level that was broken"),
+            held=(BOOL, "whether every level was held at this rate, at every projection; null if that is not known"),
+            why=(TEXT, "if not: the levels that were broken, or what is not known"),
         ),
         clock=WALL,
     ),
@@ -253,12 +260,13 @@ SCHEMAS = (
     Schema(
         "work",
         "A row for each piece of work of a projection: changes that were applied together. Only of runs whose work "
-        'was measured. A scenario can draw its modelled times from it: `distribution = "empirical"`.',
+        "was measured. Left out is what faults cut off or repeat: crashes, refused batches, parked changes, retries. A "
+        'scenario can draw its modelled times from it: `distribution = "empirical"`.',
         columns(
             projection=PROJECTION,
             source=(TEXT, "`catch-up` or `channel`"),
             rows=(INT, "changes in it"),
-            seconds=(FLOAT, "how long it took to apply them, refused ones included"),
+            seconds=(FLOAT, "how long the store itself took to apply them; planted slowness is divided out"),
         ),
         clock=WALL,
     ),

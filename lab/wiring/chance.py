@@ -12,7 +12,7 @@ from lab.base import LabError, Problem, nearest
 from lab.formatting import first_line
 from lab.running.service_times import RecordedWork
 from lab.runs import load_run
-from lab.scenario import DelayLaw, Scenario, ServiceModel
+from lab.scenario import DelayLaw, Scenario
 from lab.scenario.limits import DELAY_VALUES_MAX, SECONDS_MAX
 from lab.scenario.values import ScenarioTable
 
@@ -66,8 +66,12 @@ def _values(path: Path, column: str | None) -> tuple[float, ...]:
     readers: dict[str, Callable[[Path], pl.DataFrame]] = {".csv": pl.read_csv, ".parquet": pl.read_parquet}
     if (reader := readers.get(path.suffix.lower())) is None:
         raise _Unusable(f"`{path.name}` is neither a .csv nor a .parquet file")
+    if path.is_dir():
+        raise _Unusable(f"`{path.name}` in {path.parent} is a folder", "name a file in it")
+    if path.exists() and not path.is_file():
+        raise _Unusable(f"`{path.name}` in {path.parent} is a pipe or a device, not a file")
     if not path.is_file():
-        near = [other.name for other in path.parent.glob("*") if other.suffix.lower() in readers]
+        near = [other.name for other in path.parent.glob("*") if other.suffix.lower() in readers and other.is_file()]
         raise _Unusable(f"there is no file `{path.name}` in {path.parent}", nearest(path.name, near) if near else "")
     try:
         frame = reader(path)
@@ -92,25 +96,35 @@ def _values(path: Path, column: str | None) -> tuple[float, ...]:
     return tuple((seconds + 0.0).tolist())
 
 
-def recorded(model: ServiceModel, name: str, folder: Path, where: str) -> tuple[RecordedWork | None, list[Problem]]:
-    """The work that a model's times are drawn from, and what is wrong; None unless it is drawn from a run.
+class RecordedRuns:
+    """The work of measured runs that modelled times are drawn from; each run is read once. Paths are from `folder`."""
 
-    It is that of the projection `model.projection` of the run, or of the one called `name` as here.
-    """
-    if model.run is None:
-        return None, []
-    try:
-        run = load_run(folder / model.run)
-        work = run.table("work")
-    except LabError as error:
-        return None, [Problem(f"{where}.run", str(error))]
-    if not work.height:
-        what = f"the run `{model.run}` has no times of single batches: its work was modelled, or it is an older run"
-        return None, [Problem(f"{where}.run", what, 'run its scenario again with time.service = "measured"')]
-    wanted = model.projection or name
-    mine = work.filter(pl.col("projection") == wanted)
-    if not mine.height:
-        what = f"the run `{model.run}` has no work of a projection called `{wanted}`"
-        way_out = f"set `projection`: {nearest(wanted, work['projection'].unique().sort().to_list())}"
-        return None, [Problem(f"{where}.projection" if model.projection else f"{where}.run", what, way_out)]
-    return RecordedWork(mine["rows"].to_numpy(), mine["seconds"].to_numpy()), []
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._read: dict[str, pl.DataFrame | LabError] = {}
+
+    def work(
+        self, run: str, projection: str | None, name: str, where: str
+    ) -> tuple[dict[str, RecordedWork] | None, list[Problem]]:
+        """The work of a projection of a run, by source, and what is wrong; by default of the one called `name`."""
+        if run not in self._read:
+            try:
+                self._read[run] = load_run(self.folder / run).table("work")
+            except LabError as error:
+                self._read[run] = error
+        if isinstance(work := self._read[run], LabError):
+            return None, [Problem(f"{where}.run", str(work))]
+        if not work.height:
+            what = f"the run `{run}` has no times of single batches: its work was modelled, or it is an older run"
+            return None, [Problem(f"{where}.run", what, 'run its scenario again with time.service = "measured"')]
+        wanted = projection or name
+        mine = work.filter(pl.col("projection") == wanted)
+        if not mine.height:
+            what = f"the run `{run}` has no work of a projection called `{wanted}`"
+            way_out = f"set `projection`: {nearest(wanted, work['projection'].unique().sort().to_list())}"
+            return None, [Problem(f"{where}.projection" if projection else f"{where}.run", what, way_out)]
+        parts = mine.partition_by("source", as_dict=True, maintain_order=True)
+        return {
+            str(source): RecordedWork(part["rows"].to_numpy(), part["seconds"].to_numpy())
+            for (source,), part in parts.items()
+        }, []

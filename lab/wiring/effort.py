@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lab.base import Problem
+from lab.running.service_times import RecordedWork
 from lab.scenario import FaultsTable, ProjectionTable, Scenario
 from lab.scenario.draws import expected, longest
 from lab.scenario.limits import SECONDS_MAX
@@ -38,8 +40,13 @@ class _Estimate:
     busiest: str
 
 
-def problems(scenario: Scenario, changes: int, seconds: float, file: str) -> list[Problem]:
-    """Return what is too much, for so many changes committed within so many seconds of simulated time."""
+def problems(
+    scenario: Scenario, changes: int, seconds: float, file: str, recorded: Mapping[str, RecordedWork]
+) -> list[Problem]:
+    """Return what is too much, for so many changes committed within so many seconds of simulated time.
+
+    `recorded` is the work that modelled times are drawn from, by projection.
+    """
     found = _memory(scenario, changes, file) + _measuring(scenario, file)
     for table in scenario.projection:
         if math.isinf(_tries(table.faults or scenario.faults)):
@@ -48,7 +55,10 @@ def problems(scenario: Scenario, changes: int, seconds: float, file: str) -> lis
             found.append(Problem(where, what, "refuse and crash below 1"))
     if found:
         return found
-    parts = {table.name: _projection(scenario, table, changes, seconds) for table in scenario.projection}
+    parts = {
+        table.name: _projection(scenario, table, changes, seconds, recorded.get(table.name))
+        for table in scenario.projection
+    }
     slowest = max(parts.values(), key=lambda part: part.seconds)
     if slowest.seconds > SECONDS_MAX:
         what = f"the run would last about {_years(slowest.seconds)} of simulated time"
@@ -101,7 +111,9 @@ def _measuring(scenario: Scenario, file: str) -> list[Problem]:
     return found
 
 
-def _projection(scenario: Scenario, table: ProjectionTable, changes: int, seconds: float) -> _Estimate:
+def _projection(
+    scenario: Scenario, table: ProjectionTable, changes: int, seconds: float, recorded: RecordedWork | None
+) -> _Estimate:
     faults = table.faults or scenario.faults
     channel = scenario.channel if table.subscribe != "catch-up" else None
     copies = changes * (1 + channel.duplicate) if channel else 0.0
@@ -115,8 +127,8 @@ def _projection(scenario: Scenario, table: ProjectionTable, changes: int, second
     model = table.model or scenario.time.model
     if scenario.time.service == "modelled":
         name = f"projection.{table.name}.model" if table.model else "time.model"
-        rows = copies + changes
-        times[name] = tried * slower * (model.per_row * rows) + slower * model.per_batch * (batches + changes)
+        rows, one = copies + changes, recorded or model
+        times[name] = tried * slower * one.per_row * rows + slower * one.per_batch * (batches + changes)
     times["faults.down"] = batches * faults.crash * faults.down
     times["faults.retry"] = batches * faults.refuse * faults.retry
     times["faults.crashes"] = sum(crash.lasts for crash in faults.crashes)

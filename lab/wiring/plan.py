@@ -6,10 +6,9 @@ combinations (here).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 from lab.base import BadInput, Entity, Problem, Totals, nearest
 from lab.domain import DOMAINS, domain
@@ -25,7 +24,7 @@ from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.queries.resolve import resolve
 from lab.running.lane import Pace
-from lab.running.service_times import RecordedWork
+from lab.running.service_times import RecordedWork, together
 from lab.running.trouble import StoreFaults, faulty
 from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, ServiceModel, Source, refusal, refuse
 from lab.stores import Layout, Store, store_class
@@ -45,8 +44,8 @@ class ProjectionPlan:
     queries: tuple[Query, ...]
     pace: Pace
     model: ServiceModel
-    # What its times are drawn from, if they are drawn from a measured run.
-    recorded: RecordedWork | None
+    # What its times are drawn from, by source, if they are drawn from a measured run.
+    recorded: Mapping[str, RecordedWork] | None
     gaps: str
     gap_limit: float
     faults: FaultsTable
@@ -100,6 +99,11 @@ class Plan:
     options: Options
     projections: tuple[ProjectionPlan, ...]
     queries: tuple[Query, ...] = field(default=())
+
+    @property
+    def recorded(self) -> dict[str, RecordedWork]:
+        """Return the work that modelled times are drawn from, by projection."""
+        return {item.name: together(item.recorded) for item in self.projections if item.recorded}
 
     def truth(self, place: FolderPlace, epoch: str | None = None) -> Truth:
         """Open a source of truth of the scenario's write model; with an epoch only the one that has it.
@@ -159,10 +163,10 @@ def plan(source: Source) -> Plan:
     queries, explicit, wrong = _queries(scenario, business, file)
     problems += wrong
     problems += meaning.query_names(scenario, queries, file)
-    problems += replicas.problems(scenario, file)
     projections: list[ProjectionPlan] = []
+    runs = chance.RecordedRuns(source.path.parent)
     for table in scenario.projection:
-        made, wrong = _projection(table, scenario, business, queries, explicit, source.path)
+        made, wrong = _projection(table, scenario, business, queries, explicit, file, runs)
         problems += wrong
         projections += [made] if made else []
     asked = {projection.name: projection.queries for projection in projections}
@@ -170,11 +174,13 @@ def plan(source: Source) -> Plan:
     if explicit and not problems:
         answered = {query.name for projection in projections for query in projection.queries}
         problems += meaning.unanswered(queries, answered, file)
-    if not problems and not business.has_trace:
-        commands = scenario.workload.commands
-        problems += effort.problems(scenario, commands, commands / scenario.workload.rate, file)
+    problems += replicas.problems(scenario, {item.name: item for item in projections}, file)
     refuse(problems)
-    return Plan(source, scenario, business, _options(scenario), tuple(projections), queries)
+    found = Plan(source, scenario, business, _options(scenario), tuple(projections), queries)
+    if not business.has_trace:
+        commands = scenario.workload.commands
+        refuse(effort.problems(scenario, commands, commands / scenario.workload.rate, file, found.recorded))
+    return found
 
 
 def _options(scenario: Scenario) -> Options:
@@ -214,9 +220,10 @@ def _projection(
     business: Domain,
     queries: tuple[Query, ...],
     explicit: bool,
-    path: Path,
+    file: str,
+    runs: chance.RecordedRuns,
 ) -> tuple[ProjectionPlan | None, list[Problem]]:
-    where = f"{path.name}: projection.{table.name}"
+    where = f"{file}: projection.{table.name}"
     problems: list[Problem] = []
     keeps = table.keeps or _kept(scenario, queries, explicit, table)
     totals = _totals(table, business, where, problems) if KEPT[keeps].adds else None
@@ -234,9 +241,11 @@ def _projection(
     if store is not None:
         problems += reserved.in_store(store, entities.values(), where)
     model = table.model or scenario.time.model
-    place = f"{where}.model" if table.model else f"{path.name}: time.model"
-    recorded, wrong = chance.recorded(model, table.name, path.parent, place)
-    problems += wrong
+    recorded = None
+    if scenario.time.service == "modelled" and model.run is not None:
+        place = f"{where}.model" if table.model else f"{file}: time.model"
+        recorded, wrong = runs.work(model.run, model.projection, table.name, place)
+        problems += wrong
     if problems or store is None:
         return None, problems
     layout = guarded_layout(table.guard, keeps, entities, totals, scenario.truth.durability)
@@ -249,17 +258,9 @@ def _projection(
     capacity = scenario.channel.capacity if scenario.channel else 1
     pace = Pace(table.batch, table.linger, table.every or scenario.catch_up.every, polls, capacity)
     catch_up = scenario.catch_up
-    return ProjectionPlan(
-        table,
-        layout,
-        asked,
-        pace,
-        model,
-        recorded,
-        table.gaps or catch_up.gaps,
-        table.gap_limit or catch_up.gap_limit,
-        table.faults or scenario.faults,
-    ), []
+    strategy, limit = table.gaps or catch_up.gaps, table.gap_limit or catch_up.gap_limit
+    faults = table.faults or scenario.faults
+    return ProjectionPlan(table, layout, asked, pace, model, recorded, strategy, limit, faults), []
 
 
 def _kept(scenario: Scenario, queries: tuple[Query, ...], explicit: bool, table: ProjectionTable) -> str:

@@ -9,7 +9,6 @@ from fractions import Fraction
 from itertools import combinations, pairwise, product
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +23,6 @@ from lab.base import TRUTH
 from lab.formatting import NOTHING
 from lab.report.advice.text import interval_said
 from lab.scenario import LevelsTable
-from lab.statistics.intervals import quantile_interval
 
 ENGINES = ("sqlite", "duckdb", "lmdb")
 QUERIES = ("by_key", "by_words", "sums")
@@ -364,27 +362,6 @@ def test_how_surely_a_level_is_met() -> None:
 
 
 # --- intervals --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("count", "share", "ends"),
-    [(50, 0.5, (18, 33)), (6, 0.5, (1, 6)), (5, 0.5, (None, None)), (50, 0.99, (48, None)), (368, 0.99, (360, 368))],
-)
-def test_an_interval_lies_between_the_ranks_that_tables_give(
-    count: int, share: float, ends: tuple[float | None, float | None]
-) -> None:
-    assert quantile_interval(np.arange(count, 0, -1), share) == ends
-    assert quantile_interval([], share) == (None, None)
-
-
-@pytest.mark.parametrize("share", [0.5, 0.99])
-def test_an_interval_holds_the_true_quantile_as_often_as_it_says(share: float) -> None:
-    random = np.random.default_rng(11)
-    held = 0
-    for _ in range(2_000):
-        low, high = quantile_interval(random.random(400), share)
-        held += (low or 0.0) <= share <= (math.inf if high is None else high)
-    assert held / 2_000 >= 0.94
 
 
 def test_a_level_on_a_figure_that_is_not_told_is_unknown_and_excludes_nothing() -> None:

@@ -239,7 +239,7 @@ def test_the_command_writes_both_files_and_fails_for_an_invalid_row(
     words = ["--quick", "--scale", "0.01", "--rounds", "2", "--only", "rebuild_parquet", "--out", str(tmp_path)]
     assert bench_main.main(words) == 0
     with pytest.raises(SystemExit):
-        # A part of the rows never takes the place of all.
+        # Rows of smaller sizes never take the places of those in full.
         bench_main.main(words[:-2])
     (entry,) = json.loads((tmp_path / "results.json").read_text())
     assert (entry["row"], entry["rounds"], entry["verified"]) == ("rebuild_parquet", 2, True)
@@ -250,6 +250,23 @@ def test_the_command_writes_both_files_and_fails_for_an_invalid_row(
     (entry,) = json.loads((tmp_path / "results.json").read_text())
     assert entry["target_met"] is False
     assert "**no**: invalid: limit: " in (tmp_path / "results.md").read_text()
+
+
+def test_rows_that_are_measured_again_take_their_places_and_no_others() -> None:
+    old = [{"row": name, "variant": "", "lab": 1.0} for name in ("first", "gone", "last")]
+    new = [{"row": name, "variant": "", "lab": 2.0} for name in ("last", "middle")]
+    order = [(name, "") for name in ("first", "middle", "last", "never")]
+    found = report.merged(old, new, order)
+    assert [(row["row"], row["lab"]) for row in found] == [("first", 1.0), ("middle", 2.0), ("last", 2.0)]
+
+
+def test_rows_of_another_machine_are_not_mixed_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = machine() | {"cpu": "a 6502", "load": 0.0}
+    (tmp_path / "results.json").write_text(json.dumps([{"row": "channel", "variant": "", "machine": other}]))
+    with pytest.raises(SystemExit) as stop:
+        bench_main.main(["--quick", "--only", "rebuild_parquet", "--out", str(tmp_path)])
+    assert stop.value.code == 2
+    assert "is of another machine (cpu: a 6502" in capsys.readouterr().err
 
 
 def test_the_headline_rows_go_between_the_marks_and_nowhere_else() -> None:

@@ -120,6 +120,22 @@ def test_the_shipped_scenario_shows_what_the_paper_says(tmp_path: Path) -> None:
         (['replicas.projections=["replica-1"]', "replicas.write=2"], "replicas.write: a quorum of 2 needs"),
         (['replicas.projections=["replica-9"]'], "no projection is called `replica-9`"),
         (["projection.replica-2.keeps=totals", "truth.model=history"], "they differ in `keeps`"),
+        # What a store keeps unless it is told otherwise, and what a declared query wants, count as what is written.
+        (
+            ["projection.replica-2.store=sqlite.log", "truth.model=history"],
+            "(`replica-2` has revisions, `replica-1` rec",
+        ),
+        (
+            [
+                "truth.model=history",
+                "writers={}",
+                "projection.replica-2.gaps=hold",
+                "catch_up.gap_limit=1.0",
+                "projection.replica-1.gaps=hold",
+                "projection.replica-1.gap_limit=2.0",
+            ],
+            "they differ in `gap_limit`",
+        ),
         (
             ["projection.replica-2.rebuild={at=1.0}", "projection.replica-2.subscribe=both"],
             "it is incomplete while it is rebuilt",
@@ -132,6 +148,15 @@ def test_what_cannot_be_is_refused(overrides: list[str], said: str) -> None:
     with pytest.raises(BadInput) as refused:
         plan(Source(SCENARIO, overrides))
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["keeps=records", 'entities=["employee"]', "gaps=naive", "gap_limit=9.0", "subscribe=both", "store=sqlite.table"],
+)
+def test_replicas_that_keep_the_same_are_taken_however_it_is_written(override: str) -> None:
+    found = plan(Source(SCENARIO, (f"projection.replica-2.{override}",)))
+    assert found.scenario.replicas is not None
 
 
 def test_more_requests_than_fit_into_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

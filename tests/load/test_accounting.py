@@ -198,8 +198,8 @@ def test_with_a_projection_stopped_every_row_adds_up(stopped: Run) -> None:
     for row in stopped.load.to_dicts():
         assert row["offered"] == row["answered"] + row["failed"] + row["censored"], row
     void = stopped.manifest["load"]["why"]
-    # On a busy machine the generator may be late.
-    assert void is None or "missing" not in void
+    # A projection that is stopped keeps nothing from being offered; a busy machine may.
+    assert void is None or void.startswith("the generator ")
 
 
 def test_what_a_stopped_projection_owed_is_censored_and_its_p99_is_not_small(stopped: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from pieces import SCENARIO
 
 from lab.base import BadInput, stream
-from lab.scenario import Delay, Source
+from lab.experiment import record
+from lab.scenario import Delay, ReadersTable, Source
+from lab.scenario.chance import DelayPart
 from lab.scenario.draws import ENDLESS, delays, expected, longest
 from lab.scenario.limits import DELAY_VALUES_MAX
 from lab.wiring import Plan, plan
@@ -107,6 +110,14 @@ def planned(folder: Path, *overrides: str) -> Plan:
         ('channel.delay={kind="pareto", shape=0.9, mean=1.0}', "has no mean: give its `scale`"),
         ('channel.delay={kind="pareto", shape=2.0, mean=1.0, scale=1.0}', "not both"),
         ('channel.delay={kind="exponential", shape=2.0}', "kind `exponential` has no `shape`"),
+        ('channel.delay={kind="exponential", sigma=2.0}', "kind `exponential` has no `sigma`"),
+        ('channel.delay={kind="mixture", sigma=2.0, parts=[{share=1.0}]}', "kind `mixture` has no `sigma`"),
+        ('channel.delay={kind="mixture", parts=[{share=1.0, sigma=0.5}]}', "kind `constant` has no `sigma`"),
+        ('channel.delay=5', "channel.delay: must be a table, not 5"),
+        ('channel.delay={kind="mixture", parts=5}', "channel.delay.parts: must be a list, not 5"),
+        ('time.model={sigma=1.0}', "`constant` has no `sigma`"),
+        ('time.model={distribution="gamma", shape=2.0, sigma=1.0}', "`gamma` has no `sigma`"),
+        ('time.model={distribution="empirical", run="x", per_row=0.1}', "an empirical distribution has no `per_row`"),
         ('channel.delay={kind="empirical"}', "needs either `values`"),
         ('channel.delay={kind="empirical", values=[1.0], mean=2.0}', "has no `mean`"),
         ('channel.delay={kind="empirical", values=[1.0], column="x"}', "a column of a `file`"),
@@ -125,6 +136,18 @@ def test_what_cannot_be_is_refused(override: str, said: str, tmp_path: Path) -> 
     with pytest.raises(BadInput) as refused:
         planned(tmp_path, override)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["nan", '"a"', "-1.0"])
+def test_a_wrong_value_is_one_mistake_and_not_a_list_that_is_too_short(value: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as refused:
+        planned(tmp_path, f'channel.delay={{kind="empirical", values=[{value}]}}')
+    assert [problem.where for problem in refused.value.problems] == ["mine.toml: channel.delay.values.#1"]
+
+
+def test_an_empty_list_of_values_is_refused_as_such(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="at least 1 item"):
+        planned(tmp_path, 'channel.delay={kind="empirical", values=[]}')
 
 
 def test_values_are_read_from_a_column_of_a_file(tmp_path: Path) -> None:
@@ -180,3 +203,25 @@ def test_a_file_that_is_not_there_is_refused_with_the_nearest(tmp_path: Path) ->
         planned(tmp_path, 'channel.delay={kind="empirical", file="delay.csv"}')
     assert "mine.toml: channel.delay.file: there is no file `delay.csv`" in str(refused.value)
     assert "delays.csv" in str(refused.value)
+
+
+def test_a_folder_or_a_pipe_is_told_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "dir.csv").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name, said in (("dir.csv", "is a folder"), ("pipe.csv", "is a pipe or a device")):
+        with pytest.raises(BadInput) as refused:
+            planned(tmp_path, f'channel.delay={{kind="empirical", file="{name}"}}')
+        assert said in str(refused.value)
+        assert "did you mean" not in str(refused.value)
+
+
+def test_long_lists_of_values_are_summed_up_in_the_manifest() -> None:
+    values = tuple(place / 100 for place in range(1, 31))
+    few = Delay(kind="empirical", values=values[:3])
+    many = Delay(kind="mixture", parts=(DelayPart(kind="empirical", values=values, share=1.0),))
+    found = record._told(ReadersTable(think=few, delay=many))
+    assert found["think"]["values"] == [0.01, 0.02, 0.03]
+    told = found["delay"]["parts"][0]["values"]
+    assert (told["count"], told["least"], told["largest"], len(told["sha256"])) == (30, 0.01, 0.3, 64)
+    other = record._told(ReadersTable(think=Delay(kind="empirical", values=(*values[:-1], 0.31))))
+    assert other["think"]["values"]["sha256"] != told["sha256"]

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from lab.base import stream
 from lab.statistics.dependence import autocorrelation_time, batch_means, dependent, likeness, ranks, worth
-from lab.statistics.intervals import Interval, bounded, intervals, quantile_interval
+from lab.statistics.intervals import Interval, bounded, intervals
 from lab.statistics.quantiles import median, quantile
 
 SEED = 3
@@ -27,15 +27,34 @@ def autoregressive(of: float, count: int, seed: int) -> np.ndarray:
     return found
 
 
-def test_independent_samples_get_the_exact_interval() -> None:
-    samples = stream(SEED, "alone").exponential(1.0, 1_000)
-    for share in (0.5, 0.99):
-        (found,) = intervals(samples, [share])
-        assert (found.low, found.high) == quantile_interval(samples, share)
-        assert found.reason == ""
+@pytest.mark.parametrize(
+    ("count", "share", "ends"),
+    [(50, 0.5, (18, 33)), (6, 0.5, (1, 6)), (5, 0.5, (None, None)), (368, 0.99, (360, 368)), (150, 0.99, (146, None))],
+)
+def test_an_interval_lies_between_the_ranks_that_tables_give(
+    count: int, share: float, ends: tuple[float | None, float | None]
+) -> None:
+    (found,) = intervals(stream(SEED, "ranks").permutation(np.arange(1, count + 1)), [share])
+    assert (found.low, found.high) == ends
+    assert bool(found.reason) == (None in ends)
 
 
-@given(st.lists(st.integers(0, 50) | st.just(math.inf), min_size=1, max_size=120))
+@pytest.mark.parametrize("share", [0.5, 0.99])
+def test_an_interval_holds_the_true_quantile_as_often_as_it_says(share: float) -> None:
+    random = stream(SEED, "holds", str(share))
+    held = 0
+    for _ in range(1_000):
+        (found,) = intervals(random.random(400), [share])
+        low, high = (0.0 if found.low is None else found.low), (1.0 if found.high is None else found.high)
+        held += low <= share <= high
+    assert held / 1_000 >= 0.94
+
+
+INDEPENDENT = st.lists(st.integers(0, 50) | st.just(math.inf), min_size=1, max_size=120)
+DEPENDENT = st.builds(autoregressive, st.sampled_from([0.6, 0.9]), st.integers(300, 3_000), st.integers(0, 50))
+
+
+@given(INDEPENDENT | DEPENDENT.map(np.ndarray.tolist))
 @settings(deadline=None)
 def test_an_interval_lies_around_its_quantile_or_says_why_not(samples: list[float]) -> None:
     for share, found in zip((0.5, 0.9, 0.99), intervals(samples, (0.5, 0.9, 0.99)), strict=True):
@@ -43,6 +62,18 @@ def test_an_interval_lies_around_its_quantile_or_says_why_not(samples: list[floa
         assert found.low is None or found.low <= value
         assert found.high is None or found.high >= value
         assert bool(found.reason) == (found.low is None or found.high is None)
+
+
+@given(DEPENDENT, st.integers(0, 50))
+@settings(deadline=None)
+def test_dependent_samples_get_wider_intervals_than_the_same_in_another_order(samples: np.ndarray, seed: int) -> None:
+    (found,) = intervals(samples, [0.5])
+    (alone,) = intervals(stream(seed, "order").permutation(samples), [0.5])
+    event("given" if found.reason == "" else "withheld")
+    if found.low is not None and found.high is not None and not alone.reason:
+        assert alone.low is not None
+        assert alone.high is not None
+        assert found.high - found.low > alone.high - alone.low
 
 
 def test_the_number_of_samples_that_an_upper_end_needs() -> None:

@@ -48,6 +48,29 @@ def test_the_page_has_the_rows_of_a_section_as_it_is(name: str) -> None:
     assert found == [findings.columns[0], "---", *(row[0] for row in findings.rows)]
 
 
+@pytest.mark.parametrize("name", SECTIONS)
+def test_the_page_was_made_with_the_full_effort(name: str) -> None:
+    full = section(name).full
+    assert f"--only {name} --seeds {full.seeds} --size {full.size}`" in parts()[name]
+
+
+@pytest.mark.parametrize(
+    "words", [["--seeds", "1"], ["--seeds", "0"], ["--size", "0"], ["--seeds", "x"], ["--quick", "--seeds", "4"]]
+)
+def test_an_effort_without_an_interval_is_one_clear_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        validity.main(words)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "or more" in said or "leave out --seeds" in said
+    assert "Traceback" not in said
+
+
+def test_the_small_form_writes_nothing(tmp_path: Path) -> None:
+    assert validity.main(["--quick", "--only", "polling", "--page", str(tmp_path / "page.md")]) == 0
+    assert not (tmp_path / "page.md").exists()
+
+
 # --- what must be seen -----------------------------------------------------------------------------------------------
 
 

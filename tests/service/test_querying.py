@@ -1,0 +1,35 @@
+"""Rows that waiting readers share: asked once for each state, and never kept beyond it."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.service.problems import problem
+from lab.service.querying import Latest
+from lab.service.wire import Reply
+
+
+@given(st.lists(st.tuples(st.sampled_from(["write", "read"]), st.integers(0, 3)), max_size=60))
+def test_many_readers_ask_once_for_each_batch_and_get_what_is_there(steps: list[tuple[str, int]]) -> None:
+    latest, store, state, asked = Latest(), dict.fromkeys(range(4), 0), 0, list[tuple[int, int]]()
+
+    for what, key in steps:
+        if what == "write":
+            store[key] += 1
+            state += 1
+            continue
+
+        def ask(key: int = key, state: int = state) -> list[tuple[int, ...]]:
+            asked.append((state, key))
+            return [(store[key],)]
+
+        assert latest.read(state, key, ask) == [(store[key],)]
+    assert len(asked) == len(set(asked))
+
+
+def test_a_refusal_is_not_kept() -> None:
+    latest, busy = Latest(), problem(503, "busy")
+    assert latest.read(1, "key", lambda: busy) is busy
+    assert latest.read(1, "key", lambda: [(1,)]) == [(1,)]
+    assert not isinstance(latest.read(1, "key", lambda: busy), Reply)
