@@ -11,7 +11,7 @@ import polars as pl
 
 FLOAT, INT, TEXT, BOOL = pl.Float64(), pl.Int64(), pl.String(), pl.Boolean()
 SIMULATED, WALL = "simulated", "wall"
-# In a run of several repetitions, the last column of every table: which of them the row is of, from 1.
+# In a run of several repetitions, the last column of every table but `claims`: which of them the row is of, from 1.
 REPETITION = "repetition"
 
 
