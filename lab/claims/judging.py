@@ -123,7 +123,8 @@ def _of_one(statement: Statement, read_of: Mapping[Call, Reading], modelled: boo
             what = f"one repetition shows nothing of how {call} varies: --repeat {TRY}"
             return replace(undecided, reason=what)
         if origin == "simulated" and reading.within is None:
-            return replace(undecided, reason=f"{call}: {reading.within_reason}; --repeat {TRY} gives an interval")
+            more = "" if "--repeat" in reading.within_reason else f"; --repeat {TRY} gives an interval"
+            return replace(undecided, reason=f"{call}: {reading.within_reason}{more}")
 
     def ends_of(call: Call) -> Bounds:
         reading = read_of[call]
