@@ -53,7 +53,8 @@ class Row:
     """A row of the results: its contestants or, where one attempt gives several figures, `joint`.
 
     `unit` ends in `/s` for rates; a contestant's value is then its work by its seconds, else its seconds.
-    `joint` makes one round in a folder of its own and returns each contestant's value.
+    `joint` makes one round in a folder of its own and returns each contestant's value; `a_lab` and `a_limit` are
+    another pair, told for information. A `size` of 0 is what `joint` returns as `size`.
     """
 
     row: str
@@ -64,6 +65,8 @@ class Row:
     targets: Targets = field(default_factory=dict)
     note: str = ""
     joint: Callable[[Path], dict[str, float]] | None = None
+    # The targets that hold beside a limit of so much; without one, `targets` hold.
+    targets_by: Callable[[float | None], Targets] | None = None
     # Rounds of its own, and none to warm up: for what takes long.
     rounds: int | None = None
 
@@ -157,6 +160,9 @@ def _round(row: Row, rng: np.random.Generator, folder: Path) -> dict[str, float]
 def result(row: Row, samples: Samples, rounds: int, seed: int, wrong: str | None = None) -> dict[str, Any]:
     """The row's entry of `results.json`."""
     middle = {name: median(values) for name, values in samples.items()}
+    # What a row with a `joint` has done in the median round, where it can't be said beforehand.
+    size = middle.pop("size", 0)
+    samples = {name: values for name, values in samples.items() if name != "size"}
     lab, peer, limit = (middle.get(name) for name in ("lab", "peer", "limit"))
     against = "limit" if limit else "peer" if peer else None
     low, high = None, None
@@ -170,14 +176,19 @@ def result(row: Row, samples: Samples, rounds: int, seed: int, wrong: str | None
     for name, value in middle.items():
         if lab and name.startswith("peer_") and name != "peer_equal":
             figures[f"vs_{name}"] = lab / value
-    # Of single calls: for information beside the ratio that is held against a target.
-    cold = {"cold": middle["cold_lab"] / middle["cold_limit"]} if middle.get("cold_limit") else {}
+    # Measured in another way: for information beside the ratio that is held against a target.
+    aside = {
+        name.removesuffix("_limit"): middle[name.removesuffix("limit") + "lab"] / value
+        for name, value in middle.items()
+        if name.endswith("_limit") and value
+    }
     equal = None
     if lab and peer and ("lab_equal" in middle or "peer_equal" in middle):
         # Whoever works under the other's conditions by default is not measured twice.
         mine, theirs = middle.get("lab_equal", lab), middle.get("peer_equal", peer)
         equal = {"lab": mine, "peer": theirs, "vs_peer": mine / theirs}
-    missed = [] if wrong else misses(figures, row.targets)
+    targets = row.targets if row.targets_by is None else row.targets_by(limit)
+    missed = [] if wrong else misses(figures, targets)
     return {
         "row": row.row,
         "variant": row.variant,
@@ -191,12 +202,12 @@ def result(row: Row, samples: Samples, rounds: int, seed: int, wrong: str | None
         "high": high,
         "interval_of": f"vs_{against}" if against else "lab",
         "target_met": not wrong and not missed,
-        "targets": {name: {bound: value} for name, (bound, value) in row.targets.items()},
+        "targets": {name: {bound: value} for name, (bound, value) in targets.items()},
         "missed": [f"invalid: {wrong}"] if wrong else missed,
         "peer_equal": equal,
-        "others": {name: value for name, value in figures.items() if name.startswith("vs_peer_")} | cold,
+        "others": {name: value for name, value in figures.items() if name.startswith("vs_peer_")} | aside,
         "rounds": rounds,
-        "size": row.size,
+        "size": row.size or int(size),
         "verified": wrong is None,
         "samples": samples,
         "note": row.note,

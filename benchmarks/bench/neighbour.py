@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -58,9 +59,13 @@ def _beside(bench: Bench, folder: Path, name: str, query: Query) -> dict[str, fl
     rng = np.random.default_rng(bench.seed)
     limits = _limits(bench)
     drawn = {one.name: KINDS[one.kind].draw(one, table, limits.samples, rng) for one in (GET, GET_MANY, PAYROLL)}
-    stores = {each: _filled(bench, folder / each, each, states) for each in (name, "duckdb.columnar")}
     found: dict[str, list[float]] = {}
-    try:
+    with ExitStack() as opened:
+        stores = {}
+        for each in (name, "duckdb.columnar"):
+            stores[each] = store_class(each)(FolderPlace(folder / each), LAYOUT)
+            opened.callback(stores[each].close)
+            _fill(stores[each], states)
         # ABBA: a drift adds the same to both.
         for neighbour in (False, True, True, False):
             asked = [Asked("mine", stores[name], query)]
@@ -68,20 +73,15 @@ def _beside(bench: Bench, folder: Path, name: str, query: Query) -> dict[str, fl
                 asked += [Asked("neighbour", stores["duckdb.columnar"], one) for one in (GET, PAYROLL)]
             for key, value in _times(asked, drawn, table, limits, rng).items():
                 found.setdefault(key.format("lab" if neighbour else "limit"), []).append(value)
-    finally:
-        for store in stores.values():
-            store.close()
     return {key: float(np.mean(values)) for key, values in found.items()}
 
 
-def _filled(bench: Bench, folder: Path, name: str, states: pl.DataFrame) -> Store:
-    store = store_class(name)(FolderPlace(folder), LAYOUT)
+def _fill(store: Store, states: pl.DataFrame) -> None:
     store.open()
-    store.bulk(ENTITY, [Batch(ENTITY, states, bench.size.changes)])
+    store.bulk(ENTITY, [Batch(ENTITY, states, int(states["position"].max()))])  # type: ignore[arg-type]
     if problem := differs(dumped(store), states):
-        raise Wrong(f"{name}: {problem}")
+        raise Wrong(f"{store.name}: {problem}")
     store.open()
-    return store
 
 
 def _times(

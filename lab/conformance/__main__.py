@@ -65,7 +65,7 @@ def crashes(job: ConformanceJob, folder: Path) -> Steps:
         if end != KILLED:
             return _failed("while it is written to it fails", end or "it ended before it was killed", job)
         if not (folder / f"death-{number}.steps").exists():
-            return TrialResult(unknown="a process was killed from outside", passing=True)
+            return TrialResult(unknown="a process was killed from outside", transient=True)
     (ended,) = yield [looking]
     if ended:
         return _failed("opened after crashes it fails", ended, job)
@@ -89,7 +89,7 @@ def values(job: ConformanceJob, folder: Path) -> Steps:
 def _failed(what: str, ended: str, job: ConformanceJob) -> TrialResult:
     """What a process that failed says of the store. A timeout proves nothing about it, so the result is unknown."""
     if ended == STOPPED:
-        return TrialResult(unknown=ended, passing=True)
+        return TrialResult(unknown=ended, transient=True)
     return TrialResult([f"{what}: {ended} ({job.store_class.name})"])
 
 

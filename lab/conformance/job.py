@@ -49,12 +49,12 @@ class ConformanceJob:
 class TrialResult:
     """What a trial found: lines, the first the easiest to follow; or in `unknown` why it could not be made.
 
-    `passing`: the reason may not hold the next time.
+    `transient`: the reason may not hold the next time.
     """
 
     faults: Sequence[str] = ()
     unknown: str = ""
-    passing: bool = False
+    transient: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Conformance:
     crashes: TrialResult
 
     @classmethod
-    def unknown(cls, reason: str, passing: bool = False) -> Conformance:
+    def unknown(cls, reason: str, transient: bool = False) -> Conformance:
         """Neither could be made."""
-        neither = TrialResult(unknown=reason, passing=passing)
+        neither = TrialResult(unknown=reason, transient=transient)
         return cls(neither, neither)

@@ -51,7 +51,7 @@ def tried(jobs: Sequence[ConformanceJob], folder: Path) -> list[Conformance]:
     names = [(job.store_class, pickle.dumps(job)) for job in jobs]
     new = {name: job for name, job in zip(names, jobs, strict=True) if name not in _KNOWN}
     found = _KNOWN | dict(zip(new, _tried(list(new.values()), folder), strict=True)) if new else _KNOWN
-    _KNOWN.update((name, one) for name, one in found.items() if not (one.values.passing or one.crashes.passing))
+    _KNOWN.update((name, one) for name, one in found.items() if not (one.values.transient or one.crashes.transient))
     return [found[name] for name in names]
 
 
@@ -77,9 +77,9 @@ def _tried(jobs: Sequence[ConformanceJob], folder: Path) -> list[Conformance]:
             process.wait()
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
-            return [Conformance.unknown(f"the trials took longer than {SECONDS_MAX} s", passing=True)] * len(jobs)
+            return [Conformance.unknown(f"the trials took longer than {SECONDS_MAX} s", transient=True)] * len(jobs)
     if status:
         last = (folder / "said").read_text(errors="replace").strip().splitlines()[-1:] or [f"exit status {status}"]
-        return [Conformance.unknown(f"the trials failed: {last[0]}", passing=True)] * len(jobs)
+        return [Conformance.unknown(f"the trials failed: {last[0]}", transient=True)] * len(jobs)
     found = json.loads((folder / RESULTS).read_text())
     return [Conformance(*(TrialResult(**each[name]) for name in ("values", "crashes"))) for each in found]

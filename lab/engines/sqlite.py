@@ -28,11 +28,15 @@ TYPES = {
 # A commit of class `full` survives a power cut; one of class `normal` survives a crash of the process only.
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
 
+# How many statements a connection keeps compiled: as many as a store keeps queries prepared, which run them by their
+# text.
+STATEMENTS = 512
+
 
 def connect(path: Path, durability: str) -> sqlite3.Connection:
     """Open a writing connection in WAL mode; the caller begins and ends transactions."""
     connection = sqlite3.connect(
-        path, isolation_level=None, timeout=30.0, cached_statements=512, check_same_thread=False
+        path, isolation_level=None, timeout=30.0, cached_statements=STATEMENTS, check_same_thread=False
     )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS[durability]}")
@@ -45,7 +49,11 @@ def connect(path: Path, durability: str) -> sqlite3.Connection:
 def connect_read_only(path: Path) -> sqlite3.Connection:
     """Open a connection on which the engine refuses every write."""
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        isolation_level=None,
+        cached_statements=STATEMENTS,
+        check_same_thread=False,
     )
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA cache_size = -65536")

@@ -10,22 +10,12 @@ import sqlite3
 from collections.abc import Callable
 
 from lab.queries.answers import Row
-from lab.queries.kinds import translate
 from lab.queries.kinds.matching import grouped_sql
 from lab.queries.model import Query
 from lab.queries.sql import bind, quoted
 
 # 2^31 values of the lower half are less than 64 bits.
 HALF = 32
-
-
-def asked(query: Query, parameters: Row, keeps: str, ask: Callable[[str, Row], list[Row]]) -> list[Row]:
-    """Answer a query by `ask`, which runs a statement with its arguments; exact however large a sum is."""
-    statement, arguments = translate(query, keeps, "sqlite")
-    try:
-        return ask(statement, bind(arguments, parameters))
-    except sqlite3.OperationalError as error:
-        return in_halves(error, query, parameters, keeps, ask)
 
 
 def in_halves(

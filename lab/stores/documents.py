@@ -10,15 +10,18 @@ Every column that is asked for is computed by the engine from the body. What is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import polars as pl
 
-from lab.base import META, Batch, CannotTake, Embed, Entity
+from lab.base import META, Batch, CannotTake, Embed, Entity, Key
+from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.queries.sql import columns, quoted
@@ -26,8 +29,13 @@ from lab.stores.port import Layout
 from lab.stores.sql_file import Connection, SqlFile
 
 EMBEDDED = "_embedded"
+# Columns of a live record in JSON, by name, without those that are null.
+Part = Mapping[str, str]
 # The columns that a document's table stores; all others are computed.
 STORED = (*META, "lab_body")
+_NOT_FINITE = "{}: JSON has no word for a number that is not finite"
+# A value in JSON. Raises ValueError for a number that is not finite.
+in_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 GAPS: Mapping[str, str] = MappingProxyType(
     {
@@ -70,6 +78,78 @@ class Documents(SqlFile[Connection]):
         for child, embed in holders(self.layout, entity):
             self._connection.execute(self.json.fan_out(child, embed, quoted(entity)))
 
+    def _put_few(self, rows: list[Row], entity: Entity, replace: bool) -> None:
+        """Write a few documents, put together here: what they embed is looked up, once for each entity that it is of.
+
+        A part that stays what it was is not looked for in the documents that hold it.
+        """
+        held_by = holders(self.layout, entity.name) if replace else []
+        embedded = embeds(self.layout, entity)
+        place = {name: number for number, name in enumerate(entity.schema)}
+        # Of each entity that parts are taken of: the columns, and the records.
+        wanted: dict[str, tuple[dict[str, None], dict[Key, None]]] = {}
+        if held_by:
+            taken = dict.fromkeys(name for _, embed in held_by for name in embed.take)
+            wanted[entity.name] = taken, dict.fromkeys(row[place["key"]] for row in rows)
+        for embed in embedded:
+            names, keys = wanted.setdefault(embed.entity, ({}, {}))
+            names.update(dict.fromkeys(embed.take))
+            keys.update((key, None) for row in rows if (key := row[place[embed.on]]) is not None)
+        there = {name: self._parts(name, list(names), list(keys)) for name, (names, keys) in wanted.items()}
+        before, now = there.get(entity.name, {}), dict[Key, Part]()
+        if entity.name in wanted:
+            names, _ = wanted[entity.name]
+            now = {
+                row[place["key"]]: {} if row[place["deleted"]] else self._part({one: row[place[one]] for one in names})
+                for row in rows
+            }
+            there[entity.name] = {**before, **now}
+        made = few_bodies(rows, entity, self.name, self._readable)
+        if embedded:
+            for number, row in enumerate(rows):
+                parts = {one.name: (one.take, there[one.entity].get(row[place[one.on]], {})) for one in embedded}
+                made[number] = (*made[number][:-1], with_parts(made[number][-1], parts))
+        self._insert_documents(entity, made, replace)
+        changed = [key for key, part in now.items() if part != before.get(key, {})]
+        for child, embed in held_by if changed else ():
+            self._fan_out(child, embed, changed)
+
+    def _parts(self, entity: str, names: list[str], keys: list[Key]) -> dict[Key, Part]:
+        """These columns of live records, as they stand in their bodies, by key; without those that are null."""
+        if not keys:
+            return {}
+        chosen = "".join(f", CASE WHEN NOT deleted THEN lab_body -> {path(name)} END" for name in names)
+        found = self._parts_found(f"SELECT key{chosen} FROM {quoted(entity)} WHERE key IN {{}}", keys)
+        return {
+            key: {name: value for name, value in zip(names, values, strict=True) if value not in (None, "null")}
+            for key, *values in found
+        }
+
+    def _part(self, values: Mapping[str, Any]) -> Part:
+        """These columns in JSON; without those that are null."""
+        return {
+            name: in_json(self._readable(value) if isinstance(value, str) else value)
+            for name, value in values.items()
+            if value is not None
+        }
+
+    @staticmethod
+    def _readable(text: str) -> str:
+        """A text as it is written into a body, so that the engine can read it."""
+        return text
+
+    @abstractmethod
+    def _parts_found(self, statement: str, keys: list[Key]) -> list[Row]:
+        """Return the rows of a statement that has a list of keys in the place of `{}`."""
+
+    @abstractmethod
+    def _insert_documents(self, entity: Entity, rows: list[Row], replace: bool) -> None:
+        """Write rows of `STORED`; those that are there already are replaced, if there can be any."""
+
+    @abstractmethod
+    def _fan_out(self, child: Entity, embed: Embed, keys: list[Key]) -> None:
+        """Write documents again that hold parts of these records, and count them."""
+
 
 def embed_for(query: Query) -> Embed | None:
     """Return the embedding that answers this join; None if there is none."""
@@ -109,9 +189,38 @@ def bodies(rows: pl.DataFrame, entity: Entity, store: str) -> pl.DataFrame:
     reals = [pl.col(name) for name, kind in entity.columns.items() if kind == "float"]
     finite = pl.all_horizontal(pl.lit(True), *(real.is_finite().fill_null(True) for real in reals))
     if reals and not rows.select(finite.all()).item():
-        raise CannotTake(f"{store}: JSON has no word for a number that is not finite")
+        raise CannotTake(_NOT_FINITE.format(store))
     own = pl.struct(list(entity.columns)).struct.json_encode() if entity.columns else pl.lit("{}")
     return rows.with_columns(lab_body=own)
+
+
+def few_bodies(rows: Sequence[Row], entity: Entity, store: str, readable: Callable[[str], str]) -> list[Row]:
+    """The same of a few rows of the entity's schema, as tuples of `STORED`. Raises CannotTake as `bodies` does.
+
+    `readable` writes a text with a NUL or U+0001 in it so that the engine can read it.
+    """
+    names, start, made = tuple(entity.columns), len(META), []
+    for row in rows:
+        values = row[start:]
+        try:
+            body = in_json(dict(zip(names, values, strict=True)))
+        except ValueError:
+            raise CannotTake(_NOT_FINITE.format(store)) from None
+        if "\\u0000" in body or "\\u0001" in body:
+            values = tuple(readable(one) if isinstance(one, str) else one for one in values)
+            body = in_json(dict(zip(names, values, strict=True)))
+        made.append((*row[:start], body))
+    return made
+
+
+def with_parts(body: str, parts: Mapping[str, tuple[Sequence[str], Part]]) -> str:
+    """A body with what it embeds: for each embedding its columns and where they are from. Nulls are left out."""
+    embedded = (
+        f"{in_json(name)}:{{{','.join(f'{in_json(one)}:{part[one]}' for one in take if one in part)}}}"
+        for name, (take, part) in parts.items()
+    )
+    own = body[:-1] + ("," if len(body) > 2 else "")
+    return f"{own}{in_json(EMBEDDED)}:{{{','.join(embedded)}}}}}"
 
 
 @dataclass(frozen=True)
@@ -128,11 +237,11 @@ class Dialect:
 
     def computed(self, layout: Layout, entity: Entity) -> list[str]:
         """The definitions of all computed columns: the entity's own, then what it embeds."""
-        paths = {name: (kind, _path(name)) for name, kind in entity.columns.items()}
+        paths = {name: (kind, path(name)) for name, kind in entity.columns.items()}
         for embed in embeds(layout, entity):
             for name in embed.take:
                 kind = layout.entities[embed.entity].columns[name]
-                paths[column_of(embed, name)] = kind, _path(EMBEDDED, embed.name, name)
+                paths[column_of(embed, name)] = kind, path(EMBEDDED, embed.name, name)
         return [
             f"{quoted(name)} {self.types[kind]} GENERATED ALWAYS AS ({self.extract[kind].format(path)}) VIRTUAL"
             for name, (kind, path) in paths.items()
@@ -186,7 +295,7 @@ def holders(layout: Layout, entity: str) -> list[tuple[Entity, Embed]]:
 
 def _json(table: str, column: str) -> str:
     """A column of a live record as it stands in its body, so that no number is written anew."""
-    return f"CASE WHEN NOT {table}.deleted THEN {table}.lab_body -> {_path(column)} END"
+    return f"CASE WHEN NOT {table}.deleted THEN {table}.lab_body -> {path(column)} END"
 
 
 def _object(values: Mapping[str, str]) -> str:
@@ -194,7 +303,8 @@ def _object(values: Mapping[str, str]) -> str:
     return f"json_object({', '.join(f'{_literal(name)}, json({value})' for name, value in values.items())})"
 
 
-def _path(*names: str) -> str:
+def path(*names: str) -> str:
+    """A path within a body, as a literal of SQL."""
     return _literal("$" + "".join(f'."{name}"' for name in names))
 
 

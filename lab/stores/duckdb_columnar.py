@@ -12,6 +12,7 @@ from lab.base import Batch
 from lab.queries import sql
 from lab.queries.kinds import KINDS
 from lab.stores.duckdb_file import DuckdbFile
+from lab.stores.slices import FEW, tuples
 
 
 class DuckdbColumnar(DuckdbFile):
@@ -28,8 +29,11 @@ class DuckdbColumnar(DuckdbFile):
         if self.layout.kept.adds:
             self._add(batch.rows)
         elif batch.rows.height:
-            rows = batch.rows.select(list(self.layout.schema(batch.entity)))
-            self._replace(batch.entity, rows, self.layout.identity if replace else ())
+            names, identity = list(self.layout.schema(batch.entity)), self.layout.identity if replace else ()
+            if batch.rows.height <= FEW and len(identity) <= 1:
+                self._replace_few(batch.entity, names, tuples(batch.rows, names), identity)
+            else:
+                self._replace(batch.entity, batch.rows.select(names), identity)
 
     def _add(self, rows: pl.DataFrame) -> None:
         """Add to the groups that are there, insert the rest. A group's value may be null."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import duckdb
 
-from lab.base import META, Batch
+from lab.base import META, Batch, Embed, Entity, Key
 from lab.queries import sql
+from lab.queries.answers import Row
 from lab.stores.documents import STORED, Dialect, Documents, bodies, holders
-from lab.stores.duckdb_file import DuckdbFile
+from lab.stores.duckdb_file import KEYS, DuckdbFile
+from lab.stores.slices import FEW, tuples
 
 DIALECT = Dialect(
     merge="json_merge_patch",
@@ -39,8 +41,11 @@ class DuckdbDocument(Documents[duckdb.DuckDBPyConnection], DuckdbFile):
         if not batch.rows.height:
             return
         entity = self.layout.entities[batch.entity]
+        self._written += batch.rows.height
+        if batch.rows.height <= FEW:
+            self._put_few(tuples(batch.rows, list(entity.schema)), entity, replace)
+            return
         rows = bodies(batch.rows.select(list(entity.schema)), entity, self.name)
-        self._written += rows.height
         with self._incoming(rows) as connection:
             # What stands there is looked up before it is deleted.
             whole = DIALECT.whole(self.layout, entity, "lab_incoming")
@@ -51,3 +56,14 @@ class DuckdbDocument(Documents[duckdb.DuckDBPyConnection], DuckdbFile):
             for child, embed in holders(self.layout, entity.name) if replace else ():
                 changed = connection.execute(DIALECT.fan_out(child, embed, "lab_incoming")).fetchall()
                 self._fanned_out += changed[0][0]
+
+    def _parts_found(self, statement: str, keys: list[Key]) -> list[Row]:
+        return self._connection.execute(statement.format(KEYS), [keys]).fetchall()
+
+    def _insert_documents(self, entity: Entity, rows: list[Row], replace: bool) -> None:
+        self._replace_few(entity.name, STORED, rows, ("key",) if replace else ())
+
+    def _fan_out(self, child: Entity, embed: Embed, keys: list[Key]) -> None:
+        changed = f"(SELECT * FROM {sql.quoted(embed.entity)} WHERE key IN {KEYS})"
+        found = self._connection.execute(DIALECT.fan_out(child, embed, changed), [keys]).fetchall()
+        self._fanned_out += found[0][0]

@@ -21,6 +21,7 @@ from lab.stores.sql_file import SqlFile
 
 # A list of keys up to this length is bound as one parameter; a longer one is joined from Arrow.
 KEYS_BOUND = 1_000
+KEYS = "(SELECT unnest(?))"
 
 
 class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
@@ -73,6 +74,8 @@ class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
             for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
                 connection.execute(f"DROP TABLE {sql.quoted(table)}")
             self._make_tables()
+        self._connection.execute("SET threads = 1")
+        self._several, self._unseen = False, 0
 
     def _make_tables(self) -> None:
         self._make_table("lab_checkpoint", {"entity": pl.String(), "position": pl.Int64()}, "entity")
@@ -136,6 +139,16 @@ class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
         with self._incoming(rows) as connection:
             self._remove(table, identity)
             connection.execute(f"INSERT INTO {sql.quoted(table)} SELECT * FROM lab_incoming")
+
+    def _replace_few(self, table: str, names: Sequence[str], rows: Sequence[Row], identity: Sequence[str]) -> None:
+        """The same of a few rows as tuples, whose columns are bound as lists: a frame costs more than it saves."""
+        columns, name = [list(column) for column in zip(*rows, strict=True)], sql.quoted(table)
+        if identity:
+            (one,) = identity
+            gone = f"DELETE FROM {name} WHERE {sql.quoted(one)} IN {KEYS}"
+            self._connection.execute(gone, [columns[list(names).index(one)]])
+        values = ", ".join("unnest(?)" for _ in names)
+        self._connection.execute(f"INSERT INTO {name} ({sql.columns(list(names))}) SELECT {values}", columns)
 
     def _remove(self, table: str, identity: Sequence[str]) -> None:
         """Delete the rows whose identity is among what comes in; nothing without an identity."""

@@ -18,9 +18,10 @@ from lab.queries.kinds import KINDS, PAST, translate
 from lab.queries.model import Query
 from lab.stores.parquet_files import NO_PAST, ParquetFiles
 from lab.stores.parquet_table import Table
+from lab.stores.prepared import Answering, PreparedQueries, binding
 
 
-class DuckdbFiles(ParquetFiles):
+class DuckdbFiles(PreparedQueries, ParquetFiles):
     """Queries a view for each entity over the files of the last manifest."""
 
     name = "duckdb.files"
@@ -28,23 +29,29 @@ class DuckdbFiles(ParquetFiles):
     gaps = MappingProxyType(dict.fromkeys(PAST, NO_PAST))
 
     _connection: duckdb.DuckDBPyConnection | None = None
+    # Whether there is a thread for each core: once a table is large enough for several.
+    _several: bool | None = None
 
     def close(self) -> None:
         """Close the connection with the views."""
-        super().close()
+        PreparedQueries.close(self)
+        ParquetFiles.close(self)
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def query(self, query: Query, parameters: Row) -> list[Row]:
-        """Return the rows, by the same SQL as for tables."""
-        self.refuse(query)
-        statement, arguments = translate(query, self.layout.keeps, "duckdb")
-        values = sql.bind(arguments, parameters)
-        if KINDS[query.kind].own:
-            return budget.answer(self._reading(), statement, values)
+        """Return the rows, by the same SQL as for tables. Raises NotAnswered for a value out of range."""
         with engine.answering(query.name):
-            return self._reading().execute(statement, list(values)).fetchall()
+            return super().query(query, parameters)
+
+    def _answering(self, query: Query) -> Answering:
+        """A statement of the lab's own is parsed once; views are looked at whenever it is run."""
+        statement, arguments = translate(query, self.layout.keeps, "duckdb")
+        if KINDS[query.kind].own:
+            return binding(arguments, lambda values: budget.answer(self._reading(), statement, values))
+        (parsed,) = self._reading().extract_statements(statement)
+        return binding(arguments, lambda values: self._reading().execute(parsed, values).fetchall())
 
     def read(self, statement: str, arguments: Sequence[Any] = ()) -> list[Row]:
         """The rows of any statement that only reads. Raises ReadOnly for one that tries to write."""
@@ -61,6 +68,12 @@ class DuckdbFiles(ParquetFiles):
         tables = self._known()
         if self._connection is None:
             self._connection, self._seen = engine.connect_memory(self.path), dict[str, Table]()
+            self._several = None
+        if any(self._seen.get(name) is not tables[name] for name in self.layout.entities):
+            several = any(sum(part.rows for part in table.files) > engine.ROW_GROUP for table in tables.values())
+            if several is not self._several:
+                self._connection.execute("RESET threads" if several else "SET threads = 1")
+                self._several = several
         for name in self.layout.entities:
             if self._seen.get(name) is not tables[name]:
                 self._make_view(self._connection, name, tables[name])

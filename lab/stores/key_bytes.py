@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 from lab.base import INT_MIN
@@ -15,6 +16,11 @@ def key_bytes(value: Any) -> bytes:
     if isinstance(value, int):
         return _PACK(value - INT_MIN)
     return b"t" + str(value).encode("utf-8", "surrogatepass")
+
+
+def integer_keys(values: Sequence[int]) -> list[bytes]:
+    """The same of whole numbers alone, several times as fast."""
+    return [_PACK(value - INT_MIN) for value in values]
 
 
 def record_prefix(key: bytes) -> bytes:

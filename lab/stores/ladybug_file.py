@@ -1,10 +1,10 @@
-"""Shared by the shapes in Ladybug: one file, open for writing or for reading, and tables of nodes written to by key."""
+"""Shared by the shapes in Ladybug: one open file, which one connection writes and another reads; nodes by key."""
 
 from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ladybug
@@ -19,8 +19,10 @@ from lab.stores.prepared import PreparedQueries
 # Versions of overwritten rows fill the engine's buffer: it is looked at after so many transactions (a transaction
 # counts once more for each thousand rows), and a checkpoint frees them once they take so many bytes.
 LOOKED_AT, VERSIONS_BYTES = 32, 2**26
-# A batch of up to so many rows is written row by row: a few milliseconds a row, however large the table is.
+# A batch of up to so many rows is written row by row: it takes as long however large the table is.
 FEW_ROWS = 16
+# A value of each type of which a row's values are bound as one list.
+FILLED: Mapping[pl.DataType, Any] = {pl.Int64(): 0, pl.Float64(): 0.0, pl.String(): "", pl.Boolean(): False}
 
 
 class LadybugFile(PreparedQueries):
@@ -48,6 +50,7 @@ class LadybugFile(PreparedQueries):
 
     def close(self) -> None:
         """Close the connections and the file."""
+        super().close()
         if self._connection is not None and self._database is not None:
             self._end_reading()
             if self._reader is not None:
@@ -124,23 +127,45 @@ class LadybugFile(PreparedQueries):
 
     def _merge(self, table: str, rows: pl.DataFrame, key: str) -> None:
         """Nodes of these keys with these values, whether they are there or not."""
-
-        def merge(value: str) -> str:
-            sets = [
-                f"n.{cypher.column(name)} = {value}{place}" for place, name in enumerate(rows.columns) if name != key
-            ]
-            node = f"MERGE (n:{quoted(table)} {{{quoted(key)}: {value}{rows.columns.index(key)}}})"
-            return f"{node}{' SET ' + ', '.join(sets) if sets else ''}"
-
-        self._each(merge("$c"), merge("c"), rows)
-
-    def _each(self, one: str, every: str, rows: pl.DataFrame) -> None:
-        """Run the statement `one` for each of a few rows, whose values are `$c0` and so on, or `every` for all."""
-        if rows.height > FEW_ROWS:
-            self._load(f"LOAD FROM $incoming {every}", rows)
+        others = [name for name in rows.columns if name != key]
+        if rows.height <= FEW_ROWS:
+            few = rows.select(key, *others)
+            self._merge_few(table, few.schema, few.rows())
             return
-        for row in rows.iter_rows():
-            engine.once(self._opened(), one, {f"c{place}": value for place, value in enumerate(row)})
+
+        def value(name: str) -> str:
+            return f"c{rows.columns.index(name)}"
+
+        sets = ", ".join(f"n.{cypher.column(name)} = {value(name)}" for name in others)
+        node = f"MERGE (n:{quoted(table)} {{{quoted(key)}: {value(key)}}})"
+        self._load(f"LOAD FROM $incoming {node}{' SET ' + sets if sets else ''}", rows)
+
+    def _merge_few(self, table: str, schema: Mapping[str, pl.DataType], rows: Sequence[Row]) -> None:
+        """Row by row, by the key, which comes first.
+
+        The connection keeps one compiled statement for each combination of types of its parameters, and takes those of
+        a number from its size, of a null from nothing. A list has the type of its items: so all values of a kind are in
+        one list, with a last item that is no null.
+        """
+        (key, _), *others = schema.items()
+        kinds = {kind: place for place, kind in enumerate(FILLED)}
+        places: dict[pl.DataType, list[int]] = {}
+        sets = []
+        for place, (name, kind) in enumerate(others, 1):
+            if kind in kinds:
+                places.setdefault(kind, []).append(place)
+                value = f"$v{kinds[kind]}[{len(places[kind])}]"
+            else:
+                value = f"$c{place}"
+            sets.append(f"n.{cypher.column(name)} = {value}")
+        plain = [place for place, (_, kind) in enumerate(others, 1) if kind not in kinds]
+        node = f"MERGE (n:{quoted(table)} {{{quoted(key)}: $c0}})"
+        statement, connection = f"{node}{' SET ' + ', '.join(sets) if sets else ''}", self._opened()
+        for row in rows:
+            values = {
+                f"v{kinds[kind]}": [*(row[place] for place in found), FILLED[kind]] for kind, found in places.items()
+            }
+            engine.rows(connection, statement, {"c0": row[0], **values, **{f"c{place}": row[place] for place in plain}})
 
     def _load(self, statement: str, rows: pl.DataFrame) -> None:
         """Run a statement over rows, whose columns it calls `c0`, `c1` and so on."""

@@ -16,11 +16,13 @@ from lab.base import Batch, CannotTake, Entity, Key
 from lab.queries.model import Query
 from lab.stores import cypher
 from lab.stores.cypher import quoted
-from lab.stores.ladybug_file import LadybugFile
+from lab.stores.ladybug_file import FEW_ROWS, LadybugFile
 from lab.stores.parked import changed, decoded
 from lab.stores.prepared import Answering
+from lab.stores.slices import tuples
 
 CHECKPOINTS = "lab_checkpoint"
+CHECKPOINT: Mapping[str, pl.DataType] = {"entity": pl.String(), "position": pl.Int64()}
 PARKED: Mapping[str, pl.DataType] = {"position": pl.Int64(), "change": pl.Binary()}
 
 
@@ -41,7 +43,7 @@ class LadybugGraph(LadybugFile):
     files = ("projection.lbug", "projection.lbug.*")
 
     def _make_tables(self) -> None:
-        self._make_table(CHECKPOINTS, {"entity": pl.String(), "position": pl.Int64()}, "entity")
+        self._make_table(CHECKPOINTS, CHECKPOINT, "entity")
         for entity in self.layout.entities.values():
             self._make_table(entity.name, entity.schema, "key")
             if self.layout.memory:
@@ -122,22 +124,46 @@ class LadybugGraph(LadybugFile):
         if not batch.rows.height:
             return
         entity = self.layout.entities[batch.entity]
+        if batch.rows.height <= FEW_ROWS:
+            self._put_few(entity, batch.rows)
+            return
         rows = batch.rows.select(list(entity.schema)).unique("key", keep="last", maintain_order=True)
         self._merge(entity.name, rows, "key")
-        if entity.parent:
-            link = f"MATCH (n:{quoted(entity.name)} {{key: $c0}})-[l:{cypher.links(entity.name)}]->() DELETE l"
-            every = f"MATCH (n:{quoted(entity.name)})-[l:{cypher.links(entity.name)}]->() WHERE n.key = c0 DELETE l"
-            self._each(link, every, rows.select("key"))
-            self._link(entity, _links(rows, entity))
-
-    def _link(self, entity: Entity, links: pl.DataFrame) -> None:
-        if not links.height:
+        if not entity.parent:
             return
-        node = quoted(entity.name)
-        self._merge(entity.name, links.select(key="above").unique(), "key")
-        create = f"CREATE (n)-[:{cypher.links(entity.name)}]->(above)"
-        ends = f"MATCH (n:{node} {{key: %s}}) MATCH (above:{node} {{key: %s}}) {create}"
-        self._each(ends % ("$c0", "$c1"), ends % ("c0", "c1"), links)
+        links, node = _links(rows, entity), quoted(entity.name)
+        every = f"MATCH (n:{node})-[l:{cypher.links(entity.name)}]->() WHERE n.key = c0 DELETE l"
+        self._load(f"LOAD FROM $incoming {every}", rows.select("key"))
+        if links.height:
+            self._merge(entity.name, links.select(key="above").unique(), "key")
+            ends = f"MATCH (n:{node} {{key: c0}}) MATCH (above:{node} {{key: c1}})"
+            self._load(f"LOAD FROM $incoming {ends} CREATE (n)-[:{cypher.links(entity.name)}]->(above)", links)
+
+    def _put_few(self, entity: Entity, frame: pl.DataFrame) -> None:
+        """Nodes and links of a few records, without an expression: one takes as long as to write some of them."""
+        names = list(entity.schema)
+        place = names.index("key")
+        rows = {row[place]: (row[place], *row[:place], *row[place + 1 :]) for row in tuples(frame, names)}
+        names = ["key", *names[:place], *names[place + 1 :]]
+        self._merge_few(entity.name, {name: entity.schema[name] for name in names}, list(rows.values()))
+        if entity.parent:
+            gone, above = names.index("deleted"), names.index(entity.parent)
+            links = {key: None if row[gone] else row[above] for key, row in rows.items()}
+            self._link_few(entity, list(rows), links)
+
+    def _link_few(self, entity: Entity, keys: list[Key], links: Mapping[Key, Key | None]) -> None:
+        """Set the links of a few records; those that stay what they are aren't touched."""
+        node, link = quoted(entity.name), cypher.links(entity.name)
+        found = f"UNWIND $keys AS one MATCH (n:{node} {{key: one}})-[:{link}]->(above:{node})"
+        there: dict[Key, Key] = dict(self._rows(f"{found} RETURN n.key, above.key", {"keys": keys}))
+        for key in keys:
+            above, former = links.get(key), there.get(key)
+            if former is not None and above != former:
+                self._rows(f"MATCH (n:{node} {{key: $key}})-[l:{link}]->() DELETE l", {"key": key})
+            if above is not None and above != former:
+                # A list, whose type doesn't go by the size of its numbers: see `_merge_few`.
+                ends = f"MATCH (n:{node} {{key: $ends[1]}}) MERGE (above:{node} {{key: $ends[2]}})"
+                self._rows(f"{ends} CREATE (n)-[:{link}]->(above)", {"ends": [key, above]})
 
     def _copy_links(self, entity: Entity, links: pl.DataFrame, keys: pl.Series) -> None:
         """Copied, into a table that has none: in a third of the time that it takes to create them one by one."""
@@ -155,8 +181,7 @@ class LadybugGraph(LadybugFile):
             memory = batch.memory.select(list(self.layout.memory)).cast(self.layout.memory)  # type: ignore[arg-type]
             self._merge(_table("memory", batch.entity), memory.unique("id", keep="last", maintain_order=True), "id")
         if batch.checkpoint is not None:
-            position = pl.Series("position", [batch.checkpoint], dtype=pl.Int64)
-            self._merge(CHECKPOINTS, pl.DataFrame({"entity": [batch.entity], "position": position}), "entity")
+            self._merge_few(CHECKPOINTS, CHECKPOINT, [(batch.entity, batch.checkpoint)])
         added, removed = changed(self, batch)
         if removed:
             node = f"MATCH (n:{quoted(_table('parked', batch.entity))})"

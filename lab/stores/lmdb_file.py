@@ -39,7 +39,7 @@ class LmdbFile(PreparedQueries):
 
     def close(self) -> None:
         """Sync, and close the file."""
-        self._prepared.clear()
+        super().close()
         if self._environment is not None:
             self._environment.sync(True)
             self._environment.close()

@@ -21,12 +21,12 @@ import polars as pl
 from lab.base import Batch, Key
 from lab.queries.answers import Row
 from lab.queries.model import Query
-from lab.stores.key_bytes import key_bytes, record_prefix
+from lab.stores.key_bytes import integer_keys, key_bytes, record_prefix
 from lab.stores.lmdb_file import CHECKPOINTS, MEMORY, PARKED, TOTALS, LmdbFile
 from lab.stores.parked import ParkedRow, changed, decoded
 from lab.stores.port import Layout
 from lab.stores.prepared import Answering
-from lab.stores.slices import fitting, rows_within
+from lab.stores.slices import fitting, rows_within, tuples
 
 AT_ONCE, AT_ONCE_BYTES = 20_000, 2**26
 
@@ -75,10 +75,17 @@ class LmdbKeyvalue(LmdbFile):
 
         self._commit(write)
 
-    def _encoded(self, batch: Batch) -> tuple[list[tuple[bytes, Row]], list[tuple[bytes, bytes]], bytes | None]:
+    def _encoded(self, batch: Batch) -> tuple[list[tuple[bytes, Any]], list[tuple[bytes, bytes]], bytes | None]:
+        """Names and values; of a running aggregate names and rows, to which what is there is still to be added."""
         layout = self.layout
-        rows = fitting(batch.rows, layout.schema(batch.entity))
-        named = [(self._name(row), row) for row in rows.rows()]
+        schema, named = layout.schema(batch.entity), list[tuple[bytes, Any]]()
+        if layout.kept.adds:
+            named = [(self._name(row), row) for row in fitting(batch.rows, schema).rows()]
+        elif batch.rows.height:
+            rows = tuples(batch.rows, list(schema))
+            short = layout.kept.replaces and layout.entities[batch.entity].key == "int"
+            names = integer_keys([row[1] for row in rows]) if short else map(self._name, rows)
+            named = list(zip(names, map(marshal.dumps, rows), strict=True))
         memory: list[tuple[bytes, bytes]] = []
         if batch.memory is not None and layout.memory:
             kept = fitting(batch.memory, layout.memory)
@@ -97,16 +104,16 @@ class LmdbKeyvalue(LmdbFile):
         self,
         transaction: lmdb.Transaction,
         entity: str,
-        rows: list[tuple[bytes, Row]],
+        rows: list[tuple[bytes, Any]],
         memory: list[tuple[bytes, bytes]],
         checkpoint: bytes | None,
     ) -> None:
         database = self._of[entity]
         if self.layout.kept.adds:
             self._add(transaction, rows)
-        else:
+        elif rows:
             with transaction.cursor(database) as cursor:
-                cursor.putmulti([(name, marshal.dumps(row)) for name, row in rows])
+                cursor.putmulti(rows)
         if memory:
             with transaction.cursor(self._maps[(MEMORY + entity).encode()]) as cursor:
                 cursor.putmulti(memory)

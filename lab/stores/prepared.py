@@ -37,6 +37,10 @@ class PreparedQueries(Store):
             found = self._prepared[id(query)] = query, self._answering(query)
         return found[1](parameters)
 
+    def close(self) -> None:
+        """Forget what was prepared: it holds on to what is closed now. Each store closes the rest."""
+        self._prepared.clear()
+
     @abstractmethod
     def _answering(self, query: Query) -> Answering:
         """Return what answers this query, which this projection can answer, until the store is closed."""

@@ -77,7 +77,7 @@ class SqlFile(PreparedQueries, Generic[Connection]):
 
     def close(self) -> None:
         """Close both connections; the log is folded into the file."""
-        self._prepared.clear()
+        super().close()
         self._end_reading()
         if self._writer is not None:
             self._writer.close()

@@ -10,10 +10,12 @@ import sqlite3
 
 import polars as pl
 
-from lab.base import META, Batch, Entity
+from lab.base import META, Batch, Embed, Entity, Key
 from lab.queries import sql
+from lab.queries.answers import Row
 from lab.stores.documents import STORED, Dialect, Documents, bodies, embeds, holders
-from lab.stores.sqlite_file import SqliteFile
+from lab.stores.slices import FEW, tuples
+from lab.stores.sqlite_file import SqliteFile, in_lists
 
 DIALECT = Dialect(
     merge="json_patch",
@@ -28,6 +30,10 @@ class SqliteDocument(Documents[sqlite3.Connection], SqliteFile):
 
     name = "sqlite.document"
     json = DIALECT
+
+    @staticmethod
+    def _readable(text: str) -> str:
+        return text.replace("\x01", "\x01\x02").replace("\x00", "\x01\x01")
 
     def _make_shape(self) -> None:
         for entity in self.layout.entities.values():
@@ -50,21 +56,36 @@ class SqliteDocument(Documents[sqlite3.Connection], SqliteFile):
         if not batch.rows.height:
             return
         entity, connection = self.layout.entities[batch.entity], self._connection
+        self._written += batch.rows.height
+        if batch.rows.height <= FEW:
+            self._put_few(tuples(batch.rows, list(entity.schema)), entity, replace)
+            return
         rows = bodies(_escaped(batch.rows.select(list(entity.schema)), entity), entity, self.name).select(STORED)
         identity = ("key",) if replace else ()
         held_by = holders(self.layout, entity.name) if replace else []
-        self._written += rows.height
         if not held_by and not embeds(self.layout, entity):
-            connection.executemany(self._insert(entity.name, list(STORED), identity), rows.rows())
+            connection.executemany(self._insert(entity.name, STORED, identity), rows.rows())
             return
         incoming = _incoming(entity)
         connection.execute(f"DELETE FROM {incoming}")
         marks = ", ".join("?" * len(STORED))
         connection.executemany(f"INSERT INTO {incoming} ({sql.columns(STORED)}) VALUES ({marks})", rows.rows())
         whole = DIALECT.whole(self.layout, entity, incoming)
-        connection.execute(self._insert(entity.name, list(STORED), identity, whole))
+        connection.execute(self._insert(entity.name, STORED, identity, whole))
         for child, embed in held_by:
             self._fanned_out += connection.execute(DIALECT.fan_out(child, embed, incoming, "+")).rowcount
+
+    def _parts_found(self, statement: str, keys: list[Key]) -> list[Row]:
+        return list(self._found(statement, keys))
+
+    def _insert_documents(self, entity: Entity, rows: list[Row], replace: bool) -> None:
+        self._connection.executemany(self._insert(entity.name, STORED, ("key",) if replace else ()), rows)
+
+    def _fan_out(self, child: Entity, embed: Embed, keys: list[Key]) -> None:
+        for some, marks in in_lists(keys):
+            changed = f"(SELECT * FROM {sql.quoted(embed.entity)} WHERE key IN {marks})"
+            statement = DIALECT.fan_out(child, embed, changed, "+")
+            self._fanned_out += self._connection.execute(statement, some).rowcount
 
 
 def _incoming(entity: Entity) -> str:

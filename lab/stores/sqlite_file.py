@@ -15,6 +15,7 @@ from lab.engines import budget, sqlite
 from lab.ports import Capabilities
 from lab.queries import sql, wide
 from lab.queries.answers import Row
+from lab.queries.kinds.traversal import BOTH, lines, meeting
 from lab.queries.model import Query
 from lab.stores.parked import ParkedRow, encoded
 from lab.stores.prepared import Answering
@@ -93,11 +94,12 @@ class SqliteFile(SqlFile[sqlite3.Connection]):
         self._connection.execute(f"{statement})" + (" WITHOUT ROWID" if clustered else ""))
 
     def _make_indexes(self) -> None:
+        found = "SELECT name FROM main.sqlite_master WHERE type = 'index' AND tbl_name = ?"
         for entity in self.layout.entities.values():
-            for columns in self._indexes(entity):
-                # Of an earlier version: without the last column.
-                self._connection.execute(f"DROP INDEX IF EXISTS {sql.quoted(_index_name(entity.name, columns[:-1]))}")
-        for entity in self.layout.entities.values():
+            for (name,) in self._connection.execute(found, (entity.name,)).fetchall():
+                # Of an earlier version, which had other columns, and other names.
+                if name.startswith(f"{entity.name}_by_"):
+                    self._connection.execute(f"DROP INDEX {sql.quoted(name)}")
             for columns in self._indexes(entity):
                 self._make_index(entity.name, columns)
 
@@ -156,6 +158,9 @@ class SqliteFile(SqlFile[sqlite3.Connection]):
 
     def _answering(self, query: Query) -> Answering:
         """As every SQL store; a sum is exact, however large."""
+        if query.kind == "traverse" and query.walk == "path":
+            both = self._selecting(f"{self._lines(query)} {BOTH}")
+            return lambda keys: meeting(both(keys))
         run = super()._answering(query)
         if query.kind != "aggregate":
             return run
@@ -168,6 +173,10 @@ class SqliteFile(SqlFile[sqlite3.Connection]):
                 return wide.in_halves(error, asked, parameters, keeps, self.read)
 
         return exactly
+
+    def _lines(self, query: Query) -> str:
+        """The definitions of the two lines upwards of a path."""
+        return lines(query, self._reads)
 
     @property
     def _reads(self) -> str:
@@ -235,12 +244,8 @@ class SqliteFile(SqlFile[sqlite3.Connection]):
 
     def _found(self, statement: str, keys: Sequence[Key]) -> Iterator[Row]:
         """The rows of a statement that asks for a list of keys, which it has in the place of `{}`."""
-        for start in range(0, len(keys), KEYS_AT_ONCE):
-            some = keys[start : start + KEYS_AT_ONCE]
-            # Lists are as long as a power of two: few statements, which the connection keeps prepared.
-            length = 1 << (len(some) - 1).bit_length()
-            marks = f"({', '.join('?' * length)})"
-            yield from self._connection.execute(statement.format(marks), (*some, *[some[-1]] * (length - len(some))))
+        for some, marks in in_lists(keys):
+            yield from self._connection.execute(statement.format(marks), some)
 
     def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
         """What the guard asked to have kept."""
@@ -263,5 +268,17 @@ class SqliteFile(SqlFile[sqlite3.Connection]):
         return sqlite.settings(self._connection)
 
 
+def in_lists(keys: Sequence[Key]) -> Iterator[tuple[Sequence[Key], str]]:
+    """Some thousands of keys at a time, with the list that a statement has for them.
+
+    Lists are as long as a power of two: few statements, which the connection keeps prepared.
+    """
+    for start in range(0, len(keys), KEYS_AT_ONCE):
+        some = keys[start : start + KEYS_AT_ONCE]
+        length = 1 << (len(some) - 1).bit_length()
+        yield (*some, *[some[-1]] * (length - len(some))), f"({', '.join('?' * length)})"
+
+
 def _index_name(table: str, columns: tuple[str, ...]) -> str:
-    return f"{table}_by_{'_'.join(columns)}"
+    """A name that no other columns of any table have."""
+    return f"{sql.quoted(table)} by {sql.columns(columns)}"

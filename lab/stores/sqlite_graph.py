@@ -66,9 +66,21 @@ class SqliteGraph(SqliteTable):
 
     def _answering(self, query: Query) -> Answering:
         """A traversal walks the links; all else is a look-up of nodes."""
-        if query.kind != "traverse":
+        if query.kind != "traverse" or query.walk == "path":
             return super()._answering(query)
         return self._selecting(_WALKS[query.walk](query))
+
+    def _lines(self, query: Query) -> str:
+        links = _links(query.entity.name)
+
+        def line(name: str) -> str:
+            return (
+                f"{name}(key, depth) AS ({_live(query, 'key, 0')} UNION ALL SELECT l.above, depth + 1 FROM {name} "
+                f"JOIN {links} AS l ON l.child = {name}.key "
+                f"WHERE depth < {sql.DEPTH_MAX} AND {_is_live(query, 'l.above')})"
+            )
+
+        return f"WITH RECURSIVE {line('lab_one')}, {line('lab_other')}"
 
 
 def _links(entity: str) -> str:
@@ -86,14 +98,14 @@ def _is_live(query: Query, key: str) -> str:
 def _reached(walk: str) -> str:
     return (
         f"WITH RECURSIVE {walk} SELECT key, MIN(depth) AS depth FROM lab_walk "
-        "WHERE key NOT IN (SELECT key FROM lab_walk WHERE depth = 0) GROUP BY key ORDER BY depth, key"
+        "GROUP BY key HAVING MIN(depth) > 0 ORDER BY 2, 1"
     )
 
 
 def _below(query: Query) -> str:
     links = _links(query.entity.name)
     return _reached(
-        f"lab_walk(key, depth) AS ({_live(query, 'key, 0')} UNION SELECT l.child, depth + 1 "
+        f"lab_walk(key, depth) AS ({_live(query, 'key, 0')} UNION ALL SELECT l.child, depth + 1 "
         f"FROM lab_walk JOIN {links} AS l ON l.above = lab_walk.key WHERE depth < {sql.DEPTH_MAX})"
     )
 
@@ -108,16 +120,4 @@ def _near(query: Query) -> str:
     )
 
 
-def _path(query: Query) -> str:
-    links = _links(query.entity.name)
-
-    def line(name: str) -> str:
-        return (
-            f"{name}(key, depth) AS ({_live(query, 'key, 0')} UNION SELECT l.above, depth + 1 FROM {name} "
-            f"JOIN {links} AS l ON l.child = {name}.key WHERE depth < {sql.DEPTH_MAX} AND {_is_live(query, 'l.above')})"
-        )
-
-    return f"WITH RECURSIVE {line('lab_one')}, {line('lab_other')}, {sql.MEETING}"
-
-
-_WALKS = {"below": _below, "near": _near, "path": _path}
+_WALKS = {"below": _below, "near": _near}

@@ -17,12 +17,27 @@ from lab.engines import sqlite
 from lab.queries import sql
 from lab.queries.answers import Row
 from lab.queries.model import Query
-from lab.queries.text import plain
+from lab.queries.text import plain, plain_ascii
 from lab.stores.prepared import Answering
+from lab.stores.slices import FEW, tuples
 from lab.stores.sqlite_table import SqliteTable, at_once
 
 WORDS = "lab_words"
 NOT_ITS_TRADE = "not yet: an index of words is asked for words; see sqlite.table"
+
+
+def _with_words(rows: list[Row], names: list[str], texts: tuple[str, ...]) -> list[Row] | None:
+    """Rows with their words as one more column, if there are texts; None if one isn't in ASCII."""
+    if not texts:
+        return rows
+    places, deleted = [names.index(one) for one in texts], names.index("deleted")
+    made = []
+    for row in rows:
+        words = None if row[deleted] else plain_ascii([row[place] for place in places])
+        if words is None and not row[deleted]:
+            return None
+        made.append((*row, words))
+    return made
 
 
 class SqliteSearch(SqliteTable):
@@ -63,8 +78,10 @@ class SqliteSearch(SqliteTable):
         return [*names, WORDS] if self.layout.entities[entity].texts else names
 
     def _rows(self, batch: Batch) -> Iterator[Row]:
-        texts = self.layout.entities[batch.entity].texts
-        rows = batch.rows.select(list(self.layout.schema(batch.entity)))
+        texts, names = self.layout.entities[batch.entity].texts, list(self.layout.schema(batch.entity))
+        if batch.rows.height <= FEW and (few := _with_words(tuples(batch.rows, names), names, texts)) is not None:
+            return iter(few)
+        rows = batch.rows.select(names)
         if texts:
             rows = rows.with_columns(pl.when(pl.col("deleted")).then(None).otherwise(plain(texts)).alias(WORDS))
         return rows.iter_rows(buffer_size=at_once(rows))

@@ -61,7 +61,7 @@ class TantivySearch(PreparedQueries):
 
     def close(self) -> None:
         """Give up the writer's lock and the files."""
-        self._prepared.clear()
+        super().close()
         if self._writer is not None:
             self._writer.wait_merging_threads()
         self._writer = self._index = None

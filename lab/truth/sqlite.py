@@ -16,7 +16,6 @@ import polars as pl
 from lab.engines import budget, sqlite
 from lab.queries import wide
 from lab.queries.answers import Row
-from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.queries.sql import quoted
 from lab.truth.dialect import SqlDialect
@@ -133,9 +132,10 @@ class Sqlite(Relational):
 
     def _answered(self, query: Query, parameters: Row) -> list[Row]:
         """A sum is exact, however large."""
-        if KINDS[query.kind].own:
+        try:
             return super()._answered(query, parameters)
-        return wide.asked(query, parameters, self.reads, self._ask)
+        except sqlite3.OperationalError as error:
+            return wide.in_halves(error, query, parameters, self.reads, self._ask)
 
     def _ask(self, statement: str, arguments: Row, bounded: bool = False) -> list[Row]:
         if self._reader is None:

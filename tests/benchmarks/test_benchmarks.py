@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from benchmarks.bench import __main__ as bench_main
-from benchmarks.bench import apply, catch_up, channel, peer, rebuild, report, writes
+from benchmarks.bench import apply, asked, by_hand, catch_up, channel, peer, rebuild, report, writes
 from benchmarks.bench.data import ENTITY, QUICK, Bench, History
 from benchmarks.bench.harness import Contestant, Row, attempt, differs, measure, misses, result
 from benchmarks.bench.statistics import exponent, ratio_interval
@@ -21,6 +21,7 @@ from lab.measure.machine import machine
 from lab.projection.projector import Projector
 from lab.queries.kinds import KINDS
 from lab.statistics.quantiles import median
+from lab.stores import STORES
 from lab.truth import Truth
 
 PROMISED = {"row", "lab", "peer", "limit", "unit", "vs_peer", "vs_limit", "low", "high", "target_met"}
@@ -123,6 +124,23 @@ def test_the_interval_of_a_ratio_by_hand() -> None:
     assert (low, high) == (1.0, 5.0)
     # The ends are those of the samples where these are few.
     assert ratio_interval([1.0, 2.0, 3.0], [1.0] * 3, 1) == (1.0, 3.0)
+
+
+def test_each_compared_store_has_its_engine_by_hand() -> None:
+    assert set(by_hand.STORES) == {name for name, spec in STORES.items() if spec.compared}
+
+
+def test_the_target_of_a_call_goes_by_how_long_it_takes_by_hand() -> None:
+    asked_row = replace(row(), unit="us", targets_by=asked.most)
+    for limit, missed in ((19.0, []), (21.0, ["vs_limit 1.5, must be at most 1.3"])):
+        found = result(asked_row, {"lab": [1.5 * limit], "limit": [limit]}, 1, 1)
+        assert found["missed"] == missed
+
+
+def test_a_pair_beside_the_figure_is_told_for_information() -> None:
+    samples = {"lab": [1.0], "limit": [1.0], "cold_lab": [6.0], "cold_limit": [2.0], "size": [40.0]}
+    found = result(replace(row(), size=0), samples, 1, 1)
+    assert (found["others"], found["size"], "size" in found["samples"]) == ({"cold": 3.0}, 40, False)
 
 
 def test_an_exponent_by_hand() -> None:

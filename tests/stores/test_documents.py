@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from running import run_text, verdicts
 
 from lab.base import Batch, CannotTake, Embed, Entity, NotAnswered
 from lab.place import FolderPlace
-from lab.stores import STORES, Layout, Store, dump, store_class
+from lab.stores import STORES, Layout, Store, duckdb_document, dump, sqlite_document, store_class
 from lab.testing.sample import ITEM, NASTY, SHELF, ask, item, items, layout
 
 DOCUMENTS = [name for name in STORES if STORES[name].family == "document"]
 each = pytest.mark.parametrize("name", DOCUMENTS)
+# A few rows are put together in Python, more by the engine.
+either_way = pytest.mark.parametrize("few", [0, 256])
 NewFolder = Callable[[], Path]
 
 
@@ -39,6 +42,15 @@ def opened(name: str, path: Path, kept: Layout | None = None) -> Any:
     store = store_class(name)(FolderPlace(path), kept or layout())
     store.open()
     return store
+
+
+@contextlib.contextmanager
+def up_to(few: int) -> Iterator[None]:
+    """Stores that put so many documents together in Python, and more of them by the engine."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (sqlite_document, duckdb_document):
+            patch.setattr(module, "FEW", few)
+        yield
 
 
 def parts(store: Any, table: str = "item") -> dict[Any, dict[str, dict[str, Any]]]:
@@ -101,14 +113,15 @@ frames = st.one_of(
 
 @each
 @settings(max_examples=examples(7))
-@given(batches=st.lists(frames, max_size=10))
+@given(batches=st.lists(frames, max_size=10), fews=st.lists(st.sampled_from([0, 256]), min_size=10, max_size=10))
 def test_whatever_order_they_come_in_documents_hold_what_a_join_gives(
-    name: str, batches: list[tuple[str, pl.DataFrame]], new_folder: NewFolder
+    name: str, batches: list[tuple[str, pl.DataFrame]], fews: list[int], new_folder: NewFolder
 ) -> None:
     # Renamed, deleted, revived, pushed back to an older revision; a parent before or after its children, or with them.
     store = opened(name, new_folder())
-    for entity, frame in batches:
-        store.apply(Batch(entity, frame))
+    for (entity, frame), few in zip(batches, fews, strict=False):
+        with up_to(few):
+            store.apply(Batch(entity, frame))
         assert embedded(store) == joined(store)
     store.close()
 
@@ -160,15 +173,17 @@ PART = Entity("part", "int", {"of": "int"}, embeds=(Embed("of", "whole", tuple(K
     )
 )
 @pytest.mark.parametrize("part_first", [True, False])
+@either_way
 def test_every_value_comes_back_as_it_was_from_its_own_document_and_from_another(
-    name: str, part_first: bool, values: tuple[Any, ...], new_folder: NewFolder
+    name: str, part_first: bool, few: int, values: tuple[Any, ...], new_folder: NewFolder
 ) -> None:
     store = opened(name, new_folder(), Layout("records", {"whole": WHOLE, "part": PART}))
     whole = pl.DataFrame([(1, 1, 1, False, 0.5, *values)], schema=WHOLE.schema, orient="row")
     part = pl.DataFrame([(2, 2, 1, False, 0.5, 1)], schema=PART.schema, orient="row")
     batches = [Batch("whole", whole), Batch("part", part)]
-    for batch in reversed(batches) if part_first else batches:
-        store.apply(batch)
+    with up_to(few):
+        for batch in reversed(batches) if part_first else batches:
+            store.apply(batch)
     assert dump(store, "whole").equals(whole)
     names = ", ".join(f'"_embedded.of_whole.{column}"' for column in KINDS)
     assert store.read(f"SELECT {names} FROM part") == [values]
@@ -176,12 +191,14 @@ def test_every_value_comes_back_as_it_was_from_its_own_document_and_from_another
 
 
 @each
-def test_fan_out_counts_the_documents_that_are_written_because_of_another(name: str, tmp_path: Path) -> None:
+@either_way
+def test_fan_out_counts_the_documents_that_are_written_because_of_another(name: str, few: int, tmp_path: Path) -> None:
     store = opened(name, tmp_path)
 
     def counts(entity: str, frame: pl.DataFrame) -> tuple[int, int]:
         before = store.documents_written, store.fan_out
-        store.apply(Batch(entity, frame))
+        with up_to(few):
+            store.apply(Batch(entity, frame))
         return store.documents_written - before[0], store.fan_out - before[1]
 
     children = [item(key, parent=1, shelf="a") for key in (2, 3, 4)]

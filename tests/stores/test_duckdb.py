@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 from lab.base import Batch, ReadOnly
+from lab.engines import duckdb as engine
 from lab.place import FolderPlace
 from lab.stores import dump, store_class
 from lab.testing.sample import ask, item, items, layout
@@ -219,3 +220,20 @@ def test_a_batch_that_is_interrupted_is_taken_back_and_the_next_one_lands(
     store.apply(Batch("item", items(item(9, label="after")), 10))
     assert store.checkpoint("item") == 10
     assert store.query(ask(kind="get"), (9,))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_threads_come_with_the_rows_and_go_with_them(name: str, opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = str(duckdb.connect().execute("SELECT current_setting('threads')").fetchall()[0][0])
+    monkeypatch.setattr(engine, "ROW_GROUP", 20)
+    store = opened(name)
+    assert store.settings()["threads"] == "1"
+    store.apply(Batch("item", items(*(item(key) for key in range(1, 41))), 44))
+    assert store.settings()["threads"] == every
+    store.close()
+    store.open()
+    assert store.settings()["threads"] == every, "also when it is opened"
+    store.reset()
+    assert store.settings()["threads"] == "1"
+    store.bulk("item", [Batch("item", items(*(item(key) for key in range(1, 41))), 44)])
+    assert store.settings()["threads"] == every

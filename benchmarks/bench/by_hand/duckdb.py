@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +54,15 @@ class Table:
         """Delete and insert in one transaction: an upsert would need an index."""
         execute = self.connection.execute
         execute("BEGIN")
+        self._replace(rows)
+        execute("UPDATE checkpoint SET position = ?", [position])
+        execute("COMMIT")
+
+    def _replace(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        execute = self.connection.execute
         execute("DELETE FROM employee WHERE key IN (SELECT unnest(?))", [[row[1] for row in rows]])
         marks = ", ".join(f"({', '.join('?' * len(rows[0]))})" for _ in rows)
         execute(f"INSERT INTO employee VALUES {marks}", [value for row in rows for value in row])
-        execute("UPDATE checkpoint SET position = ?", [position])
-        execute("COMMIT")
 
     def close(self) -> None:
         """Close the connection."""
@@ -69,13 +73,11 @@ class Documents(Table):
     """A body in JSON, which is looked into as it is scanned, with the manager's name within."""
 
     def _made(self, rows: pl.DataFrame) -> pl.DataFrame:
-        self.names = {row[1]: None if row[3] else row[5] for row in rows.rows()}
-        bodies = [self._body(row) for row in rows.rows()]
-        return rows.select("position", "key", "revision", "deleted").with_columns(pl.Series("body", bodies, pl.String))
-
-    def _body(self, row: tuple[Any, ...]) -> str:
-        fields = dict(zip(("name", "manager", "department", "salary"), row[5:], strict=True))
-        return json.dumps(fields | {"above": self.names.get(row[6])})
+        names = _names(rows.rows())
+        bodies = [_body(row, names) for row in rows.rows()]
+        return rows.select("position", "key", "revision", "deleted", "committed_at").with_columns(
+            pl.Series("body", bodies, pl.String)
+        )
 
     def statements(self) -> dict[str, str]:
         """The columns taken out of the body by the engine."""
@@ -88,14 +90,32 @@ class Documents(Table):
         }
 
     def write(self, rows: Sequence[tuple[Any, ...]], position: int) -> None:
-        """As a table's; documents that have a manager's name within them are written again where it is another."""
-        renamed = {row[1]: row[5] for row in rows if self.names.get(row[1]) != row[5]}
-        self.names |= {row[1]: None if row[3] else row[5] for row in rows}
-        super().write([(*row[:4], self._body(row)) for row in rows], position)
-        for key, name in renamed.items():
-            patch = json.dumps({"above": name})
-            where = "CAST(body ->> '$.manager' AS BIGINT) = ?"
-            self.connection.execute(f"UPDATE employee SET body = json_merge_patch(body, ?) WHERE {where}", [patch, key])
+        """As a table's; documents that have a manager's name within them are written again where it is another.
+
+        Names of other records are read from the database, within the transaction.
+        """
+        execute, now = self.connection.execute, _names(rows)
+        execute("BEGIN")
+        named = "SELECT key, body ->> '$.name' FROM employee WHERE key IN (SELECT unnest(?)) AND NOT deleted"
+        there = dict(execute(named, [[*now, *(row[6] for row in rows)]]).fetchall())
+        self._replace([(*row[:5], _body(row, there | now)) for row in rows])
+        for key, name in now.items():
+            if name != there.get(key):
+                where = "CAST(body ->> '$.manager' AS BIGINT) = ?"
+                patch = json.dumps({"above": name})
+                execute(f"UPDATE employee SET body = json_merge_patch(body, ?) WHERE {where}", [patch, key])
+        execute("UPDATE checkpoint SET position = ?", [position])
+        execute("COMMIT")
+
+
+def _names(rows: Sequence[tuple[Any, ...]]) -> dict[int, str | None]:
+    """The name of each record; none of one that is deleted."""
+    return {row[1]: None if row[3] else row[5] for row in rows}
+
+
+def _body(row: tuple[Any, ...], names: Mapping[int, str | None]) -> str:
+    fields = dict(zip(("name", "manager", "department", "salary"), row[5:], strict=True))
+    return json.dumps(fields | {"above": names.get(row[6])})
 
 
 class Files(Table):

@@ -12,7 +12,8 @@ import polars as pl
 from benchmarks.bench.by_hand import CHOSEN, Answer, Ask, way
 
 COLUMNS = ", ".join(f"n.{name}" for name in CHOSEN)
-SETS = ", ".join(f"n.{name} = ${name}" for name in ("revision", "deleted", "name", "manager", "department", "salary"))
+STORED = ("position", "revision", "deleted", "committed_at", "name", "manager", "department", "salary")
+SETS = ", ".join(f"n.{name} = ${name}" for name in STORED)
 
 
 class Graph:
@@ -25,13 +26,14 @@ class Graph:
         self.connection = ladybug.Connection(self.database)
         fields = "name STRING, manager INT64, department STRING, salary INT64"
         self._run("CALL var_length_extend_max_depth = 64")
-        self._run(f"CREATE NODE TABLE employee (key INT64, revision INT64, deleted BOOL, {fields}, PRIMARY KEY (key))")
+        meta = "key INT64, position INT64, revision INT64, deleted BOOL, committed_at DOUBLE"
+        self._run(f"CREATE NODE TABLE employee ({meta}, {fields}, PRIMARY KEY (key))")
         self._run("CREATE REL TABLE above (FROM employee TO employee)")
         self._run("CREATE NODE TABLE checkpoint (id INT64, at INT64, PRIMARY KEY (id))")
         self._run("CREATE (:checkpoint {id: 0, at: 0})")
         self._run(
             "COPY employee FROM $rows",
-            rows=rows.select("key", "revision", "deleted", "name", "manager", "department", "salary").to_arrow(),
+            rows=rows.select("key", *STORED).to_arrow(),
         )
         links = rows.filter(~pl.col("deleted") & pl.col("manager").is_not_null()).select("key", "manager")
         self._run("COPY above FROM $rows", rows=links.to_arrow())
@@ -53,18 +55,15 @@ class Graph:
         return way(*([one for (one, _) in self._run(LINE, p0=key)] for key in keys))
 
     def write(self, rows: Sequence[tuple[Any, ...]], position: int) -> None:
-        """Row by row in one transaction, by the primary key."""
+        """Row by row in one transaction, by the primary key; a manager who isn't there yet is a node without fields."""
         self._run("BEGIN TRANSACTION")
         for row in rows:
-            _, key, revision, deleted, _, name, manager, department, salary = row
-            self._run(
-                f"MERGE (n:employee {{key: $key}}) SET {SETS}",
-                key=key, revision=revision, deleted=deleted, name=name, manager=manager, department=department,
-                salary=salary,
-            )  # fmt: skip
+            values = dict(zip(("position", "key", *STORED[1:]), row, strict=True))
+            key, manager = row[1], row[6]
+            self._run(f"MERGE (n:employee {{key: $key}}) SET {SETS}", **values)
             self._run("MATCH (n:employee {key: $key})-[l:above]->() DELETE l", key=key)
-            if not deleted and manager is not None:
-                ends = "MATCH (n:employee {key: $key}) MATCH (m:employee {key: $manager})"
+            if not row[3] and manager is not None:
+                ends = "MATCH (n:employee {key: $key}) MERGE (m:employee {key: $manager})"
                 self._run(f"{ends} CREATE (n)-[:above]->(m)", key=key, manager=manager)
         self._run("MATCH (c:checkpoint {id: 0}) SET c.at = $at", at=position)
         self._run("COMMIT")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +18,11 @@ DECLARED = (
     "name TEXT, manager INTEGER, department TEXT, salary INTEGER"
 )
 LIVE = "WHERE NOT deleted"
+# The log is as long as the lab's: a shorter one is copied into the file more often.
+SETTINGS = (
+    "journal_mode = WAL", "synchronous = NORMAL", "cache_size = -65536", "temp_store = MEMORY",
+    "wal_autocheckpoint = 16000",
+)  # fmt: skip
 FIELDS = {"name": "TEXT", "manager": "INTEGER", "department": "TEXT", "salary": "INTEGER", "above": "TEXT"}
 
 
@@ -33,7 +38,7 @@ class Table:
 
     def __init__(self, folder: Path, rows: pl.DataFrame) -> None:
         self.connection = sqlite3.connect(folder / "by_hand.sqlite", isolation_level=None, cached_statements=512)
-        for setting in ("journal_mode = WAL", "synchronous = NORMAL", "cache_size = -65536", "temp_store = MEMORY"):
+        for setting in SETTINGS:
             self.connection.execute(f"PRAGMA {setting}")
         for made in (f"CREATE TABLE employee ({self.declared})", "CREATE TABLE checkpoint (at INTEGER)", *self.tables):
             self.connection.execute(made)
@@ -94,19 +99,19 @@ class Log(Table):
 
 
 class Documents(Table):
-    """A body in JSON, indexes over expressions of it, and the manager's name within."""
+    """A body in JSON, indexes over expressions of it, and the manager's name within.
 
-    declared = "key INTEGER PRIMARY KEY, revision INTEGER, deleted INTEGER, body TEXT, " + ", ".join(
-        f"{name} {kind} GENERATED ALWAYS AS (body ->> '$.{name}') VIRTUAL" for name, kind in FIELDS.items()
+    What must be known of other records is read from the database, within the transaction.
+    """
+
+    declared = (
+        "position INTEGER, key INTEGER PRIMARY KEY, revision INTEGER, deleted INTEGER, committed_at REAL, body TEXT, "
+        + ", ".join(f"{name} {kind} GENERATED ALWAYS AS (body ->> '$.{name}') VIRTUAL" for name, kind in FIELDS.items())
     )
     indexes = (
         f"CREATE INDEX by_department ON employee (department, salary) {LIVE}",
         "CREATE INDEX by_manager ON employee (manager)",
     )
-
-    def __init__(self, folder: Path, rows: pl.DataFrame) -> None:
-        self.names = {row[1]: None if row[3] else row[5] for row in rows.rows()}
-        super().__init__(folder, rows)
 
     def statements(self) -> dict[str, str]:
         """The columns taken out of the body by the engine."""
@@ -116,23 +121,36 @@ class Documents(Table):
         }
 
     def _insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        self._put(rows, _names(rows))
+
+    def _put(self, rows: Sequence[tuple[Any, ...]], names: Mapping[int, str | None]) -> None:
         made = []
-        for _, key, revision, deleted, _, name, manager, department, salary in rows:
+        for *meta, name, manager, department, salary in rows:
             body = {"name": name, "manager": manager, "department": department, "salary": salary}
-            made.append((key, revision, deleted, json.dumps(body | {"above": self.names.get(manager)})))
-        insert = "INSERT OR REPLACE INTO employee (key, revision, deleted, body) VALUES (?, ?, ?, ?)"
-        self.connection.executemany(insert, made)
+            made.append((*meta, json.dumps(body | {"above": names.get(manager)})))
+        insert = "INSERT OR REPLACE INTO employee (position, key, revision, deleted, committed_at, body)"
+        self.connection.executemany(f"{insert} VALUES (?, ?, ?, ?, ?, ?)", made)
+
+    def _named(self, keys: Sequence[int]) -> dict[int, str]:
+        found = f"SELECT key, name FROM employee WHERE key IN ({', '.join('?' * len(keys))}) AND NOT deleted"
+        return dict(self.connection.execute(found, keys).fetchall())
 
     def write(self, rows: Sequence[tuple[Any, ...]], position: int) -> None:
         """One transaction; documents that have a manager's name within them are written again where it is another."""
-        renamed = [(row[5], row[1]) for row in rows if self.names.get(row[1]) != row[5]]
-        self.names |= {row[1]: None if row[3] else row[5] for row in rows}
         self.connection.execute("BEGIN IMMEDIATE")
-        self._insert(rows)
+        now = _names(rows)
+        there = self._named([*now, *(row[6] for row in rows)])
+        self._put(rows, there | now)
+        renamed = [(name, key) for key, name in now.items() if name != there.get(key)]
         anew = "UPDATE employee SET body = json_set(body, '$.above', ?) WHERE manager = ?"
         self.connection.executemany(anew, renamed)
         self.connection.execute("UPDATE checkpoint SET at = ?", (position,))
         self.connection.execute("COMMIT")
+
+
+def _names(rows: Sequence[tuple[Any, ...]]) -> dict[int, str | None]:
+    """The name of each record; none of one that is deleted."""
+    return {row[1]: None if row[3] else row[5] for row in rows}
 
 
 class Graph(Table):
@@ -175,11 +193,6 @@ class Words(Table):
     tables = ("CREATE VIRTUAL TABLE words USING fts5(text, content = '')",)
     indexes = ()
 
-    def __init__(self, folder: Path, rows: pl.DataFrame) -> None:
-        # To take a record out of an index without content, one must say what was in it.
-        self.kept: dict[int, str] = {}
-        super().__init__(folder, rows)
-
     def statements(self) -> dict[str, str]:
         """A search is ranked; equals by key."""
         found = {name: text for name, text in statements().items() if name in ("employee", "team_sheet")}
@@ -197,8 +210,19 @@ class Words(Table):
 
     def _insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
         super()._insert(rows)
-        former = [(row[1], self.kept.pop(row[1])) for row in rows if row[1] in self.kept]
+        self.connection.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", _texts(rows))
+
+    def write(self, rows: Sequence[tuple[Any, ...]], position: int) -> None:
+        """One transaction. To take a record out of an index without content, one must say what was in it."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        found = f"SELECT * FROM employee WHERE key IN ({', '.join('?' * len(rows))})"
+        former = _texts(self.connection.execute(found, [row[1] for row in rows]).fetchall())
         self.connection.executemany("INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", former)
-        live = {row[1]: f"{row[5]} {row[7]}".lower() for row in rows if not row[3]}
-        self.connection.executemany("INSERT INTO words (rowid, text) VALUES (?, ?)", list(live.items()))
-        self.kept |= live
+        self._insert(rows)
+        self.connection.execute("UPDATE checkpoint SET at = ?", (position,))
+        self.connection.execute("COMMIT")
+
+
+def _texts(rows: Sequence[tuple[Any, ...]]) -> list[tuple[int, str]]:
+    """Key and words of each live record."""
+    return [(row[1], f"{row[5]} {row[7]}".lower()) for row in rows if not row[3]]

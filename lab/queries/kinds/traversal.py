@@ -103,8 +103,9 @@ def _way(one: list[Any], other: list[Any]) -> list[Row]:
 
 
 def _below(query: Query, table: str, parent: str) -> Statement:
+    # Each record has one parent, so no level has a record twice: nothing is to be compared with what is there already.
     return _reached_in_sql(
-        f"SELECT key, 0 FROM {table} AS t WHERE key = ? AND NOT deleted UNION SELECT c.key, w.depth + 1 "
+        f"SELECT key, 0 FROM {table} AS t WHERE key = ? AND NOT deleted UNION ALL SELECT c.key, w.depth + 1 "
         f"FROM lab_walk AS w JOIN {table} AS c ON c.{parent} = w.key WHERE NOT c.deleted AND w.depth < {DEPTH_MAX}",
         "key, depth",
     )
@@ -124,22 +125,43 @@ def _reached_in_sql(steps: str, columns: str) -> Statement:
     """Each record with the least depth at which the steps reach it, but for the first."""
     statement = (
         f"WITH RECURSIVE lab_walk({columns}) AS ({steps}) SELECT key, MIN(depth) AS depth FROM lab_walk "
-        "WHERE key NOT IN (SELECT key FROM lab_walk WHERE depth = 0) GROUP BY key ORDER BY depth, key"
+        "GROUP BY key HAVING MIN(depth) > 0 ORDER BY 2, 1"
     )
     return statement, ("?",)
 
 
 def _path(query: Query, table: str, parent: str) -> Statement:
     """Both lines upwards; where they meet first is the top of the path."""
+    return f"{_lines(table, parent)}, {MEETING}", ("?", "?")
 
+
+def _lines(table: str, parent: str) -> str:
     def line(name: str) -> str:
         return (
             f"{name}(key, above, depth) AS (SELECT key, {parent}, 0 FROM {table} AS t WHERE key = ? AND NOT deleted "
-            f"UNION SELECT o.key, o.{parent}, w.depth + 1 FROM {name} AS w JOIN {table} AS o ON o.key = w.above "
+            f"UNION ALL SELECT o.key, o.{parent}, w.depth + 1 FROM {name} AS w JOIN {table} AS o ON o.key = w.above "
             f"WHERE NOT o.deleted AND w.depth < {DEPTH_MAX})"
         )
 
-    return f"WITH RECURSIVE {line('lab_one')}, {line('lab_other')}, {MEETING}", ("?", "?")
+    return f"WITH RECURSIVE {line('lab_one')}, {line('lab_other')}"
+
+
+def lines(query: Query, keeps: str) -> str:
+    """The definitions of both lines of a path, `lab_one` and `lab_other`: see `BOTH` and `meeting`."""
+    return _lines(source(query.entity.name, keeps), quoted(str(query.entity.parent)))
+
+
+# The end of a statement that gives both lines, for an engine that is part of this process: to join them takes it longer
+# than to hand them over.
+BOTH = "SELECT 0, depth, key FROM lab_one UNION ALL SELECT 1, depth, key FROM lab_other"
+
+
+def meeting(found: Iterable[Row]) -> list[Row]:
+    """The path, from the rows of `BOTH`."""
+    both: tuple[list[Any], list[Any]] = [], []
+    for side, _, key in sorted(found):
+        both[side].append(key)
+    return _way(*both)
 
 
 _WALKS: dict[str, Callable[[Query, str, str], Statement]] = {"below": _below, "near": _near, "path": _path}
