@@ -282,3 +282,10 @@ def merge_tables(folder: Path, parts: Sequence[Path]) -> None:
         ]
         if found:
             pl.concat(found).sink_parquet(folder / f"{name}.parquet", compression="zstd")
+
+
+def gather_table(folder: Path, name: str, parts: Sequence[Path]) -> None:
+    """Write one optional table from files that have its rows, a part at a time; no file if there is no row."""
+    frame = pl.concat([pl.scan_parquet(part) for part in parts]) if parts else pl.LazyFrame(schema=TABLES[name].types)
+    if frame.select(pl.len()).collect().item():
+        frame.sink_parquet(folder / f"{name}.parquet", compression="zstd")

@@ -177,7 +177,8 @@ def _timeline(changes: int, seed: int, means: dict[str, float]) -> dict[str, pl.
         )
         seen = seconds.drop_nulls()
         summary.append(
-            {
+            dict.fromkeys(TABLES["lag_summary"].types)
+            | {
                 "projection": name,
                 "changes": changes,
                 "visible": len(seen),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from lab.base import TRUTH, Totals, stream
+from lab.experiment.explained import explain
 from lab.experiment.progress import Progress
 from lab.experiment.project import Live, Projected
 from lab.experiment.rebuilt import rebuilt_beside
@@ -39,7 +41,8 @@ Answers = dict[str, list[Asked]]
 class Judgement:
     """What came out for one projection: its entry in the manifest, its rows of tables by name, and its verdicts.
 
-    `settings` are its store's, as read back; `seconds` the wall time of its `rebuild` and of its checks (`judge`).
+    `settings` are its store's, as read back; `seconds` the wall time of its `rebuild` and of its checks (`judge`);
+    `parts` a file with its rows of the table `lag_parts`, if there are any.
     """
 
     entry: dict[str, Any]
@@ -49,6 +52,7 @@ class Judgement:
     work: pl.DataFrame
     settings: dict[str, Any]
     seconds: dict[str, float]
+    parts: Path | None
 
 
 @dataclass(frozen=True)
@@ -164,8 +168,11 @@ def _judgement(
     if store.documents_written and plan.scenario.time.service == "measured":
         rows["fan_out"] = [_fan_out(live, int(evidence.accounting["applied"]))]
     rows |= troubles(plan, projected, live, evidence)
+    explained = explain(plan, live, work.folder.parent.with_name("lag-parts"))
+    rows |= explained.rows if explained else {}
     took = own_work(live) if plan.scenario.time.service == "measured" else TABLES["work"].frame()
-    return Judgement(_entry(live, verdict, dumps), rows, verdicts, witnesses, took, store.settings(), seconds)
+    entry, settings = _entry(live, verdict, dumps), store.settings()
+    return Judgement(entry, rows, verdicts, witnesses, took, settings, seconds, explained.parts if explained else None)
 
 
 def _fan_out(live: Live, changes: int) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from lab.measure.clock import Clock
 from lab.measure.machine import highest_rss_bytes
 from lab.measure.quiet import activity, quietness
 from lab.place import FolderPlace
+from lab.runs import gather_table
 from lab.wiring import Plan
 
 
@@ -96,6 +97,7 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
     with phase("record"):
         frames, end = tables(plan, written, projected, judged)
         write_tables(folder, frames)
+        gather_table(folder, "lag_parts", [each.parts for each in judged.projections if each.parts])
         shutil.rmtree(work)
     phases |= {name: judged.seconds(name) for name in ("rebuild", "judge")}
     record = manifest(plan, written, judged, end) | {

@@ -17,6 +17,7 @@ from lab.feed.gaps import Gate
 from lab.feed.published import Published
 from lab.measure import lag
 from lab.measure.midrun import Glance, Onlooker, Questions
+from lab.measure.parts import Arrived
 from lab.place import FolderPlace
 from lab.projection.projector import Projector
 from lab.running.journal import Journal
@@ -37,7 +38,8 @@ class Live:
     `chosen` are the indices of the changes that it subscribes to, `strand` the source of truth that it was fed from,
     `visible` seconds by index, `looks` what it answered meanwhile. `again`, of a projection that was thrown away in
     place: when, and when each change was visible after that. `conformance`: what came of the trials of its store; None
-    without any.
+    without any. `arrived`: the messages that came to its inbox; None without a channel. `calm` marks those of `chosen`
+    that no fault has disturbed; None if that was not looked for.
     """
 
     plan: ProjectionPlan
@@ -50,6 +52,8 @@ class Live:
     again: tuple[float, np.ndarray] | None = None
     looks: Sequence[Glance] = ()
     conformance: Conformance | None = None
+    arrived: Arrived | None = None
+    calm: np.ndarray | None = None
 
     @property
     def published(self) -> Published:
@@ -59,7 +63,7 @@ class Live:
     def release(self) -> None:
         """Close the store and give back the memory of the journal, once both have been judged."""
         self.projector.store.close()
-        self.journal, self.looks = Journal(), ()
+        self.journal, self.looks, self.arrived = Journal(), (), None
 
 
 @dataclass
@@ -124,7 +128,7 @@ class _Feed:
             trouble,
         )
         worker.watch = onlooker = Onlooker(item.name, questions, item.queries, strand.published, chosen)
-        lane = Lane(item.pace, inbox, strand.published.end, worker)
+        lane = Lane(item.pace, inbox, strand.published.end, worker, spans=journal.spans)
         return cls(item, strand, chosen, journal, lane, _driver(item, lane, worker, work), onlooker)
 
     def finished(self) -> Live:
@@ -136,8 +140,15 @@ class _Feed:
         if journal.resets:
             again = journal.resets[-1], lag.visible_at(published, journal, subsumes, journal.epoch)
         visible = lag.visible_at(published, journal, subsumes)
-        looks = self.onlooker.looks
-        return Live(self.plan, worker.projector, self.chosen, self.strand, journal, visible, worker.gate, again, looks)
+        found = Live(self.plan, worker.projector, self.chosen, self.strand, journal, visible, worker.gate, again)
+        found.looks, found.arrived = self.onlooker.looks, self._arrived()
+        return found
+
+    def _arrived(self) -> Arrived | None:
+        inbox = self.lane.inbox
+        assert isinstance(inbox, Arrivals)
+        listens = self.plan.by_messages and self.strand.messages is not None
+        return Arrived(inbox.messages, inbox.arrives_at) if listens else None
 
 
 def _trouble(plan: Plan, item: ProjectionPlan, strand: Strand, chosen: np.ndarray) -> Trouble | None:

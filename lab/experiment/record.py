@@ -110,10 +110,14 @@ def lag_tables(lives: list[Live], end: float) -> dict[str, pl.DataFrame]:
     ]
     return {
         "lag": pl.concat(lags.values()),
-        "lag_summary": TABLES["lag_summary"].frame(lag.summary(name, one) for name, one in lags.items()),
+        "lag_summary": TABLES["lag_summary"].frame(_summary(live, lags[live.plan.name]) for live in lives),
         "visibility": pl.concat(lag.visibility(name, one) for name, one in lags.items()),
         "staleness": pl.concat(behind),
     }
+
+
+def _summary(live: Live, lags: pl.DataFrame) -> dict[str, Any]:
+    return lag.summary(live.plan.name, lags, live.published.committed_at[live.chosen], live.calm)
 
 
 def _late_commits(projected: Projected) -> list[dict[str, Any]]:

@@ -13,8 +13,10 @@ from lab.feed.published import Published
 from lab.running.journal import Journal
 from lab.statistics.intervals import intervals
 from lab.statistics.quantiles import BOUNDED, SHARES, told, unbiased
+from lab.statistics.steady import growth, warm_up
 
 POINTS = 240
+NOT_STABLE = "not stable at this rate"
 # The quantiles that are averaged over repetitions without the bias of an order statistic.
 UNBIASED = ("p90", "p99")
 
@@ -93,10 +95,14 @@ def lags(projection: str, published: Published, visible: np.ndarray, chosen: np.
     )
 
 
-def summary(projection: str, lag: pl.DataFrame) -> dict[str, object]:
+def summary(
+    projection: str, lag: pl.DataFrame, committed: np.ndarray | None = None, calm: np.ndarray | None = None
+) -> dict[str, object]:
     """Return a row of `lag_summary`; `lag` is in commit order.
 
-    A quantile is null if it falls on a change that never became visible, or if there are too few changes to tell it.
+    A quantile is null if it falls on a change that never became visible, if there are too few changes to tell it, or
+    if the lag grows without end. For the latter, `committed` has the times of commit, and `calm` marks the changes
+    that no fault has disturbed; without them it is not looked for.
     """
     seconds = lag["lag_seconds"].fill_null(np.inf).to_numpy()
     found: dict[str, object] = {
@@ -111,7 +117,32 @@ def summary(projection: str, lag: pl.DataFrame) -> dict[str, object]:
     for name, each in zip(BOUNDED, intervals(seconds, list(BOUNDED.values())), strict=True):
         found |= {f"{name}_low_seconds": each.low, f"{name}_high_seconds": each.high}
         found |= {f"{name}_interval_reason": each.reason or None}
-    return found
+    steady = _steady(seconds, committed, calm)
+    if steady["stable"] is False:
+        found |= dict.fromkeys((f"{name}_seconds" for name in (*SHARES, *(f"{each}_unbiased" for each in UNBIASED))))
+        for name in BOUNDED:
+            found |= {f"{name}_low_seconds": None, f"{name}_high_seconds": None}
+            found |= {f"{name}_interval_reason": NOT_STABLE}
+    return found | steady
+
+
+def _steady(seconds: np.ndarray, committed: np.ndarray | None, calm: np.ndarray | None) -> dict[str, object]:
+    """Return the columns of `lag_summary` that say whether there is a steady state."""
+    columns = ("stable", "stable_reason", "slope", "slope_low", "slope_high", "warm_up_seconds")
+    if committed is None or calm is None:
+        return dict.fromkeys(columns) | {"stable_reason": "not looked for"}
+    order = np.argsort(committed, kind="stable")
+    chosen = order[calm[order] & np.isfinite(seconds[order])]
+    at, values = committed[chosen], seconds[chosen]
+    grown = growth(at, values)
+    stable = None if grown.endless is None else not grown.endless
+    reason = grown.reason or None
+    if grown.endless:
+        reason = f"{NOT_STABLE}: the lag grows by {grown.slope:.3g} s in each second"
+    cut = warm_up(values)
+    began = None if cut is None or not at.size else float(at[cut] - at[0])
+    told = (stable, reason, grown.slope, grown.low, grown.high, began)
+    return dict(zip(columns, told, strict=True))
 
 
 def visibility(projection: str, lag: pl.DataFrame) -> pl.DataFrame:

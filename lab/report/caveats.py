@@ -1,4 +1,5 @@
-"""What a reader must know before any figure of a run: that its load is void, or that its machine was not quiet."""
+"""What a reader must know before any figure of a run: that its load is void, that a lag grows without end, or that its
+machine was not quiet."""
 
 from __future__ import annotations
 
@@ -12,6 +13,9 @@ def caveats(run: Run) -> list[str]:
     said = []
     if (void := run.void) is not None:
         said.append(f"This load is void, and its figures don't mean what they say: {void}.")
+    summary = run.table("lag_summary")
+    for name, reason in summary.filter(stable=False).select("projection", "stable_reason").iter_rows():
+        said.append(f"{name} is {reason}. It takes fewer changes than are committed, so no quantile of it is told.")
     activity: dict[str, Any] = run.manifest.get("activity") or {}
     if activity.get("quiet") is False:
         average = activity.get("load_average_ended") or []

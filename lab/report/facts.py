@@ -54,7 +54,12 @@ def between(low: float | None, high: float | None, told: Callable[[float], str] 
 
 
 def lag_said(row: Mapping[str, Any], quantile: str) -> str:
-    """Format a quantile of a row of `lag_summary`: `never` if it is infinite, `-` if there are too few changes."""
+    """Format a quantile of a row of `lag_summary`: `never` if it is infinite, `-` if there are too few changes.
+
+    `not stable` if the lag grows without end.
+    """
+    if row.get("stable") is False:
+        return "not stable"
     seconds, share = row.get(f"{quantile}_seconds"), int(quantile.removeprefix("p")) / 100
     if seconds is None and row.get("never_visible"):
         changes, visible = int(row["changes"]), int(row["visible"])

@@ -17,7 +17,7 @@ from lab.base import TRUTH
 from lab.checks import OF_RUNS
 from lab.measure.temperatures import MEANING, queries, temperatures
 from lab.measure.typical import typical
-from lab.report import fault_texts, loads, sentences, words
+from lab.report import fault_texts, lag_parts, loads, recovery, sentences, what_if, words
 from lab.report.advice.section import advice_on, texts
 from lab.report.caveats import caveats, quietness_said, repetitions_said
 from lab.report.claims import claim_rows, on_claims
@@ -38,6 +38,7 @@ _TITLES = {
     "gaps": "Gaps",
     "readers": "Readers",
     "rebuilds": "Rebuild under fire",
+    "recovery": "Recovery",
 }
 # The tables whose clock the page states, with their names there.
 _ON_A_CLOCK = {
@@ -97,6 +98,12 @@ def render(run: Run) -> str:
         temperature_meaning=MEANING,
         grid=query_grid(queries(run), found),
         writes=run.table("writes").to_dicts(),
+        lag_parts=lag_parts.table_rows(run.table("lag_parts_summary")),
+        busy=what_if.busy_rows(run.table("utilisation")),
+        what_if=what_if.rows(run.table("what_if")),
+        what_if_untold=what_if.unanswered(run.table("what_if")),
+        recovery=recovery.rows(run.table("recovery")),
+        lag_part_names=[name for name, _, _ in lag_parts.PARTS.values()],
         fan_out=sentences.on_fan_out(run.table("fan_out")),
         accounting=run.table("accounting").to_dicts(),
         load=run.table("load").to_dicts(),

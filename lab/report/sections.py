@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from lab.advice import Advice
 from lab.base import TRUTH
 from lab.measure.temperatures import queries
-from lab.report import bars, fault_texts, faults, figures, loads, sentences
+from lab.report import bars, fault_texts, faults, figures, lag_parts, loads, recovery, sentences
 from lab.report.advice.section import drawn as advised
 from lab.report.facts import Failure, Overview, truth_asked
 from lab.report.style import WIDTH_INCHES, look_of, looks, svg, truth_look
@@ -81,8 +81,15 @@ def sections(run: Run, found: list[Overview], advice: Advice | None = None) -> d
 def _optional(run: Run, found: list[Overview]) -> dict[str, tuple[str, Figure | None, str]]:
     """Return the sections of optional tables that have a row."""
     known = looks(run.manifest["projections"])
-    tables = {name: run.table(name) for name in ("load", "gaps", "readers", "rebuilds", "faults", "parked")}
+    names = ("lag_parts_summary", "recovery", "load", "gaps", "readers", "rebuilds", "faults", "parked")
+    tables = {name: run.table(name) for name in names}
     drawn: dict[str, Callable[[pl.DataFrame], tuple[str, Figure | None, str]]] = {
+        "lag_parts_summary": lambda table: (
+            "Mean lag of each projection, and what it was spent on.",
+            lag_parts.lag_parts(table, known),
+            lag_parts.on_lag_parts(table, found),
+        ),
+        "recovery": lambda table: ("", None, recovery.on_recovery(table)),
         "load": lambda _: loads.on_load(run),
         "gaps": lambda table: (
             "Changes lost, stall and write throughput of each gap strategy.",

@@ -15,6 +15,7 @@ from lab.formatting import NOTHING, count, duration, microseconds, share, size
 from lab.measure.figures import figures
 from lab.measure.temperatures import temperatures
 from lab.measure.typical import typical
+from lab.report import lag_parts, recovery, what_if
 from lab.report.caveats import caveats, repetitions_said
 from lab.report.claims import print_claims
 from lab.report.facts import Overview, TruthAsked, failures, headline, overviews, plain, rows, truth_asked
@@ -31,6 +32,10 @@ _WIDE_COLUMNS = 110
 _SUMMARY_TABLES = (
     "claims",
     "lag_summary",
+    "lag_parts_summary",
+    "recovery",
+    "utilisation",
+    "what_if",
     "rebuild",
     "queries",
     "writes",
@@ -78,6 +83,7 @@ def print_run(run: Run, console: Console) -> None:
         console.print(Text(said, "dim"))
     print_claims(run, console)
     console.print(_projections(overviews(run), truth_asked(run), "".join(temperatures(run)[:1]), console.width))
+    _explain(run, console)
     for title, table in _optional_tables(run):
         console.print(Text(title, "bold"))
         console.print(Padding(table, (0, 0, 1, 0)))
@@ -94,6 +100,23 @@ def print_run(run: Run, console: Console) -> None:
     if report.is_file():
         console.print(Text(f"report  {report}"), soft_wrap=True)
     console.print(Text(f"replay  {run.manifest['replay']}"), soft_wrap=True)
+
+
+def _explain(run: Run, console: Console) -> None:
+    """Print what each lag was spent on, and how projections recovered from faults."""
+    parts = run.table("lag_parts_summary")
+    differs = lag_parts.differing(parts, overviews(run))
+    told = {"what the lag was spent on": lag_parts.lines(parts), "recovery": recovery.lines(run.table("recovery"))}
+    told["close to the limit"] = what_if.lines(run.table("utilisation"))
+    for title, lines in told.items():
+        if lines:
+            console.print(Text(title, "bold"))
+            for text in lines:
+                console.print(Text(text), highlight=False)
+            if differs:
+                console.print(Text(f"! {differs}", "yellow"))
+                differs = ""
+            console.print()
 
 
 def marked(verdict: str, upper: bool = False) -> Text:

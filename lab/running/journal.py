@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from lab.projection.applied import NONE, Applied
+from lab.running.spans import Spans
 
 CHANNEL, CATCH_UP, RETRY = 0, 1, 2
 # Where work comes from, as the table `work` calls it.
@@ -33,6 +34,8 @@ class Note:
     applied: Applied
     crash: str = ""
     checkpoint: int | None = None
+    # When it was written, if readers could only see it later.
+    landed_at: np.ndarray | float | None = None
 
     @property
     def written_at(self) -> np.ndarray:
@@ -124,6 +127,9 @@ class Journal:
     swapped_at: float | None = None
     rebuilt_at: float | None = None
     peak_bytes: int = 0
+    # What the lane did when; and what that of the projection did that was built beside, until it took over.
+    spans: Spans = field(default_factory=Spans)
+    spans_beside: Spans | None = None
     epoch: int = 0
     polls: int = 0
     batches: int = 0
@@ -144,8 +150,12 @@ class Journal:
         # A copy, since a column of a page would keep the whole page in memory.
         handed = handed.copy()
         if not isinstance(visible_at, np.ndarray):
-            # The row of each change only matters if the rows became visible at different times.
-            applied = replace(applied, trigger=NONE)
+            # The row of each change only matters if the rows became visible at different times, or if another change
+            # was waited for.
+            own = isinstance(source, int) and (
+                source == RETRY or np.array_equal(handed[applied.trigger], applied.positions)
+            )
+            applied = replace(applied, trigger=NONE) if own else applied
         self.notes.append(Note(entity, self.epoch, handed, source, began_at, visible_at, applied, crash, checkpoint))
 
     def polled(self, at: float, gated: bool) -> None:
@@ -217,8 +227,9 @@ class Journal:
         for note in green.notes:
             seen = np.maximum(note.visible_at, at)
             shown = seen if isinstance(note.visible_at, np.ndarray) else float(seen)
-            self.notes.append(replace(note, epoch=self.epoch, visible_at=shown))
+            self.notes.append(replace(note, epoch=self.epoch, visible_at=shown, landed_at=note.visible_at))
         self.checkpoints += [(at, entity, position) for entity, position in settled.items()]
+        self.spans_beside = green.spans
         self.faults += green.faults
         self.polled_at += green.polled_at
         self.forgotten += green.forgotten

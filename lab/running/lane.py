@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from lab.running.spans import DOWN, POLL, TAKE, Spans
 from lab.running.trouble import Interrupted
 
 INFINITY = math.inf
@@ -82,7 +83,7 @@ class Lane:
     """The schedule of one projection.
 
     It ends when no message is expected and a poll that began at or after `until` found nothing more; with `until`
-    infinite, never.
+    infinite, never. What it does when is noted in `spans`, if they are given.
     """
 
     pace: Pace
@@ -90,7 +91,10 @@ class Lane:
     until: float
     worker: Server
     free_at: float = 0.0
+    spans: Spans | None = None
     due_at: float = field(init=False)
+    # When the poll was due whose pages are being read.
+    _pages_due_at: float = 0.0
     # The last page was a full one, or was interrupted: the next is read at once.
     more: bool = False
     # Nothing new is started while a projection that was built beside takes over.
@@ -124,12 +128,16 @@ class Lane:
             self._take(now)
 
     def _poll(self, start: float) -> None:
+        if not self.more:
+            self._pages_due_at = self.due_at
         try:
             seconds, self.more = self.worker.poll(start)
         except Interrupted as stop:
-            self.free_at, self.more = stop.until, True
+            self._interrupted(POLL, self._pages_due_at, start, stop)
+            self.more = True
             return
         self.free_at = start + seconds
+        self._note(POLL, self._pages_due_at, start)
         if self.more:
             return
         if start >= self.until and self.inbox.arrival(0) == INFINITY and not self.worker.unfinished(start):
@@ -165,6 +173,17 @@ class Lane:
             self.free_at = start + self.worker.take(start, count)
         except Interrupted as stop:
             # They are not acknowledged: they are delivered again.
-            self.free_at = stop.until
+            self._interrupted(TAKE, start, start, stop)
             return
+        self._note(TAKE, start, start)
         self.inbox.acknowledge(count)
+
+    def _interrupted(self, kind: int, due: float, start: float, stop: Interrupted) -> None:
+        self.free_at = stop.at
+        self._note(kind, due, start)
+        self.free_at = stop.until
+        self._note(DOWN, due, stop.at)
+
+    def _note(self, kind: int, due: float, start: float) -> None:
+        if self.spans is not None:
+            self.spans.note(kind, due, start, self.free_at)

@@ -212,7 +212,7 @@ class Follower(Worker):
         assert isinstance(service, LiveService)
         try:
             if not service.source.found():
-                raise Interrupted(start + RETRY)
+                raise Interrupted(start, start + RETRY)
             # Asked before the poll: what a poll finds is at least as new.
             head = service.source.head()
         except Unavailable as error:

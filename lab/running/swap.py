@@ -15,6 +15,7 @@ from lab.projection.projector import Projector
 from lab.running.journal import Fault, Journal
 from lab.running.lane import INFINITY, Lane
 from lab.running.simulated import nothing_arrives
+from lab.running.spans import POLL, TAKEN_OVER
 from lab.running.worker import Worker
 
 
@@ -42,6 +43,8 @@ class InPlace:
             self._began = now
             self._peak = self.worker.projector.store.size_bytes()
             self.lane.free_at = self.worker.reset(now)
+            if self.lane.spans is not None:
+                self.lane.spans.note(POLL, now, now, self.lane.free_at)
             self.lane.more = True
             self.lane.skips_until = INFINITY
             return
@@ -108,7 +111,9 @@ class BlueGreen:
 
     def _start(self, now: float) -> None:
         self._builder = self.worker.beside(self.make())
-        self.green = Lane(self.lane.pace, nothing_arrives(), self.lane.until, self._builder, now)
+        journal = self._builder.journal
+        assert isinstance(journal, Journal)
+        self.green = Lane(self.lane.pace, nothing_arrives(), self.lane.until, self._builder, now, journal.spans)
         self.green.skips_until = now
         self.green.more = True
 
@@ -124,8 +129,13 @@ class BlueGreen:
             self._swap()
         else:
             # What the first showed is not yet to be had from the feed, for gaps in it: the next poll will tell.
+            self._paused_until(self.green.free_at)
             self.lane.paused = False
             self.green.due_at = self.green.free_at + self.lane.pace.every
+
+    def _paused_until(self, at: float) -> None:
+        if self.lane.spans is not None:
+            self.lane.spans.note(TAKEN_OVER, self.lane.free_at, self.lane.free_at, at)
 
     def _swap(self) -> None:
         assert self.green is not None
@@ -137,6 +147,7 @@ class BlueGreen:
         peak = blue.size_bytes() + self._builder.projector.store.size_bytes()
         green = self._builder.journal
         assert isinstance(green, Journal)
+        self._paused_until(at)
         journal.swap(green, at, self._builder.settled)
         # The last step that can fail: after it the first store is closed, and its files go.
         self.point()

@@ -26,11 +26,11 @@ STEPS = {
 
 
 class Interrupted(Exception):
-    """The work was cut off; its changes must be delivered again from `until` seconds on."""
+    """The work was cut off at `at` seconds; its changes must be delivered again from `until` on."""
 
-    def __init__(self, until: float) -> None:
+    def __init__(self, at: float, until: float) -> None:
         super().__init__("interrupted")
-        self.until = until
+        self.at, self.until = at, until
 
 
 class Crashed(Exception):

@@ -6,6 +6,7 @@ Where pages and messages come from, and what the work takes, is its `Service`'s 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -254,6 +255,7 @@ class Worker:
                 told = np.isin(
                     handed, np.concatenate([landed.positions, landed.refused, landed.dropped, landed.parked])
                 )
+                landed = replace(landed, trigger=(np.cumsum(told) - 1)[landed.trigger])
                 self.journal.note(entity, landed, handed[told], source, start, until, committed_at=committed_at[told])
             raise
         until = service.end(start, mark, len(piece), factor)
@@ -279,7 +281,7 @@ class Worker:
         self.journal.fault(Fault(kind, at, at + lasts, step, detail=detail))
         # Pages of a poll are read again; a batch of messages is delivered again.
         self.positions = dict(self.settled)
-        return Interrupted(at + lasts)
+        return Interrupted(at, at + lasts)
 
     def _retry(self, start: float) -> float:
         """Try what is parked again, now and then; returns when that is done."""

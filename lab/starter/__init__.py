@@ -42,7 +42,7 @@ reorder = {{ share = 0.10, extra = {{ kind = "exponential", mean = 0.200 }} }}
 name = "table"
 store = "sqlite.table"
 guard = "revision"           # none | dedupe | revision | ordered
-batch = 1_000                # changes taken at once, at the most
+batch = 10_000               # changes taken at once, at the most; equal settings compare the stores alone
 linger = 0.1                 # seconds that a batch may wait to fill: lag bought for throughput
 
 [[projection]]
@@ -50,7 +50,7 @@ name = "columns"
 store = "duckdb.columnar"
 guard = "revision"
 batch = 10_000
-linger = 1.0
+linger = 0.1
 """
 
 WORKLOAD = """records = 1_000

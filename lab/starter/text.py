@@ -18,6 +18,8 @@ from lab.starter.guess import Guesses
 from lab.stores import STORES, store_class
 
 SECONDS = 60  # How long the run is to last in simulated time, about.
+# Equal for all, so that lags compare the stores and not the settings. LINGER is in seconds.
+BATCH, LINGER = 10_000, 0.1
 MANY = 2_000_000  # Of more changes than this, only the two stores that every scenario begins with are fed.
 
 QUERY = {
@@ -48,13 +50,11 @@ PROJECTION = {
 
 @dataclass(frozen=True)
 class _Proposed:
-    """A proposed projection: name, store, what it keeps, how it takes changes, and what it is for."""
+    """A proposed projection: name, store, what it keeps, and what it is for."""
 
     name: str
     store: str
     keeps: str
-    batch: int
-    linger: float
     kinds: tuple[str, ...]
     why: str
 
@@ -175,16 +175,16 @@ def _proposed(asked: Sequence[Mapping[str, Any]], changes: int) -> tuple[list[_P
     kinds = {item["kind"] for item in asked}
     past = kinds & set(PAST)
     found = [
-        _Proposed("table", "sqlite.table", "records", 1_000, 0.1, PRESENT, "relational: the last state of each record"),
+        _Proposed("table", "sqlite.table", "records", PRESENT, "relational: the last state of each record"),
         _Proposed(
-            "columns", "duckdb.columnar", "revisions" if past else "records", 10_000, 1.0,
+            "columns", "duckdb.columnar", "revisions" if past else "records",
             (*PRESENT, "search", *PAST),
             "columnar: every revision" if past else "columnar: the last state of each record",
         ),
     ]  # fmt: skip
     if changes > MANY:
         return found, [f"More than {MANY:,} changes: other stores are left to you, for each takes its time."]
-    by_key = _Proposed("keys", "lmdb.keyvalue", "records", 1_000, 0.1, ("get", "get_many"), "key and value: by key")
+    by_key = _Proposed("keys", "lmdb.keyvalue", "records", ("get", "get_many"), "key and value: by key")
     remarks = []
     try:
         store_class(by_key.store)
@@ -194,9 +194,9 @@ def _proposed(asked: Sequence[Mapping[str, Any]], changes: int) -> tuple[list[_P
         remarks.append(f"`{by_key.store}` would suit questions by key; it is not installed: {install}")
     if "search" in kinds:
         words = ("get", "search")
-        found.append(_Proposed("words", "sqlite.search", "records", 1_000, 0.1, words, "an index of words"))
+        found.append(_Proposed("words", "sqlite.search", "records", words, "an index of words"))
     if past:
-        found.append(_Proposed("log", "sqlite.log", "revisions", 1_000, 0.1, PAST, "every revision, appended"))
+        found.append(_Proposed("log", "sqlite.log", "revisions", PAST, "every revision, appended"))
     return found, remarks
 
 
@@ -207,7 +207,7 @@ def _projections(asked: Sequence[Mapping[str, Any]], changes: int) -> list[str]:
         values = {
             "name": item.name, "store": item.store, "keeps": item.keeps,
             "queries": [query["name"] for query in asked if query["kind"] in item.kinds], "guard": "revision",
-            "batch": item.batch, "linger": item.linger,
+            "batch": BATCH, "linger": LINGER,
         }  # fmt: skip
         texts = {key: f"{value:_}" if key == "batch" else toml(value) for key, value in values.items()}
         lines += ["", f"[[projection]]                # {item.why}"]

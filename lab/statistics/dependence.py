@@ -128,6 +128,22 @@ def too_few(count: int, found: float, needed: int) -> str:
     return f"{count:,} dependent samples are worth {found:,.0f} independent ones; {needed} are needed"
 
 
+def common(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
+    """Return how closely two paired indicators move together: the correlation of their batch means, from 0 to 1.
+
+    It is the lower end of its one-sided 95 % interval by R. A. Fisher's transformation, so chance adds nothing to it; 0
+    where the series are too short for batches.
+    """
+    if a.size < 10 * BATCHES or np.array_equal(a, b):
+        return float(np.array_equal(a, b))
+    means = [batch_means(each.astype(np.float64)) for each in (a, b)]
+    if min(map(_squares, means)) == 0:
+        return 0.0
+    # Exactly 1 and -1 have no transform; below 0 nothing is in common.
+    found = min(max(float(np.corrcoef(means[0], means[1])[0, 1]), 0.0), 1 - 1e-12)
+    return max(math.tanh(math.atanh(found) - NormalDist().inv_cdf(0.95) / math.sqrt(BATCHES - 3)), 0.0)
+
+
 def _squares(values: Floats) -> float:
     """Return the sum of squares around the mean; 0 if rounding alone makes the values differ."""
     centred = values - values.mean()

@@ -48,9 +48,25 @@ SCHEMAS = (
             p99_interval_reason=(TEXT, "why an end is unknown; null where both are known"),
             p90_unbiased_seconds=UNBIASED_NINETY,
             p99_unbiased_seconds=UNBIASED,
+            stable=(
+                BOOL,
+                "false: the lag grows without end at this rate, and no quantile is told. Null: too few changes to "
+                "tell, or not looked for (`lab load`)",
+            ),
+            stable_reason=(TEXT, "why it is not stable, or why that is unknown; null where it is"),
+            slope=(FLOAT, "by how many seconds the lag grows in a second, without what faults did. Null: unknown"),
+            slope_low=(FLOAT, "lower end of its interval, which holds for any queue that is stable"),
+            slope_high=(FLOAT, "upper end of it"),
+            warm_up_seconds=(
+                FLOAT,
+                "how long the lag took to get into its steady state (MSER-5). The quantiles don't leave it out. Null: "
+                "no steady state is found",
+            ),
         ),
         note="Lags of neighbouring changes depend on each other. The intervals take that into account, and are left "
-        "out where the run is too short for it (`lab/statistics/dependence.py`).",
+        "out where the run is too short for it (`lab/statistics/dependence.py`). Whether a lag is stable is judged by "
+        "`lab/statistics/steady.py`, without changes committed during an outage, a crash or a slow period, or before "
+        "it was over.",
     ),
     Schema(
         "visibility",

@@ -114,6 +114,11 @@ def _finished(lane: Lane) -> Worker:
 
 def simulated(story: Story, kind: type[Modelled] = Modelled) -> Journal:
     """The journal that the simulated clock leaves, with a service of this kind."""
+    return followed(story, kind)[0]
+
+
+def followed(story: Story, kind: type[Modelled] = Modelled) -> tuple[Journal, Arrivals]:
+    """The same, with the inbox as it is left."""
     published, journal = story.published(), Journal()
     trouble = story.trouble(published)
     messages = np.array([change for change, _ in story.deliveries], np.int64)
@@ -125,10 +130,10 @@ def simulated(story: Story, kind: type[Modelled] = Modelled) -> Journal:
         return Projector(story.store(trouble), story.policy, story.hold)
 
     worker = Worker(make(), service, inbox, journal, story.page, story.pace.batch, story.gate(), trouble)
-    lane = Lane(story.pace, inbox, story.end, worker)
+    lane = Lane(story.pace, inbox, story.end, worker, spans=journal.spans)
     drive([_timed(story, lane, worker, make)])
     _finished(lane).finish(lane.free_at)
-    return journal
+    return journal, inbox
 
 
 @dataclass

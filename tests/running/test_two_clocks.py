@@ -109,7 +109,8 @@ def told(story: Story, journal: Journal, batches: bool) -> dict[str, Any]:
         for name in ("refused", "dropped", "parked"):
             found = getattr(note.applied, name).tolist()
             rows[name] += [found] if batches else found
-    rest = {item.name: getattr(journal, item.name) for item in fields(journal)}
+    # A wall clock's lane keeps no spans.
+    rest = {name: getattr(journal, name) for item in fields(journal) if not (name := item.name).startswith("spans")}
     # Of polls that found nothing only the number is kept. A checkpoint's poll is found by its time, and an empty one
     # may begin just when the checkpoint is moved: what had been committed by then must be the same without it.
     polled = np.array(sorted(rest.pop("polled_at")))

@@ -10,8 +10,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from lab.base import stream
-from lab.statistics.dependence import autocorrelation_time, batch_means, dependent, likeness, ranks, worth
-from lab.statistics.intervals import Interval, bounded, intervals
+from lab.statistics.dependence import autocorrelation_time, batch_means, common, dependent, likeness, ranks, worth
+from lab.statistics.intervals import Interval, bounded, difference, intervals
 from lab.statistics.quantiles import median, quantile
 
 SEED = 3
@@ -135,3 +135,38 @@ def test_repeated_samples_are_worth_as_many_as_were_drawn() -> None:
 def test_equal_samples_share_a_rank() -> None:
     assert ranks([3.0, 1.0, math.inf, 3.0, math.inf]).tolist() == [1.5, 0.0, 3.5, 1.5, 3.5]
     assert ranks([]).size == 0
+
+
+def test_a_difference_of_independent_runs_is_as_wide_as_both_together() -> None:
+    a, b = (stream(SEED, name).normal(10.0, 1.0, 2_000) for name in "ab")
+    between, found = difference(a, b + 1.0, 0.5, paired=False)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < between < found.high
+    # The standard error of a median is 1.2533 / sqrt(n), that of the difference of two sqrt(2) times as much.
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * 1.2533 * math.sqrt(2 / 2_000), rel=0.25)
+
+
+def test_what_paired_runs_have_in_common_is_no_part_of_their_difference() -> None:
+    a = stream(SEED, "a").normal(10.0, 1.0, 4_000)
+    b = a + stream(SEED, "b").normal(0.2, 0.05, 4_000)
+    widths = []
+    for paired in (False, True):
+        between, found = difference(a, b, 0.5, paired)
+        assert found.low is not None
+        assert found.high is not None
+        assert found.low <= between <= found.high
+        widths.append(found.high - found.low)
+    assert widths[1] < 0.75 * widths[0]
+
+
+def test_a_difference_says_why_it_has_no_interval() -> None:
+    few, many = np.arange(50.0), stream(SEED, "many").random(5_000)
+    assert difference(few, many, 0.99, paired=False)[1].reason == "50 samples; 100 are needed"
+    assert difference(many, np.full(5_000, math.inf), 0.5, paired=False)[1].reason == "the upper end is infinite"
+
+
+def test_runs_that_move_in_opposite_directions_have_nothing_in_common() -> None:
+    a = autoregressive(0.9, 5_000, 1) > 0
+    assert common(a, ~a) == 0.0
+    assert common(a, a) == 1.0

@@ -1,0 +1,69 @@
+"""Explain each projection's lag by its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.experiment.project import Live
+from lab.experiment.what_if import what_ifs
+from lab.measure.parts import Parts
+from lab.measure.recovery import Disturbance, apart, recoveries
+from lab.measure.utilisation import utilisation
+from lab.scenario import ChannelTable
+from lab.tables import TABLES
+from lab.wiring import Plan
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What explains one projection's lag: rows of tables by name, and a file with its rows of `lag_parts`.
+
+    The rows of `lag_parts` are many, so they are not kept in memory.
+    """
+
+    rows: dict[str, list[dict[str, Any]]]
+    parts: Path
+
+
+def explain(plan: Plan, live: Live, place: Path) -> Explained | None:
+    """Compute the parts of a projection's lag, and write those of each change to a file in the folder `place`.
+
+    Also says how it recovered from faults, and marks the changes that none has disturbed. None for a journal that
+    doesn't say what the lane did when, as a service's.
+    """
+    name = live.plan.name
+    if not live.journal.spans:
+        return None
+    parts = Parts(live.published, live.journal, live.visible, live.chosen, live.plan.subsumes, live.arrived)
+    place.mkdir(parents=True, exist_ok=True)
+    file = place / f"{name}.parquet"
+    TABLES["lag_parts"].typed(parts.table(name)).write_parquet(file)
+    committed = live.published.committed_at[live.chosen]
+    found = recoveries(_disturbances(live, plan.scenario.channel), committed, live.visible[live.chosen])
+    live.calm = apart(found, committed)
+    rows = {"lag_parts_summary": parts.summary(name, _settings(live))}
+    rows["recovery"] = [each.row(name) for each in found]
+    rows["utilisation"] = [utilisation(name, live.journal, live.published.end, live.plan.table.batch)]
+    rows["what_if"] = what_ifs(plan, live)
+    return Explained(rows, file)
+
+
+def _disturbances(live: Live, channel: ChannelTable | None) -> list[Disturbance]:
+    """The outages, crashes and slow periods of one projection."""
+    outages = channel.outages if channel is not None and live.arrived is not None else ()
+    found = [Disturbance("outage", item.at, item.at + item.lasts) for item in outages]
+    found += [Disturbance("crash", item.at, item.until) for item in live.journal.faults if item.kind == "crash"]
+    return found + [Disturbance("slow", item.at, item.at + item.lasts) for item in live.plan.faults.slow]
+
+
+def _settings(live: Live) -> dict[str, Any]:
+    """The settings that decide most of a lag, as columns of `lag_parts_summary`."""
+    table, pace = live.plan.table, live.plan.pace
+    return {
+        "batch": table.batch,
+        "linger_seconds": table.linger if live.arrived is not None else None,
+        "every_seconds": pace.every if pace.polls else None,
+        "guard": table.guard,
+    }

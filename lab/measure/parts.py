@@ -1,0 +1,280 @@
+"""Split the lag of each change into what it was spent on; the parts add up to the lag, to the last bit.
+
+A change is carried by the write that made it visible: its own, or that of a later revision of its record. Its lag runs
+from its commit to the arrival of the message that brought it (or to the moment at which the poll was due), from there
+to the start of the store's work on its piece, and on until readers could see it. Between arrival and work, the
+projector was busy (queue), or idle (waiting for the batch to fill or to linger out), or down (repair). What was lost,
+parked, forgotten or cut off by a crash waits for its repair instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from lab.feed.published import Published
+from lab.running.journal import CATCH_UP, CHANNEL, RETRY, Journal, Note
+from lab.running.spans import DOWN, POLL, Spans
+from lab.statistics.quantiles import quantile, samples_needed
+
+PARTS = ("wait", "queue", "linger", "work", "refresh", "repair")
+WAIT, QUEUE, LINGER, WORK, REFRESH, REPAIR = range(len(PARTS))
+# Differences of sums over a whole run are rounded: what is shorter is nothing.
+_NOTHING = 1e-9
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """The messages that found room in an inbox: their indices as changes, and when each arrived, in seconds."""
+
+    messages: np.ndarray
+    arrives_at: np.ndarray
+
+    def first(self, size: int) -> np.ndarray:
+        """When the first copy of each of `size` changes arrived; infinity if none did."""
+        found = np.full(size, np.inf)
+        np.minimum.at(found, self.messages, self.arrives_at)
+        return found
+
+
+class _Clock:
+    """Says how long a lane had been busy, and down, up to any time; and when the poll was due that was going on."""
+
+    def __init__(self, spans: Spans) -> None:
+        kinds, times = spans.kinds, spans.times
+        self._busy, self._down = (_Total(times[kinds != DOWN, 1:]), _Total(times[kinds == DOWN, 1:]))
+        self._polls = times[kinds == POLL]
+
+    def due(self, at: np.ndarray) -> np.ndarray:
+        """When the poll was due that was executed at each of these times; minus infinity if there was none."""
+        place = np.searchsorted(self._polls[:, 1], at, side="right")
+        due: np.ndarray = np.append(-np.inf, self._polls[:, 0])[place]
+        return due
+
+    def between(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How long the lane was busy, down and idle between these times."""
+        busy, down = (np.maximum(each.until(high) - each.until(low), 0.0) for each in (self._busy, self._down))
+        return busy, down, np.maximum(high - low - busy - down, 0.0)
+
+
+class _Total:
+    """The length of spans up to any time; they don't overlap, and are in order."""
+
+    def __init__(self, spans: np.ndarray) -> None:
+        self.starts, lengths = np.append(-np.inf, spans[:, 0]), spans[:, 1] - spans[:, 0]
+        self.lengths, self.before = np.append(0.0, lengths), np.append([0.0, 0.0], np.cumsum(lengths))
+
+    def until(self, at: np.ndarray) -> np.ndarray:
+        """The total length up to each time."""
+        place = np.searchsorted(self.starts, at, side="right") - 1
+        inside = np.where(place, at - np.where(place, self.starts[place], 0.0), 0.0)
+        total: np.ndarray = self.before[place] + np.minimum(inside, self.lengths[place])
+        return total
+
+
+@dataclass(frozen=True)
+class _Writes:
+    """Writes by row: the position, the handed position that caused it, its source, and when its work began and ended.
+
+    `seen` is when readers could see it; `beside` whether the lane of a projection did it that was built beside.
+    """
+
+    position: np.ndarray
+    cause: np.ndarray
+    source: np.ndarray
+    began: np.ndarray
+    landed: np.ndarray
+    seen: np.ndarray
+    beside: np.ndarray
+
+    @classmethod
+    def of(cls, journal: Journal) -> _Writes:
+        """All writes of a journal, in order."""
+        columns = [_written(note) for note in journal.notes if note.applied.positions.size]
+        empty = [np.empty(0, kind) for kind in (int, int, int, float, float, float, bool)]
+        return cls(*(np.concatenate(each) for each in zip(empty, *columns, strict=True)))
+
+
+def _written(note: Note) -> tuple[np.ndarray, ...]:
+    """The columns of `_Writes` for the changes of one note."""
+    applied = note.applied
+    size, known = applied.positions.size, applied.trigger.size == applied.positions.size
+    cause = note.handed[applied.trigger] if known and note.handed.size else applied.positions
+
+    def each(values: np.ndarray | float) -> np.ndarray:
+        return values[applied.trigger] if isinstance(values, np.ndarray) else np.full(size, values)
+
+    landed = note.visible_at if note.landed_at is None else note.landed_at
+    times = (each(note.began_at), each(landed), each(note.visible_at))
+    return (applied.positions, cause, each(note.source), *times, np.full(size, note.landed_at is not None))
+
+
+class Parts:
+    """The parts of the lag of one projection's changes.
+
+    `visible` is when each change of the run was visible, by index, as `lag.visible_at` gives it for the same
+    `subsumes`; `arrived` what came to its inbox, None for a projection that doesn't listen to a channel.
+    """
+
+    def __init__(
+        self,
+        published: Published,
+        journal: Journal,
+        visible: np.ndarray,
+        chosen: np.ndarray,
+        subsumes: bool,
+        arrived: Arrived | None,
+    ) -> None:
+        self.published, self.journal, self.subsumes = published, journal, subsumes
+        # The indices of the changes that became visible, and their lags.
+        self.index = chosen[np.isfinite(visible[chosen])]
+        self.lag = visible[self.index] - published.committed_at[self.index]
+        size = visible.size
+        self._first_copy = arrived.first(size) if arrived else np.full(size, np.inf)
+        self._listens = arrived is not None
+
+    @cached_property
+    def seconds(self) -> np.ndarray:
+        """A row for each change of `index`, a column for each of `PARTS`; each row adds up to the change's lag."""
+        return _exact(self.computed(), self.lag)
+
+    def computed(self) -> np.ndarray:
+        """The same but for rounding: each row adds up to the lag within a nanosecond."""
+        found = np.zeros((self.index.size, len(PARTS)))
+        if self.index.size:
+            writes = _Writes.of(self.journal)
+            row = self._carrier(writes)
+            for beside, spans in ((False, self.journal.spans), (True, self.journal.spans_beside)):
+                mine = np.flatnonzero(writes.beside[row] == beside)
+                if mine.size and spans is not None:
+                    self._split(found, mine, writes, row[mine], _Clock(spans))
+        return found
+
+    def table(self, projection: str) -> pl.DataFrame:
+        """The rows of the table `lag_parts`."""
+        columns = {f"{name}_seconds": self.seconds[:, place] for place, name in enumerate(PARTS)}
+        name = pl.repeat(projection, self.index.size, eager=True)
+        return pl.DataFrame({"projection": name, "position": self.index + 1} | columns)
+
+    def summary(self, projection: str, settings: Mapping[str, object]) -> list[dict[str, object]]:
+        """The rows of the table `lag_parts_summary`; none without a visible change. `settings` are columns of it."""
+        seconds, lag = self.seconds, self.lag
+        if not lag.size:
+            return []
+        groups = {"": np.ones(lag.size, bool)}
+        groups["median_"] = (lag >= quantile(lag, 0.45)) & (lag <= quantile(lag, 0.55))
+        if lag.size >= samples_needed(0.99):
+            groups["slowest_"] = lag >= quantile(lag, 0.99)
+        rows = []
+        for place, part in enumerate(PARTS):
+            row: dict[str, object] = {"projection": projection, "part": part}
+            for group in ("", "median_", "slowest_"):
+                mean = whole = None
+                if group in groups:
+                    mean = float(seconds[groups[group], place].mean())
+                    whole = float(lag[groups[group]].mean())
+                row[f"{group or 'mean_'}seconds"] = mean
+                row[f"{group}share"] = None if mean is None or not whole else mean / whole
+            rows.append(row | dict(settings))
+        return rows
+
+    def _carrier(self, writes: _Writes) -> np.ndarray:
+        """The row of the write that made each change visible."""
+        size = self.published.committed_at.size
+        rows = np.full(size, -1)
+        seen = np.full(size, np.inf)
+        # Assigned in reverse order, so that the first write of a change is kept.
+        rows[writes.position[::-1] - 1] = np.arange(writes.position.size)[::-1]
+        written = rows >= 0
+        seen[written] = writes.seen[rows[written]]
+        if not self.subsumes:
+            plain: np.ndarray = rows[self.index]
+            return plain
+        frame = pl.DataFrame({"record": self.published.record, "seen": seen, "row": rows}).with_columns(
+            least=pl.col("seen").cum_min(reverse=True).over("record")
+        )
+        # The nearest revision whose own write is as early as any later one carries it.
+        own = pl.when((pl.col("seen") == pl.col("least")) & (pl.col("row") >= 0)).then(pl.col("row"))
+        carrier = frame.select(own.backward_fill().over("record").fill_null(-1))["row"].to_numpy()
+        found: np.ndarray = carrier[self.index]
+        return found
+
+    @cached_property
+    def _handed(self) -> tuple[np.ndarray, np.ndarray]:
+        """When the work began in which each change was handed over for the first time, and from which source."""
+        size = self.published.committed_at.size
+        began, source = np.full(size, np.inf), np.full(size, CATCH_UP, np.int8)
+        # In reverse order, so that the first is kept.
+        for note in reversed(self.journal.notes):
+            if note.handed.size:
+                place = note.handed[::-1] - 1
+                began[place] = _reversed(note.began_at)
+                source[place] = _reversed(note.source)
+        return began, source
+
+    def _split(self, found: np.ndarray, mine: np.ndarray, writes: _Writes, row: np.ndarray, clock: _Clock) -> None:
+        """Add the parts of the changes at the places `mine`, which the writes `row` made visible on this lane."""
+        index = self.index[mine]
+        committed, began = self.published.committed_at[index], writes.began[row]
+        # A write beside that began before the commit can't be.
+        cause, source = writes.cause[row] - 1, writes.source[row]
+        handed, by = (each[index] for each in self._handed)
+        parts = np.zeros((mine.size, len(PARTS)))
+        again = handed < began
+        # What is carried by another change and never came itself is repaired by it.
+        lost = self._listens & np.isinf(self._first_copy[index])
+        came = np.where(again | (handed == began), index, cause)
+        until, way = np.where(again, handed, began), np.where(again, by, source)
+        self._approach(parts, clock, committed, until, came, way, lost)
+        # What was handed over before in vain, or had to wait for another change.
+        held = again & (cause != writes.position[row] - 1) & (source != RETRY)
+        cause_lost = self._listens & np.isinf(self._first_copy[cause])
+        self._approach(parts, clock, np.where(held, until, began), began, cause, source, cause_lost)
+        parts[:, REPAIR] += np.where(again & ~held, began - until, 0.0)
+        parts[:, WORK] = writes.landed[row] - began
+        parts[:, REFRESH] = writes.seen[row] - writes.landed[row]
+        found[mine] = parts
+
+    def _approach(
+        self,
+        parts: np.ndarray,
+        clock: _Clock,
+        low: np.ndarray,
+        high: np.ndarray,
+        came: np.ndarray,
+        way: np.ndarray,
+        lost: np.ndarray,
+    ) -> None:
+        """Add the time from `low` to `high`, in which each change `came` by its way, and work on it began."""
+        messages = way == CHANNEL
+        there = np.where(messages, self._first_copy[came], clock.due(high))
+        there = np.where(way == RETRY, high, np.clip(there, low, high))
+        busy, down, idle = clock.between(there, high)
+        waited = there - low + np.where(messages, 0.0, idle)
+        repaired = lost | (way == RETRY)
+        parts[:, WAIT] += np.where(repaired, 0.0, waited)
+        parts[:, REPAIR] += np.where(repaired, waited, 0.0) + down
+        parts[:, QUEUE] += busy
+        parts[:, LINGER] += np.where(messages, idle, 0.0)
+
+
+def _reversed(values: np.ndarray | float) -> np.ndarray | float:
+    return values[::-1] if isinstance(values, np.ndarray) else values
+
+
+def _exact(parts: np.ndarray, lag: np.ndarray) -> np.ndarray:
+    """The parts in whole multiples of the last bit of the lag, so that their sum, in any order, is the lag itself."""
+    if not lag.size:
+        return parts
+    bit = np.spacing(np.maximum(lag, np.finfo(float).tiny))[:, None]
+    parts = np.where(parts < _NOTHING, 0.0, parts)
+    parts = np.minimum(np.round(parts / bit) * bit, lag[:, None])
+    largest = np.argmax(parts, axis=1)
+    rows = np.arange(lag.size)
+    parts[rows, largest] = 0.0
+    parts[rows, largest] = lag - parts.sum(axis=1)
+    return parts
