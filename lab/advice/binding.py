@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from lab.advice.model import SelectionProblem
-from lab.advice.portfolio import covers, overshoot, solvable
+from lab.advice.portfolio import overshoot
+from lab.advice.search import covers, solvable
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,10 @@ def lifted(problem: SelectionProblem, names: Iterable[str]) -> SelectionProblem:
 def with_level(problem: SelectionProblem, name: str, value: float | None) -> SelectionProblem:
     """Return the problem with one level set, or lifted (None). A query whose own level is lifted has no bound."""
     levels = problem.levels
-    if name.startswith("queries."):
-        own = {**levels.queries, name.removeprefix("queries."): math.inf if value is None else value}
-        return replace(problem, levels=levels.model_copy(update={"queries": own}))
+    table, _, query = name.partition(".")
+    if query:
+        own = {**getattr(levels, table), query: math.inf if value is None else value}
+        return replace(problem, levels=levels.model_copy(update={table: own}))
     return replace(problem, levels=levels.model_copy(update={name: value}))
 
 
@@ -73,23 +75,37 @@ def _least(problem: SelectionProblem, name: str, group: tuple[str, ...]) -> floa
     if name == "disk_bytes":
         everything = len(problem.projections)
         return min(math.fsum(each.disk.value for each in chosen) for chosen in covers(problem, everything))
+    if name == "truth_reads":
+        return _least_share(problem)
     return next(value for value in _values(problem, name) if solvable(with_level(problem, name, value)))
+
+
+def _least_share(problem: SelectionProblem) -> float:
+    """Return the smallest share of reads at the source of truth, by bisection: it is a sum over any set of queries."""
+    truth = problem.truth
+    low, high = 0.0, problem.truth_load(truth.answers if truth else ()).bound
+    if solvable(with_level(problem, "truth_reads", 0.0)):
+        return 0.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if solvable(with_level(problem, "truth_reads", middle)) else (middle, high)
+    return high
 
 
 def _values(problem: SelectionProblem, name: str) -> list[float]:
     """Return the values that can change whether a level is met, which are the measured figures, smallest first."""
     candidates = problem.candidates
-    if name == "lag_p99":
-        found = {each.lag.value for each in candidates}
+    table, _, query = name.partition(".")
+    if table in ("lag_p99", "lag"):
+        found = {each.lag.bound for each in candidates}
     elif name == "rebuild":
-        found = {each.rebuild.value for each in candidates}
+        found = {each.rebuild.bound for each in candidates}
     elif name == "engines":
         found = {float(count) for count in range(len(candidates) + 1)}
     elif name == "query_p99":
         own = problem.levels.queries
-        found = {answer.p99.value for each in candidates for query, answer in each.answers.items() if query not in own}
+        found = {answer.p99.bound for each in candidates for query, answer in each.answers.items() if query not in own}
     else:
-        query = name.removeprefix("queries.")
-        found = {each.answers[query].p99.value for each in candidates if query in each.answers}
+        found = {each.answers[query].p99.bound for each in candidates if query in each.answers}
     # A portfolio of the source of truth alone has no lag and nothing to rebuild.
     return sorted(found | {0.0, math.inf})

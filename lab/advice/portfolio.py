@@ -1,36 +1,16 @@
-"""Portfolios: which projections to keep, and which of them answers which query. Pure and exact.
+"""A portfolio: which projections are kept, which of them answers which query, what it costs and which levels it misses.
 
-A portfolio is a set of projections that together, and with the source of truth, answer every query. Within it each
-query goes to the member that answers it fastest by p50, of those whose p99 is within the query's level. Between
-equals it goes to the source of truth first, then to the projection that stands first in the scenario.
-
-The answer is the first, among the portfolios that meet every level, by
-
-1. the number of projections (the source of truth is none);
-2. the weighted query time: the mean of the p50 by weight;
-3. disk, then the lag p99, the rebuild, the number of engines, and last the projections' names.
-
-The measured values decide. Where their intervals can't distinguish two portfolios, `sensitivity` reports a tie.
-
-Lag and rebuild are levels of each projection, and disk and engines can only grow with a portfolio. So a portfolio of
-the smallest size has no member that it could do without, and all of that size are found by taking a query that is not
-yet answered and trying each projection that can answer it: an exhaustive search that stops early at dead ends.
+Pure. Portfolios are made in `lab.advice.search`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 
-import numpy as np
-
-from lab.advice.model import Candidate, Reading, SelectionProblem
-
-# At most so many sets of projections are examined for the front and the runners-up. The answer has no such bound.
-LOOKED_MAX = 2_048
+from lab.advice.model import ZERO, Candidate, Reading, SelectionProblem
 
 
 @dataclass(frozen=True)
@@ -104,13 +84,13 @@ class Portfolio:
 
     @property
     def lag(self) -> Reading:
-        """Return the longest lag p99 among the members."""
-        return max((each.lag for each in self.members), key=lambda reading: reading.value, default=Reading(0, 0, 0))
+        """Return the longest lag p99 among the members; untold if it is of one of them."""
+        return _longest([each.lag for each in self.members])
 
     @property
     def rebuild(self) -> Reading:
         """Return the longest rebuild among the members; each is rebuilt alone."""
-        return max((each.rebuild for each in self.members), key=lambda r: r.value, default=Reading(0, 0, 0))
+        return _longest([each.rebuild for each in self.members])
 
     @cached_property
     def disk(self) -> float:
@@ -122,172 +102,78 @@ class Portfolio:
         """Return the engines to operate in addition to those of the source of truth."""
         return tuple(sorted({each.engine for each in self.members} - self.problem.operated))
 
+    @property
+    def units(self) -> int:
+        """Return how much there is to operate: the projections, and the engines beside the source of truth's."""
+        return len(self.members) + len(self.engines)
+
+    @cached_property
+    def truth_reads(self) -> Reading:
+        """Return the share of the time in which the reads that it leaves to the source of truth keep that busy."""
+        return self.problem.truth_load([query for query, who in self.assigned.items() if who.truth])
+
+    @cached_property
+    def price(self) -> tuple[object, ...]:
+        """Return what decides where time doesn't: new engines, projections, disk, lag, rebuild, time, names."""
+        sizes = (len(self.engines), len(self.members), self.disk, self.lag.known, self.rebuild.known)
+        return (*sizes, self.cost, self.names)
+
     @cached_property
     def order(self) -> tuple[object, ...]:
-        """Return the sort key by which the answer is chosen; see the module's docstring."""
-        sizes = (len(self.members), self.cost, self.disk, self.lag.value, self.rebuild.value, len(self.engines))
-        return (*sizes, self.names)
+        """Return a sort key: size, then time, then the price."""
+        return (len(self.members), self.cost, *self.price)
+
+    @cached_property
+    def unjudged(self) -> dict[str, Reading]:
+        """Return the levels that are not judged for lack of samples, each with a figure that has too few."""
+        found: dict[str, Reading] = {}
+        for name, asked in self.problem.set_levels():
+            few = [each for each in self.readings(name) if not each.judged and each.meets(asked, lenient=True)]
+            found |= {name: few[0]} if few else {}
+        return found
 
     @cached_property
     def misses(self) -> tuple[Miss, ...]:
-        """Return every level that isn't met."""
+        """Return every level that it is known to miss: by the value, or by the upper end of the interval."""
         problem, levels = self.problem, self.problem.levels
-        found = [
-            Miss(name, each.name, level, reading.value)
-            for each in self.members
-            for name, level, reading in (
-                ("lag_p99", levels.lag_p99, each.lag),
-                ("rebuild", levels.rebuild, each.rebuild),
-            )
-            if level is not None and not reading.meets(level)
-        ]
+        found: dict[tuple[str, str], tuple[float | None, float]] = {}
+        for each in self.members:
+            if not each.rebuild.meets(levels.rebuild, lenient=True):
+                found["rebuild", each.name] = (levels.rebuild, each.rebuild.bound)
         for query, each in self.assigned.items():
-            level, p99 = problem.query_level(query), each.answers[query].p99
-            if level is not None and not p99.meets(level):
-                found.append(Miss(problem.level_name(query), query, level, p99.value))
+            lag, time = problem.lag_level(query), problem.query_level(query)
+            if not each.lag.meets(lag, lenient=True):
+                name = problem.lag_name(query)
+                found[name, each.name if name == "lag_p99" else query] = (lag, each.lag.bound)
+            if not each.answers[query].p99.meets(time, lenient=True):
+                found[problem.level_name(query), query] = (time, each.answers[query].p99.bound)
         if levels.disk_bytes is not None and self.disk > levels.disk_bytes:
-            found.append(Miss("disk_bytes", "all together", levels.disk_bytes, self.disk))
+            found["disk_bytes", "all together"] = (levels.disk_bytes, self.disk)
         if levels.engines is not None and len(self.engines) > levels.engines:
-            found.append(Miss("engines", ", ".join(self.engines), levels.engines, len(self.engines)))
-        return tuple(found)
+            found["engines", ", ".join(self.engines)] = (levels.engines, len(self.engines))
+        if not self.truth_reads.meets(levels.truth_reads, lenient=True):
+            found["truth_reads", ""] = (levels.truth_reads, self.truth_reads.bound)
+        return tuple(Miss(*key, asked or 0.0, had) for key, (asked, had) in found.items())
 
     def readings(self, level: str) -> list[Reading]:
-        """Return the figures that a level bounds: one of lag or rebuild, the p99 of each query under a query level."""
-        if level in ("lag_p99", "rebuild"):
-            return [self.lag if level == "lag_p99" else self.rebuild]
+        """Return the figures that a level bounds: those of each query or projection that is under it."""
+        if level == "rebuild":
+            return [each.rebuild for each in self.members]
+        if level == "truth_reads":
+            return [self.truth_reads]
+        lags = [who.lag for query, who in self.assigned.items() if self.problem.lag_name(query) == level]
         bounded = (query for query in self.assigned if self.problem.level_name(query) == level)
-        return [self.assigned[query].answers[query].p99 for query in bounded]
+        return [*lags, *(self.assigned[query].answers[query].p99 for query in bounded)]
 
     @property
     def figures(self) -> tuple[float, float, float, float]:
-        """Return the dimensions of the Pareto front: lag p99, rebuild, weighted query time (seconds), disk (bytes)."""
+        """Return the dimensions of the Pareto front: lag p99, rebuild, weighted query time (seconds), disk (bytes).
+
+        What is untold is NaN.
+        """
         return self.lag.value, self.rebuild.value, self.cost, self.disk
 
 
-def assemble(problem: SelectionProblem, members: Sequence[Candidate]) -> Portfolio | None:
-    """Assign each query to a member, or return None if a query is left that none of them answers.
-
-    A query that no member answers within its level goes to the one with the lowest p99, and is a miss.
-    """
-    truth = problem.truth
-    there = ([truth] if truth else []) + list(members)
-    assigned = {}
-    for query in problem.queries:
-        able = [each for each in there if query in each.answers]
-        if not able:
-            return None
-        level = problem.query_level(query)
-        within = [each for each in able if each.answers[query].p99.meets(level)]
-        if within:
-            assigned[query] = min(within, key=lambda each: each.answers[query].p50.value)
-        else:
-            assigned[query] = min(able, key=lambda each: each.answers[query].p99.value)
-    return Portfolio(problem, tuple(members), assigned)
-
-
-def smallest(problem: SelectionProblem) -> list[Portfolio]:
-    """Return every portfolio of the smallest size that meets all levels, the best first; empty if none does."""
-    for size in range(len(problem.projections) + 1):
-        found = [made for chosen in covers(problem, size) if (made := assemble(problem, chosen))]
-        if found:
-            return sorted(found, key=lambda made: made.order)
-    return []
-
-
-def covers(problem: SelectionProblem, size: int) -> Iterator[tuple[Candidate, ...]]:
-    """Yield the sets of at most `size` projections that meet all levels; at least every set without a spare member."""
-    levels, truth = problem.levels, problem.truth
-    able = [
-        place
-        for place, each in enumerate(problem.projections)
-        if each.lag.meets(levels.lag_p99) and each.rebuild.meets(levels.rebuild)
-    ]
-
-    def answers(each: Candidate, query: str) -> bool:
-        return query in each.answers and each.answers[query].p99.meets(problem.query_level(query))
-
-    open_queries = [query for query in problem.queries if not (truth and answers(truth, query))]
-    can = {query: [place for place in able if answers(problem.projections[place], query)] for query in open_queries}
-    # The query that the fewest projections answer comes first, so that dead ends are found early.
-    open_queries.sort(key=lambda query: len(can[query]))
-    seen: set[frozenset[int]] = set()
-
-    def walk(chosen: frozenset[int]) -> Iterator[tuple[Candidate, ...]]:
-        if chosen in seen:
-            return
-        seen.add(chosen)
-        members = tuple(problem.projections[place] for place in sorted(chosen))
-        if not _fits(problem, members):
-            return
-        left = [can[query] for query in open_queries if chosen.isdisjoint(can[query])]
-        if not left:
-            yield members
-        elif len(chosen) + _apart(left) <= size:
-            for place in left[0]:
-                yield from walk(chosen | {place})
-
-    yield from walk(frozenset())
-
-
-def _apart(left: Sequence[Sequence[int]]) -> int:
-    """Return a lower bound of the projections still needed: a number of queries of which no projection answers two."""
-    taken: set[int] = set()
-    count = 0
-    for able in left:
-        if taken.isdisjoint(able):
-            taken.update(able)
-            count += 1
-    return count
-
-
-def solvable(problem: SelectionProblem) -> bool:
-    """Return whether any portfolio meets all levels."""
-    return next(covers(problem, len(problem.projections)), None) is not None
-
-
-def _fits(problem: SelectionProblem, members: Sequence[Candidate]) -> bool:
-    """Return whether disk and engines are within their levels; further members can only add to both."""
-    levels = problem.levels
-    engines = {each.engine for each in members} - problem.operated
-    disk = math.fsum(each.disk.value for each in members)
-    return not (
-        (levels.disk_bytes is not None and disk > levels.disk_bytes)
-        or (levels.engines is not None and len(engines) > levels.engines)
-    )
-
-
-def size_looked_at(problem: SelectionProblem) -> int:
-    """Return how many projections a portfolio of the front or a runner-up may have.
-
-    That is the number of projections, unless more than `LOOKED_MAX` sets would have to be examined.
-    """
-    count, looked = len(problem.projections), 0
-    for size in range(count + 1):
-        looked += math.comb(count, size)
-        if size > 1 and looked > LOOKED_MAX:
-            return size - 1
-    return count
-
-
-def portfolios(problem: SelectionProblem) -> list[Portfolio]:
-    """Return every portfolio of limited size without an idle member, in order, whether it meets the levels or not."""
-    found = []
-    for size in range(size_looked_at(problem) + 1):
-        for members in combinations(problem.projections, size):
-            made = assemble(problem, members)
-            if made and not made.idle:
-                found.append(made)
-    return sorted(found, key=lambda made: made.order)
-
-
-def front(found: Sequence[Portfolio]) -> list[Portfolio]:
-    """Return the Pareto front: portfolios that no other dominates in lag p99, rebuild, query time and disk."""
-    if not found:
-        return []
-    figures = np.array([each.figures for each in found])
-    kept = []
-    for each, own in zip(found, figures, strict=True):
-        beaten = (figures <= own).all(axis=1) & (figures < own).any(axis=1)
-        if not beaten.any():
-            kept.append(each)
-    return kept
+def _longest(readings: Sequence[Reading]) -> Reading:
+    """Return the longest of several figures; of these the one that is untold, if any is."""
+    return max(readings, key=lambda each: (each.untold, each.known, each.bound), default=ZERO)

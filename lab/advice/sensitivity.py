@@ -52,12 +52,18 @@ def weight_ranges(found: Sequence[Portfolio]) -> list[WeightRange]:
     return ranges
 
 
+def apart(quicker: Reading, slower: Reading) -> bool:
+    """Return whether two figures are told apart: the upper end of one is below the lower end of the other."""
+    return _high(quicker) < _low(slower)
+
+
 def ties(found: Sequence[Portfolio]) -> list[Portfolio]:
     """Return those of `found` (the result of `smallest`) whose weighted query time can't be told from the answer's.
 
     Queries that both assign to the same candidate cancel out. For the others, the difference lies between all lower
     ends minus all upper ends and the reverse. That is wider than a 95 % interval, so a reported difference is
-    significant. An unknown end bounds nothing.
+    significant. Where an interval is unknown, the
+    middle 80 % of the samples stand in for it; an end without these bounds nothing.
     """
     answer, *others = found
     return [other for other in others if tied(answer, other)]
@@ -92,9 +98,10 @@ def _p50(portfolio: Portfolio, query: str) -> Reading:
 
 
 def _low(reading: Reading) -> float:
-    return reading.low or 0.0
+    return reading.ends[0]
 
 
 def _high(reading: Reading) -> float:
     # Finite, so that two unknown ends of opposite signs don't give NaN.
-    return 1e12 if reading.high is None else reading.high
+    high = reading.ends[1]
+    return 1e12 if high is None else high

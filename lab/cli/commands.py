@@ -95,17 +95,35 @@ def compare(one: str, other: str, anyway: bool, as_json: bool, overrides: Sequen
 @click.argument("run")
 @click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=RUNS, help="Where run folders are.")
 @click.option("--anyway", is_flag=True, help="Advise on a load that is void, too.")
+@click.option(
+    "--adr",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value="-",
+    help="Write a decision record (ADR) in Markdown into a new FILE; without FILE, print it. Give it after RUN.",
+)
 @common
-def advise(run: str, runs: Path, anyway: bool, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
+def advise(
+    run: str, runs: Path, anyway: bool, adr: str | None, as_json: bool, overrides: Sequence[str], seed: int | None
+) -> None:
     """Recommend which projections to keep, from what a run measured. --set changes levels, weights, advice."""
     from lab.advice import advise as work_out
     from lab.advice import read
-    from lab.report.advice import document, print_advice
+    from lab.report.advice import document, print_advice, record, write_record
     from lab.runs import load_run
 
     no_scenario((), seed)
-    advice = work_out(read(load_run(run, runs), overrides, anyway))
-    answer(as_json, lambda: document(advice), lambda console: print_advice(advice, console))
+    found = load_run(run, runs)
+    advice = work_out(read(found, overrides, anyway))
+    if adr == "-":
+        answer(as_json, lambda: {"adr": record(advice, found)}, lambda _: say(record(advice, found).rstrip()))
+        return
+    if adr is not None:
+        write_record(advice, found, Path(adr))
+    written = {} if adr is None else {"adr": adr}
+    answer(as_json, lambda: document(advice) | written, lambda console: print_advice(advice, console))
+    if adr is not None and not as_json:
+        say(f"\nwrote {adr}")
 
 
 @click.command()

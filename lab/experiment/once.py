@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lab.base import TRUTH
+from lab.experiment.beside import beside
 from lab.experiment.judge import ask, rebuild_and_judge
 from lab.experiment.progress import Progress
 from lab.experiment.project import Projected, project
@@ -22,6 +24,7 @@ from lab.measure.machine import highest_rss_bytes
 from lab.measure.quiet import activity, quietness
 from lab.place import FolderPlace
 from lab.runs import gather_table
+from lab.tables import TABLES
 from lab.wiring import Plan
 
 
@@ -85,6 +88,7 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
         clock.tick()
         with phase("query"):
             answers = ask(plan, projected.lives, truth, written.oracle, progress)
+            crowded = beside(plan, written, answers[TRUTH], FolderPlace(work).within("beside"))
         clock.tick()
         judged = rebuild_and_judge(plan, projected, written, answers, FolderPlace(work / "rebuilt"), progress)
         clock.tick()
@@ -96,6 +100,7 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
         truth.close()
     with phase("record"):
         frames, end = tables(plan, written, projected, judged)
+        frames["beside"] = TABLES["beside"].frame(crowded)
         write_tables(folder, frames)
         gather_table(folder, "lag_parts", [each.parts for each in judged.projections if each.parts])
         shutil.rmtree(work)

@@ -119,7 +119,7 @@ def summary(
         found |= {f"{name}_interval_reason": each.reason or None}
     steady = _steady(seconds, committed, calm)
     if steady["stable"] is False:
-        found |= dict.fromkeys((f"{name}_seconds" for name in (*SHARES, *(f"{each}_unbiased" for each in UNBIASED))))
+        found |= dict.fromkeys(f"{name}_seconds" for name in (*SHARES, *(f"{each}_unbiased" for each in UNBIASED)))
         for name in BOUNDED:
             found |= {f"{name}_low_seconds": None, f"{name}_high_seconds": None}
             found |= {f"{name}_interval_reason": NOT_STABLE}

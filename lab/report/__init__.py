@@ -2,8 +2,8 @@
 
 It reads run folders and shows what they hold; it decides nothing. Fixed texts are in `words`, findings in `facts`,
 sentences in `sentences`, the style in `style`, figures over time in `figures`, totals in `bars`. Faults are drawn in
-`faults`, `shading` and `timelines`, and described in `fault_texts`. `sections` joins figures and sentences for the
-`page`; `advice` shows what `lab.advice` found.
+`faults`, `shading` and `timelines`, and described in `fault_texts`. `grid` is the table of query times, which comes
+first. `sections` joins figures and sentences for the `page`; `advice` shows what `lab.advice` found.
 """
 
 from lab.report.compare import compare

@@ -96,7 +96,7 @@ def render(run: Run) -> str:
         queries=_query_rows(queries(run), found),
         temperatures=temperatures(run),
         temperature_meaning=MEANING,
-        grid=query_grid(queries(run), found),
+        grid=query_grid(run, found),
         writes=run.table("writes").to_dicts(),
         lag_parts=lag_parts.table_rows(run.table("lag_parts_summary")),
         busy=what_if.busy_rows(run.table("utilisation")),

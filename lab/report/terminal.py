@@ -19,6 +19,8 @@ from lab.report import lag_parts, recovery, what_if
 from lab.report.caveats import caveats, repetitions_said
 from lab.report.claims import print_claims
 from lab.report.facts import Overview, TruthAsked, failures, headline, overviews, plain, rows, truth_asked
+from lab.report.grid import query_grid
+from lab.report.grid_terminal import print_grid
 from lab.report.loads import quantile_said, worth_a_line
 from lab.report.words import MARKS
 from lab.runs import Run
@@ -82,6 +84,7 @@ def print_run(run: Run, console: Console) -> None:
     if said := repetitions_said(run):
         console.print(Text(said, "dim"))
     print_claims(run, console)
+    print_grid(query_grid(run, overviews(run)), "".join(temperatures(run)[:1]), console)
     console.print(_projections(overviews(run), truth_asked(run), "".join(temperatures(run)[:1]), console.width))
     _explain(run, console)
     for title, table in _optional_tables(run):

@@ -219,20 +219,29 @@ class MeasureTable(ScenarioTable):
 
 
 class LevelsTable(ScenarioTable):
-    """Service levels for advice: seconds, bytes, and the number of engines beside that of the source of truth."""
+    """Service levels for advice: seconds, bytes, a share, and the number of engines beside the source of truth's."""
 
     lag_p99: Level | None = None
+    lag: dict[Word, Level] = Field(default_factory=dict, max_length=QUERIES_MAX)
     rebuild: Level | None = None
     query_p99: Level | None = None
     queries: dict[Word, Level] = Field(default_factory=dict, max_length=QUERIES_MAX)
     disk_bytes: int | None = Field(None, ge=0, le=INT_MAX)
     engines: int | None = Field(None, ge=0, le=PROJECTIONS_MAX)
+    truth_reads: Probability | None = None
 
 
 class AdviceTable(ScenarioTable):
-    """Which figures advice takes: the query times of blocks of calls, or those of single calls."""
+    """Which query times advice takes, how often queries are asked, and what more projections have to gain.
+
+    `gain` is the share of the weighted query time below which a gain counts as none. `worth` is how many times quicker
+    each projection and each engine more has to make it, for the best bargain.
+    """
 
     queries: Literal["hot", "cold"] = "hot"
+    reads_per_second: Ratio | None = None
+    gain: float = Field(0.1, ge=0.0, lt=1.0)
+    worth: float = Field(2.0, gt=1.0, le=1_000.0)
 
 
 class ClaimTable(ScenarioTable):

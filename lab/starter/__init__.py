@@ -51,6 +51,13 @@ store = "duckdb.columnar"
 guard = "revision"
 batch = 10_000
 linger = 0.1
+
+[[projection]]
+name = "words"               # an index of words, which a table hasn't got
+store = "sqlite.search"
+guard = "revision"
+batch = 10_000
+linger = 0.1
 """
 
 WORKLOAD = """records = 1_000

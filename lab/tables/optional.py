@@ -94,6 +94,26 @@ SCHEMAS = (
         "blocks ten times as many (hot), at the most.",
     ),
     Schema(
+        "beside",
+        "Reads at the source of truth beside its commits, on one connection: the last changes once more, one by one, "
+        "alone and with reads between them. A row for a commit, and for each query that it answers. Not there with "
+        "`measure.truth = false`, and in a run of `lab load`.",
+        columns(
+            what=(TEXT, "`commit`, or the query's name"),
+            alone_samples=(INT, "how often it was timed by itself: commits without reads, reads without commits"),
+            alone_p50_us=(FLOAT, "time of one, for half of them at most"),
+            alone_p50_low_us=(FLOAT, "lower end of its 95 % interval. Null: unknown"),
+            alone_p50_high_us=(FLOAT, "upper end of it"),
+            alone_mean_us=(FLOAT, "mean of the times"),
+            beside_samples=(INT, "how often it was timed with the others between"),
+            beside_p50_us=(FLOAT, "the same as `alone_p50_us`"),
+            beside_p50_low_us=(FLOAT, "lower end of its 95 % interval. Null: unknown"),
+            beside_p50_high_us=(FLOAT, "upper end of it"),
+            beside_mean_us=(FLOAT, "mean of the times"),
+        ),
+        clock=WALL,
+    ),
+    Schema(
         "midrun",
         "A row for each projection: what it was asked while it was fed, at a few moments, and how often it was wrong "
         "by what had been written until then. Not there for a store that keeps nothing.",

@@ -163,7 +163,7 @@ def rebuild(table: ProjectionTable, where: str) -> list[Problem]:
 def query_names(scenario: Scenario, queries: Sequence[Query], file: str) -> list[Problem]:
     """Refuse levels and weights of queries that don't exist."""
     known = {query.name for query in queries} | {table.name for table in scenario.query}
-    tables = {"levels.queries": scenario.levels.queries, "weights": scenario.weights}
+    tables = {"levels.queries": scenario.levels.queries, "levels.lag": scenario.levels.lag, "weights": scenario.weights}
     return [
         Problem(f"{file}: {table}.{name}", f"no query is called `{name}`", nearest(name, known))
         for table, named in tables.items()

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.advice import advise
-from lab.advice import portfolio as portfolios_module
+from lab.advice import search as portfolios_module
 from lab.advice.binding import binding, lifted, with_level
 from lab.advice.model import AnswerTime, Candidate, Reading, SelectionProblem
-from lab.advice.portfolio import Portfolio, front, portfolios, smallest
+from lab.advice.portfolio import Portfolio
+from lab.advice.search import front, portfolios, smallest
 from lab.advice.sensitivity import tied_answers, ties, weight_ranges
 from lab.base import TRUTH
 from lab.formatting import NOTHING
@@ -39,7 +40,7 @@ def candidate(
 ) -> Candidate:
     """A projection by its figures; an answer is a p50, or what `answer` makes."""
     made = {query: each if isinstance(each, AnswerTime) else answer(each) for query, each in answers.items()}
-    return Candidate(name, store, made, Reading(lag), Reading(rebuild, once=True), Reading(disk, once=True))
+    return Candidate(name, store, made, Reading(lag, lag, lag), Reading(rebuild, once=True), Reading(disk, once=True))
 
 
 def source(**answers: float) -> Candidate:
@@ -75,6 +76,7 @@ def problems(draw: st.DrawFn) -> SelectionProblem:
         name: draw(st.one_of(st.none(), st.floats(0.5, 5.0).map(lambda value: round(value * 2) / 2)))
         for name in ("lag_p99", "rebuild", "query_p99")
     }
+    wanted["lag"] = {query: draw(small) * 1.0 for query in queries if draw(st.booleans()) and draw(st.booleans())}
     wanted["queries"] = {query: draw(small) * 1.0 for query in queries if draw(st.booleans())}
     wanted["disk_bytes"] = draw(st.one_of(st.none(), st.integers(0, 8)))
     wanted["engines"] = draw(st.one_of(st.none(), st.integers(0, 2)))
@@ -96,10 +98,11 @@ def brute_force(asked: SelectionProblem) -> tuple[tuple[str, ...], Fraction] | N
         used = [asked.candidates[at] for at in sorted(set(who)) if not asked.candidates[at].truth]
         limits = [levels.queries.get(query, levels.query_p99) for query in queries]
         slow = any(
-            limit is not None and each.answers[query].p99.value > limit
+            limit is not None and (each.answers[query].p99.high or 0.0) > limit
             for query, each, limit in zip(queries, chosen, limits, strict=True)
         )
-        late = levels.lag_p99 is not None and any(each.lag.value > levels.lag_p99 for each in used)
+        lags = [levels.lag.get(query, levels.lag_p99) for query in queries]
+        late = any(limit is not None and each.lag.value > limit for each, limit in zip(chosen, lags, strict=True))
         lengthy = levels.rebuild is not None and any(each.rebuild.value > levels.rebuild for each in used)
         disk = sum(each.disk.value for each in used)
         large = levels.disk_bytes is not None and disk > levels.disk_bytes
@@ -112,7 +115,7 @@ def brute_force(asked: SelectionProblem) -> tuple[tuple[str, ...], Fraction] | N
         cost = sum(w * t for w, t in zip(weights, times, strict=True)) / sum(weights)
         lag, rebuild = (max((getattr(each, part).value for each in used), default=0) for part in ("lag", "rebuild"))
         names = tuple(each.name for each in used)
-        rank = (len(used), cost, disk, lag, rebuild, len(engines), names)
+        rank = (len(used), cost, len(engines), disk, lag, rebuild, names)
         best = rank if best is None or rank < best else best
     return None if best is None else (best[-1], best[1])
 
@@ -350,13 +353,13 @@ def test_many_candidates_are_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None
     told = advise(asked)
     assert told.answer
     assert told.answer.names == ("p0", "p1", "p2", "p3", "p4")
-    assert told.left_out == ("runners-up and front: portfolios of more than 1 projections",)
+    assert told.left_out == ("all but the fewest: portfolios of more than 1 projections",)
 
 
 def test_how_surely_a_level_is_met() -> None:
     assert Reading(1, 0.5, 1.5).status(2) == "shown"
     assert Reading(1, 0.5, 2.5).status(2) == "not certain"
-    assert Reading(1, 0.5, None).status(2) == "not certain"
+    assert Reading(1, 0.5, None).status(2) == "not judged"
     assert Reading(1, once=True).status(2) == "measured once"
     assert Reading(3, 1, 4).status(2) == "missed"
 
@@ -364,9 +367,10 @@ def test_how_surely_a_level_is_met() -> None:
 # --- intervals --------------------------------------------------------------------------------------------------------
 
 
-def test_a_level_on_a_figure_that_is_not_told_is_unknown_and_excludes_nothing() -> None:
-    untold = Reading(math.inf, untold=True, reason="50 samples; 100 are needed")
-    assert untold.meets(0.001)
+def test_a_level_on_a_figure_that_is_not_told_is_unknown_and_not_met() -> None:
+    untold = Reading(math.nan, untold=True, reason="50 samples; 100 are needed")
+    assert not untold.meets(0.001)
+    assert untold.meets(0.001, lenient=True)
     assert untold.status(0.001) == "unknown"
     assert interval_said(untold) == f"{NOTHING} (50 samples; 100 are needed)"
     assert Reading(math.inf).status(0.001) == "missed"

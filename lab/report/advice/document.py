@@ -7,9 +7,11 @@ from typing import Any
 from lab.advice.answer import Advice
 from lab.advice.model import Candidate, Reading
 from lab.advice.portfolio import Portfolio
+from lab.advice.reasons import Standing
 from lab.advice.sensitivity import WeightRange, tied_answers
 from lab.formatting import NOTHING, duration, size
-from lab.report.advice.text import binding_said, headline, runner_said, said
+from lab.report.advice.answers import decider_said, standing_said
+from lab.report.advice.text import binding_said, headline, notes, runner_said, said
 from lab.report.facts import plain
 from lab.statistics.intervals import CONFIDENCE
 
@@ -22,15 +24,36 @@ METHODS = {
 
 def document(advice: Advice) -> dict[str, Any]:
     """Return the advice for `--json` in strict JSON types: seconds, bytes; null for what is unknown or infinite."""
-    problem, answer = advice.problem, advice.answer
+    problem, answer = advice.problem, advice.recommended
     found = advice.binding
     result = {
         "run": problem.run,
         "levels": dict(problem.set_levels()),
         "weights": dict(problem.queries),
         "temperature": problem.temperature,
-        "feasible": answer is not None,
+        "settings": {
+            "gain": problem.settings.gain,
+            "worth": problem.settings.worth,
+            "reads_per_second": problem.reads_per_second,
+        },
+        "feasible": advice.feasible,
+        "not_judged": [
+            {"level": name, "reason": reading.reason, "remedy": reading.remedy}
+            for name, reading in advice.unjudged.items()
+        ],
         "says": headline(advice),
+        "notes": notes(advice),
+        "recommended": _recommended(advice),
+        "answers": {
+            name: _answer(each)
+            for name, each in (("fewest", advice.answer), ("quickest", advice.quickest), ("bargain", advice.bargain))
+            if each is not None
+        },
+        "deciding_queries": [
+            {"query": each.query, "without": list(each.without.names), "says": decider_said(advice, each)}
+            for each in advice.deciders
+        ],
+        "candidates": [_standing(advice, each) for each in advice.standings],
         "portfolio": [_member(answer, each) for each in answer.used] if answer else [],
         "figures": _figures(answer) if answer else None,
         "binding_level": binding_said(advice) or None,
@@ -55,6 +78,40 @@ def document(advice: Advice) -> dict[str, Any]:
     }
     plain_result: dict[str, Any] = plain(result)
     return plain_result
+
+
+def _recommended(advice: Advice) -> str | None:
+    """Return which of the answers is recommended."""
+    if advice.recommended is None:
+        return None
+    return "fewest" if advice.recommended.names == (advice.answer and advice.answer.names) else "bargain"
+
+
+def _answer(each: Portfolio) -> dict[str, Any]:
+    """Return one answer with what it costs."""
+    return {
+        "projections": list(each.names),
+        "stores": [who.store for who in each.members],
+        "queries": {query: who.name for query, who in each.assigned.items()},
+        "changes_per_second": {who.name: who.rate for who in each.members},
+        "busy_share": {who.name: who.busy for who in each.members},
+        "busy_share_at_25_percent_more": {who.name: who.busy_more for who in each.members},
+        "truth_reads_share": each.truth_reads.value if each.problem.truth else None,
+        "truth_reads_interval": [each.truth_reads.low, each.truth_reads.high],
+    } | _figures(each)
+
+
+def _standing(advice: Advice, each: Standing) -> dict[str, Any]:
+    """Return what a candidate is good for."""
+    return {
+        "projection": each.candidate.name,
+        "store": each.candidate.store,
+        "best_at": list(each.best),
+        "only": list(each.only),
+        "slower_by": {query: factor for query, (_, factor) in each.beside.items()},
+        "cannot": dict(each.cannot),
+        "says": standing_said(advice, each),
+    }
 
 
 def _member(answer: Portfolio, each: Candidate) -> dict[str, Any]:
@@ -93,7 +150,7 @@ def _range(each: WeightRange) -> dict[str, Any]:
 
 def evidence(advice: Advice) -> list[dict[str, Any]]:
     """Return each claim about the answer with the table row behind it; empty if there is no answer."""
-    answer, problem = advice.answer, advice.problem
+    answer, problem = advice.recommended, advice.problem
     if answer is None:
         return []
     levels, found = problem.levels, []
@@ -110,9 +167,7 @@ def evidence(advice: Advice) -> list[dict[str, Any]]:
     for who in answer.members:
         row = {"projection": who.name}
         found += [
-            _claim(
-                f"{who.name} shows 99 in 100 changes within {duration(who.lag.value)}", who.lag, row, levels.lag_p99
-            ),
+            _claim(_lag_said(who), who.lag, row, levels.lag_p99),
             _claim(f"{who.name} is rebuilt in {duration(who.rebuild.value)}", who.rebuild, row, levels.rebuild),
             _claim(f"{who.name} takes {size(who.disk.value)}", who.disk, row, None),
             {"claim": f"{who.name} passes every check", "table": "verdicts", "row": row, "column": "verdict"}
@@ -121,6 +176,12 @@ def evidence(advice: Advice) -> list[dict[str, Any]]:
             | {"level": None, "status": None},
         ]
     return found
+
+
+def _lag_said(who: Candidate) -> str:
+    if who.lag.untold:
+        return f"the lag of {who.name} is unknown: {who.lag.reason}"
+    return f"{who.name} shows 99 in 100 changes within {duration(who.lag.value)}"
 
 
 def _claim(claim: str, reading: Reading, row: dict[str, str], level: float | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from lab.advice.answer import Advice
 from lab.advice.portfolio import Portfolio
 from lab.formatting import duration
-from lab.report.advice.text import portfolio_said
+from lab.report.advice.answers import portfolio_said
 from lab.report.style import BAD, FAINT, INK, WIDTH_INCHES, blank, drawing, elided, margin_inches, store_colour
 
 ROWS_MAX = 14

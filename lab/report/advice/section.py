@@ -10,7 +10,7 @@ from lab.advice import read
 from lab.advice.answer import Advice, advise
 from lab.base import BadInput
 from lab.formatting import plural
-from lab.report.advice import figure, text
+from lab.report.advice import answers, figure, text
 from lab.report.advice.document import evidence
 from lab.runs import Run
 
@@ -27,11 +27,16 @@ def texts(advice: Advice) -> dict[str, Any]:
     """Return the texts of the section, by the names that the template uses."""
     return {
         "headline": text.headline(advice),
+        "notes": text.notes(advice),
+        "answers": [", ".join(answers.NAMES[name] for name in names) for names, _ in answers.answers(advice)],
+        "costs": answers.cost_rows(advice),
+        "reads": answers.reads_said(advice),
+        "standings": text.standings_said(advice),
         "tie": text.ties_said(advice),
         "levels": text.level_rows(advice),
         "queries": text.assignment_rows(advice),
         "temperature": text.temperature_said(advice),
-        "runners_up": [(text.portfolio_said(each), text.runner_said(advice, each)) for each in advice.runners_up],
+        "runners_up": [(answers.portfolio_said(each), text.runner_said(advice, each)) for each in advice.runners_up],
         "weights": text.weights_said(advice),
         "evidence": evidence(advice),
         "left_out": list(advice.left_out),
@@ -50,6 +55,6 @@ def drawn(advice: Advice) -> tuple[str, Figure | None, str]:
     if more := len(ahead - {each.names for each in figure.shown(advice)}):
         see += f" {plural(more, 'portfolio')} more of the front {'is' if more == 1 else 'are'} in `lab advise --json`."
     if advice.answer is not None:
-        see += f" The answer, {text.portfolio_said(advice.answer)}, comes first"
+        see += f" The answer, {answers.portfolio_said(advice.answer)}, comes first"
         see += "." if advice.answer.names in ahead else ": not for any of the four, but for needing fewest projections."
     return "Pareto front of portfolios by lag p99, rebuild, query time and disk.", figure.pareto(advice), see

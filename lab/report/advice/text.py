@@ -9,10 +9,23 @@ from lab.advice.answer import Advice
 from lab.advice.model import Candidate, Reading
 from lab.advice.portfolio import Miss, Portfolio
 from lab.advice.sensitivity import WeightRange, tied, tied_answers
-from lab.formatting import NOTHING, duration, listed, number, plural, size
+from lab.formatting import NOTHING, duration, listed, number, share, size
 from lab.measure.temperatures import MEANING
+from lab.report.advice.answers import (
+    NAMES,
+    TRUTH_SAID,
+    busy_said,
+    decider_said,
+    merits_said,
+    more_said,
+    portfolio_said,
+    quicker_said,
+    same_said,
+    share_said,
+    standing_said,
+    stores_said,
+)
 
-TRUTH_SAID = "the source of truth"
 # The name of each level in a sentence.
 LEVELS = {
     "lag_p99": "lag p99",
@@ -20,22 +33,70 @@ LEVELS = {
     "query_p99": "query p99",
     "disk_bytes": "disk",
     "engines": "engines to operate",
+    "truth_reads": "share of time that reads take at the source of truth",
 }
 
 
 def headline(advice: Advice) -> str:
-    """Return the advice in one or two sentences."""
-    answer = advice.answer
-    if answer is None:
+    """Return the advice in a few sentences: what to keep, and what the other answers would do."""
+    chosen, answer = advice.recommended, advice.answer
+    if answer is None or chosen is None:
         return f"Nothing meets the levels. {binding_said(advice)}."
-    helped = any(each.truth for each in answer.used)
-    if not answer.members:
-        return "The source of truth is enough: no projection is needed."
-    names = listed([f"{each.name} ({each.store})" for each in answer.members])
-    many = "One projection does it" if len(answer.members) == 1 else f"{len(answer.members)} projections do it"
-    rest = ", beside the source of truth" if helped else ""
-    told = f"{many}{rest}: {names}."
-    return told if dict(advice.problem.set_levels()) else f"{told} No level is set, so whatever answers will do."
+    helped = any(each.truth for each in chosen.used)
+    if not chosen.members:
+        told = ["The source of truth is enough: no projection is needed."]
+        if not advice.bounded:
+            told = [f"No projection is worth its price: {TRUTH_SAID} answers in {duration(chosen.cost)} (weighted)."]
+    else:
+        many = "One projection does it" if len(chosen.members) == 1 else f"{len(chosen.members)} projections do it"
+        told = [f"{many}{', beside the source of truth' if helped else ''}: {stores_said(chosen)}."]
+    if advice.unjudged:
+        told = [unjudged_said(advice), f"As far as is known: {told[0][0].lower()}{told[0][1:]}"]
+    if chosen.names != answer.names:
+        told.append(
+            f"It is the best bargain: {more_said(chosen, answer)} than {portfolio_said(answer)}, the fewest that "
+            f"answer everything, and {quicker_said(chosen, answer)}."
+        )
+    told += [_beside(advice, chosen, name, each) for name, each in _others(advice, chosen)]
+    if not advice.bounded:
+        told.append("No level says what is quick enough (levels.query_p99).")
+    return " ".join(told)
+
+
+def _others(advice: Advice, chosen: Portfolio) -> list[tuple[str, Portfolio]]:
+    """Return the quickest and the bargain where they are others than what was chosen, each portfolio once."""
+    found = {each.names: (NAMES["bargain"], each) for each in (advice.bargain,) if each}
+    found |= {each.names: (NAMES["quickest"], each) for each in (advice.quickest,) if each}
+    return [pair for names, pair in found.items() if names != chosen.names and pair[1].cost < chosen.cost]
+
+
+def _beside(advice: Advice, chosen: Portfolio, name: str, each: Portfolio) -> str:
+    if name == NAMES["quickest"] and advice.bargain and advice.bargain.names == each.names:
+        name = f"{name}, and the best bargain,"
+    return f"The {name} would be {stores_said(each)}: {quicker_said(each, chosen)}, for {more_said(each, chosen)}."
+
+
+def unjudged_said(advice: Advice) -> str:
+    """Return which levels are not judged for lack of samples, and what would give these; empty if all are."""
+    told = [
+        f"{level_said(name)} ({reading.reason or 'no interval'}; {reading.remedy or 'run it again'})"
+        for name, reading in advice.unjudged.items()
+    ]
+    return f"Not judged for lack of samples: {'; '.join(told)}." if told else ""
+
+
+def notes(advice: Advice) -> list[str]:
+    """Return what must be known with the answers: what is the same, what decides, what has one merit, what is busy."""
+    told = [same_said(advice)] if same_said(advice) else []
+    told += [decider_said(advice, each) for each in advice.deciders]
+    told += merits_said(advice)
+    told += busy_said(advice)
+    return told
+
+
+def standings_said(advice: Advice) -> list[str]:
+    """Return what each candidate is good for, in their order."""
+    return [standing_said(advice, each) for each in advice.standings]
 
 
 def binding_said(advice: Advice) -> str:
@@ -55,7 +116,8 @@ def binding_said(advice: Advice) -> str:
 
 def level_said(level: str) -> str:
     """Return a level's name in a sentence: `lag p99`, `p99 of by_key`."""
-    return LEVELS.get(level) or f"p99 of {level.removeprefix('queries.')}"
+    table, _, query = level.partition(".")
+    return LEVELS.get(level) or (f"lag p99 for {query}" if table == "lag" else f"p99 of {query}")
 
 
 def amount(level: str, value: float) -> str:
@@ -64,12 +126,9 @@ def amount(level: str, value: float) -> str:
         return "no number (never reached, or not measured)"
     if level == "engines":
         return f"{value:.0f}"
+    if level == "truth_reads":
+        return share(value)
     return size(value) if level == "disk_bytes" else duration(value)
-
-
-def portfolio_said(each: Portfolio) -> str:
-    """Return the names of a portfolio's projections, or that it is the source of truth alone."""
-    return " + ".join(each.names) or TRUTH_SAID
 
 
 def runner_said(advice: Advice, each: Portfolio) -> str:
@@ -77,18 +136,19 @@ def runner_said(advice: Advice, each: Portfolio) -> str:
     answer = advice.answer
     if each.misses:
         return f"misses {listed([miss_said(miss) for miss in each.misses])}"
+    if each.unjudged and not each.problem.lenient:
+        return f"not judged for lack of samples: {listed([level_said(name) for name in each.unjudged])}"
     assert answer is not None
     if each in advice.tied:
         return f"a tie: {duration(each.cost)} can't be told from {duration(answer.cost)} by what was measured"
-    more = len(each.members) - len(answer.members)
-    told = [f"{plural(more, 'projection')} more"] if more else []
+    told = [more_said(each, answer)] if each.units != answer.units else []
     cost = f"weighted query time {duration(each.cost)} instead of {duration(answer.cost)}"
     return "; ".join([*told, f"{cost}, no difference shown" if tied(answer, each) else cost])
 
 
 def miss_said(miss: Miss) -> str:
     """Return a missed level with the projection or query, the value and the limit."""
-    of = "" if miss.level.startswith("queries.") else f"{miss.of} "
+    of = "" if "." in miss.level or not miss.of else f"{miss.of} "
     had = "not reached or not measured" if math.isinf(miss.had) else amount(miss.level, miss.had)
     return f"{level_said(miss.level)} ({of}{had}; asked {amount(miss.level, miss.asked)})"
 
@@ -100,7 +160,7 @@ def ties_said(advice: Advice) -> str:
     names = listed([portfolio_said(each) for each in advice.tied])
     return (
         f"A tie: by weighted query time, {portfolio_said(advice.answer)} can't be told from {names}. "
-        "It comes first by the measured values alone; a longer run (measure.samples) may tell them apart."
+        "It needs the fewest new engines and the least disk. A longer run (measure.samples) may tell them apart."
     )
 
 
@@ -148,7 +208,7 @@ def interval_said(reading: Reading) -> str:
 
 def level_rows(advice: Advice) -> list[tuple[str, str, str, str]]:
     """Return a row for each level: its name, the limit, the answer's worst figure, and how certain it is."""
-    answer, problem = advice.answer, advice.problem
+    answer, problem = advice.recommended, advice.problem
     if answer is None:
         return [(level_said(name), amount(name, asked), "", "") for name, asked in problem.set_levels()]
     found = []
@@ -160,14 +220,15 @@ def level_rows(advice: Advice) -> list[tuple[str, str, str, str]]:
             continue
         readings = answer.readings(name)
         if readings:
-            worst = max(readings, key=lambda reading: (reading.value, reading.high or math.inf))
-            found.append((level_said(name), amount(name, asked), interval_said(worst), worst.status(asked)))
+            worst = max(readings, key=lambda reading: (not reading.judged, reading.bound))
+            had = share_said(worst) if name == "truth_reads" else interval_said(worst)
+            found.append((level_said(name), amount(name, asked), had, worst.status(asked)))
     return found
 
 
 def assignment_rows(advice: Advice) -> list[dict[str, Any]]:
     """Return a row of texts for each query: query, weight, candidate, store, p50, p99, level, status, ties."""
-    answer, problem = advice.answer, advice.problem
+    answer, problem = advice.recommended, advice.problem
     if answer is None:
         return []
     rows = []

@@ -1,0 +1,105 @@
+"""The decision record in Markdown, and the grid of query times that comes first."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import polars as pl
+import pytest
+from fake_run import fake_run
+from rich.console import Console
+from running import call
+
+from lab.advice import advise, read
+from lab.report import print_run, render
+from lab.report.advice import record
+from lab.report.facts import overviews
+from lab.report.grid import query_grid
+from lab.runs import Run, write_table
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run in which `directory_polled` was not asked one query."""
+    made = fake_run(tmp_path_factory.mktemp("fake"), changes=500)
+    asked = made.table("queries")
+    missing = (pl.col("projection") == "directory_polled") & (pl.col("query") == "payroll")
+    write_table(made.path, "queries", asked.filter(~missing))
+    return Run(made.path)
+
+
+def test_a_record_has_its_parts_in_order_and_the_command_that_repeats_its_evidence(run: Run) -> None:
+    text = record(advise(read(run)), run)
+    titles = [line for line in text.splitlines() if line.startswith("#")]
+    parts = ["Context", "Decision", "Options", "Evidence", "Consequences", "What would change it"]
+    assert titles == ["# Read models for fake", *(f"## {part}" for part in parts)]
+    assert run.manifest["replay"] in text
+    assert "| fewest projections, " in text
+    assert "`advice.gain`" in text
+    # The same run, the same record; and a table's rows all have its columns.
+    assert record(advise(read(run)), run) == text
+    rows = [line.replace("\\|", "") for line in text.splitlines() if line.startswith("|")]
+    assert all(line.endswith("|") for line in rows)
+
+
+def test_a_record_of_nothing_that_meets_the_levels_says_what_prevents_it(run: Run) -> None:
+    text = record(advise(read(run, ["levels.lag_p99=0.000001"])), run)
+    assert "Nothing meets the levels. lag_p99: the smallest lag p99 that can be had is" in text
+    assert "Nothing is built until a level is changed." in text
+
+
+def test_the_command_writes_a_record_into_a_new_file_or_prints_it(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "adr.md"
+    written = call("advise", str(run.path), "--adr", str(file))
+    assert written.exit_code == 0
+    assert f"wrote {file}" in written.stdout
+    kept = file.read_text()
+    assert kept.startswith("# Read models for fake\n")
+    again = call("advise", str(run.path), "--adr", str(file))
+    assert again.exit_code == 2
+    assert "exists already" in again.stderr
+    assert file.read_text() == kept
+    printed = call("advise", str(run.path), "--adr")
+    assert printed.stdout.strip() == kept.strip()
+
+
+# --- the grid ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_grid_has_the_ratio_to_the_best_that_may_be_ranked_and_the_reason_of_each_gap(run: Run) -> None:
+    grid = query_grid(run, overviews(run))
+    times = {(row["projection"], row["query"]): row["p50_us"] for row in run.table("queries").to_dicts()}
+    ranked = ("directory", "directory_polled", "salary_totals")
+    for name, cells in grid.rows.items():
+        for query, cell in zip(grid.queries, cells, strict=True):
+            best = min(times[each, query] for each in ranked if (each, query) in times)
+            if name not in ranked:
+                assert cell.ratio is None
+            elif (name, query) in times:
+                assert cell.ratio == pytest.approx(times[name, query] / best)
+                assert cell.best == (times[name, query] == best)
+    gap = grid.rows["directory_polled"][list(grid.queries).index("payroll")]
+    assert gap.p50_us is None
+    assert grid.notes[(gap.note or 0) - 1] == gap.why
+    assert gap.why.startswith("directory_polled can't answer `payroll`: ")
+
+
+def test_the_grid_comes_first_in_the_report_and_its_gaps_can_be_read_without_a_pointer(run: Run) -> None:
+    page = render(run)
+    assert 0 < page.index('<section id="grid"') < page.index('<section id="projections"')
+    section = page[page.index('<section id="grid"') :].split("</section>")[0]
+    assert 'title="directory_polled can&#39;t answer `payroll`' in section
+    assert '<a href="#grid-1"' in section
+    assert '<li id="grid-1">' in section
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_grid_comes_first_in_the_terminal_and_fits(run: Run, width: int) -> None:
+    out = io.StringIO()
+    print_run(run, Console(file=out, width=width))
+    text = out.getvalue()
+    assert text.index("query p50, hot") < text.index("never")
+    assert "can't 1" in text
+    grid = text[text.index("query p50, hot") :].split("1 directory_polled")[0]
+    assert all(len(line) <= width for line in grid.splitlines())
