@@ -21,6 +21,7 @@ from lab.engines import sqlite
 from lab.feed.reader import ChangeReader
 from lab.place import FolderPlace
 from lab.projection.rebuild import rebuild
+from lab.queries.sql import quoted
 from lab.stores import Store, store_class
 
 Limit = Callable[[Bench, Path, int], Attempt]
@@ -106,7 +107,7 @@ def sqlite_limit(bench: Bench, folder: Path, changes: int) -> Attempt:
         indexes = connection.execute(made).fetchall()
         connection.execute("BEGIN IMMEDIATE")
         for name, _ in indexes:
-            connection.execute(f"DROP INDEX {name}")
+            connection.execute(f"DROP INDEX {quoted(name)}")
         last = LISTED.replace('"revision"', 'MAX("revision")')
         # The other columns of a group with one MAX are those of the row that has it: SQLite says so.
         connection.execute(

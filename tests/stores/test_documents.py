@@ -274,7 +274,7 @@ def test_sqlite_finds_documents_by_its_indexes(tmp_path: Path) -> None:
     for column in ("shelf", "parent"):
         where = f"{column} = ? AND NOT deleted"
         (step,) = store.read(f"EXPLAIN QUERY PLAN SELECT key FROM item WHERE {where}", ("a",))
-        assert "USING INDEX item_by_" in step[3]
+        assert f'USING INDEX "item" by "{column}"' in step[3]
     store.close()
 
 
