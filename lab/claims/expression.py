@@ -48,7 +48,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Operation:
+class Arithmetic:
     """Two expressions with a sign between them: + - * /."""
 
     sign: Literal["+", "-", "*", "/"]
@@ -57,7 +57,7 @@ class Operation:
     at: int
 
 
-Expression = Constant | Call | Operation
+Expression = Constant | Call | Arithmetic
 Comparison = Literal["<", "<=", ">", ">=", "=", "~"]
 
 
@@ -84,7 +84,7 @@ def calls(expression: Expression) -> Iterator[Call]:
     """Yield the quantities of an expression."""
     if isinstance(expression, Call):
         yield expression
-    elif isinstance(expression, Operation):
+    elif isinstance(expression, Arithmetic):
         yield from calls(expression.left)
         yield from calls(expression.right)
 

@@ -19,12 +19,12 @@ from typing import Literal, cast
 
 from lab.base import nearest
 from lab.claims.expression import (
+    Arithmetic,
     Call,
     Comparison,
     Constant,
     Expression,
     Misstated,
-    Operation,
     Statement,
     common,
     dimension,
@@ -109,7 +109,7 @@ class _Reader:
     def _operation(self, left: Expression, operand: Callable[[], Expression]) -> Expression:
         at = self.at
         self.at += 1
-        return Operation(cast(Literal["+", "-", "*", "/"], self.text[at]), left, operand(), at)
+        return Arithmetic(cast(Literal["+", "-", "*", "/"], self.text[at]), left, operand(), at)
 
     def _factor(self) -> Expression:
         at = self._skip()
@@ -122,7 +122,7 @@ class _Reader:
 
     def _inner(self, at: int) -> Expression:
         if self._sign("-"):
-            return Operation("*", Constant(-1.0, None, at), self._factor(), at)
+            return Arithmetic("*", Constant(-1.0, None, at), self._factor(), at)
         if self._sign("("):
             found = self.sum()
             self._expect(")")
@@ -137,7 +137,7 @@ class _Reader:
             left, between = self.sum(), self._expect(",")
             right = self.sum()
             self._expect(")")
-            return Operation("/", left, right, between)
+            return Arithmetic("/", left, right, between)
         return self._call(word, at)
 
     def _call(self, word: str, at: int) -> Call:

@@ -23,7 +23,7 @@ import polars as pl
 
 from lab.claims.expression import Bounds, Call, Expression, Statement, bounds, value
 from lab.claims.grammar import read
-from lab.claims.readings import Reading, Readings
+from lab.claims.readings import ClaimReading, Readings
 from lab.claims.telling import unit_of
 from lab.runs import Run
 from lab.scenario import ClaimTable
@@ -43,7 +43,7 @@ _EQUAL = 1e-12
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedClaim:
     """A claim's verdict. `left` and `right` are medians over the repetitions; None where they are not told.
 
     `value` is the ratio of left to right or their difference (`compared` says which), `low` and `high` the ends of its
@@ -78,14 +78,14 @@ def judge(claims: Sequence[ClaimTable], run: Run, figures: pl.DataFrame) -> pl.D
     return TABLES["claims"].frame(rows)
 
 
-def judge_one(statement: Statement, readings: Readings, least: int = 1) -> Judged:
+def judge_one(statement: Statement, readings: Readings, least: int = 1) -> JudgedClaim:
     """Judge one claim, which asks for so many repetitions at the least."""
     read_of = {call: readings.of(call) for call in statement.calls}
     many: int = readings.repetitions
     if reason := next((reading.reason for reading in read_of.values() if reading.reason), ""):
-        return Judged(INCONCLUSIVE, many, reason)
+        return JudgedClaim(INCONCLUSIVE, many, reason)
     lefts, rights = (_values(side, read_of, many) for side in (statement.left, statement.right))
-    undecided = Judged(INCONCLUSIVE, many, "", _middle(lefts), _middle(rights))
+    undecided = JudgedClaim(INCONCLUSIVE, many, "", _middle(lefts), _middle(rights))
     if many < least:
         have = "there is 1" if many == 1 else f"there are {many}"
         return replace(undecided, reason=f"it asks for {least} repetitions, and {have}: --repeat {least}")
@@ -106,7 +106,7 @@ def judge_one(statement: Statement, readings: Readings, least: int = 1) -> Judge
     return _decided(undecided, ends, region, lambda: _needed(values, compared == RATIO, region))
 
 
-def _values(side: Expression, read_of: Mapping[Call, Reading], many: int) -> list[float]:
+def _values(side: Expression, read_of: Mapping[Call, ClaimReading], many: int) -> list[float]:
     """The values of a side, one a repetition."""
 
     def told(number: int) -> Callable[[Call], float]:
@@ -115,7 +115,9 @@ def _values(side: Expression, read_of: Mapping[Call, Reading], many: int) -> lis
     return [value(side, told(number)) for number in range(many)]
 
 
-def _of_one(statement: Statement, read_of: Mapping[Call, Reading], modelled: bool, undecided: Judged) -> Judged:
+def _of_one(
+    statement: Statement, read_of: Mapping[Call, ClaimReading], modelled: bool, undecided: JudgedClaim
+) -> JudgedClaim:
     """Judge by a single repetition."""
     for call, reading in read_of.items():
         origin = call.quantity.origin
@@ -205,7 +207,7 @@ def _holds(statement: Statement, compared: str) -> _Region:
     return _Region(even - statement.within, even + statement.within, closed)
 
 
-def _decided(undecided: Judged, ends: Bounds, region: _Region, more: Callable[[], str]) -> Judged:
+def _decided(undecided: JudgedClaim, ends: Bounds, region: _Region, more: Callable[[], str]) -> JudgedClaim:
     found = replace(undecided, low=ends[0], high=ends[1])
     if region.holds(ends):
         return replace(found, verdict=VERIFIED)

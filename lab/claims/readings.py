@@ -29,7 +29,7 @@ _NORMAL = 1e9
 
 
 @dataclass(frozen=True)
-class Reading:
+class ClaimReading:
     """What a run says of a quantity: `values` has one of each repetition, or is empty for a `reason`.
 
     `within` are the ends of the 95 % interval of a run of one repetition; None where its samples give none, for
@@ -71,12 +71,12 @@ class Readings:
             found[TRUTH] = "fail"
         return found
 
-    def of(self, call: Call) -> Reading:
+    def of(self, call: Call) -> ClaimReading:
         """Return what the run says of a quantity."""
         name, projection = call.quantity.name, call.argument("projection")
         if call.quantity.withheld and projection in self._withheld:
             verdict = self._withheld[projection]
-            return Reading(reason=f"`{projection}` has the verdict {verdict}, so its figures are withheld")
+            return ClaimReading(reason=f"`{projection}` has the verdict {verdict}, so its figures are withheld")
         if name == "violations":
             return self._violations(str(projection), call.argument("check"))
         if name in _OF_ACCOUNTING:
@@ -85,32 +85,32 @@ class Readings:
             return self._of_replicas(name)
         return self._figure(call)
 
-    def _violations(self, projection: str, check: str | None) -> Reading:
+    def _violations(self, projection: str, check: str | None) -> ClaimReading:
         values = []
         for one in self._each:
             rows = one.table("verdicts").filter(pl.col("projection") == projection)
             if check is not None:
                 rows = rows.filter(pl.col("check") == check)
             if rows.is_empty() or (rows["verdict"] == "unknown").all():
-                return Reading(reason=f"`{check or projection}` is unknown: {_why(rows)}")
+                return ClaimReading(reason=f"`{check or projection}` is unknown: {_why(rows)}")
             values.append(float(rows["count"].sum()))
-        return Reading(tuple(values))
+        return ClaimReading(tuple(values))
 
-    def _counted(self, table: str, column: str, **which: str) -> Reading:
+    def _counted(self, table: str, column: str, **which: str) -> ClaimReading:
         values = [float(one.table(table).filter(**which)[column].sum()) for one in self._each]
-        return Reading(tuple(values))
+        return ClaimReading(tuple(values))
 
-    def _of_replicas(self, name: str) -> Reading:
+    def _of_replicas(self, name: str) -> ClaimReading:
         rows = [one.table("replicas") for one in self._each]
         if any(row.is_empty() for row in rows):
-            return Reading(reason="the replicas were not read")
+            return ClaimReading(reason="the replicas were not read")
         found = [row.row(0, named=True) for row in rows]
         values = tuple(math.inf if row[_OF_REPLICAS[name]] is None else float(row[_OF_REPLICAS[name]]) for row in found)
         if name == "consistent_at_once":
-            return Reading(values, within=_of_share(values[0], int(found[0]["reads"])))
-        return Reading(values, within_reason="it has no interval within a repetition")
+            return ClaimReading(values, within=_of_share(values[0], int(found[0]["reads"])))
+        return ClaimReading(values, within_reason="it has no interval within a repetition")
 
-    def _figure(self, call: Call) -> Reading:
+    def _figure(self, call: Call) -> ClaimReading:
         name, query = call.quantity.name, call.argument("query")
         which = (pl.col("quantity") == _FIGURES.get(name, name)) & (
             pl.col("projection") == (call.argument("projection") or "")
@@ -121,16 +121,16 @@ class Readings:
             which &= pl.col("temperature") == temperature
         rows = self.figures.filter(which)
         if rows.is_empty():
-            return Reading(reason=f"{call} was not measured")
+            return ClaimReading(reason=f"{call} was not measured")
         row = rows.row(0, named=True)
         if any(value is None for value in row["values"]):
-            return Reading(reason=f"{call} is not told: {row['reason'] or 'there is nothing to measure'}")
+            return ClaimReading(reason=f"{call} is not told: {row['reason'] or 'there is nothing to measure'}")
         values = tuple(float(value) for value in row["values"])
         if row["low"] is None and row["high"] is None:
-            return Reading(values, within_reason=str(row["reason"] or ""))
+            return ClaimReading(values, within_reason=str(row["reason"] or ""))
         low, high = row["low"], row["high"]
         within = (0.0 if low is None else float(low), math.inf if high is None else float(high))
-        return Reading(values, within=within, within_reason=str(row["reason"] or ""))
+        return ClaimReading(values, within=within, within_reason=str(row["reason"] or ""))
 
 
 def _why(rows: pl.DataFrame) -> str:

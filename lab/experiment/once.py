@@ -19,7 +19,7 @@ from lab.experiment.project import Projected, project
 from lab.experiment.record import manifest, tables, write_tables
 from lab.experiment.trials import try_stores
 from lab.experiment.write import write
-from lab.measure.clock import Clock
+from lab.measure.clock import CalibrationClock
 from lab.measure.machine import highest_rss_bytes
 from lab.measure.quiet import activity, quietness
 from lab.place import FolderPlace
@@ -67,7 +67,7 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
         yield
         phases[name] = time.perf_counter() - began
 
-    started, began, before, clock = time.time(), time.perf_counter(), activity(), Clock()
+    started, began, before, clock = time.time(), time.perf_counter(), activity(), CalibrationClock()
     work = folder / "work"
     work.mkdir()
     with phase("try"):

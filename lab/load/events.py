@@ -16,7 +16,7 @@ import polars as pl
 
 from lab.base import LabError
 from lab.load.ledger import NOT_SENT
-from lab.measure.queries import quantiles
+from lab.measure.queries import timed_quantiles
 from lab.statistics.quantiles import SHARES, reached, told
 from lab.tables import TABLES
 
@@ -195,7 +195,7 @@ def queries(events: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:
             "began", nulls_last=True
         )
         taken = times(group, "seconds") * 1e6
-        found: dict[str, Any] = quantiles(taken)
+        found: dict[str, Any] = timed_quantiles(taken)
         if row["answer_ok"] is False:
             found = dict.fromkeys(found)
         rows.append(row | {"samples": group.height, "rows": group["rows"].mean() or 0.0} | found)

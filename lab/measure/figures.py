@@ -55,7 +55,7 @@ _SHARES = SHARES | {"max": 1.0}
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Single:
     """One figure in one repetition: None with a reason if it isn't told; `low` and `high` are those of its samples."""
 
     value: float | None
@@ -74,12 +74,12 @@ class _Key:
 
 
 @dataclass
-class _Found:
-    """What was found of each figure: one `_Told` a repetition, by the repetition's number."""
+class _All:
+    """What was found of each figure: one `_Single` a repetition, by the repetition's number."""
 
-    rows: dict[_Key, dict[int, _Told]] = field(default_factory=dict)
+    rows: dict[_Key, dict[int, _Single]] = field(default_factory=dict)
 
-    def add(self, number: int, key: _Key, told: _Told) -> None:
+    def add(self, number: int, key: _Key, told: _Single) -> None:
         self.rows.setdefault(key, {})[number] = told
 
 
@@ -90,7 +90,7 @@ def figures(run: Run) -> pl.DataFrame:
     isn't told in each of them. `low` and `high` are the ends of its 95 % interval; `reason` says why an end is missing.
     `values` has one value a repetition.
     """
-    found, several = _Found(), run.repetitions
+    found, several = _All(), run.repetitions
     if several > 1:
         # Also of a view that has medians already.
         run = Run(run.path)
@@ -106,8 +106,8 @@ def figures(run: Run) -> pl.DataFrame:
     return pl.DataFrame(sorted(rows, key=lambda row: order.index(row["quantity"])), schema=SCHEMA)
 
 
-def _row(key: _Key, told: dict[int, _Told], several: int) -> dict[str, Any]:
-    each = [told.get(number, _Told(None, reason="not measured")) for number in range(1, several + 1)]
+def _row(key: _Key, told: dict[int, _Single], several: int) -> dict[str, Any]:
+    each = [told.get(number, _Single(None, reason="not measured")) for number in range(1, several + 1)]
     values = [one.value for one in each]
     row: dict[str, Any] = {name: getattr(key, name) for name in ("quantity", "projection", "query", "temperature")}
     row |= {"unit": key.unit, "value": middle(values), "repetitions": several, "values": values}
@@ -127,7 +127,7 @@ def _by_repetition(table: pl.DataFrame) -> dict[int, pl.DataFrame]:
 
 # What is told of the rows of one repetition. If it is the only one (`within`), tails are the measured values that the
 # tables show; else they are those that can be averaged (`lab.statistics.quantiles.unbiased`).
-Told = Iterator[tuple[_Key, _Told]]
+Told = Iterator[tuple[_Key, _Single]]
 
 
 def _lags(rows: pl.DataFrame, within: bool) -> Told:
@@ -138,14 +138,14 @@ def _lags(rows: pl.DataFrame, within: bool) -> Told:
 def _stale(rows: pl.DataFrame, _: bool) -> Told:
     behind = rows.group_by("projection", maintain_order=True).agg((pl.col("versions_behind") > 0).mean())
     for name, share in behind.iter_rows():
-        yield _Key("stale", name, SHARE), _Told(share, reason=ONCE)
+        yield _Key("stale", name, SHARE), _Single(share, reason=ONCE)
 
 
 def _rebuilds(rows: pl.DataFrame, _: bool) -> Told:
     for entry in rows.to_dicts():
         name = entry["projection"]
-        yield _Key("rebuild", name, SECONDS), _Told(entry["seconds"], reason=ONCE)
-        yield _Key("disk", name, BYTES), _Told(float(entry["size_bytes"]), reason=ONCE)
+        yield _Key("rebuild", name, SECONDS), _Single(entry["seconds"], reason=ONCE)
+        yield _Key("disk", name, BYTES), _Single(float(entry["size_bytes"]), reason=ONCE)
 
 
 def _queries(rows: pl.DataFrame, within: bool) -> Told:
@@ -157,7 +157,7 @@ def _queries(rows: pl.DataFrame, within: bool) -> Told:
 def _writes(rows: pl.DataFrame, within: bool) -> Told:
     for entry in rows.to_dicts():
         for quantity, unit, value in _written(entry if within else averaged(entry)):
-            yield _Key(quantity, "", unit), _Told(value, reason=ONCE if value is not None else "not measured")
+            yield _Key(quantity, "", unit), _Single(value, reason=ONCE if value is not None else "not measured")
 
 
 _TABLES: dict[str, Callable[[pl.DataFrame, bool], Told]] = {
@@ -181,36 +181,36 @@ def _written(entry: dict[str, Any]) -> Iterator[tuple[str, str, float | None]]:
         yield f"write_{name}", SECONDS, _seconds(entry[f"{name}_us"])
 
 
-def _lag(entry: dict[str, Any]) -> Iterator[tuple[_Key, _Told]]:
+def _lag(entry: dict[str, Any]) -> Iterator[tuple[_Key, _Single]]:
     name, changes = entry["projection"], int(entry["changes"])
     for quantile, share in _SHARES.items():
         key, needed = _Key(f"lag_{quantile}", name, SECONDS), samples_needed(share)
         value = entry[f"{quantile}_seconds"]
         if changes < needed:
-            yield key, _Told(None, reason=few(changes, needed))
+            yield key, _Single(None, reason=few(changes, needed))
             continue
         low, high = entry.get(f"{quantile}_low_seconds"), entry.get(f"{quantile}_high_seconds")
         reason = entry.get(f"{quantile}_interval_reason") or ("" if None not in (low, high) else ONCE)
-        yield key, _Told(math.inf if value is None else value, low, high, reason)
+        yield key, _Single(math.inf if value is None else value, low, high, reason)
     never = entry["never_visible"] / changes if changes else 0.0
-    yield _Key("never_visible", name, SHARE), _Told(never, reason=ONCE)
+    yield _Key("never_visible", name, SHARE), _Single(never, reason=ONCE)
 
 
-def _query(entry: dict[str, Any], temperature: str) -> Iterator[tuple[_Key, _Told]]:
+def _query(entry: dict[str, Any], temperature: str) -> Iterator[tuple[_Key, _Single]]:
     for quantile in ("p50", "p99"):
         key = _Key(f"query_{quantile}", entry["projection"], SECONDS, entry["query"], temperature)
         value, low, high = (_seconds(entry[f"{quantile}{end}_us"]) for end in ("", "_low", "_high"))
         samples, needed = int(entry["samples"] or 0), samples_needed(_SHARES[quantile])
         if entry["answer_ok"] is False:
-            yield key, _Told(None, reason="an answer was wrong")
+            yield key, _Single(None, reason="an answer was wrong")
         elif samples < needed:
-            yield key, _Told(None, reason=few(samples, needed) if samples else "not timed")
+            yield key, _Single(None, reason=few(samples, needed) if samples else "not timed")
         elif value is None:
             # Of so many requests no answer came.
-            yield key, _Told(math.inf, reason="failed or given up")
+            yield key, _Single(math.inf, reason="failed or given up")
         else:
             missing = "" if None not in (low, high) else ONCE
-            yield key, _Told(value, low, high, entry[f"{quantile}_interval_reason"] or missing)
+            yield key, _Single(value, low, high, entry[f"{quantile}_interval_reason"] or missing)
 
 
 def _seconds(microseconds: float | None) -> float | None:

@@ -141,11 +141,11 @@ def _right(one: Asked) -> bool | None:
 def _figures(nanoseconds: list[int], right: bool) -> dict[str, float | int | str | None]:
     """Return the number of samples, and their quantiles with the ends of the 95 % intervals in microseconds."""
     times = np.array(nanoseconds) / 1_000.0
-    figures = quantiles(times) if right and times.size else dict.fromkeys((*QUANTILES, UNBIASED, *ENDS))
+    figures = timed_quantiles(times) if right and times.size else dict.fromkeys((*QUANTILES, UNBIASED, *ENDS))
     return {"samples": times.size} | figures
 
 
-def quantiles(times: np.ndarray) -> dict[str, float | str | None]:
+def timed_quantiles(times: np.ndarray) -> dict[str, float | str | None]:
     """Return the quantiles of times in microseconds, with the ends of their intervals."""
     found = {name: told(times, share) for name, share in zip(QUANTILES, SHARES.values(), strict=True)}
     return found | {UNBIASED: unbiased(times, SHARES["p99"])} | ends(times)

@@ -23,6 +23,11 @@ class Applied:
     dropped: np.ndarray
     parked: np.ndarray = field(default_factory=lambda: NONE)
 
+    @property
+    def told(self) -> np.ndarray:
+        """The positions of which it is known what became of them."""
+        return np.concatenate([self.positions, self.refused, self.dropped, self.parked])
+
     @classmethod
     def joined(cls, parts: list[Applied]) -> Applied:
         """Join several results into one."""

@@ -17,7 +17,7 @@ from lab.formatting import plural, size
 from lab.measure.temperatures import temperatures
 from lab.measure.typical import typical
 from lab.report.facts import plain, truth_asked
-from lab.report.judged import Compared, Control, Judged, compared, control, judge, paired, shown, times
+from lab.report.judged import Compared, ControlMovement, Judged, compared, control, judge, paired, shown, times
 from lab.runs import Run
 from lab.statistics.replicated import Ratio
 
@@ -85,7 +85,7 @@ def called(a: Run, b: Run) -> tuple[str, str]:
     return (one, other) if one != other else (one, f"{one} again")
 
 
-def _notes(a: Run, b: Run, shared: Control) -> list[str]:
+def _notes(a: Run, b: Run, shared: ControlMovement) -> list[str]:
     """Return what must be read before the figures."""
     least = min(a.repetitions, b.repetitions)
     if least < 2:
@@ -106,7 +106,7 @@ def _notes(a: Run, b: Run, shared: Control) -> list[str]:
     return notes
 
 
-def _control(shared: Control) -> dict[str, Any]:
+def _control(shared: ControlMovement) -> dict[str, Any]:
     kinds = {kind: _ratio(found) for kind, found in shared.kinds.items()}
     return {"kinds": kinds, **_ratio(shared.whole), "moved": shared.moved, "reach": shared.reach}
 

@@ -65,7 +65,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Control:
+class ControlMovement:
     """What both runs share: the factor of each kind of control, of all of them together, and what must be exceeded.
 
     `reach` is a factor above 1: no timed figure that moved by less is called different.
@@ -134,7 +134,7 @@ def _timed(run: Run, quantity: str) -> bool:
     return not (quantity.startswith("lag") and str(run.manifest.get("clocks", {}).get("lag")).endswith("modelled"))
 
 
-def control(a: Run, b: Run, found: Sequence[Compared], pairs: bool) -> Control:
+def control(a: Run, b: Run, found: Sequence[Compared], pairs: bool) -> ControlMovement:
     """Return what the controls of two runs did; none without repetitions, or if nothing is shared."""
     series: dict[str, list[Pair]] = {}
     clocks = [_clock(run) for run in (a, b)]
@@ -146,16 +146,16 @@ def control(a: Run, b: Run, found: Sequence[Compared], pairs: bool) -> Control:
             sign = -1 if one.quantity == "rate" else 1
             before, after = ([value**sign for value in each["values"]] for each in (one.a, one.b))
             series.setdefault(_KINDS[one.quantity], []).append((before, after))
-    return settled(series, pairs) if min(a.repetitions, b.repetitions) > 1 else Control()
+    return settled(series, pairs) if min(a.repetitions, b.repetitions) > 1 else ControlMovement()
 
 
-def settled(series: dict[str, list[Pair]], pairs: bool) -> Control:
+def settled(series: dict[str, list[Pair]], pairs: bool) -> ControlMovement:
     """Return what controls did: for each kind pairs of times, those of both runs' repetitions.
 
     The controls of a kind count as one, and the kinds count the same, whatever their numbers.
     """
     if not series:
-        return Control()
+        return ControlMovement()
     means = {
         kind: [np.mean([np.log(pair[run]) for pair in each], axis=0) for run in (0, 1)] for kind, each in series.items()
     }
@@ -167,7 +167,7 @@ def settled(series: dict[str, list[Pair]], pairs: bool) -> Control:
     assert whole.high is not None
     moved = not whole.low <= 1.0 <= whole.high and _apart(whole.value) >= MOVES_MIN
     reach = max(_apart(whole.low), _apart(whole.high)) if moved else _apart(whole.value)
-    return Control(kinds, whole, moved, reach)
+    return ControlMovement(kinds, whole, moved, reach)
 
 
 def _clock(run: Run) -> list[float]:
@@ -176,7 +176,9 @@ def _clock(run: Run) -> list[float]:
     return [median(times) for times in each if times] if all(each) else []
 
 
-def judge(found: Sequence[Compared], shared: Control, withheld: Sequence[str | None], name: str) -> list[Judged]:
+def judge(
+    found: Sequence[Compared], shared: ControlMovement, withheld: Sequence[str | None], name: str
+) -> list[Judged]:
     """Return a conclusion on each figure; `withheld` has a reason for those of projections that don't pass.
 
     `name` is what the second run is called.
@@ -187,7 +189,7 @@ def judge(found: Sequence[Compared], shared: Control, withheld: Sequence[str | N
     return [_judged(one, why, is_chosen, shared, alpha, name) for one, why, is_chosen in rows]
 
 
-def _judged(one: Compared, why: str | None, chosen: bool, shared: Control, alpha: float, name: str) -> Judged:
+def _judged(one: Compared, why: str | None, chosen: bool, shared: ControlMovement, alpha: float, name: str) -> Judged:
     reach = shared.reach if one.timed else 1.0
     if why:
         return Judged(one, WITHHELD, why)

@@ -27,7 +27,7 @@ _HOST_MAX = 255
 
 
 @dataclass(frozen=True)
-class Case:
+class JunitCase:
     """One verdict. `wrong` is empty if it is as it should be; `failure` if not, `error` if it could not be judged.
 
     `skipped` is what was not looked at. `kind` names what is wrong, `message` says it in a line, `text` in full.
@@ -41,51 +41,55 @@ class Case:
     text: str = ""
 
 
-def of_run(run: Run) -> list[Case]:
+def of_run(run: Run) -> list[JunitCase]:
     """Return a case for each claim of a run, for each projection's verdict, and for each of its checks."""
     return [*_claims(run), *_verdicts(run)]
 
 
-def of_check(result: Result) -> list[Case]:
+def of_check(result: Result) -> list[JunitCase]:
     """Return a case for each property that `lab check` tried a projector on."""
     wrong: dict[str, Literal["", "failure", "skipped"]] = {"pass": "", "fail": "failure", "unknown": "skipped"}
     return [
-        Case(result.name, item.prop, wrong[item.verdict], CHECKS[item.prop].anomaly, _first(item.witness), item.witness)
+        JunitCase(
+            result.name, item.prop, wrong[item.verdict], CHECKS[item.prop].anomaly, _first(item.witness), item.witness
+        )
         for item in result.verdicts
     ]
 
 
-def _claims(run: Run) -> Iterator[Case]:
+def _claims(run: Run) -> Iterator[JunitCase]:
     for row in claim_rows(run):
         said = "\n".join(filter(None, (row["that"], row["told"], row["reason"], row["why"])))
         message = ": ".join(filter(None, (row["that"], row["reason"] or row["told"])))
         match row["verdict"]:
             case "verified":
-                yield Case("claims", row["claim"], text=said)
+                yield JunitCase("claims", row["claim"], text=said)
             case "refuted":
-                yield Case("claims", row["claim"], "failure", "refuted", message, said)
+                yield JunitCase("claims", row["claim"], "failure", "refuted", message, said)
             case _:
-                yield Case("claims", row["claim"], "error", "inconclusive", message, said)
+                yield JunitCase("claims", row["claim"], "error", "inconclusive", message, said)
 
 
-def _verdicts(run: Run) -> Iterator[Case]:
+def _verdicts(run: Run) -> Iterator[JunitCase]:
     expected = {entry["name"]: entry for entry in run.manifest["projections"]}
     for name, entry in expected.items():
         told = f"verdict {entry['verdict']}, expected {entry['expect']}"
         if entry["as_expected"]:
-            yield Case(name, "verdict", text=told)
+            yield JunitCase(name, "verdict", text=told)
         else:
-            yield Case(name, "verdict", "error" if entry["verdict"] == "unknown" else "failure", "verdict", told, told)
+            yield JunitCase(
+                name, "verdict", "error" if entry["verdict"] == "unknown" else "failure", "verdict", told, told
+            )
     rows = typical(run).table("verdicts")
     checks = list(CHECKS)
     for row in sorted(rows.to_dicts(), key=lambda row: (row["projection"], checks.index(row["check"]))):
         name, check, witness = row["projection"], row["check"], row["witness"] or ""
         if row["verdict"] == "fail" and expected.get(name, {}).get("expect") != "fail":
-            yield Case(name, check, "failure", CHECKS[check].anomaly, _first(witness), witness)
+            yield JunitCase(name, check, "failure", CHECKS[check].anomaly, _first(witness), witness)
         elif row["verdict"] == "unknown":
-            yield Case(name, check, "skipped", "unknown", _first(witness), witness)
+            yield JunitCase(name, check, "skipped", "unknown", _first(witness), witness)
         else:
-            yield Case(name, check, text=witness)
+            yield JunitCase(name, check, text=witness)
 
 
 def _first(text: str) -> str:
@@ -103,7 +107,7 @@ def write_result(path: Path, result: Result) -> None:
     _write(path, "lab check", of_check(result), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), 0.0)
 
 
-def _write(path: Path, title: str, cases: list[Case], at: str, wall: float) -> None:
+def _write(path: Path, title: str, cases: list[JunitCase], at: str, wall: float) -> None:
     # The schema's times have no zone.
     whole = ElementTree.ElementTree(_suites(title, cases, at.rstrip("Z"), wall))
     ElementTree.indent(whole)
@@ -115,7 +119,7 @@ def _write(path: Path, title: str, cases: list[Case], at: str, wall: float) -> N
         partial.unlink(missing_ok=True)
 
 
-def _suites(title: str, cases: list[Case], at: str, wall: float) -> ElementTree.Element:
+def _suites(title: str, cases: list[JunitCase], at: str, wall: float) -> ElementTree.Element:
     root = ElementTree.Element("testsuites")
     ordered = sorted(cases, key=lambda case: list(dict.fromkeys(each.suite for each in cases)).index(case.suite))
     for number, (name, group) in enumerate(groupby(ordered, key=lambda case: case.suite)):
@@ -143,7 +147,7 @@ def _suites(title: str, cases: list[Case], at: str, wall: float) -> ElementTree.
     return root
 
 
-def _add(suite: ElementTree.Element, case: Case, owner: str) -> None:
+def _add(suite: ElementTree.Element, case: JunitCase, owner: str) -> None:
     found = ElementTree.SubElement(suite, "testcase", name=_clean(case.name), classname=_clean(owner), time="0")
     if case.wrong == "skipped":
         ElementTree.SubElement(found, "skipped", message=_clean(case.message))

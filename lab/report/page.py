@@ -50,17 +50,6 @@ _UNIT = re.compile(r"(\d) (µs|ms|s|min|%|kB|MB|GB|k|M)(?!\w)")
 
 def render(run: Run) -> str:
     """Return the page as HTML. All data is escaped, and nothing is loaded from outside."""
-    # Autoescape is on, so data never becomes markup.
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= _FILTERS
-    environment.globals |= {"marks": words.MARKS, "unaccounted": unaccounted, "titles": _TITLES}
-    environment.globals |= {"quantile_said": loads.quantile_said, "on_claims": on_claims}
     run = typical(run)
     manifest = run.manifest
     found = overviews(run)
@@ -70,54 +59,80 @@ def render(run: Run) -> str:
     checks, cells = matrix(run)
     failed = failures(run)
     parked, parked_more = fault_texts.parked_rows(run.table("parked"), _PARKED_MAX)
-    return environment.get_template("page.html").render(
-        run=run,
-        manifest=manifest,
-        scenario=manifest["scenario"],
-        verdict=str(manifest.get("verdict", "unknown")),
-        headline=headline(run),
-        caveats=caveats(run),
-        quietness=quietness_said(run),
-        claims=claim_rows(run),
-        repetitions=repetitions_said(run),
-        one_of=f"repetition 1 of {run.repetitions}" if run.repetitions > 1 else "",
-        figures=figure_rows(run),
-        what_was_run=sentences.what_was_run(manifest),
-        overviews=sorted(found, key=lambda each: each.verdict != "pass"),
-        truth=truth_asked(run),
-        sections=drawn,
-        checks=checks,
-        cells=cells,
-        unknowns=unknowns(run),
-        anomalies=OF_RUNS,
-        failures=failed,
-        timelines=timelines(run, failed),
-        witness_lines_max=_WITNESS_LINES_MAX,
-        queries=_query_rows(queries(run), found),
-        temperatures=temperatures(run),
-        temperature_meaning=MEANING,
-        grid=query_grid(run, found),
-        writes=run.table("writes").to_dicts(),
-        lag_parts=lag_parts.table_rows(run.table("lag_parts_summary")),
-        busy=what_if.busy_rows(run.table("utilisation")),
-        what_if=what_if.rows(run.table("what_if")),
-        what_if_untold=what_if.unanswered(run.table("what_if")),
-        recovery=recovery.rows(run.table("recovery")),
-        lag_part_names=[name for name, _, _ in lag_parts.PARTS.values()],
-        fan_out=sentences.on_fan_out(run.table("fan_out")),
-        accounting=run.table("accounting").to_dicts(),
-        load=run.table("load").to_dicts(),
-        foretold=run.table("foretold").to_dicts(),
-        foretelling=loads.on_foretelling(run),
-        optional={name: run.table(name).to_dicts() for name in ("gaps", "readers", "rebuilds")},
-        faults=fault_texts.fault_rows(run.table("faults")),
-        parked=parked,
-        parked_more=parked_more,
-        advice=texts(advice) if advice else None,
-        set_up=fault_texts.set_up(manifest),
-        clock=clock,
-        clocks={said: clock(name) for name, said in _ON_A_CLOCK.items() if name not in _TITLES or name in drawn},
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            run=run,
+            manifest=manifest,
+            scenario=manifest["scenario"],
+            verdict=str(manifest.get("verdict", "unknown")),
+            headline=headline(run),
+            caveats=caveats(run),
+            quietness=quietness_said(run),
+            claims=claim_rows(run),
+            repetitions=repetitions_said(run),
+            one_of=f"repetition 1 of {run.repetitions}" if run.repetitions > 1 else "",
+            figures=figure_rows(run),
+            what_was_run=sentences.what_was_run(manifest),
+            overviews=sorted(found, key=lambda each: each.verdict != "pass"),
+            truth=truth_asked(run),
+            sections=drawn,
+            checks=checks,
+            cells=cells,
+            unknowns=unknowns(run),
+            anomalies=OF_RUNS,
+            failures=failed,
+            timelines=timelines(run, failed),
+            witness_lines_max=_WITNESS_LINES_MAX,
+            queries=_query_rows(queries(run), found),
+            temperatures=temperatures(run),
+            temperature_meaning=MEANING,
+            grid=query_grid(run, found),
+            writes=run.table("writes").to_dicts(),
+            **_on_lags(run),
+            fan_out=sentences.on_fan_out(run.table("fan_out")),
+            accounting=run.table("accounting").to_dicts(),
+            load=run.table("load").to_dicts(),
+            foretold=run.table("foretold").to_dicts(),
+            foretelling=loads.on_foretelling(run),
+            optional={name: run.table(name).to_dicts() for name in ("gaps", "readers", "rebuilds")},
+            faults=fault_texts.fault_rows(run.table("faults")),
+            parked=parked,
+            parked_more=parked_more,
+            advice=texts(advice) if advice else None,
+            set_up=fault_texts.set_up(manifest),
+            clock=clock,
+            clocks={said: clock(name) for name, said in _ON_A_CLOCK.items() if name not in _TITLES or name in drawn},
+        )
     )
+
+
+def _environment() -> Environment:
+    # Autoescape is on, so data never becomes markup.
+    found = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= _FILTERS
+    found.globals |= {"marks": words.MARKS, "unaccounted": unaccounted, "titles": _TITLES}
+    found.globals |= {"quantile_said": loads.quantile_said, "on_claims": on_claims}
+    return found
+
+
+def _on_lags(run: Run) -> dict[str, Any]:
+    """Return what the page says of the parts of lags, of what else they could be, and of recovery."""
+    return {
+        "lag_parts": lag_parts.table_rows(run.table("lag_parts_summary")),
+        "busy": what_if.busy_rows(run.table("utilisation")),
+        "what_if": what_if.rows(run.table("what_if")),
+        "what_if_untold": what_if.unanswered(run.table("what_if")),
+        "recovery": recovery.rows(run.table("recovery")),
+        "lag_part_names": [name for name, _, _ in lag_parts.PARTS.values()],
+    }
 
 
 def write_report(run: Run) -> Path:

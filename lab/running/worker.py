@@ -252,9 +252,7 @@ class Worker:
             if landed.positions.size:
                 # Of a batch that was divided, pieces had landed before the store refused the next: readers see them.
                 until = service.end(start, mark, len(piece), factor)
-                told = np.isin(
-                    handed, np.concatenate([landed.positions, landed.refused, landed.dropped, landed.parked])
-                )
+                told = np.isin(handed, landed.told)
                 landed = replace(landed, trigger=(np.cumsum(told) - 1)[landed.trigger])
                 self.journal.note(entity, landed, handed[told], source, start, until, committed_at=committed_at[told])
             raise

@@ -10,7 +10,8 @@ import duckdb
 from lab.base import META, Batch, Embed, Entity, Key
 from lab.queries import sql
 from lab.queries.answers import Row
-from lab.stores.documents import STORED, Dialect, Documents, bodies, holders
+from lab.stores.bodies import STORED, bodies
+from lab.stores.documents import Dialect, Documents, holders
 from lab.stores.duckdb_file import KEYS, DuckdbFile
 from lab.stores.slices import FEW, tuples
 

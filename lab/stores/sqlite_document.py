@@ -13,7 +13,8 @@ import polars as pl
 from lab.base import META, Batch, Embed, Entity, Key
 from lab.queries import sql
 from lab.queries.answers import Row
-from lab.stores.documents import STORED, Dialect, Documents, bodies, embeds, holders
+from lab.stores.bodies import STORED, bodies
+from lab.stores.documents import Dialect, Documents, embeds, holders
 from lab.stores.slices import FEW, tuples
 from lab.stores.sqlite_file import SqliteFile, in_lists
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from lab.base import stream
 from lab.claims import INCONCLUSIVE, REFUTED, VERIFIED, judge_one, read
 from lab.claims.expression import Call
-from lab.claims.judging import Judged
-from lab.claims.readings import Reading
+from lab.claims.judging import JudgedClaim
+from lab.claims.readings import ClaimReading
 
 INF = math.inf
 
@@ -24,16 +24,19 @@ INF = math.inf
 class Fake:
     """Readings by the name of a projection."""
 
-    told: dict[str, Reading] = field(default_factory=dict)
+    told: dict[str, ClaimReading] = field(default_factory=dict)
     repetitions: int = 5
     modelled: bool = False
 
-    def of(self, call: Call) -> Reading:
+    def of(self, call: Call) -> ClaimReading:
         return self.told[call.arguments[0]]
 
 
-def judged(text: str, least: int = 1, modelled: bool = False, **values: Sequence[float] | Reading) -> Judged:
-    told = {n: each if isinstance(each, Reading) else Reading(tuple(map(float, each))) for n, each in values.items()}
+def judged(text: str, least: int = 1, modelled: bool = False, **values: Sequence[float] | ClaimReading) -> JudgedClaim:
+    told = {
+        n: each if isinstance(each, ClaimReading) else ClaimReading(tuple(map(float, each)))
+        for n, each in values.items()
+    }
     many = max(len(each.values) for each in told.values())
     return judge_one(read(text), Fake(told, many or 5, modelled), least)  # type: ignore[arg-type]
 
@@ -107,7 +110,7 @@ def test_a_claim_that_asks_for_more_repetitions_than_there_are_is_inconclusive()
 
 
 def test_what_is_withheld_is_inconclusive_with_its_reason() -> None:
-    found = judged("lag_p50(a) < lag_p50(b)", a=[1.0], b=Reading(reason="`b` has the verdict fail"))
+    found = judged("lag_p50(a) < lag_p50(b)", a=[1.0], b=ClaimReading(reason="`b` has the verdict fail"))
     assert (found.verdict, found.reason, found.left) == (INCONCLUSIVE, "`b` has the verdict fail", None)
 
 
@@ -138,8 +141,8 @@ def test_some_infinite_repetitions_are_judged_by_their_signs_from_six_on() -> No
 # --- one repetition --------------------------------------------------------------------------------------------------
 
 
-def one(value: float, low: float, high: float) -> Reading:
-    return Reading((value,), within=(low, high))
+def one(value: float, low: float, high: float) -> ClaimReading:
+    return ClaimReading((value,), within=(low, high))
 
 
 def test_one_repetition_judges_modelled_lags_by_the_intervals_within_it() -> None:
@@ -165,7 +168,7 @@ def test_one_repetition_counts_exactly() -> None:
 
 
 def test_an_interval_with_one_end_is_enough_if_it_is_the_right_one() -> None:
-    a = Reading((5.0,), within=(4.0, INF), within_reason="too few samples")
+    a = ClaimReading((5.0,), within=(4.0, INF), within_reason="too few samples")
     assert judged("lag_p99(a) > 3 s", modelled=True, a=a).verdict == VERIFIED
     found = judged("lag_p99(a) > 4.5 s", modelled=True, a=a)
     assert found.verdict == INCONCLUSIVE
@@ -173,7 +176,7 @@ def test_an_interval_with_one_end_is_enough_if_it_is_the_right_one() -> None:
 
 
 def test_without_an_interval_one_repetition_tells_what_would_give_one() -> None:
-    found = judged("stale(a) < 50 %", modelled=True, a=Reading((0.2,), within_reason="one repetition"))
+    found = judged("stale(a) < 50 %", modelled=True, a=ClaimReading((0.2,), within_reason="one repetition"))
     assert found.verdict == INCONCLUSIVE
     assert "--repeat 5" in found.reason
 

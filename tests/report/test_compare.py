@@ -18,7 +18,7 @@ from rich.console import Console
 from lab.base import TRUTH, stream
 from lab.report import compare, print_compare
 from lab.report.compare import called
-from lab.report.judged import CONTROL, DIFFERENT, NO_DIFFERENCE, Compared, Control, judge, settled
+from lab.report.judged import CONTROL, DIFFERENT, NO_DIFFERENCE, Compared, ControlMovement, judge, settled
 from lab.runs import Run, write_table
 from lab.statistics.replicated import ratio
 
@@ -194,5 +194,5 @@ def test_a_slowdown_of_10_percent_is_found_with_ten_repetitions() -> None:
 
 
 def test_without_a_control_nothing_has_to_be_exceeded() -> None:
-    assert settled({}, pairs=True) == Control()
-    assert Control().reach == 1.0
+    assert settled({}, pairs=True) == ControlMovement()
+    assert ControlMovement().reach == 1.0
