@@ -68,7 +68,12 @@ def test_a_run_as_expected_exits_with_0_and_prints_one_document(whole: tuple[Res
 
 
 # The optional tables of a run without faults that fails nowhere.
-WRITTEN = ALWAYS | {name: OPTIONAL[name] for name in ("deliveries", "midrun", "query_samples", "readers")}
+WRITTEN = ALWAYS | {
+    name: OPTIONAL[name]
+    for name in (
+        "deliveries", "lag_parts", "lag_parts_summary", "midrun", "query_samples", "readers", "utilisation", "what_if",
+    )
+}  # fmt: skip
 
 
 def test_every_table_is_there_with_its_columns_in_order_and_in_their_types(whole: tuple[Result, Run]) -> None:
