@@ -12,6 +12,7 @@ import polars as pl
 
 from lab.advice.model import NOT_MEASURED, AnswerTime, Reading
 from lab.formatting import duration, listed
+from lab.measure.figures import figures as every_figure
 from lab.runs import Run
 from lab.statistics.intervals import bounded, few
 from lab.statistics.quantiles import SHARES, quantile, samples_needed
@@ -99,10 +100,29 @@ def lag(summary: pl.DataFrame) -> Reading:
     return found if high is not None else replace(found, remedy=LONGER)
 
 
-def once(rebuilt: pl.DataFrame, column: str) -> Reading:
-    """Return a figure of the rebuild; infinite if the run was told not to rebuild."""
-    value = None if rebuilt.is_empty() else rebuilt[column][0]
+def once(column: str, value: float | None = None) -> Reading:
+    """Return a figure of the rebuild that was measured once; infinite if the run was told not to rebuild."""
     return Reading(math.inf if value is None else float(value), table="rebuild", column=column, once=True)
+
+
+def rebuilds(run: Run) -> dict[tuple[str, str], Reading]:
+    """Return the readings of (`rebuild` or `disk`, projection); with an interval if the run has several repetitions.
+
+    A projection that was not rebuilt is not in the result.
+    """
+    found = {}
+    for row in run.table("rebuild").iter_rows(named=True):
+        for quantity, column in (("rebuild", "seconds"), ("disk", "size_bytes")):
+            found[quantity, str(row["projection"])] = once(column, row[column])
+    if run.repetitions == 1:
+        return found
+    repeated = every_figure(run).filter(pl.col("quantity").is_in(["rebuild", "disk"])).drop_nulls(["value", "high"])
+    for quantity, name, value, low, high in repeated.select(
+        "quantity", "projection", "value", "low", "high"
+    ).iter_rows():
+        if (quantity, name) in found:
+            found[quantity, name] = replace(found[quantity, name], value=value, low=low, high=high, once=False)
+    return found
 
 
 def samples(run: Run, projection: str, temperature: str) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ import polars as pl
 
 from lab.advice import figures
 from lab.advice.gaps import cannot
-from lab.advice.model import Candidate, SelectionProblem
+from lab.advice.model import Candidate, Reading, SelectionProblem
 from lab.base import TRUTH, BadInput, Problem, nearest
 from lab.measure.temperatures import LOAD, queries, temperatures
 from lab.measure.typical import typical
@@ -55,13 +55,15 @@ def read(run: Run, overrides: Sequence[str] = (), anyway: bool = False) -> Selec
     column = "{}" if temperature == there[0] else f"{temperature}_{{}}"
     # In a run of an older version a projection may have that name.
     truth = times.filter(projection=TRUTH) if TRUTH not in names else times.clear()
-    candidates, lacking = [], cannot(run)
+    candidates, lacking, rebuilt = [], cannot(run), figures.rebuilds(run)
     if truth.is_empty():
         left_out.append(NOT_ASKED)
     else:
         candidates.append(_truth(run, truth, column, temperature, lacking.get(TRUTH, {}), left_out))
     candidates += [
-        _projection(run, each, times.filter(projection=each["name"]), column, lacking[str(each["name"])], left_out)
+        _projection(
+            run, each, times.filter(projection=each["name"]), column, lacking[str(each["name"])], rebuilt, left_out
+        )
         for each in entries
         if each["verdict"] == "pass"
     ]
@@ -93,11 +95,17 @@ def _truth(
 
 
 def _projection(
-    run: Run, entry: dict[str, Any], rows: pl.DataFrame, column: str, lacking: Mapping[str, str], left_out: list[str]
+    run: Run,
+    entry: dict[str, Any],
+    rows: pl.DataFrame,
+    column: str,
+    lacking: Mapping[str, str],
+    rebuilt: Mapping[tuple[str, str], Reading],
+    left_out: list[str],
 ) -> Candidate:
     """Return a projection as a candidate."""
     name, temperature = str(entry["name"]), "" if rows.is_empty() else str(rows["temperature"][0])
-    summary, rebuilt = (run.table(table).filter(projection=name) for table in ("lag_summary", "rebuild"))
+    summary = run.table("lag_summary").filter(projection=name)
     lag = figures.lag(summary)
     if lag.untold:
         left_out.append(f"{name}: no p99 of its lag, {lag.reason} ({lag.remedy})")
@@ -109,8 +117,8 @@ def _projection(
         str(entry["store"]),
         found,
         lag,
-        figures.once(rebuilt, "seconds"),
-        figures.once(rebuilt, "size_bytes"),
+        rebuilt.get(("rebuild", name), figures.once("seconds")),
+        rebuilt.get(("disk", name), figures.once("size_bytes")),
         cannot={**lacking, **wrong},
         rate=int(summary["changes"][0]) / lasts if lasts and summary.height else None,
         busy=share,

@@ -17,6 +17,7 @@ from fake_run import PROJECTIONS, QUERIES, fake_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pieces import SCENARIO
+from repeated import merged
 from rich.console import Console
 from running import call, run_text
 
@@ -181,6 +182,21 @@ def test_a_run_without_the_query_times_that_are_asked_for_is_advised_on_by_those
     assert asked.temperature == "cold"
     assert "hot query times: this run has none, so those that it has are taken" in asked.left_out
     assert asked.candidates[0].answers["by_id"].p50.column == "p50_us"
+
+
+def test_rebuild_and_disk_of_a_repeated_run_are_medians_with_intervals(tmp_path: Path) -> None:
+    """Three rebuilds of 1, 2 and 3 s have a median of 2 s; a level is held against the upper end."""
+    parts = [fake_run(tmp_path / "parts", changes=200, seed=seed) for seed in (1, 2, 3)]
+    for times, part in enumerate(parts, 1):
+        table = part.table("rebuild").with_columns(seconds=pl.lit(float(times)))
+        write_table(part.path, "rebuild", table)
+    found = read(merged(tmp_path / "fake" / "repeated", parts)).candidates[0].rebuild
+    assert found.value == 2.0
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < 2.0 < found.high
+    assert not found.once
+    assert not found.meets(2.0)
 
 
 def test_a_lag_that_is_never_is_infinite_and_bounded_by_nothing(fake: Run) -> None:

@@ -15,6 +15,7 @@ from lab.report.advice.text import binding_said, headline, notes, runner_said, s
 from lab.report.facts import plain
 from lab.statistics.intervals import CONFIDENCE
 
+REPEATED = "of the median over repetitions"
 METHODS = {
     "queries": "between order statistics of the samples, by the independent ones that they are worth",
     "lag_summary": "between order statistics of the table lag, by the independent changes that it is worth",
@@ -186,6 +187,7 @@ def _lag_said(who: Candidate) -> str:
 
 def _claim(claim: str, reading: Reading, row: dict[str, str], level: float | None) -> dict[str, Any]:
     """Return a claim with its value, interval and level in the unit of the table's column."""
+    repeated = reading.table == "rebuild" and not reading.once and reading.high is not None
     scale = 1e6 if reading.column.endswith("_us") else 1.0
     ends = {name: None if end is None else end * scale for name, end in (("low", reading.low), ("high", reading.high))}
     return {
@@ -197,7 +199,7 @@ def _claim(claim: str, reading: Reading, row: dict[str, str], level: float | Non
         **ends,
         "confidence": None if reading.once or (reading.low is None and reading.high is None) else CONFIDENCE,
         "interval_reason": reading.reason or None,
-        "method": METHODS.get(reading.table, "not measured"),
+        "method": REPEATED if repeated else METHODS.get(reading.table, "not measured"),
         "level": None if level is None else level * scale,
         "status": None if level is None else reading.status(level),
     }
