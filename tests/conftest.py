@@ -44,7 +44,7 @@ def new_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs without their report and without trials of their stores, which have tests of their own."""
     monkeypatch.setattr(lab.experiment, "write_report", lambda _: None)
-    monkeypatch.setattr(lab.experiment, "try_stores", _nothing_tried)
+    monkeypatch.setattr(lab.experiment.once, "try_stores", _nothing_tried)
 
 
 def _nothing_tried(plan: Plan, work: Path, progress: Progress) -> dict[str, Conformance]:

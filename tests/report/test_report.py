@@ -232,7 +232,7 @@ def test_the_summary_is_strict_json(run: Run) -> None:
     tables = {"lag_summary", "rebuild", "queries", "writes", "accounting", "verdicts", "channel"}
     tables |= {"gaps", "readers", "rebuilds", "parked", "faults", "replicas"}
     tables |= {"lag_parts_summary", "recovery", "utilisation", "what_if"}
-    assert set(found) == {"run", "verdict", "replay", "repetitions", "projections"} | tables
+    assert set(found) == {"run", "verdict", "replay", "repetitions", "claims", "projections"} | tables
     assert [row["projection"] for row in found["lag_summary"]] == NAMES
 
 
