@@ -228,7 +228,7 @@ def test_what_stops_a_run_ends_its_repetition_too(tmp_path: Path, number: signal
         assert "nothing was left behind" in said
         assert list((tmp_path / "runs" / "often").iterdir()) == []
         return
-    (tmp_path / "often.toml").write_text(SCENARIO.replace("commands = 400", "commands = 40"))
+    (tmp_path / "often.toml").write_text(SCENARIO.replace("commands = 400", "commands = 100"))
     subprocess.run(
         [sys.executable, "-m", "lab", "run", "often.toml", "--repeat", "1"], cwd=tmp_path, capture_output=True
     )
