@@ -135,12 +135,12 @@ def test_what_a_failing_projection_is_withheld_of_is_inconclusive(tmp_path: Path
 
 
 def test_repetitions_judge_what_is_measured_and_a_claim_can_ask_for_them(tmp_path: Path) -> None:
-    written(tmp_path, 'that = "never_visible(lossy) > never_visible(told)"\nrepeat = 3')
+    written(tmp_path, 'that = "never_visible(lossy) > never_visible(told)"\nrepeat = 5')
     result = invoked(tmp_path)
     assert result.exit_code == 0, result.output
     (row,) = latest(tmp_path).table("claims").to_dicts()
-    assert (result.exit_code, row["verdict"], row["repetitions"]) == (0, VERIFIED, 3)
-    assert latest(tmp_path).repetitions == 3
+    assert (result.exit_code, row["verdict"], row["repetitions"]) == (0, VERIFIED, 5)
+    assert latest(tmp_path).repetitions == 5
     assert invoked(tmp_path, "--repeat", "1").exit_code == 3
 
 

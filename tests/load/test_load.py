@@ -114,10 +114,15 @@ def test_a_simulation_of_the_same_load_stands_beside_it(loaded: tuple[dict[str, 
         assert 0.0 < row["busy_share"] < 1.0
         for name, within in (("p50", 0.15), ("p99", 0.25)):
             simulated, loaded_ = row[f"simulated_{name}_seconds"], row[f"loaded_{name}_seconds"]
+            if simulated is None or loaded_ is None:
+                # Too few changes for a p99, where the machine that the test shares was too busy for the load.
+                assert row[f"{name}_error"] is None
+                continue
             assert row[f"{name}_error"] == pytest.approx(loaded_ / simulated - 1)
             # Whether it holds depends on the machine that the test shares; something like it must come out on any.
             assert abs(row[f"{name}_error"]) < 3 * within
-        assert row["holds"] == (abs(row["p50_error"]) <= 0.15 and abs(row["p99_error"]) <= 0.25)
+        if None not in (row["p50_error"], row["p99_error"]):
+            assert row["holds"] == (abs(row["p50_error"]) <= 0.15 and abs(row["p99_error"]) <= 0.25)
 
 
 def test_other_commands_read_the_run(loaded: tuple[dict[str, Any], Run, Path]) -> None:
