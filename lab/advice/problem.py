@@ -47,14 +47,13 @@ def read(run: Run, overrides: Sequence[str] = (), anyway: bool = False) -> Selec
         if name not in weights
     ]
     left_out += [f"{each['name']}: its verdict is {each['verdict']}" for each in entries if each["verdict"] != "pass"]
-    names = {str(each["name"]) for each in entries}
     if temperature not in (wished.advice.queries, LOAD):
         left_out.append(f"{wished.advice.queries} query times: this run has none, so those that it has are taken")
     if times["p50_low_us"].is_null().all():
         left_out.append("intervals of query times: this run has none, so no difference can be shown")
     column = "{}" if temperature == there[0] else f"{temperature}_{{}}"
     # In a run of an older version a projection may have that name.
-    truth = times.filter(projection=TRUTH) if TRUTH not in names else times.clear()
+    truth = times.clear() if any(each["name"] == TRUTH for each in entries) else times.filter(projection=TRUTH)
     candidates, lacking, rebuilt = [], cannot(run), figures.rebuilds(run)
     if truth.is_empty():
         left_out.append(NOT_ASKED)
