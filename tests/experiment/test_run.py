@@ -71,7 +71,8 @@ def test_a_run_as_expected_exits_with_0_and_prints_one_document(whole: tuple[Res
 WRITTEN = ALWAYS | {
     name: OPTIONAL[name]
     for name in (
-        "deliveries", "lag_parts", "lag_parts_summary", "midrun", "query_samples", "readers", "utilisation", "what_if",
+        "beside", "deliveries", "lag_parts", "lag_parts_summary", "midrun", "query_samples", "readers", "utilisation",
+        "what_if",
     )
 }  # fmt: skip
 
