@@ -29,7 +29,7 @@ from lab.base import NotReadable, nearest
 from lab.ending import at_work_in, stopping
 from lab.formatting import first_line, plural
 from lab.tables import ALWAYS, OPTIONAL, REPETITION, TABLES
-from lab.tables.schema import WrongColumns
+from lab.tables.schema import WHOLE, WrongColumns
 
 FORMAT = 1
 # The keys of a manifest that everything that shows a run relies on, with their types.
@@ -131,7 +131,7 @@ class Run:
     def _mine(self, file: Path) -> pl.LazyFrame:
         """The rows of the repetition that this is a view of; all of a table that is about the run as a whole."""
         rows = pl.scan_parquet(file)
-        if REPETITION not in rows.collect_schema():
+        if file.stem in WHOLE:
             return rows
         return rows.filter(pl.col(REPETITION) == self.alone).drop(REPETITION)
 

@@ -13,6 +13,8 @@ FLOAT, INT, TEXT, BOOL = pl.Float64(), pl.Int64(), pl.String(), pl.Boolean()
 SIMULATED, WALL = "simulated", "wall"
 # In a run of several repetitions, the last column of every table but `claims`: which of them the row is of, from 1.
 REPETITION = "repetition"
+# Tables about a run as a whole, which don't have it.
+WHOLE = frozenset({"claims"})
 
 
 class WrongColumns(ValueError):
