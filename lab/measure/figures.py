@@ -18,6 +18,7 @@ from lab.runs import Run
 from lab.statistics.intervals import few
 from lab.statistics.quantiles import SHARES, samples_needed
 from lab.statistics.replicated import interval, middle
+from lab.statistics.steady import NOT_STABLE
 from lab.tables import REPETITION
 
 SECONDS, SHARE, BYTES, RATE = "s", "share", "bytes", "1/s"
@@ -188,6 +189,10 @@ def _lag(entry: dict[str, Any]) -> Iterator[tuple[_Key, _Single]]:
         value = entry[f"{quantile}_seconds"]
         if changes < needed:
             yield key, _Single(None, reason=few(changes, needed))
+            continue
+        if value is None and entry.get("stable") is False:
+            # It would tell how long the run was.
+            yield key, _Single(None, reason=NOT_STABLE)
             continue
         low, high = entry.get(f"{quantile}_low_seconds"), entry.get(f"{quantile}_high_seconds")
         reason = entry.get(f"{quantile}_interval_reason") or ("" if None not in (low, high) else ONCE)

@@ -13,10 +13,9 @@ from lab.feed.published import Published
 from lab.running.journal import Journal
 from lab.statistics.intervals import intervals
 from lab.statistics.quantiles import BOUNDED, SHARES, told, unbiased
-from lab.statistics.steady import growth, warm_up
+from lab.statistics.steady import NOT_STABLE, growth, warm_up
 
 POINTS = 240
-NOT_STABLE = "not stable at this rate"
 # The quantiles that are averaged over repetitions without the bias of an order statistic.
 UNBIASED = ("p90", "p99")
 

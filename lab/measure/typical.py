@@ -96,7 +96,7 @@ def _median(schema: Schema, rows: Sequence[Row]) -> Row:
             known = [value for value in values if value is not None]
             found[name] = all(known) if known else None
         else:
-            found[name] = values[0]
+            found[name] = next((value for value in values if value is not None), None)
     return found | dict(_ends(schema, rows))
 
 
@@ -118,7 +118,9 @@ def _as_it_is(row: Row) -> Row:
 
 
 def _with_never(row: Row) -> Row:
-    """A lag that falls on a change that never became visible is infinite, and not unknown."""
+    """A lag that falls on a change that never became visible is infinite; one that grows without end stays unknown."""
+    if row["stable"] is False:
+        return row
     untold = {f"{name}_seconds": share for name, share in SHARES.items()} | {"max_seconds": 1.0}
     never = {
         name: math.inf

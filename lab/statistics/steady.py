@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
+NOT_STABLE = "not stable at this rate"
 BATCHES = 32
 # So many samples are needed to tell whether they grow.
 SAMPLES_MIN = 10 * BATCHES

@@ -12,8 +12,10 @@ from fake_run import fake_run
 from repeated import merged, repeated
 
 from lab.measure.figures import QUANTITIES, SCHEMA, figure, figures
-from lab.runs import write_table
+from lab.measure.typical import typical
+from lab.runs import Run, write_table
 from lab.statistics.replicated import interval
+from lab.statistics.steady import NOT_STABLE
 
 
 def test_a_plain_run_has_the_figures_and_intervals_of_its_tables(tmp_path: Path) -> None:
@@ -56,6 +58,29 @@ def test_a_quantile_on_changes_that_never_came_is_infinite(tmp_path: Path) -> No
     assert never["high"] is None
     assert share is not None
     assert share["value"] == pytest.approx(0.02)
+
+
+def endless(run: Run, name: str) -> None:
+    """Let the lag of a projection grow without end: no quantile of it is told."""
+    told = [f"{part}_seconds" for part in ("p50", "p90", "p99", "p90_unbiased", "p99_unbiased")]
+    its = pl.col("projection") == name
+    nothing = [pl.when(its).then(None).otherwise(column).alias(column) for column in told]
+    table = run.table("lag_summary")
+    stable = pl.when(its).then(False).otherwise("stable").alias("stable")
+    table.with_columns(nothing).with_columns(stable).write_parquet(run.path / "lag_summary.parquet")
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_lag_that_grows_without_end_is_neither_infinite_nor_told(tmp_path: Path, several: bool) -> None:
+    run = repeated(tmp_path) if several else fake_run(tmp_path, changes=2_000)
+    endless(run, "directory")
+    found = figure(figures(run), "lag_p99", "directory")
+    assert found is not None
+    assert found["value"] is None
+    assert NOT_STABLE in found["reason"]
+    (row,) = typical(run).table("lag_summary").filter(projection="directory").to_dicts()
+    assert (row["p99_seconds"], row["stable"]) == (None, False)
+    assert "infinite" not in (row["p99_interval_reason"] or "")
 
 
 def test_repetitions_give_the_median_with_an_interval(tmp_path: Path) -> None:
