@@ -120,5 +120,7 @@ def knee(plan: Plan, arguments: list[str], order: Order, root: Path, progress: P
         rows += [{"repetition": repetition} | row for step in steps for row in step.rows]
     low, high = min(found), max(found)
     told = {"capacity": low, "repetitions": found, "within_15_percent": high <= low * 1.15, "lag_p99_level": level}
-    told["limited_by"] = next((row["why"] for row in rows if row["why"]), "")
+    told["limited_by"] = next((row["why"] for row in rows if row["held"] is False), "")
+    # Then the capacity is what was held at least: the search ended before it came to its limit.
+    told["unknown"] = next((row["why"] for row in rows if row["held"] is None), "")
     return load(plan, arguments, lasting(order, low or FIRST, commands), root, progress, {"rows": rows, "told": told})

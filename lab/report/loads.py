@@ -120,14 +120,22 @@ def on_load(run: Run) -> tuple[str, Figure | None, str]:
     table = run.table("knee")
     if not found or table.is_empty():
         return "", None, said
-    low, high = min(found["repetitions"]), max(found["repetitions"])
-    said += f" Capacity: {low:,.0f} arrivals a second"
-    said += " in both of two searches" if low == high else f" to {high:,.0f}, in two searches"
-    said += "" if found["within_15_percent"] else ": they differ by more than 15 %, so take it as an interval"
-    said += f". What broke first: {found['limited_by']}." if found.get("limited_by") else "."
+    said += capacity_said(found)
     said += " What to see: the curves are flat while the machine keeps up, and bend where it no longer does."
     spoken = "Lag and query p99 of each projection against the offered rate."
     return spoken, knee(table, looks(run.manifest["projections"]), found.get("lag_p99_level")), said
+
+
+def capacity_said(found: Mapping[str, Any]) -> str:
+    """Say what a search for the knee found: the capacity of both searches, or what was held at least, and why."""
+    low, high = min(found["repetitions"]), max(found["repetitions"])
+    if unknown := found.get("unknown"):
+        least = f" Capacity: at least {low:,.0f} arrivals a second." if low else " No capacity is told."
+        return f"{least} A search ended before a level broke: {unknown}."
+    said = f" Capacity: {low:,.0f} arrivals a second"
+    said += " in both of two searches" if low == high else f" to {high:,.0f}, in two searches"
+    said += "" if found["within_15_percent"] else ": they differ by more than 15 %, so take it as an interval"
+    return said + (f". What broke first: {found['limited_by']}." if found.get("limited_by") else ".")
 
 
 def on_foretelling(run: Run) -> str:

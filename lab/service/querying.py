@@ -15,6 +15,9 @@ from lab.service.values import named
 from lab.service.wire import Reply
 from lab.stores import Store
 
+# Records that readers wait for at the same time, with their answers.
+KEPT_MAX = 256
+
 
 def rows_of(
     store: Store, query: Query, parameters: Sequence[Any], name: str, unfit: Callable[[BaseException], Reply | None]
@@ -43,7 +46,10 @@ def told(query: Query, rows: list[Row], limit: int, position: int, age_seconds: 
 
 
 class Latest:
-    """Answers that are kept until something is written: readers who wait for the same record ask once per batch."""
+    """Answers that are kept until something is written: readers who wait for the same record ask once per batch.
+
+    At the most `KEPT_MAX` are kept; the oldest goes first.
+    """
 
     def __init__(self) -> None:
         self._state: object = None
@@ -57,4 +63,6 @@ class Latest:
             found = ask()
             if not isinstance(found, Reply):
                 self._kept[question] = found
+                if len(self._kept) > KEPT_MAX:
+                    del self._kept[next(iter(self._kept))]
         return found

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.service.problems import problem
-from lab.service.querying import Latest
+from lab.service.querying import KEPT_MAX, Latest
 from lab.service.wire import Reply
 
 
@@ -33,3 +33,15 @@ def test_a_refusal_is_not_kept() -> None:
     assert latest.read(1, "key", lambda: busy) is busy
     assert latest.read(1, "key", lambda: [(1,)]) == [(1,)]
     assert not isinstance(latest.read(1, "key", lambda: busy), Reply)
+
+
+def test_no_more_answers_are_kept_than_there_is_room_for() -> None:
+    latest, asked = Latest(), list[int]()
+
+    def ask(number: int) -> list[tuple[int]]:
+        asked.append(number)
+        return [(number,)]
+
+    for number in (*range(KEPT_MAX + 1), 0, KEPT_MAX):
+        assert latest.read("state", number, lambda number=number: ask(number)) == [(number,)]
+    assert asked == [*range(KEPT_MAX + 1), 0]
