@@ -46,12 +46,18 @@ GapStrategy = Literal["naive", "serialise", "horizon", "hold"]
 CheckpointOrder = Literal["with-data", "after-data", "before-data"]
 
 
+FileFormat = Literal[
+    "parquet", "csv", "ndjson", "sqlite", "debezium", "cloudevents", "flattened", "maxwell", "canal", "wal2json",
+    "singer", "dms",
+]  # fmt: skip
+
+
 class EntityTable(ScenarioTable):
     """One of the user's files, and which of its columns are key, time, deletion and revision."""
 
     name: Name
     file: str = Field(min_length=1, max_length=PATH_MAX)
-    format: Literal["parquet", "csv", "ndjson", "sqlite", "debezium"] | None = None
+    format: FileFormat | None = None
     key: Set
     time: Word | None = None
     deleted: Word | None = None

@@ -82,7 +82,7 @@ def _sorted_by(names: Sequence[str], kinds: Mapping[str, Kind]) -> list[str]:
 
 def _time(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
     if raw.is_log:
-        return Guess((), "the log's own ts_ms")
+        return Guess(*raw.roles["time"])
     named = _sorted_by(TIMES, kinds)
     found = []
     for place, name in enumerate([*named, *(name for name in kinds if name not in named)]):
@@ -103,7 +103,7 @@ def _time(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
 
 def _deleted(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
     if raw.is_log:
-        return Guess((), "the log's own op d")
+        return Guess(*raw.roles["deleted"])
     for name in _sorted_by(DELETIONS, kinds):
         values = frame[name].drop_nulls()
         if kinds[name] == "str" and values.len():
@@ -122,10 +122,12 @@ def _deleted(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
 
 
 def _revision(raw: Raw, kinds: Mapping[str, Kind]) -> Guess:
-    for name in _sorted_by(REVISIONS, kinds) if not raw.is_log else ():
+    if raw.is_log:
+        return Guess(*raw.roles["revision"])
+    for name in _sorted_by(REVISIONS, kinds):
         if kinds[name] == "int":
             return Guess((name,), f"called `{name}`, and a whole number")
-    return Guess((), "the log's own order" if raw.is_log else "no column numbers a record's revisions: order decides")
+    return Guess((), "no column numbers a record's revisions: order decides")
 
 
 def _share(share: float) -> str:

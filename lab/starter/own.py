@@ -16,7 +16,7 @@ from lab.base import BadInput, Kind, Problem, nearest
 from lab.domain.trace.files import FORMATS, read, split
 from lab.domain.trace.frame import entity, entity_names, prepare, renamed, typed
 from lab.domain.trace.questions import dividing, wordy
-from lab.domain.trace.raw import Raw, refuse_bad
+from lab.domain.trace.raw import TRUNCATES, Raw, refuse_bad
 from lab.domain.trace.tables import sqlite_tables
 from lab.formatting import printable
 from lab.scenario import NAME, EntityTable
@@ -90,8 +90,10 @@ def write_own(
         refuse_bad(looked, file, SKIP)
     if not looked.frame.height:
         raise BadInput([Problem(file, "every row of it is malformed", str(looked.bad[0]) if looked.bad else "")])
-    guesses = guess(looked, looked.frame, kinds, told, file)
+    guesses = guess(looked, _records(looked), kinds, told, file)
     del looked
+    if raw.is_log and not set(guesses["key"].columns) <= set(raw.steady):
+        raw = read(file, folder, key=guesses["key"].columns)
     table = _table(folder, file, raw, kinds, guesses, entity_name, skip)
     made = prepare(raw, table, kinds, file)
     del raw
@@ -109,6 +111,11 @@ def write_own(
     drawn = secrets.randbelow(100_000) if seed is None else seed
     write_valid(path, scenario_text(name, drawn, table, guesses, made, business, kinds))
     return written
+
+
+def _records(raw: Raw) -> pl.DataFrame:
+    """Return the rows that are about one record: truncations of a log are about all of them."""
+    return raw.frame.filter(~pl.col(TRUNCATES)) if raw.is_log else raw.frame
 
 
 def _looked_for(table: EntityTable, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> EntityTable:
@@ -162,7 +169,11 @@ def _table(
     word = re.sub(r"[^A-Za-z0-9_]", "_", table or path.name.partition(".")[0]).lower()
     own = name or (word[:40] if re.fullmatch(NAME, word[:40]) else "record")
     place = os.path.relpath(path.absolute(), folder.absolute()) if not Path(file).is_absolute() else str(path)
-    one = {role: next(iter(guesses[role].columns), None) for role in ("time", "deleted", "revision")}
+    # A log's own fields are no columns: they need no role.
+    one = {
+        role: next((name for name in guesses[role].columns if name in kinds), None)
+        for role in ("time", "deleted", "revision")
+    }
     return EntityTable.model_validate(
         {
             "name": own, "file": f"{Path(place).as_posix()}:{table}" if table else Path(place).as_posix(),

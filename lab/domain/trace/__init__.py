@@ -21,7 +21,7 @@ from lab.domain.model import Command, Contract, Event, EventType, Options, Rejec
 from lab.domain.trace.files import digest, find, format_of, read
 from lab.domain.trace.frame import Prepared, check_columns, entity, entity_names, prepare, renamed
 from lab.domain.trace.questions import questions
-from lab.domain.trace.raw import AT, Raw, refuse_bad
+from lab.domain.trace.raw import AT, PLACE, TURN, Raw, refuse_bad
 from lab.scenario import DomainTable, EntityTable
 
 SKIP = "mend them, or leave them out by skip_bad_rows = true"
@@ -62,7 +62,7 @@ class Traced:
         """Return the columns with their kinds, as declared in the scenario or else as found in the file."""
         if item.columns is not None:
             return dict(item.columns)
-        raw = raw or read(item.file, self.folder, item.format)
+        raw = raw or read(item.file, self.folder, item.format, item.key)
         if problems := check_columns(item, raw.kinds, self._where(item.name)):
             raise BadInput(problems)
         return raw.kinds
@@ -95,7 +95,7 @@ class Traced:
         """Return queries that suit any data; unused if the scenario declares queries."""
         found: list[Mapping[str, Any]] = []
         for name, item in self.tables.items():
-            raw = read(item.file, self.folder, item.format)
+            raw = read(item.file, self.folder, item.format, item.key)
             kinds = self._kinds(item, raw)
             frame = prepare(raw, item, kinds, self._where(name)).frame
             names = entity_names(kinds)
@@ -118,7 +118,7 @@ class Traced:
         prepared = {}
         notes = []
         for name, item in self.tables.items():
-            raw = read(item.file, self.folder, item.format)
+            raw = read(item.file, self.folder, item.format, item.key)
             kinds = self._kinds(item, raw)
             made = prepare(raw, item, kinds, self._where(name))
             del raw
@@ -139,7 +139,9 @@ class Traced:
         """Assign positions in commit order over all entities; the run's clock starts with the first change."""
         at = np.concatenate([frame[AT].to_numpy() for frame in prepared.values()])
         positions = np.empty(at.size, np.int64)
-        positions[np.argsort(at, kind="stable")] = np.arange(1, at.size + 1)
+        # Changes of one time stay together by the transactions of their log, and in its order.
+        turn, place = (np.concatenate([_logged(frame, name) for frame in prepared.values()]) for name in (TURN, PLACE))
+        positions[np.lexsort((place, turn, at))] = np.arange(1, at.size + 1)
         first, begin, frames = float(at.min()), 0, {}
         for name, frame in prepared.items():
             schema = self.entities[name].schema
@@ -150,6 +152,11 @@ class Traced:
                 pl.Series("position", mine), ((pl.col(AT) - first) / scale).alias("committed_at")
             ).select(*(pl.col(column).cast(dtype) for column, dtype in schema.items()), event)
         return frames
+
+
+def _logged(frame: pl.DataFrame, name: str) -> np.ndarray:
+    """Return a column that only changes of a log have; 0 for others, which keep the order of the entities."""
+    return frame[name].to_numpy() if name in frame.columns else np.zeros(frame.height, np.int64)
 
 
 def _limited(made: Prepared, options: Options) -> pl.DataFrame:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.base import NotReadable, nearest
-from lab.domain.trace.logs import looks_like_debezium, read_debezium, read_ndjson
+from lab.domain.trace.jsonlines import read_ndjson
+from lab.domain.trace.logs import FORMATS as LOGS
+from lab.domain.trace.logs import read_log, recognise
 from lab.domain.trace.raw import Raw
 from lab.domain.trace.tables import read_csv, read_parquet, read_sqlite
 
@@ -14,14 +17,14 @@ FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson",
     ".json": "ndjson", ".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite",
 }  # fmt: skip
-READERS = {"parquet": read_parquet, "csv": read_csv, "ndjson": read_ndjson, "debezium": read_debezium}
+READERS = {"parquet": read_parquet, "csv": read_csv, "ndjson": read_ndjson}
 
 
 def split(file: str, folder: Path) -> tuple[Path, str | None]:
     """Split `shop.db:orders` into path and table. Relative paths start at the folder."""
     path = folder / file
     left, colon, table = file.rpartition(":")
-    if colon and not path.exists() and FORMATS.get(Path(left).suffix.lower()) == "sqlite":
+    if colon and not path.exists() and FORMATS.get(Path(left).suffix.lower()) in ("sqlite", "ndjson"):
         return folder / left, table
     return path, None
 
@@ -49,15 +52,21 @@ def format_of(file: str, folder: Path, told: str | None = None) -> str:
     if found is None:
         ending = f"`{path.suffix}` is" if path.suffix else "no ending is"
         raise NotReadable(file, f"{ending} none of the endings that the lab reads", f"valid: {', '.join(FORMATS)}")
-    return "debezium" if found == "ndjson" and looks_like_debezium(path) else found
+    return (recognise(path) or found) if found == "ndjson" else found
 
 
-def read(file: str, folder: Path, told: str | None = None) -> Raw:
-    """Read all rows of a file. Raises NotReadable if it can't be read or has no row."""
+def read(file: str, folder: Path, told: str | None = None, key: Sequence[str] = ()) -> Raw:
+    """Read all rows of a file. Raises NotReadable if it can't be read or has no row.
+
+    `key` has the key's columns, if they are known; a change log tells by them which updates give a record another key.
+    """
     path, table = find(file, folder)
     form = format_of(file, folder, told)
     try:
-        raw = read_sqlite(path, table) if form == "sqlite" else READERS[form](path)
+        if form in LOGS:
+            raw = read_log(path, form, table, key)
+        else:
+            raw = read_sqlite(path, table) if form == "sqlite" else READERS[form](path)
     except OSError as error:
         raise NotReadable(file, error.strerror or str(error)) from None
     if not raw.frame.height and not raw.bad_count:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from lab.base import DTYPES, META, REASON, BadInput, Entity, Kind, Problem, nearest
-from lab.domain.trace.raw import AT, DELETED, KNOWN, LINE, OWN, Raw
+from lab.domain.trace.history import BY, arranged
+from lab.domain.trace.history import GONE as IS_GONE
+from lab.domain.trace.history import KEY as ITS_KEY
+from lab.domain.trace.raw import AT, COMMITTED, DELETED, OWN, PLACE, TRUNCATES, TURN, Raw
 from lab.scenario import EntityTable
 from lab.statistics.quantiles import reached
 
@@ -171,60 +174,75 @@ class Prepared:
 def prepare(raw: Raw, table: EntityTable, kinds: Mapping[str, Kind], where: str) -> Prepared:
     """Convert every row to a change in commit order: by time, then in the order of the file.
 
+    The changes of a log are in the log's own order (`history`).
     A revision column orders the changes of one record on the places that the record has. Revisions are counted from 1.
     Raises BadInput for missing columns.
     """
     if problems := check_columns(table, kinds, where):
         raise BadInput(problems)
     raw = typed(raw, kinds)
-    nulls = [(raw.frame[name].is_null(), f"the key's `{name}` is null") for name in table.key]
+    whole = raw.frame[TRUNCATES] if raw.is_log else pl.Series([False]).new_from_index(0, raw.frame.height)
+    nulls = [(raw.frame[name].is_null() & ~whole, f"the key's `{name}` is null") for name in table.key]
     if table.revision:
-        nulls.append((raw.frame[table.revision].is_null(), f"the revision `{table.revision}` is null"))
+        nulls.append((raw.frame[table.revision].is_null() & ~whole, f"the revision `{table.revision}` is null"))
     raw = raw.without(nulls, raw.frame)
     notes = list(raw.notes)
+    if raw.is_log:
+        return _of_log(raw, table, kinds)
     raw, at = _times(raw, table, notes)
-    names = entity_names(kinds)
-    if table.deleted:
-        deleted = gone(raw.frame[table.deleted])
-    elif raw.is_log:
-        deleted = raw.frame[DELETED]
-    else:
-        deleted = pl.Series("deleted", [False]).new_from_index(0, raw.frame.height)
+    deleted = gone(raw.frame[table.deleted]) if table.deleted else pl.lit(False)
     frame = raw.frame.with_columns(
-        _key(table.key, kinds).alias("\1key"), deleted.alias("\1gone"), at.alias(AT), pl.lit(None).alias("\1by")
+        _key(table.key, kinds).alias(ITS_KEY), deleted.alias(IS_GONE), at.alias(AT), pl.lit(None).alias(BY)
     )
     if table.revision:
-        frame = frame.with_columns(pl.col(table.revision).alias("\1by"))
-    # In a log, a record's changes are in the order of the file, whatever their times.
-    wanted = LINE if raw.is_log else AT
-    if not frame[wanted].is_sorted():
-        frame = frame.sort(wanted, maintain_order=True)
+        frame = frame.with_columns(pl.col(table.revision).alias(BY))
+    if not frame[AT].is_sorted():
+        frame = frame.sort(AT, maintain_order=True)
     if table.revision:
         frame = _by_revision(frame)
-    if raw.is_log:
-        frame = _known(frame, list(kinds), table.key)
-    order = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("\1key")
-    frame = frame.select(
-        AT, pl.col("\1key").alias("key"), order.alias("revision"), pl.col("\1gone").alias("deleted"),
+    return Prepared(_changes(frame, kinds), bool(table.time), raw, tuple(notes))
+
+
+def _changes(frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> pl.DataFrame:
+    """Return rows in their order as changes, with revisions counted from 1."""
+    names = entity_names(kinds)
+    order = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(ITS_KEY)
+    of_log = [name for name in (TURN, PLACE) if name in frame.columns]
+    return frame.select(
+        AT, *of_log, pl.col(ITS_KEY).alias("key"), order.alias("revision"), pl.col(IS_GONE).alias("deleted"),
         *(pl.col(name).alias(names[name]) for name in kinds),
     )  # fmt: skip
-    return Prepared(frame, bool(table.time) or raw.is_log, raw, tuple(notes))
+
+
+def _of_log(raw: Raw, table: EntityTable, kinds: Mapping[str, Kind]) -> Prepared:
+    """Return the changes of a log, whose own order, times and deletions hold where the table names no column."""
+    if table.time:
+        at = instants(raw.frame[table.time])
+        lost = at.is_null() & raw.frame[table.time].is_not_null()
+        raw = raw.without([(lost, f"`{table.time}` is no time that can be read (ISO 8601, or a number)")], raw.frame)
+        raw = replace(raw, frame=raw.frame.with_columns(at.filter(~lost).alias(AT), pl.lit(True).alias(COMMITTED)))
+    deleted = gone(raw.frame[table.deleted]) if table.deleted else raw.frame[DELETED]
+    by = pl.col(table.revision) if table.revision else pl.lit(None)
+    frame = raw.frame.with_columns(_key(table.key, kinds).alias(ITS_KEY), deleted.alias(IS_GONE), by.alias(BY))
+    made = arranged(frame, list(kinds), table.key)
+    raw = replace(raw, counts=(*raw.counts, *made.counts))
+    return Prepared(_changes(made.frame, kinds), made.timed, raw, (*raw.notes, *made.notes))
 
 
 def _times(raw: Raw, table: EntityTable, notes: list[str]) -> tuple[Raw, pl.Series]:
     """Return the commit time of each row. A row without a time has that of the row before it in the file."""
     frame = raw.frame
-    if table.time is None and not raw.is_log:
+    if table.time is None:
         return raw, pl.int_range(0, frame.height, dtype=pl.Int64, eager=True).cast(pl.Float64).alias(AT)
-    at = instants(frame[table.time]) if table.time else frame[AT]
-    if table.time and at.null_count() > frame[table.time].null_count():
+    at = instants(frame[table.time])
+    if at.null_count() > frame[table.time].null_count():
         lost = at.is_null() & frame[table.time].is_not_null()
         raw = raw.without([(lost, f"`{table.time}` is no time that can be read (ISO 8601, or a number)")], frame)
         at = at.filter(~lost)
     if missing := at.null_count():
         notes.append(f"{missing:,} rows of `{table.name}` have no time: each has that of the row before it (assumed).")
         at = at.fill_null(strategy="forward").fill_null(at.min() if at.len() > missing else 0.0)
-    return raw, (at.cum_max() if raw.is_log else at).alias(AT)
+    return raw, at.alias(AT)
 
 
 def _key(columns: Sequence[str], kinds: Mapping[str, Kind]) -> pl.Expr:
@@ -244,23 +262,7 @@ def _key(columns: Sequence[str], kinds: Mapping[str, Kind]) -> pl.Expr:
 def _by_revision(frame: pl.DataFrame) -> pl.DataFrame:
     """Sort each record's rows by revision, on the places that the record has."""
     frame = frame.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("\1place"))
-    nth = pl.int_range(pl.len(), dtype=pl.Int64).over("\1key").alias("\1nth")
-    places = frame.select("\1key", "\1place", AT, nth)
-    rows = frame.sort("\1by", "\1place").drop("\1place", AT).with_columns(nth)
-    return rows.join(places, on=["\1key", "\1nth"]).sort("\1place")
-
-
-def _known(frame: pl.DataFrame, columns: Sequence[str], key: Sequence[str]) -> pl.DataFrame:
-    """Fill deletions without a full former state with the last known state of their record."""
-    rest = [name for name in columns if name not in key]
-    told = pl.col(KNOWN)
-    if rest:
-        told = told & (~pl.col("\1gone") | pl.any_horizontal(pl.col(name).is_not_null() for name in rest))
-    # For each row, the number of the record's last row whose state is known.
-    frame = frame.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("\1row"))
-    source = frame.select(
-        pl.when(told).then("\1row").forward_fill().over("\1key").fill_null(pl.col("\1row"))
-    ).to_series()
-    if (source == frame["\1row"]).all():
-        return frame
-    return frame.with_columns(frame.select(rest)[source])
+    nth = pl.int_range(pl.len(), dtype=pl.Int64).over(ITS_KEY).alias("\1nth")
+    places = frame.select(ITS_KEY, "\1place", AT, nth)
+    rows = frame.sort(BY, "\1place").drop("\1place", AT).with_columns(nth)
+    return rows.join(places, on=[ITS_KEY, "\1nth"]).sort("\1place")

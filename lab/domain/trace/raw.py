@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -14,9 +14,30 @@ LINE = "\1line"  # int: the line or row of the file that a row comes from, from 
 DELETED = "\1deleted"  # bool: a change log says that the record is gone
 KNOWN = "\1known"  # bool: a change log gives the state with the deletion
 AT = "\1at"  # float: seconds since 1970
-OWN = (LINE, DELETED, KNOWN, AT)
+# What a change log says of each change, beside that.
+PLACE = "\1place"  # int: the place in commit order over the file, added when the order is known
+TURN = "\1turn"  # int: the line with which its transaction begins
+COMMITTED = "\1committed"  # bool: `AT` is the commit's time, and not when the change was read
+UNCHANGED = "\1unchanged"  # list of text: columns that are as they were, whatever the row has
+TRUNCATES = "\1truncates"  # bool: every record of the table is deleted
+TOMBSTONE = "\1tombstone"  # bool: a message without a value, which deletes what is still alive
+ORDER = "\1order"  # text that sorts: the place in the database's log
+SENT = "\1sent"  # text that sorts: partition and offset in the topic
+IDENTITY = "\1identity"  # int: the same for a change that was sent again
+RUN = "\1run"  # int: of rows of one identity, those with a later run than the first are left out
+LOGGED = (TURN, COMMITTED, UNCHANGED, TRUNCATES, TOMBSTONE, ORDER, SENT, IDENTITY, RUN)
+OWN = (LINE, DELETED, KNOWN, AT, *LOGGED)
 
 SHOWN = 5
+
+
+@dataclass(frozen=True)
+class SourceCount:
+    """A number for the run's table `source`: of which column (empty: of the file), of what, and how many."""
+
+    column: str
+    what: str
+    count: int
 
 
 @dataclass(frozen=True, order=True)
@@ -34,8 +55,10 @@ class Bad:
 class Raw:
     """A file's rows in their order. `frame` has the file's columns and `LINE`; `bad` has the first malformed rows.
 
-    A change log's frame also has `DELETED`, `KNOWN` and `AT`. `keys` are the key columns that the file names, `steady`
-    the columns that no update changed; empty if the file doesn't say.
+    A change log's frame also has `DELETED`, `KNOWN`, `AT` and those of `LOGGED`. `keys` are the key columns that the
+    file names, `steady` the columns that no update changed; empty if the file doesn't say. `counts` are values or lines
+    that are read as something else than they stand in the file, or passed over. `roles` says what a change log's times,
+    deletions and order are: the fields, which are no columns, and the reason.
     """
 
     frame: pl.DataFrame
@@ -46,6 +69,8 @@ class Raw:
     keys: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
     steady: tuple[str, ...] = field(default=())
+    counts: tuple[SourceCount, ...] = field(default=())
+    roles: Mapping[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
 
     @property
     def is_log(self) -> bool:
