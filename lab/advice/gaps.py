@@ -15,7 +15,8 @@ from lab.stores import STORES, store_class
 from lab.stores.port import Store
 
 _NAMED_MAX = 3
-_NOT_ASKED = "the scenario doesn't ask it this query"
+# It could, but the scenario keeps the query from it.
+NOT_ASKED = "the scenario doesn't ask it that"
 # What to add for a class of query, where there is a word for it.
 _REMEDIES = {"search": "a search index", "traverse": "a graph", "as_of": "a log", "history": "a log"}
 
@@ -48,13 +49,13 @@ def reason(entry: Mapping[str, object] | None, truth: Mapping[str, object] | Non
         return "the source of truth can't answer it by itself"
     store = _class(str(entry.get("store")))
     if store is None:
-        return _NOT_ASKED
+        return NOT_ASKED
     if kind not in store.answers:
         why = store.gaps.get(kind, "the store has no way to")
         return why.partition(": ")[2] or why
     if past and entry.get("keeps") != "revisions":
         return f"it keeps {entry.get('keeps', 'no revisions')}, not revisions"
-    return _NOT_ASKED
+    return NOT_ASKED
 
 
 @cache

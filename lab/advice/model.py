@@ -145,6 +145,7 @@ class SelectionProblem:
     `write_busy` is the share of the time in which the source of truth executes commands, None if that is unknown.
     `replay` is the command that repeats the run, `kinds` the class of each query by its name.
     `beside` has the p50 of a commit (`COMMIT`) and of each query at the source of truth, alone and beside each other.
+    `indexed`: whether the source of truth has indexes for readers; None where it can have none.
     `lenient`: figures of too few samples pass every level that they are not known to miss.
     """
 
@@ -162,6 +163,7 @@ class SelectionProblem:
     kinds: Mapping[str, str] = field(default_factory=dict)
     beside: Mapping[str, tuple[Reading, Reading]] = field(default_factory=dict)
     lenient: bool = False
+    indexed: bool | None = None
 
     @property
     def truth(self) -> Candidate | None:

@@ -19,6 +19,7 @@ from lab.measure.temperatures import LOAD, queries, temperatures
 from lab.measure.typical import typical
 from lab.runs import Run
 from lab.scenario import AdviceQuestion, question
+from lab.truth import ENGINES, truth_class
 
 NOT_ASKED = "the source of truth was not asked itself in this run, so it is no candidate"
 
@@ -82,7 +83,15 @@ def read(run: Run, overrides: Sequence[str] = (), anyway: bool = False) -> Selec
         str(run.manifest["replay"]),
         beside=figures.beside(run),
         kinds=dict(times.select("query", "kind").iter_rows()),
+        indexed=_indexed(run.manifest.get("truth", {})),
     )
+
+
+def _indexed(truth: Mapping[str, Any]) -> bool | None:
+    """Return whether the source of truth has indexes for readers; None where it can have none."""
+    engine, model = str(truth.get("engine")), str(truth.get("model"))
+    able = engine in ENGINES and truth_class(engine, model).indexable
+    return bool(truth.get("indexed", False)) if able else None
 
 
 def _truth(

@@ -176,7 +176,12 @@ def manifest(plan: Plan, written: Written, judged: RunJudgement, duration_second
         "versions": machine.versions() | {"python": platform.python_version()},
         "engines": {"truth": written.settings} | {each.entry["name"]: each.settings for each in judged.projections},
         "durability": written.settings.get("durability", scenario.truth.durability),
-        "truth": {"model": scenario.truth.model, "engine": scenario.truth.engine, "answers": judged.truth},
+        "truth": {
+            "model": scenario.truth.model,
+            "engine": scenario.truth.engine,
+            "indexed": scenario.truth.indexed,
+            "answers": judged.truth,
+        },
         "domain": plan.domain.name,
         "changes": int(written.published.committed_at.size),
         "duration_seconds": duration_seconds,

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from lab.advice.gaps import cannot, remedy
+from lab.advice.gaps import NOT_ASKED, cannot, remedy
 from lab.base import TRUTH
 from lab.formatting import listed, microseconds, number
 from lab.measure.temperatures import COLD, queries
@@ -89,13 +89,16 @@ def query_grid(run: Run, found: Sequence[Overview]) -> QueryGrid:
     every += [TRUTH] if TRUTH in table["projection"] and TRUTH not in every else []
     stores = {each.name: each.store for each in found}
     stores |= {name: str(row["store"]) for (name, _), row in given.items() if name == TRUTH}
+    answering = {query: [name for name in every if name != TRUTH and (name, query) in given] for query in names}
     notes: dict[str, int] = {}
     rows: dict[str, list[GridCell]] = {}
     for name in every:
         lacking: dict[str, list[str]] = {}
         for query, why in reasons.get(name, {}).items():
             lacking.setdefault(why, []).append(query)
-        told = {query: _note(name, several, why, kinds) for why, several in lacking.items() for query in several}
+        told = {
+            query: _note(name, several, why, kinds, answering) for why, several in lacking.items() for query in several
+        }
         rows[name] = []
         for query in names:
             row = given.get((name, query))
@@ -116,8 +119,16 @@ def _cell(row: dict[str, Any], best: float | None) -> GridCell:
     return GridCell(p50, row["p50_low_us"], row["p50_high_us"], cold, ratio, wrong)
 
 
-def _note(name: str, several: Sequence[str], why: str, kinds: dict[str, str]) -> str:
-    """Return why a projection can't answer some queries, and what could."""
-    able = listed(list(dict.fromkeys(remedy(kinds[query]) for query in several)))
+def _note(name: str, several: Sequence[str], why: str, kinds: dict[str, str], answering: dict[str, list[str]]) -> str:
+    """Return why a projection can't answer some queries, and what does: a projection of this run, or one to add."""
     asked = listed([f"`{query}`" for query in several])
-    return f"{name} can't answer {asked}: {why}. A way out: add {able}, or ask what it can answer."
+    who = "The source of truth" if name == TRUTH else name
+    does = [each for each in answering[several[0]] if all(each in answering[query] for query in several)]
+    if why == NOT_ASKED:
+        told = f"{who} isn't asked {asked}"
+        return f"{told}; {does[0]} is." if does else f"{told}: name it in the projection's `queries`."
+    told = f"{who} can't answer {asked}: {why}."
+    if does:
+        return f"{told} {does[0]} does."
+    able = listed(list(dict.fromkeys(remedy(kinds[query]) for query in several)))
+    return f"{told} A way out: add {able}, or ask what it can answer."

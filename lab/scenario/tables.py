@@ -92,11 +92,12 @@ class WorkloadTable(ScenarioTable):
 
 
 class TruthTable(ScenarioTable):
-    """The source of truth: its write model, its engine, and how durable a commit is."""
+    """The source of truth: its write model, its engine, how durable a commit is, and whether readers have indexes."""
 
     model: Literal["snapshot", "history", "events"] = "snapshot"
     engine: Word = "sqlite"
     durability: Literal["full", "normal"] = "normal"
+    indexed: bool = False
 
 
 class CatchUpTable(ScenarioTable):

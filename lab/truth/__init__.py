@@ -60,13 +60,16 @@ def open_truth(
     durability: str,
     more: Mapping[str, Trait] = NOTHING,
     epoch: str | None = None,
+    indexed: bool = False,
 ) -> Truth:
     """Open a source of truth for writing, and claim its place: `more` traits are those of the scenario.
 
-    With an epoch only the source of truth that has it is opened, and none is made. Raises BadInput for a place that
+    With an epoch only the source of truth that has it is opened, and none is made. `indexed`: readers have the indexes
+    of the entities; else those that are there are dropped. Raises BadInput for a place that
     holds anything else, and SourceLost for one whose data are gone or another's.
     """
     truth = make_truth(engine, model, place, domain, durability)
+    truth.indexed = indexed
     wanted = truth_identity(engine, model, domain, more)
     if epoch is not None:
         _confirm_epoch(place, epoch)

@@ -1,8 +1,8 @@
 """The three write models in SQL, whatever the engine.
 
 A model's tables are the change frames themselves: a row of **snapshot** is a record, one of **history** a revision, one
-of **events** an event. They have the keys that writing needs, and no index for readers: this is the write model, and
-what a query costs here is part of what the lab shows.
+of **events** an event. They have the keys that writing needs, and indexes for readers only if these are asked for: this
+is the write model, and what a query costs here is part of what the lab shows.
 """
 
 from __future__ import annotations

@@ -75,6 +75,9 @@ class Truth(ABC):
     files: ClassVar[tuple[str, ...]] = ("*",)
     # Whether other processes can read it while one writes.
     shared: ClassVar[bool] = True
+    # Whether it can keep indexes for readers, and whether it does: set before it is opened.
+    indexable: ClassVar[bool] = False
+    indexed: bool = False
     # Whether the feed shows every revision, or only those that have not been overwritten yet.
     publishes_every_revision: ClassVar[bool]
 
@@ -279,7 +282,7 @@ class Truth(ABC):
     def query(self, query: Query, parameters: Row) -> list[Row]:
         """The rows of what has been committed, in the order of `lab.queries.model`; never within a transaction.
 
-        Nothing is indexed for it: this is the write model. Raises NotAnswered for what it doesn't answer.
+        Without `indexed` nothing helps it: this is the write model. Raises NotAnswered for what it doesn't answer.
         """
 
     @abstractmethod

@@ -65,6 +65,7 @@ class Relational(Truth):
             self._execute(f"CREATE TABLE IF NOT EXISTS lab_requests ({columns}) {self.dialect.clustered}")
             for name in self.domain.entities:
                 self._execute(self._table(name))
+                self._index(name)
             openings = self.timeline()
             belonging(openings, self.identity, self.place)
             # The first opening's id is the folder's epoch; it ties the file to its folder.
@@ -76,6 +77,18 @@ class Relational(Truth):
             self.rollback()
             raise
         self.commit()
+
+    def _index(self, entity: str) -> None:
+        """Make the indexes for readers, or drop those of an earlier opening."""
+        found = self.domain.entities[entity]
+        for number, columns in enumerate([*found.indexes, *([(found.parent,)] if found.parent else [])], 1):
+            name = quoted(f"lab_{entity}_{number}")
+            if self.indexed:
+                self._execute(
+                    f"CREATE INDEX IF NOT EXISTS {name} ON {quoted(entity)} ({listed([*columns, 'deleted'])})"
+                )
+            elif self.indexable:
+                self._execute(f"DROP INDEX IF EXISTS {name}")
 
     def timeline(self) -> list[Opening]:
         """Read the table of openings."""

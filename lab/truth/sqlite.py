@@ -32,6 +32,8 @@ class Sqlite(Relational):
     files = tuple(f"truth.sqlite{end}" for end in ("", "-wal", "-shm", "-journal"))
     dialect = SqlDialect(sqlite.TYPES, begin="BEGIN IMMEDIATE", clustered="WITHOUT ROWID", greatest="MAX", returning="")
 
+    indexable = True
+
     # Whether a row takes the place of one with the same key.
     _replaces = False
     _shared = False
@@ -158,7 +160,9 @@ class SqliteHistory(Sqlite, History):
 
 
 class SqliteEvents(Sqlite, Events):
-    """What happened, in SQLite."""
+    """What happened, in SQLite. It answers no query, so an index would help nobody."""
+
+    indexable = False
 
 
 MODELS: dict[str, type[Truth]] = {"snapshot": SqliteSnapshot, "history": SqliteHistory, "events": SqliteEvents}

@@ -12,6 +12,7 @@ from lab.queries.model import Query
 from lab.scenario import ProjectionTable, Scenario
 from lab.stores import STORES, Store, store_class
 from lab.stores.kept import KEPT
+from lab.truth import ENGINES, truth_class
 
 RESERVED = {
     TRUTH: "is reserved for the source of truth",
@@ -71,6 +72,19 @@ def change(scenario: Scenario, business: Domain, file: str) -> list[Problem]:
         return []
     what = f"the write model of `{business.name}` doesn't change"
     return [Problem(f"{file}: domain.change_at", what, "leave it out, or take the domain `marketing`")]
+
+
+def indexed(scenario: Scenario, file: str) -> list[Problem]:
+    """Refuse indexes for readers at a source of truth that can't keep them, or that answers no reader."""
+    table = scenario.truth
+    if not table.indexed or table.engine not in ENGINES or truth_class(table.engine, table.model).indexable:
+        return []
+    if table.model == "events":
+        what, way_out = "events answer no query, so an index would help nobody", 'set truth.model to "history"'
+    else:
+        why = "can't overwrite what is indexed" if table.model == "snapshot" else "has no index that helps readers"
+        what, way_out = f"`{table.engine}` {why}", 'set truth.engine to "sqlite"'
+    return [Problem(f"{file}: truth.indexed", what, f"{way_out}, or leave it out")]
 
 
 def usable(store: str) -> type[Store] | None:

@@ -111,7 +111,8 @@ class Plan:
         Raises BadInput for a place that holds another one, SourceLost for one whose data are gone.
         """
         table = self.scenario.truth
-        return open_truth(table.engine, table.model, place, self.domain, table.durability, self.truth_traits, epoch)
+        kind, traits = (table.engine, table.model), self.truth_traits
+        return open_truth(*kind, place, self.domain, table.durability, traits, epoch, indexed=table.indexed)
 
     def truth_beside(self, place: FolderPlace) -> Truth | None:
         """Open the source of truth read-only while another process writes; None if there is nothing to read yet."""
@@ -146,7 +147,7 @@ def plan(source: Source) -> Plan:
     if scenario.truth.engine not in ENGINES:
         what = f"no engine is called `{scenario.truth.engine}`"
         problems.append(Problem(f"{file}: truth.engine", what, nearest(scenario.truth.engine, ENGINES)))
-    problems += meaning.names(scenario, file)
+    problems += meaning.names(scenario, file) + meaning.indexed(scenario, file)
     problems += meaning.unknown_stores(scenario, file)
     if scenario.domain.name not in DOMAINS:
         problems.append(DOMAINS.unknown(scenario.domain.name, f"{file}: domain.name"))

@@ -83,6 +83,8 @@ def test_the_grid_has_the_ratio_to_the_best_that_may_be_ranked_and_the_reason_of
     assert gap.p50_us is None
     assert grid.notes[(gap.note or 0) - 1] == gap.why
     assert gap.why.startswith("directory_polled can't answer `payroll`: ")
+    # What is there already is not recommended.
+    assert gap.why.endswith(". salary_totals does.")
 
 
 def test_the_grid_comes_first_in_the_report_and_its_gaps_can_be_read_without_a_pointer(run: Run) -> None:

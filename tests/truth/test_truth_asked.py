@@ -17,7 +17,7 @@ from pieces import SCENARIO, commands
 from rich.console import Console
 from running import call, failed, run_text, shipped, verdicts, witness
 
-from lab.base import NotAnswered, stream
+from lab.base import BadInput, NotAnswered, stream
 from lab.domain import domain
 from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Command, Domain, Options
@@ -25,15 +25,17 @@ from lab.experiment.write import Replay
 from lab.measure import asked, asking, queries
 from lab.place import FolderPlace
 from lab.queries.answers import Row, same
-from lab.queries.kinds import KINDS, PAST
+from lab.queries.kinds import KINDS, PAST, translate
 from lab.queries.model import Query
 from lab.queries.resolve import resolve
+from lab.queries.sql import bind
 from lab.report import compare, print_compare, print_run, write_report
 from lab.runs import Run
-from lab.scenario import QueryTable
+from lab.scenario import QueryTable, Source
 from lab.truth import ENGINES, Truth, open_truth
 from lab.truth.relational import Relational
 from lab.verdict.oracle import Oracle
+from lab.wiring import plan
 
 each_engine = pytest.mark.parametrize("engine", ENGINES)
 
@@ -160,6 +162,48 @@ def test_nothing_is_indexed_for_readers(engine: str, tmp_path: Path) -> None:
         found = truth._ask("SELECT index_name FROM duckdb_indexes()", ())
     assert found == []
     truth.close()
+
+
+@pytest.mark.parametrize("model", ["snapshot", "history"])
+def test_indexes_for_readers_are_used_change_no_answer_and_go_when_they_are_not_wanted(
+    model: str, tmp_path: Path
+) -> None:
+    def used(truth: Truth, query: Query, parameters: Row) -> bool:
+        assert isinstance(truth, Relational)
+        statement, arguments = translate(query, truth.reads, truth.engine)
+        steps = truth._ask(f"EXPLAIN QUERY PLAN {statement}", bind(arguments, parameters))
+        return any("lab_employee_1" in str(step) for step in steps)
+
+    place = FolderPlace(tmp_path)
+    truth = open_truth("sqlite", model, place, EMPLOYEES, "normal", indexed=True)
+    oracle = filled(truth, commands(300, records=60, deletes=0.1))
+    asked = [one for one in questions(EMPLOYEES, oracle, 3, 1) if truth.answers(one[0])]
+    for query, parameters, right in asked:
+        assert same(right, truth.query(query, parameters)), (query.name, parameters)
+    filters = [one for one in asked if one[0].kind == "filter"]
+    assert filters
+    assert all(used(truth, query, parameters) for query, parameters, _ in filters)
+    outcome = truth.execute(commands(301, records=60)[-1])
+    assert outcome.status in ("accepted", "rejected")
+    truth.close()
+    truth = open_truth("sqlite", model, place, EMPLOYEES, "normal")
+    assert not any(used(truth, query, parameters) for query, parameters, _ in filters)
+    truth.close()
+
+
+@pytest.mark.parametrize(
+    ("engine", "model", "why"),
+    [
+        ("sqlite", "events", "events answer no query"),
+        ("duckdb", "snapshot", "`duckdb` can't overwrite what is indexed"),
+        ("duckdb", "history", "`duckdb` has no index that helps readers"),
+    ],
+)
+def test_an_index_that_is_of_no_use_or_cannot_be_is_refused(engine: str, model: str, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(SCENARIO)
+    with pytest.raises(BadInput, match=rf"truth\.indexed: {why}"):
+        plan(Source(path, (f"truth.engine={engine}", f"truth.model={model}", "truth.indexed=true")))
 
 
 # Patience

@@ -15,6 +15,10 @@ from lab.formatting import NOTHING, duration, listed, number, plural, ratio, sha
 
 TRUTH_SAID = "the source of truth"
 NAMES = {"fewest": "fewest projections", "quickest": "quickest", "bargain": "best bargain"}
+INDEXED = "It has indexes for readers, which every commit keeps."
+NOT_INDEXED = (
+    "It has no index for readers: --set truth.indexed=true shows what one would gain here, and what commits pay for it."
+)
 # A projection that is busy for a larger share of the time has little room for bursts.
 BUSY = 0.8
 
@@ -143,7 +147,8 @@ def reads_said(advice: Advice) -> str:
         rate += ", as many as changes (set advice.reads_per_second)"
     commands = "" if problem.write_busy is None else f"; commands take {share(problem.write_busy)} of it"
     told = f"The load on the source of truth is counted at {rate}{commands}."
-    return f"{told} {beside_said(advice)}".rstrip()
+    told = f"{told} {beside_said(advice)}".rstrip()
+    return told if problem.indexed is None else f"{told} {INDEXED if problem.indexed else NOT_INDEXED}"
 
 
 def beside_said(advice: Advice) -> str:
