@@ -68,7 +68,6 @@ def read(run: Run, overrides: Sequence[str] = (), anyway: bool = False) -> Selec
         if each["verdict"] == "pass"
     ]
     lasts = float(run.manifest.get("duration_seconds") or 0.0)
-    per_second = float(run.manifest["changes"]) / lasts if lasts else 0.0
     return SelectionProblem(
         weights,
         tuple(candidates),
@@ -78,13 +77,20 @@ def read(run: Run, overrides: Sequence[str] = (), anyway: bool = False) -> Selec
         run.name,
         temperature,
         wished.advice,
-        per_second if wished.advice.reads_per_second is None else wished.advice.reads_per_second,
+        _reads_per_second(run, wished, lasts),
         _write_busy(run, lasts),
         str(run.manifest["replay"]),
         beside=figures.beside(run),
         kinds=dict(times.select("query", "kind").iter_rows()),
         indexed=_indexed(run.manifest.get("truth", {})),
     )
+
+
+def _reads_per_second(run: Run, wished: AdviceQuestion, lasts: float) -> float:
+    """Return how many queries a second are asked for: as many as there are changes, if nothing is said."""
+    if wished.advice.reads_per_second is not None:
+        return wished.advice.reads_per_second
+    return float(run.manifest["changes"]) / lasts if lasts else 0.0
 
 
 def _indexed(truth: Mapping[str, Any]) -> bool | None:

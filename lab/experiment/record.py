@@ -176,12 +176,8 @@ def manifest(plan: Plan, written: Written, judged: RunJudgement, duration_second
         "versions": machine.versions() | {"python": platform.python_version()},
         "engines": {"truth": written.settings} | {each.entry["name"]: each.settings for each in judged.projections},
         "durability": written.settings.get("durability", scenario.truth.durability),
-        "truth": {
-            "model": scenario.truth.model,
-            "engine": scenario.truth.engine,
-            "indexed": scenario.truth.indexed,
-            "answers": judged.truth,
-        },
+        "truth": {"model": scenario.truth.model, "engine": scenario.truth.engine, "answers": judged.truth}
+        | ({"indexed": True} if scenario.truth.indexed else {}),
         "domain": plan.domain.name,
         "changes": int(written.published.committed_at.size),
         "duration_seconds": duration_seconds,

@@ -38,7 +38,11 @@ def plain_ascii(texts: Iterable[str | None]) -> str | None:
     return " ".join(_ASCII_WORDS.findall(text.lower())) if text.isascii() else None
 
 
+def sql_lower(columns: str) -> str:
+    """The texts in DuckDB's SQL with the letters of `plain`; `columns` is a list of expressions."""
+    return f"replace(replace(lower(concat_ws(' ', {columns})), 'i\u0307', 'i'), '\u03c2', '\u03c3')"
+
+
 def sql_plain(columns: str) -> str:
-    """The same in DuckDB's SQL; `columns` is a list of expressions."""
-    lower = f"replace(replace(lower(concat_ws(' ', {columns})), 'i\u0307', 'i'), '\u03c2', '\u03c3')"
-    return f"trim(regexp_replace({lower}, '{NOT_A_WORD}', ' ', 'g'))"
+    """The same as `plain` in DuckDB's SQL."""
+    return f"trim(regexp_replace({sql_lower(columns)}, '{NOT_A_WORD}', ' ', 'g'))"

@@ -15,6 +15,7 @@ from lab.measure.temperatures import COLD, queries
 from lab.report.facts import Overview
 from lab.runs import Run
 
+CANNOT, UNASKED = "can't", "not asked"
 # How many times as long as the quickest an answer may take for each shade; above the last it has one more.
 SHADES = (1.1, 3.0, 10.0, 100.0)
 
@@ -25,7 +26,8 @@ class GridCell:
 
     The first figures of the table are those of `p50_us`; `cold_us` is of single calls, where these aren't the first.
     `ratio`: how many times as long as the quickest projection that may be ranked; None if this one may not. `wrong`: an
-    answer was, so there is no time. `why`: the reason why there is none; `note` numbers it, from 1.
+    answer was, so there is no time. `why`: the reason why there is none; `note` numbers it, from 1. `lack` is that in
+    a word: it can't answer, or isn't asked.
     """
 
     p50_us: float | None = None
@@ -36,6 +38,7 @@ class GridCell:
     wrong: bool = False
     why: str = ""
     note: int | None = None
+    lack: str = CANNOT
 
     @property
     def best(self) -> bool:
@@ -104,7 +107,8 @@ def query_grid(run: Run, found: Sequence[Overview]) -> QueryGrid:
             row = given.get((name, query))
             if row is None:
                 note = told.get(query, f"{name} wasn't asked `{query}`")
-                rows[name].append(GridCell(why=note, note=notes.setdefault(note, len(notes) + 1)))
+                lack = UNASKED if reasons.get(name, {}).get(query, NOT_ASKED) == NOT_ASKED else CANNOT
+                rows[name].append(GridCell(why=note, note=notes.setdefault(note, len(notes) + 1), lack=lack))
             else:
                 rows[name].append(_cell(row, best.get(query) if name in ranked else None))
     return QueryGrid(names, rows, stores, list(notes))

@@ -47,7 +47,7 @@ def _said(cell: GridCell) -> Text:
     if cell.wrong:
         return Text("✗ wrong", "red")
     if cell.p50_us is None:
-        return Text(f"can't {cell.note}" if cell.note else NOTHING, "dim")
+        return Text(f"{cell.lack} {cell.note}" if cell.note else NOTHING, "dim")
     style = "dim" if cell.shade is None else _COLOURS[cell.shade]
     told = Text.assemble((f"{microseconds(cell.p50_us)} {cell.times}".rstrip(), style))
     return told.append(f"\n{cell.between}", "dim") if cell.between else told

@@ -82,16 +82,16 @@ def test_the_grid_has_the_ratio_to_the_best_that_may_be_ranked_and_the_reason_of
     gap = grid.rows["directory_polled"][list(grid.queries).index("payroll")]
     assert gap.p50_us is None
     assert grid.notes[(gap.note or 0) - 1] == gap.why
-    assert gap.why.startswith("directory_polled can't answer `payroll`: ")
     # What is there already is not recommended.
-    assert gap.why.endswith(". salary_totals does.")
+    assert gap.why == "directory_polled isn't asked `payroll`; directory is."
+    assert gap.lack == "not asked"
 
 
 def test_the_grid_comes_first_in_the_report_and_its_gaps_can_be_read_without_a_pointer(run: Run) -> None:
     page = render(run)
     assert 0 < page.index('<section id="grid"') < page.index('<section id="projections"')
     section = page[page.index('<section id="grid"') :].split("</section>")[0]
-    assert 'title="directory_polled can&#39;t answer `payroll`' in section
+    assert 'title="directory_polled isn&#39;t asked `payroll`; directory is.' in section
     assert '<a href="#grid-1"' in section
     assert '<li id="grid-1">' in section
 
@@ -102,6 +102,6 @@ def test_the_grid_comes_first_in_the_terminal_and_fits(run: Run, width: int) -> 
     print_run(run, Console(file=out, width=width))
     text = out.getvalue()
     assert text.index("query p50, hot") < text.index("never")
-    assert "can't 1" in text
+    assert "not asked 1" in text
     grid = text[text.index("query p50, hot") :].split("1 directory_polled")[0]
     assert all(len(line) <= width for line in grid.splitlines())

@@ -13,7 +13,7 @@ from lab.queries.kinds.base import Pool, QueryClass, Statement
 from lab.queries.model import AnswerColumn, Parameter, Query
 from lab.queries.reader import QueryReader
 from lab.queries.sql import columns, source
-from lab.queries.text import plain, sql_plain
+from lab.queries.text import plain, sql_lower, sql_plain
 
 # How many words of a caller's text are searched for.
 WORDS_MAX = 20
@@ -73,12 +73,17 @@ class TextSearch(QueryClass):
         return len(found) == len(set(found)) == most and set(found) <= set(expected)
 
     def sql(self, query: Query, keeps: str, dialect: str) -> Statement:
-        """Compare the words of every record, without an index and without a rank, in DuckDB's functions."""
-        words = sql_plain(columns(query.entity.texts, "t"))
+        """Compare the words of every record, without an index and without a rank, in DuckDB's functions.
+
+        Only texts in which the first word occurs at all, perhaps within a longer one, are taken apart into words.
+        """
+        texts = columns(query.entity.texts, "t")
+        words, first = sql_plain(texts), f"contains({sql_lower(texts)}, w.first)"
         limit = f" LIMIT {query.limit}" if query.limit else ""
         statement = (
             f"SELECT t.key FROM {source(query.entity.name, keeps)} AS t "
-            "JOIN (SELECT CAST(? AS VARCHAR) AS wanted) AS w ON w.wanted <> '' WHERE NOT t.deleted "
+            "JOIN (SELECT wanted, split_part(wanted, ' ', 1) AS first FROM (SELECT CAST(? AS VARCHAR) AS wanted)) AS w "
+            f"ON w.wanted <> '' WHERE NOT t.deleted AND {first} "
             f"AND list_has_all(string_split({words}, ' '), string_split(w.wanted, ' ')) ORDER BY t.key{limit}"
         )
         return statement, ("?",)
