@@ -57,7 +57,10 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="rounds that count")
     parser.add_argument("--seed", type=int, default=7, help="of the history, the order and the intervals")
     parser.add_argument(
-        "--only", nargs="+", default=[], help="rows whose name begins so; they take the place of those in results.json"
+        "--only",
+        nargs="+",
+        default=[],
+        help="rows whose title begins so (`query_get, lmdb.keyvalue`); they take the place of those in results.json",
     )
     parser.add_argument("--out", type=Path, default=report.FOLDER, help="where results.json and results.md go")
     parser.add_argument("--headlines", action="store_true", help="write docs/benchmarks.md, measure nothing")
@@ -73,7 +76,7 @@ def run(bench: Bench, only: Sequence[str] = (), warm_up: bool = True) -> list[di
     """Measure every row, or those whose name begins as `only` says; progress goes to standard error."""
     results = []
     for number, row in enumerate(every_row(bench)):
-        if only and not row.row.startswith(tuple(only)):
+        if only and not row.title.startswith(tuple(only)):
             continue
         began = time.perf_counter()
         day = time.strftime("%Y-%m-%d", time.gmtime())
