@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from lab.claims.quantities import NUMBER, Dimension, Quantity
+from lab.claims.quantities import BYTES, NUMBER, SECONDS, Dimension, Quantity
 
 Bounds = tuple[float, float]
 
@@ -89,8 +89,31 @@ def calls(expression: Expression) -> Iterator[Call]:
         yield from calls(expression.right)
 
 
+def written(expression: Expression) -> str:
+    """Return an expression as a text: as short as it can be read, with brackets where they are needed."""
+    if isinstance(expression, Constant):
+        unit = {SECONDS: " s", BYTES: " B"}.get(expression.dimension or NUMBER, "")
+        return f"{expression.value:g}{unit}"
+    if isinstance(expression, Call):
+        return str(expression)
+    left, right = written(expression.left), written(expression.right)
+    if expression.sign in "*/":
+        left = f"({left})" if _is_sum(expression.left) else left
+        right = f"({right})" if isinstance(expression.right, Arithmetic) else right
+    elif expression.sign == "-" and _is_sum(expression.right):
+        right = f"({right})"
+    return f"{left} {expression.sign} {right}"
+
+
+def _is_sum(expression: Expression) -> bool:
+    return isinstance(expression, Arithmetic) and expression.sign in "+-"
+
+
 def value(expression: Expression, told: Callable[[Call], float]) -> float:
-    """Return the value of an expression, in seconds, bytes and shares; NaN where infinities cancel each other."""
+    """Return the value of an expression, in seconds, bytes and shares.
+
+    NaN where it has none, for which `undefined` has the reason: a division by 0, infinities that cancel each other.
+    """
     if isinstance(expression, Constant):
         return expression.value
     if isinstance(expression, Call):
@@ -106,13 +129,26 @@ def _worked_out(sign: str, left: float, right: float) -> float:
             return left - right
         case "*":
             return left * right
-    if right:
-        return left / right
-    return math.nan if not left or math.isnan(left) else math.copysign(math.inf, left)
+    return left / right if right else math.nan
+
+
+def undefined(expression: Expression, told: Callable[[Call], float]) -> str:
+    """Return why an expression has no value; nothing if it has one."""
+    if not isinstance(expression, Arithmetic) or not math.isnan(value(expression, told)):
+        return ""
+    inner = undefined(expression.left, told) or undefined(expression.right, told)
+    if inner:
+        return inner
+    if expression.sign == "/" and value(expression.right, told) == 0:
+        return f"`{written(expression)}` divides by 0"
+    return f"`{written(expression)}` has no value where both are infinite, or one infinite and the other 0"
 
 
 def bounds(expression: Expression, told: Callable[[Call], Bounds]) -> Bounds:
-    """Return the smallest and the largest value that an expression has for quantities within their bounds."""
+    """Return the smallest and the largest value that an expression has for quantities within their bounds.
+
+    Without end where a divisor's bounds hold 0, and where a value at the bounds is none.
+    """
     if isinstance(expression, Constant):
         return expression.value, expression.value
     if isinstance(expression, Call):
@@ -124,6 +160,20 @@ def bounds(expression: Expression, told: Callable[[Call], Bounds]) -> Bounds:
     if any(map(math.isnan, corners)):
         return -math.inf, math.inf
     return min(corners), max(corners)
+
+
+def is_share(expression: Expression) -> bool:
+    """Return whether an expression is a share of something: a sum of shares, or so many times one."""
+    if isinstance(expression, Constant):
+        return False
+    if isinstance(expression, Call):
+        return expression.quantity.shown == "share"
+    left, right = expression.left, expression.right
+    if expression.sign == "/":
+        return is_share(left) and isinstance(right, Constant)
+    if expression.sign == "*":
+        return is_share(left) if isinstance(right, Constant) else isinstance(left, Constant) and is_share(right)
+    return all(is_share(side) or isinstance(side, Constant) for side in (left, right))
 
 
 def dimension(expression: Expression) -> Dimension | None:

@@ -28,6 +28,7 @@ from lab.claims.expression import (
     Statement,
     common,
     dimension,
+    is_share,
 )
 from lab.claims.quantities import QUANTITIES, UNITS
 from lab.formatting import plural
@@ -40,7 +41,9 @@ _NUMBER = re.compile(r"(?:\d[\d_]*)?\.?\d[\d_]*(?:[eE][+-]?\d{1,3})?")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 # Names of projections may have hyphens: there are no sums between the brackets of a quantity.
 _NAME = re.compile(r"[A-Za-z][\w-]*")
-_UNIT = re.compile(r"[%µA-Za-z]+")
+# The Greek letter is another sign than the one for a millionth, and looks the same.
+_GREEK, _MICRO = "\u03bc", "\u00b5"
+_UNIT = re.compile(rf"%|[A-Za-z{_MICRO}{_GREEK}]+")
 _COMPARISON = re.compile(r"<=|>=|==|<|>|=|~")
 _RATIO, _WITHIN = "ratio", "within"
 
@@ -72,12 +75,7 @@ class _Reader:
             what = "there can be only one comparison" if _COMPARISON.match(self.text, rest) else "not expected here"
             raise Misstated(what, rest, "end the claim here, or make two claims of it")
         found = Statement(left, comparison, right, within, absolute)
-        if not found.calls:
-            raise Misstated("nothing that is measured", 0, f"for example {QUANTITIES['lag_p99'].usage} < 2 s")
-        measured = [call for call in found.calls if call.quantity.origin != "counted"]
-        if comparison == "=" and measured:
-            way_out = "say how near they must be: left ~ right within 10 %"
-            raise Misstated(f"`{measured[0].quantity.name}` is never equal to the last digit", at, way_out)
+        _confirm(found, at)
         return found
 
     def _within(self, unit: tuple[int, int] | None) -> tuple[float, bool]:
@@ -172,10 +170,11 @@ class _Reader:
         unit = _UNIT.match(self.text, place)
         if unit is None or unit[0] == _WITHIN:
             return Constant(value, None, at)
-        if unit[0] not in UNITS:
-            raise Misstated(f"no unit is called `{unit[0]}`", place, f"valid: {', '.join(UNITS)}")
+        name = unit[0].replace(_GREEK, _MICRO)
+        if name not in UNITS:
+            raise Misstated(f"no unit is called `{name}`", place, f"valid: {', '.join(UNITS)}")
         self.at = unit.end()
-        scale, of = UNITS[unit[0]]
+        scale, of = UNITS[name]
         return Constant(value * scale, of, at)
 
     def _skip(self) -> int:
@@ -203,3 +202,19 @@ class _Reader:
         if not self._sign(sign):
             raise Misstated(f"`{sign}` is missing", at, way_out)
         return at
+
+
+def _confirm(found: Statement, at: int) -> None:
+    """Raise Misstated for a statement that says nothing; `at` is the place of its comparison."""
+    if not found.calls:
+        raise Misstated("nothing that is measured", 0, f"for example {QUANTITIES['lag_p99'].usage} < 2 s")
+    measured = [call for call in found.calls if call.quantity.origin != "counted"]
+    if found.comparison == "=" and measured:
+        way_out = "say how near they must be: left ~ right within 10 %"
+        raise Misstated(f"`{measured[0].quantity.name}` is never equal to the last digit", at, way_out)
+    for side, other in ((found.left, found.right), (found.right, found.left)):
+        if isinstance(side, Constant) and side.value > 1 and isinstance(other, Call) and is_share(other):
+            raise Misstated("a share is never above 1", side.at, "a share of five in 100 is written 5 % or 0.05")
+    if found.comparison == "~" and not found.absolute and isinstance(found.right, Constant) and not found.right.value:
+        way_out = "say it in the unit of both, without %: within 0.001, within 5 ms"
+        raise Misstated("a share of 0 is 0, so nothing is near to it", at, way_out)

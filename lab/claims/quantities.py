@@ -93,7 +93,7 @@ _ALL = (
         ("projection", "check?"),
         NUMBER,
         "counted",
-        "number of violations that a check found; of all checks together where none is named",
+        "number of violations that a check found; of all checks that could be made where none is named",
         withheld=False,
     ),
     _account("applied", "written"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,16 +13,16 @@ import polars as pl
 from lab.base import TRUTH
 from lab.claims.expression import Bounds, Call
 from lab.runs import Run
-from lab.statistics.intervals import CONFIDENCE
+from lab.statistics.intervals import CONFIDENCE, few
+from lab.statistics.quantiles import samples_needed
 from lab.statistics.student import t_quantile
 
 _HOST_ONLY = "null"
+# The check without which a projection has no verdict: of a store whose content is unknown, nothing is proved.
+PROOF = "converged"
 _FIGURES = {"query": "query_p50"}
-_OF_REPLICAS = {
-    "consistent_at_once": "consistent_at_once",
-    "fresh_p99": "fresh_p99_seconds",
-    "fresh_p999": "fresh_p999_seconds",
-}
+# When reads of replicas are consistent: the columns, and the shares of the reads that they are about.
+_FRESH = {"fresh_p99": ("fresh_p99_seconds", 0.99), "fresh_p999": ("fresh_p999_seconds", 0.999)}
 _OF_ACCOUNTING = ("applied", "superseded", "duplicates", "parked", "skipped", "pending")
 # So many degrees of freedom that Student's t is the normal distribution.
 _NORMAL = 1e9
@@ -43,11 +43,16 @@ class ClaimReading:
 
 
 class Readings:
-    """The quantities of one run. `figures` are those of `lab.measure.figures`."""
+    """The quantities of one run. `figures` is the function of `lab.measure.figures`, called when one is needed."""
 
-    def __init__(self, run: Run, figures: pl.DataFrame) -> None:
-        self.run, self.figures = run, figures
+    def __init__(self, run: Run, figures: Callable[[Run], pl.DataFrame]) -> None:
+        self.run, self._figures_of = run, figures
         self.repetitions = run.repetitions
+
+    @cached_property
+    def figures(self) -> pl.DataFrame:
+        """Return the figures of the run, a row each."""
+        return self._figures_of(self.run)
 
     @cached_property
     def modelled(self) -> bool:
@@ -80,34 +85,54 @@ class Readings:
         if name == "violations":
             return self._violations(str(projection), call.argument("check"))
         if name in _OF_ACCOUNTING:
-            return self._counted("accounting", name, projection=str(projection))
-        if name in _OF_REPLICAS:
-            return self._of_replicas(name)
-        return self._figure(call)
+            return self._counted(name, str(projection))
+        if name == "consistent_at_once":
+            return self._consistent_at_once()
+        return self._fresh(name) if name in _FRESH else self._figure(call)
 
     def _violations(self, projection: str, check: str | None) -> ClaimReading:
+        """The number of violations; without a check of all that were made, if they could show what it holds at all."""
         values = []
         for one in self._each:
-            rows = one.table("verdicts").filter(pl.col("projection") == projection)
-            if check is not None:
-                rows = rows.filter(pl.col("check") == check)
-            if rows.is_empty() or (rows["verdict"] == "unknown").all():
-                return ClaimReading(reason=f"`{check or projection}` is unknown: {_why(rows)}")
-            values.append(float(rows["count"].sum()))
+            rows = one.table("verdicts").filter(projection=projection)
+            proof = rows.filter(check=check or PROOF)
+            if proof.is_empty() or (proof["verdict"] == "unknown").any():
+                return ClaimReading(reason=f"`{check or PROOF}` of `{projection}` is unknown: {_why(proof)}")
+            values.append(float((rows if check is None else proof)["count"].sum()))
         return ClaimReading(tuple(values))
 
-    def _counted(self, table: str, column: str, **which: str) -> ClaimReading:
-        values = [float(one.table(table).filter(**which)[column].sum()) for one in self._each]
-        return ClaimReading(tuple(values))
+    def _counted(self, column: str, projection: str) -> ClaimReading:
+        rows = [one.table("accounting").filter(projection=projection) for one in self._each]
+        if any(row.is_empty() for row in rows):
+            return ClaimReading(reason=f"the changes of `{projection}` were not counted")
+        return ClaimReading(tuple(float(row[column].sum()) for row in rows))
 
-    def _of_replicas(self, name: str) -> ClaimReading:
+    @cached_property
+    def _replicas(self) -> list[dict[str, Any]] | str:
+        """The row of each repetition about reads of replicas; else the reason why there is none."""
         rows = [one.table("replicas") for one in self._each]
         if any(row.is_empty() for row in rows):
-            return ClaimReading(reason="the replicas were not read")
+            return "the replicas were not read"
         found = [row.row(0, named=True) for row in rows]
-        values = tuple(math.inf if row[_OF_REPLICAS[name]] is None else float(row[_OF_REPLICAS[name]]) for row in found)
-        if name == "consistent_at_once":
-            return ClaimReading(values, within=_of_share(values[0], int(found[0]["reads"])))
+        if unread := sum(not row["reads"] for row in found):
+            often = f" in {unread} of {len(found)} repetitions" if len(found) > 1 else ""
+            return f"no write was acknowledged{often}, so nothing was read"
+        return found
+
+    def _consistent_at_once(self) -> ClaimReading:
+        if isinstance(rows := self._replicas, str):
+            return ClaimReading(reason=rows)
+        values = tuple(float(row["consistent_at_once"]) for row in rows)
+        return ClaimReading(values, within=_of_share(values[0], int(rows[0]["reads"])))
+
+    def _fresh(self, name: str) -> ClaimReading:
+        if isinstance(rows := self._replicas, str):
+            return ClaimReading(reason=rows)
+        column, share = _FRESH[name]
+        needed, least = samples_needed(share), min(int(row["reads"]) for row in rows)
+        if least < needed:
+            return ClaimReading(reason=f"{name}() is not told: {few(least, needed)}")
+        values = tuple(math.inf if row[column] is None else float(row[column]) for row in rows)
         return ClaimReading(values, within_reason="it has no interval within a repetition")
 
     def _figure(self, call: Call) -> ClaimReading:
@@ -134,7 +159,8 @@ class Readings:
 
 
 def _why(rows: pl.DataFrame) -> str:
-    texts = [" ".join(str(text).split()) for text in rows["witness"].drop_nulls()] if rows.height else []
+    unknown = rows.filter(verdict="unknown")
+    texts = [" ".join(str(text).split()) for text in unknown["witness"].drop_nulls()]
     return next(filter(None, texts), "the check was not made")
 
 

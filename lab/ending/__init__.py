@@ -8,7 +8,7 @@ it is, `failures` tells what an exception means, `output` writes to streams that
 
 from lab.ending import last, output, stopping
 from lab.ending.failures import INTERNAL, at_work_in, told
-from lab.ending.last import complain, run
+from lab.ending.last import complain, run, traced
 from lab.ending.output import say
 
-__all__ = ["INTERNAL", "at_work_in", "complain", "last", "output", "run", "say", "stopping", "told"]
+__all__ = ["INTERNAL", "at_work_in", "complain", "last", "output", "run", "say", "stopping", "told", "traced"]

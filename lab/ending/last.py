@@ -33,8 +33,7 @@ def complain(
     first, if the user asks for it.
     """
     problems = told(error) if problems is None else problems
-    if debugging():
-        _quietly(lambda: output.say("".join(traceback.format_exception(error)), err=True, end=""))
+    traced(error)
     if as_json:
         rows = [{"where": item.where, "what": item.what, "way_out": item.way_out} for item in problems]
         _quietly(lambda: output.send(document({"error": rows}) + "\n"))
@@ -45,6 +44,12 @@ def complain(
     if kept := stopping.kept():
         _quietly(lambda: output.say(kept, err=True))
     return status_of(error)
+
+
+def traced(error: BaseException) -> None:
+    """Print an exception's traceback on standard error, if the user asks for tracebacks."""
+    if debugging():
+        _quietly(lambda: output.say("".join(traceback.format_exception(error)), err=True, end=""))
 
 
 def document(data: Any) -> str:

@@ -15,7 +15,7 @@ def claimed(claims: Sequence[ClaimTable], run: Run) -> Run:
     """Write the table `claims` of a run and their numbers into its manifest; return the run with both."""
     if not claims:
         return run
-    found = judge(claims, run, figures(run))
+    found = judge(claims, run, figures)
     write_table(run.path, "claims", found)
     verdicts = found["verdict"].to_list()
     told = {verdict: verdicts.count(verdict) for verdict in (VERIFIED, REFUTED, INCONCLUSIVE)}

@@ -23,11 +23,15 @@ def claim_rows(run: Run) -> list[dict[str, Any]]:
     return [row | {"told": sides(row), "like": LIKE[row["verdict"]]} for row in run.table("claims").to_dicts()]
 
 
-def on_claims(rows: list[dict[str, Any]]) -> str:
-    """Say in a sentence how many claims there are of each verdict."""
+def on_claims(rows: list[dict[str, Any]], repetitions: int) -> str:
+    """Say how many claims there are of each verdict, and how they were judged."""
     found = [row["verdict"] for row in rows]
     told = [f"{found.count(verdict)} {verdict}" for verdict in LIKE if verdict in found]
-    return f"{plural(len(found), 'claim')}: {listed(told)}."
+    head = f"{plural(len(found), 'claim')}: {listed(told)}."
+    what = "by the 95 % interval of what is between its two sides, their ratio or their difference"
+    if repetitions == 1:
+        return f"{head} A claim of counts is judged exactly, any other {what}."
+    return f"{head} A claim of counts must hold in each of the {repetitions} repetitions; any other is judged {what}."
 
 
 def print_claims(run: Run, console: Console) -> None:

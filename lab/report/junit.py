@@ -17,6 +17,7 @@ from typing import Literal
 from xml.etree import ElementTree
 
 from lab.checks import CHECKS
+from lab.claims import SUITE
 from lab.formatting import printable
 from lab.kit.check import Result
 from lab.measure.typical import typical
@@ -63,11 +64,11 @@ def _claims(run: Run) -> Iterator[JunitCase]:
         message = ": ".join(filter(None, (row["that"], row["reason"] or row["told"])))
         match row["verdict"]:
             case "verified":
-                yield JunitCase("claims", row["claim"], text=said)
+                yield JunitCase(SUITE, row["claim"], text=said)
             case "refuted":
-                yield JunitCase("claims", row["claim"], "failure", "refuted", message, said)
+                yield JunitCase(SUITE, row["claim"], "failure", "refuted", message, said)
             case _:
-                yield JunitCase("claims", row["claim"], "error", "inconclusive", message, said)
+                yield JunitCase(SUITE, row["claim"], "error", "inconclusive", message, said)
 
 
 def _verdicts(run: Run) -> Iterator[JunitCase]:

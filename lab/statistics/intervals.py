@@ -72,7 +72,7 @@ def _interval(
 def _ends(ordered: Floats, share: float, found: Worth, confidence: float) -> tuple[float | None, float | None]:
     """Return the order statistics at the ends; None where none is low or high enough."""
     count, independent = ordered.size, max(int(found.count), 1)
-    low, high = _places(independent, share, confidence)
+    low, high = places(independent, share, confidence)
     stretch = count / independent
     return (
         float(ordered[max(math.floor((low + 1) * stretch), 1) - 1]) if low >= 0 else None,
@@ -118,8 +118,8 @@ def _apart(one: float, other: float, shared: float) -> float:
     return math.sqrt(max(one * one + other * other - 2 * shared * one * other, 0.0))
 
 
-def _places(count: int, share: float, confidence: float) -> tuple[int, int]:
-    """Return the places of the ends among `count` sorted samples, from 0; -1 and `count` where there is none."""
+def places(count: int, share: float, confidence: float = CONFIDENCE) -> tuple[int, int]:
+    """Return the places of the ends among `count` sorted independent samples, from 0; -1 and `count` for none."""
     at_most = _cumulative(count, share)
     spare = (1 - confidence) / 2
     # at_most[k] is P(B <= k): the l-th smallest, at index l - 1, is too large with the chance at_most[l - 1].

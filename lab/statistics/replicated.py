@@ -11,24 +11,27 @@ true value in 82 to 84 % of cases instead of 95 % (`python -m benchmarks.validit
 can't show how far their mean may lie off. Two repetitions are enough for an interval, which is then very wide.
 
 Values that are 0 or less have no logarithm: then the interval is that of the values themselves. Where a repetition's
-value is infinite (changes that never became visible), only order statistics are left: six repetitions at the least.
+value is infinite (changes that never became visible), there is no mean, and the interval is that of the median, between
+order statistics: it takes six repetitions at the least.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lab.statistics.intervals import CONFIDENCE, Interval
+from lab.statistics.intervals import CONFIDENCE, Interval, places
 from lab.statistics.student import t_quantile, two_sided
 
 # The chance with which a difference is found that is called "the smallest that could have been seen".
 POWER = 0.8
 # Estimates that differ by the rounding of sums alone are equal.
 _EQUAL = 1e-12
+_LOG_MAX = math.log(sys.float_info.max)
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,13 @@ def middle(values: Sequence[float | None]) -> float | None:
     return one if one == other else (one + other) / 2
 
 
-def interval(values: Sequence[float | None], confidence: float = CONFIDENCE) -> Interval:
+def interval(
+    values: Sequence[float | None], confidence: float = CONFIDENCE, logarithmic: bool | None = None
+) -> Interval:
     """Return the interval of a figure over repetitions, each with one value; empty with a reason where there is none.
 
-    Where all repetitions have the same value, that is both of its ends.
+    By logarithms if all values are above 0, or as `logarithmic` says. Where all repetitions have the same value, that
+    is both of its ends. Of infinite values it is `of_median`, without an end that is infinite.
     """
     known = [value for value in values if value is not None]
     if len(known) < len(values):
@@ -72,26 +78,33 @@ def interval(values: Sequence[float | None], confidence: float = CONFIDENCE) -> 
     if len(known) < 2:
         return Interval(reason="one repetition")
     if (never := sum(map(math.isinf, known))) > 0:
-        return Interval(_below_median(known, confidence), None, f"infinite in {never} of {len(known)} repetitions")
-    found, logarithmic = np.array(known), min(known) > 0
+        low, high = (end if end is not None and math.isfinite(end) else None for end in of_median(known, confidence))
+        reason = f"infinite in {never} of {len(known)} repetitions" if None in (low, high) else ""
+        return Interval(low, high, reason)
+    found = np.array(known)
+    logarithmic = min(known) > 0 if logarithmic is None else logarithmic
     taken = np.log(found) if logarithmic else found
     if np.ptp(taken) <= _EQUAL * max(1.0, float(np.abs(taken).max())):
         return Interval(min(known), max(known))
     wide = t_quantile(len(known) - 1, (1 + confidence) / 2) * float(taken.std(ddof=1)) / math.sqrt(len(known))
     low, high = float(taken.mean()) - wide, float(taken.mean()) + wide
-    return _with_middle(*((math.exp(low), math.exp(high)) if logarithmic else (low, high)), known)
+    return _with_middle(*((_raised(low), _raised(high)) if logarithmic else (low, high)), known)
 
 
-def _below_median(values: Sequence[float], confidence: float) -> float | None:
-    """The largest order statistic that lies above the median with half of what `confidence` leaves; None for none."""
-    at_most, count = 0.0, len(values)
-    low = None
-    for place, value in enumerate(sorted(values)):
-        at_most += math.comb(count, place) / 2**count
-        if at_most > (1 - confidence) / 2:
-            break
-        low = value
-    return low if low is not None and math.isfinite(low) else None
+def of_median(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float | None, float | None]:
+    """Return the ends of the median's interval, which are two of the values, and may be infinite as they are.
+
+    Each end has the median beyond it with half of the chance that `confidence` leaves (`lab.statistics.intervals`).
+    None for fewer values than that takes: six, at 95 %.
+    """
+    ordered = sorted(values)
+    low, high = places(len(ordered), 0.5, confidence)
+    return ordered[low] if low >= 0 else None, ordered[high] if high < len(ordered) else None
+
+
+def _raised(logarithm: float) -> float:
+    """The number of a logarithm; infinite beyond the largest that there is."""
+    return math.exp(logarithm) if logarithm < _LOG_MAX else math.inf
 
 
 def _with_middle(low: float, high: float, values: Sequence[float]) -> Interval:
@@ -123,7 +136,7 @@ def ratio(a: Sequence[float | None], b: Sequence[float | None], paired: bool, co
         return Ratio(math.exp(apart), math.exp(apart), math.exp(apart), float(abs(apart) <= _EQUAL), 0.0, freedom)
     wide = t_quantile(freedom, (1 + confidence) / 2) * error
     p = two_sided(freedom, apart / error)
-    return Ratio(math.exp(apart), math.exp(apart - wide), math.exp(apart + wide), p, error, freedom)
+    return Ratio(math.exp(apart), math.exp(apart - wide), _raised(apart + wide), p, error, freedom)
 
 
 def _without_logarithms(a: Sequence[float | None], b: Sequence[float | None]) -> Ratio:

@@ -18,10 +18,14 @@ SCHEMAS = (
             unit=(TEXT, "`s`, `bytes`, `share`, 1/s, or empty for plain numbers"),
             compared=(TEXT, "`ratio` (left by right) or `difference` (left less right). Null: nothing was compared"),
             value=(FLOAT, "the ratio or the difference; the median over the repetitions"),
-            low=(FLOAT, "lower end of its 95 % interval. Null: there is none"),
+            low=(FLOAT, "lower end of its 95 % interval. Null: there is none, as of counts, which are exact"),
             high=(FLOAT, "upper end of it"),
             repetitions=(INT, "number of repetitions that it was judged from"),
-            reason=(TEXT, "why it is inconclusive, and what would decide it; else null"),
+            reason=(
+                TEXT,
+                "why it is inconclusive, and what would decide it; of counts, in how many repetitions it doesn't hold. "
+                "Else null",
+            ),
         ),
     ),
     Schema(

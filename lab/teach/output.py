@@ -14,7 +14,8 @@ import polars as pl
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lab.claims import REFUTED, VERIFIED, judge
+from lab.base import BadInput
+from lab.claims import REFUTED, VERIFIED, Names, judge, wrong
 from lab.claims.telling import sides
 from lab.formatting import number
 from lab.measure.figures import figures
@@ -39,7 +40,8 @@ def claim(text: str, holds: bool | str, run: Run | None = None) -> None:
     """Show a statement with a tick if it holds; raise ClaimFailed otherwise.
 
     For figures that a run measured, `holds` is a claim as a scenario makes it, `"lag_p50(a) < 0.5 * lag_p50(b)"`, and
-    is judged by its interval: what the run is too short to tell is shown with a question mark and the reason.
+    is judged by its interval: what the run is too short to tell is shown with a question mark and the reason. Raises
+    BadInput for a claim that can't be read, or that names what the run doesn't have.
     """
     if isinstance(holds, str):
         assert run is not None, "a claim about figures needs the run that has them"
@@ -53,9 +55,11 @@ def claim(text: str, holds: bool | str, run: Run | None = None) -> None:
 
 def _judged(text: str, that: str, run: Run) -> tuple[str, str]:
     """The mark of a claim about figures, and what its two sides came to."""
-    (row,) = judge([ClaimTable(that=that)], run, figures(run)).to_dicts()
+    if problems := wrong(that, Names.of(run), f"claim `{that}`"):
+        raise BadInput(problems)
+    (row,) = judge([ClaimTable(that=that)], run, figures).to_dicts()
     if row["verdict"] == REFUTED:
-        raise ClaimFailed(f"not so: {text}: {that}: {sides(row)}")
+        raise ClaimFailed(": ".join(filter(None, ("not so", text, that, sides(row), row["reason"]))))
     if row["verdict"] == VERIFIED:
         return "✓", sides(row)
     return "?", f"not certain: {row['reason']}"

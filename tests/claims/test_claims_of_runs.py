@@ -166,6 +166,70 @@ def test_claims_go_by_name_on_the_command_line(tmp_path: Path) -> None:
         plan(Source(written(tmp_path, HOLDS, HOLDS)))
 
 
+def refused(path: Path, *overrides: str) -> str:
+    with pytest.raises(BadInput) as found:
+        plan(Source(path, overrides))
+    (problem,) = found.value.problems
+    return str(problem)
+
+
+@pytest.mark.parametrize(
+    ("that", "said"),
+    [
+        ("query(told, employee, hot) < 1 s", "nothing is asked hot, with measure.blocks = 0 (set it to 4, or claim"),
+        (
+            "query(truth, employee) < 1 s",
+            "the source of truth is not asked, with measure.truth = false (set it to true",
+        ),
+        ("violations(told, survives_crash) = 0", "no store is tried, with measure.trials = false (set it to true"),
+        ("violations(told, values_preserved) = 0", "no store is tried, with measure.trials = false (set it to true"),
+        ("fresh_p99() < 1 s", "there are no replicas (it needs a table [replicas])"),
+    ],
+)
+def test_what_the_run_will_not_have_is_refused_with_the_key_that_would_give_it(
+    that: str, said: str, tmp_path: Path
+) -> None:
+    assert said in refused(written(tmp_path, f'that = "{that}"'))
+
+
+def test_what_needs_a_rebuild_or_a_truth_that_answers_is_refused_without(tmp_path: Path) -> None:
+    path = written(tmp_path, 'that = "violations(told, rebuild_equals_live) = 0"')
+    assert "nothing is rebuilt, with measure.rebuild = false" in refused(path, "measure.rebuild=false")
+    path = written(tmp_path, 'that = "query(truth, employee) < 1 s"')
+    said = refused(path, "measure.truth=true", "truth.model=events")
+    assert "a source of truth of events is not asked" in said
+
+
+@pytest.mark.parametrize("that", ["rate() > 1", "write_p50() < 1 s", "write_p99() < 1 s"])
+def test_no_command_is_timed_where_a_history_is_replayed(that: str) -> None:
+    flights = Path(__file__).parents[2] / "scenarios" / "flights.toml"
+    said = refused(flights, f'claim=[{{that="{that}"}}]')
+    assert "`flights` replays a history, so no command is timed (leave the claim out)" in said
+
+
+def test_names_are_unique_in_the_run_and_as_test_cases(tmp_path: Path) -> None:
+    path = written(tmp_path, OPEN, HOLDS.replace("messages-are-quicker", "claim-1"))
+    said = refused(path)
+    assert said.startswith("claimed.toml: claim.#1: without a name it is called `claim-1`, and another claim has")
+    assert said.endswith("(give it a name, or rename the other one)")
+    text = SCENARIO.replace('"polled"', '"Claims"')
+    path = written(tmp_path, FAILS, text=text)
+    assert "`claims` is what the claims are called as a suite of tests, in JUnit XML (call the" in refused(path)
+    assert plan(Source(path, ["claim=[]"])).scenario.projection[0].name == "Claims"
+
+
+def test_a_run_whose_writes_are_never_acknowledged_is_kept(tmp_path: Path) -> None:
+    quorums = Path(__file__).parents[2] / "scenarios" / "quorums.toml"
+    quick = ["channel.lose=1.0", "workload.commands=400", "domain.records=400", "repeat=1", "measure.rebuild=false"]
+    options = [part for item in quick for part in ("--set", item)]
+    done = CliRunner().invoke(lab, ["run", str(quorums), "--runs", str(tmp_path), *options])
+    assert done.exit_code == 1, done.output
+    assert "no write was acknowledged, so nothing was read" in done.output
+    found = Run((tmp_path / "quorums" / "latest").resolve())
+    assert set(found.table("claims")["verdict"]) == {INCONCLUSIVE}
+    assert (found.path / "report.html").is_file()
+
+
 # --- JUnit XML -------------------------------------------------------------------------------------------------------
 
 # What Apache Ant's schema requires of each element, and what it takes beside that.

@@ -18,7 +18,11 @@ from lab.scenario import ClaimTable
 
 NAMES = Names(
     {"directory": ["employee", "named"], "messages-only": ["employee"], TRUTH: ["employee"]},
-    {"fresh_p99": "there are no replicas"},
+    {
+        "fresh_p99": ("there are no replicas", "it needs a table [replicas]"),
+        "hot": ("nothing is asked hot", "claim the time that is `cold`"),
+        "survives_crash": ("no store is tried", "leave the claim out"),
+    },
 )
 
 
@@ -42,6 +46,9 @@ def told(text: str) -> list[str]:
         "disk(directory) < 5 MB + 2 * disk(messages-only)",
         "-(lag_p50(directory)) < 1e-3",
         "lag_p99(directory) * rate() < 100 * 2 s * 1_000 / 1 s",
+        "never_visible(messages-only) ~ 1 %within 10 %",
+        "stale(directory) ~ 0 within 0.01",
+        "100 * stale(directory) < 5",
     ],
 )
 def test_what_can_be_claimed_is_taken(text: str) -> None:
@@ -58,11 +65,16 @@ def test_what_can_be_claimed_is_taken(text: str) -> None:
         ("lag_p99(directory) + disk(directory) < 1", 20, "seconds can't be set against bytes"),
         ("rate() * lag_p50(directory) < 5 s", 29, "a share or a plain number can't be set against seconds"),
         ("query(directory, emploee) < 1", 18, "no query is called `emploee` (did you mean `employee`?)"),
-        ("query(messages-only, named) < 1", 22, "is not asked `named` (these are: directory)"),
+        ("query(messages-only, named) < 1", 22, "is not asked `named` (asked it are: directory)"),
         ("query(directory, named, warm) < 1", 25, "no temperature is called `warm`"),
         ("violations(directory, no_los) = 0", 23, "no check is called `no_los` (did you mean `no_loss`?)"),
         ("lag_p99(truth) < 1", 9, "the source of truth is no projection"),
-        ("fresh_p99() < 1", 1, "there are no replicas"),
+        ("fresh_p99() < 1", 1, "there are no replicas (it needs a table [replicas])"),
+        ("query(directory, named, hot) < 1", 25, "nothing is asked hot (claim the time that is `cold`)"),
+        ("violations(directory, survives_crash) = 0", 23, "no store is tried (leave the claim out)"),
+        ("stale(directory) < 5", 20, "a share is never above 1 (a share of five in 100 is written 5 % or 0.05)"),
+        ("120 % > never_visible(directory)", 1, "a share is never above 1"),
+        ("stale(directory) ~ 0 within 10 %", 18, "nothing is near to it (say it in the unit of both, without %"),
         ("1 < 2", 1, "nothing that is measured"),
         ("lag_p99(directory)", 19, "nothing is compared here"),
         ("lag_p99(directory) = 0", 20, "never equal to the last digit"),
@@ -152,6 +164,8 @@ def test_units_are_those_of_the_si() -> None:
     units: dict[str, Any] = {
         "1500 ms / 1 s": 1.5,
         "250 us / 1 ms": 0.25,
+        "250 \u00b5s / 1 ms": 0.25,
+        "250 \u03bcs / 1 ms": 0.25,
         "5 %": 0.05,
         "3 MB / 1 kB": 3_000,
         "1_000": 1_000,
@@ -159,9 +173,19 @@ def test_units_are_those_of_the_si() -> None:
     assert {text: one(text) for text in units} == pytest.approx(units)
 
 
+def test_two_claims_can_not_have_one_name() -> None:
+    claims = [ClaimTable(that="rate() > 1"), ClaimTable(that="rate() > 2", name="Claim-1")]
+    (found,) = problems(claims, NAMES, "mine.toml")
+    assert str(found) == (
+        "mine.toml: claim.#1: without a name it is called `claim-1`, and another claim has that name "
+        "(give it a name, or rename the other one)"
+    )
+    assert problems(list(reversed(claims)), NAMES, "mine.toml") == []
+
+
 def test_every_quantity_can_be_claimed_and_says_how_it_is_written() -> None:
     for quantity in QUANTITIES.values():
-        names = [{"projection": "directory", "query": "employee", "check": "no_loss"}.get(kind.rstrip("?"), "hot")
+        names = [{"projection": "directory", "query": "employee", "check": "no_loss"}.get(kind.rstrip("?"), "cold")
                  for kind in quantity.arguments]  # fmt: skip
         text = f"{quantity.name}({', '.join(names)}) > 0"
         assert all("replicas" in one for one in told(text)), text

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lab.base import stream
 from lab.statistics.intervals import Interval
-from lab.statistics.replicated import Ratio, detectable, discoveries, interval, middle, ratio
+from lab.statistics.replicated import Ratio, detectable, discoveries, interval, middle, of_median, ratio
 from lab.statistics.student import t_below, t_quantile, two_sided
 
 POSITIVE = st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=12)
@@ -72,6 +72,38 @@ def test_what_is_not_told_has_no_interval_and_says_why() -> None:
     assert interval(several) == Interval(1.0, None, "infinite in 1 of 6 repetitions")
     assert interval([math.inf] * 3) == Interval(None, None, "infinite in 3 of 3 repetitions")
     assert (middle([3.0, None]), middle([]), middle([1.0, 4.0]), middle([1.0, math.inf, 2.0])) == (None, None, 2.5, 2.0)
+
+
+def test_values_with_infinite_ones_have_the_interval_of_their_median() -> None:
+    # Of n values the l-th smallest lies above the median with the chance P(B < l), B binomial (n, 1/2).
+    assert of_median([3.0, 1.0, 2.0, 5.0, 4.0]) == (None, None)
+    assert of_median([3.0, 1.0, 2.0, 5.0, 4.0, math.inf]) == (1.0, math.inf)
+    assert of_median([-math.inf, *map(float, range(7)), math.inf]) == (0.0, 6.0)
+    assert interval([*map(float, range(8)), math.inf]) == Interval(1.0, 7.0)
+    assert interval([*map(float, range(7)), math.inf]) == Interval(0.0, None, "infinite in 1 of 8 repetitions")
+
+
+@pytest.mark.parametrize("many", [6, 9, 17])
+def test_the_interval_of_the_median_holds_it(many: int) -> None:
+    rng = stream(many, "median")
+    held = 0
+    for values in rng.exponential(1.0, (2_000, many)):
+        low, high = of_median(list(values))
+        assert low is not None
+        assert high is not None
+        held += low <= math.log(2) <= high
+    assert held / 2_000 > 0.95 - 3 * math.sqrt(0.95 * 0.05 / 2_000)
+
+
+def test_an_interval_can_be_that_of_the_values_themselves() -> None:
+    values = [1.0, 2.0, 4.0]
+    wide = t_quantile(2, 0.975) * np.std(values, ddof=1) / math.sqrt(3)
+    found = interval(values, logarithmic=False)
+    assert (found.low, found.high) == (pytest.approx(7 / 3 - wide), pytest.approx(7 / 3 + wide))
+
+
+def test_values_of_all_sizes_have_an_interval() -> None:
+    assert interval([1e-200, 1e200]).high == math.inf
 
 
 @given(a=POSITIVE, b=POSITIVE, factor=st.floats(0.1, 10), paired=st.booleans())

@@ -202,6 +202,14 @@ def test_a_claim_about_figures_is_judged_by_the_run(capsys: pytest.CaptureFixtur
     told = capsys.readouterr().out
     assert "✓ messages are quicker: " in told
     assert "? who knows: not certain: one repetition shows nothing" in told
+    for text, said in (
+        ("skipped(pulled) = 0", r"at 9, `pulled\) = 0`: no projection is called `pulled` \(did you mean `polled`\?\)"),
+        ("query(polled, nothing) < 1 s", "`nothing`"),
+        ("lag_p50(told) = 0", "never equal to the last digit"),
+        ("skipped(told)", "nothing is compared here"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            output.claim("a slip of the pen", text, run)
 
 
 def test_a_claim_that_does_not_hold_is_raised(capsys: pytest.CaptureFixture[str]) -> None:
