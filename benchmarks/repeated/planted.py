@@ -18,6 +18,8 @@ from lab.stores.spec import StoreSpec
 from lab.stores.sqlite_table import SqliteTable
 
 FACTOR = "LAB_PLANTED_FACTOR"
+# The projection of the scenario that is in this store.
+PROJECTION = "planted"
 
 
 class Planted(SqliteTable):

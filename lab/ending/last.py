@@ -58,7 +58,7 @@ def document(data: Any) -> str:
 
 
 def run(body: Callable[[], object]) -> NoReturn:
-    """Run the main function of a process, and exit: with its own status, or with that of what ended it.
+    """Run the main function of a process, and exit: with the status that it returns, or with that of what ended it.
 
     `say` and the console of the commands go on without a reader of standard output. A BrokenPipeError that leaves the
     function has cut its work off, so it is an error like any other.
@@ -69,7 +69,8 @@ def run(body: Callable[[], object]) -> NoReturn:
     status = 0
     try:
         try:
-            body()
+            returned = body()
+            status = returned if type(returned) is int else 0
         except SystemExit as done:
             status = _code(done.code)
         except KeyboardInterrupt:

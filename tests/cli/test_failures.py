@@ -371,6 +371,11 @@ def test_work_that_a_broken_pipe_cuts_off_is_no_success_and_a_help_text_is() -> 
     assert in_another_process(helping, "| exec true; exit ${PIPESTATUS[0]}").returncode == 0
 
 
+def test_the_status_that_a_main_function_returns_is_that_of_its_process() -> None:
+    for body, status in (("3", 3), ("None", 0), ("True", 0), ("[1]", 0)):
+        assert in_another_process(f"from lab.ending import run; run(lambda: {body})").returncode == status
+
+
 def test_a_command_that_fails_after_its_document_prints_no_second_one() -> None:
     @click.command()
     @shared.common
