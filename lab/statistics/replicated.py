@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lab.statistics.intervals import CONFIDENCE, Interval, places
-from lab.statistics.student import t_quantile, two_sided
+from lab.statistics.student import shift, spread_median, t_quantile, two_sided
 
 # The chance with which a difference is found that is called "the smallest that could have been seen".
 POWER = 0.8
@@ -162,15 +162,19 @@ def _error(a: np.ndarray, b: np.ndarray, paired: bool) -> tuple[float, float]:
 def detectable(found: Ratio, alpha: float, beyond: float = 1.0) -> float | None:
     """Return the smallest factor (above 1) that would have been called a difference in 4 of 5 such comparisons.
 
-    `alpha` is the probability at which a difference is called one; `beyond` the factor that it has to exceed all the
-    same. None if the spread is not known.
+    `alpha` is the probability at which a difference is called one, corrected for the number of comparisons; `beyond`
+    the factor that the whole 95 % interval has to exceed all the same. None if the spread is not known.
     """
     if not math.isfinite(found.error):
         return None
-    if found.error == 0:
-        return max(beyond, 1.0)
-    by_chance = t_quantile(found.freedom, 1 - alpha / 2) * found.error
-    return math.exp(max(by_chance, math.log(max(beyond, 1.0))) + t_quantile(found.freedom, POWER) * found.error)
+    least = math.log(max(beyond, 1.0))
+    # The spread is an estimate, and with few repetitions too small more often than too large.
+    error = found.error / spread_median(found.freedom)
+    if error == 0:
+        return math.exp(least)
+    by_chance = t_quantile(found.freedom, 1 - alpha / 2)
+    beside_control = t_quantile(found.freedom, (1 + CONFIDENCE) / 2)
+    return math.exp(error * shift(found.freedom, POWER, [(0.0, by_chance), (least / error, beside_control)]))
 
 
 def discoveries(p: Sequence[float | None], rate: float = 1 - CONFIDENCE) -> tuple[list[bool], float]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lab.base import stream
 from lab.statistics.intervals import Interval
 from lab.statistics.replicated import Ratio, detectable, discoveries, interval, middle, of_median, ratio
-from lab.statistics.student import t_below, t_quantile, two_sided
+from lab.statistics.student import shift, t_below, t_quantile, two_sided
 
 POSITIVE = st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=12)
 
@@ -167,25 +167,34 @@ def test_discoveries_are_those_of_the_definition(p: list[float]) -> None:
         assert sum(discoveries([*p[:place], needed * 0.999, *p[place + 1 :]])[0]) > sum(found) or sum(found) == 0
 
 
+@pytest.mark.parametrize("beyond", [1.0, 1.03, 1.3])
+@pytest.mark.parametrize("alpha", [0.05, 0.002])
 @pytest.mark.parametrize(("repetitions", "spread"), [(5, 0.02), (10, 0.1)])
-def test_what_could_have_been_seen_is_found_in_four_of_five_cases(repetitions: int, spread: float) -> None:
+def test_what_could_have_been_seen_is_found_in_four_of_five_cases(
+    repetitions: int, spread: float, alpha: float, beyond: float
+) -> None:
     rng = stream(7, "power", str(repetitions), str(spread))
-    found = 0
-    smallest = []
-    for _ in range(300):
+
+    def tried(factor: float) -> Ratio:
         a, b = np.exp(spread * rng.standard_normal((2, repetitions)))
-        one = detectable(ratio(a.tolist(), b.tolist(), False), 0.05)
-        assert one is not None
-        smallest.append(one)
-    typical = float(np.median(smallest))
-    for _ in range(600):
-        a, b = np.exp(spread * rng.standard_normal((2, repetitions)))
-        tried = ratio(a.tolist(), (b * typical).tolist(), False)
-        assert tried.p is not None
-        found += tried.p <= 0.05
-    assert 0.7 <= found / 600 <= 0.9
+        return ratio(a.tolist(), (b * factor).tolist(), True)
+
+    smallest = [detectable(tried(1.0), alpha, beyond) for _ in range(300)]
+    typical = float(np.median([one for one in smallest if one is not None]))
+    found = [tried(typical) for _ in range(600)]
+    # As `lab.report.judged` calls one: not chance, and the whole interval is beyond what the control did.
+    called = [one.p is not None and one.p <= alpha and one.low is not None and one.low > beyond for one in found]
+    assert 0.74 <= np.mean(called) <= 0.86
+
+
+def test_a_shift_is_that_of_the_noncentral_t_distribution() -> None:
+    # J. Cohen, "Statistical power analysis" (1988): 10 pairs, two-sided 5 %, power 0.8: a difference of 1.0 sigma.
+    assert shift(9, 0.8, [(0.0, t_quantile(9, 0.975))]) / math.sqrt(10) == pytest.approx(0.996, abs=0.005)
+    # Of so many degrees of freedom the spread is known: normal quantiles.
+    assert shift(1e6, 0.8, [(0.0, 1.959964)]) == pytest.approx(1.959964 + 0.841621, abs=1e-3)
+    assert shift(1e6, 0.8, [(0.0, 1.959964), (5.0, 1.0)]) == pytest.approx(6.841621, abs=1e-3)
 
 
 def test_what_must_be_exceeded_is_never_less_than_the_control() -> None:
-    assert detectable(Ratio(1.0, 1.0, 1.0, 1.0, 0.0, 4.0), 0.05, 1.2) == 1.2
+    assert detectable(Ratio(1.0, 1.0, 1.0, 1.0, 0.0, 4.0), 0.05, 1.2) == pytest.approx(1.2)
     assert detectable(Ratio(1.1, reason="one repetition"), 0.05) is None
