@@ -179,6 +179,8 @@ def manifest(plan: Plan, written: Written, judged: RunJudgement, duration_second
         "truth": {"model": scenario.truth.model, "engine": scenario.truth.engine, "answers": judged.truth}
         | ({"indexed": True} if scenario.truth.indexed else {}),
         "domain": plan.domain.name,
+        # Of files of the user's own, whose content no scenario tells.
+        "data": dict(getattr(plan.domain, "fingerprints", {})),
         "changes": int(written.published.committed_at.size),
         "duration_seconds": duration_seconds,
         "notes": written.notes,

@@ -108,7 +108,9 @@ def _notes(a: Run, b: Run, shared: ControlMovement) -> list[str]:
 
 def _control(shared: ControlMovement) -> dict[str, Any]:
     kinds = {kind: _ratio(found) for kind, found in shared.kinds.items()}
-    return {"kinds": kinds, **_ratio(shared.whole), "moved": shared.moved, "reach": shared.reach}
+    return {"kinds": kinds, **_ratio(shared.whole), "moved": shared.moved, "reach": shared.reach} | {
+        "left_out": list(shared.left_out)
+    }
 
 
 def _ratio(found: Ratio) -> dict[str, Any]:
@@ -205,6 +207,12 @@ def _differs(a: Run, b: Run) -> list[str]:
     for part, what in parts.items():
         if a.manifest.get(part) != b.manifest.get(part):
             told.append(f"different {what}: {a.manifest.get(part)} and {b.manifest.get(part)}")
+    data: list[dict[str, str]] = [run.manifest.get("data") or {} for run in (a, b)]
+    told += [
+        f"different data: {name} has another content"
+        for name in data[0]
+        if data[1].get(name, data[0][name]) != data[0][name]
+    ]
     measured = [temperatures(run) for run in (a, b)]
     if all(measured) and not set(measured[0]) & set(measured[1]):
         told.append(f"different temperatures of query times: {'; '.join(map(', '.join, measured))}")

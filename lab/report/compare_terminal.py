@@ -35,6 +35,8 @@ def print_compare(result: dict[str, Any], console: Console) -> None:
     if result["control"]["kinds"]:
         console.print(Text("\ncontrol: what both share, and nobody changed", "bold"))
         console.print(_control_table(result["control"]))
+    if result["control"]["left_out"]:
+        console.print(Text(f"  no control: {'; '.join(result['control']['left_out'])}"))
     how = (
         "ratio of the second to the first with its 95 % interval"
         if result["judged"]

@@ -2,8 +2,8 @@
 
 A figure is called different if two things hold. Its ratio is not chance: among all figures that are looked at, by
 `lab.statistics.replicated.discoveries`. And it moved by more than the **control** did, which is what both runs share
-and nobody changed: the calibration loop (`clock`), the commands and queries of the source of truth if both have the
-same one, and the rebuild of a projection in `null`, which costs what the harness costs. A machine that is slower for an
+and nobody changed (`lab.report.sharing`): the calibration loop (`clock`), the commands and queries of the source of
+truth, and the rebuild of a projection in `null`, which costs what the harness costs. A machine that is slower for an
 hour slows them all.
 """
 
@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from lab.base import TRUTH
+from lab.formatting import listed
 from lab.measure.figures import figures
+from lab.report.sharing import CLOCK, KINDS, machine_alike, sharing
 from lab.runs import Run
 from lab.statistics.quantiles import median
 from lab.statistics.replicated import Ratio, detectable, discoveries, middle, ratio
 
-CLOCK = "clock"
 # The figures that are compared.
 COMPARED = ("lag_p50", "lag_p99", "rebuild", "disk", "query_p50", "query_p99", "rate")
 # A control that moves by less than this is not said to have moved, however sure it is.
@@ -31,8 +31,6 @@ MOVES_MIN = 1.02
 # Of each kind of figure: the words for a larger one and for a smaller one. What isn't here is a time.
 _WORDS = {"disk": ("larger", "smaller"), "rate": ("higher", "lower"), "lag": ("longer", "shorter")}
 _TIME = ("slower", "faster")
-# The controls of one kind count as one, whatever their number.
-_KINDS = {"rate": "commands of the source of truth", "query_p50": "queries of the source of truth", "rebuild": "null"}
 
 DIFFERENT, NO_DIFFERENCE, NOT_JUDGED, WITHHELD, CONTROL = (
     "different",
@@ -50,7 +48,8 @@ Pair = tuple[list[float], list[float]]
 class Compared:
     """One figure of both runs: its row of `figures` in each, and by which factor it is larger in the second.
 
-    `shared`: nobody changed it between the runs, so it is a control. `timed`: the machine's speed is in it.
+    `changed`: what of that on which it depends was changed between the runs, None for what is never a control; if it is
+    empty, nobody changed the figure (`shared`), and it is a control. `timed`: the machine's speed is in it.
     """
 
     quantity: str
@@ -60,21 +59,28 @@ class Compared:
     a: dict[str, Any]
     b: dict[str, Any]
     ratio: Ratio
-    shared: bool = False
+    changed: tuple[str, ...] | None = None
     timed: bool = True
+
+    @property
+    def shared(self) -> bool:
+        """Whether only the machine can have moved it."""
+        return self.changed == ()
 
 
 @dataclass(frozen=True)
 class ControlMovement:
     """What both runs share: the factor of each kind of control, of all of them together, and what must be exceeded.
 
-    `reach` is a factor above 1: no timed figure that moved by less is called different.
+    `reach` is a factor above 1: no timed figure that moved by less is called different. `left_out` says of each kind
+    that is no control why not.
     """
 
     kinds: dict[str, Ratio] = field(default_factory=dict)
     whole: Ratio = field(default_factory=Ratio)
     moved: bool = False
     reach: float = 1.0
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ def paired(a: Run, b: Run) -> bool:
 def compared(a: Run, b: Run, pairs: bool) -> list[Compared]:
     """Return every figure that both runs have; p99 of queries at the first temperature alone."""
     by = ["quantity", "projection", "query", "temperature"]
+    both = sharing(a, b)
     kept = [figures(run).filter(pl.col("quantity").is_in(COMPARED)) for run in (a, b)]
     rows = {tuple(row[name] for name in by): row for row in kept[1].iter_rows(named=True)}
     first = next((row["temperature"] for row in kept[0].iter_rows(named=True) if row["temperature"]), None)
@@ -105,26 +112,11 @@ def compared(a: Run, b: Run, pairs: bool) -> list[Compared]:
         if key not in rows or (row["quantity"] == "query_p99" and row["temperature"] != first):
             continue
         factor_ = ratio(row["values"], rows[key]["values"], pairs)
-        shared, timed = _shared(a, b, key[0], key[1]), _timed(a, key[0])
+        changed = both.changed(row["quantity"], row["projection"], row["temperature"])
+        shared = None if changed is None else tuple(changed)
         owner: dict[str, Any] = {name: row[name] for name in by}
-        found.append(Compared(**owner, a=row, b=rows[key], ratio=factor_, shared=shared, timed=timed))
+        found.append(Compared(**owner, a=row, b=rows[key], ratio=factor_, changed=shared, timed=_timed(a, key[0])))
     return found
-
-
-def _shared(a: Run, b: Run, quantity: str, projection: str) -> bool:
-    """Whether a figure is one that nobody changed between two runs: only the machine can have moved it."""
-    if a.manifest.get("versions") != b.manifest.get("versions"):
-        return False
-    if quantity == "rebuild":
-        return all(_store(run, projection) == "null" for run in (a, b))
-    if (quantity, projection) not in (("rate", ""), ("query_p50", TRUTH)):
-        return False
-    alike = all(a.manifest.get(part) == b.manifest.get(part) for part in ("domain", "changes", "durability"))
-    return alike and all(a.manifest["truth"].get(part) == b.manifest["truth"].get(part) for part in ("model", "engine"))
-
-
-def _store(run: Run, projection: str) -> str:
-    return next((str(entry.get("store")) for entry in run.manifest["projections"] if entry["name"] == projection), "")
 
 
 def _timed(run: Run, quantity: str) -> bool:
@@ -138,15 +130,22 @@ def control(a: Run, b: Run, found: Sequence[Compared], pairs: bool) -> ControlMo
     """Return what the controls of two runs did; none without repetitions, or if nothing is shared."""
     series: dict[str, list[Pair]] = {}
     clocks = [_clock(run) for run in (a, b)]
-    if clocks[0] and clocks[1]:
+    if clocks[0] and clocks[1] and machine_alike(a, b):
         series[CLOCK] = [(clocks[0], clocks[1])]
     for one in found:
         if one.shared and one.ratio.value is not None:
             # A rate is the inverse of a time.
             sign = -1 if one.quantity == "rate" else 1
             before, after = ([value**sign for value in each["values"]] for each in (one.a, one.b))
-            series.setdefault(_KINDS[one.quantity], []).append((before, after))
-    return settled(series, pairs) if min(a.repetitions, b.repetitions) > 1 else ControlMovement()
+            series.setdefault(KINDS[one.quantity], []).append((before, after))
+    if min(a.repetitions, b.repetitions) < 2:
+        return ControlMovement()
+    why: dict[str, list[str]] = {} if machine_alike(a, b) else {CLOCK: ["versions"]}
+    for one in found:
+        if one.changed and KINDS[one.quantity] not in series:
+            why[KINDS[one.quantity]] = list(one.changed)
+    said = tuple(f"{kind}, since {listed(changed)} changed" for kind, changed in why.items())
+    return replace(settled(series, pairs), left_out=said)
 
 
 def settled(series: dict[str, list[Pair]], pairs: bool) -> ControlMovement:

@@ -12,6 +12,7 @@ import pytest
 from fake_run import fake_run
 from repeated import noisy
 from rich.console import Console
+from test_sharing import SCENARIO
 
 from lab.base import TRUTH, stream
 from lab.report import compare, print_compare
@@ -85,10 +86,33 @@ def test_what_moves_by_much_more_than_the_machine_is_still_found(tmp_path: Path)
 def test_the_source_of_truth_is_no_control_if_it_is_another_one(tmp_path: Path) -> None:
     truth = {"model": "history", "engine": "duckdb", "answers": "pass"}
     result = compare(noisy(tmp_path, "before"), noisy(tmp_path, "after", truth=truth))
-    assert set(result["control"]["kinds"]) == {"clock", "null"}
+    # A rebuild in `null` reads the source of truth too.
+    assert set(result["control"]["kinds"]) == {"clock"}
     assert row(result, "queries", TRUTH, query="by_id")["verdict"] != CONTROL
+    assert "no control: commands of the source of truth, since source of truth and" in printed(result)
     versions = compare(noisy(tmp_path, "former"), noisy(tmp_path, "later", versions={"duckdb": "9"}))
     assert set(versions["control"]["kinds"]) == {"clock"}
+
+
+def test_what_was_changed_is_no_control_and_is_said(tmp_path: Path) -> None:
+    def scenario(skew: float) -> dict[str, Any]:
+        return {"text": SCENARIO, "overrides": [f"workload.skew={skew}"], "file": "x.toml"}
+
+    same = [noisy(tmp_path, name, scenario=scenario(0.5)) for name in ("one", "other")]
+    kinds = {"clock", "commands of the source of truth", "queries of the source of truth", "null"}
+    assert set(compare(*same)["control"]["kinds"]) == kinds
+    changed = compare(same[0], noisy(tmp_path, "changed", scenario=scenario(0.9)))
+    assert set(changed["control"]["kinds"]) == {"clock"}
+    assert {said.partition(",")[2] for said in changed["control"]["left_out"]} == {" since [workload] changed"}
+    assert changed["writes"]["verdict"] != CONTROL
+
+
+def test_without_anything_in_common_it_is_said(tmp_path: Path) -> None:
+    versions = [{"python": "3.11"}, {"python": "3.12"}]
+    result = compare(*(noisy(tmp_path, each["python"][-2:], versions=each) for each in versions))
+    assert result["control"]["kinds"] == {}
+    assert any("there is no control" in note for note in result["notes"])
+    assert "clock, since versions changed" in result["control"]["left_out"]
 
 
 def test_one_repetition_each_is_shown_and_not_judged(tmp_path: Path) -> None:
