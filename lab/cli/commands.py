@@ -17,6 +17,7 @@ from lab.cli.shared import (
     junit_place,
     no_scenario,
     planned,
+    printing_apart,
     status,
     unreported,
 )
@@ -47,9 +48,10 @@ def run(
 
     junit_place(junit)
     often = [] if repeat is None else [f"repeat={repeat}"]
-    plan = planned(scenario, [*overrides, *often], seed)
-    with bar(Terminal(stderr=True)) as progress:
-        finished = run_plan(plan, runs, progress)
+    with printing_apart(as_json):
+        plan = planned(scenario, [*overrides, *often], seed)
+        with bar(Terminal(stderr=True)) as progress:
+            finished = run_plan(plan, runs, progress)
     answer(as_json, lambda: summary(finished), lambda console: print_run(finished, console))
     if junit is not None:
         with at_work_in(junit):

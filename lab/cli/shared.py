@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +101,11 @@ def answer(as_json: bool, data: Callable[[], Any], text: Callable[[Terminal], No
         return
     with at_work_in("standard output"):
         text(Terminal())
+
+
+def printing_apart(as_json: bool) -> AbstractContextManager[Any]:
+    """With `as_json`, send what domains, stores and projectors print to standard error while the block runs."""
+    return redirect_stdout(sys.stderr) if as_json else nullcontext()
 
 
 JUNIT = click.Path(dir_okay=False, path_type=Path)

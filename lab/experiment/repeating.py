@@ -14,11 +14,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from lab.base import BadInput, LabError, Problem, stream
 from lab.ending import INTERNAL, stopping
 from lab.experiment.once import replay_command
+from lab.experiment.printing import Printing
 from lab.experiment.progress import Progress
 from lab.experiment.record import overall
 from lab.experiment.repetition import FAILURE, RepetitionJob
@@ -78,29 +79,35 @@ def run_all(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
 
 
 def _run(part: Path, who: str, progress: Progress) -> None:
-    """Start the process of one repetition, and pass on what it says of its progress."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with (part / "said").open("wb") as said:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lab.experiment.repetition", str(part)],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            start_new_session=True,
-        )
+    """Start the process of one repetition, and pass on what it says of its progress, and what it prints."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONIOENCODING": "utf-8"}
+    # A channel of its own: what domains, stores and projectors print must not get in between.
+    ours, theirs = os.pipe()
+    with os.fdopen(ours, encoding="utf-8") as lines:
         try:
-            _follow(process, who, progress)
-        except BaseException:
-            _end(process)
-            raise
-    _confirm(part, who, process.returncode)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "lab.experiment.repetition", str(part), str(theirs)],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                pass_fds=(theirs,),
+            )
+        finally:
+            os.close(theirs)
+        with Printing(process) as printing:
+            try:
+                _follow(process, lines, who, progress)
+            except BaseException:
+                _end(process)
+                raise
+    _confirm(part, who, process.returncode, printing.last_line)
 
 
-def _follow(process: subprocess.Popen[bytes], who: str, progress: Progress) -> None:
-    assert process.stdout is not None
+def _follow(process: subprocess.Popen[bytes], lines: TextIO, who: str, progress: Progress) -> None:
     assert process.stdin is not None
-    with process.stdout as lines, process.stdin:
+    with process.stdin:
         for line in lines:
             said = json.loads(line)
             if "step" in said:
@@ -122,16 +129,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
-def _confirm(part: Path, who: str, status: int) -> None:
-    """Raise RepetitionFailed unless a process has left a run."""
+def _confirm(part: Path, who: str, status: int, last_line: str) -> None:
+    """Raise RepetitionFailed unless a process has left a run; `last_line` is the last of what it has complained."""
     if (part / FAILURE).exists():
         found = json.loads((part / FAILURE).read_text(encoding="utf-8"))
         raise RepetitionFailed([Problem(*each) for each in found["problems"]], found["status"])
     if status or not (part / "manifest.json").exists():
-        said = (part / "said").read_text(errors="replace").strip().splitlines()
         how = f"a signal ({signal.Signals(-status).name})" if status < 0 else f"exit status {status}"
         raise RepetitionFailed(
-            [Problem(who, f"its process ended by {how}: {''.join(said[-1:]) or 'it said nothing'}")], INTERNAL
+            [Problem(who, f"its process ended by {how}: {last_line or 'it said nothing'}")], INTERNAL
         )
 
 
@@ -140,9 +146,10 @@ def merged(manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:
     first = dict(manifests[0])
     entries = [_worst_entry(each) for each in zip(*(one["projections"] for one in manifests), strict=True)]
     answers = _worst([one["truth"]["answers"] for one in manifests])
+    verdicts = [overall(one["projections"], one["truth"]["answers"]) for one in manifests]
     phases = {name: sum(one["phases"].get(name, 0.0) for one in manifests) for name in first["phases"]}
     return first | {
-        "verdict": overall(entries, answers),
+        "verdict": _worst(verdicts),
         "projections": entries,
         "truth": first["truth"] | {"answers": answers},
         "wall_seconds": sum(one["wall_seconds"] for one in manifests),
@@ -157,10 +164,15 @@ def _worst(verdicts: Sequence[str | None]) -> str | None:
 
 
 def _worst_entry(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The entry of the first repetition with the worst verdict, and its number."""
+    """The entry of the first repetition with the worst verdict, and its number; as expected if each of them is.
+
+    `unexpected` has the numbers of those that are not.
+    """
+    numbered = list(enumerate(entries, 1))
     verdict = _worst([entry["verdict"] for entry in entries])
-    number, found = next((place, entry) for place, entry in enumerate(entries, 1) if entry["verdict"] == verdict)
-    return found | {"repetition": number}
+    number, found = next(each for each in numbered if each[1]["verdict"] == verdict)
+    odd = [place for place, entry in numbered if not entry["as_expected"]]
+    return found | {"repetition": number, "as_expected": not odd, "unexpected": odd}
 
 
 def _activity(found: Sequence[dict[str, Any]]) -> dict[str, Any]:

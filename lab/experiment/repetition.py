@@ -1,7 +1,8 @@
-"""The process of one repetition: `python -m lab.experiment.repetition FOLDER` runs the job that it finds there.
+"""The process of one repetition: `python -m lab.experiment.repetition FOLDER NUMBER` runs the job that it finds there.
 
-Lines of JSON on standard output tell how far it is. It ends when its standard input does, so it ends with the process
-that started it, even if that is killed. An error is left in the folder, in words.
+Lines of JSON into the file descriptor of that number tell how far it is; the standard streams are left to what domains,
+stores and projectors print. It ends when its standard input does, so it ends with the process that started it, even if
+that is killed. An error is left in the folder, in words.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -50,9 +52,10 @@ class RepetitionJob:
 
 
 class _Lines:
-    """A `Progress` that writes lines of JSON: a step with its size, or how much of it is done."""
+    """A `Progress` that writes lines of JSON into a descriptor: a step with its size, or how much of it is done."""
 
-    def __init__(self) -> None:
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
         self._said = 0.0
 
     def step(self, name: str, total: float) -> None:
@@ -66,8 +69,8 @@ class _Lines:
     def _say(self, line: dict[str, object]) -> None:
         ending.stopping.check()
         self._said = time.monotonic()
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
+        # So short a line is written as a whole, or not at all.
+        os.write(self._descriptor, json.dumps(line).encode() + b"\n")
 
 
 def _end_with_parent() -> None:
@@ -81,15 +84,17 @@ def _end_with_parent() -> None:
 def main() -> None:
     """Run the job of the folder that is named on the command line."""
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
-    folder = Path(sys.argv[1])
+    folder, descriptor = Path(sys.argv[1]), int(sys.argv[2])
+    os.set_inheritable(descriptor, False)
     try:
         job = RepetitionJob.read(folder)
         made = plan(Source(Path(job.path), job.overrides, job.seed, job.text))
-        run_once(made, folder, job.name, _Lines())
+        run_once(made, folder, job.name, _Lines(descriptor))
     except Exception as error:
         ending.stopping.stop_here()
         if debugging():
-            ending.complain(error)
+            # The words for it are told by the process that started this one.
+            traceback.print_exception(error)
         problems = [[item.where, item.what, item.way_out] for item in told(error)]
         found = {"status": status_of(error), "problems": problems}
         (folder / FAILURE).write_text(json.dumps(found), encoding="utf-8")

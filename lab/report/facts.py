@@ -31,6 +31,8 @@ class Overview:
     expect: str
     verdict: str
     as_expected: bool
+    # What was expected instead, in words; empty if it is as expected.
+    odd: str
     lag: Mapping[str, Any] = field(default_factory=dict)
     rebuild: Mapping[str, Any] = field(default_factory=dict)
     query_p50_us: float | None = None
@@ -88,6 +90,7 @@ def overviews(run: Run) -> list[Overview]:
             expect=str(entry.get("expect", "pass")),
             verdict=str(entry.get("verdict", "unknown")),
             as_expected=bool(entry.get("as_expected", False)),
+            odd=instead(entry),
             lag=lag.get(entry["name"], {}),
             rebuild=rebuild.get(entry["name"], {}),
             query_p50_us=queried.get(entry["name"]),
@@ -231,6 +234,16 @@ def matrix(run: Run) -> tuple[list[str], dict[str, dict[str, str]]]:
     return checks, cells
 
 
+def instead(entry: Mapping[str, Any]) -> str:
+    """Say what was expected of a projection that is not as expected, and of several repetitions in which it is not."""
+    if entry.get("as_expected", False):
+        return ""
+    said = f"expected {entry.get('expect', 'pass')}"
+    if entry["verdict"] != entry.get("expect", "pass") or not (odd := entry.get("unexpected")):
+        return said
+    return f"{said} in each repetition, and not in {listed([str(number) for number in odd])}"
+
+
 def headline(run: Run) -> str:
     """Return the run's verdict in a sentence that names every projection that is not as expected."""
     entries = run.manifest["projections"]
@@ -244,7 +257,7 @@ def headline(run: Run) -> str:
         rest = f" ({listed(caught)} {does})" if caught else ""
         many = f"all {len(entries)} projections are" if len(entries) != 1 else "the projection is"
         return f"{many} as expected{rest}"
-    told = [f"{entry['name']} ({entry['verdict']}, expected {entry.get('expect', 'pass')})" for entry in odd]
+    told = [f"{entry['name']} ({entry['verdict']}, {instead(entry)})" for entry in odd]
     return f"not as expected: {listed([*told, *(['the source of truth itself (wrong answers)'] if astray else [])])}"
 
 

@@ -22,6 +22,7 @@ from lab.formatting import printable
 from lab.kit.check import Result
 from lab.measure.typical import typical
 from lab.report.claims import claim_rows
+from lab.report.facts import instead
 from lab.runs import Run
 
 _HOST_MAX = 255
@@ -74,7 +75,7 @@ def _claims(run: Run) -> Iterator[JunitCase]:
 def _verdicts(run: Run) -> Iterator[JunitCase]:
     expected = {entry["name"]: entry for entry in run.manifest["projections"]}
     for name, entry in expected.items():
-        told = f"verdict {entry['verdict']}, expected {entry['expect']}"
+        told = f"verdict {entry['verdict']}, {instead(entry) or 'expected ' + entry['expect']}"
         if entry["as_expected"]:
             yield JunitCase(name, "verdict", text=told)
         else:

@@ -200,7 +200,7 @@ def _projections(found: list[Overview], truth: TruthAsked | None, temperature: s
         # Projections that don't pass are dim, since their figures are not comparable.
         style = "" if each.ranked else "dim"
         names = [Text(each.name, "bold"), Text(each.store), Text(each.guard)]
-        odd = "" if each.as_expected else f"\nexpected {each.expect}"
+        odd = each.odd and f"\n{each.odd}"
         if not wide:
             names = [Text.assemble((each.name, "bold"), (f"\n{each.store} {each.guard}", "dim"), odd)]
         table.add_row(

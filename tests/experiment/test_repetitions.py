@@ -20,6 +20,7 @@ from lab.experiment.repeating import merged, seeds
 from lab.measure.figures import figure, figures
 from lab.measure.typical import typical
 from lab.report import print_run, render, summary
+from lab.report.facts import instead
 from lab.runs import Run, load_run
 from lab.scenario import Source
 from lab.tables import REPETITION, TABLES
@@ -167,7 +168,10 @@ def manifest(verdict: str, expect: str = "pass", answers: str | None = "pass") -
         (["pass", "pass", "pass"], "pass", "pass", "pass"),
         (["pass", "fail", "unknown"], "pass", "pass", "fail"),
         (["pass", "unknown", "pass"], "pass", "pass", "unknown"),
-        (["pass", "fail", "pass"], "fail", "pass", "pass"),
+        (["fail", "fail", "fail"], "fail", "pass", "pass"),
+        (["pass", "fail", "pass"], "fail", "pass", "fail"),
+        (["fail", "fail", "unknown"], "fail", "pass", "unknown"),
+        (["unknown", "unknown", "unknown"], "unknown", "pass", "pass"),
         (["pass", "pass", "pass"], "pass", "fail", "fail"),
     ],
 )
@@ -180,6 +184,19 @@ def test_the_verdict_is_the_worst_of_all_repetitions(
         ["repetition 2: busy"] if verdicts[1] == "unknown" else found["activity"]["why"]
     )
     assert found["wall_seconds"] == 6.0
+
+
+def test_what_is_expected_to_fail_has_to_in_each_repetition() -> None:
+    found = merged([manifest(verdict, "fail") for verdict in ("pass", "fail", "pass")])
+    (entry,) = found["projections"]
+    # It is not ranked: it failed once.
+    assert (entry["verdict"], entry["repetition"]) == ("fail", 2)
+    assert (entry["as_expected"], entry["unexpected"]) == (False, [1, 3])
+    assert instead(entry) == "expected fail in each repetition, and not in 1 and 3"
+    (entry,) = merged([manifest("pass"), manifest("unknown")])["projections"]
+    assert instead(entry) == "expected pass"
+    (entry,) = merged([manifest("fail", "fail")] * 2)["projections"]
+    assert (entry["as_expected"], entry["unexpected"], instead(entry)) == (True, [], "")
 
 
 def test_the_option_wins_over_the_file_and_both_have_limits(tmp_path: Path) -> None:
