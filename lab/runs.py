@@ -68,6 +68,11 @@ class Run:
         return data | own
 
     @property
+    def whole(self) -> Run:
+        """The run itself; of a view in other tables (`lab.measure.typical`), the run that it is a view of."""
+        return self
+
+    @property
     def repetitions(self) -> int:
         """How often the scenario was run for this run: 1 unless it was repeated; 1 of a view of one repetition."""
         return len(self.manifest.get("repetitions") or [None])

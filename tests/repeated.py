@@ -36,10 +36,16 @@ def merged(folder: Path, parts: list[Run]) -> Run:
 
 
 def noisy(
-    root: Path, name: str, seeds: int = 6, slower: dict[str, float] | None = None, machine: float = 1.0, **manifest: Any
+    root: Path,
+    name: str,
+    seeds: int = 6,
+    slower: dict[str, float] | None = None,
+    slowness: float = 1.0,
+    noise: float = NOISE,
+    **manifest: Any,
 ) -> Run:
-    """A run of several repetitions whose times vary by 2 %; `slower` has factors of projections, `machine` of all."""
-    first = fake_run(root / f"parts-{name}", 300, 1, clock_seconds=[0.01 * machine] * 4, **manifest)
+    """A run of several repetitions whose times vary by 2 %: `slower` has factors of projections, `slowness` of all."""
+    first = fake_run(root / f"parts-{name}", 300, 1, clock_seconds=[0.01 * slowness] * 4, **manifest)
     parts = []
     for seed in range(1, seeds + 1):
         rng = stream(seed, name)
@@ -52,7 +58,7 @@ def noisy(
                 frame = pl.concat([frame, asked])
             owner = frame["projection"] if "projection" in frame.columns else pl.Series([""] * frame.height)
             factors = np.array([(slower or {}).get(one, 1.0) for one in owner])
-            factors = pl.Series(machine * factors * np.exp(NOISE * rng.standard_normal(frame.height)))
+            factors = pl.Series(slowness * factors * np.exp(noise * rng.standard_normal(frame.height)))
             if table == "writes":
                 factors = 1 / factors
             write_table(part.path, table, frame.with_columns(pl.col(columns).cast(pl.Float64) * factors))

@@ -103,8 +103,13 @@ def _count(several: Sequence[dict[str, Any]]) -> Counted:
 
 def together(several: Sequence[Counted]) -> Counted:
     """The counts of several figures as those of one; without a ratio."""
-    sums = [sum(getattr(one, name) for one in several) for name in ("compared", "judged", "different", "slower")]
-    return Counted(*sums, ratio=None)
+    return Counted(
+        compared=sum(one.compared for one in several),
+        judged=sum(one.judged for one in several),
+        different=sum(one.different for one in several),
+        slower=sum(one.slower for one in several),
+        ratio=None,
+    )
 
 
 def targets(what: str, factor: float, repetitions: int, found: dict[Figure, Counted]) -> list[Target]:

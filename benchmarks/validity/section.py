@@ -24,6 +24,7 @@ SECTIONS = {
     "replicas": "benchmarks.validity.replicas:SECTION",
     "coverage": "benchmarks.validity.coverage:SECTION",
     "replicated": "benchmarks.validity.replicated:SECTION",
+    "steady": "benchmarks.validity.steady:SECTION",
 }
 # The interval that is shown, and the one that a value of theory must lie in. With dozens of cases, several would lie
 # outside of their 95 % interval by chance alone.

@@ -15,6 +15,39 @@ def wait_mg1(rate: float, mean: float, square: float) -> float:
     return rate * square / (2 * (1 - rate * mean))
 
 
+def quantile_md1(rate: float, seconds: float, share: float, places: int = 300) -> float:
+    """The quantile of the time that a customer is in M/D/1, waiting and being served, in the steady state.
+
+    P(wait <= t) by G. J. Franx, "A simple solution for the M/D/c waiting time distribution" (2001), whose terms are all
+    positive: with t between (k - 1) and k times `seconds`, the sum over j < k of P(at most k - 1 - j wait) times the
+    Poisson probability of j arrivals in what is left to k times `seconds`. `places` bounds the queue.
+    """
+    chain = np.zeros((places, places))
+    load = rate * seconds
+    arrive = np.exp(np.arange(places) * math.log(load) - load - np.array([math.lgamma(n + 1) for n in range(places)]))
+    for state in range(places):
+        first = max(0, state - 1)
+        chain[state, first:] = arrive[: places - first]
+        chain[state, -1] += 1 - chain[state].sum()
+    # In the system; one of them is served, so at most n wait where at most n + 1 are there.
+    waiting = np.cumsum(stationary(chain))[1:]
+
+    def within(wait: float) -> float:
+        k = int(wait / seconds) + 1
+        left = rate * (k * seconds - wait)
+        return sum(
+            float(waiting[k - 1 - j]) * math.exp(-left) * left**j / math.factorial(j) for j in range(k) if left or not j
+        )
+
+    low, high = 0.0, seconds * places / 4
+    if within(0.0) >= share:
+        return seconds
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if within(middle) < share else (low, middle)
+    return high + seconds
+
+
 def loss_md1k(rate: float, seconds: float, waiting: int) -> float:
     """The share of arrivals that M/D/1 loses where at most `waiting` wait beside the one in service.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from lab.measure.once import once_for_each_run
 from lab.measure.temperatures import of, queries, told_at
 from lab.runs import Run
 from lab.statistics.intervals import few
@@ -34,6 +35,7 @@ SCHEMA: dict[str, pl.DataType] = {
     "reason": pl.String(),
     "repetitions": pl.Int64(),
     "values": pl.List(pl.Float64()),
+    "note": pl.String(),
 }
 # Quantities with their meanings, in the order of the rows.
 QUANTITIES = {
@@ -57,12 +59,16 @@ _SHARES = SHARES | {"max": 1.0}
 
 @dataclass(frozen=True)
 class _Single:
-    """One figure in one repetition: None with a reason if it isn't told; `low` and `high` are those of its samples."""
+    """One figure in one repetition: None with a reason if it isn't told; `low` and `high` are those of its samples.
+
+    `measured`: it stands among those that are averaged although it is an order statistic.
+    """
 
     value: float | None
     low: float | None = None
     high: float | None = None
     reason: str = ""
+    measured: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,12 +95,14 @@ def figures(run: Run) -> pl.DataFrame:
 
     `value` is the median over the repetitions, infinite if it falls on changes that never became visible, null if it
     isn't told in each of them. `low` and `high` are the ends of its 95 % interval; `reason` says why an end is missing.
-    `values` has one value a repetition.
+    `values` has one value a repetition. `note` says where a quantile could not be interpolated (`averaged`).
     """
+    return _figures(run.whole)
+
+
+@once_for_each_run
+def _figures(run: Run) -> pl.DataFrame:
     found, several = _All(), run.repetitions
-    if several > 1:
-        # Also of a view that has medians already.
-        run = Run(run.path)
     within = several == 1
     for name, told_of in _TABLES.items():
         table = run.table(name) if name != "queries" else queries(run)
@@ -112,6 +120,7 @@ def _row(key: _Key, told: dict[int, _Single], several: int) -> dict[str, Any]:
     values = [one.value for one in each]
     row: dict[str, Any] = {name: getattr(key, name) for name in ("quantity", "projection", "query", "temperature")}
     row |= {"unit": key.unit, "value": middle(values), "repetitions": several, "values": values}
+    row["note"] = _note(sum(one.measured for one in each), several)
     if several == 1:
         return row | {"low": each[0].low, "high": each[0].high, "reason": each[0].reason}
     ends = interval(values)
@@ -120,6 +129,13 @@ def _row(key: _Key, told: dict[int, _Single], several: int) -> dict[str, Any]:
         low, high = max(low, 0.0), min(high, 1.0)
     why = next((one.reason for one in each if one.value is None and one.reason), "")
     return row | {"low": low, "high": high, "reason": f"{ends.reason}: {why}" if ends.reason and why else ends.reason}
+
+
+def _note(measured: int, several: int) -> str:
+    if not measured:
+        return ""
+    where = "all" if measured == several else f"{measured} of {several}"
+    return f"as measured, and not interpolated, in {where} repetitions: the next larger value is infinite, or not known"
 
 
 def _by_repetition(table: pl.DataFrame) -> dict[int, pl.DataFrame]:
@@ -133,7 +149,7 @@ Told = Iterator[tuple[_Key, _Single]]
 
 def _lags(rows: pl.DataFrame, within: bool) -> Told:
     for entry in rows.to_dicts():
-        yield from _lag(entry if within else averaged(entry))
+        yield from _lag(entry, set()) if within else _lag(averaged(entry), stay_measured(entry))
 
 
 def _stale(rows: pl.DataFrame, _: bool) -> Told:
@@ -152,7 +168,10 @@ def _rebuilds(rows: pl.DataFrame, _: bool) -> Told:
 def _queries(rows: pl.DataFrame, within: bool) -> Told:
     for temperature in told_at(rows):
         for entry in of(rows, temperature).to_dicts():
-            yield from _query(entry if within else averaged(entry), temperature)
+            told = _query(entry, temperature, set())
+            if not within:
+                told = _query(averaged(entry), temperature, stay_measured(entry))
+            yield from told
 
 
 def _writes(rows: pl.DataFrame, within: bool) -> Told:
@@ -171,9 +190,18 @@ _TABLES: dict[str, Callable[[pl.DataFrame, bool], Told]] = {
 
 
 def averaged(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of a table with the quantiles that can be averaged; of older runs, as they were measured."""
+    """Return a row of a table with the quantiles that can be averaged; of older runs, as they were measured.
+
+    A quantile that would be interpolated between a number and infinity is as it was measured, too (`stay_measured`).
+    """
     better = {name.replace("_unbiased", ""): value for name, value in entry.items() if "_unbiased" in name}
     return entry | {name: value for name, value in better.items() if value is not None}
+
+
+def stay_measured(entry: dict[str, Any]) -> set[str]:
+    """Return the columns whose quantile was measured and has no interpolated value beside it."""
+    better = {name.replace("_unbiased", ""): value for name, value in entry.items() if "_unbiased" in name}
+    return {name for name, value in better.items() if value is None and entry[name] is not None}
 
 
 def _written(entry: dict[str, Any]) -> Iterator[tuple[str, str, float | None]]:
@@ -182,7 +210,7 @@ def _written(entry: dict[str, Any]) -> Iterator[tuple[str, str, float | None]]:
         yield f"write_{name}", SECONDS, _seconds(entry[f"{name}_us"])
 
 
-def _lag(entry: dict[str, Any]) -> Iterator[tuple[_Key, _Single]]:
+def _lag(entry: dict[str, Any], measured: set[str]) -> Iterator[tuple[_Key, _Single]]:
     name, changes = entry["projection"], int(entry["changes"])
     for quantile, share in _SHARES.items():
         key, needed = _Key(f"lag_{quantile}", name, SECONDS), samples_needed(share)
@@ -196,12 +224,13 @@ def _lag(entry: dict[str, Any]) -> Iterator[tuple[_Key, _Single]]:
             continue
         low, high = entry.get(f"{quantile}_low_seconds"), entry.get(f"{quantile}_high_seconds")
         reason = entry.get(f"{quantile}_interval_reason") or ("" if None not in (low, high) else ONCE)
-        yield key, _Single(math.inf if value is None else value, low, high, reason)
+        stays = f"{quantile}_seconds" in measured
+        yield key, _Single(math.inf if value is None else value, low, high, reason, stays)
     never = entry["never_visible"] / changes if changes else 0.0
     yield _Key("never_visible", name, SHARE), _Single(never, reason=ONCE)
 
 
-def _query(entry: dict[str, Any], temperature: str) -> Iterator[tuple[_Key, _Single]]:
+def _query(entry: dict[str, Any], temperature: str, measured: set[str]) -> Iterator[tuple[_Key, _Single]]:
     for quantile in ("p50", "p99"):
         key = _Key(f"query_{quantile}", entry["projection"], SECONDS, entry["query"], temperature)
         value, low, high = (_seconds(entry[f"{quantile}{end}_us"]) for end in ("", "_low", "_high"))
@@ -215,7 +244,8 @@ def _query(entry: dict[str, Any], temperature: str) -> Iterator[tuple[_Key, _Sin
             yield key, _Single(math.inf, reason="failed or given up")
         else:
             missing = "" if None not in (low, high) else ONCE
-            yield key, _Single(value, low, high, entry[f"{quantile}_interval_reason"] or missing)
+            reason = entry[f"{quantile}_interval_reason"] or missing
+            yield key, _Single(value, low, high, reason, f"{quantile}_us" in measured)
 
 
 def _seconds(microseconds: float | None) -> float | None:

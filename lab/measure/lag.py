@@ -100,8 +100,8 @@ def summary(
     """Return a row of `lag_summary`; `lag` is in commit order.
 
     A quantile is null if it falls on a change that never became visible, if there are too few changes to tell it, or
-    if the lag grows without end. For the latter, `committed` has the times of commit, and `calm` marks the changes
-    that no fault has disturbed; without them it is not looked for.
+    if the lag grows without end; so is the largest lag. For the latter, `committed` has the times of commit, and `calm`
+    marks the changes that no fault has disturbed; without them it is not looked for.
     """
     seconds = lag["lag_seconds"].fill_null(np.inf).to_numpy()
     found: dict[str, object] = {
@@ -118,7 +118,9 @@ def summary(
         found |= {f"{name}_interval_reason": each.reason or None}
     steady = _steady(seconds, committed, calm)
     if steady["stable"] is False:
-        found |= dict.fromkeys(f"{name}_seconds" for name in (*SHARES, *(f"{each}_unbiased" for each in UNBIASED)))
+        # The largest lag, too, would tell how long the run was.
+        untold = (*SHARES, *(f"{each}_unbiased" for each in UNBIASED), "max")
+        found |= dict.fromkeys(f"{name}_seconds" for name in untold)
         for name in BOUNDED:
             found |= {f"{name}_low_seconds": None, f"{name}_high_seconds": None}
             found |= {f"{name}_interval_reason": NOT_STABLE}

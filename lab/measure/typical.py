@@ -9,17 +9,19 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import polars as pl
 
 from lab.measure.figures import averaged
+from lab.measure.once import once_for_each_run
 from lab.runs import Run
 from lab.statistics.quantiles import SHARES, samples_needed
 from lab.statistics.replicated import interval, middle
 from lab.tables import REPETITION, TABLES, Schema
+from lab.tables.schema import WHOLE
 
 _WORST = ("fail", "unknown", "pass")
 Row = dict[str, Any]
@@ -27,15 +29,25 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class TypicalRun(Run):
-    """The view that `typical` returns. `table` has medians and worst verdicts, all else is that of repetition 1."""
+    """The view that `typical` returns. `table` has medians and worst verdicts, all else is that of repetition 1.
+
+    `seen` is the run of which it is a view.
+    """
+
+    seen: Run = field(kw_only=True, compare=False, repr=False)
+
+    @property
+    def whole(self) -> Run:
+        """The run of which this is a view."""
+        return self.seen
 
     def table(self, name: str) -> pl.DataFrame:
         """One table of the run; see `Run.table`."""
-        return self._made[name] if name in self._made else self._whole.first.table(name)
+        return self._made[name] if name in self._made else self.whole.first.table(name)
 
     def has(self, name: str) -> bool:
         """Whether the table has rows."""
-        return not self._made[name].is_empty() if name in self._made else self._whole.first.has(name)
+        return not self._made[name].is_empty() if name in self._made else self.whole.first.has(name)
 
     @contextlib.contextmanager
     def scanned(self, name: str) -> Iterator[pl.LazyFrame]:
@@ -43,20 +55,16 @@ class TypicalRun(Run):
         if name in self._made:
             yield self._made[name].lazy()
             return
-        with self._whole.first.scanned(name) as rows:
+        with self.whole.first.scanned(name) as rows:
             yield rows
 
     def repetition(self, number: int) -> Run:
         """One repetition alone; see `Run.repetition`."""
-        return self._whole.repetition(number)
-
-    @cached_property
-    def _whole(self) -> Run:
-        return Run(self.path, self.unreported)
+        return self.whole.repetition(number)
 
     @cached_property
     def _made(self) -> dict[str, pl.DataFrame]:
-        whole = self._whole
+        whole = self.whole
         made = {
             name: _medians(TABLES[name], whole.table(name), keys, rows) for name, (keys, rows) in _SUMMARISED.items()
         }
@@ -70,9 +78,17 @@ class TypicalRun(Run):
         return made
 
 
+@once_for_each_run
 def typical(run: Run) -> Run:
     """Return a run in the tables of a plain run; a run of one repetition is returned as it is."""
-    return TypicalRun(run.path, run.unreported) if run.repetitions > 1 and not isinstance(run, TypicalRun) else run
+    if run.repetitions == 1 or isinstance(run, TypicalRun):
+        return run
+    return TypicalRun(run.path, run.unreported, seen=run)
+
+
+def of_first(run: Run, names: Iterable[str]) -> list[str]:
+    """Return those tables that show repetition 1 in `typical`; none of a run without repetitions."""
+    return [name for name in names if name not in _OF_ALL] if run.repetitions > 1 else []
 
 
 def _medians(schema: Schema, frame: pl.DataFrame, keys: Sequence[str], prepared: Callable[[Row], Row]) -> pl.DataFrame:
@@ -136,6 +152,10 @@ _SUMMARISED: dict[str, tuple[Sequence[str], Callable[[Row], Row]]] = {
     "queries": (("projection", "query"), _as_it_is),
     "writes": (("write_model",), _as_it_is),
 }
+
+
+# The tables that are about all repetitions.
+_OF_ALL = {*_SUMMARISED, "verdicts", "witnesses", *WHOLE}
 
 
 def _worst(verdicts: pl.DataFrame) -> pl.DataFrame:

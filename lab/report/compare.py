@@ -13,16 +13,17 @@ from typing import Any
 import polars as pl
 
 from lab.base import TRUTH, BadInput, Problem
-from lab.formatting import plural, size
+from lab.formatting import size
 from lab.measure.temperatures import temperatures
 from lab.measure.typical import typical
 from lab.report.facts import plain, truth_asked
-from lab.report.judged import Compared, ControlMovement, Judged, compared, control, judge, paired, shown, times
+from lab.report.judged import LARGE, Compared, ControlMovement, Judged, compared, control, judge, paired, shown, times
 from lab.runs import Run
 from lab.statistics.replicated import Ratio
 
 # Machines report slightly different sizes of the same memory from boot to boot.
 _MEMORY_TOLERANCE = 0.02
+_MACHINE = ("cpu", "cores")
 # What the method is, for those who read `--json`.
 METHOD = (
     "ratio of the means of logarithms over repetitions, Student's t; paired by repetition where seeds are the same; "
@@ -52,7 +53,7 @@ def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
         "names": {"a": names[0], "b": names[1]},
         "repetitions": {"a": a.repetitions, "b": b.repetitions},
         "judged": min(a.repetitions, b.repetitions) > 1,
-        "notes": _notes(a, b, shared),
+        "notes": _notes(a, b, shared, judged),
         "pairing": "by repetition" if pairs else "none",
         "method": METHOD,
         "differs": differs,
@@ -85,9 +86,11 @@ def called(a: Run, b: Run) -> tuple[str, str]:
     return (one, other) if one != other else (one, f"{one} again")
 
 
-def _notes(a: Run, b: Run, shared: ControlMovement) -> list[str]:
+def _notes(a: Run, b: Run, shared: ControlMovement, judged: Sequence[Judged]) -> list[str]:
     """Return what must be read before the figures."""
     least = min(a.repetitions, b.repetitions)
+    if a.path.resolve() == b.path.resolve():
+        return ["this is one run, compared with itself: name two runs"]
     if least < 2:
         which = "one repetition each" if a.repetitions == b.repetitions else "one of the runs has one repetition"
         return [
@@ -97,12 +100,18 @@ def _notes(a: Run, b: Run, shared: ControlMovement) -> list[str]:
         ]
     notes = [] if shared.kinds else ["there is no control: nothing that both runs share was measured"]
     if shared.moved:
-        notes.append(
-            f"this machine was not quiet: what nobody changed took {times(shared.whole)}; only what moved by more is "
-            "called a difference"
+        two = any(
+            a.manifest.get("machine", {}).get(part) != b.manifest.get("machine", {}).get(part) for part in _MACHINE
         )
-    if least < 5:
-        notes.append(f"{plural(least, 'repetition')} tell large differences alone; 10 tell one of 10 %")
+        why = "these are two machines" if two else "this machine was not quiet"
+        notes.append(
+            f"{why}: what nobody changed took {times(shared.whole)}; only what moved by more is called a difference"
+        )
+    if wide := sum(one.limited_by_spread for one in judged):
+        notes.append(
+            f"{wide} of {len(judged)} figures vary so much between the {least} repetitions that only a difference of "
+            f"more than {100 * (LARGE - 1):.0f} % would have been seen: more repetitions show smaller ones"
+        )
     return notes
 
 
@@ -188,7 +197,7 @@ def _differs(a: Run, b: Run) -> list[str]:
     """Return the reasons why the figures of two runs can't be compared."""
     told = [f"{run.name} is void: {run.void}" for run in (a, b) if run.void is not None]
     machine_a, machine_b = a.manifest.get("machine", {}), b.manifest.get("machine", {})
-    for part in ("cpu", "cores"):
+    for part in _MACHINE:
         if machine_a.get(part) != machine_b.get(part):
             told.append(f"different machines: {part} is {machine_a.get(part)} and {machine_b.get(part)}")
     memory = [float(machine.get("memory_bytes") or 0) for machine in (machine_a, machine_b)]

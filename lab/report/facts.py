@@ -13,6 +13,7 @@ from lab.base import TRUTH
 from lab.checks import CHECKS
 from lab.formatting import duration, listed, moments, plural
 from lab.measure.figures import figures
+from lab.measure.once import once_for_each_run
 from lab.measure.typical import typical
 from lab.report.words import LINES
 from lab.runs import Run
@@ -72,6 +73,11 @@ def lag_said(row: Mapping[str, Any], quantile: str) -> str:
 
 def overviews(run: Run) -> list[Overview]:
     """Return the findings of all projections, in the manifest's order; of several repetitions, their medians."""
+    return _overviews(run.whole)
+
+
+@once_for_each_run
+def _overviews(run: Run) -> list[Overview]:
     run = typical(run)
     found = figures(run) if run.repetitions > 1 else None
     lag = {row["projection"]: row for row in run.table("lag_summary").to_dicts()}

@@ -26,6 +26,8 @@ from lab.statistics.replicated import Ratio, detectable, discoveries, middle, ra
 
 # The figures that are compared.
 COMPARED = ("lag_p50", "lag_p99", "rebuild", "disk", "query_p50", "query_p99", "rate")
+# A difference that is smaller is small.
+LARGE = 1.1
 # A control that moves by less than this is not said to have moved, however sure it is.
 MOVES_MIN = 1.02
 # Of each kind of figure: the words for a larger one and for a smaller one. What isn't here is a time.
@@ -85,12 +87,23 @@ class ControlMovement:
 
 @dataclass(frozen=True)
 class Judged:
-    """A figure that was compared, what is concluded, and the smallest factor that would have been called different."""
+    """A figure that was compared, what is concluded, and the smallest factor that would have been called different.
+
+    `spread_from` is that factor if there were no control to exceed: what the spread between repetitions alone allows.
+    """
 
     compared: Compared
     verdict: str
     says: str
     seen_from: float | None = None
+    spread_from: float | None = None
+
+    @property
+    def limited_by_spread(self) -> bool:
+        """Whether it is the spread, more than the control, that lets large differences alone be seen."""
+        if self.verdict != NO_DIFFERENCE or self.spread_from is None or self.seen_from is None:
+            return False
+        return self.spread_from > LARGE and self.spread_from**2 > self.seen_from
 
 
 def paired(a: Run, b: Run) -> bool:
@@ -197,12 +210,12 @@ def _judged(one: Compared, why: str | None, chosen: bool, shared: ControlMovemen
         return Judged(one, NOT_JUDGED, f"not judged: {_untold(one)}" if several else ONE_EACH)
     if one.shared:
         return Judged(one, CONTROL, f"control: {times(one.ratio)}")
-    seen = detectable(one.ratio, alpha, reach)
+    seen, spread = detectable(one.ratio, alpha, reach), detectable(one.ratio, alpha)
     if chosen and _nearest(one.ratio) > reach:
         return Judged(one, DIFFERENT, _said(one, name), seen)
     if chosen and reach > 1:
-        return Judged(one, NO_DIFFERENCE, f"{times(one.ratio)}: no more than the control may have moved", seen)
-    return Judged(one, NO_DIFFERENCE, f"no difference shown: {times(one.ratio)}", seen)
+        return Judged(one, NO_DIFFERENCE, f"{times(one.ratio)}: no more than the control may have moved", seen, spread)
+    return Judged(one, NO_DIFFERENCE, f"no difference shown: {times(one.ratio)}", seen, spread)
 
 
 def _untold(one: Compared) -> str:

@@ -41,5 +41,5 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
         "interval": f"{told(row['low'])} to {told(row['high'])}" if there else NOTHING,
         "least": told(known[0]) if known else NOTHING,
         "most": ("never" if known[-1] == float("inf") else told(known[-1])) if known else NOTHING,
-        "reason": row["reason"],
+        "reason": "; ".join(filter(None, (row["reason"], row["note"]))),
     }

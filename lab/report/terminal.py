@@ -14,7 +14,7 @@ from lab.base import TRUTH
 from lab.formatting import NOTHING, count, duration, microseconds, share, size
 from lab.measure.figures import figures
 from lab.measure.temperatures import temperatures
-from lab.measure.typical import typical
+from lab.measure.typical import of_first, typical
 from lab.report import lag_parts, recovery, what_if
 from lab.report.caveats import caveats, repetitions_said
 from lab.report.claims import print_claims
@@ -56,7 +56,8 @@ _SUMMARY_TABLES = (
 def summary(run: Run) -> dict[str, Any]:
     """Return the run for `--json` in strict JSON types; NaN and infinity become null.
 
-    Of several repetitions the tables have the medians, and `figures` has every figure with its interval.
+    Of several repetitions the tables have the medians, and `figures` has every figure with its interval;
+    `of_repetition_1` has the names of the tables that show one history, which is that of repetition 1.
     """
     manifest, several = run.manifest, run.repetitions
     head = {
@@ -70,6 +71,7 @@ def summary(run: Run) -> dict[str, Any]:
     found = {name: rows(shown.table(name)) for name in _SUMMARY_TABLES}
     if several > 1:
         found["figures"] = rows(figures(run))
+        head["of_repetition_1"] = of_first(run, _SUMMARY_TABLES)
     return head | found
 
 
@@ -88,7 +90,7 @@ def print_run(run: Run, console: Console) -> None:
     console.print(_projections(overviews(run), truth_asked(run), "".join(temperatures(run)[:1]), console.width))
     _explain(run, console)
     for title, table in _optional_tables(run):
-        console.print(Text(title, "bold"))
+        console.print(Text(title + _first(run), "bold"))
         console.print(Padding(table, (0, 0, 1, 0)))
     for failure in failures(run):
         expected = "as expected" if failure.expected else "not expected"
@@ -113,13 +115,18 @@ def _explain(run: Run, console: Console) -> None:
     told["close to the limit"] = what_if.lines(run.table("utilisation"))
     for title, lines in told.items():
         if lines:
-            console.print(Text(title, "bold"))
+            console.print(Text(title + _first(run), "bold"))
             for text in lines:
                 console.print(Text(text), highlight=False)
             if differs:
                 console.print(Text(f"! {differs}", "yellow"))
                 differs = ""
             console.print()
+
+
+def _first(run: Run) -> str:
+    """What is added to the title of a table that shows one history."""
+    return f", of repetition 1 of {run.repetitions}" if run.repetitions > 1 else ""
 
 
 def marked(verdict: str, upper: bool = False) -> Text:

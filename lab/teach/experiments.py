@@ -167,7 +167,7 @@ def witness(finished: Run, name: str, check: str) -> str:
 def lag_of(finished: Run, name: str, quantile: str = "p99") -> float | None:
     """Return a quantile of a projection's lag (`p50`, `p90`, `p99`, `max`) in simulated seconds.
 
-    None if it is infinite, if there are too few changes to tell it, or if the lag grows without end (but for `max`).
+    None if it is infinite, if there are too few changes to tell it, or if the lag grows without end.
     """
     value = finished.lag_summary.filter(pl.col("projection") == name)[f"{quantile}_seconds"][0]
     return None if value is None else float(value)

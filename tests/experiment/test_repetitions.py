@@ -127,6 +127,10 @@ def test_terminal_page_and_json_tell_medians_with_intervals(repeated: Run) -> No
     assert shown["p50_low_seconds"] == row["low"]
     assert document["repetitions"] == 3
     assert document["figures"]
+    # What shows one history; medians, worst verdicts and claims are of all.
+    assert {"lag_parts_summary", "accounting", "channel"} <= {*document["of_repetition_1"]} <= {*document}
+    assert not {"lag_summary", "rebuild", "queries", "writes", "verdicts", "claims"} & {*document["of_repetition_1"]}
+    assert "what the lag was spent on, of repetition 1 of 3" in out.getvalue()
     page = render(repeated)
     assert "median of 3 repetitions" in page
     assert "Of repetition 1 of 3" in page

@@ -6,13 +6,16 @@ import math
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import polars as pl
 import pytest
 from fake_run import fake_run
 from repeated import merged, repeated
 
 from lab.measure.figures import QUANTITIES, SCHEMA, figure, figures
+from lab.measure.lag import summary
 from lab.measure.typical import typical
+from lab.report.facts import overviews
 from lab.runs import Run, write_table
 from lab.statistics.replicated import interval
 from lab.statistics.steady import NOT_STABLE
@@ -62,7 +65,7 @@ def test_a_quantile_on_changes_that_never_came_is_infinite(tmp_path: Path) -> No
 
 def endless(run: Run, name: str) -> None:
     """Let the lag of a projection grow without end: no quantile of it is told."""
-    told = [f"{part}_seconds" for part in ("p50", "p90", "p99", "p90_unbiased", "p99_unbiased")]
+    told = [f"{part}_seconds" for part in ("p50", "p90", "p99", "max", "p90_unbiased", "p99_unbiased")]
     its = pl.col("projection") == name
     nothing = [pl.when(its).then(None).otherwise(column).alias(column) for column in told]
     table = run.table("lag_summary")
@@ -74,13 +77,51 @@ def endless(run: Run, name: str) -> None:
 def test_a_lag_that_grows_without_end_is_neither_infinite_nor_told(tmp_path: Path, several: bool) -> None:
     run = repeated(tmp_path) if several else fake_run(tmp_path, changes=2_000)
     endless(run, "directory")
-    found = figure(figures(run), "lag_p99", "directory")
-    assert found is not None
-    assert found["value"] is None
-    assert NOT_STABLE in found["reason"]
+    for quantity in ("lag_p50", "lag_p99", "lag_max"):
+        found = figure(figures(run), quantity, "directory")
+        assert found is not None
+        assert found["value"] is None
+        assert NOT_STABLE in found["reason"]
     (row,) = typical(run).table("lag_summary").filter(projection="directory").to_dicts()
     assert (row["p99_seconds"], row["stable"]) == (None, False)
     assert "infinite" not in (row["p99_interval_reason"] or "")
+
+
+def test_what_grows_without_end_has_no_largest_value_either() -> None:
+    committed = np.arange(2_000) / 1_000
+    lags = pl.DataFrame({"lag_seconds": 0.1 + committed})
+    found = summary("one", lags, committed, np.ones(2_000, bool))
+    assert found["stable"] is False
+    assert found["slope"] == pytest.approx(1.0)
+    assert found["max_seconds"] is None
+    assert summary("one", lags)["max_seconds"] == pytest.approx(2.099)
+
+
+def test_a_quantile_that_could_not_be_interpolated_says_so(tmp_path: Path) -> None:
+    parts = [fake_run(tmp_path / "parts", 400, seed) for seed in (1, 2, 3)]
+    # The p99 is a number, and infinity is next to it.
+    its = pl.col("projection") == "directory"
+    table = parts[1].table("lag_summary")
+    untold = pl.when(its).then(None).otherwise("p99_unbiased_seconds").alias("p99_unbiased_seconds")
+    write_table(parts[1].path, "lag_summary", table.with_columns(untold))
+    found = figures(merged(tmp_path / "fake" / "repeated", parts))
+    row, other = (figure(found, "lag_p99", name) for name in ("directory", "directory_polled"))
+    assert row is not None
+    assert other is not None
+    assert "as measured, and not interpolated, in 1 of 3 repetitions" in row["note"]
+    assert row["values"][1] == table.filter(its)["p99_seconds"][0]
+    assert row["low"] is not None
+    assert other["note"] == ""
+    assert figure(figures(parts[1]), "lag_p99", "directory")["note"] == ""  # type: ignore[index]
+
+
+def test_figures_and_medians_are_made_once_for_a_run(tmp_path: Path) -> None:
+    run = repeated(tmp_path)
+    assert typical(run) is typical(run) is typical(typical(run))
+    assert figures(run) is figures(typical(run)) is figures(run)
+    assert overviews(run) is overviews(typical(run))
+    assert figures(run.first) is not figures(run)
+    assert figures(Run(run.path)).equals(figures(run))
 
 
 def test_repetitions_give_the_median_with_an_interval(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from test_sharing import SCENARIO
 from lab.base import TRUTH, stream
 from lab.report import compare, print_compare
 from lab.report.compare import called
-from lab.report.judged import CONTROL, DIFFERENT, NO_DIFFERENCE, Compared, ControlMovement, judge, settled
+from lab.report.judged import CONTROL, DIFFERENT, NO_DIFFERENCE, NOT_JUDGED, Compared, ControlMovement, judge, settled
 from lab.runs import Run
 from lab.statistics.replicated import ratio
 
@@ -64,7 +64,7 @@ def test_who_is_faster_is_so_many_times_faster(tmp_path: Path) -> None:
 
 
 def test_a_machine_that_is_slower_as_a_whole_makes_no_difference_of_any_figure(tmp_path: Path) -> None:
-    result = compare(noisy(tmp_path, "before"), noisy(tmp_path, "after", machine=1.3))
+    result = compare(noisy(tmp_path, "before"), noisy(tmp_path, "after", slowness=1.3))
     assert result["control"]["moved"]
     assert any("this machine was not quiet" in note for note in result["notes"])
     assert set(result["control"]["kinds"]) == {
@@ -78,8 +78,36 @@ def test_a_machine_that_is_slower_as_a_whole_makes_no_difference_of_any_figure(t
     assert "no more than the control" in row(result, "rebuild", "directory")["says"]
 
 
+def test_two_machines_are_not_one_that_was_not_quiet(tmp_path: Path) -> None:
+    other = {"cpu": "Another CPU", "cores": 2, "memory_bytes": 8 * 2**30}
+    result = compare(noisy(tmp_path, "before"), noisy(tmp_path, "after", slowness=1.3, machine=other), anyway=True)
+    assert any(note.startswith("these are two machines: what nobody changed took 1.") for note in result["notes"])
+
+
+def test_a_run_compared_with_itself_says_so_and_differs_in_nothing(tmp_path: Path) -> None:
+    run = noisy(tmp_path, "alone")
+    result = compare(run, Run(run.path))
+    assert result["notes"] == ["this is one run, compared with itself: name two runs"]
+    assert not any(one["verdict"] == DIFFERENT for table in ("rebuild", "queries") for one in result[table])
+    assert "compared with itself" in printed(result)
+
+
+@pytest.mark.parametrize("seeds", [(3, 7), (7, 3)])
+def test_runs_of_different_numbers_of_repetitions_are_compared_unpaired(tmp_path: Path, seeds: tuple[int, int]) -> None:
+    before, after = noisy(tmp_path, "before", seeds[0]), noisy(tmp_path, "after", seeds[1], slower={"directory": 2.0})
+    result = compare(before, after)
+    assert result["pairing"] == "none"
+    assert row(result, "rebuild", "directory")["verdict"] == DIFFERENT
+    assert printed(result)
+    alone = compare(before, after.repetition(1))
+    assert not alone["judged"]
+    assert row(alone, "rebuild", "directory")["verdict"] == NOT_JUDGED
+    assert alone["notes"][0].startswith("one of the runs has one repetition")
+    assert printed(alone)
+
+
 def test_what_moves_by_much_more_than_the_machine_is_still_found(tmp_path: Path) -> None:
-    result = compare(noisy(tmp_path, "before"), noisy(tmp_path, "after", machine=1.3, slower={"directory": 2.0}))
+    result = compare(noisy(tmp_path, "before"), noisy(tmp_path, "after", slowness=1.3, slower={"directory": 2.0}))
     assert row(result, "rebuild", "directory")["verdict"] == DIFFERENT
 
 
@@ -142,6 +170,32 @@ def test_runs_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:
     assert called(first, first) == ("ad6bda", "ad6bda again")
 
 
+def noted(spread: float, drift: float) -> bool:
+    """Whether the note on spread belongs to a figure that varies so much, beside a control that moved so far."""
+    rng = stream(1, "noted")
+    a, b = np.exp(spread * rng.standard_normal((2, 10)))
+    found = [Compared("rebuild", "one", None, None, figure(a), figure(b), ratio(a.tolist(), b.tolist(), paired=True))]
+    quiet = np.exp(1e-4 * rng.standard_normal((2, 10)))
+    moved = settled({"clock": [(quiet[0].tolist(), (quiet[1] * drift).tolist())]}, pairs=True)
+    return judge(found, moved, [None], "b")[0].limited_by_spread
+
+
+def test_the_spread_is_named_only_where_it_is_what_limits() -> None:
+    assert noted(0.1, 1.0)
+    assert not noted(0.01, 1.0)
+    # The machine was half as fast: no number of repetitions would help.
+    assert not noted(0.1, 2.0)
+    assert not noted(0.01, 2.0)
+
+
+def test_few_repetitions_that_hardly_vary_are_not_called_few(tmp_path: Path) -> None:
+    quiet = compare(noisy(tmp_path, "before", 4), noisy(tmp_path, "after", 4))
+    loud = compare(noisy(tmp_path, "one", 4, noise=0.2), noisy(tmp_path, "other", 4, noise=0.2))
+    assert not [note for note in quiet["notes"] if "more repetitions" in note]
+    (note,) = [note for note in loud["notes"] if "more repetitions" in note]
+    assert "vary so much between the 4 repetitions that only a difference of more than 10 %" in note
+
+
 def figure(values: np.ndarray) -> dict[str, Any]:
     return {"values": values.tolist(), "repetitions": len(values), "reason": ""}
 
@@ -172,9 +226,11 @@ def experiment(number: int, repetitions: int, figures: int, spread: float, drift
 @pytest.mark.parametrize("drift", [0.0, 0.1])
 @pytest.mark.parametrize("repetitions", [5, 10])
 def test_a_run_against_itself_is_flagged_in_at_most_5_percent_of_comparisons(repetitions: int, drift: float) -> None:
-    found = [experiment(number, repetitions, 32, 0.04, drift, 1.0) for number in range(40)]
+    found = [experiment(number, repetitions, 32, 0.04, drift, 1.0) for number in range(200)]
     assert np.mean(found) <= 0.05
-    assert np.mean([any(one) for one in found]) <= 0.2
+    # Of Benjamini and Hochberg: one list in twenty has anything in it. Of 200 that is 10, and in 98 of 100 cases no
+    # more than 16.
+    assert np.mean([any(one) for one in found]) <= 0.08
 
 
 def test_a_slowdown_of_10_percent_is_found_with_ten_repetitions() -> None:
