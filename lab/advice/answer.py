@@ -11,7 +11,8 @@ from lab.advice.model import Reading, SelectionProblem
 from lab.advice.portfolio import Portfolio
 from lab.advice.reasons import Decider, Standing, deciders, standings
 from lab.advice.search import front, portfolios, size_looked_at, smallest
-from lab.advice.sensitivity import WeightRange, ties, weight_ranges
+from lab.advice.sensitivity import ties
+from lab.advice.weights import WeightRange, weight_ranges
 
 RUNNERS_MAX = 3
 
@@ -88,7 +89,7 @@ def advise(problem: SelectionProblem) -> Advice:
     # What is chosen comes first, and the others are compared with it.
     answer = fewest(found) if found else None
     found = [*([answer] if answer else []), *(each for each in found if each is not answer)]
-    meeting = [each for each in everything if _meets(each)]
+    meeting = [each for each in everything if each.meets_levels]
     able = [*found, *(each for each in meeting if answer is None or len(each.members) != len(answer.members))]
     others = [each for each in meeting if answer is None or each.names != answer.names]
     return Advice(
@@ -101,22 +102,16 @@ def advise(problem: SelectionProblem) -> Advice:
         tuple(others[:RUNNERS_MAX]),
         tuple(_near(everything, answer)),
         tuple(front(everything)),
-        tuple(weight_ranges([found[0], *(each for each in found[1:] if each.cost > found[0].cost)])) if answer else (),
+        tuple(weight_ranges(answer, found)) if answer else (),
         tuple(standings(problem)),
         tuple(deciders(problem, answer)) if answer else (),
     )
 
 
-def _meets(each: Portfolio) -> bool:
-    """Return whether a portfolio meets the levels, as strictly as its problem asks."""
-    return not each.misses and (each.problem.lenient or not each.unjudged)
-
-
 def _near(everything: Sequence[Portfolio], answer: Portfolio | None) -> list[Portfolio]:
     """Return portfolios of at most the answer's size that miss a level or are not judged, the nearest first."""
-    missing = [
-        each for each in everything if not _meets(each) and (not answer or len(each.members) <= len(answer.members))
-    ]
+    small = [each for each in everything if not answer or len(each.members) <= len(answer.members)]
+    missing = [each for each in small if not each.meets_levels]
     missing.sort(
         key=lambda each: (len(each.misses), max((miss.overshoot for miss in each.misses), default=0), each.order)
     )

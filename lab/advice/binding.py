@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from lab.advice.model import SelectionProblem
-from lab.advice.portfolio import overshoot
+from lab.advice.portfolio import disk_of, overshoot
 from lab.advice.search import covers, solvable
 
 
@@ -74,7 +74,7 @@ def _least(problem: SelectionProblem, name: str, group: tuple[str, ...]) -> floa
     problem = lifted(problem, group)
     if name == "disk_bytes":
         everything = len(problem.projections)
-        return min(math.fsum(each.disk.value for each in chosen) for chosen in covers(problem, everything))
+        return min(disk_of(chosen).bound for chosen in covers(problem, everything))
     if name == "truth_reads":
         return _least_share(problem)
     return next(value for value in _values(problem, name) if solvable(with_level(problem, name, value)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from lab.measure.temperatures import HOT
@@ -143,7 +143,8 @@ class SelectionProblem:
     operated anyway, for the source of truth. `left_out` has a sentence for each candidate or answer that could not be
     considered. `settings` are those of `[advice]`; `reads_per_second` are all queries together, by weight.
     `write_busy` is the share of the time in which the source of truth executes commands, None if that is unknown.
-    `replay` is the command that repeats the run, `kinds` the class of each query by its name.
+    `replay` is the command that repeats the run, `options` what `lab advise` was told beyond it (`--set` and the like),
+    `kinds` the class of each query by its name.
     `beside` has the p50 of a commit (`COMMIT`) and of each query at the source of truth, alone and beside each other.
     `indexed`: whether the source of truth has indexes for readers; None where it can have none.
     `lenient`: figures of too few samples pass every level that they are not known to miss.
@@ -164,6 +165,7 @@ class SelectionProblem:
     beside: Mapping[str, tuple[Reading, Reading]] = field(default_factory=dict)
     lenient: bool = False
     indexed: bool | None = None
+    options: tuple[str, ...] = ()
 
     @property
     def truth(self) -> Candidate | None:
@@ -222,6 +224,13 @@ class SelectionProblem:
         alone, crowded = self.beside.get(what, (ZERO, ZERO))
         apart = alone.high is not None and crowded.low is not None and crowded.low > alone.high
         return crowded.value / alone.value if apart and alone.value else 1.0
+
+    def without(self, query: str) -> SelectionProblem:
+        """Return the problem without one of its queries: the others are asked as often as before."""
+        rest = {name: weight for name, weight in self.queries.items() if name != query}
+        total, left = math.fsum(self.queries.values()), math.fsum(rest.values())
+        share = left / total if total else 1.0
+        return replace(self, queries=rest, reads_per_second=self.reads_per_second * share)
 
     def set_levels(self) -> Iterator[tuple[str, float]]:
         """Yield each level that is set, with its value; a level of a single query only if the query was asked."""

@@ -92,10 +92,15 @@ class Portfolio:
         """Return the longest rebuild among the members; each is rebuilt alone."""
         return _longest([each.rebuild for each in self.members])
 
-    @cached_property
+    @property
     def disk(self) -> float:
         """Return the bytes that all members take together."""
-        return math.fsum(each.disk.value for each in self.members)
+        return self.disk_taken.value
+
+    @cached_property
+    def disk_taken(self) -> Reading:
+        """Return the bytes that all members take together, at all lower and at all upper ends, as a reading."""
+        return disk_of(self.members)
 
     @property
     def engines(self) -> tuple[str, ...]:
@@ -113,10 +118,14 @@ class Portfolio:
         return self.problem.truth_load([query for query, who in self.assigned.items() if who.truth])
 
     @cached_property
+    def burden(self) -> tuple[float, ...]:
+        """Return the price without the time: new engines, projections, disk, lag, rebuild."""
+        return (len(self.engines), len(self.members), self.disk, self.lag.known, self.rebuild.known)
+
+    @cached_property
     def price(self) -> tuple[object, ...]:
         """Return what decides where time doesn't: new engines, projections, disk, lag, rebuild, time, names."""
-        sizes = (len(self.engines), len(self.members), self.disk, self.lag.known, self.rebuild.known)
-        return (*sizes, self.cost, self.names)
+        return (*self.burden, self.cost, self.names)
 
     @cached_property
     def order(self) -> tuple[object, ...]:
@@ -147,13 +156,18 @@ class Portfolio:
                 found[name, each.name if name == "lag_p99" else query] = (lag, each.lag.bound)
             if not each.answers[query].p99.meets(time, lenient=True):
                 found[problem.level_name(query), query] = (time, each.answers[query].p99.bound)
-        if levels.disk_bytes is not None and self.disk > levels.disk_bytes:
-            found["disk_bytes", "all together"] = (levels.disk_bytes, self.disk)
+        if not self.disk_taken.meets(levels.disk_bytes, lenient=True):
+            found["disk_bytes", "all together"] = (levels.disk_bytes, self.disk_taken.bound)
         if levels.engines is not None and len(self.engines) > levels.engines:
             found["engines", ", ".join(self.engines)] = (levels.engines, len(self.engines))
         if not self.truth_reads.meets(levels.truth_reads, lenient=True):
             found["truth_reads", ""] = (levels.truth_reads, self.truth_reads.bound)
         return tuple(Miss(*key, asked or 0.0, had) for key, (asked, had) in found.items())
+
+    @property
+    def meets_levels(self) -> bool:
+        """Return whether it meets the levels, as strictly as its problem asks."""
+        return not self.misses and (self.problem.lenient or not self.unjudged)
 
     def readings(self, level: str) -> list[Reading]:
         """Return the figures that a level bounds: those of each query or projection that is under it."""
@@ -161,6 +175,10 @@ class Portfolio:
             return [each.rebuild for each in self.members]
         if level == "truth_reads":
             return [self.truth_reads]
+        if level == "disk_bytes":
+            return [self.disk_taken]
+        if level == "engines":
+            return [Reading(float(len(self.engines)), once=True)]
         lags = [who.lag for query, who in self.assigned.items() if self.problem.lag_name(query) == level]
         bounded = (query for query in self.assigned if self.problem.level_name(query) == level)
         return [*lags, *(self.assigned[query].answers[query].p99 for query in bounded)]
@@ -172,6 +190,16 @@ class Portfolio:
         What is untold is NaN.
         """
         return self.lag.value, self.rebuild.value, self.cost, self.disk
+
+
+def disk_of(members: Sequence[Candidate]) -> Reading:
+    """Return the bytes that these take together: at all lower ends, at all upper ends, or measured once."""
+    disks = [each.disk for each in members]
+    value = math.fsum(each.value for each in disks)
+    if all(each.once for each in disks):
+        return Reading(value, table="rebuild", column="size_bytes", once=True)
+    low = math.fsum(each.value if each.low is None else each.low for each in disks)
+    return Reading(value, low, math.fsum(each.bound for each in disks), "rebuild", "size_bytes")
 
 
 def _longest(readings: Sequence[Reading]) -> Reading:

@@ -83,6 +83,7 @@ def read(run: Run, overrides: Sequence[str] = (), anyway: bool = False) -> Selec
         beside=figures.beside(run),
         kinds=dict(times.select("query", "kind").iter_rows()),
         indexed=_indexed(run.manifest.get("truth", {})),
+        options=(*(word for item in overrides for word in ("--set", item)), *(["--anyway"] if anyway else [])),
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lab.advice.choice import buys_nothing, fewest
 from lab.advice.model import Candidate, SelectionProblem
 from lab.advice.portfolio import Portfolio
 from lab.advice.search import smallest
-from lab.advice.sensitivity import apart
+from lab.advice.sensitivity import apart, told_apart
 
 _LOOKED_MAX = 60
 
@@ -20,7 +20,8 @@ class Standing:
 
     `best`: the queries that it answers fastest, or as fast as the fastest by what was measured. `only`: the queries
     that no other candidate answers. `beside`: for each other query, the fastest candidate and how many times as long
-    this one takes. `cannot`: for each query that it doesn't answer, the reason.
+    this one takes. `blind`: the queries at which another is faster by the median, and there are too few samples to show
+    a difference. `cannot`: for each query that it doesn't answer, the reason.
     """
 
     candidate: Candidate
@@ -28,16 +29,17 @@ class Standing:
     only: tuple[str, ...]
     beside: Mapping[str, tuple[Candidate, float]]
     cannot: Mapping[str, str]
+    blind: tuple[str, ...] = ()
 
     @property
     def nothing(self) -> bool:
         """Return whether it is best at nothing: whatever it answers, another candidate answers faster."""
-        return not self.best and not self.only
+        return not self.best and not self.only and not self.blind
 
     @property
     def lone_merit(self) -> str | None:
         """Return the query that is its only merit, since only it can answer it; None if it has another merit."""
-        return self.only[0] if len(self.only) == 1 and not self.best and self.beside else None
+        return self.only[0] if len(self.only) == 1 and not self.best and not self.blind and self.beside else None
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def standings(problem: SelectionProblem) -> list[Standing]:
     found = []
     quickest = {query: _two_quickest(problem, query) for query in problem.queries}
     for each in problem.candidates:
-        best, only, beside = [], [], {}
+        best, only, blind, beside = [], [], [], {}
         for query in problem.queries:
             if query not in each.answers:
                 continue
@@ -67,12 +69,14 @@ def standings(problem: SelectionProblem) -> list[Standing]:
                 continue
             first = others[0]
             own, quick = each.answers[query].p50, first.answers[query].p50
-            if own.value <= quick.value or not apart(quick, own):
+            if own.value <= quick.value:
                 best.append(query)
+            elif not apart(quick, own):
+                (best if told_apart(quick, own) else blind).append(query)
             else:
                 beside[query] = (first, own.value / quick.value if quick.value else float("inf"))
         reasons = {query: each.cannot.get(query, "") for query in problem.queries if query not in each.answers}
-        found.append(Standing(each, tuple(best), tuple(only), beside, reasons))
+        found.append(Standing(each, tuple(best), tuple(only), beside, reasons, tuple(blind)))
     return found
 
 
@@ -91,11 +95,8 @@ def deciders(problem: SelectionProblem, answer: Portfolio, limit: int = 3) -> li
         return []
     found = []
     for query in problem.queries:
-        rest = {name: weight for name, weight in problem.queries.items() if name != query}
-        if not rest:
-            continue
-        asked = replace(problem, queries=rest)
-        others = smallest(asked)
+        asked = problem.without(query)
+        others = smallest(asked) if asked.queries else []
         if not others:
             continue
         without = fewest(others)

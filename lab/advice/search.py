@@ -24,7 +24,7 @@ from itertools import combinations
 import numpy as np
 
 from lab.advice.model import Candidate, SelectionProblem
-from lab.advice.portfolio import Portfolio
+from lab.advice.portfolio import Portfolio, disk_of
 
 # At most so many sets of projections are examined for the front and the runners-up. The fewest have no such bound.
 LOOKED_MAX = 2_048
@@ -148,10 +148,8 @@ def _fits(problem: SelectionProblem, members: Sequence[Candidate]) -> bool:
     """Return whether disk and engines are within their levels; further members can only add to both."""
     levels = problem.levels
     engines = {each.engine for each in members} - problem.operated
-    disk = math.fsum(each.disk.value for each in members)
-    return not (
-        (levels.disk_bytes is not None and disk > levels.disk_bytes)
-        or (levels.engines is not None and len(engines) > levels.engines)
+    return disk_of(members).meets(levels.disk_bytes, lenient=True) and (
+        levels.engines is None or len(engines) <= levels.engines
     )
 
 

@@ -1,60 +1,25 @@
-"""Sensitivity of an answer: its ties, and how far each weight can move before another portfolio is better. Pure."""
+"""What can't be told apart by the intervals: figures, portfolios, and the answers of one of them. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from lab.advice.model import Candidate, Reading, SelectionProblem
 from lab.advice.portfolio import Portfolio
 
-
-@dataclass(frozen=True)
-class WeightRange:
-    """The answer stays the same while the query's weight is between `low` and `high`, all other weights unchanged.
-
-    Outside this range `below` or `above` is better (None: no portfolio is, and the end is 0 or infinity).
-    """
-
-    query: str
-    weight: float
-    low: float = 0.0
-    high: float = math.inf
-    below: Portfolio | None = None
-    above: Portfolio | None = None
-
-
-def weight_ranges(found: Sequence[Portfolio]) -> list[WeightRange]:
-    """Return for each query how far its weight can move; `found` is the result of `smallest`, the answer first.
-
-    Weights decide only between portfolios of the same size, and don't reassign a query within one. The weighted time
-    is linear in each weight, so an end is where two lines cross: exact for the measured values.
-    """
-    answer, *others = found
-    weights = answer.problem.queries
-    ranges = []
-    for query, weight in weights.items():
-        low, high = 0.0, math.inf
-        below = above = None
-        for other in others:
-            gains = {name: _p50(answer, name).value - _p50(other, name).value for name in weights}
-            rest = math.fsum(weights[name] * gains[name] for name in weights if name != query)
-            slope = gains[query]
-            if slope == 0:
-                continue
-            crossing = max(-rest / slope, 0.0)
-            if slope > 0 and crossing < high:
-                high, above = max(crossing, weight), other
-            if slope < 0 and crossing > low:
-                low, below = min(crossing, weight), other
-        ranges.append(WeightRange(query, weight, low, high, below, above))
-    return ranges
+# Stands for an end that is unknown.
+_UNBOUNDED = 1e12
 
 
 def apart(quicker: Reading, slower: Reading) -> bool:
     """Return whether two figures are told apart: the upper end of one is below the lower end of the other."""
-    return _high(quicker) < _low(slower)
+    return bounds(quicker)[1] < bounds(slower)[0]
+
+
+def told_apart(one: Reading, other: Reading) -> bool:
+    """Return whether two figures could be told apart if they differed enough: there are samples for ends of both."""
+    return all(each.ends[1] is not None for each in (one, other))
 
 
 def ties(found: Sequence[Portfolio]) -> list[Portfolio]:
@@ -62,8 +27,8 @@ def ties(found: Sequence[Portfolio]) -> list[Portfolio]:
 
     Queries that both assign to the same candidate cancel out. For the others, the difference lies between all lower
     ends minus all upper ends and the reverse. That is wider than a 95 % interval, so a reported difference is
-    significant. Where an interval is unknown, the
-    middle 80 % of the samples stand in for it; an end without these bounds nothing.
+    significant. Where an interval is unknown, the middle 80 % of the samples stand in for it; without these an end
+    bounds nothing.
     """
     answer, *others = found
     return [other for other in others if tied(answer, other)]
@@ -72,24 +37,25 @@ def ties(found: Sequence[Portfolio]) -> list[Portfolio]:
 def tied(a: Portfolio, b: Portfolio) -> bool:
     """Return whether the weighted query times of two portfolios can't be told apart; see `ties`."""
     weights = a.problem.queries
-    pairs = [(weights[name], _p50(a, name), _p50(b, name)) for name in weights if a.assigned[name] != b.assigned[name]]
-    low = math.fsum(weight * (_low(one) - _high(other)) for weight, one, other in pairs)
-    high = math.fsum(weight * (_high(one) - _low(other)) for weight, one, other in pairs)
+    differing = [name for name in weights if a.assigned[name] != b.assigned[name]]
+    pairs = [(weights[name], bounds(_p50(a, name)), bounds(_p50(b, name))) for name in differing]
+    low = math.fsum(weight * (one[0] - other[1]) for weight, one, other in pairs)
+    high = math.fsum(weight * (one[1] - other[0]) for weight, one, other in pairs)
     return low <= 0 <= high
 
 
 def tied_answers(problem: SelectionProblem, portfolio: Portfolio, query: str) -> list[Candidate]:
-    """Return other members that answer a query within its level, in a time that can't be told from the assigned one."""
+    """Return other members that may answer a query, in a time that can't be told from that of the assigned one."""
     chosen = portfolio.assigned[query]
-    first, level = chosen.answers[query].p50, problem.query_level(query)
+    first = chosen.answers[query].p50
     there = [*([problem.truth] if problem.truth else []), *portfolio.members]
     return [
         each
         for each in there
         if each != chosen
-        and query in each.answers
-        and each.answers[query].p99.meets(level)
-        and _low(each.answers[query].p50) <= _high(first)
+        and problem.meets(each, query)
+        and not apart(first, each.answers[query].p50)
+        and not apart(each.answers[query].p50, first)
     ]
 
 
@@ -97,11 +63,7 @@ def _p50(portfolio: Portfolio, query: str) -> Reading:
     return portfolio.assigned[query].answers[query].p50
 
 
-def _low(reading: Reading) -> float:
-    return reading.ends[0]
-
-
-def _high(reading: Reading) -> float:
-    # Finite, so that two unknown ends of opposite signs don't give NaN.
-    high = reading.ends[1]
-    return 1e12 if high is None else high
+def bounds(reading: Reading) -> tuple[float, float]:
+    """Return the ends by which a figure is told apart, finite: so unknown ends of opposite signs don't give NaN."""
+    low, high = reading.ends
+    return low, _UNBOUNDED if high is None else high

@@ -19,7 +19,7 @@ from lab.advice.binding import binding, lifted, with_level
 from lab.advice.model import AnswerTime, Candidate, Reading, SelectionProblem
 from lab.advice.portfolio import Portfolio
 from lab.advice.search import front, portfolios, smallest
-from lab.advice.sensitivity import tied_answers, ties, weight_ranges
+from lab.advice.sensitivity import tied_answers, ties
 from lab.base import TRUTH
 from lab.formatting import NOTHING
 from lab.report.advice.text import interval_said
@@ -174,37 +174,6 @@ def test_no_portfolio_beats_one_of_the_front_and_one_of_the_front_beats_every_ot
 
     for each in found:
         assert any(beats(one, each) for one in ahead) == (each not in ahead)
-
-
-rows = st.lists(st.integers(1, 9), min_size=3, max_size=3)
-
-
-@settings(max_examples=100)
-@given(st.lists(rows, min_size=2, max_size=4), rows)
-def test_a_weight_can_move_as_far_as_is_said_and_no_further(times: list[list[int]], weights: list[int]) -> None:
-    table = [candidate(f"p{at}", **dict(zip(QUERIES, row, strict=True))) for at, row in enumerate(times)]
-    asked = problem(*table, weights=dict(zip(QUERIES, map(float, weights), strict=True)))
-    found = smallest(asked)
-
-    def cost_of_others(query: str, weight: float) -> tuple[float, float]:
-        """The answer's weighted time with another weight, and the least of the others'."""
-        moved = replace(asked, queries={**asked.queries, query: weight})
-        again = {each.names: each.cost for each in smallest(moved)}
-        return again[found[0].names], min(again.values())
-
-    for each in weight_ranges(found):
-        assert each.low <= each.weight <= each.high
-        inside = [each.low or 0.001, min(each.high, 1000.0)]
-        for weight in inside:
-            own, best = cost_of_others(each.query, weight)
-            assert own == pytest.approx(best)
-        if each.below and each.low > 0:
-            own, best = cost_of_others(each.query, each.low * 0.9)
-            assert best < own
-        if each.above:
-            own, best = cost_of_others(each.query, each.high * 1.1)
-            assert best < own
-        assert (each.above is None) == math.isinf(each.high)
 
 
 # --- by hand ----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from lab.advice.portfolio import Portfolio
 from lab.advice.reasons import Decider, Standing
 from lab.advice.sensitivity import tied
 from lab.formatting import NOTHING, duration, listed, number, plural, ratio, share, size
+from lab.statistics.steady import NOT_STABLE
 
 TRUTH_SAID = "the source of truth"
 NAMES = {"fewest": "fewest projections", "quickest": "quickest", "bargain": "best bargain"}
@@ -19,8 +20,6 @@ INDEXED = "It has indexes for readers, which every commit keeps."
 NOT_INDEXED = (
     "It has no index for readers: --set truth.indexed=true shows what one would gain here, and what commits pay for it."
 )
-# A projection that is busy for a larger share of the time has little room for bursts.
-BUSY = 0.8
 
 
 def portfolio_said(each: Portfolio) -> str:
@@ -54,15 +53,16 @@ def same_said(advice: Advice) -> str:
     return ""
 
 
-def quicker_said(quick: Portfolio, slow: Portfolio) -> str:
-    """Return how many times as fast one portfolio answers as another, with the least that the intervals leave."""
-    if tied(quick, slow):
+def quicker_said(one: Portfolio, other: Portfolio) -> str:
+    """Return how many times as fast, or as slow, one portfolio answers as another, with what the intervals leave."""
+    if tied(one, other):
         return "no difference in time is shown"
+    quick, slow = sorted((one, other), key=lambda each: each.cost)
     if not quick.cost:
         return "in no time at all"
     least = slow.cost_interval[0] / quick.cost_interval[1] if quick.cost_interval[1] else 0.0
     sure = f" (at least {ratio(least, 1.0)})" if least > 1.0 else ""
-    return f"{ratio(slow.cost, quick.cost)} as fast{sure}"
+    return f"{ratio(slow.cost, quick.cost)} as {'fast' if quick is one else 'slow'}{sure}"
 
 
 def more_said(each: Portfolio, other: Portfolio) -> str:
@@ -103,7 +103,14 @@ def _lag(each: Portfolio) -> str:
         return "none"
     if each.lag.untold:
         return f"unknown: {each.lag.reason}"
-    return "never" if math.isinf(each.lag.value) else duration(each.lag.value)
+    return endless_said(each.lag) if math.isinf(each.lag.value) else duration(each.lag.value)
+
+
+def endless_said(lag: Reading) -> str:
+    """Return why a lag has no p99, though there are changes enough to tell it."""
+    if not lag.table:
+        return "not measured"
+    return "grows without end" if lag.reason == NOT_STABLE else "never, for more than 1 in 100 changes"
 
 
 def _rates(each: Portfolio) -> str:
@@ -181,14 +188,20 @@ def standing_said(advice: Advice, each: Standing) -> str:
     names = [*each.best, *each.only]
     if not who.answers:
         told = "answers none of the queries"
+    elif len(advice.standings) == 1:
+        told = "the only candidate"
     elif each.nothing:
         told = f"best at nothing: {_slower(each)}"
     elif each.lone_merit and not who.truth:
         told = f"its only merit is `{each.lone_merit}`, which no other can answer; {_slower(each)}"
     elif len(names) == many:
         told = "best at every query, or as good as the best"
-    else:
+    elif names:
         told = f"best, or as good as the best, at {_queries(names)}"
+    else:
+        told = "shown to be best at nothing"
+    if each.blind and len(advice.standings) > 1:
+        told += f"; too few samples to tell how it compares at {_queries(each.blind)}"
     told = f"{candidate_said(who)}: {told}"
     return f"{told}. {cannot_said(advice, each)}" if each.cannot else f"{told}."
 
@@ -254,26 +267,4 @@ def merits_said(advice: Advice) -> list[str]:
             if len(mine) == 1 and len(each.assigned) > 1:
                 told.add(who.name)
                 found.append(f"In {portfolio_said(each)}, {who.name} is there for {_queries(mine)} alone.")
-    return found
-
-
-def busy_said(advice: Advice) -> list[str]:
-    """Return a warning for each projection of an answer, and for the source of truth, that has little room left."""
-    found = []
-    for who in {who.name: who for _, each in answers(advice) for who in each.members}.values():
-        if who.busy_more is not None and who.busy is not None and who.busy_more > BUSY:
-            found.append(
-                f"{who.name} is busy {share(who.busy)} of the time, and {share(who.busy_more)} at 25 % more changes: "
-                f"above {share(BUSY)} its lag grows steeply with every burst."
-            )
-    for names, each in answers(advice):
-        writes = (advice.problem.write_busy or 0.0) * advice.problem.slowed(COMMIT)
-        load = each.truth_reads.bound + writes
-        if each.truth_reads.value and load > BUSY:
-            which = listed([NAMES[name] for name in names])
-            commands = "" if advice.problem.write_busy is None else f", commands {share(writes)}"
-            found.append(
-                f"{which[0].upper()}{which[1:]}: the source of truth would be busy for {share_said(Reading(load))} of "
-                f"the time (reads {share(each.truth_reads.bound)}{commands}). Reads compete with commands."
-            )
     return found

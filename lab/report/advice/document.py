@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lab.advice.answer import Advice
 from lab.advice.model import Candidate, Reading
 from lab.advice.portfolio import Portfolio
 from lab.advice.reasons import Standing
-from lab.advice.sensitivity import WeightRange, tied_answers
+from lab.advice.sensitivity import tied_answers
+from lab.advice.weights import WeightRange
 from lab.formatting import NOTHING, duration, size
-from lab.report.advice.answers import decider_said, standing_said
+from lab.report.advice.answers import decider_said, endless_said, standing_said
 from lab.report.advice.text import binding_said, headline, notes, runner_said, said
 from lab.report.facts import plain
 from lab.statistics.intervals import CONFIDENCE
@@ -69,7 +71,7 @@ def document(advice: Advice) -> dict[str, Any]:
             for each in advice.runners_up
         ],
         "pareto": [
-            {"projections": list(each.names), "meets_levels": not each.misses, "answer": each == answer}
+            {"projections": list(each.names), "meets_levels": each.meets_levels, "answer": each == answer}
             | _figures(each)
             for each in advice.front
         ],
@@ -154,7 +156,7 @@ def evidence(advice: Advice) -> list[dict[str, Any]]:
     answer, problem = advice.recommended, advice.problem
     if answer is None:
         return []
-    levels, found = problem.levels, []
+    found: list[dict[str, Any]] = []
     for query, who in answer.assigned.items():
         row = {"projection": who.name, "query": query}
         level = problem.query_level(query)
@@ -168,8 +170,8 @@ def evidence(advice: Advice) -> list[dict[str, Any]]:
     for who in answer.members:
         row = {"projection": who.name}
         found += [
-            _claim(_lag_said(who), who.lag, row, levels.lag_p99),
-            _claim(f"{who.name} is rebuilt in {duration(who.rebuild.value)}", who.rebuild, row, levels.rebuild),
+            _claim(_lag_said(who), who.lag, row, _lag_level(answer, who)),
+            _claim(f"{who.name} is rebuilt in {duration(who.rebuild.value)}", who.rebuild, row, problem.levels.rebuild),
             _claim(f"{who.name} takes {size(who.disk.value)}", who.disk, row, None),
             {"claim": f"{who.name} passes every check", "table": "verdicts", "row": row, "column": "verdict"}
             | {"value": "pass", "low": None, "high": None, "confidence": None, "method": "judged by the oracle"}
@@ -179,9 +181,18 @@ def evidence(advice: Advice) -> list[dict[str, Any]]:
     return found
 
 
+def _lag_level(answer: Portfolio, who: Candidate) -> float | None:
+    """Return the strictest level of lag among the queries that a projection answers; None if they have none."""
+    mine = (query for query, each in answer.assigned.items() if each.name == who.name)
+    levels = [level for query in mine if (level := answer.problem.lag_level(query)) is not None]
+    return min(levels, default=None)
+
+
 def _lag_said(who: Candidate) -> str:
     if who.lag.untold:
         return f"the lag of {who.name} is unknown: {who.lag.reason}"
+    if math.isinf(who.lag.value):
+        return f"the lag p99 of {who.name}: {endless_said(who.lag)}"
     return f"{who.name} shows 99 in 100 changes within {duration(who.lag.value)}"
 
 

@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lab.advice.answer import Advice
+from lab.advice.model import Reading
 from lab.advice.portfolio import Portfolio
 from lab.formatting import duration
 from lab.report.advice.answers import portfolio_said
@@ -38,25 +39,23 @@ class _Panel:
 
 
 def shown(advice: Advice) -> list[Portfolio]:
-    """Return the portfolios to draw: the answer, then the front in its order, at most `ROWS_MAX`."""
-    first = [advice.answer] if advice.answer else []
+    """Return the portfolios to draw: the one that is recommended, then the front in order, at most `ROWS_MAX`."""
+    first = [advice.recommended] if advice.recommended else []
     names = {each.names for each in first}
     return [*first, *(each for each in advice.front if each.names not in names)][:ROWS_MAX]
 
 
 def pareto(advice: Advice) -> Figure:
-    """Draw the front: a hollow dot misses a level, a dashed line is a level, the answer is in bold."""
+    """Draw the front: a hollow dot is not shown to meet all levels, a dashed line is one; the answer is in bold."""
     rows = shown(advice)
     if not rows:
         return blank("No portfolio answers every query.")
     levels = advice.problem.levels
     panels = (
-        _Panel(
-            "lag p99", lambda each: each.lag.value, lambda each: (each.lag.low, each.lag.high), levels.lag_p99, _time
-        ),
-        _Panel("rebuild", lambda each: each.rebuild.value, lambda _: (None, None), levels.rebuild, _time),
+        _Panel("lag p99", lambda each: each.lag.value, lambda each: _ends(each.lag), levels.lag_p99, _time),
+        _Panel("rebuild", lambda each: each.rebuild.value, lambda each: _ends(each.rebuild), levels.rebuild, _time),
         _Panel("query (weighted)", lambda each: each.cost, lambda each: each.cost_interval, None, _time),
-        _Panel("disk", lambda each: each.disk, lambda _: (None, None), levels.disk_bytes, _bytes),
+        _Panel("disk", lambda each: each.disk, lambda each: _ends(each.disk_taken), levels.disk_bytes, _bytes),
     )
     labels = [_label(each) for each in rows]
     stores = [[member.store for member in each.members or each.used] for each in rows]
@@ -77,6 +76,10 @@ def pareto(advice: Advice) -> Figure:
     return figure
 
 
+def _ends(reading: Reading) -> tuple[float | None, float | None]:
+    return reading.low, reading.high
+
+
 def _label(each: Portfolio) -> str:
     """Return a portfolio's name in at most two lines."""
     lines = textwrap.wrap(portfolio_said(each), _NAME_MAX, break_long_words=False, break_on_hyphens=False)
@@ -89,7 +92,8 @@ def _time(value: float) -> str:
 
 
 def _bytes(value: float) -> str:
-    unit, scale = next(pair for pair in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0)) if value >= pair[1])
+    units = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0))
+    unit, scale = next((pair for pair in units if value >= pair[1]), units[-1])
     return f"{value / scale:.3g} {unit}"
 
 
@@ -105,22 +109,23 @@ def _draw(axes: Axes, panel: _Panel, rows: Sequence[Portfolio], advice: Advice) 
     axes.set_xlim(left, right)
     _ticks(axes, left, right, panel.said)
     for place, (each, value) in enumerate(zip(rows, values, strict=True)):
-        if math.isinf(value):
-            axes.annotate("none", (right, place), xytext=(-3, 0), textcoords="offset points", fontsize=7, color=FAINT,
+        if not math.isfinite(value):
+            said = "none" if math.isinf(value) else "unknown"
+            axes.annotate(said, (right, place), xytext=(-3, 0), textcoords="offset points", fontsize=7, color=FAINT,
                           ha="right", va="center")  # fmt: skip
             continue
         at = max(value, left)
         start, end = panel.ends(each)
         if value and start and end:
             axes.plot([max(start, left), min(end, right)], [place, place], color=INK, linewidth=1.2)
-        inside = "white" if each.misses else INK
+        inside = INK if each.meets_levels else "white"
         axes.plot([at], [place], "o", color=INK, markerfacecolor=inside, markersize=5, clip_on=False, zorder=3)
         if not value:
             axes.annotate("0", (at, place), xytext=(6, 0), textcoords="offset points", fontsize=7, color=FAINT,
                           va="center")  # fmt: skip
     if panel.level is not None:
         axes.axvline(max(panel.level, left), color=BAD, linewidth=1.1, linestyle=(0, (4, 2)), zorder=1)
-    if advice.answer is not None:
+    if advice.recommended is not None:
         axes.axhspan(-0.45, 0.45, color="#f0f1f1", zorder=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
@@ -149,10 +154,10 @@ def _ticks(axes: Axes, left: float, right: float, said: Callable[[float], str]) 
 
 
 def _name(axes: Axes, rows: Sequence[Portfolio], labels: Sequence[str], advice: Advice, swatches: float) -> None:
-    """Write the portfolios' names into the left margin, the answer's in bold."""
+    """Write the portfolios' names into the left margin, that of the recommended one in bold."""
     axes.set_yticks(range(len(rows)), labels)
     axes.tick_params(axis="y", length=0, pad=swatches * 72, labelsize=7.2)
-    if advice.answer is not None:
+    if advice.recommended is not None:
         axes.get_yticklabels()[0].set_fontweight("bold")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from lab.advice.answer import Advice
 from lab.advice.portfolio import Portfolio
 from lab.base import BadInput, Problem
 from lab.formatting import count, duration, listed, number, share, size
-from lab.report.advice import answers, text
+from lab.report.advice import answers, cautions, sensitivity, text
 from lab.report.caveats import caveats
 from lab.runs import Run
 from lab.tables import WALL
@@ -128,7 +130,7 @@ def _evidence(advice: Advice, run: Run) -> list[str]:
         "",
         "```sh",
         advice.problem.replay,
-        f"lab advise {run.manifest['scenario']['name']} --adr",
+        shlex.join(["lab", "advise", str(run.manifest["scenario"]["name"]), *advice.problem.options, "--adr"]),
         "```",
         "",
         f"Clocks: lag {clocks.get('lag', '?')}; rebuild and queries {clocks.get('queries', WALL)}. Machine: "
@@ -155,7 +157,7 @@ def _consequences(advice: Advice) -> list[str]:
         lines += [
             f"- Reads keep the source of truth busy {load} at {number(advice.problem.reads_per_second)} reads a second."
         ]
-    lines += [f"- {warning}" for warning in answers.busy_said(advice)]
+    lines += [f"- {warning}" for warning in cautions.busy_said(advice)]
     return [*lines, ""]
 
 
@@ -164,6 +166,8 @@ def _of(chosen: Portfolio, name: str) -> Iterable[str]:
     rate = "" if who.rate is None else f" takes {number(who.rate)} changes a second,"
     busy = "" if who.busy is None else f" is busy with them {share(who.busy)} of the time,"
     lag = "has no known lag" if who.lag.untold else f"shows 99 in 100 within {duration(who.lag.value)}"
+    if math.isinf(who.lag.value):
+        lag = f"has a lag p99 that is without end ({answers.endless_said(who.lag)})"
     told = f"needs {size(who.disk.value)} and is rebuilt in {duration(who.rebuild.value)}"
     yield f"{name} ({who.store}){rate}{busy} {lag}, {told}."
 
@@ -172,10 +176,10 @@ def _changes(advice: Advice) -> list[str]:
     lines = ["## What would change it", ""]
     if advice.answer is None:
         return [*lines, f"- {text.binding_said(advice)}.", ""]
-    lines += [f"- {text.ties_said(advice)}"] if advice.tied else []
+    lines += [f"- {sensitivity.ties_said(advice)}"] if advice.tied else []
     lines += [f"- {text.unjudged_said(advice)}"] if advice.unjudged else []
     lines += [f"- {answers.decider_said(advice, each)}" for each in advice.deciders]
-    ranges = _plain(text.weights_said(advice))
+    ranges = _plain(sensitivity.weights_said(advice))
     lines += [f"- Weights, before the fewest projections are others: {said}." for said in ranges]
     for standing in advice.standings:
         if standing.cannot:

@@ -10,7 +10,7 @@ from lab.advice import read
 from lab.advice.answer import Advice, advise
 from lab.base import BadInput
 from lab.formatting import plural
-from lab.report.advice import answers, figure, text
+from lab.report.advice import answers, figure, sensitivity, text
 from lab.report.advice.document import evidence
 from lab.runs import Run
 
@@ -32,12 +32,12 @@ def texts(advice: Advice) -> dict[str, Any]:
         "costs": answers.cost_rows(advice),
         "reads": answers.reads_said(advice),
         "standings": text.standings_said(advice),
-        "tie": text.ties_said(advice),
+        "tie": sensitivity.ties_said(advice),
         "levels": text.level_rows(advice),
         "queries": text.assignment_rows(advice),
         "temperature": text.temperature_said(advice),
         "runners_up": [(answers.portfolio_said(each), text.runner_said(advice, each)) for each in advice.runners_up],
-        "weights": text.weights_said(advice),
+        "weights": sensitivity.weights_said(advice),
         "evidence": evidence(advice),
         "left_out": list(advice.left_out),
     }
@@ -49,12 +49,12 @@ def drawn(advice: Advice) -> tuple[str, Figure | None, str]:
         return "", None, ""
     see = (
         "Each row is a portfolio that no other beats in all four at once: less of one measure costs more of another. "
-        "The squares are its stores. A dashed line is a level, and a hollow dot misses a level."
+        "The squares are its stores. A dashed line is a level, and a hollow dot is not shown to meet all levels."
     )
     ahead = {each.names for each in advice.front}
     if more := len(ahead - {each.names for each in figure.shown(advice)}):
         see += f" {plural(more, 'portfolio')} more of the front {'is' if more == 1 else 'are'} in `lab advise --json`."
-    if advice.answer is not None:
-        see += f" The answer, {answers.portfolio_said(advice.answer)}, comes first"
-        see += "." if advice.answer.names in ahead else ": not for any of the four, but for needing fewest projections."
+    if (first := advice.recommended) is not None:
+        see += f" The recommended one, {answers.portfolio_said(first)}, comes first"
+        see += "." if first.names in ahead else ": not for any of the four, but for needing less to operate."
     return "Pareto front of portfolios by lag p99, rebuild, query time and disk.", figure.pareto(advice), see

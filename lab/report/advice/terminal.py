@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.advice.answer import Advice
-from lab.report.advice import answers, text
+from lab.report.advice import answers, sensitivity, text
 from lab.report.terminal import plain_table
 
 # From this width on the answers stand side by side; below, one after the other.
@@ -20,7 +20,7 @@ def print_advice(advice: Advice, console: Console) -> None:
     console.print(Text(text.headline(advice), "bold"))
     for note in text.notes(advice):
         console.print(Text(f"- {note}"))
-    if tie := text.ties_said(advice):
+    if tie := sensitivity.ties_said(advice):
         console.print(Text(tie))
     _answers(advice, console)
     _levels(advice, console)
@@ -28,7 +28,7 @@ def print_advice(advice: Advice, console: Console) -> None:
     _list("what each candidate is good for", text.standings_said(advice), console)
     runners = [(answers.portfolio_said(each), text.runner_said(advice, each)) for each in advice.runners_up]
     _list("runners-up", [f"{name}: {said}" for name, said in runners], console)
-    _list("how far a weight can move before the fewest are others", text.weights_said(advice), console)
+    _list("how far a weight can move before the fewest are others", sensitivity.weights_said(advice), console)
     _list("left out", list(advice.left_out), console)
 
 

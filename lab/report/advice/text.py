@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from lab.advice.answer import Advice
 from lab.advice.model import Candidate, Reading
 from lab.advice.portfolio import Miss, Portfolio
-from lab.advice.sensitivity import WeightRange, tied, tied_answers
-from lab.formatting import NOTHING, duration, listed, number, share, size
+from lab.advice.sensitivity import tied, tied_answers
+from lab.formatting import NOTHING, duration, listed, share, size
 from lab.measure.temperatures import MEANING
 from lab.report.advice.answers import (
     NAMES,
     TRUTH_SAID,
-    busy_said,
     decider_said,
     merits_said,
     more_said,
@@ -25,6 +26,7 @@ from lab.report.advice.answers import (
     standing_said,
     stores_said,
 )
+from lab.report.advice.cautions import blind_said, busy_said, cautions, overloaded
 
 # The name of each level in a sentence.
 LEVELS = {
@@ -44,23 +46,36 @@ def headline(advice: Advice) -> str:
         return f"Nothing meets the levels. {binding_said(advice)}."
     helped = any(each.truth for each in chosen.used)
     if not chosen.members:
-        told = ["The source of truth is enough: no projection is needed."]
-        if not advice.bounded:
-            told = [f"No projection is worth its price: {TRUTH_SAID} answers in {duration(chosen.cost)} (weighted)."]
+        told = [_alone_said(advice, chosen)]
     else:
         many = "One projection does it" if len(chosen.members) == 1 else f"{len(chosen.members)} projections do it"
         told = [f"{many}{', beside the source of truth' if helped else ''}: {stores_said(chosen)}."]
     if advice.unjudged:
         told = [unjudged_said(advice), f"As far as is known: {told[0][0].lower()}{told[0][1:]}"]
     if chosen.names != answer.names:
+        alike = len(chosen.members) == len(answer.members)
         told.append(
-            f"It is the best bargain: {more_said(chosen, answer)} than {portfolio_said(answer)}, the fewest that "
-            f"answer everything, and {quicker_said(chosen, answer)}."
+            f"It is the best bargain: {more_said(chosen, answer)} than {portfolio_said(answer)}, "
+            f"{'the quickest of as few' if alike else 'the fewest that answer everything'}, and "
+            f"{quicker_said(chosen, answer)}."
         )
     told += [_beside(advice, chosen, name, each) for name, each in _others(advice, chosen)]
+    told += cautions(advice)
     if not advice.bounded:
         told.append("No level says what is quick enough (levels.query_p99).")
     return " ".join(told)
+
+
+def _alone_said(advice: Advice, chosen: Portfolio) -> str:
+    """Return that no projection is recommended."""
+    if advice.bounded:
+        if overloaded(chosen):
+            return "The source of truth meets the levels without a projection."
+        return "The source of truth is enough: no projection is needed."
+    worth = "No projection is shown to be worth its price" if blind_said(advice) else "No projection is worth its price"
+    if not advice.problem.projections:
+        worth = "There is no projection to weigh"
+    return f"{worth}: {TRUTH_SAID} answers in {duration(chosen.cost)} (weighted)."
 
 
 def _others(advice: Advice, chosen: Portfolio) -> list[tuple[str, Portfolio]]:
@@ -153,57 +168,26 @@ def miss_said(miss: Miss) -> str:
     return f"{level_said(miss.level)} ({of}{had}; asked {amount(miss.level, miss.asked)})"
 
 
-def ties_said(advice: Advice) -> str:
-    """Return which portfolios tie with the answer; empty if none does."""
-    if not advice.tied or advice.answer is None:
-        return ""
-    names = listed([portfolio_said(each) for each in advice.tied])
-    return (
-        f"A tie: by weighted query time, {portfolio_said(advice.answer)} can't be told from {names}. "
-        "It needs the fewest new engines and the least disk. A longer run (measure.samples) may tell them apart."
-    )
-
-
 def temperature_said(advice: Advice) -> str:
     """Return which query times the advice rests on."""
     temperature = advice.problem.temperature
     return f"{temperature} ({MEANING[temperature]})"
 
 
-def weights_said(advice: Advice) -> list[str]:
-    """Return how far each weight can move; a single sentence if none matters."""
-    moving = [each for each in advice.weights if each.low > 0 or math.isfinite(each.high)]
-    if not moving:
-        return ["No weight changes the answer, whatever it is."] if advice.weights else []
-    told = [_range_said(each) for each in moving]
-    if rest := [each.query for each in advice.weights if each not in moving]:
-        told.append(f"{listed(rest)}: any weight, the answer is the same")
-    return told
-
-
-def _range_said(each: WeightRange) -> str:
-    told = [f"{each.query}: weight {each.weight:g}"]
-    if each.below is not None and each.low > 0:
-        told.append(f"below {number(each.low)} {portfolio_said(each.below)} takes its place")
-    if each.above is not None:
-        told.append(f"above {number(each.high)} {portfolio_said(each.above)} takes its place")
-    return "; ".join(told)
-
-
-def interval_said(reading: Reading) -> str:
+def interval_said(reading: Reading, formatted: Callable[[float], str] = duration) -> str:
     """Return a figure with its interval: `1.2 ms (1.1 ms to 1.4 ms)`; `at least` or `at most` if an end is unknown."""
     if reading.untold:
         return f"{NOTHING} ({reading.reason})"
-    value = "not reached or not measured" if math.isinf(reading.value) else duration(reading.value)
+    value = "not reached or not measured" if math.isinf(reading.value) else formatted(reading.value)
     if reading.once:
         return value if math.isinf(reading.value) else f"{value} (measured once)"
     if reading.low is None and reading.high is None:
         return f"{value} (no interval: {reading.reason})" if reading.reason else f"{value} (no interval)"
     if reading.high is None:
-        return f"{value} (at least {duration(reading.low)})"
+        return f"{value} (at least {formatted(reading.low or 0.0)})"
     if reading.low is None:
-        return f"{value} (at most {duration(reading.high)})"
-    return f"{value} ({duration(reading.low)} to {duration(reading.high)})"
+        return f"{value} (at most {formatted(reading.high)})"
+    return f"{value} ({formatted(reading.low)} to {formatted(reading.high)})"
 
 
 def level_rows(advice: Advice) -> list[tuple[str, str, str, str]]:
@@ -213,16 +197,13 @@ def level_rows(advice: Advice) -> list[tuple[str, str, str, str]]:
         return [(level_said(name), amount(name, asked), "", "") for name, asked in problem.set_levels()]
     found = []
     for name, asked in problem.set_levels():
-        if name in ("disk_bytes", "engines"):
-            value = answer.disk if name == "disk_bytes" else float(len(answer.engines))
-            status = "measured once" if name == "disk_bytes" and answer.members else "shown"
-            found.append((level_said(name), amount(name, asked), amount(name, value), status))
-            continue
-        readings = answer.readings(name)
-        if readings:
+        if readings := answer.readings(name):
             worst = max(readings, key=lambda reading: (not reading.judged, reading.bound))
-            had = share_said(worst) if name == "truth_reads" else interval_said(worst)
-            found.append((level_said(name), amount(name, asked), had, worst.status(asked)))
+            counted = name == "engines" or (name == "disk_bytes" and not answer.members)
+            said = share_said(worst) if name == "truth_reads" else interval_said(worst, partial(amount, name))
+            had = amount(name, worst.value) if counted else said
+            status = "shown" if counted else worst.status(asked)
+            found.append((level_said(name), amount(name, asked), had, status))
     return found
 
 
