@@ -45,7 +45,7 @@ def explain(plan: Plan, live: Live, place: Path) -> Explained | None:
     live.calm = apart(found, committed)
     rows = {"lag_parts_summary": parts.summary(name, _settings(live))}
     rows["recovery"] = [each.row(name) for each in found]
-    rows["utilisation"] = [utilisation(name, live.journal, live.published.end, live.plan.table.batch)]
+    rows["utilisation"] = [utilisation(name, live.journal, live.published.end, live.plan.pace)]
     rows["what_if"] = what_ifs(plan, live)
     return Explained(rows, file)
 

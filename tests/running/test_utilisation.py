@@ -14,7 +14,7 @@ from lab.scenario import ServiceModel
 def told(pace: Pace, rate: float, service: ServiceModel, by_messages: bool = True) -> dict[str, float]:
     """The row of `utilisation` of Poisson commits."""
     parts, _ = followed_up(pace, rate, 50_000, service, by_messages)
-    return utilisation("p", parts.journal, parts.published.end, pace.batch)  # type: ignore[return-value]
+    return utilisation("p", parts.journal, parts.published.end, pace)  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("load", [0.3, 0.7])
@@ -24,18 +24,37 @@ def test_one_at_a_time_it_is_busy_for_its_load(load: float) -> None:
     assert row["busy_share_foretold"] == pytest.approx(1.25 * load, rel=0.02)
 
 
+def messages(batch: int, linger: float) -> Pace:
+    return Pace(batch, linger, 1.0, polls=False, capacity=10**6)
+
+
+def polls(batch: int, every: float) -> Pace:
+    return Pace(batch, 0.0, every, polls=True, capacity=1)
+
+
 @pytest.mark.parametrize(
-    ("pace", "by_messages"),
+    ("pace", "rate", "by_messages"),
     [
-        (Pace(1_000, 0.1, 1.0, polls=False, capacity=10**6), True),
-        (Pace(20, 0.1, 1.0, polls=False, capacity=10**6), True),
-        (Pace(10**6, 0.0, 0.5, polls=True, capacity=1), False),
+        (messages(1_000, 0.1), 1_000.0, True),
+        (messages(20, 0.1), 1_000.0, True),
+        # Without linger a batch is what came during the one before it, or a single message that found the lane idle.
+        (messages(1_000, 0.0), 20.0, True),
+        (messages(1_000, 0.0), 100.0, True),
+        (messages(1_000, 0.0), 400.0, True),
+        (messages(1_000, 0.0), 4_000.0, True),
+        (messages(1_000, 0.01), 60.0, True),
+        (messages(1_000, 0.002), 300.0, True),
+        (messages(4, 0.0), 300.0, True),
+        (polls(10**6, 0.5), 1_000.0, False),
+        # Half of the polls find nothing; a poll finds several batches.
+        (polls(1_000, 0.02), 35.0, False),
+        (polls(100, 0.5), 1_000.0, False),
     ],
 )
-def test_what_is_foretold_is_what_a_quarter_more_gives(pace: Pace, by_messages: bool) -> None:
+def test_what_is_foretold_is_what_a_quarter_more_gives(pace: Pace, rate: float, by_messages: bool) -> None:
     service = ServiceModel(per_batch=0.005, per_row=0.000_1)
-    now, more = (told(pace, rate, service, by_messages) for rate in (1_000.0, 1_250.0))
-    assert now["busy_share_foretold"] == pytest.approx(more["busy_share"], rel=0.06)
+    now, more = (told(pace, each, service, by_messages) for each in (rate, 1.25 * rate))
+    assert now["busy_share_foretold"] == pytest.approx(more["busy_share"], rel=0.03)
 
 
 def test_the_fit_finds_what_a_batch_and_a_row_take() -> None:
