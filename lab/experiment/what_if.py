@@ -31,6 +31,7 @@ from lab.running.worker import Worker
 from lab.scenario import ServiceModel
 from lab.statistics.intervals import difference
 from lab.statistics.quantiles import quantile, told
+from lab.statistics.steady import NOT_STABLE
 from lab.wiring import Plan
 
 EVERY = 0.1
@@ -94,23 +95,29 @@ def what_ifs(plan: Plan, live: Live) -> list[dict[str, Any]]:
     name, empty = live.plan.name, dict.fromkeys(("p50_seconds", "p99_seconds", *_DIFFERENCES))
     if reason := untold(plan, live):
         return [{"projection": name, "what": "as it is"} | empty | {"reason": reason}]
+    committed = live.published.committed_at[live.chosen]
+    calm = np.ones(committed.size, bool) if live.calm is None else live.calm
     usual = simulated(plan, live, live.plan.pace)
-    rows: list[dict[str, Any]] = [{"projection": name, "what": "as it is"} | _quantiles(usual) | _nothing()]
+    grows = lag.endless(usual, committed, calm)
+    rows: list[dict[str, Any]] = [{"projection": name, "what": "as it is"} | _told(usual, grows) | _nothing(grows)]
     for what, pace in settings(live):
         other = simulated(plan, live, pace)
-        rows.append({"projection": name, "what": what} | _quantiles(other) | _against(usual, other))
+        here = lag.endless(other, committed, calm)
+        differences = _nothing(here) if grows or here else _against(usual, other)
+        rows.append({"projection": name, "what": what} | _told(other, here) | differences)
     return rows
 
 
 _DIFFERENCES = tuple(f"{name}_difference{end}_seconds" for name in ("p50", "p99") for end in ("", "_low", "_high"))
 
 
-def _nothing() -> dict[str, Any]:
-    return dict.fromkeys((*_DIFFERENCES, "reason"))
+def _nothing(grows: bool = False) -> dict[str, Any]:
+    return dict.fromkeys(_DIFFERENCES) | {"reason": NOT_STABLE if grows else None}
 
 
-def _quantiles(lags: np.ndarray) -> dict[str, Any]:
-    return {"p50_seconds": told(lags, 0.5), "p99_seconds": told(lags, 0.99)}
+def _told(lags: np.ndarray, grows: bool) -> dict[str, Any]:
+    """The quantiles of lags; none of such as grow without end."""
+    return {f"{name}_seconds": None if grows else told(lags, share) for name, share in (("p50", 0.5), ("p99", 0.99))}
 
 
 def _against(usual: np.ndarray, other: np.ndarray) -> dict[str, Any]:

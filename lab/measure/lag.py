@@ -127,14 +127,24 @@ def summary(
     return found | steady
 
 
+def endless(seconds: np.ndarray, committed: np.ndarray, calm: np.ndarray) -> bool:
+    """Return whether lags grow without end; `committed` are times of commit, `calm` marks what no fault disturbed."""
+    return growth(*_calm(seconds, committed, calm)).endless is True
+
+
+def _calm(seconds: np.ndarray, committed: np.ndarray, calm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the times and the lags of the visible changes that no fault disturbed, in order of time."""
+    order = np.argsort(committed, kind="stable")
+    chosen = order[calm[order] & np.isfinite(seconds[order])]
+    return committed[chosen], seconds[chosen]
+
+
 def _steady(seconds: np.ndarray, committed: np.ndarray | None, calm: np.ndarray | None) -> dict[str, object]:
     """Return the columns of `lag_summary` that say whether there is a steady state."""
     columns = ("stable", "stable_reason", "slope", "slope_low", "slope_high", "warm_up_seconds")
     if committed is None or calm is None:
         return dict.fromkeys(columns) | {"stable_reason": "not looked for"}
-    order = np.argsort(committed, kind="stable")
-    chosen = order[calm[order] & np.isfinite(seconds[order])]
-    at, values = committed[chosen], seconds[chosen]
+    at, values = _calm(seconds, committed, calm)
     grown = growth(at, values)
     stable = None if grown.endless is None else not grown.endless
     reason = grown.reason or None

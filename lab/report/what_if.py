@@ -8,29 +8,31 @@ from typing import Any
 import polars as pl
 
 from lab.formatting import NOTHING, duration, share
+from lab.statistics.steady import NOT_STABLE
 
+_ANSWERED = (pl.col("what") != "as it is") | pl.col("reason").is_null() | (pl.col("reason") == NOT_STABLE)
 # From this share of the time on, a projection is close to its limit.
 _BUSY = 0.8
 
 
 def rows(table: pl.DataFrame) -> list[dict[str, str]]:
-    """Return a row of texts for each row of the table `what_if` that has an answer."""
+    """Return a row of texts for each row of the table `what_if` that has an answer; that a lag grows is one."""
     return [
         {
             "projection": row["projection"],
             "what": row["what"],
-            "p50": duration(row["p50_seconds"]),
-            "p99": duration(row["p99_seconds"]),
+            "p50": "not stable" if row["reason"] == NOT_STABLE else duration(row["p50_seconds"]),
+            "p99": "not stable" if row["reason"] == NOT_STABLE else duration(row["p99_seconds"]),
             "p50_change": _change(row, "p50"),
             "p99_change": _change(row, "p99"),
         }
-        for row in table.filter(pl.col("reason").is_null() | (pl.col("what") != "as it is")).to_dicts()
+        for row in table.filter(_ANSWERED).to_dicts()
     ]
 
 
 def unanswered(table: pl.DataFrame) -> str:
     """Say of which projections there is no answer, and why."""
-    untold = table.filter((pl.col("what") == "as it is") & pl.col("reason").is_not_null())
+    untold = table.filter(~_ANSWERED)
     return "; ".join(f"{name}: {reason}" for name, reason in untold.select("projection", "reason").iter_rows())
 
 

@@ -113,7 +113,10 @@ SCHEMAS = (
             p99_difference_seconds=(FLOAT, "the same of the p99"),
             p99_difference_low_seconds=(FLOAT, "lower end of its 95 % interval. Null: unknown"),
             p99_difference_high_seconds=(FLOAT, "upper end of it"),
-            reason=(TEXT, "why there is no answer, or no interval"),
+            reason=(
+                TEXT,
+                "why there is no answer, or no interval; `not stable at this rate` if the lag grows without end",
+            ),
         ),
         note="Where the store's work was measured, its times are drawn from those of the run by the number of rows, "
         "also for `as it is`. Where it was modelled, a row is to the last bit what a run with that setting gives.",

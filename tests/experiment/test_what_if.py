@@ -11,6 +11,8 @@ from pieces import SCENARIO
 from running import run_text
 
 from lab.experiment import what_if
+from lab.report.what_if import rows as rows_shown
+from lab.report.what_if import unanswered
 
 # Reports have tests of their own.
 pytestmark = pytest.mark.usefixtures("quick")
@@ -69,3 +71,50 @@ def test_it_says_why_there_is_no_answer(tmp_path: Path) -> None:
     row = table.filter(projection="directory").row(0, named=True)
     assert row["reason"] == "the guard `ordered` decides which changes are written"
     assert row["p50_seconds"] is None
+
+
+OVERLOAD = """
+schema = 1
+name = "overload"
+seed = 5
+[domain]
+name = "employees"
+records = 500
+[workload]
+commands = 3_000
+rate = 1000.0
+arrivals = "uniform"
+[truth]
+model = "history"
+[channel]
+[time]
+service = "modelled"
+model = { per_batch = 0.0012, per_row = 0.0 }
+[[projection]]
+name = "p"
+store = "memory"
+subscribe = "channel"
+batch = 1
+[measure]
+samples = 1
+warm_up = 0
+rebuild = false
+truth = false
+[readers]
+sessions = 0
+"""
+
+
+def test_a_lag_that_grows_without_end_has_no_quantile_and_what_would_cure_it_has(tmp_path: Path) -> None:
+    """A thousand changes a second of 1.2 ms each are too many one by one, and are not in batches of ten."""
+    table = run_text(tmp_path, OVERLOAD).table("what_if")
+    rows = {row["what"]: row for row in table.to_dicts()}
+    usual, larger = rows["as it is"], rows["batch 10"]
+    assert (usual["p50_seconds"], usual["p99_seconds"]) == (None, None)
+    assert usual["reason"] == "not stable at this rate"
+    assert larger["p50_seconds"] == pytest.approx(0.002, abs=0.002)
+    assert larger["p50_difference_seconds"] is None
+    assert larger["reason"] is None
+    shown = {row["what"]: row for row in rows_shown(table)}
+    assert shown["as it is"]["p99"] == "not stable"
+    assert unanswered(table) == ""
