@@ -17,6 +17,8 @@ from lab.statistics.quantiles import quantile, samples_needed
 
 # So many changes must be back in the band, but for a share of them.
 _AFTER, _OUTSIDE = 100, 0.05
+# So many changes are looked at first; twice as many next, and so on.
+_LOOKED = 1_024
 # Fewer lags before a fault give no band.
 _BEFORE_MIN = 10
 # Equal lags differ by the rounding of the clock.
@@ -35,7 +37,11 @@ class Disturbance:
 
 @dataclass(frozen=True)
 class Recovery:
-    """How one projection recovered from a disturbance. `over_at` is infinite if it didn't until the end of the run."""
+    """How one projection recovered from a disturbance.
+
+    `over_at` is infinite if it didn't until the end of the run. Without a `band`, by which it would be told, it is the
+    end of the fault.
+    """
 
     disturbance: Disturbance
     over_at: float
@@ -51,6 +57,7 @@ class Recovery:
         fault = self.disturbance
         lasts = fault.until - fault.at
         needed = self.debt / (lasts * self.rate) if lasts > 0 and self.rate > 0 else None
+        over = self.band is not None and math.isfinite(self.over_at)
         return {
             "projection": projection,
             "fault": fault.kind,
@@ -61,7 +68,7 @@ class Recovery:
             "debt_peak": self.debt,
             "peak_at_seconds": self.debt_at,
             "drained_per_second": self.drained,
-            "back_after_seconds": max(0.0, self.over_at - fault.until) if math.isfinite(self.over_at) else None,
+            "back_after_seconds": max(0.0, self.over_at - fault.until) if over else None,
             "head_room": self.drained / self.rate if self.drained is not None and self.rate > 0 else None,
             "head_room_needed": needed,
             "reason": self.reason or None,
@@ -82,10 +89,13 @@ def recoveries(disturbances: Iterable[Disturbance], committed: np.ndarray, visib
         last = found[-1] if found else None
         if last is not None and one.at < max(last.over_at, last.disturbance.until):
             joined = _joined(last.disturbance, one)
-            since = found[-2].over_at if len(found) > 1 else 0.0
-            found[-1] = lags.recovery(joined, since)
+            if math.isinf(last.over_at):
+                # What isn't over by the end of the run is not over after another fault either.
+                found[-1] = replace(last, disturbance=joined)
+            else:
+                found[-1] = lags.recovery(joined, found[-2] if len(found) > 1 else None)
         else:
-            found.append(lags.recovery(one, last.over_at if last else 0.0))
+            found.append(lags.recovery(one, last))
     return found
 
 
@@ -111,20 +121,27 @@ class _Lags:
         # How many are committed and not visible, at each commit.
         self.debt = np.arange(1, committed.size + 1) - np.searchsorted(self.shown, committed, side="right")
 
-    def recovery(self, fault: Disturbance, since: float) -> Recovery:
-        """How the lag recovered from a fault; the band is that of changes committed from `since` on."""
+    def recovery(self, fault: Disturbance, former: Recovery | None) -> Recovery:
+        """How the lag recovered from a fault; its band is that of the changes since the recovery before, if any."""
+        since = 0.0 if former is None else former.over_at
+        if former is not None and former.band is None:
+            # When that one was over is unknown, and likelier the later.
+            since = (since + fault.at) / 2
         first = int(np.searchsorted(self.committed, fault.at, side="left"))
         last = int(np.searchsorted(self.committed, fault.until, side="right"))
         before = self.lags[int(np.searchsorted(self.committed, since, side="left")) : first]
         before = before[self.visible[first - before.size : first] <= fault.at]
         if first >= self.committed.size:
             return Recovery(fault, fault.until, None, 0, fault.at, None, 0.0, "nothing was committed after it began")
-        over, band, reason = self.committed.size, None, f"fewer than {_BEFORE_MIN} changes were visible before it began"
+        # Soon after another fault, the band is the one from before it.
+        band, reason = None if former is None else former.band, ""
         if before.size >= _BEFORE_MIN:
             band = quantile(before, 0.99 if before.size >= samples_needed(0.99) else 1.0)
-            over, reason = self._over(band, first, last), ""
+        over = min(max(last, first), self.committed.size - 1) if band is None else self._over(band, first, last)
         there = over < self.committed.size
-        if band is not None and not there:
+        if band is None:
+            reason = f"fewer than {_BEFORE_MIN} changes were visible before it began"
+        elif not there:
             reason = "the lag was not back in its band by the end of the run"
         stop = over + 1 if there else self.committed.size
         peak = first + int(np.argmax(self.debt[first:stop]))
@@ -132,17 +149,24 @@ class _Lags:
         end = float(self.committed[stop - 1])
         rate = (stop - first) / (end - fault.at) if end > fault.at else 0.0
         drained = None
-        if there and over_at > self.committed[peak]:
+        if band is not None and there and over_at > self.committed[peak]:
             drained = float(self.debt[peak] - self.debt[over]) / float(over_at - self.committed[peak])
+        over_at = over_at if band is not None else fault.until
         debt_at = float(self.committed[peak])
         return Recovery(fault, over_at, band, int(self.debt[peak]), debt_at, drained, rate, reason)
 
     def _over(self, band: float, first: int, last: int) -> int:
         """The place of the first change whose lag is back in the band; the number of changes if there is none."""
-        worst = first + int(np.argmax(self.lags[first : max(last, first + 1)]))
-        outside = self.lags[worst:] > band * (1 + _ROUNDING) + _ROUNDING
-        sums = np.append(0, np.cumsum(outside))
-        ends = np.minimum(np.arange(outside.size) + _AFTER, outside.size)
-        share = (sums[ends] - sums[:-1]) / (ends - np.arange(outside.size))
-        back = np.flatnonzero(~outside & (share <= _OUTSIDE))
-        return worst + int(back[0]) if back.size else self.committed.size
+        size, ahead = self.committed.size, _LOOKED
+        place = first + int(np.argmax(self.lags[first : max(last, first + 1)]))
+        # Most recoveries are short: to look at all that follows would take long where there are many faults.
+        while place < size:
+            outside = self.lags[place : place + ahead + _AFTER] > band * (1 + _ROUNDING) + _ROUNDING
+            sums, places = np.append(0, np.cumsum(outside)), np.arange(min(ahead, outside.size))
+            ends = np.minimum(places + _AFTER, outside.size)
+            share = (sums[ends] - sums[places]) / (ends - places)
+            back = np.flatnonzero(~outside[: places.size] & (share <= _OUTSIDE))
+            if back.size:
+                return place + int(back[0])
+            place, ahead = place + ahead, 2 * ahead
+        return size

@@ -143,6 +143,54 @@ def test_overload_has_no_quantile(tmp_path: Path) -> None:
     assert row["max_seconds"] == pytest.approx(0.8, rel=0.01)
 
 
+def steady_but_for(*outages: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """A thousand changes a second for ten seconds, each visible after a millisecond, but for those that wait."""
+    at = np.arange(10_000) / 1_000
+    visible = at + 0.001
+    for begins, ends in outages:
+        visible = np.where((at >= begins) & (at < ends), ends + 0.001, visible)
+    return at, visible
+
+
+def test_a_fault_at_the_beginning_does_not_hide_those_that_follow() -> None:
+    """Nothing was visible before the first one, so that alone has no band."""
+    first, second = Disturbance("outage", 0.0, 0.5), Disturbance("crash", 5.0, 6.0)
+    found = recoveries([first, second], *steady_but_for((0.0, 0.5), (5.0, 6.0)))
+    assert [each.disturbance for each in found] == [first, second]
+    rows = [each.row("p") for each in found]
+    assert rows[0]["reason"] == "fewer than 10 changes were visible before it began"
+    assert (rows[0]["back_after_seconds"], rows[0]["drained_per_second"]) == (None, None)
+    assert rows[0]["debt_peak"] == pytest.approx(500, abs=2)
+    assert rows[1]["back_after_seconds"] == pytest.approx(0.0, abs=0.005)
+    assert rows[1]["debt_peak"] == pytest.approx(1_000, abs=2)
+
+
+def test_a_fault_just_after_another_has_the_band_from_before_it() -> None:
+    """The second one costs nothing, and is five changes behind the first."""
+    faults = Disturbance("crash", 2.0, 3.0), Disturbance("crash", 3.005, 3.005), Disturbance("slow", 8.0, 8.5)
+    found = recoveries(faults, *steady_but_for((2.0, 3.0)))
+    assert [each.disturbance.faults for each in found] == [1, 1, 1]
+    assert [each.band for each in found] == pytest.approx([0.001] * 3)
+    assert [each.row("p")["back_after_seconds"] for each in found] == pytest.approx([0.0] * 3, abs=0.005)
+
+
+def test_many_faults_take_no_time_for_each_change_of_the_run() -> None:
+    """Only what was committed until a fault was over is looked at, whatever else there is."""
+    looked = 0
+
+    class Counted(np.ndarray):
+        def __gt__(self, other: object) -> np.ndarray:
+            nonlocal looked
+            looked += self.size
+            return np.asarray(self) > other  # type: ignore[no-any-return, operator]
+
+    at = np.arange(200_000) / 1_000
+    faults = [Disturbance("crash", second, second) for second in range(5, 195)]
+    found = recoveries(faults, at, (at + 0.001).view(Counted))
+    assert len(found) == len(faults)
+    assert 0 < looked < 2_000 * len(faults)
+
+
 def test_faults_that_meet_share_a_row() -> None:
     at = np.arange(10_000) / 1_000
     visible = np.maximum.accumulate(np.where((at >= 2) & (at < 4), np.maximum(at, 4.0), at + 0.001))
