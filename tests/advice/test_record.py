@@ -49,6 +49,13 @@ def test_a_record_of_nothing_that_meets_the_levels_says_what_prevents_it(run: Ru
     assert "Nothing is built until a level is changed." in text
 
 
+def test_the_command_that_asks_for_the_record_again_has_the_levels_that_it_was_asked_with(run: Run) -> None:
+    asked = ("--set", "levels.query_p99=1.5", "--set", "weights.payroll=3")
+    printed = call("advise", str(run.path), *asked, "--adr")
+    assert f"\nlab advise fake {' '.join(asked)} --adr\n" in printed.stdout
+    assert "\nlab advise fake --adr\n" in call("advise", str(run.path), "--adr").stdout
+
+
 def test_the_command_writes_a_record_into_a_new_file_or_prints_it(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "adr.md"
     written = call("advise", str(run.path), "--adr", str(file))
