@@ -16,6 +16,7 @@ from lab.measure.figures import figures as every_figure
 from lab.runs import Run
 from lab.statistics.intervals import bounded, few
 from lab.statistics.quantiles import SHARES, quantile, samples_needed
+from lab.statistics.steady import NOT_STABLE
 from lab.tables import TABLES
 
 # A p99 has no upper end below so many samples (`lab.statistics.intervals`).
@@ -86,10 +87,13 @@ def _seconds(microseconds: float | None) -> float | None:
 
 
 def lag(summary: pl.DataFrame) -> Reading:
-    """Return the p99 of the lag with its interval; infinite if too many changes never became visible."""
+    """Return the p99 of the lag with its interval; infinite if it grows, or if too many changes were never visible."""
     if summary.is_empty():
         return NOT_MEASURED
     row = summary.row(0, named=True)
+    if row["stable"] is False:
+        # In a run of several repetitions one that grows is enough, whatever the median of the others is.
+        return Reading(math.inf, table="lag_summary", column="p99_seconds", reason=NOT_STABLE)
     value, changes = row["p99_seconds"], int(row["changes"])
     if value is None and changes < samples_needed(0.99):
         reason = few(changes, samples_needed(0.99))

@@ -108,6 +108,11 @@ class Portfolio:
         return tuple(sorted({each.engine for each in self.members} - self.problem.operated))
 
     @property
+    def endless(self) -> tuple[Candidate, ...]:
+        """Return the members whose lag grows without end, or of which changes never become visible: it has no p99."""
+        return tuple(each for each in self.members if each.lag.table and math.isinf(each.lag.value))
+
+    @property
     def units(self) -> int:
         """Return how much there is to operate: the projections, and the engines beside the source of truth's."""
         return len(self.members) + len(self.engines)

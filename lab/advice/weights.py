@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lab.advice.choice import usable
 from lab.advice.portfolio import Portfolio
 from lab.advice.sensitivity import bounds
 
@@ -52,7 +53,7 @@ class _Field:
     """The portfolios in the order of their names, with the figures of each query as arrays: a row for each of them."""
 
     def __init__(self, answer: Portfolio, found: Sequence[Portfolio]) -> None:
-        self.found = sorted(found, key=lambda each: each.names)
+        self.found = sorted(usable(found), key=lambda each: each.names)
         self.answer = next(place for place, each in enumerate(self.found) if each.names == answer.names)
         self.gain = answer.problem.settings.gain
         queries = answer.problem.queries

@@ -28,11 +28,25 @@ def unbounded(seconds: float) -> AnswerTime:
 )
 def test_a_lag_without_end_is_said_beside_the_answer(reason: str, said: str) -> None:
     lag = Reading(math.inf, table="lag_summary", column="p99_seconds", reason=reason)
-    found = solved(source(get=1.0), replace(store("table", "sqlite.table", get=1 * MS), lag=lag))
+    endless = replace(store("table", "sqlite.table", get=1 * MS), lag=lag)
+    found = solved(endless)
     assert found.recommended is not None
     assert found.recommended.names == ("table",)
     assert f"But table is no read model to rely on: {said}." in headline(found)
     assert all("within –" not in row["claim"] for row in evidence(found))
+    # Where there is another, however slow, it isn't chosen, and that is said.
+    other = solved(endless, source(get=1.0))
+    assert other.answer is other.recommended is other.quickest is not None
+    assert other.recommended.names == ()
+    assert f"runners-up table: no lag to rely on: that of table {said[12:]}" in printed(other)
+
+
+def test_of_two_that_tie_the_one_whose_lag_ends_is_taken() -> None:
+    never = Reading(math.inf, table="lag_summary", reason=NOT_STABLE)
+    endless = replace(store("endless", "sqlite.table", get=1 * MS), lag=never)
+    found = solved(endless, store("ends", "duckdb.columnar", get=1 * MS, disk=9 * MB))
+    assert found.answer is found.recommended is not None
+    assert found.answer.names == ("ends",)
 
 
 def test_a_source_of_truth_that_reads_would_overload_is_not_said_to_be_enough() -> None:

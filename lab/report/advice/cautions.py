@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from lab.advice.answer import Advice
 from lab.advice.model import COMMIT, Candidate, Reading
 from lab.advice.portfolio import Portfolio
@@ -21,18 +19,15 @@ def cautions(advice: Advice) -> list[str]:
     if chosen is None:
         return []
     told = [] if any(advice.problem.queries.values()) else ["Every weight is 0, so query times count for nothing."]
-    told += [
-        f"But {who.name} is no read model to rely on: its lag p99 {_endless(who)}."
-        for who in chosen.members
-        if math.isinf(who.lag.value) and who.lag.table
-    ]
+    told += [f"But {who.name} is no read model to rely on: its lag p99 {endless_of(who)}." for who in chosen.endless]
     if overloaded(chosen):
         rate = f"{number(advice.problem.reads_per_second)} reads a second"
         told.append(f"But {rate} would keep {TRUTH_SAID} busy {_load(chosen)} of the time (levels.truth_reads).")
     return [*told, *filter(None, (blind_said(advice),))]
 
 
-def _endless(who: Candidate) -> str:
+def endless_of(who: Candidate) -> str:
+    """Return what is wrong with a lag that has no p99: `grows without end`."""
     said = endless_said(who.lag)
     return said if said.startswith("grows") else f"is {said}"
 

@@ -26,7 +26,7 @@ from lab.report.advice.answers import (
     standing_said,
     stores_said,
 )
-from lab.report.advice.cautions import blind_said, busy_said, cautions, overloaded
+from lab.report.advice.cautions import blind_said, busy_said, cautions, endless_of, overloaded
 
 # The name of each level in a sentence.
 LEVELS = {
@@ -154,6 +154,9 @@ def runner_said(advice: Advice, each: Portfolio) -> str:
     if each.unjudged and not each.problem.lenient:
         return f"not judged for lack of samples: {listed([level_said(name) for name in each.unjudged])}"
     assert answer is not None
+    if each.endless and not answer.endless:
+        said = [f"that of {who.name} {endless_of(who)}" for who in each.endless]
+        return f"no lag to rely on: {listed(said)}"
     if each in advice.tied:
         return f"a tie: {duration(each.cost)} can't be told from {duration(answer.cost)} by what was measured"
     told = [more_said(each, answer)] if each.units != answer.units else []
