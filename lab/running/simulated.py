@@ -46,7 +46,10 @@ class Arrivals:
             # The arrays are shared with other projections.
             self.messages, self.arrives_at, self._copied = self.messages.copy(), self.arrives_at.copy(), True
         for values in (self.messages, self.arrives_at):
-            values[last - self.capacity : last] = values[self._first : first].copy()
+            queue = values[self._first : first].copy()
+            # Nothing of what is removed stays behind the queue: what found room is told from the arrays later.
+            values[self._first : last - self.capacity] = queue[0]
+            values[last - self.capacity : last] = queue
         self._first = last - self.capacity
 
     def first(self, count: int) -> np.ndarray:

@@ -77,6 +77,16 @@ def test_nothing_is_repaired_where_nothing_goes_wrong(story: Story) -> None:
     assert not parts.seconds[:, [REPAIR, REFRESH]].any()
 
 
+def test_messages_that_found_no_room_are_lost_also_if_they_are_many() -> None:
+    lost: list[np.ndarray] = []
+    inbox = Arrivals(np.arange(10), np.arange(10) / 10, 2, lost.append)
+    assert inbox.waiting(5.0) == 2
+    assert np.concatenate(lost).tolist() == [2, 3, 4, 5, 6, 7, 8, 9]
+    first = Arrived(inbox.messages, inbox.arrives_at).first(10)
+    assert np.flatnonzero(np.isfinite(first)).tolist() == [0, 1]
+    assert inbox.first(2).tolist() == [0, 1]
+
+
 SHIPPED = {
     "employees": (),
     "messages-only": (),
