@@ -85,11 +85,6 @@ def test_a_source_of_truth_by_itself_is_not_compared_with_projections() -> None:
     assert "the source of truth (sqlite.history): the only candidate." in text
 
 
-def test_weights_that_are_all_zero_are_said_to_count_for_nothing() -> None:
-    found = solved(store("table", "sqlite.table", get=1.0), weights={"get": 0.0})
-    assert "Every weight is 0, so query times count for nothing." in headline(found)
-
-
 def test_a_bargain_that_is_slower_than_the_fewest_is_said_to_be_slower() -> None:
     found = solved(store("table", "sqlite.table", get=1.5 * MS), store("columns", "duckdb.columnar", get=1 * MS))
     text = headline(found)

@@ -18,8 +18,7 @@ def cautions(advice: Advice) -> list[str]:
     chosen = advice.recommended
     if chosen is None:
         return []
-    told = [] if any(advice.problem.queries.values()) else ["Every weight is 0, so query times count for nothing."]
-    told += [f"But {who.name} is no read model to rely on: its lag p99 {endless_of(who)}." for who in chosen.endless]
+    told = [f"But {who.name} is no read model to rely on: its lag p99 {endless_of(who)}." for who in chosen.endless]
     if overloaded(chosen):
         rate = f"{number(advice.problem.reads_per_second)} reads a second"
         told.append(f"But {rate} would keep {TRUTH_SAID} busy {_load(chosen)} of the time (levels.truth_reads).")
