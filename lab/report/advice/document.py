@@ -111,6 +111,7 @@ def _standing(advice: Advice, each: Standing) -> dict[str, Any]:
         "store": each.candidate.store,
         "best_at": list(each.best),
         "only": list(each.only),
+        "too_few_samples_at": list(each.blind),
         "slower_by": {query: factor for query, (_, factor) in each.beside.items()},
         "cannot": dict(each.cannot),
         "says": standing_said(advice, each),
