@@ -59,7 +59,10 @@ def standings(problem: SelectionProblem) -> list[Standing]:
     found = []
     quickest = {query: _two_quickest(problem, query) for query in problem.queries}
     for each in problem.candidates:
-        best, only, blind, beside = [], [], [], {}
+        best: list[str] = []
+        only: list[str] = []
+        blind: list[str] = []
+        beside: dict[str, tuple[Candidate, float]] = {}
         for query in problem.queries:
             if query not in each.answers:
                 continue

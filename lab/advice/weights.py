@@ -42,7 +42,7 @@ def weight_ranges(answer: Portfolio, found: Sequence[Portfolio]) -> list[WeightR
     field = _Field(answer, found)
     ranges = []
     for place, (query, weight) in enumerate(answer.problem.queries.items()):
-        lines = _Lines(field, place)
+        lines = _Sums(field, place)
         high, above = lines.end(weight, 1)
         low, below = lines.end(weight, -1)
         ranges.append(WeightRange(query, weight, low, high, below, above))
@@ -70,7 +70,7 @@ class _Field:
         self.price = np.array([order[price] for price in prices])
 
 
-class _Lines:
+class _Sums:
     """Sums over the queries of each portfolio as lines of the weight of one of them: at 0, and by how much it rises."""
 
     def __init__(self, field: _Field, place: int) -> None:

@@ -205,7 +205,7 @@ def level_rows(advice: Advice) -> list[tuple[str, str, str, str]]:
             counted = name == "engines" or (name == "disk_bytes" and not answer.members)
             said = share_said(worst) if name == "truth_reads" else interval_said(worst, partial(amount, name))
             had = amount(name, worst.value) if counted else said
-            status = "shown" if counted else worst.status(asked)
+            status: str = "shown" if counted else worst.status(asked)
             found.append((level_said(name), amount(name, asked), had, status))
     return found
 
