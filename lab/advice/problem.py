@@ -18,7 +18,7 @@ from lab.base import TRUTH, BadInput, Problem, nearest
 from lab.measure.temperatures import LOAD, queries, temperatures
 from lab.measure.typical import typical
 from lab.runs import Run
-from lab.scenario import AdviceQuestion, question
+from lab.scenario import AdviceQuestion, LevelsTable, question
 from lab.truth import ENGINES, truth_class
 
 NOT_ASKED = "the source of truth was not asked itself in this run, so it is no candidate"
@@ -41,12 +41,7 @@ def read(run: Run, overrides: Sequence[str] = (), anyway: bool = False) -> Selec
     times = queries(run, temperature)
     entries = run.manifest["projections"]
     left_out = [] if void is None else [f"the load is void, so no figure means what it says: {void}"]
-    left_out += [
-        f"levels.{table}.{name}: the query was not asked"
-        for table, names in (("queries", levels.queries), ("lag", levels.lag))
-        for name in names
-        if name not in weights
-    ]
+    left_out += _unasked(levels, weights)
     left_out += [f"{each['name']}: its verdict is {each['verdict']}" for each in entries if each["verdict"] != "pass"]
     if temperature not in (wished.advice.queries, LOAD):
         left_out.append(f"{wished.advice.queries} query times: this run has none, so those that it has are taken")
@@ -99,6 +94,16 @@ def _indexed(truth: Mapping[str, Any]) -> bool | None:
     engine, model = str(truth.get("engine")), str(truth.get("model"))
     able = engine in ENGINES and truth_class(engine, model).indexable
     return bool(truth.get("indexed", False)) if able else None
+
+
+def _unasked(levels: LevelsTable, weights: Mapping[str, float]) -> list[str]:
+    """Return a sentence for each level of a query that was not asked."""
+    return [
+        f"levels.{table}.{name}: the query was not asked"
+        for table, names in (("queries", levels.queries), ("lag", levels.lag))
+        for name in names
+        if name not in weights
+    ]
 
 
 def _truth(

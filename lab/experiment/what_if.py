@@ -7,6 +7,7 @@ may refuse a change that no later revision shows, there is no answer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, cast
@@ -38,6 +39,7 @@ EVERY = 0.1
 LARGER = 10
 # More steps than this take too long for a question on the side.
 STEPS_MAX = 40_000
+_TOO_MANY = f"more than {STEPS_MAX:,} steps"
 # The interval of a difference of more changes than this takes too long.
 CHANGES_MAX = 200_000
 
@@ -76,8 +78,22 @@ def untold(plan: Plan, live: Live) -> str:
     if plan.scenario.time.service == "measured" and own_work(live).is_empty():
         return "none of its work was measured"
     if len(journal.spans) > STEPS_MAX:
-        return f"more than {STEPS_MAX:,} steps"
+        return _TOO_MANY
     return ""
+
+
+def steps(plan: Plan, live: Live, pace: Pace) -> float:
+    """Return about how many polls and batches there are at another pace, at the most."""
+    end, found = live.published.end, float(len(live.journal.spans))
+    if pace.polls and pace.every < live.plan.pace.every:
+        found += end / pace.every
+    if pace.linger < live.plan.pace.linger and live.arrived is not None:
+        # Without linger each message may be a batch, as far as the store's time allows.
+        least = live.plan.model.per_batch
+        if plan.scenario.time.service == "measured":
+            least = float(own_work(live)["seconds"].min() or 0.0)  # type: ignore[arg-type]
+        found += min(live.arrived.messages.size, end / least if least else math.inf)
+    return found
 
 
 def settings(live: Live) -> Iterator[tuple[str, Pace]]:
@@ -101,6 +117,9 @@ def what_ifs(plan: Plan, live: Live) -> list[dict[str, Any]]:
     grows = lag.endless(usual, committed, calm)
     rows: list[dict[str, Any]] = [{"projection": name, "what": "as it is"} | _told(usual, grows) | _nothing(grows)]
     for what, pace in settings(live):
+        if steps(plan, live, pace) > STEPS_MAX:
+            rows.append({"projection": name, "what": what} | empty | {"reason": _TOO_MANY})
+            continue
         other = simulated(plan, live, pace)
         here = lag.endless(other, committed, calm)
         differences = _nothing(here) if grows or here else _against(usual, other)

@@ -10,7 +10,7 @@ import polars as pl
 from lab.formatting import NOTHING, duration, share
 from lab.statistics.steady import NOT_STABLE
 
-_ANSWERED = (pl.col("what") != "as it is") | pl.col("reason").is_null() | (pl.col("reason") == NOT_STABLE)
+_ANSWERED = pl.col("reason").is_null() | (pl.col("reason") == NOT_STABLE) | pl.col("p50_seconds").is_not_null()
 # From this share of the time on, a projection is close to its limit.
 _BUSY = 0.8
 
@@ -31,9 +31,12 @@ def rows(table: pl.DataFrame) -> list[dict[str, str]]:
 
 
 def unanswered(table: pl.DataFrame) -> str:
-    """Say of which projections there is no answer, and why."""
-    untold = table.filter(~_ANSWERED)
-    return "; ".join(f"{name}: {reason}" for name, reason in untold.select("projection", "reason").iter_rows())
+    """Say of which projections, or of which of their settings, there is no answer, and why."""
+    told = []
+    for row in table.filter(~_ANSWERED).to_dicts():
+        setting = "" if row["what"] == "as it is" else f", {row['what']}"
+        told.append(f"{row['projection']}{setting}: {row['reason']}")
+    return "; ".join(told)
 
 
 def _change(row: Mapping[str, Any], quantile: str) -> str:

@@ -73,6 +73,20 @@ def test_it_says_why_there_is_no_answer(tmp_path: Path) -> None:
     assert row["p50_seconds"] is None
 
 
+def test_a_setting_that_would_take_too_many_steps_is_said_and_not_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three thousand messages in batches of 100, or one by one."""
+    monkeypatch.setattr(what_if, "STEPS_MAX", 1_000)
+    table = run_text(tmp_path, SCENARIO, *QUICK).table("what_if")
+    rows = {row["what"]: row for row in table.filter(projection="directory").to_dicts()}
+    assert rows["no linger"]["p50_seconds"] is None
+    assert rows["no linger"]["reason"] == "more than 40,000 steps"
+    assert rows["as it is"]["p50_seconds"] is not None
+    assert rows["every 0.1 s"]["p50_seconds"] is not None
+    assert "directory, no linger: more than 40,000 steps" in unanswered(table)
+
+
 OVERLOAD = """
 schema = 1
 name = "overload"
