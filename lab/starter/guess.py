@@ -51,7 +51,9 @@ def guess(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind], told: Mappin
     found.setdefault("deleted", _deleted(raw, frame, kinds))
     found.setdefault("revision", _revision(raw, kinds))
     if "key" not in found:
-        found["key"] = _log_key(raw, frame, kinds) if raw.is_log else _key(frame, kinds, found, where)
+        found["key"] = _declared_key(raw, frame) or (
+            _log_key(raw, frame, kinds) if raw.is_log else _key(frame, kinds, found, where)
+        )
     return {role: found[role] for role in ("key", "time", "deleted", "revision")}
 
 
@@ -148,6 +150,13 @@ def _candidates(kinds: Mapping[str, Kind], but: Sequence[str]) -> list[str]:
     """Return columns that may be a key or a part of one, the likeliest first, fractional numbers last."""
     names = [name for name, kind in kinds.items() if kind != "bool" and name not in but]
     return sorted(names, key=lambda name: (kinds[name] == "float", _rank(name)))
+
+
+def _declared_key(raw: Raw, frame: pl.DataFrame) -> Guess | None:
+    """Return the key that a table declares, unless a part of it is null somewhere."""
+    if raw.is_log or not raw.keys or any(frame[name].null_count() for name in raw.keys):
+        return None
+    return Guess(raw.keys, "the table declares it")
 
 
 def _key(frame: pl.DataFrame, kinds: Mapping[str, Kind], found: Guesses, where: str) -> Guess:

@@ -16,8 +16,8 @@ from lab.base import BadInput, Kind, Problem, nearest
 from lab.domain.trace.files import FORMATS, read, split
 from lab.domain.trace.frame import entity, entity_names, prepare, renamed, typed
 from lab.domain.trace.questions import dividing, wordy
-from lab.domain.trace.raw import TRUNCATES, Raw, refuse_bad
-from lab.domain.trace.tables import sqlite_tables
+from lab.domain.trace.raw import Raw, refuse_bad
+from lab.domain.trace.sqlite_catalogue import catalogue
 from lab.formatting import printable
 from lab.scenario import NAME, EntityTable
 from lab.starter.guess import Guesses, guess
@@ -137,7 +137,11 @@ def _named_table(folder: Path, file: str, entity_name: str | None) -> str:
     path, table = split(file, folder)
     if entity_name is None or table is not None or not path.is_file() or FORMATS.get(path.suffix.lower()) != "sqlite":
         return file
-    return f"{file}:{entity_name}" if path.stat().st_size and entity_name in sqlite_tables(path) else file
+    return (
+        f"{file}:{entity_name}"
+        if path.stat().st_size and entity_name in {one.name for one in catalogue(path).relations}
+        else file
+    )
 
 
 def _kinds(raw: Raw, text: Sequence[str]) -> dict[str, Kind]:
@@ -153,10 +157,11 @@ def _which_table(folder: Path, file: str) -> list[str]:
     path, table = split(file, folder)
     if table is not None or FORMATS.get(path.suffix.lower()) != "sqlite":
         return []
-    tables = sqlite_tables(path)
-    most = max(tables, key=lambda name: tables[name])
-    others = ", ".join(f"`{path.name}:{name}`" for name in tables if name != most)
-    return [f"The largest table, `{most}`, was taken; the others are {others}."] if others else []
+    found = catalogue(path)
+    most = found.largest
+    others = ", ".join(f"`{path.name}:{one.name}`" for one in found.relations if one.name != most)
+    said = [f"The largest table, `{most}`, was taken; the others are {others}."] if others else []
+    return said + found.notes
 
 
 def _table(
@@ -164,8 +169,7 @@ def _table(
 ) -> EntityTable:
     path, table = split(file, folder)
     if raw.format == "sqlite" and table is None:
-        tables = sqlite_tables(path)
-        table = max(tables, key=lambda one: tables[one])
+        table = catalogue(path).largest
     word = re.sub(r"[^A-Za-z0-9_]", "_", table or path.name.partition(".")[0]).lower()
     own = name or (word[:40] if re.fullmatch(NAME, word[:40]) else "record")
     place = os.path.relpath(path.absolute(), folder.absolute()) if not Path(file).is_absolute() else str(path)

@@ -11,7 +11,8 @@ from lab.domain.trace.jsonlines import read_ndjson
 from lab.domain.trace.logs import FORMATS as LOGS
 from lab.domain.trace.logs import read_log, recognise
 from lab.domain.trace.raw import Raw
-from lab.domain.trace.tables import read_csv, read_parquet, read_sqlite
+from lab.domain.trace.sqlite_file import read_sqlite
+from lab.domain.trace.tables import read_csv, read_parquet
 
 FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson",

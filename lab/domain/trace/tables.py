@@ -1,18 +1,15 @@
-"""Read tables: Parquet, CSV, and a table of an SQLite database."""
+"""Read tables: Parquet and CSV."""
 
 from __future__ import annotations
 
 import csv
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
-import adbc_driver_sqlite.dbapi as adbc
 import duckdb
 import numpy as np
 import polars as pl
 
-from lab.base import BadInput, Kind, NotReadable, Problem, nearest
+from lab.base import BadInput, Kind, NotReadable, Problem
 from lab.domain.trace.raw import LINE, SHOWN, Bad, Raw
 
 DELIMITERS = ",;\t|"
@@ -24,13 +21,17 @@ def read_parquet(path: Path) -> Raw:
     """Read a Parquet file: numbers, text and booleans unchanged, instants as ISO text, nested values as JSON text."""
     try:
         # Rows are numbered while they are read, since no later step guarantees the order of the file.
-        lazy = pl.scan_parquet(path, row_index_name=LINE, row_index_offset=1)
-        schema = pl.Schema({name: dtype for name, dtype in lazy.collect_schema().items() if name != LINE})
-        small = _small(lazy, schema)
-        columns = [_plain(name, dtype, name in small) for name, dtype in schema.items()]
-        frame = lazy.select(*columns, pl.col(LINE).cast(pl.Int64)).collect()
+        return typed_rows(pl.scan_parquet(path, row_index_name=LINE, row_index_offset=1), "parquet")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise NotReadable(str(path), f"not Parquet: {str(error).splitlines()[0]}") from None
+
+
+def typed_rows(lazy: pl.LazyFrame, form: str) -> Raw:
+    """Convert rows of Arrow's types, which are numbered in `LINE`, to the four kinds."""
+    schema = pl.Schema({name: dtype for name, dtype in lazy.collect_schema().items() if name != LINE})
+    small = _small(lazy, schema)
+    columns = [_plain(name, dtype, name in small) for name, dtype in schema.items()]
+    frame = lazy.select(*columns, pl.col(LINE).cast(pl.Int64)).collect()
     frame = frame if frame[LINE].is_sorted() else frame.sort(LINE)
     kinds = {name: _kind(frame.schema[name]) for name in schema}
     notes = [
@@ -38,7 +39,7 @@ def read_parquet(path: Path) -> Raw:
         for name, dtype in schema.items()
         if (how := _changed(dtype, name in small))
     ]
-    return Raw(frame, kinds, "parquet", notes=tuple(notes))
+    return Raw(frame, kinds, form, notes=tuple(notes))
 
 
 def _wide(dtype: pl.DataType) -> bool:
@@ -92,10 +93,6 @@ def _plain(name: str, dtype: pl.DataType, small: bool) -> pl.Expr:
 def _kind(dtype: pl.DataType) -> Kind:
     kinds: dict[pl.DataType, Kind] = {pl.Int64(): "int", pl.Float64(): "float", pl.Boolean(): "bool"}
     return kinds.get(dtype, "str")
-
-
-def _numbered(frame: pl.DataFrame, first: int) -> pl.DataFrame:
-    return frame.with_columns(pl.int_range(first, frame.height + first, dtype=pl.Int64).alias(LINE))
 
 
 def read_csv(path: Path) -> Raw:
@@ -189,66 +186,3 @@ def _text_kind(values: pl.Series) -> Kind:
     if there.str.contains(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$").mean() >= MOST:  # type: ignore[operator]
         return "float"
     return "bool" if there.str.to_lowercase().is_in(["true", "false"]).mean() >= MOST else "str"  # type: ignore[operator]
-
-
-def sqlite_tables(path: Path) -> dict[str, int]:
-    """Return the tables and views of a database with their numbers of rows."""
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            names = connection.execute(
-                "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%' ORDER BY 1"
-            ).fetchall()
-            counts = {name: connection.execute(f"SELECT count(*) FROM {_quoted(name)}").fetchone() for (name,) in names}
-    except sqlite3.Error as error:
-        raise NotReadable(str(path), f"not an SQLite database: {error}") from None
-    return {name: int(count) for name, (count,) in counts.items()}
-
-
-def read_sqlite(path: Path, table: str | None) -> Raw:
-    """Read a table of an SQLite database: the one of that name, or the one with the most rows."""
-    tables = sqlite_tables(path)
-    if not tables:
-        raise NotReadable(str(path), "a database without a table")
-    table = table or max(tables, key=lambda name: tables[name])
-    if table not in tables:
-        raise BadInput([Problem(f"{path}:{table}", f"no table is called `{table}`", nearest(table, tables))])
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        names = [row[1] for row in connection.execute(f"PRAGMA table_info({_quoted(table)})")]
-        stored = {name: _stored_types(connection, table, name) for name in names}
-    kinds = {name: _stored_kind(types) for name, types in stored.items()}
-    notes = [
-        f"Column `{name}` holds {' and '.join(sorted(types))} values: they are {how} here."
-        for name, types in stored.items()
-        if (how := "text of hexadecimal digits" if types == {"blob"} else "text")
-        and types not in ({"text"}, set())
-        and kinds[name] == "str"
-    ]
-    casts = {"int": "CAST({0} AS INTEGER)", "float": "CAST({0} AS REAL)"}
-    text = "CASE typeof({0}) WHEN 'blob' THEN hex({0}) ELSE CAST({0} AS TEXT) END"
-    wanted = ", ".join(casts.get(kinds[name], text).format(_quoted(name)) + f" AS {_quoted(name)}" for name in names)
-    # ADBC infers types from a batch; a single batch avoids a wrong type after leading nulls.
-    with adbc.connect(f"{path.absolute().as_uri()}?mode=ro") as reader, reader.cursor() as cursor:
-        cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(max(1, tables[table]))})
-        cursor.execute(f"SELECT {wanted} FROM {_quoted(table)}")
-        frame = pl.from_arrow(cursor.fetch_arrow_table())
-    assert isinstance(frame, pl.DataFrame)
-    types = {"int": pl.Int64(), "float": pl.Float64(), "str": pl.String()}
-    frame.columns = names
-    frame = frame.cast({name: types[kind] for name, kind in kinds.items()})
-    return Raw(_numbered(frame, 1), kinds, "sqlite", notes=tuple(notes))
-
-
-def _stored_types(connection: sqlite3.Connection, table: str, name: str) -> set[str]:
-    """Return the types of the values in each column, which SQLite doesn't restrict; null is left out."""
-    found = connection.execute(f"SELECT DISTINCT typeof({_quoted(name)}) FROM {_quoted(table)}").fetchall()
-    return {kind for (kind,) in found} - {"null"}
-
-
-def _stored_kind(types: set[str]) -> Kind:
-    if types == {"integer"}:
-        return "int"
-    return "float" if types and types <= {"integer", "real"} else "str"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
