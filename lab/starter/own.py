@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from lab.base import BadInput, Kind, Problem, nearest
-from lab.domain.trace.files import FORMATS, read, split
+from lab.domain.trace.files import database_of, read, split
 from lab.domain.trace.frame import entity, entity_names, prepare, renamed, typed
 from lab.domain.trace.questions import dividing, wordy
 from lab.domain.trace.raw import Raw, refuse_bad
@@ -135,7 +135,7 @@ def _looked_for(table: EntityTable, frame: pl.DataFrame, kinds: Mapping[str, Kin
 def _named_table(folder: Path, file: str, entity_name: str | None) -> str:
     """Return the path with the table named like the entity, if the file is a database and no table is named."""
     path, table = split(file, folder)
-    if entity_name is None or table is not None or not path.is_file() or FORMATS.get(path.suffix.lower()) != "sqlite":
+    if entity_name is None or table is not None or not path.is_file() or not database_of(path):
         return file
     return (
         f"{file}:{entity_name}"
@@ -155,7 +155,7 @@ def _kinds(raw: Raw, text: Sequence[str]) -> dict[str, Kind]:
 def _which_table(folder: Path, file: str) -> list[str]:
     """Say which table of a database with several tables was taken."""
     path, table = split(file, folder)
-    if table is not None or FORMATS.get(path.suffix.lower()) != "sqlite":
+    if table is not None or not database_of(path):
         return []
     found = catalogue(path)
     most = found.largest

@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lab.base import NotReadable, nearest
-from lab.domain.trace.jsonlines import read_ndjson
-from lab.domain.trace.logs import FORMATS as LOGS
-from lab.domain.trace.logs import read_log, recognise
+from lab.domain.trace.containers import COMPRESSED, HEAD, compression, ending, lines, named, plain, refuse_document
+from lab.domain.trace.databases import starts_with
+from lab.domain.trace.folders import files_of, format_in, read_folder
+from lab.domain.trace.logs import looks_like_debezium, read_debezium, read_ndjson
 from lab.domain.trace.raw import Raw
+from lab.domain.trace.sqlite_catalogue import MAGIC as SQLITE
 from lab.domain.trace.sqlite_file import read_sqlite
 from lab.domain.trace.tables import read_csv, read_parquet
 
 FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson",
-    ".json": "ndjson", ".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite",
+    ".json": "ndjson", ".txt": "csv", ".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db3": "sqlite",
 }  # fmt: skip
-READERS = {"parquet": read_parquet, "csv": read_csv, "ndjson": read_ndjson}
+DATABASES = {"sqlite": read_sqlite}
+# Formats that are known by their first bytes, whatever a file is called.
+MAGIC = {"sqlite": SQLITE, "parquet": b"PAR1"}
+READERS = {"parquet": read_parquet, "csv": read_csv, "ndjson": read_ndjson, "debezium": read_debezium}
+
+
+def database_of(path: Path) -> str | None:
+    """Return the format of a database, by its first bytes or by its name; None for any other file."""
+    found = _by_magic(path) or FORMATS.get(path.suffix.lower())
+    return found if found in DATABASES else None
+
+
+def _by_magic(path: Path) -> str | None:
+    return next((form for form, magic in MAGIC.items() if starts_with(path, 0, magic)), None)
 
 
 def split(file: str, folder: Path) -> tuple[Path, str | None]:
     """Split `shop.db:orders` into path and table. Relative paths start at the folder."""
     path = folder / file
     left, colon, table = file.rpartition(":")
-    if colon and not path.exists() and FORMATS.get(Path(left).suffix.lower()) in ("sqlite", "ndjson"):
+    if colon and not path.exists() and database_of(folder / left):
         return folder / left, table
     return path, None
 
@@ -35,11 +50,9 @@ def find(file: str, folder: Path) -> tuple[Path, str | None]:
     path, table = split(file, folder)
     if not path.exists():
         beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = [name for name in beside if Path(name).suffix.lower() in FORMATS]
+        near = [name for name in beside if ending(Path(name)) in FORMATS]
         raise NotReadable(file, "no such file", nearest(path.name, near) if near else "")
-    if path.is_dir():
-        raise NotReadable(file, "a folder, not a file", "name one file in it")
-    if not path.stat().st_size:
+    if not path.is_dir() and not path.stat().st_size:
         raise NotReadable(file, "an empty file", "a file with at least one row is needed")
     return path, table
 
@@ -49,11 +62,38 @@ def format_of(file: str, folder: Path, told: str | None = None) -> str:
     path, _ = find(file, folder)
     if told:
         return told
-    found = FORMATS.get(path.suffix.lower())
+    if path.is_dir():
+        files = files_of(path)
+        found = format_in(path, files, _by_name)
+        return _format(files[0], found)
+    return _format(path, _by_name(path))
+
+
+def _by_name(path: Path) -> str | None:
+    """Return the format by the first bytes or the ending; of text without one, JSON is recognised."""
+    found = _by_magic(path) or FORMATS.get(ending(path))
+    if found == "csv" and ending(path) != ".txt":
+        return found
+    return "ndjson" if found in (None, "csv") and _looks_like_json(path, found is None) else found
+
+
+def _looks_like_json(path: Path, bare: bool) -> bool:
+    """Return whether a text begins as JSON does; `bare`: its name says nothing, unless it is compressed."""
+    if bare and (ending(path) or path.suffix.lower() not in COMPRESSED):
+        return False
+    with plain(path).open("rb") as file:
+        return (
+            file.read(HEAD).decode("utf-8-sig", errors="replace").lstrip().startswith(('{"', "[{", "{ ", "{\n", "[\n"))
+        )
+
+
+def _format(path: Path, found: str | None) -> str:
     if found is None:
-        ending = f"`{path.suffix}` is" if path.suffix else "no ending is"
-        raise NotReadable(file, f"{ending} none of the endings that the lab reads", f"valid: {', '.join(FORMATS)}")
-    return (recognise(path) or found) if found == "ndjson" else found
+        compression(path)
+        ends = ending(path)
+        what = f"`{ends}` is" if ends else "no ending is"
+        raise NotReadable(str(path), f"{what} none of the endings that the lab reads", f"valid: {', '.join(FORMATS)}")
+    return "debezium" if found == "ndjson" and looks_like_debezium(lines(plain(path))) else found
 
 
 def read(file: str, folder: Path, told: str | None = None, key: Sequence[str] = ()) -> Raw:
@@ -64,10 +104,10 @@ def read(file: str, folder: Path, told: str | None = None, key: Sequence[str] = 
     path, table = find(file, folder)
     form = format_of(file, folder, told)
     try:
-        if form in LOGS:
-            raw = read_log(path, form, table, key)
+        if path.is_dir():
+            raw = read_folder(path, files_of(path), lambda one: _read(one, None, form))
         else:
-            raw = read_sqlite(path, table) if form == "sqlite" else READERS[form](path)
+            raw = _read(path, table, form)
     except OSError as error:
         raise NotReadable(file, error.strerror or str(error)) from None
     if not raw.frame.height and not raw.bad_count:
@@ -75,14 +115,38 @@ def read(file: str, folder: Path, told: str | None = None, key: Sequence[str] = 
     return raw
 
 
+def _read(path: Path, table: str | None, form: str) -> Raw:
+    if form in DATABASES:
+        return DATABASES[form](path, table)
+    unpacked = plain(path)
+    copy = unpacked if form in ("csv", "parquet") else lines(unpacked)
+    with named(path, copy, unpacked):
+        raw = READERS[form](copy)
+        if form == "ndjson" and raw.frame.height == 1 and not raw.bad_count:
+            refuse_document(copy)
+    if copy == unpacked:
+        return raw
+    # Each element of an array is a line of the copy.
+    return replace(raw, unit="element", bad=tuple(replace(one, unit="element") for one in raw.bad))
+
+
 def digest(file: str, folder: Path, told: str | None = None) -> str:
     """The SHA-256 of a file's bytes; of a database the one of its table's rows, since its file changes without them."""
     path, _ = find(file, folder)
-    if format_of(file, folder, told) != "sqlite":
-        with path.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
-    summed, frame = hashlib.sha256(), read(file, folder, told).frame
+    summed = hashlib.sha256()
+    if path.is_dir():
+        for one in files_of(path):
+            summed.update(f"{one.relative_to(path).as_posix()} {_of_bytes(one)}\n".encode())
+        return summed.hexdigest()
+    if format_of(file, folder, told) not in DATABASES:
+        return _of_bytes(path)
+    frame = read(file, folder, told).frame
     summed.update(repr(frame.columns).encode())
     for row in frame.iter_rows():
         summed.update(repr(row).encode())
     return summed.hexdigest()
+
+
+def _of_bytes(path: Path) -> str:
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -42,23 +42,22 @@ class SourceCount:
 
 @dataclass(frozen=True, order=True)
 class Bad:
-    """A malformed row: its line and the reason."""
+    """A malformed row: its line (or what else is counted, its `unit`) and the reason."""
 
     line: int
     why: str
+    unit: str = "line"
 
     def __str__(self) -> str:
-        return f"line {self.line}: {self.why}"
+        return f"{self.unit} {self.line}: {self.why}"
 
 
 @dataclass(frozen=True)
 class Raw:
     """A file's rows in their order. `frame` has the file's columns and `LINE`; `bad` has the first malformed rows.
 
-    A change log's frame also has `DELETED`, `KNOWN`, `AT` and those of `LOGGED`. `keys` are the key columns that the
-    file names, `steady` the columns that no update changed; empty if the file doesn't say. `counts` are values or lines
-    that are read as something else than they stand in the file, or passed over. `roles` says what a change log's times,
-    deletions and order are: the fields, which are no columns, and the reason.
+    A change log's frame also has `DELETED`, `KNOWN` and `AT`. `keys` are the key columns that the file names, `steady`
+    the columns that no update changed; empty if the file doesn't say. `unit` is what `LINE` counts: line, row, element.
     """
 
     frame: pl.DataFrame
@@ -69,8 +68,7 @@ class Raw:
     keys: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
     steady: tuple[str, ...] = field(default=())
-    counts: tuple[SourceCount, ...] = field(default=())
-    roles: Mapping[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    unit: str = "line"
 
     @property
     def is_log(self) -> bool:
@@ -83,7 +81,7 @@ class Raw:
         bad = list(self.bad)
         for mask, why in found:
             rows = frame.filter(mask & ~wrong)
-            bad += [Bad(line, why) for line in rows[LINE].head(SHOWN).to_list()]
+            bad += [Bad(line, why, self.unit) for line in rows[LINE].head(SHOWN).to_list()]
             wrong = wrong | mask
         count = int(wrong.sum())
         kept = frame.filter(~wrong) if count else frame
@@ -96,4 +94,4 @@ def refuse_bad(raw: Raw, where: str, way_out: str) -> None:
     if raw.bad_count:
         rows = "1 row is" if raw.bad_count == 1 else f"{raw.bad_count:,} rows are"
         problems = [Problem(where, f"{rows} malformed", way_out)]
-        raise BadInput(problems + [Problem(f"{where}, line {bad.line}", bad.why) for bad in raw.bad])
+        raise BadInput(problems + [Problem(f"{where}, {bad.unit} {bad.line}", bad.why) for bad in raw.bad])

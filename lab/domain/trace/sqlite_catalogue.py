@@ -17,6 +17,7 @@ import adbc_driver_sqlite.dbapi as adbc
 from lab.base import NotReadable
 from lab.domain.trace.databases import Catalogue, ForeignKey, Relation, quoted, usable
 
+MAGIC = b"SQLite format 3\0"
 WAIT = 10.0  # Seconds, for another program that holds a lock.
 # Tables in which modules keep what their virtual tables show; SQLite knows them only if it has the module.
 SHADOWS = (

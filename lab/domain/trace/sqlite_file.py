@@ -155,7 +155,7 @@ def _rows(connection: sqlite3.Connection, source: str, kinds: dict[str, Kind]) -
         for row in rows:
             line += 1
             if any(one is _NO_TEXT for one in row):
-                bad.append(Bad(line, "a text in it is not in UTF-8"))
+                bad.append(Bad(line, "a text in it is not in UTF-8", "row"))
                 row = (None,) * len(row)
             page.append([None if one is None else as_kind(one) for one, as_kind in zip(row, by, strict=True)])
         pages.append(pl.DataFrame(page, schema=schema, orient="row"))

@@ -1,0 +1,153 @@
+"""Read a folder of files as one table: `day=2024-01-31/part-0.parquet` has a column `day` (Hive's partitions)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from urllib.parse import unquote
+
+import polars as pl
+
+from lab.base import DTYPES, Kind, NotReadable
+from lab.domain.trace.raw import LINE, SHOWN, Bad, Raw
+
+NULL = "__HIVE_DEFAULT_PARTITION__"
+WHOLE = r"^(0|-?[1-9]\d{0,17})$"
+EXACT = 2**53
+# Folders of table formats, whose files also hold what is no longer in the table.
+TABLE_FORMATS = {"_delta_log": "a Delta table", "metadata": "an Iceberg table", ".hoodie": "a Hudi table"}
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Return the files of data in a folder, by path; those that begin with . or _ are a writer's own.
+
+    Raises NotReadable for a table format whose files alone are not the table.
+    """
+    for name, what in TABLE_FORMATS.items():
+        beside = folder / name
+        if beside.is_dir() and (name != "metadata" or any(beside.glob("*.metadata.json"))):
+            raise NotReadable(str(folder), f"{what}, whose files also hold old rows", "export it as Parquet or CSV")
+    return sorted(_walk(folder), key=lambda path: path.relative_to(folder).parts)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.name.startswith((".", "_")):
+            continue
+        if path.is_dir():
+            yield from _walk(path)
+        elif path.stat().st_size:
+            yield path
+
+
+def read_folder(folder: Path, files: Sequence[Path], read: Callable[[Path], Raw]) -> Raw:
+    """Read the files one after the other; columns that a file hasn't got are null there."""
+    parts = [(path, read(path)) for path in files]
+    places = [_partitions(path, folder) for path in files]
+    names = list(dict.fromkeys(chain.from_iterable(places)))
+    inside = {name for _, raw in parts for name in raw.kinds}
+    for name in inside.intersection(names):
+        _agree(name, parts, places, folder)
+    own = [name for name in names if name not in inside]
+    kinds = _kinds([raw for _, raw in parts])
+    frames, bad, bad_count, begin = [], list[Bad](), 0, 0
+    for (path, raw), place in zip(parts, places, strict=True):
+        frames.append(_frame(raw, kinds, {name: place.get(name) for name in own}, begin))
+        last = raw.frame[LINE].max()
+        begin += max(last if isinstance(last, int) else 0, raw.frame.height + raw.bad_count)
+        bad_count += raw.bad_count
+        bad += [Bad(one.line, f"{path.relative_to(folder)}: {one.why}", one.unit) for one in raw.bad]
+    frame = pl.concat(frames, how="diagonal")
+    text = {name: frame[name].drop_nulls() for name in own}
+    whole: dict[str, Kind] = {
+        name: "int" if values.len() and values.str.contains(WHOLE).all() else "str" for name, values in text.items()
+    }
+    frame = frame.cast({name: DTYPES[kind] for name, kind in whole.items()})
+    first = parts[0][1]
+    notes = dict.fromkeys(chain.from_iterable(raw.notes for _, raw in parts))
+    said = [f"{len(files):,} files are one table, in the order of their paths."] if len(files) > 1 else []
+    said += [f"Column `{name}` is in the names of the folders." for name in own]
+    return replace(
+        first,
+        frame=frame,
+        kinds=kinds | whole,
+        unit="row",
+        bad=tuple(bad[:SHOWN]),
+        bad_count=bad_count,
+        notes=(*said, *notes),
+    )
+
+
+def _partitions(path: Path, folder: Path) -> dict[str, str | None]:
+    """Return what the names of the folders between say: `day=2024-01-31`, with %-escapes as Hive writes them."""
+    found: dict[str, str | None] = {}
+    for part in path.relative_to(folder).parent.parts:
+        name, sign, value = part.partition("=")
+        if sign and name:
+            found[unquote(name)] = None if value == NULL else unquote(value)
+    return found
+
+
+def _agree(
+    name: str, parts: Sequence[tuple[Path, Raw]], places: Sequence[Mapping[str, str | None]], folder: Path
+) -> None:
+    """Refuse a file whose own column says something else than the folder that it is in."""
+    for (path, raw), place in zip(parts, places, strict=True):
+        if name in place and name in raw.kinds and raw.frame.height:
+            other = raw.frame.filter(pl.col(name).cast(pl.String).ne_missing(place[name]))
+            if other.height:
+                what = f"its column `{name}` is {other[name][0]!r} in a row, and its folder says {place[name]!r}"
+                raise NotReadable(str(path), what, f"rename the folder's `{name}`, or leave the column out")
+    if not all(name in raw.kinds for _, raw in parts if raw.frame.height):
+        raise NotReadable(str(folder), f"`{name}` is a column of some files and a folder of others", "choose one")
+
+
+def _kinds(raws: Sequence[Raw]) -> dict[str, Kind]:
+    """Return a kind for each column that suits all files; a file in which it is null throughout has no say."""
+    kinds: dict[str, Kind] = {}
+    for name in dict.fromkeys(chain.from_iterable(raw.kinds for raw in raws)):
+        having = [raw for raw in raws if name in raw.kinds]
+        found = {raw.kinds[name] for raw in having if raw.frame[name].null_count() < raw.frame.height}
+        if found == {"int", "float"} and all(_exact(raw.frame[name]) for raw in having if raw.kinds[name] == "int"):
+            kinds[name] = "float"
+        else:
+            kinds[name] = found.pop() if len(found) == 1 else "str" if found else having[0].kinds[name]
+    return kinds
+
+
+def _exact(values: pl.Series) -> bool:
+    """Return whether whole numbers are exact as floating-point numbers."""
+    whole = values.cast(pl.Int64, strict=False)
+    return whole.null_count() == values.null_count() and not (whole.is_between(-EXACT, EXACT)).not_().any()
+
+
+def _frame(raw: Raw, kinds: Mapping[str, Kind], place: Mapping[str, str | None], begin: int) -> pl.DataFrame:
+    """Return a file's rows with the columns of its folder, numbered on from the files before it."""
+    typed = {name: DTYPES[kind] for name, kind in kinds.items() if name in raw.kinds}
+    text = all(raw.frame.schema[name] == pl.String for name in typed)
+    frame = (
+        raw.frame
+        if text
+        else raw.frame.with_columns(
+            pl.col(name).cast(dtype) for name, dtype in typed.items() if raw.frame.schema[name] != dtype
+        )
+    )
+    added = [pl.lit(value, pl.String).alias(name) for name, value in place.items()]
+    return frame.with_columns(pl.col(LINE) + begin, *added)
+
+
+def format_in(folder: Path, files: Sequence[Path], of: Callable[[Path], str | None]) -> str:
+    """Return the one format of the files in a folder. Raises NotReadable if there is none, or several."""
+    found = {form for path in files if (form := of(path)) is not None}
+    if len(found) == 1 and all(of(path) for path in files):
+        return found.pop()
+    if not found:
+        raise NotReadable(str(folder), "a folder without a file that the lab reads", "name a file")
+    odd = next((path for path in files if of(path) is None), None)
+    if odd is not None:
+        raise NotReadable(
+            str(folder), f"a folder with a file that is no data: {odd.relative_to(folder)}", "move it away"
+        )
+    raise NotReadable(str(folder), f"a folder with files of several formats: {', '.join(sorted(found))}", "name a file")
