@@ -46,10 +46,12 @@ GapStrategy = Literal["naive", "serialise", "horizon", "hold"]
 CheckpointOrder = Literal["with-data", "after-data", "before-data"]
 
 
-FileFormat = Literal[
-    "parquet", "csv", "ndjson", "sqlite", "debezium", "cloudevents", "flattened", "maxwell", "canal", "wal2json",
-    "singer", "dms",
-]  # fmt: skip
+class LinkTable(ScenarioTable):
+    """Columns that hold the key of another record of the user's; `name` is that of a column to make of them."""
+
+    on: Set
+    to: Name
+    name: Name | None = None
 
 
 class EntityTable(ScenarioTable):
@@ -57,7 +59,7 @@ class EntityTable(ScenarioTable):
 
     name: Name
     file: str = Field(min_length=1, max_length=PATH_MAX)
-    format: FileFormat | None = None
+    format: Literal["parquet", "csv", "ndjson", "sqlite", "duckdb", "postgresql", "mysql", "debezium"] | None = None
     key: Set
     time: Word | None = None
     deleted: Word | None = None
@@ -66,6 +68,8 @@ class EntityTable(ScenarioTable):
     texts: FileColumns = ()
     indexes: FileColumns = ()
     skip_bad_rows: bool = False
+    link: tuple[LinkTable, ...] = Field((), strict=False, max_length=COLUMNS_MAX)
+    time_of: Name | None = None
 
 
 class DomainTable(ScenarioTable):

@@ -1,8 +1,7 @@
-"""`lab new --from`: inspect a file, guess the roles of its columns, and write a scenario that runs on it."""
+"""`lab new --from`: inspect files, guess the roles of their columns, and write a scenario that runs on them."""
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -10,55 +9,54 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from lab.base import BadInput, Kind, Problem, nearest
-from lab.domain.trace.files import database_of, read, split
-from lab.domain.trace.frame import entity, entity_names, prepare, renamed, typed
-from lab.domain.trace.questions import dividing, wordy
-from lab.domain.trace.raw import Raw, refuse_bad
-from lab.domain.trace.sqlite_catalogue import catalogue
+from lab.base import BadInput, Problem
+from lab.domain.trace.databases import Catalogue
+from lab.domain.trace.files import whole_database
 from lab.formatting import printable
-from lab.scenario import NAME, EntityTable
-from lab.starter.guess import Guesses, guess
+from lab.scenario import NAME
+from lab.starter.linking import linked
+from lab.starter.looking import Looked, entity_called, look
 from lab.starter.place import free_path, write_valid
 from lab.starter.text import scenario_text
 
-SKIP = "mend them, or leave them out with --skip-bad-rows"
+TABLES_MAX = 60  # The tables of one scenario; a database may have more.
 
 
 @dataclass(frozen=True)
 class WrittenScenario:
-    """The result of `lab new --from`: the guesses with their reasons, and the number of rows."""
+    """The result of `lab new --from`: what was found in each table, with the reasons of the guesses."""
 
     path: Path
-    entity: str
-    format: str
-    guesses: Guesses
-    rows: int
-    records: int
-    bad_rows: int
+    found: tuple[Looked, ...]
     notes: tuple[str, ...] = field(default=())
 
+    @property
+    def largest(self) -> Looked:
+        """Return the table with the most rows, the one that a file of one table has."""
+        return max(self.found, key=lambda one: one.rows)
+
     def document(self) -> dict[str, Any]:
-        """Return the result for `--json`."""
-        guessed = {
-            role: {"columns": list(found.columns), "why": found.why, "told": found.told}
-            for role, found in self.guesses.items()
-        }
+        """Return the result for `--json`: what is found in the largest table, and in each."""
         return {
-            "scenario": str(self.path), "entity": self.entity, "format": self.format, "guessed": guessed,
-            "rows": self.rows, "records": self.records, "bad_rows": self.bad_rows, "notes": list(self.notes),
+            "scenario": str(self.path), **self.largest.document(),
+            **{name: sum(getattr(one, name) for one in self.found) for name in ("rows", "records", "bad_rows")},
+            "notes": list(self.notes), "entities": [one.document() for one in self.found],
         }  # fmt: skip
 
     def text(self) -> str:
         """Return the result as text."""
-        skipped = f"; {self.bad_rows:,} malformed ones are skipped" if self.bad_rows else ""
-        lines = [f"{self.format}: {self.rows:,} rows are changes of {self.records:,} records{skipped}"]
-        for role, found in self.guesses.items():
-            lines.append(f"  {role + ':':<10}{', '.join(found.columns) or '-'} ({found.why})")
+        lines = []
+        for one in self.found:
+            of = f" `{one.table.name}`" if len(self.found) > 1 else ""
+            skipped = f"; {one.bad_rows:,} malformed ones are skipped" if one.bad_rows else ""
+            lines.append(f"{one.format}{of}: {one.rows:,} rows are changes of {one.records:,} records{skipped}")
+            for role, guess in one.guesses.items():
+                lines.append(f"  {role + ':':<10}{', '.join(guess.columns) or '-'} ({guess.why})")
+            lines += [f"  {'link:':<10}{', '.join(link.on)} (the key of `{link.to}`)" for link in one.table.link]
         lines += [f"  note: {note}" for note in self.notes]
-        lines.append("  Another choice: --key a,b --time COLUMN --deleted COLUMN --revision COLUMN, or `none`.")
+        choice = "--key a,b --time COLUMN --deleted COLUMN --revision COLUMN, or `none`."
+        of = f" of one table: --from {self.largest.table.file}" if len(self.found) > 1 else ":"
+        lines.append(f"  Another choice{of} {choice}")
         lines.append(f"wrote {self.path.name}; next: lab run {self.path.name}")
         return "\n".join(map(printable, lines))
 
@@ -76,111 +74,72 @@ def write_own(
 ) -> WrittenScenario:
     """Write `name`.toml, a scenario on the data of `file`. `told` has the columns of roles that are not guessed.
 
-    `text` names columns that are text whatever their values look like. Raises BadInput if the scenario exists already,
-    or for malformed rows unless `skip_bad_rows` is set.
+    `text` names columns that are text whatever their values look like. A database is taken with all of its tables,
+    unless `file` or `entity_name` names one, or `told` has columns of one. Raises BadInput if the scenario exists
+    already, or for malformed rows unless `skip_bad_rows` is set.
     """
     path = free_path(folder, name, overrides)
     if entity_name is not None and not re.fullmatch(NAME, entity_name):
         raise BadInput([Problem(f"--entity {entity_name!r}", "not a name: a letter, then letters, digits, - and _")])
-    file = _named_table(folder, file, entity_name)
-    raw = read(file, folder)
-    kinds = _kinds(raw, text)
-    looked = typed(raw, kinds)
-    if not skip:
-        refuse_bad(looked, file, SKIP)
-    if not looked.frame.height:
-        raise BadInput([Problem(file, "every row of it is malformed", str(looked.bad[0]) if looked.bad else "")])
-    guesses = guess(looked, _records(looked), kinds, told, file)
-    del looked
-    if raw.is_log and not set(guesses["key"].columns) <= set(raw.steady):
-        raw = read(file, folder, key=guesses["key"].columns)
-    table = _table(folder, file, raw, kinds, guesses, entity_name, skip)
-    made = prepare(raw, table, kinds, file)
-    del raw
-    if not skip:
-        refuse_bad(made.bad, file, SKIP)
-    if not made.frame.height:
-        raise BadInput([Problem(file, "no row of it can be used", "see the key, the time and the revision")])
-    table = _looked_for(table, made.frame, kinds)
-    business = entity(table, kinds)
-    notes = [*_which_table(folder, file), *renamed(kinds), *made.notes]
-    written = WrittenScenario(
-        path, table.name, made.bad.format, guesses, made.frame.height, made.frame["key"].n_unique(),
-        made.bad.bad_count, tuple(notes),
-    )  # fmt: skip
+    catalogue = whole_database(file, folder)
+    if catalogue and entity_name in {one.name for one in catalogue.relations}:
+        file, catalogue = f"{file}:{entity_name}", None
+    if catalogue and len(catalogue.tables) > 1 and not told and entity_name is None:
+        found, notes = _every_table(folder, file, catalogue, text, skip)
+    else:
+        notes = _which_table(file, catalogue) if catalogue else []
+        file = f"{file}:{catalogue.largest}" if catalogue and catalogue.tables else file
+        found = [look(folder, file, told, entity_name, text, skip)]
     drawn = secrets.randbelow(100_000) if seed is None else seed
-    write_valid(path, scenario_text(name, drawn, table, guesses, made, business, kinds))
-    return written
+    write_valid(path, scenario_text(name, drawn, found))
+    notes += [note if len(found) == 1 else f"`{one.table.name}`: {note}" for one in found for note in one.notes]
+    return WrittenScenario(path, tuple(found), tuple(notes))
 
 
-def _records(raw: Raw) -> pl.DataFrame:
-    """Return the rows that are about one record: truncations of a log are about all of them."""
-    return raw.frame.filter(~pl.col(TRUNCATES)) if raw.is_log else raw.frame
+def _which_table(called: str, catalogue: Catalogue) -> list[str]:
+    """Say which table of a database was taken for columns, or a name, that no table is named for."""
+    others = [f"`{called}:{one.name}`" for one in catalogue.relations if one.name != catalogue.largest]
+    if not catalogue.tables or not others:
+        return catalogue.notes
+    return [
+        f"The largest table, `{catalogue.largest}`, was taken; the others are {', '.join(others)}.",
+        *catalogue.notes,
+    ]
 
 
-def _looked_for(table: EntityTable, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> EntityTable:
-    """Return the table with the columns to search and to index: texts of several words, and the dividing column."""
-    names = entity_names(kinds)
-    back = {name: column for column, name in names.items()}
-    business = entity(table, kinds)
-    but = {names[one] for one in (*table.key, table.time, table.deleted, table.revision) if one is not None}
-    by = dividing(business, frame, [names[column] for column in table.key])
-    indexes = [back[by]] if by else []
-    if table.time and table.time not in (*table.key, *indexes):
-        indexes.append(table.time)
-    texts = [back[name] for name in wordy(business, frame, but)]
-    return table.model_copy(update={"texts": tuple(texts), "indexes": tuple(indexes)})
+def _every_table(
+    folder: Path, file: str, catalogue: Catalogue, text: Sequence[str], skip: bool
+) -> tuple[list[Looked], list[str]]:
+    """Look at all tables; one that can't be used is passed over. Raises BadInput if none can."""
+    tables = sorted(catalogue.tables, key=lambda one: -one.rows)
+    notes = catalogue.notes + [f"`{one.name}` is passed over: no rows." for one in tables if not one.rows]
+    tables = [one for one in tables if one.rows]
+    if more := tables[TABLES_MAX:]:
+        notes.append(f"{len(more):,} smaller tables are left out: a scenario has {TABLES_MAX} at the most.")
+    found, names, problems = dict[str, Looked](), dict[str, str](), list[Problem]()
+    for one in catalogue.tables:
+        if one not in tables[:TABLES_MAX]:
+            continue
+        try:
+            looked = look(folder, f"{file}:{one.name}", {}, _unique(one.name, names), text, skip, many=True)
+        except BadInput as error:
+            problems += error.problems
+            notes.append(f"`{one.name}` is passed over: {error.problems[0].what}.")
+            continue
+        names[one.name] = looked.table.name
+        found[one.name] = looked
+    if not found:
+        raise BadInput(problems or [Problem(file, "no table of it has rows")])
+    unknown = [word for word in text if not any(word in one.kinds for one in found.values())]
+    if unknown:
+        raise BadInput([Problem("--text", f"no column is called `{word}`") for word in unknown])
+    keys = {names[one.name]: one.links for one in catalogue.relations if one.name in names}
+    return linked(list(found.values()), keys, names), notes
 
 
-def _named_table(folder: Path, file: str, entity_name: str | None) -> str:
-    """Return the path with the table named like the entity, if the file is a database and no table is named."""
-    path, table = split(file, folder)
-    if entity_name is None or table is not None or not path.is_file() or not database_of(path):
-        return file
-    return (
-        f"{file}:{entity_name}"
-        if path.stat().st_size and entity_name in {one.name for one in catalogue(path).relations}
-        else file
-    )
-
-
-def _kinds(raw: Raw, text: Sequence[str]) -> dict[str, Kind]:
-    problems = [Problem("--text", f"no column is called `{one}`", nearest(one, raw.kinds)) for one in text
-                if one not in raw.kinds]  # fmt: skip
-    if problems:
-        raise BadInput(problems)
-    return {name: "str" if name in text else kind for name, kind in raw.kinds.items()}
-
-
-def _which_table(folder: Path, file: str) -> list[str]:
-    """Say which table of a database with several tables was taken."""
-    path, table = split(file, folder)
-    if table is not None or not database_of(path):
-        return []
-    found = catalogue(path)
-    most = found.largest
-    others = ", ".join(f"`{path.name}:{one.name}`" for one in found.relations if one.name != most)
-    said = [f"The largest table, `{most}`, was taken; the others are {others}."] if others else []
-    return said + found.notes
-
-
-def _table(
-    folder: Path, file: str, raw: Raw, kinds: dict[str, Kind], guesses: Guesses, name: str | None, skip: bool
-) -> EntityTable:
-    path, table = split(file, folder)
-    if raw.format == "sqlite" and table is None:
-        table = catalogue(path).largest
-    word = re.sub(r"[^A-Za-z0-9_]", "_", table or path.name.partition(".")[0]).lower()
-    own = name or (word[:40] if re.fullmatch(NAME, word[:40]) else "record")
-    place = os.path.relpath(path.absolute(), folder.absolute()) if not Path(file).is_absolute() else str(path)
-    # A log's own fields are no columns: they need no role.
-    one = {
-        role: next((name for name in guesses[role].columns if name in kinds), None)
-        for role in ("time", "deleted", "revision")
-    }
-    return EntityTable.model_validate(
-        {
-            "name": own, "file": f"{Path(place).as_posix()}:{table}" if table else Path(place).as_posix(),
-            "format": raw.format, "key": guesses["key"].columns, **one, "columns": kinds, "skip_bad_rows": skip,
-        }
-    )  # fmt: skip
+def _unique(table: str, names: Mapping[str, str]) -> str:
+    """Return what the records of a table are called, unlike those of the tables before it."""
+    called, number = entity_called(table), 1
+    while (name := called if number == 1 else f"{called}_{number}") in names.values():
+        number += 1
+    return name

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from lab.base import Entity, Kind, MissingDriver
-from lab.domain.trace.frame import Prepared, entity_names
-from lab.domain.trace.questions import questions
-from lab.domain.trace.raw import AT
+from lab.domain.trace.frame import entity_names
 from lab.formatting import toml, toml_key
-from lab.queries.kinds import KINDS, PAST
+from lab.queries.kinds import KINDS
 from lab.scenario import EntityTable
 from lab.starter.guess import Guesses
-from lab.stores import STORES, store_class
+from lab.starter.looking import Looked
+from lab.starter.proposed import proposed_projections, proposed_queries
 
 SECONDS = 60  # How long the run is to last in simulated time, about.
 # Equal for all, so that lags compare the stores and not the settings. LINGER is in seconds.
 BATCH, LINGER = 10_000, 0.1
-MANY = 2_000_000  # Of more changes than this, only the two stores that every scenario begins with are fed.
 
 QUERY = {
     "name": "as the report calls it",
@@ -33,6 +29,10 @@ QUERY = {
     "count": "keys asked for at once",
     "group_by": "a group for each value",
     "sum": "summed in each group",
+    "on": "the column that holds the other's key",
+    "to": "the entity of that key",
+    "take": "columns of the other record",
+    "walk": "below | near | path",
     "words": "words asked for at once, drawn from one record",
     "weight": "how often it is asked, beside the others",
 }
@@ -41,6 +41,7 @@ PROJECTION = {
     "name": "as the report calls it",
     "store": "`lab stores` lists them",
     "keeps": "records | revisions | totals",
+    "entities": "the entities that it is fed",
     "queries": "what it is asked",
     "guard": "none | dedupe | revision | ordered",
     "batch": "changes taken at once, at the most",
@@ -48,33 +49,14 @@ PROJECTION = {
 }
 
 
-@dataclass(frozen=True)
-class _Proposed:
-    """A proposed projection: name, store, what it keeps, and what it is for."""
-
-    name: str
-    store: str
-    keeps: str
-    kinds: tuple[str, ...]
-    why: str
-
-
-PRESENT = ("get", "get_many", "filter", "aggregate")
-
-
-def scenario_text(
-    name: str, seed: int, table: EntityTable, guesses: Guesses, made: Prepared, business: Entity,
-    kinds: Mapping[str, Kind],
-) -> str:  # fmt: skip
-    """Return the scenario as TOML."""
-    last, first = made.frame[AT].max(), made.frame[AT].min()
-    assert isinstance(last, float)
-    assert isinstance(first, float)
+def scenario_text(name: str, seed: int, found: Sequence[Looked]) -> str:
+    """Return the scenario on these tables as TOML."""
+    timed = [one for one in found if one.timed] or found
+    last, first = max(one.last for one in timed), min(one.first for one in timed)
     scale = _round((last - first) / SECONDS)
-    names = entity_names(kinds)
-    asked = questions(business, made.frame, [names[column] for column in table.key], names.get(table.time or ""))
+    asked = proposed_queries(found)
     lasts = (last - first) / scale
-    unit = "real seconds" if made.timed else "rows"
+    unit = "real seconds" if timed[0].timed else "rows"
     lines = [
         f"# {name}: your own data. Change what you like, then `lab run {name}.toml`.",
         "# Every key is explained in scenarios/README.md.",
@@ -94,17 +76,30 @@ def scenario_text(
             ]
         ),
         "",
-        "[[domain.entity]]             # one such table for each file",
-        *_commented(_entity_lines(table, guesses)),
-        "",
-        "[domain.entity.columns]       # take a line away, and the column is left out",
-        *_commented([(f"{toml_key(column)} = {toml(kind)}", _column(column, names)) for column, kind in kinds.items()]),
-        "",
+        *(line for one in found for line in _entity(one)),
         *_surroundings(),
-        *_projections(asked, made.frame.height),
+        *_projections(asked, sum(one.rows for one in found), len(found) > 1),
         *_queries(asked),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _entity(one: Looked) -> list[str]:
+    names = entity_names(one.kinds)
+    columns = [(f"{toml_key(column)} = {toml(kind)}", _column(column, names)) for column, kind in one.kinds.items()]
+    lines = [
+        "[[domain.entity]]             # one such table for each file, or table of a database",
+        *_commented(_entity_lines(one.table, one.guesses)),
+        "",
+        "[domain.entity.columns]       # take a line away, and the column is left out",
+        *_commented(columns),
+        "",
+    ]
+    for link in one.table.link:
+        values = [(f"on = {toml(link.on)}", "columns that hold"), (f"to = {toml(link.to)}", "the key of this entity")]
+        values += [(f"name = {toml(link.name)}", "a column that is made of them")] if link.name else []
+        lines += ["[[domain.entity.link]]        # a foreign key", *_commented(values), ""]
+    return lines
 
 
 def _round(number: float) -> float:
@@ -133,13 +128,15 @@ def _entity_lines(table: EntityTable, guesses: Guesses) -> list[tuple[str, str]]
     lines = [
         (f"name = {toml(table.name)}", "what a record is called"),
         (f"file = {toml(table.file)}", "from the folder of this scenario"),
-        (f"format = {toml(table.format)}", "parquet | csv | ndjson | sqlite | debezium"),
+        (f"format = {toml(table.format)}", "parquet | csv | ndjson | sqlite | duckdb | debezium"),
         (f"key = {toml(table.key)}", guesses["key"].why),
     ]
     for role in ("time", "deleted", "revision"):
         value = getattr(table, role)
         text = f'# {role} = "COLUMN"' if value is None else f"{role} = {toml(value)}"
         lines.append((text, guesses[role].why))
+    if table.time_of:
+        lines.append((f"time_of = {toml(table.time_of)}", "its rows are as old as the records there that they link to"))
     lines.append((f"texts = {toml(table.texts)}", "columns whose words are searched"))
     lines.append((f"indexes = {toml(table.indexes)}", "columns that get an index where a store has indexes"))
     lines.append((f"skip_bad_rows = {toml(table.skip_bad_rows)}", "true: malformed rows are left out, and counted"))
@@ -170,44 +167,16 @@ def _surroundings() -> list[str]:
     ]
 
 
-def _proposed(asked: Sequence[Mapping[str, Any]], changes: int) -> tuple[list[_Proposed], list[str]]:
-    """Return the projections that suit these queries, and remarks on those that are left out."""
-    kinds = {item["kind"] for item in asked}
-    past = kinds & set(PAST)
-    found = [
-        _Proposed("table", "sqlite.table", "records", PRESENT, "relational: the last state of each record"),
-        _Proposed(
-            "columns", "duckdb.columnar", "revisions" if past else "records",
-            (*PRESENT, "search", *PAST),
-            "columnar: every revision" if past else "columnar: the last state of each record",
-        ),
-    ]  # fmt: skip
-    if changes > MANY:
-        return found, [f"More than {MANY:,} changes: other stores are left to you, for each takes its time."]
-    by_key = _Proposed("keys", "lmdb.keyvalue", "records", ("get", "get_many"), "key and value: by key")
-    remarks = []
-    try:
-        store_class(by_key.store)
-        found.append(by_key)
-    except MissingDriver:
-        install = STORES[by_key.store].install
-        remarks.append(f"`{by_key.store}` would suit questions by key; it is not installed: {install}")
-    if "search" in kinds:
-        words = ("get", "search")
-        found.append(_Proposed("words", "sqlite.search", "records", words, "an index of words"))
-    if past:
-        found.append(_Proposed("log", "sqlite.log", "revisions", PAST, "every revision, appended"))
-    return found, remarks
-
-
-def _projections(asked: Sequence[Mapping[str, Any]], changes: int) -> list[str]:
-    proposed, remarks = _proposed(asked, changes)
+def _projections(asked: Sequence[Mapping[str, Any]], changes: int, several: bool) -> list[str]:
+    proposed, remarks = proposed_projections(asked, changes, several)
     lines = []
     for item in proposed:
-        values = {
-            "name": item.name, "store": item.store, "keeps": item.keeps,
-            "queries": [query["name"] for query in asked if query["kind"] in item.kinds], "guard": "revision",
-            "batch": BATCH, "linger": LINGER,
+        queries = [query for query in asked if query["kind"] in item.kinds]
+        values: dict[str, Any] = {"name": item.name, "store": item.store, "keeps": item.keeps}
+        if item.apart:
+            values["entities"] = list(dict.fromkeys(query["entity"] for query in queries))
+        values |= {
+            "queries": [query["name"] for query in queries], "guard": "revision", "batch": BATCH, "linger": LINGER,
         }  # fmt: skip
         texts = {key: f"{value:_}" if key == "batch" else toml(value) for key, value in values.items()}
         lines += ["", f"[[projection]]                # {item.why}"]

@@ -66,23 +66,24 @@ def test_a_packed_file_is_read_again_after_it_changed(tmp_path: Path) -> None:
     assert read("x.csv.gz", tmp_path).frame["id"].to_list() == ["1", "2"]
 
 
-@pytest.mark.parametrize(
-    ("name", "data", "says"),
-    [
-        ("x.csv.gz", gzip.compress(b"id\n1\n" * 9)[:-9], "x.csv.gz: damaged gzip: Truncated"),
-        ("x.csv.zst", zstd(b"id\n1\n" * 9)[:-4], "x.csv.zst: damaged zstd: Truncated"),
-        ("x.csv.gz", b"id\n1\n", "not gzip, though its name ends in .gz"),
-        ("x.xlsx", b"PK\x03\x04...", "Excel workbook .*save a sheet as CSV"),
-        ("x.csv", b"PK\x03\x04...", "a zip archive"),
-        ("x.csv.bz2", b"BZh9...", "compressed by bzip2 .*gzip and zstd"),
-        ("x.csv.xz", b"\xfd7zXZ\x00..", "compressed by xz"),
-        ("x.tar.gz", gzip.compress(bytes(257) + b"ustar" + bytes(500)), "a tar archive"),
-        ("x.avro", b"Obj\x01....", "an Avro file .*Parquet"),
-        ("x.orc", b"ORC.....", "an ORC file"),
-        ("x.feather", b"ARROW1..", "an Arrow file"),
-        ("x.gz", gzip.compress(b"what"), "no ending is none of the endings"),
-    ],
-)
+# A file's name, its bytes, and what is said.
+REFUSED = [
+    ("x.csv.gz", gzip.compress(b"id\n1\n" * 9)[:-9], "x.csv.gz: damaged gzip: Truncated"),
+    ("x.csv.zst", zstd(b"id\n1\n" * 9)[:-4], "x.csv.zst: damaged zstd: Truncated"),
+    ("x.csv.gz", b"id\n1\n", "not gzip, though its name ends in .gz"),
+    ("x.xlsx", b"PK\x03\x04...", "Excel workbook .*save a sheet as CSV"),
+    ("x.csv", b"PK\x03\x04...", "a zip archive"),
+    ("x.csv.bz2", b"BZh9...", "compressed by bzip2 .*gzip and zstd"),
+    ("x.csv.xz", b"\xfd7zXZ\x00..", "compressed by xz"),
+    ("x.tar.gz", gzip.compress(bytes(257) + b"ustar" + bytes(500)), "a tar archive"),
+    ("x.avro", b"Obj\x01....", "an Avro file .*Parquet"),
+    ("x.orc", b"ORC.....", "an ORC file"),
+    ("x.feather", b"ARROW1..", "an Arrow file"),
+    ("x.gz", gzip.compress(b"what"), "no ending is none of the endings"),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "says"), REFUSED, ids=[says for _, _, says in REFUSED])
 def test_what_cant_be_unpacked_is_refused_by_name(tmp_path: Path, name: str, data: bytes, says: str) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(NotReadable, match=says):
@@ -227,7 +228,7 @@ def test_a_folders_digest_is_that_of_its_files(tmp_path: Path) -> None:
     [
         ({"a.csv": "id\n1\n", "b.ndjson": '{"id": 1}\n'}, "several formats: csv, ndjson"),
         ({"a.csv": "id\n1\n", "b.pdf": "x"}, "no data: b.pdf"),
-        ({"_a.csv": "id\n1\n"}, "without a file that the lab reads"),
+        ({"_a.csv": "id\n1\n"}, "none in it is one that the lab reads"),
         ({"_delta_log/0.json": "{}", "a.csv": "id\n1\n"}, "a Delta table"),
         ({"metadata/v1.metadata.json": "{}", "data/a.csv": "id\n1\n"}, "an Iceberg table"),
         ({"id=1/a.csv": "id,v\n2,3\n"}, "its column `id` is '2' in a row, and its folder says '1'"),

@@ -18,10 +18,11 @@ import polars as pl
 from lab.base import BadInput, Entity, Kind, Problem, Totals
 from lab.domain import model
 from lab.domain.model import Command, Contract, Event, EventType, Options, Rejection, Trace, View
-from lab.domain.trace.files import digest, find, format_of, read
-from lab.domain.trace.frame import Prepared, check_columns, entity, entity_names, prepare, renamed
-from lab.domain.trace.questions import questions
-from lab.domain.trace.raw import AT, PLACE, TURN, Raw, refuse_bad
+from lab.domain.trace.files import digest, format_of, read
+from lab.domain.trace.frame import check_columns, entity, entity_names, prepare, renamed
+from lab.domain.trace.links import link_column, link_problems, linked_entity, on_one_clock
+from lab.domain.trace.questions import link_questions, questions
+from lab.domain.trace.raw import AT, Raw, refuse_bad
 from lab.scenario import DomainTable, EntityTable
 
 SKIP = "mend them, or leave them out by skip_bad_rows = true"
@@ -43,6 +44,9 @@ class Traced:
                 problems.append(Problem(self._where(name), f"two entities are called `{name}`", "rename one"))
         for item in table.entity:
             problems += self._wrong(item)
+        if all(item.columns is not None for item in table.entity):
+            declared = {name: dict(item.columns or {}) for name, item in self.tables.items()}
+            problems += link_problems(self.tables, declared, self._where)
         if problems:
             raise BadInput(problems)
 
@@ -52,7 +56,6 @@ class Traced:
     def _wrong(self, item: EntityTable) -> list[Problem]:
         where = self._where(item.name)
         try:
-            find(item.file, self.folder)
             format_of(item.file, self.folder, item.format)
         except BadInput as error:
             return [Problem(f"{where}.file", f"{one.where}: {one.what}", one.way_out) for one in error.problems]
@@ -70,7 +73,10 @@ class Traced:
     @cached_property
     def entities(self) -> Mapping[str, Entity]:
         """Return an entity for each table; a file is read only if the scenario doesn't declare its columns."""
-        return {name: entity(item, self._kinds(item)) for name, item in self.tables.items()}
+        kinds = {name: self._kinds(item) for name, item in self.tables.items()}
+        if problems := link_problems(self.tables, kinds, self._where):
+            raise BadInput(problems)
+        return {name: linked_entity(name, self.tables, kinds) for name in self.tables}
 
     @cached_property
     def fingerprints(self) -> Mapping[str, str]:
@@ -94,13 +100,17 @@ class Traced:
     def queries(self) -> tuple[Mapping[str, Any], ...]:
         """Return queries that suit any data; unused if the scenario declares queries."""
         found: list[Mapping[str, Any]] = []
+        every = {}
         for name, item in self.tables.items():
-            raw = read(item.file, self.folder, item.format, item.key)
-            kinds = self._kinds(item, raw)
+            raw = read(item.file, self.folder, item.format)
+            every[name] = kinds = self._kinds(item, raw)
             frame = prepare(raw, item, kinds, self._where(name)).frame
             names = entity_names(kinds)
             key = [names[column] for column in item.key]
-            found += questions(self.entities[name], frame, key, names.get(item.time or ""))
+            found += questions(entity(item, kinds), frame, key, names.get(item.time or ""))
+        for name, item in self.tables.items():
+            links = [(link_column(one, every[name]), one.to) for one in item.link]
+            found += link_questions(self.entities[name], links, self.entities)
         return tuple(found)
 
     def decide(self, view: View, command: Command) -> tuple[Event, ...] | Rejection:
@@ -115,12 +125,12 @@ class Traced:
 
     def trace(self, options: Options) -> Trace:
         """Read the files as change frames. Raises BadInput for malformed rows, unless the scenario skips them."""
-        prepared = {}
+        prepared, every = {}, {}
         notes = []
         for name, item in self.tables.items():
-            raw = read(item.file, self.folder, item.format, item.key)
-            kinds = self._kinds(item, raw)
-            made = prepare(raw, item, kinds, self._where(name))
+            raw = read(item.file, self.folder, item.format)
+            every[name] = kinds = self._kinds(item, raw)
+            prepared[name] = made = prepare(raw, item, kinds, self._where(name))
             del raw
             if not item.skip_bad_rows:
                 refuse_bad(made.bad, item.file, SKIP)
@@ -128,12 +138,11 @@ class Traced:
                 first = "; ".join(map(str, made.bad.bad))
                 notes.append(f"{item.file}: {made.bad.bad_count:,} malformed rows were skipped ({first}).")
             notes += [*renamed(kinds), *made.notes]
-            if not made.timed:
-                notes.append(f"`{name}` has no column of time: its rows are a second apart, in the order of the file.")
-            prepared[name] = _limited(made, options)
-        if not any(frame.height for frame in prepared.values()):
+        frames, assumed = on_one_clock(prepared, self.tables, every)
+        frames = _limited(frames, options)
+        if not any(frame.height for frame in frames.values()):
             raise BadInput([Problem(f"{self.file}: domain", "no row of these files can be used")])
-        return Trace(self._positioned(prepared, options.time_scale or 1.0), tuple(notes))
+        return Trace(self._positioned(frames, options.time_scale or 1.0), (*notes, *assumed))
 
     def _positioned(self, prepared: dict[str, pl.DataFrame], scale: float) -> dict[str, pl.DataFrame]:
         """Assign positions in commit order over all entities; the run's clock starts with the first change."""
@@ -154,17 +163,12 @@ class Traced:
         return frames
 
 
-def _logged(frame: pl.DataFrame, name: str) -> np.ndarray:
-    """Return a column that only changes of a log have; 0 for others, which keep the order of the entities."""
-    return frame[name].to_numpy() if name in frame.columns else np.zeros(frame.height, np.int64)
-
-
-def _limited(made: Prepared, options: Options) -> pl.DataFrame:
-    """Limit to the first `records` records with all their changes, or to the changes of the first `days` days."""
-    frame = made.frame
-    if options.days is not None and frame.height:
-        frame = frame.filter(pl.col(AT) < frame[AT][0] + 86_400.0 * options.days)
+def _limited(frames: dict[str, pl.DataFrame], options: Options) -> dict[str, pl.DataFrame]:
+    """Limit to the first `records` records of each table, or to the changes of the first `days` days of all."""
+    if options.days is not None:
+        first = min((float(frame[AT][0]) for frame in frames.values() if frame.height), default=0.0)
+        frames = {name: frame.filter(pl.col(AT) < first + 86_400.0 * options.days) for name, frame in frames.items()}
     if options.records is not None:
-        keys = frame["key"].unique(maintain_order=True).head(options.records)
-        frame = frame.filter(pl.col("key").is_in(keys.implode()))
-    return frame
+        keys = {name: frame["key"].unique(maintain_order=True).head(options.records) for name, frame in frames.items()}
+        frames = {name: frame.filter(pl.col("key").is_in(keys[name].implode())) for name, frame in frames.items()}
+    return frames

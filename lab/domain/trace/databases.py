@@ -15,6 +15,9 @@ import polars as pl
 from lab.base import NotReadable, nearest
 from lab.domain.trace.raw import LINE
 
+# How rows are counted, or whether there can be any is found out.
+COUNT = {True: "SELECT count(*) FROM {}", False: "SELECT 0 FROM {} LIMIT 1"}
+
 
 @dataclass(frozen=True)
 class ForeignKey:
@@ -27,7 +30,7 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class Relation:
-    """A table or a view: how many rows it has, its declared primary key (empty: none), and its links."""
+    """A table or a view: its rows if they were counted, its declared primary key (empty: none), and its links."""
 
     name: str
     rows: int

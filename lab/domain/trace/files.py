@@ -7,22 +7,29 @@ from dataclasses import replace
 from pathlib import Path
 
 from lab.base import NotReadable, nearest
+from lab.domain.trace.addresses import is_address, parse
 from lab.domain.trace.containers import COMPRESSED, HEAD, compression, ending, lines, named, plain, refuse_document
-from lab.domain.trace.databases import starts_with
+from lab.domain.trace.databases import Catalogue, starts_with
+from lab.domain.trace.duckdb_file import MAGIC as DUCKDB
+from lab.domain.trace.duckdb_file import duckdb_catalogue, read_duckdb
 from lab.domain.trace.folders import files_of, format_in, read_folder
 from lab.domain.trace.logs import looks_like_debezium, read_debezium, read_ndjson
 from lab.domain.trace.raw import Raw
+from lab.domain.trace.servers import read_server, server_catalogue
 from lab.domain.trace.sqlite_catalogue import MAGIC as SQLITE
+from lab.domain.trace.sqlite_catalogue import catalogue
 from lab.domain.trace.sqlite_file import read_sqlite
 from lab.domain.trace.tables import read_csv, read_parquet
 
 FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson",
     ".json": "ndjson", ".txt": "csv", ".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db3": "sqlite",
+    ".duckdb": "duckdb", ".ddb": "duckdb",
 }  # fmt: skip
-DATABASES = {"sqlite": read_sqlite}
+DATABASES = {"sqlite": read_sqlite, "duckdb": read_duckdb}
+CATALOGUES = {"sqlite": catalogue, "duckdb": duckdb_catalogue}
 # Formats that are known by their first bytes, whatever a file is called.
-MAGIC = {"sqlite": SQLITE, "parquet": b"PAR1"}
+MAGIC = {"sqlite": (0, SQLITE), "duckdb": (8, DUCKDB), "parquet": (0, b"PAR1")}
 READERS = {"parquet": read_parquet, "csv": read_csv, "ndjson": read_ndjson, "debezium": read_debezium}
 
 
@@ -32,8 +39,17 @@ def database_of(path: Path) -> str | None:
     return found if found in DATABASES else None
 
 
+def whole_database(file: str, folder: Path) -> Catalogue | None:
+    """List the tables of a database of which none is named; None for any other file."""
+    if is_address(file):
+        return server_catalogue(file) if parse(file).table is None else None
+    path, table = split(file, folder)
+    form = database_of(path) if table is None and path.is_file() and path.stat().st_size else None
+    return CATALOGUES[form](path) if form else None
+
+
 def _by_magic(path: Path) -> str | None:
-    return next((form for form, magic in MAGIC.items() if starts_with(path, 0, magic)), None)
+    return next((form for form, (at, magic) in MAGIC.items() if starts_with(path, at, magic)), None)
 
 
 def split(file: str, folder: Path) -> tuple[Path, str | None]:
@@ -59,6 +75,8 @@ def find(file: str, folder: Path) -> tuple[Path, str | None]:
 
 def format_of(file: str, folder: Path, told: str | None = None) -> str:
     """Return the format: as declared, or by the file's ending; JSON lines are examined for a change log."""
+    if is_address(file):
+        return parse(file).kind
     path, _ = find(file, folder)
     if told:
         return told
@@ -96,11 +114,10 @@ def _format(path: Path, found: str | None) -> str:
     return "debezium" if found == "ndjson" and looks_like_debezium(lines(plain(path))) else found
 
 
-def read(file: str, folder: Path, told: str | None = None, key: Sequence[str] = ()) -> Raw:
-    """Read all rows of a file. Raises NotReadable if it can't be read or has no row.
-
-    `key` has the key's columns, if they are known; a change log tells by them which updates give a record another key.
-    """
+def read(file: str, folder: Path, told: str | None = None) -> Raw:
+    """Read all rows of a file. Raises NotReadable if it can't be read or has no row."""
+    if is_address(file):
+        return _with_rows(read_server(file), file)
     path, table = find(file, folder)
     form = format_of(file, folder, told)
     try:
@@ -110,6 +127,10 @@ def read(file: str, folder: Path, told: str | None = None, key: Sequence[str] = 
             raw = _read(path, table, form)
     except OSError as error:
         raise NotReadable(file, error.strerror or str(error)) from None
+    return _with_rows(raw, file)
+
+
+def _with_rows(raw: Raw, file: str) -> Raw:
     if not raw.frame.height and not raw.bad_count:
         raise NotReadable(file, "no rows", "a file with at least one row is needed")
     return raw
@@ -132,14 +153,15 @@ def _read(path: Path, table: str | None, form: str) -> Raw:
 
 def digest(file: str, folder: Path, told: str | None = None) -> str:
     """The SHA-256 of a file's bytes; of a database the one of its table's rows, since its file changes without them."""
-    path, _ = find(file, folder)
     summed = hashlib.sha256()
-    if path.is_dir():
-        for one in files_of(path):
-            summed.update(f"{one.relative_to(path).as_posix()} {_of_bytes(one)}\n".encode())
-        return summed.hexdigest()
-    if format_of(file, folder, told) not in DATABASES:
-        return _of_bytes(path)
+    if not is_address(file):
+        path, _ = find(file, folder)
+        if path.is_dir():
+            for one in files_of(path):
+                summed.update(f"{one.relative_to(path).as_posix()} {_of_bytes(one)}\n".encode())
+            return summed.hexdigest()
+        if format_of(file, folder, told) not in DATABASES:
+            return _of_bytes(path)
     frame = read(file, folder, told).frame
     summed.update(repr(frame.columns).encode())
     for row in frame.iter_rows():

@@ -144,7 +144,9 @@ def format_in(folder: Path, files: Sequence[Path], of: Callable[[Path], str | No
     if len(found) == 1 and all(of(path) for path in files):
         return found.pop()
     if not found:
-        raise NotReadable(str(folder), "a folder without a file that the lab reads", "name a file")
+        raise NotReadable(
+            str(folder), "a folder, not a file, and none in it is one that the lab reads", "name one file"
+        )
     odd = next((path for path in files if of(path) is None), None)
     if odd is not None:
         raise NotReadable(

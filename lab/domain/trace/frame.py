@@ -246,15 +246,21 @@ def _times(raw: Raw, table: EntityTable, notes: list[str]) -> tuple[Raw, pl.Seri
 
 
 def _key(columns: Sequence[str], kinds: Mapping[str, Kind]) -> pl.Expr:
-    """Return the key: a single column unchanged; several as text joined by `|`, which is escaped within them."""
+    """Return the key: a single whole number unchanged, anything else as text."""
+    if len(columns) == 1 and kinds[columns[0]] == "int":
+        return pl.col(columns[0])
+    return joined_key([pl.col(name) for name in columns])
+
+
+def joined_key(columns: Sequence[pl.Expr]) -> pl.Expr:
+    """Return a key of text: a single column unchanged, several joined by `|`, which is escaped within them."""
     if len(columns) == 1:
-        return pl.col(columns[0]) if kinds[columns[0]] == "int" else pl.col(columns[0]).cast(pl.String)
+        return columns[0].cast(pl.String)
     parts = [
-        pl.col(name)
-        .cast(pl.String)
+        column.cast(pl.String)
         .str.replace_all(ESCAPE, ESCAPE * 2, literal=True)
         .str.replace_all(SEPARATOR, ESCAPE + SEPARATOR, literal=True)
-        for name in columns
+        for column in columns
     ]
     return pl.concat_str(parts, separator=SEPARATOR)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -86,6 +86,43 @@ def questions(entity: Entity, frame: pl.DataFrame, key: Sequence[str], time: str
     if frame.height and (frame["revision"] > 1).any():
         found.append({"name": f"{name}_as_of", "kind": "as_of", "entity": name})
         found.append({"name": f"{name}_history", "kind": "history", "entity": name})
+    return unlike(found)
+
+
+def link_questions(
+    entity: Entity, links: Sequence[tuple[str, str]], entities: Mapping[str, Entity]
+) -> list[dict[str, Any]]:
+    """Return queries along links, each a column and the entity whose key it holds.
+
+    Along a link to another entity: the records of one of its records, with what that one is called. Along one to the
+    same entity: all records below one.
+    """
+    found: list[dict[str, Any]] = []
+    for column, other in links:
+        called = re.sub(r"_?(id|key|no|nr)$", "", column, flags=re.IGNORECASE) or column
+        if take := telling(entities[other]):
+            found.append(
+                {"name": f"{entity.name}_with_{called}",
+                 "kind": "join", "entity": entity.name, "on": column, "to": other, "take": [take],
+                 "where": {column: "?"}, "limit": 50}
+            )  # fmt: skip
+        if other == entity.name and column == entity.parent:
+            found.append({"name": f"{entity.name}_below", "kind": "traverse", "entity": entity.name, "walk": "below"})
+    return unlike(found)
+
+
+def telling(entity: Entity) -> str | None:
+    """Return the column that says what a record is called: a name, else the first text, else any; None without one."""
+    words = ("name", "title", "label", "description", "email", "code")
+    texts = [name for name, kind in entity.columns.items() if kind == "str"]
+    for word in words:
+        if found := [name for name in texts if word in name.lower()]:
+            return found[0]
+    return next(iter([*texts[1:], *texts, *list(entity.columns)[1:], *entity.columns]), None)
+
+
+def unlike(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return queries whose names are valid and unique."""
     named = [{**item, "name": re.sub(r"[^A-Za-z0-9_-]", "_", item["name"])[:64]} for item in found]
     return [
         item if [other["name"] for other in named[:place]].count(item["name"]) == 0 else

@@ -15,7 +15,7 @@ from typing import Any
 import adbc_driver_sqlite.dbapi as adbc
 
 from lab.base import NotReadable
-from lab.domain.trace.databases import Catalogue, ForeignKey, Relation, quoted, usable
+from lab.domain.trace.databases import COUNT, Catalogue, ForeignKey, Relation, quoted, usable
 
 MAGIC = b"SQLite format 3\0"
 WAIT = 10.0  # Seconds, for another program that holds a lock.
@@ -64,8 +64,8 @@ def catalogue(path: Path) -> Catalogue:
         return listed(connection)
 
 
-def listed(connection: sqlite3.Connection) -> Catalogue:
-    """List the tables and views of an open database."""
+def listed(connection: sqlite3.Connection, count: bool = True) -> Catalogue:
+    """List the tables and views of an open database; without `count` no rows are counted."""
     every = connection.execute(
         "SELECT name, type, coalesce(sql, '') FROM sqlite_master WHERE type IN ('table', 'view') "
         "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY 1"
@@ -84,13 +84,13 @@ def listed(connection: sqlite3.Connection) -> Catalogue:
             passed[name] = why
             continue
         try:
-            (rows,) = connection.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()
+            rows = connection.execute(COUNT[count].format(quoted(name))).fetchone() or (0,)
             primary[name] = _key(connection, name)
             links[name] = _links(connection, name)
         except sqlite3.Error as error:
             passed[name] = str(error)
             continue
-        found.append(Relation(name, int(rows), "view" if kind == "view" else "table"))
+        found.append(Relation(name, int(rows[0]), "view" if kind == "view" else "table"))
     by_name = {name.lower(): key for name, key in primary.items()}
 
     def columns(name: str) -> list[str]:

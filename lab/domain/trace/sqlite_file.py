@@ -34,7 +34,7 @@ def read_sqlite(path: Path, table: str | None) -> Raw:
 
 
 def _read(connection: sqlite3.Connection, address: str, path: Path, table: str | None) -> Raw:
-    found = listed(connection).chosen(str(path), table)
+    found = listed(connection, table is None).chosen(str(path), table)
     # Without an index: rows come in the order of the table.
     source = f"{quoted(found.name)} NOT INDEXED" if found.kind == "table" else quoted(found.name)
     counted, notes = _counted(connection, source, columns_of(connection, found.name))
