@@ -79,14 +79,12 @@ def judge_one(statement: Statement, readings: Readings, least: int = 1) -> Judge
         have = "there is 1" if many == 1 else f"there are {many}"
         return replace(undecided, reason=f"it asks for {least} repetitions, and {have}: --repeat {least}")
     if reason := _undefined(statement, read_of, many):
-        return replace(undecided, reason=reason)
+        return JudgedClaim(INCONCLUSIVE, many, reason)
     if all(call.quantity.origin == "counted" for call in read_of):
         return by_counting(statement, lefts, rights, undecided)
-    return (
-        _of_one(statement, read_of, readings.modelled, undecided)
-        if many == 1
-        else by_several(statement, lefts, rights, undecided)
-    )
+    if many == 1:
+        return _of_one(statement, read_of, readings.modelled, undecided)
+    return by_several(statement, lefts, rights, undecided)
 
 
 def _at(read_of: Read, number: int) -> Callable[[Call], float]:

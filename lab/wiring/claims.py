@@ -60,10 +60,7 @@ def _missing(scenario: Scenario, business: Domain) -> dict[str, tuple[str, str]]
         what = "a source of truth of events is not asked: no row of it is a record"
         found[TRUTH] = what, 'set truth.model to "history" or "snapshot", or name a projection'
     elif not measured.truth:
-        found[TRUTH] = (
-            "the source of truth is not asked, with measure.truth = false",
-            _SET,
-        )
+        found[TRUTH] = "the source of truth is not asked, with measure.truth = false", _SET
     if business.has_trace:
         why = f"`{business.name}` replays a history, so no command is timed", "leave the claim out"
         found |= dict.fromkeys(("rate", "write_p50", "write_p99"), why)

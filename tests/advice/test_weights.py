@@ -37,7 +37,7 @@ def problems(draw: st.DrawFn) -> SelectionProblem:
     return problem(*stores, weights=weights, settings={"gain": draw(st.sampled_from([0.0, 0.1, 0.3]))})
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(problems())
 def test_the_answer_stays_within_the_range_and_changes_where_it_ends(asked: SelectionProblem) -> None:
     found = advise(asked)

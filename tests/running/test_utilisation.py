@@ -11,9 +11,11 @@ from lab.running.lane import Pace
 from lab.scenario import ServiceModel
 
 
-def told(pace: Pace, rate: float, service: ServiceModel, by_messages: bool = True) -> dict[str, float]:
+def told(
+    pace: Pace, rate: float, service: ServiceModel, by_messages: bool = True, count: int = 50_000
+) -> dict[str, float]:
     """The row of `utilisation` of Poisson commits."""
-    parts, _ = followed_up(pace, rate, 50_000, service, by_messages)
+    parts, _ = followed_up(pace, rate, count, service, by_messages)
     return utilisation("p", parts.journal, parts.published.end, pace)  # type: ignore[return-value]
 
 
@@ -53,7 +55,7 @@ def polls(batch: int, every: float) -> Pace:
 )
 def test_what_is_foretold_is_what_a_quarter_more_gives(pace: Pace, rate: float, by_messages: bool) -> None:
     service = ServiceModel(per_batch=0.005, per_row=0.000_1)
-    now, more = (told(pace, each, service, by_messages) for each in (rate, 1.25 * rate))
+    now, more = (told(pace, each, service, by_messages, 10_000) for each in (rate, 1.25 * rate))
     assert now["busy_share_foretold"] == pytest.approx(more["busy_share"], rel=0.03)
 
 

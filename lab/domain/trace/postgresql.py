@@ -53,7 +53,8 @@ class PostgresSession:
         self._oids: dict[str, int] = {}
 
     def _all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        return self._connection.execute(sql.encode(), values or None).fetchall()
+        rows: list[tuple[Any, ...]] = self._connection.execute(sql.encode(), values or None).fetchall()
+        return rows
 
     def catalogue(self, count: bool = True) -> Catalogue:
         """List the tables that this user may read; without `count` no rows are counted."""
