@@ -181,6 +181,15 @@ def _print_stores(rows: Sequence[Mapping[str, Any]], broken: Mapping[str, str], 
 @click.option("--revision", metavar="COLUMN", help="The column that numbers revisions; `none`: there is none.")
 @click.option("--entity", metavar="NAME", help="What a record is called.")
 @click.option("--text", metavar="A,B", help="Columns that are text, whatever they look like.")
+@click.option("--header", type=click.Choice(["yes", "no"]), help="Whether a CSV's first line names its columns.")
+@click.option("--encoding", metavar="NAME", help="The encoding of a CSV, if it isn't UTF-8: latin-1, cp1252.")
+@click.option("--null", metavar="A,B", help="Words that stand for a missing value: NA,NULL.")
+@click.option("--decimal", type=click.Choice([".", ","]), help="The decimal point of a CSV, if it is ambiguous.")
+@click.option(
+    "--dates",
+    type=click.Choice(["dmy", "mdy", "ymd", "excel", "seconds"]),
+    help="How dates are written, if that is ambiguous.",
+)
 @click.option("--skip-bad-rows", is_flag=True, help="Leave malformed rows out, and count them.")
 @common
 def new(

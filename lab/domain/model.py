@@ -114,11 +114,12 @@ class Trace:
     """A complete history: for each entity a change frame with states, and `event str` as the last column.
 
     Positions run from 1 without a gap, in commit order over all entities; `committed_at` never falls as they grow.
-    `notes` has the assumptions about the data, for the report.
+    `notes` has the assumptions about the data, for the report; `source` the rows of the table `source`.
     """
 
     frames: dict[str, pl.DataFrame]
     notes: tuple[str, ...] = ()
+    source: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def changes(self) -> int:

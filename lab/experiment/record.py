@@ -47,6 +47,7 @@ def tables(
     of_truth = {
         "writes": [{"write_model": plan.scenario.truth.model} | written.writes],
         "faults": _late_commits(projected),
+        "source": written.source,
     }
     for name, schema in TABLES.items():
         if name not in frames:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, perf_counter_ns
@@ -29,6 +30,7 @@ class Written:
     """What was committed: as it was published, as the oracle has it, and as rows with their events, to be replayed.
 
     `events` has the columns of the write model, `published` those of the contracts.
+    `source` has the rows of the table `source`.
     `writes` is the row of the table `writes`; a history that is loaded in bulk fills it in when it is replayed.
     """
 
@@ -38,6 +40,7 @@ class Written:
     writes: dict[str, Any]
     notes: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    source: Sequence[Mapping[str, Any]] = ()
 
 
 def write(plan: Plan, work: Path, progress: Progress) -> Written:
@@ -53,7 +56,8 @@ def write(plan: Plan, work: Path, progress: Progress) -> Written:
         writes: dict[str, Any] = {"commands": trace.changes, "accepted": trace.changes, "rejected": 0, "conflicts": 0}
         writes |= dict.fromkeys(("per_second", "p50_us", "p99_us", "p99_unbiased_us"))
         bulk = "The history was loaded in bulk, as fast as it goes: `writes` is no rate of commands."
-        return Written(_published(plan, frames), oracle, trace.frames, writes, [*trace.notes, bulk])
+        notes = [*trace.notes, bulk]
+        return Written(_published(plan, frames), oracle, trace.frames, writes, notes, source=trace.source)
     commands = list(plan.domain.workload(plan.options, stream(plan.scenario.seed, "workload")))
     truth = plan.truth(FolderPlace(work).within("written"))
     try:

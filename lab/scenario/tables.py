@@ -68,6 +68,11 @@ class EntityTable(ScenarioTable):
     texts: FileColumns = ()
     indexes: FileColumns = ()
     skip_bad_rows: bool = False
+    header: bool | None = None
+    encoding: Word | None = None
+    null: FileColumns = ()
+    decimal: Literal[".", ","] | None = None
+    dates: Literal["dmy", "mdy", "ymd", "excel", "seconds"] | None = None
     link: tuple[LinkTable, ...] = Field((), strict=False, max_length=COLUMNS_MAX)
     time_of: Name | None = None
 

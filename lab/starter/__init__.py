@@ -11,6 +11,7 @@ from typing import Any
 from lab.base import BadInput, Problem
 from lab.domain import OWN_DATA
 from lab.domain import domain as find_domain
+from lab.domain.trace.reading import Reading
 from lab.starter.own import WrittenScenario, write_own
 from lab.starter.place import free_path, write_valid
 
@@ -95,7 +96,8 @@ def start(
 ) -> Started | WrittenScenario:  # fmt: skip
     """Write `name`.toml into the folder, for a domain or for a file.
 
-    `own` has the options about a file: key, time, deleted, revision, entity, text, skip_bad_rows. Raises BadInput if
+    `own` has the options about a file: key, time, deleted, revision, entity, text, header, encoding, null, decimal,
+    dates, skip_bad_rows. Raises BadInput if
     one is given without a file, if both a file and a domain are given, or if an option is invalid.
     """
     if file is None:
@@ -106,9 +108,11 @@ def start(
     if domain not in (None, OWN_DATA):
         raise BadInput([Problem("--domain", "your own data is the domain `trace`", "leave --domain or --from out")])
     told = {role: own[role] for role in ("key", "time", "deleted", "revision") if own.get(role) is not None}
-    words = [word.strip() for word in own["text"].split(",")] if own.get("text") else []
+    texts, null = (tuple(word.strip() for word in (own.get(one) or "").split(",") if word) for one in ("text", "null"))
+    header = {"yes": True, "no": False}.get(own.get("header") or "")
+    how = Reading(header, own.get("encoding"), null, own.get("decimal"), own.get("dates"))
     skip = bool(own.get("skip_bad_rows"))
-    return write_own(folder, name, file, told, own.get("entity"), words, skip, seed, overrides)
+    return write_own(folder, name, file, told, own.get("entity"), texts, skip, seed, overrides, how)
 
 
 def write_starter(folder: Path, name: str, domain: str, seed: int | None, overrides: Sequence[str]) -> Path:

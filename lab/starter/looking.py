@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,15 @@ import polars as pl
 from lab.base import BadInput, Entity, Kind, Problem, nearest
 from lab.domain.trace.addresses import is_address, parse
 from lab.domain.trace.files import read, split
-from lab.domain.trace.frame import Prepared, entity, entity_names, prepare, renamed, typed
+from lab.domain.trace.frame import Prepared, entity, entity_names, prepare, renamed
 from lab.domain.trace.questions import dividing, questions, wordy
 from lab.domain.trace.raw import AT, Raw, refuse_bad
+from lab.domain.trace.reading import AS_FOUND, Reading
+from lab.domain.trace.typed import typed
 from lab.scenario import NAME, EntityTable
-from lab.starter.guess import Guesses, guess
+from lab.starter.guess import Guesses, guess, unchanging
 
-SKIP = "mend them, or leave them out with --skip-bad-rows"
+SKIP = "mend them, or leave them out with --skip-bad-rows; a column that is text after all: --text COLUMN"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,12 @@ class Looked:
     def document(self) -> dict[str, Any]:
         """Return what `--json` tells of it."""
         guessed = {
-            role: {"columns": list(found.columns), "why": found.why, "told": found.told}
+            role: {
+                "columns": list(found.columns),
+                "why": found.why,
+                "told": found.told,
+                "rival": list(found.rival),
+            }
             for role, found in self.guesses.items()
         }
         links = [{"on": list(one.on), "to": one.to} for one in self.table.link]
@@ -69,12 +76,13 @@ def look(
     text: Sequence[str],
     skip: bool,
     many: bool = False,
+    how: Reading = AS_FOUND,
 ) -> Looked:
     """Read a table and guess. Raises BadInput for malformed rows unless `skip`, and if nothing identifies a record.
 
     `many`: the columns of `text` may be those of other tables.
     """
-    raw = read(file, folder)
+    raw = read(file, folder, how=how)
     kinds = _kinds(raw, [one for one in text if one in raw.kinds] if many else text)
     looked = typed(raw, kinds)
     if not skip:
@@ -83,7 +91,8 @@ def look(
         raise BadInput([Problem(file, "every row of it is malformed", str(looked.bad[0]) if looked.bad else "")])
     guesses = guess(looked, looked.frame, kinds, told, file)
     del looked
-    table = _table(folder, file, raw, kinds, guesses, entity_name, skip)
+    kinds = _keys_as_they_stand(raw, kinds, guesses)
+    table = _table(folder, file, raw, kinds, guesses, entity_name, skip).model_copy(update=asdict(how))
     made = prepare(raw, table, kinds, file)
     del raw
     if not skip:
@@ -94,9 +103,13 @@ def look(
     names = entity_names(kinds)
     key, time = [names[column] for column in table.key], names.get(table.time or "")
     asked = questions(entity(table, kinds), made.frame, key, time)
+    notes = [*renamed(kinds), *made.notes]
+    if made.frame.height > 1 and made.frame["revision"].max() == 1 and not many:
+        rival = made.frame.select(names[column] for column in guesses["key"].rival)
+        notes.append(unchanging(guesses, rival.n_unique() < made.frame.height))
     return Looked(
         table, kinds, guesses, asked, made.bad.format, made.frame.height, made.frame["key"].n_unique(),
-        made.bad.bad_count, made.timed, *_span(made), (*renamed(kinds), *made.notes),
+        made.bad.bad_count, made.timed, *_span(made), tuple(notes),
     )  # fmt: skip
 
 
@@ -113,6 +126,12 @@ def _kinds(raw: Raw, text: Sequence[str]) -> dict[str, Kind]:
     if problems:
         raise BadInput(problems)
     return {name: "str" if name in text else kind for name, kind in raw.kinds.items()}
+
+
+def _keys_as_they_stand(raw: Raw, kinds: dict[str, Kind], guesses: Guesses) -> dict[str, Kind]:
+    """Return the kinds with fractional numbers of a file of text as text where they are keys: 1.10 is not 1.1."""
+    text = {name for name in guesses["key"].columns if kinds[name] == "float" and name in raw.notations}
+    return {name: "str" if name in text else kind for name, kind in kinds.items()}
 
 
 def _table(

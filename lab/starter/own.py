@@ -12,6 +12,7 @@ from typing import Any
 from lab.base import BadInput, Problem
 from lab.domain.trace.databases import Catalogue
 from lab.domain.trace.files import whole_database
+from lab.domain.trace.reading import AS_FOUND, Reading
 from lab.formatting import printable
 from lab.scenario import NAME
 from lab.starter.linking import linked
@@ -51,7 +52,8 @@ class WrittenScenario:
             skipped = f"; {one.bad_rows:,} malformed ones are skipped" if one.bad_rows else ""
             lines.append(f"{one.format}{of}: {one.rows:,} rows are changes of {one.records:,} records{skipped}")
             for role, guess in one.guesses.items():
-                lines.append(f"  {role + ':':<10}{', '.join(guess.columns) or '-'} ({guess.why})")
+                rival = f"; or {', '.join(guess.rival)}" if guess.rival else ""
+                lines.append(f"  {role + ':':<10}{', '.join(guess.columns) or '-'} ({guess.why}{rival})")
             lines += [f"  {'link:':<10}{', '.join(link.on)} (the key of `{link.to}`)" for link in one.table.link]
         lines += [f"  note: {note}" for note in self.notes]
         choice = "--key a,b --time COLUMN --deleted COLUMN --revision COLUMN, or `none`."
@@ -71,12 +73,13 @@ def write_own(
     skip: bool = False,
     seed: int | None = None,
     overrides: Sequence[str] = (),
+    how: Reading = AS_FOUND,
 ) -> WrittenScenario:
     """Write `name`.toml, a scenario on the data of `file`. `told` has the columns of roles that are not guessed.
 
-    `text` names columns that are text whatever their values look like. A database is taken with all of its tables,
-    unless `file` or `entity_name` names one, or `told` has columns of one. Raises BadInput if the scenario exists
-    already, or for malformed rows unless `skip_bad_rows` is set.
+    `text` names columns that are text whatever their values look like, `how` says how a file of text is
+    read. A database is taken with all of its tables, unless `file` or `entity_name` names one, or `told` has columns of
+    one. Raises BadInput if the scenario exists already, or for malformed rows unless `skip_bad_rows` is set.
     """
     path = free_path(folder, name, overrides)
     if entity_name is not None and not re.fullmatch(NAME, entity_name):
@@ -89,7 +92,7 @@ def write_own(
     else:
         notes = _which_table(file, catalogue) if catalogue else []
         file = f"{file}:{catalogue.largest}" if catalogue and catalogue.tables else file
-        found = [look(folder, file, told, entity_name, text, skip)]
+        found = [look(folder, file, told, entity_name, text, skip, how=how)]
     drawn = secrets.randbelow(100_000) if seed is None else seed
     write_valid(path, scenario_text(name, drawn, found))
     notes += [note if len(found) == 1 else f"`{one.table.name}`: {note}" for one in found for note in one.notes]

@@ -14,6 +14,7 @@ from lab.starter.guess import Guesses
 from lab.starter.looking import Looked
 from lab.starter.proposed import proposed_projections, proposed_queries
 
+SCALE_MAX = 1e9  # The largest that a scenario takes.
 SECONDS = 60  # How long the run is to last in simulated time, about.
 # Equal for all, so that lags compare the stores and not the settings. LINGER is in seconds.
 BATCH, LINGER = 10_000, 0.1
@@ -46,6 +47,16 @@ PROJECTION = {
     "guard": "none | dedupe | revision | ordered",
     "batch": "changes taken at once, at the most",
     "linger": "seconds that a batch may wait to fill: lag bought for throughput",
+}
+
+
+# The keys that say how the file is read, with their comments; those that are not set are left out.
+READ = {
+    "header": "true: the first line has the names of the columns",
+    "encoding": "of the file, as Python calls it",
+    "null": "words that stand for a missing value",
+    "decimal": "the decimal point",
+    "dates": "dmy | mdy | ymd | excel | seconds",
 }
 
 
@@ -103,11 +114,11 @@ def _entity(one: Looked) -> list[str]:
 
 
 def _round(number: float) -> float:
-    """Round to two digits, and never to 0."""
+    """Round to two digits, never to 0 and not beyond what a scenario takes."""
     if number <= 0.0:
         return 1.0
     digits = 1 - math.floor(math.log10(number))
-    return round(number, digits)
+    return min(SCALE_MAX, round(number, digits))
 
 
 def _column(column: str, names: Mapping[str, str]) -> str:
@@ -139,6 +150,11 @@ def _entity_lines(table: EntityTable, guesses: Guesses) -> list[tuple[str, str]]
         lines.append((f"time_of = {toml(table.time_of)}", "its rows are as old as the records there that they link to"))
     lines.append((f"texts = {toml(table.texts)}", "columns whose words are searched"))
     lines.append((f"indexes = {toml(table.indexes)}", "columns that get an index where a store has indexes"))
+    lines += [
+        (f"{key} = {toml(getattr(table, key))}", why)
+        for key, why in READ.items()
+        if getattr(table, key) not in (None, ())
+    ]
     lines.append((f"skip_bad_rows = {toml(table.skip_bad_rows)}", "true: malformed rows are left out, and counted"))
     return lines
 

@@ -29,6 +29,20 @@ SCHEMAS = (
         ),
     ),
     Schema(
+        "source",
+        "Your own data: what was read from each file, and what became of it. Not there for the lab's own domains.",
+        columns(
+            entity=(TEXT, "the entity that the file is read into"),
+            column=(TEXT, "the column of the file; null: of the file as a whole"),
+            what=(
+                TEXT,
+                "what is counted: `rows`, `malformed rows`, `changes`, `records`, `deletions`; of a column, values "
+                "that are read as something else than they stand in the file",
+            ),
+            count=(INT, "how many"),
+        ),
+    ),
+    Schema(
         "readers",
         "A row for each projection: sessions that commit a change, wait for it with a token, and read its record again "
         "and again. Not there with `readers.sessions = 0`.",

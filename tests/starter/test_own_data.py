@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from owndata import debezium, fold, new, notes, runs, shop, sound, states, trace
 
 from lab.domain.model import Options
-from lab.domain.trace.frame import gone, instants
+from lab.domain.trace.frame import gone
+from lab.domain.trace.instants import instants
 from lab.scenario import Source
-from lab.starter import guess
+from lab.starter import keys
 from lab.wiring import plan
 
 # Reports have tests of their own.
@@ -257,7 +258,7 @@ def test_a_deletion_that_tells_the_key_alone_has_the_last_known_state() -> None:
 def test_a_key_is_unique_in_all_rows_and_not_only_in_the_first(
     monkeypatch: pytest.MonkeyPatch, again: int, expected: list[str]
 ) -> None:
-    monkeypatch.setattr(guess, "SAMPLE", 4)
+    monkeypatch.setattr(keys, "SAMPLE", 4)
     rows = [{"id": n // 4, "line": n % 4, "part": n % 2, "x": 0.5} for n in range(60)]
     # The last row has the id and the line of another one, or those of its own.
     rows[59] |= {"line": again % 4, "part": 1}

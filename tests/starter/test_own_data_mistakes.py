@@ -74,7 +74,7 @@ def test_every_other_mistake_has_one_clear_error(here: Path) -> None:
     (here / "same.csv").write_text("town,kind\na,x\na,x\nb,x\n")
     (here / "empty.csv").write_text("")
     (here / "head.csv").write_text("id,city\n")
-    (here / "notes.txt").write_text("hello")
+    (here / "notes.doc").write_text("hello")
     (here / "no.parquet").write_text("hello")
     (here / "no.db").write_text("hello" * 100)
     (here / "twice.csv").write_text("a,a\n1,2\n")
@@ -85,7 +85,7 @@ def test_every_other_mistake_has_one_clear_error(here: Path) -> None:
         ("folder", (), "a folder, not a file"),
         ("empty.csv", (), "an empty file"),
         ("head.csv", (), "no rows"),
-        ("notes.txt", (), "`.txt` is none of the endings"),
+        ("notes.doc", (), "`.doc` is none of the endings"),
         ("no.parquet", (), "not Parquet"),
         ("no.db", (), "not an SQLite database"),
         ("twice.csv", (), "two columns are called `a`"),

@@ -19,10 +19,11 @@ from lab.base import BadInput, Entity, Kind, Problem, Totals
 from lab.domain import model
 from lab.domain.model import Command, Contract, Event, EventType, Options, Rejection, Trace, View
 from lab.domain.trace.files import digest, format_of, read
-from lab.domain.trace.frame import check_columns, entity, entity_names, prepare, renamed
+from lab.domain.trace.frame import Prepared, check_columns, entity, entity_names, prepare, renamed
 from lab.domain.trace.links import link_column, link_problems, linked_entity, on_one_clock
 from lab.domain.trace.questions import link_questions, questions
-from lab.domain.trace.raw import AT, Raw, refuse_bad
+from lab.domain.trace.raw import AT, Counted, Raw, refuse_bad
+from lab.domain.trace.reading import Reading
 from lab.scenario import DomainTable, EntityTable
 
 SKIP = "mend them, or leave them out by skip_bad_rows = true"
@@ -61,11 +62,14 @@ class Traced:
             return [Problem(f"{where}.file", f"{one.where}: {one.what}", one.way_out) for one in error.problems]
         return check_columns(item, item.columns, where) if item.columns is not None else []
 
+    def _read(self, item: EntityTable) -> Raw:
+        return read(item.file, self.folder, item.format, Reading.of(item))
+
     def _kinds(self, item: EntityTable, raw: Raw | None = None) -> dict[str, Kind]:
         """Return the columns with their kinds, as declared in the scenario or else as found in the file."""
         if item.columns is not None:
             return dict(item.columns)
-        raw = raw or read(item.file, self.folder, item.format, item.key)
+        raw = raw or self._read(item)
         if problems := check_columns(item, raw.kinds, self._where(item.name)):
             raise BadInput(problems)
         return raw.kinds
@@ -102,7 +106,7 @@ class Traced:
         found: list[Mapping[str, Any]] = []
         every = {}
         for name, item in self.tables.items():
-            raw = read(item.file, self.folder, item.format)
+            raw = self._read(item)
             every[name] = kinds = self._kinds(item, raw)
             frame = prepare(raw, item, kinds, self._where(name)).frame
             names = entity_names(kinds)
@@ -128,7 +132,7 @@ class Traced:
         prepared, every = {}, {}
         notes = []
         for name, item in self.tables.items():
-            raw = read(item.file, self.folder, item.format)
+            raw = self._read(item)
             every[name] = kinds = self._kinds(item, raw)
             prepared[name] = made = prepare(raw, item, kinds, self._where(name))
             del raw
@@ -142,7 +146,8 @@ class Traced:
         frames = _limited(frames, options)
         if not any(frame.height for frame in frames.values()):
             raise BadInput([Problem(f"{self.file}: domain", "no row of these files can be used")])
-        return Trace(self._positioned(frames, options.time_scale or 1.0), (*notes, *assumed))
+        source = [row for name, made in prepared.items() for row in _source(name, made, frames[name])]
+        return Trace(self._positioned(frames, options.time_scale or 1.0), (*notes, *assumed), tuple(source))
 
     def _positioned(self, prepared: dict[str, pl.DataFrame], scale: float) -> dict[str, pl.DataFrame]:
         """Assign positions in commit order over all entities; the run's clock starts with the first change."""
@@ -161,6 +166,19 @@ class Traced:
                 pl.Series("position", mine), ((pl.col(AT) - first) / scale).alias("committed_at")
             ).select(*(pl.col(column).cast(dtype) for column, dtype in schema.items()), event)
         return frames
+
+
+def _source(name: str, made: Prepared, used: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of the table `source` for an entity: what was read, and what became of it."""
+    counts = [
+        Counted("", "rows", made.frame.height + made.bad.bad_count),
+        Counted("", "malformed rows", made.bad.bad_count),
+        Counted("", "changes", used.height),
+        Counted("", "records", used["key"].n_unique()),
+        Counted("", "deletions", int(used["deleted"].sum())),
+        *made.bad.counts,
+    ]
+    return [{"entity": name, "column": one.column or None, "what": one.what, "count": one.count} for one in counts]
 
 
 def _limited(frames: dict[str, pl.DataFrame], options: Options) -> dict[str, pl.DataFrame]:

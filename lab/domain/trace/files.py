@@ -10,27 +10,29 @@ from lab.base import NotReadable, nearest
 from lab.domain.trace.addresses import is_address, parse
 from lab.domain.trace.containers import COMPRESSED, HEAD, compression, ending, lines, named, plain, refuse_document
 from lab.domain.trace.databases import Catalogue, starts_with
+from lab.domain.trace.delimited import read_csv
 from lab.domain.trace.duckdb_file import MAGIC as DUCKDB
 from lab.domain.trace.duckdb_file import duckdb_catalogue, read_duckdb
 from lab.domain.trace.folders import files_of, format_in, read_folder
 from lab.domain.trace.logs import looks_like_debezium, read_debezium, read_ndjson
 from lab.domain.trace.raw import Raw
+from lab.domain.trace.reading import AS_FOUND, Reading
 from lab.domain.trace.servers import read_server, server_catalogue
 from lab.domain.trace.sqlite_catalogue import MAGIC as SQLITE
 from lab.domain.trace.sqlite_catalogue import catalogue
 from lab.domain.trace.sqlite_file import read_sqlite
-from lab.domain.trace.tables import read_csv, read_parquet
+from lab.domain.trace.tables import read_parquet
 
 FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson",
-    ".json": "ndjson", ".txt": "csv", ".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db3": "sqlite",
-    ".duckdb": "duckdb", ".ddb": "duckdb",
+    ".json": "ndjson", ".txt": "csv", ".tab": "csv", ".db": "sqlite", ".sqlite": "sqlite",
+    ".sqlite3": "sqlite", ".db3": "sqlite", ".duckdb": "duckdb", ".ddb": "duckdb",
 }  # fmt: skip
 DATABASES = {"sqlite": read_sqlite, "duckdb": read_duckdb}
 CATALOGUES = {"sqlite": catalogue, "duckdb": duckdb_catalogue}
 # Formats that are known by their first bytes, whatever a file is called.
 MAGIC = {"sqlite": (0, SQLITE), "duckdb": (8, DUCKDB), "parquet": (0, b"PAR1")}
-READERS = {"parquet": read_parquet, "csv": read_csv, "ndjson": read_ndjson, "debezium": read_debezium}
+READERS = {"parquet": read_parquet, "ndjson": read_ndjson, "debezium": read_debezium}
 
 
 def database_of(path: Path) -> str | None:
@@ -114,17 +116,17 @@ def _format(path: Path, found: str | None) -> str:
     return "debezium" if found == "ndjson" and looks_like_debezium(lines(plain(path))) else found
 
 
-def read(file: str, folder: Path, told: str | None = None) -> Raw:
-    """Read all rows of a file. Raises NotReadable if it can't be read or has no row."""
+def read(file: str, folder: Path, told: str | None = None, how: Reading = AS_FOUND) -> Raw:
+    """Read all rows of a file, as `how` says. Raises NotReadable if it can't be read or has no row."""
     if is_address(file):
         return _with_rows(read_server(file), file)
     path, table = find(file, folder)
     form = format_of(file, folder, told)
     try:
         if path.is_dir():
-            raw = read_folder(path, files_of(path), lambda one: _read(one, None, form))
+            raw = read_folder(path, files_of(path), lambda one: _read(one, None, form, how))
         else:
-            raw = _read(path, table, form)
+            raw = _read(path, table, form, how)
     except OSError as error:
         raise NotReadable(file, error.strerror or str(error)) from None
     return _with_rows(raw, file)
@@ -136,13 +138,13 @@ def _with_rows(raw: Raw, file: str) -> Raw:
     return raw
 
 
-def _read(path: Path, table: str | None, form: str) -> Raw:
+def _read(path: Path, table: str | None, form: str, how: Reading) -> Raw:
     if form in DATABASES:
         return DATABASES[form](path, table)
     unpacked = plain(path)
     copy = unpacked if form in ("csv", "parquet") else lines(unpacked)
     with named(path, copy, unpacked):
-        raw = READERS[form](copy)
+        raw = read_csv(copy, how) if form == "csv" else READERS[form](copy)
         if form == "ndjson" and raw.frame.height == 1 and not raw.bad_count:
             refuse_document(copy)
     if copy == unpacked:

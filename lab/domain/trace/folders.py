@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from lab.base import DTYPES, Kind, NotReadable
+from lab.domain.trace.numerals import Understood, understand
 from lab.domain.trace.raw import LINE, SHOWN, Bad, Raw
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -65,6 +66,8 @@ def read_folder(folder: Path, files: Sequence[Path], read: Callable[[Path], Raw]
         name: "int" if values.len() and values.str.contains(WHOLE).all() else "str" for name, values in text.items()
     }
     frame = frame.cast({name: DTYPES[kind] for name, kind in whole.items()})
+    notations, apart = _notations([raw for _, raw in parts], frame)
+    kinds |= {name: notations[name].kind for name in apart}
     first = parts[0][1]
     notes = dict.fromkeys(chain.from_iterable(raw.notes for _, raw in parts))
     said = [f"{len(files):,} files are one table, in the order of their paths."] if len(files) > 1 else []
@@ -77,6 +80,8 @@ def read_folder(folder: Path, files: Sequence[Path], read: Callable[[Path], Raw]
         bad=tuple(bad[:SHOWN]),
         bad_count=bad_count,
         notes=(*said, *notes),
+        counts=tuple(chain.from_iterable(raw.counts for _, raw in parts)),
+        notations=notations,
     )
 
 
@@ -115,6 +120,18 @@ def _kinds(raws: Sequence[Raw]) -> dict[str, Kind]:
         else:
             kinds[name] = found.pop() if len(found) == 1 else "str" if found else having[0].kinds[name]
     return kinds
+
+
+def _notations(raws: Sequence[Raw], frame: pl.DataFrame) -> tuple[dict[str, Understood], set[str]]:
+    """Return how the numbers of text are written; where files don't agree (these are named), all values decide."""
+    found, apart = dict[str, Understood](), set[str]()
+    for name in dict.fromkeys(chain.from_iterable(raw.notations for raw in raws)):
+        seen = [raw.notations[name] for raw in raws if name in raw.notations]
+        found[name] = seen[0]
+        if any(one.notation != seen[0].notation for one in seen):
+            found[name] = replace(understand(frame[name]), nulls=seen[0].nulls)
+            apart.add(name)
+    return found, apart
 
 
 def _exact(values: pl.Series) -> bool:

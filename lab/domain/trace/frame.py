@@ -8,30 +8,22 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from lab.base import DTYPES, META, REASON, BadInput, Entity, Kind, Problem, nearest
-from lab.domain.trace.history import BY, arranged
-from lab.domain.trace.history import GONE as IS_GONE
-from lab.domain.trace.history import KEY as ITS_KEY
-from lab.domain.trace.raw import AT, COMMITTED, DELETED, OWN, PLACE, TRUNCATES, TURN, Raw
+from lab.base import META, REASON, BadInput, Entity, Kind, Problem, nearest
+from lab.domain.trace.instants import Moments, moments
+from lab.domain.trace.raw import AT, DELETED, KNOWN, LINE, Raw
+from lab.domain.trace.typed import typed
 from lab.scenario import EntityTable
-from lab.statistics.quantiles import reached
 
 SEPARATOR = "|"
 ESCAPE = "\\"
 # Names of the change frame's own columns, and of columns that are added beside them.
 TAKEN = (*META, "event", "records", "rowid", "_rowid_", "oid", "lab_words", "lab_body", "lab_newest", REASON)
 
+ZERO = "zero dates, which are no time"
 GONE = ("deleted", "delete", "removed", "d", "true", "t", "yes", "y", "1")
 THERE = (
     "false", "f", "no", "n", "0", "", "active", "live", "present", "c", "u", "r", "i", "insert", "update", "upsert",
 )  # fmt: skip
-INSTANT = (
-    r"^(?<day>\d{4}[-/]\d{2}[-/]\d{2})(?:[T ](?<clock>\d{2}:\d{2})(?::(?<second>\d{2})(?<part>[.,]\d+)?)?)?"
-    r"\s*(?<zone>Z|UTC|[+-]\d{2}(?::?\d{2})?)?$"
-)
-BLOCK = 200_000  # Values of text that are taken apart together.
-# Whole numbers above these are milliseconds, microseconds or nanoseconds since 1970 rather than seconds.
-UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 
 
 def entity_names(columns: Iterable[str]) -> dict[str, str]:
@@ -86,35 +78,7 @@ def check_columns(table: EntityTable, columns: Mapping[str, Kind], where: str) -
     return problems
 
 
-def instants(values: pl.Series) -> pl.Series:
-    """Convert to seconds since 1970 (float); null if there is no time, or none that can be read.
-
-    Text is ISO 8601, in UTC without a zone. Numbers are seconds, milli-, micro- or nanoseconds, recognised by size.
-    """
-    if values.dtype == pl.Boolean:
-        return pl.Series(values.name, [None], pl.Float64).new_from_index(0, values.len())
-    if values.dtype.is_numeric():
-        size = reached(values.cast(pl.Float64).abs().drop_nulls(), 0.5)
-        by = next((unit for least, unit in UNITS if size is not None and size > least), 1.0)
-        return values.cast(pl.Float64) / by
-    if values.len() > BLOCK:
-        # Parsed text is many times as large as the text.
-        return pl.concat([instants(values.slice(begin, BLOCK)) for begin in range(0, values.len(), BLOCK)])
-    parts = values.to_frame("v").select(pl.col("v").str.strip_chars().str.extract_groups(INSTANT)).unnest("v")
-    minute = pl.concat_str(
-        pl.col("day").str.replace_all("/", "-"), pl.lit(" "), pl.col("clock").fill_null("00:00"), pl.lit(":"),
-        pl.col("second").fill_null("00"),
-    )  # fmt: skip
-    sign = pl.when(pl.col("zone").str.starts_with("-")).then(-1.0).otherwise(1.0)
-    digits = pl.col("zone").str.replace_all(r"\D", "")
-    hours = digits.str.slice(0, 2).cast(pl.Float64, strict=False).fill_null(0.0)
-    minutes = digits.str.slice(2, 2).cast(pl.Float64, strict=False).fill_null(0.0)
-    part = pl.col("part").str.replace(",", ".").cast(pl.Float64, strict=False).fill_null(0.0)
-    whole = minute.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False).dt.epoch("s").cast(pl.Float64)
-    return parts.select((whole + part - sign * (hours * 3600.0 + minutes * 60.0)).alias(values.name)).to_series()
-
-
-def gone(values: pl.Series) -> pl.Series:
+def gone(values: pl.Series, dates: str | None = None) -> pl.Series:
     """Return whether a record is deleted: by a boolean, a number, a word, or an instant that is not null."""
     if values.dtype == pl.Boolean:
         return values.fill_null(False)
@@ -124,38 +88,8 @@ def gone(values: pl.Series) -> pl.Series:
     words = text.is_in(list(GONE)).fill_null(False)
     if words.any() or text.drop_nulls().is_in(list(THERE)).all():
         return words
-    return instants(values).is_not_null()
-
-
-def typed(raw: Raw, kinds: Mapping[str, Kind]) -> Raw:
-    """Convert the columns to their kinds. A value that is not of its column's kind makes its row malformed."""
-    expressions = [
-        _cast(pl.col(name), raw.frame.schema[name], kind).alias(name)
-        if name in raw.frame.columns
-        else pl.lit(None, DTYPES[kind]).alias(name)
-        for name, kind in kinds.items()
-    ]
-    own = [name for name in OWN if name in raw.frame.columns]
-    frame = raw.frame.select(*own, *expressions)
-    found = []
-    for name, kind in kinds.items():
-        if name in raw.frame.columns and frame[name].null_count() > raw.frame[name].null_count():
-            lost = frame[name].is_null() & raw.frame[name].is_not_null()
-            # Empty text is null in every column that is not text.
-            found.append((lost, f"`{name}` is {kind}, and its value is not"))
-    return raw.without(found, frame)
-
-
-def _cast(column: pl.Expr, dtype: pl.DataType, kind: Kind) -> pl.Expr:
-    if dtype == DTYPES[kind]:
-        return column
-    if dtype == pl.String and kind != "str":
-        column = column.str.strip_chars()
-        if kind == "bool":
-            return column.str.to_lowercase().replace_strict(
-                {"true": True, "false": False, "1": True, "0": False}, default=None, return_dtype=pl.Boolean
-            )
-    return column.cast(DTYPES[kind], strict=False)
+    when = moments(values, dates)
+    return when.second.is_not_null() & ~when.absent
 
 
 @dataclass(frozen=True)
@@ -187,17 +121,23 @@ def prepare(raw: Raw, table: EntityTable, kinds: Mapping[str, Kind], where: str)
         nulls.append((raw.frame[table.revision].is_null() & ~whole, f"the revision `{table.revision}` is null"))
     raw = raw.without(nulls, raw.frame)
     notes = list(raw.notes)
-    if raw.is_log:
-        return _of_log(raw, table, kinds)
-    raw, at = _times(raw, table, notes)
-    deleted = gone(raw.frame[table.deleted]) if table.deleted else pl.lit(False)
+    raw, second, nano = _times(raw, table, notes)
+    names = entity_names(kinds)
+    raw, deleted = _deletions(raw, table, notes)
     frame = raw.frame.with_columns(
-        _key(table.key, kinds).alias(ITS_KEY), deleted.alias(IS_GONE), at.alias(AT), pl.lit(None).alias(BY)
-    )
+        _key(table.key, kinds).alias("\1key"), deleted.alias("\1gone"),
+        (second + nano.cast(pl.Float64) / 1e9).alias(AT), pl.lit(None).alias("\1by"),
+    )  # fmt: skip
     if table.revision:
-        frame = frame.with_columns(pl.col(table.revision).alias(BY))
-    if not frame[AT].is_sorted():
-        frame = frame.sort(AT, maintain_order=True)
+        frame = frame.with_columns(_order(raw.frame[table.revision]).alias("\1by"))
+    # In a log, a record's changes are in the order of the file, whatever their times.
+    if raw.is_log:
+        frame = frame if frame[LINE].is_sorted() else frame.sort(LINE, maintain_order=True)
+    elif not _rising(second, nano):
+        # Floating-point seconds don't tell nanoseconds apart.
+        frame = frame[
+            pl.DataFrame({"s": second, "n": nano}).select(pl.arg_sort_by("s", "n", maintain_order=True)).to_series()
+        ]
     if table.revision:
         frame = _by_revision(frame)
     return Prepared(_changes(frame, kinds), bool(table.time), raw, tuple(notes))
@@ -229,20 +169,72 @@ def _of_log(raw: Raw, table: EntityTable, kinds: Mapping[str, Kind]) -> Prepared
     return Prepared(_changes(made.frame, kinds), made.timed, raw, (*raw.notes, *made.notes))
 
 
-def _times(raw: Raw, table: EntityTable, notes: list[str]) -> tuple[Raw, pl.Series]:
-    """Return the commit time of each row. A row without a time has that of the row before it in the file."""
+def _deletions(raw: Raw, table: EntityTable, notes: list[str]) -> tuple[Raw, pl.Series]:
+    """Return whether each row is a deletion; say if a column that should say so says so nowhere."""
+    if table.deleted is None:
+        never = pl.Series("deleted", [False]).new_from_index(0, raw.frame.height)
+        return raw, raw.frame[DELETED] if raw.is_log else never
+    values = raw.frame[table.deleted]
+    deleted = gone(values, table.dates)
+    if values.dtype == pl.String and not deleted.any() and values.drop_nulls().len():
+        notes.append(f"Column `{table.deleted}` says of no row that it is a deletion.")
+    if values.dtype == pl.String and values.str.contains(r"^\s*\d").any():
+        when = moments(values, table.dates)
+        notes += told(table.deleted, when)
+        raw = raw.counting(table.deleted, ZERO, int(when.zero.sum()))
+    return raw, deleted
+
+
+def _times(raw: Raw, table: EntityTable, notes: list[str]) -> tuple[Raw, pl.Series, pl.Series]:
+    """Return the commit time of each row: seconds (float if they are a log's own) and nanoseconds.
+
+    A row without a time has that of the row before it in the file.
+    """
     frame = raw.frame
     if table.time is None:
-        return raw, pl.int_range(0, frame.height, dtype=pl.Int64, eager=True).cast(pl.Float64).alias(AT)
-    at = instants(frame[table.time])
-    if at.null_count() > frame[table.time].null_count():
-        lost = at.is_null() & frame[table.time].is_not_null()
-        raw = raw.without([(lost, f"`{table.time}` is no time that can be read (ISO 8601, or a number)")], frame)
-        at = at.filter(~lost)
-    if missing := at.null_count():
+        own = frame[AT] if raw.is_log else pl.int_range(0, frame.height, dtype=pl.Int64, eager=True).cast(pl.Float64)
+        never = own.is_null()
+        found = Moments(own, pl.Series("nano", [0]).new_from_index(0, frame.height), never, never)
+    else:
+        found = moments(frame[table.time], table.dates)
+        notes += told(table.time, found)
+        raw = raw.counting(table.time, ZERO, int(found.zero.sum()))
+        if (lost := found.unreadable).any():
+            raw = raw.without([(lost, f"`{table.time}` is no time that can be read")], frame)
+            found = found.filter(~lost)
+    second, nano = found.second, found.nano
+    if missing := second.null_count():
         notes.append(f"{missing:,} rows of `{table.name}` have no time: each has that of the row before it (assumed).")
-        at = at.fill_null(strategy="forward").fill_null(at.min() if at.len() > missing else 0.0)
-    return raw, at.alias(AT)
+        first = second.min() if second.len() > missing else 0
+        nano = (
+            pl.select(pl.when(second.is_not_null()).then(nano)).to_series().fill_null(strategy="forward").fill_null(0)
+        )
+        second = second.fill_null(strategy="forward").fill_null(first)
+    return raw, second.cum_max() if raw.is_log else second, nano
+
+
+def told(column: str, found: Moments) -> list[str]:
+    """Describe how the times of a column are read, if the file doesn't make that plain."""
+    notes = [f"Column `{column}`: {found.form}."] if found.form else []
+    if found.doubt:
+        notes = [f"Column `{column}`: {found.form}; it may also be {found.doubt}."]
+    zero = int(found.zero.sum())
+    return notes + ([f"Column `{column}`: {zero:,} zero dates are no time."] if zero else [])
+
+
+def _rising(second: pl.Series, nano: pl.Series) -> bool:
+    """Return whether no time is before the one of the row before it."""
+    before, after = second.slice(0, second.len() - 1), second.slice(1)
+    earlier = nano.slice(1) < nano.slice(0, nano.len() - 1)
+    return not ((after < before) | ((after == before) & earlier)).any()
+
+
+def _order(revisions: pl.Series) -> pl.Series:
+    """Return revisions as they are ordered: whole numbers beyond 64 bits, which are text, as numbers."""
+    if revisions.dtype != pl.String or not revisions.str.contains(r"^\d+$").all():
+        return revisions
+    digits = revisions.str.strip_chars_start("0")
+    return digits.str.pad_start(int(digits.str.len_bytes().max() or 0), "0")  # type: ignore[arg-type]
 
 
 def _key(columns: Sequence[str], kinds: Mapping[str, Kind]) -> pl.Expr:

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from lab.base import Entity
+from lab.domain.trace.instants import moments
 
 # A column divides the data if it has at most this many values, and each occurs at least twice on average.
 VALUES_MAX = 1_000
@@ -17,16 +18,37 @@ TEXTS = 2
 SAMPLE = 10_000
 
 
+# Categories have at most so many characters, on average.
+CATEGORY = 30
+
+
 def dividing(entity: Entity, frame: pl.DataFrame, key: Sequence[str]) -> str | None:
-    """Return the text, boolean or whole-number column with the fewest values, but at least two; else None."""
+    """Return the text, boolean or whole-number column with the fewest values, but at least two; else None.
+
+    Categories come before times and before free text, whose values are long or of many words.
+    """
     found = []
     for place, (name, kind) in enumerate(entity.columns.items()):
         if kind == "float" or (name in key and len(key) == 1):
             continue
         values = frame[name].drop_nulls().n_unique()
         if 2 <= values <= min(VALUES_MAX, frame.height // 2):
-            found.append((kind == "int", kind == "bool", values, place, name))
+            free = kind == "str" and _free(frame[name].drop_nulls().head(SAMPLE))
+            found.append((free, kind == "int", kind == "bool", values, place, name))
     return min(found)[-1] if found else None
+
+
+def _free(values: pl.Series) -> bool:
+    """Return whether text is free, or a time, rather than a category."""
+    words = values.str.count_matches(r"\p{L}{2,}").cast(pl.Float64)
+    long = float(values.str.len_chars().cast(pl.Float64).sum()) > CATEGORY * values.len()
+    return long or float(words.sum()) > 3 * values.len() or int(moments(values).unreadable.sum()) < 0.1 * values.len()
+
+
+def _ordered(times: pl.Series) -> bool:
+    """Return whether times are in order as they stand: numbers, and text that begins with the year."""
+    there = times.drop_nulls().head(SAMPLE)
+    return times.dtype != pl.String or bool(there.str.contains(r"^\d{4}-\d{2}(-\d{2}|$)").all())
 
 
 def number(entity: Entity, key: Sequence[str], but: str | None) -> str | None:
@@ -76,7 +98,7 @@ def questions(entity: Entity, frame: pl.DataFrame, key: Sequence[str], time: str
         )
         sums = {"sum": [what]} if what else {}
         found.append({"name": f"{name}_per_{by}", "kind": "aggregate", "entity": name, "group_by": [by], **sums})
-    if time and entity.columns[time] != "bool" and frame[time].null_count() < frame.height:
+    if time and entity.columns[time] != "bool" and frame[time].null_count() < frame.height and _ordered(frame[time]):
         since = {time: {"at_least": "?"}}
         found.append(
             {"name": f"{name}_since", "kind": "filter", "entity": name, "where": since, "order_by": time, "limit": 50}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from lab.base import BadInput, Kind, Problem
+from lab.domain.trace.numerals import Understood
 
 # Columns that the readers add; no column of a file begins with this character.
 LINE = "\1line"  # int: the line or row of the file that a row comes from, from 1
@@ -32,7 +33,7 @@ SHOWN = 5
 
 
 @dataclass(frozen=True)
-class SourceCount:
+class Counted:
     """A number for the run's table `source`: of which column (empty: of the file), of what, and how many."""
 
     column: str
@@ -58,6 +59,8 @@ class Raw:
 
     A change log's frame also has `DELETED`, `KNOWN` and `AT`. `keys` are the key columns that the file names, `steady`
     the columns that no update changed; empty if the file doesn't say. `unit` is what `LINE` counts: line, row, element.
+    `counts` are values or lines that are read as something else than they stand in the file, or passed over.
+    `notations` says how numbers in columns of text are written, `nameless` which columns have no name in the file.
     """
 
     frame: pl.DataFrame
@@ -69,11 +72,18 @@ class Raw:
     notes: tuple[str, ...] = field(default=())
     steady: tuple[str, ...] = field(default=())
     unit: str = "line"
+    counts: tuple[Counted, ...] = field(default=())
+    notations: dict[str, Understood] = field(default_factory=dict)
+    nameless: tuple[str, ...] = field(default=())
 
     @property
     def is_log(self) -> bool:
         """Return whether it is a change log, which has times and deletions."""
         return DELETED in self.frame.columns
+
+    def counting(self, column: str, what: str, count: int) -> Raw:
+        """Add a number for the table `source`, unless it is 0."""
+        return replace(self, counts=(*self.counts, Counted(column, what, count))) if count else self
 
     def without(self, found: Sequence[tuple[pl.Series, str]], frame: pl.DataFrame) -> Raw:
         """Remove the rows of these masks from `frame`, and count them as malformed with their reasons."""

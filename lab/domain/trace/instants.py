@@ -1,0 +1,118 @@
+"""Times as they are written: ISO 8601, German and US dates, names of months, YYYYMMDD, numbers since 1970, Excel's.
+
+They are exact to the nanosecond: whole seconds since 1970 and nanoseconds, in UTC. Text without a zone is UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from lab.domain.trace.calendar import Written, amount, parts
+from lab.domain.trace.numerals import NULLS
+from lab.statistics.quantiles import reached
+
+BLOCK = 200_000  # Values of text that are taken apart together.
+# Whole numbers above these are milliseconds, microseconds or nanoseconds since 1970 rather than seconds.
+UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3))
+DAY = 86_400
+# Excel's serial numbers of 1982 to 2119, and the day that they count from, in days since 1970.
+EXCEL = (30_000, 80_000)
+EXCEL_ZERO = -25_569
+# No time at all: MySQL's zero date, the smallest and the largest date that databases know.
+NEVER = r"^(?:0000-00-00|0001-01-01|9999-12-31)(?:[T ]|$)"
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The times of a column: `second` (int64 since 1970) and `nano` (int64), null where there is none.
+
+    `absent` are values that stand for no time: null, a zero date, a word like NA; `zero` of these are dates.
+    `form` says how the values are read if that is not plain from them, and `doubt` what else they might be.
+    """
+
+    second: pl.Series
+    nano: pl.Series
+    absent: pl.Series
+    zero: pl.Series
+    form: str = ""
+    doubt: str = ""
+
+    def filter(self, mask: pl.Series) -> Moments:
+        """Return the times of these rows alone."""
+        second, nano = self.second.filter(mask), self.nano.filter(mask)
+        return Moments(second, nano, self.absent.filter(mask), self.zero.filter(mask), self.form, self.doubt)
+
+    @property
+    def seconds(self) -> pl.Series:
+        """Return seconds since 1970 as floating-point numbers."""
+        return (self.second.cast(pl.Float64) + self.nano.cast(pl.Float64) / 1e9).rename(self.second.name)
+
+    @property
+    def unreadable(self) -> pl.Series:
+        """Return which values are neither a time nor stand for none."""
+        return self.second.is_null() & ~self.absent
+
+
+def instants(values: pl.Series, dates: str | None = None) -> pl.Series:
+    """Convert to seconds since 1970 (float); null if there is no time, or none that can be read."""
+    return moments(values, dates).seconds
+
+
+def moments(values: pl.Series, dates: str | None = None) -> Moments:
+    """Convert a column to times. `dates` says how they are written, as `dates` of `[[domain.entity]]` does."""
+    nothing = values.is_null()
+    if values.dtype == pl.Boolean:
+        none = pl.Series(values.name, [None], pl.Int64).new_from_index(0, values.len())
+        return Moments(none, none, nothing, ~nothing & False)
+    if values.dtype.is_numeric():
+        return _numbers(values, dates)
+    written = Written.of(values, dates)
+    blocks = [_block(values.slice(begin, BLOCK), written) for begin in range(0, max(1, values.len()), BLOCK)]
+    found = pl.concat(blocks)
+    second = found["second"].rename(values.name)
+    return Moments(second, found["nano"], found["absent"], found["zero"], written.form, written.doubt)
+
+
+def _block(values: pl.Series, written: Written) -> pl.DataFrame:
+    """Return `second`, `nano` and `absent` of a block of text; parsed text is many times as large as the text."""
+    text = values.str.strip_chars()
+    zero = text.str.contains(NEVER).fill_null(False)
+    absent = text.is_null() | text.is_in(["", *NULLS]).fill_null(False) | zero
+    far = text.str.contains(r"^9999-12-31")
+    found = parts(text, written)
+    kept = (far | ~absent).alias("kept")
+    second = pl.when(pl.col("kept")).then("second").alias("second")
+    return found.with_columns(kept, absent.alias("absent"), zero.alias("zero")).select(second, "nano", "absent", "zero")
+
+
+def _numbers(values: pl.Series, dates: str | None) -> Moments:
+    nothing = values.is_null() | (values.is_nan() if values.dtype.is_float() else False)
+    there = values.filter(~nothing)
+    never = nothing & False
+    if dates == "ymd" or (dates is None and _is_calendar(there)):
+        text = values.cast(pl.Int64, strict=False).cast(pl.String)
+        found = parts(text, Written("ymd"))
+        return Moments(found["second"].rename(values.name), found["nano"], nothing, never, "read as YYYYMMDD")
+    low, high = EXCEL
+    if dates == "excel" or (dates is None and there.len() and there.is_between(low, high).all()):
+        days = values.cast(pl.Float64) + EXCEL_ZERO
+        # A day in a floating-point number is exact to about a microsecond; Excel shows milliseconds.
+        second, nano = amount((days * DAY * 1e3).round(), 1_000)
+        doubt = "" if dates else "seconds since 1970: --dates seconds"
+        return Moments(second, nano, nothing, never, "read as Excel's days since 1899-12-30", doubt)
+    size = reached(there.cast(pl.Float64).abs(), 0.5) if there.len() else None
+    by = 1 if dates == "seconds" else next((unit for least, unit in UNITS if size is not None and size > least), 1)
+    second, nano = amount(values, by)
+    return Moments(second, nano, nothing, never)
+
+
+def _is_calendar(values: pl.Series) -> bool:
+    """Return whether all numbers are dates like 20240131, with or without the time of day, of 1800 to 2199."""
+    if not values.len() or (values.dtype.is_float() and (values != values.floor()).any()):
+        return False
+    text = values.cast(pl.Int64, strict=False).cast(pl.String)
+    if not text.str.contains(r"^(?:1[89]|20|21)\d{6}(?:\d{4}|\d{6})?$").fill_null(False).all():
+        return False
+    return parts(text, Written("ymd"))["second"].null_count() == 0

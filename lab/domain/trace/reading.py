@@ -1,0 +1,31 @@
+"""How a file is to be read where it doesn't say so itself: options of `lab new`, and keys of `[[domain.entity]]`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lab.scenario import EntityTable
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the user says of a file. None or empty: it is found out.
+
+    `header`: the first line has the names of the columns. `encoding`: of a file of text, as Python calls it. `null`:
+    words that stand for a missing value. `decimal`: `.` or `,`. `dates`: `dmy`, `mdy` or `ymd`, the order of day, month
+    and year; or for numbers `excel` (days since 1899-12-30) or `seconds` (since 1970).
+    """
+
+    header: bool | None = None
+    encoding: str | None = None
+    null: tuple[str, ...] = ()
+    decimal: str | None = None
+    dates: str | None = None
+
+    @classmethod
+    def of(cls, table: EntityTable) -> Reading:
+        """Return what the scenario says of the file."""
+        return cls(table.header, table.encoding, table.null, table.decimal, table.dates)
+
+
+AS_FOUND = Reading()

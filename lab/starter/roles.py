@@ -1,0 +1,123 @@
+"""Guess the columns of time, deletion and revision, by their names and their values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from lab.base import Kind
+from lab.domain.trace.frame import GONE, THERE
+from lab.domain.trace.instants import moments
+from lab.domain.trace.raw import Raw
+
+TIMES = (
+    "updated_at", "modified_at", "changed_at", "updated", "modified", "last_modified", "last_updated", "committed_at",
+    "event_time", "event_ts", "timestamp", "ts", "ts_ms", "occurred_at", "happened_at", "valid_from", "created_at",
+    "inserted_at", "created", "time", "datetime", "date",
+)  # fmt: skip
+# Further names of a column of time, if its values are times.
+TIME_LIKE = r"(_at|_on|_time|_date|_ts|time|date|stamp|datum|zeit)$|(?-i:[a-z](At|On|Ts)$)"
+DELETIONS = ("deleted", "is_deleted", "deleted_at", "deleted_on", "removed", "is_removed", "removed_at", "tombstone")
+OPERATIONS = ("op", "operation", "status", "state", "action")
+REVISIONS = ("revision", "rev", "row_version", "version", "lsn", "sequence", "seq")
+# The number of values that are examined to find out whether they are times.
+SAMPLE = 100_000
+
+
+@dataclass(frozen=True)
+class Guess:
+    """The columns of a role (empty: none), the reason, whether an option said so, and the second candidate."""
+
+    columns: tuple[str, ...]
+    why: str
+    told: bool = False
+    rival: tuple[str, ...] = ()
+
+
+Guesses = dict[str, Guess]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names of columns as they are named in a sentence."""
+    return " and ".join(f"`{name}`" for name in names)
+
+
+def plain(name: str) -> str:
+    """Return a name in small letters with underscores, as the lists of names have it: `deletedAt`, `Deleted At`."""
+    return re.sub(r"[\s.-]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())).lower()
+
+
+def _sorted_by(names: Sequence[str], kinds: Mapping[str, Kind]) -> list[str]:
+    """Return the columns whose names are among these, in the order of these."""
+    lower = {plain(name): name for name in reversed(list(kinds))}
+    return [lower[name] for name in names if name in lower]
+
+
+def is_time(values: pl.Series) -> bool:
+    """Return whether nine values in ten are times; dates that stand for none don't count as such."""
+    found = moments(values.head(SAMPLE))
+    found = found.filter(~found.absent | found.zero)
+    return bool(found.second.len()) and int((found.second.is_null() | found.zero).sum()) <= 0.1 * found.second.len()
+
+
+def time(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
+    """Guess when a row was committed: a well-known name, then one that ends like a time, then any text of times."""
+    if raw.is_log:
+        return Guess((), "the log's own ts_ms")
+    named = _sorted_by(TIMES, kinds)
+    found = []
+    for place, name in enumerate([*named, *(name for name in kinds if name not in named)]):
+        values = frame[name].drop_nulls()
+        likely = name in named or re.search(TIME_LIKE, plain(name)) is not None
+        # Text in the format of a time is recognised by itself; a number needs the name of a time.
+        if plain(name) in DELETIONS or values.len() < frame.height / 2 or not (likely or kinds[name] == "str"):
+            continue
+        if not is_time(values):
+            continue
+        share = values.len() / frame.height
+        found.append((name not in named, share < 1.0, not likely, place, name, share))
+    if found:
+        *_, name, share = min(found)
+        others = tuple(one[4] for one in sorted(found)[1:2])
+        return Guess((name,), f"`{name}` has times, in {_share(share)} of its rows", rival=others)
+    return Guess((), "no column has a name and values of a time: rows are taken in the order of the file")
+
+
+def deletion(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
+    """Guess what says that a record is gone: a well-known name whose values say yes, no or when; operations."""
+    if raw.is_log:
+        return Guess((), "the log's own op d")
+    found = []
+    for name in _sorted_by(DELETIONS, kinds):
+        values = frame[name].drop_nulls()
+        if kinds[name] == "str" and values.len():
+            yes_or_no = values.str.strip_chars().str.to_lowercase().is_in([*GONE, *THERE]).all()
+            if not yes_or_no and moments(values).unreadable.any():
+                continue
+        if kinds[name] == "int" and not plain(name).endswith(("_at", "_on")) and not values.is_in([0, 1]).all():
+            continue
+        found.append(Guess((name,), f"called `{name}`, and its values say yes or no, or when"))
+    for name in [*_sorted_by(OPERATIONS, kinds), *raw.nameless]:
+        if kinds.get(name) == "str":
+            words = frame[name].drop_nulls().str.strip_chars().str.to_lowercase()
+            if words.is_in(["deleted", "delete", "d"]).any() and words.is_in([*GONE, *THERE]).all():
+                found.append(Guess((name,), f"called `{name}`, and some of its values say deleted"))
+    if not found:
+        return Guess((), "no column says that a record is deleted")
+    best, others = found[0], tuple(name for one in found[1:2] for name in one.columns)
+    return Guess(best.columns, best.why, rival=others)
+
+
+def revision(raw: Raw, kinds: Mapping[str, Kind]) -> Guess:
+    """Guess what numbers the revisions of a record: a whole number with a well-known name."""
+    whole = [name for name in _sorted_by(REVISIONS, kinds) if kinds[name] == "int"] if not raw.is_log else []
+    if whole:
+        return Guess((whole[0],), f"called `{whole[0]}`, and a whole number", rival=tuple(whole[1:2]))
+    return Guess((), "the log's own order" if raw.is_log else "no column numbers a record's revisions: order decides")
+
+
+def _share(share: float) -> str:
+    return "all" if share == 1.0 else f"{share:.1%}"
