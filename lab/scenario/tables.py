@@ -46,6 +46,12 @@ GapStrategy = Literal["naive", "serialise", "horizon", "hold"]
 CheckpointOrder = Literal["with-data", "after-data", "before-data"]
 
 
+FileFormat = Literal[
+    "parquet", "csv", "ndjson", "sqlite", "duckdb", "postgresql", "mysql", "debezium", "cloudevents", "flattened",
+    "maxwell", "canal", "wal2json", "singer", "dms",
+]  # fmt: skip
+
+
 class LinkTable(ScenarioTable):
     """Columns that hold the key of another record of the user's; `name` is that of a column to make of them."""
 
@@ -59,7 +65,7 @@ class EntityTable(ScenarioTable):
 
     name: Name
     file: str = Field(min_length=1, max_length=PATH_MAX)
-    format: Literal["parquet", "csv", "ndjson", "sqlite", "duckdb", "postgresql", "mysql", "debezium"] | None = None
+    format: FileFormat | None = None
     key: Set
     time: Word | None = None
     deleted: Word | None = None

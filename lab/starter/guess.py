@@ -27,7 +27,8 @@ def guess(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind], told: Mappin
     found.setdefault("revision", revision(raw, kinds))
     if "key" not in found:
         found["key"] = log_key(raw, frame, kinds) if raw.is_log else key(raw, frame, kinds, found, where)
-    found["revision"] = _total(frame, found)
+    if not raw.is_log:
+        found["revision"] = _total(frame, found)
     return {role: found[role] for role in ("key", "time", "deleted", "revision")}
 
 

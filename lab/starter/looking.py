@@ -16,7 +16,7 @@ from lab.domain.trace.addresses import is_address, parse
 from lab.domain.trace.files import read, split
 from lab.domain.trace.frame import Prepared, entity, entity_names, prepare, renamed
 from lab.domain.trace.questions import dividing, questions, wordy
-from lab.domain.trace.raw import AT, Raw, refuse_bad
+from lab.domain.trace.raw import AT, TRUNCATES, Raw, refuse_bad
 from lab.domain.trace.reading import AS_FOUND, Reading
 from lab.domain.trace.typed import typed
 from lab.scenario import NAME, EntityTable
@@ -89,8 +89,10 @@ def look(
         refuse_bad(looked, file, SKIP)
     if not looked.frame.height:
         raise BadInput([Problem(file, "every row of it is malformed", str(looked.bad[0]) if looked.bad else "")])
-    guesses = guess(looked, looked.frame, kinds, told, file)
+    guesses = guess(looked, _records(looked), kinds, told, file)
     del looked
+    if raw.is_log and not set(guesses["key"].columns) <= set(raw.steady):
+        raw = read(file, folder, how=how, key=guesses["key"].columns)
     kinds = _keys_as_they_stand(raw, kinds, guesses)
     table = _table(folder, file, raw, kinds, guesses, entity_name, skip).model_copy(update=asdict(how))
     made = prepare(raw, table, kinds, file)
@@ -111,6 +113,11 @@ def look(
         table, kinds, guesses, asked, made.bad.format, made.frame.height, made.frame["key"].n_unique(),
         made.bad.bad_count, made.timed, *_span(made), tuple(notes),
     )  # fmt: skip
+
+
+def _records(raw: Raw) -> pl.DataFrame:
+    """Return the rows that are about one record: truncations of a log are about all of them."""
+    return raw.frame.filter(~pl.col(TRUNCATES)) if raw.is_log else raw.frame
 
 
 def _span(made: Prepared) -> tuple[float, float]:
@@ -138,7 +145,11 @@ def _table(
     folder: Path, file: str, raw: Raw, kinds: dict[str, Kind], guesses: Guesses, name: str | None, skip: bool
 ) -> EntityTable:
     called, place = _called(folder, file)
-    one = {role: next(iter(guesses[role].columns), None) for role in ("time", "deleted", "revision")}
+    # A log's own fields are no columns: they need no role.
+    one = {
+        role: next((column for column in guesses[role].columns if column in kinds), None)
+        for role in ("time", "deleted", "revision")
+    }
     return EntityTable.model_validate(
         {
             "name": name or entity_called(called), "file": place,

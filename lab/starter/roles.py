@@ -66,7 +66,7 @@ def is_time(values: pl.Series) -> bool:
 def time(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
     """Guess when a row was committed: a well-known name, then one that ends like a time, then any text of times."""
     if raw.is_log:
-        return Guess((), "the log's own ts_ms")
+        return Guess(*raw.roles["time"])
     named = _sorted_by(TIMES, kinds)
     found = []
     for place, name in enumerate([*named, *(name for name in kinds if name not in named)]):
@@ -89,7 +89,7 @@ def time(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
 def deletion(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
     """Guess what says that a record is gone: a well-known name whose values say yes, no or when; operations."""
     if raw.is_log:
-        return Guess((), "the log's own op d")
+        return Guess(*raw.roles["deleted"])
     found = []
     for name in _sorted_by(DELETIONS, kinds):
         values = frame[name].drop_nulls()
@@ -113,10 +113,12 @@ def deletion(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
 
 def revision(raw: Raw, kinds: Mapping[str, Kind]) -> Guess:
     """Guess what numbers the revisions of a record: a whole number with a well-known name."""
-    whole = [name for name in _sorted_by(REVISIONS, kinds) if kinds[name] == "int"] if not raw.is_log else []
+    if raw.is_log:
+        return Guess(*raw.roles["revision"])
+    whole = [name for name in _sorted_by(REVISIONS, kinds) if kinds[name] == "int"]
     if whole:
         return Guess((whole[0],), f"called `{whole[0]}`, and a whole number", rival=tuple(whole[1:2]))
-    return Guess((), "the log's own order" if raw.is_log else "no column numbers a record's revisions: order decides")
+    return Guess((), "no column numbers a record's revisions: order decides")
 
 
 def _share(share: float) -> str:

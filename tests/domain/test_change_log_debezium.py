@@ -107,20 +107,27 @@ def several() -> list[dict[str, Any]]:
 
 def test_tables_of_one_log_are_never_mixed() -> None:
     log = write("shop.ndjson", *several())
-    said = refused(str(log))
-    assert "a log of several tables: `orders` (3 changes), `lines` (3 changes)" in said
-    assert "name one: shop.ndjson:orders" in said
-    assert "no table of this log is called `order`" in refused(f"{log}:order")
-    found = read(f"{log}:public.lines")
-    assert found.states() == {1: (2, True, {"no": 1, "order_id": 1}), 2: (1, False, {"no": 2, "order_id": 2})}
-    assert read(f"{log}:orders", name="orders").rows("total") == [(1, False, 5), (2, False, 6), (1, False, 7)]
+    found = read(log)
+    assert set(found.frames) == {"orders", "lines"}
+    assert found.states("orders") == {1: (2, False, {"id": 1, "total": 7}), 2: (1, False, {"id": 2, "total": 6})}
+    assert found.states("lines") == {1: (2, True, {"no": 1, "order_id": 1}), 2: (1, False, {"no": 2, "order_id": 2})}
+    assert [found.frames[name]["position"].to_list() for name in ("orders", "lines")] == [[1, 3, 5], [2, 4, 6]]
+
+
+@pytest.mark.parametrize("options", [("--entity", "lines"), ()])
+def test_one_table_of_a_log_can_be_chosen(options: tuple[str, ...]) -> None:
+    write("shop.ndjson", *several())
+    found = read("shop.ndjson" if options else "shop.ndjson:public.lines", *options)
+    assert (found.told["rows"], found.told["records"]) == (3, 2)
+    assert "name one" not in str(found.told)
 
 
 def test_tables_of_one_name_in_two_schemas_are_two() -> None:
     lines = [envelope("c", {"id": 1, "v": n}, n, source={"schema": schema}) for n, schema in enumerate(("a", "b"))]
     log = write("x.ndjson", *lines)
-    assert "`a.t` (1 changes), `b.t` (1 changes)" in refused(f"{log}:t")
-    assert [read(f"{log}:{name}.t", name=name).rows("v") for name in ("a", "b")] == [[(1, False, 0)], [(1, False, 1)]]
+    assert "no table of this log is called `c.t`" in refused(f"{log}:c.t")
+    found = read(log)
+    assert sorted(frame["v"].to_list() for frame in found.frames.values()) == [[0], [1]]
 
 
 # --- values ----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,9 @@ def test_wal2json_of_format_1_has_a_transaction_on_each_line() -> None:
         (9, True, "c"),
     ]  # fmt: skip
     assert found.seconds() == [0.0, 0.0, 1.0, 1.0, 2.0, 3.0, 4.0]
+    pretty = Path("pretty.json")
+    pretty.write_text("\n".join(json.dumps(line, indent=2) for line in lines))
+    assert read(pretty, name="pretty").rows("v") == found.rows("v")
 
 
 def test_wal2json_of_format_2_has_keys_times_and_unchanged_values() -> None:

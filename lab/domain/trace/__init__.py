@@ -22,7 +22,7 @@ from lab.domain.trace.files import digest, format_of, read
 from lab.domain.trace.frame import Prepared, check_columns, entity, entity_names, prepare, renamed
 from lab.domain.trace.links import link_column, link_problems, linked_entity, on_one_clock
 from lab.domain.trace.questions import link_questions, questions
-from lab.domain.trace.raw import AT, Counted, Raw, refuse_bad
+from lab.domain.trace.raw import AT, PLACE, TURN, Counted, Raw, refuse_bad
 from lab.domain.trace.reading import Reading
 from lab.scenario import DomainTable, EntityTable
 
@@ -63,7 +63,7 @@ class Traced:
         return check_columns(item, item.columns, where) if item.columns is not None else []
 
     def _read(self, item: EntityTable) -> Raw:
-        return read(item.file, self.folder, item.format, Reading.of(item))
+        return read(item.file, self.folder, item.format, Reading.of(item), item.key)
 
     def _kinds(self, item: EntityTable, raw: Raw | None = None) -> dict[str, Kind]:
         """Return the columns with their kinds, as declared in the scenario or else as found in the file."""
@@ -179,6 +179,11 @@ def _source(name: str, made: Prepared, used: pl.DataFrame) -> list[dict[str, Any
         *made.bad.counts,
     ]
     return [{"entity": name, "column": one.column or None, "what": one.what, "count": one.count} for one in counts]
+
+
+def _logged(frame: pl.DataFrame, name: str) -> np.ndarray:
+    """Return a column that only changes of a log have; 0 for others, which keep the order of the entities."""
+    return frame[name].to_numpy() if name in frame.columns else np.zeros(frame.height, np.int64)
 
 
 def _limited(frames: dict[str, pl.DataFrame], options: Options) -> dict[str, pl.DataFrame]:

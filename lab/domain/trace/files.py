@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lab.base import NotReadable, nearest
 from lab.domain.trace.addresses import is_address, parse
 from lab.domain.trace.containers import COMPRESSED, HEAD, compression, ending, lines, named, plain, refuse_document
-from lab.domain.trace.databases import Catalogue, starts_with
+from lab.domain.trace.databases import Catalogue, Relation, starts_with
 from lab.domain.trace.delimited import read_csv
 from lab.domain.trace.duckdb_file import MAGIC as DUCKDB
 from lab.domain.trace.duckdb_file import duckdb_catalogue, read_duckdb
 from lab.domain.trace.folders import files_of, format_in, read_folder
-from lab.domain.trace.logs import looks_like_debezium, read_debezium, read_ndjson
+from lab.domain.trace.jsonlines import read_ndjson
+from lab.domain.trace.logs import FORMATS as LOGS
+from lab.domain.trace.logs import keyed_lines, read_log, recognise, tables_of
 from lab.domain.trace.raw import Raw
 from lab.domain.trace.reading import AS_FOUND, Reading
 from lab.domain.trace.servers import read_server, server_catalogue
@@ -32,7 +35,7 @@ DATABASES = {"sqlite": read_sqlite, "duckdb": read_duckdb}
 CATALOGUES = {"sqlite": catalogue, "duckdb": duckdb_catalogue}
 # Formats that are known by their first bytes, whatever a file is called.
 MAGIC = {"sqlite": (0, SQLITE), "duckdb": (8, DUCKDB), "parquet": (0, b"PAR1")}
-READERS = {"parquet": read_parquet, "ndjson": read_ndjson, "debezium": read_debezium}
+READERS = {"parquet": read_parquet, "ndjson": read_ndjson}
 
 
 def database_of(path: Path) -> str | None:
@@ -42,12 +45,27 @@ def database_of(path: Path) -> str | None:
 
 
 def whole_database(file: str, folder: Path) -> Catalogue | None:
-    """List the tables of a database of which none is named; None for any other file."""
+    """List the tables of a database, or of a log of several, if none is named; None for any other file."""
     if is_address(file):
         return server_catalogue(file) if parse(file).table is None else None
     path, table = split(file, folder)
-    form = database_of(path) if table is None and path.is_file() and path.stat().st_size else None
-    return CATALOGUES[form](path) if form else None
+    if table is not None or not path.is_file() or not path.stat().st_size:
+        return None
+    form = database_of(path)
+    return CATALOGUES[form](path) if form else _tables_of_log(path)
+
+
+def _tables_of_log(path: Path) -> Catalogue | None:
+    """List the tables of a change log of several; None for any other file."""
+    form = _format(path, _by_name(path))
+    found = tables_of(_lines(path), form) if form in LOGS else {}
+    return Catalogue(tuple(Relation(name, rows) for name, rows in found.items())) if len(found) > 1 else None
+
+
+def _lines(path: Path) -> Path:
+    """Return a file of JSON with a value on each line, or a key and a value: itself, or a copy."""
+    unpacked = plain(path)
+    return unpacked if keyed_lines(unpacked) else lines(unpacked)
 
 
 def _by_magic(path: Path) -> str | None:
@@ -58,7 +76,7 @@ def split(file: str, folder: Path) -> tuple[Path, str | None]:
     """Split `shop.db:orders` into path and table. Relative paths start at the folder."""
     path = folder / file
     left, colon, table = file.rpartition(":")
-    if colon and not path.exists() and database_of(folder / left):
+    if colon and not path.exists() and (database_of(folder / left) or FORMATS.get(ending(Path(left))) == "ndjson"):
         return folder / left, table
     return path, None
 
@@ -113,20 +131,27 @@ def _format(path: Path, found: str | None) -> str:
         ends = ending(path)
         what = f"`{ends}` is" if ends else "no ending is"
         raise NotReadable(str(path), f"{what} none of the endings that the lab reads", f"valid: {', '.join(FORMATS)}")
-    return "debezium" if found == "ndjson" and looks_like_debezium(lines(plain(path))) else found
+    if found != "ndjson":
+        return found
+    copy = _lines(path)
+    with named(path, copy, plain(path)):
+        return recognise(copy) or found
 
 
-def read(file: str, folder: Path, told: str | None = None, how: Reading = AS_FOUND) -> Raw:
-    """Read all rows of a file, as `how` says. Raises NotReadable if it can't be read or has no row."""
+def read(file: str, folder: Path, told: str | None = None, how: Reading = AS_FOUND, key: Sequence[str] = ()) -> Raw:
+    """Read all rows of a file, as `how` says. Raises NotReadable if it can't be read or has no row.
+
+    `key` has the key's columns, if they are known; a change log tells by them which updates give a record another key.
+    """
     if is_address(file):
         return _with_rows(read_server(file), file)
     path, table = find(file, folder)
     form = format_of(file, folder, told)
     try:
         if path.is_dir():
-            raw = read_folder(path, files_of(path), lambda one: _read(one, None, form, how))
+            raw = read_folder(path, files_of(path), lambda one: _read(one, None, form, how, key))
         else:
-            raw = _read(path, table, form, how)
+            raw = _read(path, table, form, how, key)
     except OSError as error:
         raise NotReadable(file, error.strerror or str(error)) from None
     return _with_rows(raw, file)
@@ -138,13 +163,16 @@ def _with_rows(raw: Raw, file: str) -> Raw:
     return raw
 
 
-def _read(path: Path, table: str | None, form: str, how: Reading) -> Raw:
+def _read(path: Path, table: str | None, form: str, how: Reading, key: Sequence[str]) -> Raw:
     if form in DATABASES:
         return DATABASES[form](path, table)
     unpacked = plain(path)
-    copy = unpacked if form in ("csv", "parquet") else lines(unpacked)
+    copy = unpacked if form in ("csv", "parquet") else _lines(path)
     with named(path, copy, unpacked):
-        raw = read_csv(copy, how) if form == "csv" else READERS[form](copy)
+        if form in LOGS:
+            raw = read_log(copy, form, table, key)
+        else:
+            raw = read_csv(copy, how) if form == "csv" else READERS[form](copy)
         if form == "ndjson" and raw.frame.height == 1 and not raw.bad_count:
             refuse_document(copy)
     if copy == unpacked:

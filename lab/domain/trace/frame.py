@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from lab.base import META, REASON, BadInput, Entity, Kind, Problem, nearest
+from lab.domain.trace.history import BY, arranged
+from lab.domain.trace.history import GONE as IS_GONE
+from lab.domain.trace.history import KEY as ITS_KEY
 from lab.domain.trace.instants import Moments, moments
-from lab.domain.trace.raw import AT, DELETED, KNOWN, LINE, Raw
+from lab.domain.trace.raw import AT, COMMITTED, DELETED, PLACE, TRUNCATES, TURN, Raw
 from lab.domain.trace.typed import typed
 from lab.scenario import EntityTable
 
@@ -106,7 +109,7 @@ class Prepared:
 
 
 def prepare(raw: Raw, table: EntityTable, kinds: Mapping[str, Kind], where: str) -> Prepared:
-    """Convert every row to a change in commit order: by time, then in the order of the file.
+    """Convert every row to a change in commit order: by time, then in the order of the file; a log has its own order.
 
     The changes of a log are in the log's own order (`history`).
     A revision column orders the changes of one record on the places that the record has. Revisions are counted from 1.
@@ -122,18 +125,17 @@ def prepare(raw: Raw, table: EntityTable, kinds: Mapping[str, Kind], where: str)
     raw = raw.without(nulls, raw.frame)
     notes = list(raw.notes)
     raw, second, nano = _times(raw, table, notes)
-    names = entity_names(kinds)
     raw, deleted = _deletions(raw, table, notes)
-    frame = raw.frame.with_columns(
-        _key(table.key, kinds).alias("\1key"), deleted.alias("\1gone"),
-        (second + nano.cast(pl.Float64) / 1e9).alias(AT), pl.lit(None).alias("\1by"),
-    )  # fmt: skip
-    if table.revision:
-        frame = frame.with_columns(_order(raw.frame[table.revision]).alias("\1by"))
-    # In a log, a record's changes are in the order of the file, whatever their times.
+    by = _order(raw.frame[table.revision]) if table.revision else pl.lit(None)
+    frame = raw.frame.with_columns(_key(table.key, kinds).alias(ITS_KEY), deleted.alias(IS_GONE), by.alias(BY))
+    if table.time or not raw.is_log:
+        frame = frame.with_columns((second + nano.cast(pl.Float64) / 1e9).alias(AT))
     if raw.is_log:
-        frame = frame if frame[LINE].is_sorted() else frame.sort(LINE, maintain_order=True)
-    elif not _rising(second, nano):
+        frame = frame.with_columns(pl.lit(True).alias(COMMITTED)) if table.time else frame
+        made = arranged(frame, list(kinds), table.key)
+        raw = replace(raw, counts=(*raw.counts, *made.counts))
+        return Prepared(_changes(made.frame, kinds), made.timed, raw, (*notes, *made.notes))
+    if not _rising(second, nano):
         # Floating-point seconds don't tell nanoseconds apart.
         frame = frame[
             pl.DataFrame({"s": second, "n": nano}).select(pl.arg_sort_by("s", "n", maintain_order=True)).to_series()
@@ -154,21 +156,6 @@ def _changes(frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _of_log(raw: Raw, table: EntityTable, kinds: Mapping[str, Kind]) -> Prepared:
-    """Return the changes of a log, whose own order, times and deletions hold where the table names no column."""
-    if table.time:
-        at = instants(raw.frame[table.time])
-        lost = at.is_null() & raw.frame[table.time].is_not_null()
-        raw = raw.without([(lost, f"`{table.time}` is no time that can be read (ISO 8601, or a number)")], raw.frame)
-        raw = replace(raw, frame=raw.frame.with_columns(at.filter(~lost).alias(AT), pl.lit(True).alias(COMMITTED)))
-    deleted = gone(raw.frame[table.deleted]) if table.deleted else raw.frame[DELETED]
-    by = pl.col(table.revision) if table.revision else pl.lit(None)
-    frame = raw.frame.with_columns(_key(table.key, kinds).alias(ITS_KEY), deleted.alias(IS_GONE), by.alias(BY))
-    made = arranged(frame, list(kinds), table.key)
-    raw = replace(raw, counts=(*raw.counts, *made.counts))
-    return Prepared(_changes(made.frame, kinds), made.timed, raw, (*raw.notes, *made.notes))
-
-
 def _deletions(raw: Raw, table: EntityTable, notes: list[str]) -> tuple[Raw, pl.Series]:
     """Return whether each row is a deletion; say if a column that should say so says so nowhere."""
     if table.deleted is None:
@@ -186,13 +173,13 @@ def _deletions(raw: Raw, table: EntityTable, notes: list[str]) -> tuple[Raw, pl.
 
 
 def _times(raw: Raw, table: EntityTable, notes: list[str]) -> tuple[Raw, pl.Series, pl.Series]:
-    """Return the commit time of each row: seconds (float if they are a log's own) and nanoseconds.
+    """Return the commit time of each row: seconds and nanoseconds. A log has its own.
 
     A row without a time has that of the row before it in the file.
     """
     frame = raw.frame
     if table.time is None:
-        own = frame[AT] if raw.is_log else pl.int_range(0, frame.height, dtype=pl.Int64, eager=True).cast(pl.Float64)
+        own = pl.int_range(0, frame.height, dtype=pl.Int64, eager=True).cast(pl.Float64)
         never = own.is_null()
         found = Moments(own, pl.Series("nano", [0]).new_from_index(0, frame.height), never, never)
     else:
@@ -210,7 +197,7 @@ def _times(raw: Raw, table: EntityTable, notes: list[str]) -> tuple[Raw, pl.Seri
             pl.select(pl.when(second.is_not_null()).then(nano)).to_series().fill_null(strategy="forward").fill_null(0)
         )
         second = second.fill_null(strategy="forward").fill_null(first)
-    return raw, second.cum_max() if raw.is_log else second, nano
+    return raw, second, nano
 
 
 def told(column: str, found: Moments) -> list[str]:

@@ -57,9 +57,11 @@ class Bad:
 class Raw:
     """A file's rows in their order. `frame` has the file's columns and `LINE`; `bad` has the first malformed rows.
 
-    A change log's frame also has `DELETED`, `KNOWN` and `AT`. `keys` are the key columns that the file names, `steady`
-    the columns that no update changed; empty if the file doesn't say. `unit` is what `LINE` counts: line, row, element.
-    `counts` are values or lines that are read as something else than they stand in the file, or passed over.
+    A change log's frame also has `DELETED`, `KNOWN`, `AT` and those of `LOGGED`. `keys` are the key columns that the
+    file names, `steady` the columns that no update changed; empty if the file doesn't say. `roles` says what a log's
+    times, deletions and order are: the fields, which are no columns, and the reason. `unit` is what `LINE` counts:
+    line, row, element. `counts` are values or lines that are read as something else than they stand in the file, or
+    passed over.
     `notations` says how numbers in columns of text are written, `nameless` which columns have no name in the file.
     """
 
@@ -75,6 +77,7 @@ class Raw:
     counts: tuple[Counted, ...] = field(default=())
     notations: dict[str, Understood] = field(default_factory=dict)
     nameless: tuple[str, ...] = field(default=())
+    roles: Mapping[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
 
     @property
     def is_log(self) -> bool:

@@ -4,6 +4,7 @@
 the changes of a table as a frame. `lab.domain.trace.history` then puts them in order, once the key is known.
 """
 
+from lab.domain.trace.logs.messages import keyed_lines
 from lab.domain.trace.logs.read import FORMATS, read_log, recognise, tables_of
 
-__all__ = ["FORMATS", "read_log", "recognise", "tables_of"]
+__all__ = ["FORMATS", "keyed_lines", "read_log", "recognise", "tables_of"]

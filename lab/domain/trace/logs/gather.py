@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -12,6 +11,7 @@ import polars as pl
 from lab.base import Kind
 from lab.domain.trace.logs.change import LoggedChange, State
 from lab.domain.trace.logs.values import KINDS, as_text
+from lab.domain.trace.numerals import inexact
 from lab.domain.trace.raw import (
     AT,
     COMMITTED,
@@ -167,20 +167,9 @@ class Gathered:
             beyond = values.cast(pl.Int64, strict=False).null_count() - values.null_count()
             return ("int", "", 0) if not beyond else ("str", "whole numbers beyond 64 bits", beyond)
         if kinds and kinds <= {"int", "float"}:
-            lost = inexact(values)
-            return ("float", "", 0) if not lost else ("str", "numbers with more digits than a float keeps", lost)
+            what = "numbers with more digits than a float keeps"
+            return ("str", what, values.len() - values.null_count()) if inexact(values) else ("float", "", 0)
         if kinds == {"bool"}:
             return "bool", "", 0
         mixed = " and ".join(sorted(kinds))
         return "str", f"{mixed} values" if len(kinds) > 1 else "", values.len() - values.null_count()
-
-
-def inexact(values: pl.Series) -> int:
-    """Return how many numbers in text a float doesn't hold exactly, to the last digit."""
-    digits = values.str.replace(r"[eE].*$", "").str.replace_all(r"\D", "").str.strip_chars_start("0").str.len_chars()
-    doubtful = values.filter((digits > 15).fill_null(False))
-    return sum(_altered(value) for value in doubtful)
-
-
-def _altered(text: str) -> bool:
-    return Decimal(repr(float(text))) != Decimal(text) and repr(float(text)) not in ("inf", "-inf")

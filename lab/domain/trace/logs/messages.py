@@ -24,7 +24,7 @@ OTHERS = frozenset((
 PARTS = frozenset((*KEYS, *VALUES, *OFFSETS, *PARTITIONS, *TIMES, *TOPICS)) | OTHERS
 # The columns that kafka-console-consumer can write before key and value.
 CONSOLE = ("CreateTime:", "LogAppendTime:", "NoTimestampType:", "Partition:", "Offset:", "Epoch:", "Delivery:")
-SEPARATORS = "\t|;,:#~^ "
+SEPARATORS = "\t|;,:#~^"
 
 
 class Broken(Exception):
@@ -190,7 +190,7 @@ def _schema(value: Any) -> tuple[Any, Any]:
     return value, None
 
 
-def readable(path: Path) -> bool:
+def keyed_lines(path: Path) -> bool:
     """Return whether the first line of a file is a key and a value with something between them."""
     with path.open("rb") as file:
         text = next((line.decode("utf-8-sig", errors="replace").strip() for line in file if line.strip()), "")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from lab.base import BadInput, NotReadable, Problem, nearest
+from lab.base import NotReadable, nearest
 from lab.domain.trace.history import counted
 from lab.domain.trace.logs.canal import Canal
 from lab.domain.trace.logs.change import Format, LoggedChange, Table
@@ -25,7 +25,7 @@ from lab.domain.trace.logs.singer import Singer
 from lab.domain.trace.logs.unsupported import unsupported
 from lab.domain.trace.logs.values import Malformed
 from lab.domain.trace.logs.wal2json import Wal2json
-from lab.domain.trace.raw import AT, COMMITTED, LINE, ORDER, SHOWN, Bad, Raw, SourceCount
+from lab.domain.trace.raw import AT, COMMITTED, LINE, ORDER, SHOWN, Bad, Counted, Raw
 
 # The first that recognises a message decides; rows of a topic are the least distinctive.
 FORMATS: Mapping[str, type[Format]] = {
@@ -96,7 +96,7 @@ def read_log(path: Path, form: str, table: str | None = None, key: Sequence[str]
     """Read the changes of a table; it must be named if the log has several. The frame holds text.
 
     `key` has the key's columns, if they are known: an update that changes one is then a deletion and a new record.
-    Raises BadInput if the table isn't named or isn't there.
+    Raises NotReadable if the table isn't named or isn't there.
     """
     log = _read(path, form, table or "", key)
     names = labels(list(log.changes))
@@ -104,10 +104,10 @@ def read_log(path: Path, form: str, table: str | None = None, key: Sequence[str]
     if len(found) > 1:
         each = ", ".join(f"`{names[one]}` ({log.changes[one]:,} changes)" for one in found)
         what = f"a log of several tables: {each}"
-        raise BadInput([Problem(str(path), what, f"name one: {path.name}:{names[found[0]]}")])
+        raise NotReadable(str(path), what, f"name one: {path.name}:{names[found[0]]}")
     if table and not found:
         near = nearest(table, list(names.values()))
-        raise BadInput([Problem(f"{path}:{table}", f"no table of this log is called `{table}`", near)])
+        raise NotReadable(f"{path}:{table}", f"no table of this log is called `{table}`", near)
     gathered = log.tables.get(found[0], Gathered()) if found else Gathered()
     return _raw(log, form, found[0] if found else (), gathered)
 
@@ -149,13 +149,13 @@ def _changes(path: Path, translator: Format, log: Log) -> Iterator[tuple[int, Lo
 
 def _raw(log: Log, form: str, table: Table, gathered: Gathered) -> Raw:
     frame = gathered.frame()
-    counts = [SourceCount("", f"passed over: {what}", number) for what, number in log.passed.items()]
+    counts = [Counted("", f"passed over: {what}", number) for what, number in log.passed.items()]
     notes = [counted(f"passed over: {what}", number) for what, number in log.passed.items()]
-    counts += [SourceCount(column, what, number) for (what, column), number in gathered.counts.items()]
+    counts += [Counted(column, what, number) for (what, column), number in gathered.counts.items()]
     notes += [counted(what, number, column) for (what, column), number in gathered.counts.items()]
     others = sum(log.changes.values()) - log.changes[table]
     if others:
-        counts.append(SourceCount("", "changes of other tables", others))
+        counts.append(Counted("", "changes of other tables", others))
     kinds = {}
     for name in gathered.kinds:
         kinds[name], what, number = gathered.kind(name, frame[name])
@@ -164,10 +164,10 @@ def _raw(log: Log, form: str, table: Table, gathered: Gathered) -> Raw:
         elif what:
             notes.append(f"Column `{name}` holds {what}: they are text here.")
         if what:
-            counts.append(SourceCount(name, f"{what}, as text", number))
+            counts.append(Counted(name, f"{what}, as text", number))
         if how := log.converted.get((table, name)):
             notes.append(f"Column `{name}` has {how}, as the log's schema says.")
-            counts.append(SourceCount(name, f"read as {how}", frame.height - frame[name].null_count()))
+            counts.append(Counted(name, f"read as {how}", frame.height - frame[name].null_count()))
     timed, placed = frame.filter(pl.col(AT).is_not_null()), frame[ORDER].null_count() < frame.height
     assert log.translator is not None
     roles = log.translator.roles(bool(timed.height), bool(timed[COMMITTED].any()), placed)
