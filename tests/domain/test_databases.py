@@ -26,7 +26,7 @@ FTS = "CREATE VIRTUAL TABLE notes USING fts5(body); INSERT INTO notes VALUES ('a
 CASES: dict[str, tuple[str, dict[str, tuple[str, ...]], set[str]]] = {
     "a broken view": (f"{ORDERS} CREATE VIEW big AS SELECT * FROM customers", {"orders": ("id",)}, {"big"}),
     "a view on a view that is broken": (
-        f"{ORDERS} CREATE VIEW a AS SELECT nothing FROM orders; CREATE VIEW b AS SELECT * FROM a",
+        f"{ORDERS} CREATE VIEW a AS SELECT nil FROM orders; CREATE VIEW b AS SELECT * FROM a",
         {"orders": ("id",)}, {"a", "b"},
     ),
     "a view with a function that is missing": (
@@ -89,7 +89,7 @@ def test_links_are_those_that_lead_to_a_table(tmp_path: Path) -> None:
         CREATE TABLE products(region TEXT, sku TEXT, PRIMARY KEY (region, sku));
         CREATE TABLE orders(
             id INTEGER PRIMARY KEY, Customer INT REFERENCES CUSTOMERS(ID), mail TEXT REFERENCES customers(email),
-            sku TEXT, region TEXT, gone INT REFERENCES nowhere(id), odd INT REFERENCES customers(nothing),
+            sku TEXT, region TEXT, gone INT REFERENCES nowhere(id), odd INT REFERENCES customers(nil),
             FOREIGN KEY (REGION, sku) REFERENCES products
         );
         """,
@@ -133,7 +133,7 @@ def same_as_sqlite(path: Path, table: str, raw: Raw) -> None:
         elif there and there <= {int, float}:
             wide = any(isinstance(value, int) and abs(value) > EXACT for value in values)
             assert kind == ("str" if wide else "float")
-        else:
+        elif there:
             assert kind == "str"
         # What is read as something else is said.
         odd = {str: "", int: "integer", float: "real", bytes: "blob"}
@@ -214,7 +214,7 @@ def test_text_that_is_not_in_utf_8_is_a_malformed_row(tmp_path: Path) -> None:
     )
     raw = read_sqlite(path, None)
     assert raw.frame.drop(LINE).rows() == [(1, "é"), (3, "c")]
-    assert (raw.bad_count, [one.line for one in raw.bad]) == (1, [2])
+    assert (raw.bad_count, list(map(str, raw.bad))) == (1, ["row 2: a text in it is not in UTF-8"])
 
 
 def test_a_log_that_was_left_and_one_that_is_open(tmp_path: Path) -> None:
@@ -244,3 +244,20 @@ def test_numbers_beyond_a_float_stay_what_they_are(tmp_path: Path) -> None:
     raw = read_sqlite(path, None)
     assert raw.frame["a"].to_list() == [str(2**53 + 1), "0.1", "inf"]
     assert math.isinf(float(raw.frame["a"][2]))
+
+
+def test_a_column_without_values_is_of_its_declared_kind(tmp_path: Path) -> None:
+    path = made(
+        tmp_path / "x.db",
+        "CREATE TABLE t(a BIGINT, b DOUBLE PRECISION, c VARCHAR(9), d, e TEXT, f DECIMAL(9, 2));"
+        "INSERT INTO t VALUES (NULL, NULL, NULL, NULL, NULL, NULL)",
+    )
+    raw = read_sqlite(path, None)
+    assert raw.kinds == {"a": "int", "b": "float", "c": "str", "d": "str", "e": "str", "f": "str"}
+    assert raw.frame.drop(LINE).rows() == [(None,) * 6]
+
+
+def test_a_key_that_is_null_somewhere_is_no_key(tmp_path: Path) -> None:
+    path = made(tmp_path / "x.db", "CREATE TABLE t(a TEXT PRIMARY KEY); INSERT INTO t VALUES ('x'), (NULL)")
+    assert catalogue(path).relations[0].key == ("a",)
+    assert read_sqlite(path, None).keys == ()

@@ -170,7 +170,7 @@ def _as_lines(path: Path, form: str, size: int, modified: int) -> tuple[tempfile
                 # Between the tokens of JSON a line ends where a space may stand, and within them nowhere.
                 each = values.str.replace_all(r"[\r\n]", " ") + "\n"
                 file.write("".join(each.to_list()).encode())
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError, pa.ArrowException) as error:
         folder.cleanup()
         if form != "array":
             return None

@@ -24,7 +24,7 @@ ALWAYS_NULL = r"\N"
 QUERY = (
     "SELECT * FROM read_csv($path, columns = $columns, auto_detect = false, header = false, delim = $delim,"
     " quote = '\"', escape = '\"', nullstr = $nulls, allow_quoted_nulls = false, store_rejects = true,"
-    " rejects_limit = 0, null_padding = false, skip = $skip)"
+    " rejects_limit = 0, null_padding = false, skip = $skip, hive_partitioning = false)"
 )
 REJECTS = "SELECT line_byte_position, min(error_type), min(error_message) FROM reject_errors GROUP BY ALL ORDER BY 1"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lab.base import NotReadable, nearest
 from lab.domain.trace.addresses import is_address, parse
-from lab.domain.trace.containers import COMPRESSED, HEAD, compression, ending, lines, named, plain, refuse_document
+from lab.domain.trace.containers import COMPRESSED, HEAD, ending, lines, named, plain, refuse_document
 from lab.domain.trace.databases import Catalogue, Relation, starts_with
 from lab.domain.trace.delimited import read_csv
 from lab.domain.trace.duckdb_file import MAGIC as DUCKDB
@@ -127,7 +127,8 @@ def _looks_like_json(path: Path, bare: bool) -> bool:
 
 def _format(path: Path, found: str | None) -> str:
     if found is None:
-        compression(path)
+        # An archive, or another known format, is called by its name.
+        plain(path)
         ends = ending(path)
         what = f"`{ends}` is" if ends else "no ending is"
         raise NotReadable(str(path), f"{what} none of the endings that the lab reads", f"valid: {', '.join(FORMATS)}")

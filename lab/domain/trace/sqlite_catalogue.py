@@ -94,7 +94,7 @@ def listed(connection: sqlite3.Connection, count: bool = True) -> Catalogue:
     by_name = {name.lower(): key for name, key in primary.items()}
 
     def columns(name: str) -> list[str]:
-        return columns_of(connection, name)
+        return list(columns_of(connection, name))
 
     complete = []
     for one in found:
@@ -138,9 +138,10 @@ def _shows(module: str, sql: str) -> str:
     )
 
 
-def columns_of(connection: sqlite3.Connection, table: str) -> list[str]:
-    """Return the columns, generated ones included; hidden ones of a virtual table are not."""
-    return [row[1] for row in connection.execute(f"PRAGMA table_xinfo({quoted(table)})") if row[6] != 1]
+def columns_of(connection: sqlite3.Connection, table: str) -> dict[str, str]:
+    """Return the columns with their declared types, generated ones included; hidden ones of a virtual table are not."""
+    rows = connection.execute(f"PRAGMA table_xinfo({quoted(table)})")
+    return {row[1]: row[2].upper() for row in rows if row[6] != 1}
 
 
 def _key(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:

@@ -37,8 +37,9 @@ def _read(connection: sqlite3.Connection, address: str, path: Path, table: str |
     found = listed(connection, table is None).chosen(str(path), table)
     # Without an index: rows come in the order of the table.
     source = f"{quoted(found.name)} NOT INDEXED" if found.kind == "table" else quoted(found.name)
-    counted, notes = _counted(connection, source, columns_of(connection, found.name))
-    kinds = {name: _kind(types, wide) for name, (types, wide) in counted.items()}
+    declared = columns_of(connection, found.name)
+    counted, notes = _counted(connection, source, list(declared))
+    kinds = {name: _kind(types, wide, declared[name]) for name, (types, wide) in counted.items()}
     if not kinds:
         raise NotReadable(f"{path}:{found.name}", "a table without a column that can be read", " ".join(notes))
     notes += [
@@ -56,9 +57,9 @@ def _read(connection: sqlite3.Connection, address: str, path: Path, table: str |
     if broken:
         frame = frame.filter(~pl.col(LINE).is_in(list(broken)))
     shown = tuple(sorted(bad)[:SHOWN])
-    return Raw(
-        frame, kinds, "sqlite", shown, len(broken), tuple(one for one in found.key if one in kinds), tuple(notes)
-    )
+    # SQLite lets a key be null unless it is said otherwise; then it is none.
+    key = found.key if all(one in kinds and not frame[one].null_count() for one in found.key) else ()
+    return Raw(frame, kinds, "sqlite", shown, len(broken), key, tuple(notes), unit="row")
 
 
 def _counted(
@@ -98,9 +99,12 @@ def _types(connection: sqlite3.Connection, source: str, names: Sequence[str]) ->
     }
 
 
-def _kind(types: set[str], wide: bool) -> Kind:
-    if types == {"integer"}:
+def _kind(types: set[str], wide: bool, declared: str) -> Kind:
+    """Return the kind of a column from the types of its values; without any, from its affinity."""
+    if types == {"integer"} or (not types and "INT" in declared):
         return "int"
+    if not types and not any(word in declared for word in ("CHAR", "CLOB", "TEXT")):
+        return "float" if any(word in declared for word in ("REAL", "FLOA", "DOUB")) else "str"
     return "float" if types == {"real"} or (types == {"integer", "real"} and not wide) else "str"
 
 
