@@ -20,6 +20,8 @@ TIMES = (
 )  # fmt: skip
 # Further names of a column of time, if its values are times.
 TIME_LIKE = r"(_at|_on|_time|_date|_ts|time|date|stamp|datum|zeit)$|(?-i:[a-z](At|On|Ts)$)"
+# Times at which no row was committed.
+BIRTHS = r"birth|(^|_)(born|dob)(_|$)"
 DELETIONS = ("deleted", "is_deleted", "deleted_at", "deleted_on", "removed", "is_removed", "removed_at", "tombstone")
 OPERATIONS = ("op", "operation", "status", "state", "action")
 REVISIONS = ("revision", "rev", "row_version", "version", "lsn", "sequence", "seq")
@@ -74,6 +76,8 @@ def time(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
         likely = name in named or re.search(TIME_LIKE, plain(name)) is not None
         # Text in the format of a time is recognised by itself; a number needs the name of a time.
         if plain(name) in DELETIONS or values.len() < frame.height / 2 or not (likely or kinds[name] == "str"):
+            continue
+        if re.search(BIRTHS, plain(name)):
             continue
         if not is_time(values):
             continue
