@@ -14,19 +14,17 @@ from lab.scenario.limits import (
     COLUMNS_MAX,
     COUNT_MAX,
     ENTITIES_MAX,
-    FILE_COLUMNS_MAX,
     INTERVAL_MIN,
-    PATH_MAX,
     PERIODS_MAX,
     PROJECTIONS_MAX,
     QUERIES_MAX,
     REPEAT_MAX,
     STATEMENT_MAX,
 )
+from lab.scenario.own_data import EntityTable
 from lab.scenario.replicas import ReadersTable, ReplicasTable
 from lab.scenario.values import (
     Asked,
-    FileColumns,
     FileName,
     Interval,
     Level,
@@ -44,43 +42,6 @@ from lab.scenario.values import (
 GapStrategy = Literal["naive", "serialise", "horizon", "hold"]
 # Whether the checkpoint is committed with the data or in a transaction of its own, so a crash can separate the two.
 CheckpointOrder = Literal["with-data", "after-data", "before-data"]
-
-
-FileFormat = Literal[
-    "parquet", "csv", "ndjson", "sqlite", "duckdb", "postgresql", "mysql", "debezium", "cloudevents", "flattened",
-    "maxwell", "canal", "wal2json", "singer", "dms",
-]  # fmt: skip
-
-
-class LinkTable(ScenarioTable):
-    """Columns that hold the key of another record of the user's; `name` is that of a column to make of them."""
-
-    on: Set
-    to: Name
-    name: Name | None = None
-
-
-class EntityTable(ScenarioTable):
-    """One of the user's files, and which of its columns are key, time, deletion and revision."""
-
-    name: Name
-    file: str = Field(min_length=1, max_length=PATH_MAX)
-    format: FileFormat | None = None
-    key: Set
-    time: Word | None = None
-    deleted: Word | None = None
-    revision: Word | None = None
-    columns: dict[Word, Literal["int", "float", "str", "bool"]] | None = Field(None, max_length=FILE_COLUMNS_MAX)
-    texts: FileColumns = ()
-    indexes: FileColumns = ()
-    skip_bad_rows: bool = False
-    header: bool | None = None
-    encoding: Word | None = None
-    null: FileColumns = ()
-    decimal: Literal[".", ","] | None = None
-    dates: Literal["dmy", "mdy", "ymd", "excel", "seconds"] | None = None
-    link: tuple[LinkTable, ...] = Field((), strict=False, max_length=COLUMNS_MAX)
-    time_of: Name | None = None
 
 
 class DomainTable(ScenarioTable):

@@ -11,7 +11,7 @@ from typing import Any
 from lab.base import BadInput, Problem
 from lab.domain import OWN_DATA
 from lab.domain import domain as find_domain
-from lab.domain.trace.reading import Reading
+from lab.domain.trace.reading import CsvReading
 from lab.starter.own import WrittenScenario, write_own
 from lab.starter.place import free_path, write_valid
 
@@ -110,7 +110,7 @@ def start(
     told = {role: own[role] for role in ("key", "time", "deleted", "revision") if own.get(role) is not None}
     texts, null = (tuple(word.strip() for word in (own.get(one) or "").split(",") if word) for one in ("text", "null"))
     header = {"yes": True, "no": False}.get(own.get("header") or "")
-    how = Reading(header, own.get("encoding"), null, own.get("decimal"), own.get("dates"))
+    how = CsvReading(header, own.get("encoding"), null, own.get("decimal"), own.get("dates"))
     skip = bool(own.get("skip_bad_rows"))
     return write_own(folder, name, file, told, own.get("entity"), texts, skip, seed, overrides, how)
 

@@ -17,7 +17,7 @@ from lab.domain.trace.files import read, split
 from lab.domain.trace.frame import Prepared, entity, entity_names, prepare, renamed
 from lab.domain.trace.questions import dividing, questions, wordy
 from lab.domain.trace.raw import AT, TRUNCATES, Raw, refuse_bad
-from lab.domain.trace.reading import AS_FOUND, Reading
+from lab.domain.trace.reading import AS_FOUND, CsvReading
 from lab.domain.trace.typed import typed
 from lab.scenario import NAME, EntityTable
 from lab.starter.guess import Guesses, guess, unchanging
@@ -76,7 +76,7 @@ def look(
     text: Sequence[str],
     skip: bool,
     many: bool = False,
-    how: Reading = AS_FOUND,
+    how: CsvReading = AS_FOUND,
 ) -> Looked:
     """Read a table and guess. Raises BadInput for malformed rows unless `skip`, and if nothing identifies a record.
 

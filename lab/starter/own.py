@@ -12,7 +12,7 @@ from typing import Any
 from lab.base import BadInput, Problem
 from lab.domain.trace.databases import Catalogue
 from lab.domain.trace.files import whole_database
-from lab.domain.trace.reading import AS_FOUND, Reading
+from lab.domain.trace.reading import AS_FOUND, CsvReading
 from lab.formatting import printable
 from lab.scenario import NAME
 from lab.starter.linking import linked
@@ -73,7 +73,7 @@ def write_own(
     skip: bool = False,
     seed: int | None = None,
     overrides: Sequence[str] = (),
-    how: Reading = AS_FOUND,
+    how: CsvReading = AS_FOUND,
 ) -> WrittenScenario:
     """Write `name`.toml, a scenario on the data of `file`. `told` has the columns of roles that are not guessed.
 

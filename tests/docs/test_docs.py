@@ -185,7 +185,7 @@ def test_every_key_of_the_manifest_is_explained(small_run: Run) -> None:
     manifest = small_run.manifest
     # Only a run of several repetitions has them.
     assert set(rows(whole)) == set(manifest) | {"repetitions"}
-    assert set(rows(each)) == set(manifest["projections"][0])
+    assert set(rows(each)) == set(manifest["projections"][0]) | {"repetition", "unexpected"}
     for name in ("scenario", "truth", "machine", "phases"):
         assert [key for key in manifest[name] if f"`{key}`" not in rows(whole)[name][0]] == [], name
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from running import call
 
 from lab.base import MissingDriver, NotReadable
-from lab.domain.trace.addresses import Address, is_address, parse
+from lab.domain.trace.addresses import ServerAddress, is_address, parse
 from lab.domain.trace.databases import ForeignKey
 from lab.domain.trace.files import digest, read, whole_database
 from lab.domain.trace.raw import LINE
@@ -39,7 +39,7 @@ DATABASE = "lab_own_data"
 )
 def test_an_address_says_where_and_which_table(file: str, address: tuple[Any, ...]) -> None:
     assert is_address(file)
-    assert parse(file) == Address(*address)
+    assert parse(file) == ServerAddress(*address)
 
 
 @pytest.mark.parametrize("file", ["shop.db:orders", "orders.csv", "C:/data/x.csv", "https://host/x.csv"])

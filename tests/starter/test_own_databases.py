@@ -156,8 +156,10 @@ def test_a_shop_runs_unedited_and_gets_advice() -> None:
     runs("shop")
     asked = {query["name"]: query["kind"] for query in plan(Source(Path("shop.toml"))).scenario.model_dump()["query"]}
     joins = {name for name, kind in asked.items() if kind == "join"}
-    assert joins == {"agent_with_lead", "category_with_parent", "product_with_category", "orders_with_customer", "line_with_order",
-                     "line_with_product"}  # fmt: skip
+    assert joins == {
+        "agent_with_lead", "category_with_parent", "product_with_category", "orders_with_customer", "line_with_order",
+        "line_with_product",
+    }  # fmt: skip
     below = {name for name, kind in asked.items() if kind == "traverse"}
     assert below == {"agent_below", "category_below"}
     table = pl.read_parquet("runs/shop/latest/queries.parquet")

@@ -22,8 +22,8 @@ from lab.domain.trace.files import digest, format_of, read
 from lab.domain.trace.frame import Prepared, check_columns, entity, entity_names, prepare, renamed
 from lab.domain.trace.links import link_column, link_problems, linked_entity, on_one_clock
 from lab.domain.trace.questions import link_questions, questions
-from lab.domain.trace.raw import AT, PLACE, TURN, Counted, Raw, refuse_bad
-from lab.domain.trace.reading import Reading
+from lab.domain.trace.raw import AT, PLACE, TURN, Raw, SourceCount, refuse_bad
+from lab.domain.trace.reading import CsvReading
 from lab.scenario import DomainTable, EntityTable
 
 SKIP = "mend them, or leave them out by skip_bad_rows = true"
@@ -63,7 +63,7 @@ class Traced:
         return check_columns(item, item.columns, where) if item.columns is not None else []
 
     def _read(self, item: EntityTable) -> Raw:
-        return read(item.file, self.folder, item.format, Reading.of(item), item.key)
+        return read(item.file, self.folder, item.format, CsvReading.of(item), item.key)
 
     def _kinds(self, item: EntityTable, raw: Raw | None = None) -> dict[str, Kind]:
         """Return the columns with their kinds, as declared in the scenario or else as found in the file."""
@@ -171,11 +171,11 @@ class Traced:
 def _source(name: str, made: Prepared, used: pl.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of the table `source` for an entity: what was read, and what became of it."""
     counts = [
-        Counted("", "rows", made.frame.height + made.bad.bad_count),
-        Counted("", "malformed rows", made.bad.bad_count),
-        Counted("", "changes", used.height),
-        Counted("", "records", used["key"].n_unique()),
-        Counted("", "deletions", int(used["deleted"].sum())),
+        SourceCount("", "rows", made.frame.height + made.bad.bad_count),
+        SourceCount("", "malformed rows", made.bad.bad_count),
+        SourceCount("", "changes", used.height),
+        SourceCount("", "records", used["key"].n_unique()),
+        SourceCount("", "deletions", int(used["deleted"].sum())),
         *made.bad.counts,
     ]
     return [{"entity": name, "column": one.column or None, "what": one.what, "count": one.count} for one in counts]

@@ -19,7 +19,7 @@ PAGE = 50_000  # Rows that are converted together.
 
 
 @dataclass(frozen=True)
-class Address:
+class ServerAddress:
     """Where a database is, and which of its tables is meant (None: all)."""
 
     kind: str
@@ -35,7 +35,7 @@ def is_address(file: str) -> bool:
     return file.partition("://")[0].lower() in KINDS and "://" in file
 
 
-def parse(file: str) -> Address:
+def parse(file: str) -> ServerAddress:
     """Take an address apart. Raises NotReadable for one without a database, and for one with a password."""
     whole, _, _ = file.partition("?")
     found = urlsplit(whole)
@@ -52,7 +52,7 @@ def parse(file: str) -> Address:
     if not database:
         raise NotReadable(file, "no database is named", f"for example {found.scheme}://localhost/shop:orders")
     user = unquote(found.username) if found.username else None
-    return Address(kind, found.hostname or "localhost", port, user, database, table or None)
+    return ServerAddress(kind, found.hostname or "localhost", port, user, database, table or None)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ SAMPLE = 1_000
 
 
 @dataclass(frozen=True)
-class Written:
+class DayOrder:
     """The order of day and month in a column (`dmy` or `mdy`; `ymd`: the year first), and what is to be said of it."""
 
     order: str
@@ -37,7 +37,7 @@ class Written:
     doubt: str = ""
 
     @classmethod
-    def of(cls, values: pl.Series, told: str | None) -> Written:
+    def of(cls, values: pl.Series, told: str | None) -> DayOrder:
         """Find the order of a column of text: by what is told, by parts above 12, by AM and PM, by the separator."""
         head = values.drop_nulls().head(SAMPLE).str.strip_chars()
         if not head.str.contains(TURNED).any():
@@ -67,7 +67,7 @@ class Written:
         return cls(order, names[order], f"{names[other].removeprefix('read as ')}: --dates {other}")
 
 
-def parts(text: pl.Series, written: Written) -> pl.DataFrame:
+def parts(text: pl.Series, written: DayOrder) -> pl.DataFrame:
     """Return `second` (since 1970, int64) and `nano` of values without blanks around them; null if it is no date."""
     nothing = pl.Series([None], dtype=pl.String).new_from_index(0, text.len())
     frame = pl.DataFrame([nothing.alias(name) for name in PARTS])
@@ -86,7 +86,7 @@ def parts(text: pl.Series, written: Written) -> pl.DataFrame:
     return _computed(frame, written)
 
 
-def _computed(frame: pl.DataFrame, written: Written) -> pl.DataFrame:
+def _computed(frame: pl.DataFrame, written: DayOrder) -> pl.DataFrame:
     day, month = ("b", "a") if written.order == "mdy" else ("a", "b")
     named = (
         pl.col("w")

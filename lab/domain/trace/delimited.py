@@ -12,12 +12,12 @@ import numpy as np
 import polars as pl
 
 from lab.base import NotReadable
-from lab.domain.trace.dialect import Dialect, dialect
+from lab.domain.trace.dialect import CsvDialect, dialect
 from lab.domain.trace.encoding import as_utf8, even_lines
 from lab.domain.trace.instants import moments
 from lab.domain.trace.numerals import NULLS, SAMPLE, Understood, decided, understand
-from lab.domain.trace.raw import LINE, SHOWN, Bad, Counted, Raw
-from lab.domain.trace.reading import AS_FOUND, Reading
+from lab.domain.trace.raw import LINE, SHOWN, Bad, Raw, SourceCount
+from lab.domain.trace.reading import AS_FOUND, CsvReading
 
 # MySQL's null, which no other program writes.
 ALWAYS_NULL = r"\N"
@@ -29,7 +29,7 @@ QUERY = (
 REJECTS = "SELECT line_byte_position, min(error_type), min(error_message) FROM reject_errors GROUP BY ALL ORDER BY 1"
 
 
-def read_csv(path: Path, how: Reading = AS_FOUND) -> Raw:
+def read_csv(path: Path, how: CsvReading = AS_FOUND) -> Raw:
     """Read a CSV file: separated by comma, semicolon, tab or bar, with or without a header, in any encoding.
 
     An empty field without quotation marks is null, and so is a word that stands for a missing value in the file's
@@ -64,13 +64,13 @@ def _seen(values: pl.Series, words: Sequence[str]) -> pl.Series:
     return values.filter(values.is_in(list(words)))
 
 
-def _missing(frame: pl.DataFrame, before: dict[str, pl.Series], words: Sequence[str]) -> tuple[Counted, ...]:
+def _missing(frame: pl.DataFrame, before: dict[str, pl.Series], words: Sequence[str]) -> tuple[SourceCount, ...]:
     """Count the words of columns of text that were read as missing values."""
     counts = []
     for name, seen in before.items():
         if count := seen.len() - _seen(frame[name], words).len():
             listed = ", ".join(seen.unique().sort().to_list())
-            counts.append(Counted(name, f"words that stand for a missing value ({listed})", count))
+            counts.append(SourceCount(name, f"words that stand for a missing value ({listed})", count))
     return tuple(counts)
 
 
@@ -88,7 +88,7 @@ def _doubtful(frame: pl.DataFrame, columns: dict[str, Understood], words: Sequen
     return notes
 
 
-def _rows(file: Path, path: Path, found: Dialect, nulls: Sequence[str]) -> tuple[Raw, list[tuple[int, str, str]]]:
+def _rows(file: Path, path: Path, found: CsvDialect, nulls: Sequence[str]) -> tuple[Raw, list[tuple[int, str, str]]]:
     """Return all rows as text, and the places and reasons of those that DuckDB rejects."""
     with tempfile.TemporaryDirectory(prefix="lab-") as folder:
         try:
@@ -110,7 +110,7 @@ def _not_csv(path: Path, error: duckdb.Error) -> NotReadable:
     return NotReadable(str(path), f"not CSV: {str(error).splitlines()[0]}")
 
 
-def _read(file: Path, found: Dialect, nulls: Sequence[str]) -> tuple[Raw, list[tuple[int, str, str]]]:
+def _read(file: Path, found: CsvDialect, nulls: Sequence[str]) -> tuple[Raw, list[tuple[int, str, str]]]:
     # DuckDB's names are case-insensitive.
     columns = {f"c{place}": "VARCHAR" for place in range(len(found.names))}
     settings = {
@@ -125,7 +125,7 @@ def _read(file: Path, found: Dialect, nulls: Sequence[str]) -> tuple[Raw, list[t
     return Raw(frame, {}, "csv"), rejects
 
 
-def _understood(frame: pl.DataFrame, found: Dialect, how: Reading) -> dict[str, Understood]:
+def _understood(frame: pl.DataFrame, found: CsvDialect, how: CsvReading) -> dict[str, Understood]:
     """Return what each column is; where a number's decimal point is in doubt, the other columns decide."""
     columns = {name: understand(frame[name], how.null) for name in found.names}
     for name, one in columns.items():
@@ -153,7 +153,7 @@ def _among_times(values: pl.Series) -> tuple[str, ...]:
     return () if not others.len() or moments(others).unreadable.any() else tuple(values.filter(missing).unique().sort())
 
 
-def _numbered(raw: Raw, file: Path, found: Dialect, rejects: list[tuple[int, str, str]]) -> Raw:
+def _numbered(raw: Raw, file: Path, found: CsvDialect, rejects: list[tuple[int, str, str]]) -> Raw:
     """Add each row's line, and the rows that were rejected as malformed."""
     frame = raw.frame
     shown = _lines(file, [start for start, _, _ in rejects[:SHOWN]])
@@ -183,7 +183,7 @@ def _lines(path: Path, starts: list[int]) -> list[int]:
     return found
 
 
-def _without_nameless(frame: pl.DataFrame, found: Dialect) -> tuple[pl.DataFrame, list[str]]:
+def _without_nameless(frame: pl.DataFrame, found: CsvDialect) -> tuple[pl.DataFrame, list[str]]:
     """Leave out columns that have neither a name nor a value; say how the others are called."""
     notes = []
     for name in found.unnamed:

@@ -16,7 +16,7 @@ import polars as pl
 from lab.base import NotReadable
 from lab.domain.trace.instants import moments
 from lab.domain.trace.numerals import NULLS, PLAIN
-from lab.domain.trace.reading import Reading
+from lab.domain.trace.reading import CsvReading
 
 DELIMITERS = ",;\t|"
 HEAD = 1 << 20  # Bytes that are looked at.
@@ -27,7 +27,7 @@ UNNAMED = "column_{}"
 
 
 @dataclass(frozen=True)
-class Dialect:
+class CsvDialect:
     """How a CSV file is written.
 
     `names` are those of its columns, `unnamed` such as the file doesn't give. `skip` counts the records before the
@@ -51,7 +51,7 @@ class _Record:
     line: int
 
 
-def dialect(path: Path, shown: str, how: Reading) -> Dialect:
+def dialect(path: Path, shown: str, how: CsvReading) -> CsvDialect:
     """Find out how a file in UTF-8 is written. Raises NotReadable if it is not plain whether it has a header.
 
     `shown` is the file's name in messages.
@@ -89,7 +89,7 @@ def dialect(path: Path, shown: str, how: Reading) -> Dialect:
         [CONTROL.sub(" ", field.strip()) for field in first.fields] if header else [""] * _modal([first.fields, *rows])
     )
     names, unnamed = _named(_fitted(fields, rows), shown)
-    return Dialect(names, delimiter, skip, line, unnamed, tuple(notes))
+    return CsvDialect(names, delimiter, skip, line, unnamed, tuple(notes))
 
 
 def _top(lines: Sequence[str]) -> tuple[int, str | None]:

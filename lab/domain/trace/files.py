@@ -19,7 +19,7 @@ from lab.domain.trace.jsonlines import read_ndjson
 from lab.domain.trace.logs import FORMATS as LOGS
 from lab.domain.trace.logs import keyed_lines, read_log, recognise, tables_of
 from lab.domain.trace.raw import Raw
-from lab.domain.trace.reading import AS_FOUND, Reading
+from lab.domain.trace.reading import AS_FOUND, CsvReading
 from lab.domain.trace.servers import read_server, server_catalogue
 from lab.domain.trace.sqlite_catalogue import MAGIC as SQLITE
 from lab.domain.trace.sqlite_catalogue import catalogue
@@ -139,7 +139,7 @@ def _format(path: Path, found: str | None) -> str:
         return recognise(copy) or found
 
 
-def read(file: str, folder: Path, told: str | None = None, how: Reading = AS_FOUND, key: Sequence[str] = ()) -> Raw:
+def read(file: str, folder: Path, told: str | None = None, how: CsvReading = AS_FOUND, key: Sequence[str] = ()) -> Raw:
     """Read all rows of a file, as `how` says. Raises NotReadable if it can't be read or has no row.
 
     `key` has the key's columns, if they are known; a change log tells by them which updates give a record another key.
@@ -164,7 +164,7 @@ def _with_rows(raw: Raw, file: str) -> Raw:
     return raw
 
 
-def _read(path: Path, table: str | None, form: str, how: Reading, key: Sequence[str]) -> Raw:
+def _read(path: Path, table: str | None, form: str, how: CsvReading, key: Sequence[str]) -> Raw:
     if form in DATABASES:
         return DATABASES[form](path, table)
     unpacked = plain(path)

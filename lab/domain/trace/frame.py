@@ -111,7 +111,6 @@ class Prepared:
 def prepare(raw: Raw, table: EntityTable, kinds: Mapping[str, Kind], where: str) -> Prepared:
     """Convert every row to a change in commit order: by time, then in the order of the file; a log has its own order.
 
-    The changes of a log are in the log's own order (`history`).
     A revision column orders the changes of one record on the places that the record has. Revisions are counted from 1.
     Raises BadInput for missing columns.
     """
@@ -211,6 +210,8 @@ def told(column: str, found: Moments) -> list[str]:
 
 def _rising(second: pl.Series, nano: pl.Series) -> bool:
     """Return whether no time is before the one of the row before it."""
+    if not second.len():
+        return True
     before, after = second.slice(0, second.len() - 1), second.slice(1)
     earlier = nano.slice(1) < nano.slice(0, nano.len() - 1)
     return not ((after < before) | ((after == before) & earlier)).any()

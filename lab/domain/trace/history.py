@@ -25,7 +25,7 @@ from lab.domain.trace.raw import (
     TRUNCATES,
     TURN,
     UNCHANGED,
-    Counted,
+    SourceCount,
 )
 
 KEY, GONE, BY = "\1key", "\1gone", "\1by"
@@ -44,12 +44,12 @@ class Arranged:
     frame: pl.DataFrame
     timed: bool = True
     notes: list[str] = field(default_factory=list)
-    counts: list[Counted] = field(default_factory=list)
+    counts: list[SourceCount] = field(default_factory=list)
 
     def count(self, what: str, number: int, column: str = "") -> None:
         """Count what was done and say it, unless nothing was."""
         if number:
-            self.counts.append(Counted(column, what, number))
+            self.counts.append(SourceCount(column, what, number))
             self.notes.append(counted(what, number, column))
 
 

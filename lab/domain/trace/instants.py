@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from lab.domain.trace.calendar import Written, amount, parts
+from lab.domain.trace.calendar import DayOrder, amount, parts
 from lab.domain.trace.numerals import NULLS
 from lab.statistics.quantiles import reached
 
@@ -68,14 +68,14 @@ def moments(values: pl.Series, dates: str | None = None) -> Moments:
         return Moments(none, none, nothing, ~nothing & False)
     if values.dtype.is_numeric():
         return _numbers(values, dates)
-    written = Written.of(values, dates)
+    written = DayOrder.of(values, dates)
     blocks = [_block(values.slice(begin, BLOCK), written) for begin in range(0, max(1, values.len()), BLOCK)]
     found = pl.concat(blocks)
     second = found["second"].rename(values.name)
     return Moments(second, found["nano"], found["absent"], found["zero"], written.form, written.doubt)
 
 
-def _block(values: pl.Series, written: Written) -> pl.DataFrame:
+def _block(values: pl.Series, written: DayOrder) -> pl.DataFrame:
     """Return `second`, `nano` and `absent` of a block of text; parsed text is many times as large as the text."""
     text = values.str.strip_chars()
     zero = text.str.contains(NEVER).fill_null(False)
@@ -93,7 +93,7 @@ def _numbers(values: pl.Series, dates: str | None) -> Moments:
     never = nothing & False
     if dates == "ymd" or (dates is None and _is_calendar(there)):
         text = values.cast(pl.Int64, strict=False).cast(pl.String)
-        found = parts(text, Written("ymd"))
+        found = parts(text, DayOrder("ymd"))
         return Moments(found["second"].rename(values.name), found["nano"], nothing, never, "read as YYYYMMDD")
     low, high = EXCEL
     if dates == "excel" or (dates is None and there.len() and there.is_between(low, high).all()):
@@ -115,4 +115,4 @@ def _is_calendar(values: pl.Series) -> bool:
     text = values.cast(pl.Int64, strict=False).cast(pl.String)
     if not text.str.contains(r"^(?:1[89]|20|21)\d{6}(?:\d{4}|\d{6})?$").fill_null(False).all():
         return False
-    return parts(text, Written("ymd"))["second"].null_count() == 0
+    return parts(text, DayOrder("ymd"))["second"].null_count() == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.base import MissingDriver, NotReadable
-from lab.domain.trace.addresses import PAGE, Address, ServerColumn
+from lab.domain.trace.addresses import PAGE, ServerAddress, ServerColumn
 from lab.domain.trace.databases import COUNT, Catalogue, ForeignKey, Relation, usable
 
 INSTALL = "python -m pip install 'polyglot-lab[mysql]'"
@@ -111,7 +111,7 @@ class MysqlSession:
 
 
 @contextmanager
-def session(address: Address, file: str) -> Iterator[MysqlSession]:
+def session(address: ServerAddress, file: str) -> Iterator[MysqlSession]:
     """Connect. Raises MissingDriver without PyMySQL, NotReadable for what the server says."""
     try:
         import pymysql

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lab.base import MissingDriver, NotReadable
-from lab.domain.trace.addresses import PAGE, Address, ServerColumn, identifier
+from lab.domain.trace.addresses import PAGE, ServerAddress, ServerColumn, identifier
 from lab.domain.trace.databases import COUNT, Catalogue, ForeignKey, Relation, quoted, usable
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _text(value: Any) -> str:
 
 
 @contextmanager
-def session(address: Address, file: str) -> Iterator[PostgresSession]:
+def session(address: ServerAddress, file: str) -> Iterator[PostgresSession]:
     """Connect. Raises MissingDriver without psycopg, NotReadable for what the server says."""
     try:
         import psycopg

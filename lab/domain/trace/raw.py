@@ -33,7 +33,7 @@ SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Counted:
+class SourceCount:
     """A number for the run's table `source`: of which column (empty: of the file), of what, and how many."""
 
     column: str
@@ -74,7 +74,7 @@ class Raw:
     notes: tuple[str, ...] = field(default=())
     steady: tuple[str, ...] = field(default=())
     unit: str = "line"
-    counts: tuple[Counted, ...] = field(default=())
+    counts: tuple[SourceCount, ...] = field(default=())
     notations: dict[str, Understood] = field(default_factory=dict)
     nameless: tuple[str, ...] = field(default=())
     roles: Mapping[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Raw:
 
     def counting(self, column: str, what: str, count: int) -> Raw:
         """Add a number for the table `source`, unless it is 0."""
-        return replace(self, counts=(*self.counts, Counted(column, what, count))) if count else self
+        return replace(self, counts=(*self.counts, SourceCount(column, what, count))) if count else self
 
     def without(self, found: Sequence[tuple[pl.Series, str]], frame: pl.DataFrame) -> Raw:
         """Remove the rows of these masks from `frame`, and count them as malformed with their reasons."""

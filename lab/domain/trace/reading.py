@@ -8,7 +8,7 @@ from lab.scenario import EntityTable
 
 
 @dataclass(frozen=True)
-class Reading:
+class CsvReading:
     """What the user says of a file. None or empty: it is found out.
 
     `header`: the first line has the names of the columns. `encoding`: of a file of text, as Python calls it. `null`:
@@ -23,9 +23,9 @@ class Reading:
     dates: str | None = None
 
     @classmethod
-    def of(cls, table: EntityTable) -> Reading:
+    def of(cls, table: EntityTable) -> CsvReading:
         """Return what the scenario says of the file."""
         return cls(table.header, table.encoding, table.null, table.decimal, table.dates)
 
 
-AS_FOUND = Reading()
+AS_FOUND = CsvReading()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import polars as pl
 
 from lab.domain.trace import mysql, postgresql
-from lab.domain.trace.addresses import Address, ServerColumn, ServerSession, parse
+from lab.domain.trace.addresses import ServerAddress, ServerColumn, ServerSession, parse
 from lab.domain.trace.databases import Catalogue, numbered
 from lab.domain.trace.raw import Raw
 from lab.domain.trace.tables import typed_rows
@@ -20,7 +21,7 @@ DIGITS = 38  # The most digits of a decimal number.
 # What arrives is text, unless it is of one of these types.
 TYPES: Mapping[str, pl.DataType] = {"int": pl.Int128(), "float": pl.Float64(), "bool": pl.Boolean()}
 
-Opener = Callable[[Address, str], AbstractContextManager[ServerSession]]
+Opener = Callable[[ServerAddress, str], AbstractContextManager[ServerSession]]
 
 
 SESSIONS: Mapping[str, Opener] = {"postgresql": postgresql.session, "mysql": mysql.session}
@@ -51,7 +52,7 @@ def read_server(file: str) -> Raw:
         for column in columns
         if (how := _changed(column, frame[column.name].dtype))
     ]
-    return Raw(raw.frame, raw.kinds, address.kind, keys=found.key, notes=(*notes, *raw.notes), unit="row")
+    return replace(raw, keys=found.key, notes=(*notes, *raw.notes), unit="row")
 
 
 def _changed(column: ServerColumn, dtype: pl.DataType) -> str:

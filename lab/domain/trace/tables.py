@@ -8,7 +8,7 @@ import polars as pl
 
 from lab.base import Kind, NotReadable
 from lab.domain.trace.numerals import DIGITS
-from lab.domain.trace.raw import LINE, Counted, Raw
+from lab.domain.trace.raw import LINE, Raw, SourceCount
 
 
 def read_parquet(path: Path) -> Raw:
@@ -57,13 +57,13 @@ def _fitting(lazy: pl.LazyFrame, schema: pl.Schema) -> set[str]:
     return {name for name in fits if found[name][0]}
 
 
-def _not_numbers(lazy: pl.LazyFrame, schema: pl.Schema) -> tuple[Counted, ...]:
+def _not_numbers(lazy: pl.LazyFrame, schema: pl.Schema) -> tuple[SourceCount, ...]:
     """Count NaN, which is a missing value here."""
     names = [name for name, dtype in schema.items() if dtype.is_float()]
     if not names:
         return ()
     found = lazy.select(pl.col(names).is_nan().sum()).collect()
-    return tuple(Counted(name, "NaN", int(found[name][0])) for name in names if found[name][0])
+    return tuple(SourceCount(name, "NaN", int(found[name][0])) for name in names if found[name][0])
 
 
 def _changed(dtype: pl.DataType, small: bool) -> str:

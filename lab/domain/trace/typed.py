@@ -9,7 +9,7 @@ import polars as pl
 
 from lab.base import DTYPES, Kind
 from lab.domain.trace.numerals import POINT, Understood, inexact
-from lab.domain.trace.raw import OWN, Counted, Raw
+from lab.domain.trace.raw import OWN, Raw, SourceCount
 
 BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 # How JSON and other formats without null among numbers write that there is none.
@@ -32,7 +32,7 @@ def typed(raw: Raw, kinds: Mapping[str, Kind]) -> Raw:
         values, absent = raw.frame[name], None
         if values.dtype == pl.String and kind != "str":
             values, absent, more = _from_text(values, kind, raw.notations.get(name, OF_JSON))
-            counts += [Counted(name, what, count) for what, count, _ in more if count]
+            counts += [SourceCount(name, what, count) for what, count, _ in more if count]
             notes += [f"Column `{name}`: {note}." for _, _, note in more]
         else:
             values = values.cast(DTYPES[kind], strict=False)

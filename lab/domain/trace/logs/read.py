@@ -25,7 +25,7 @@ from lab.domain.trace.logs.singer import Singer
 from lab.domain.trace.logs.unsupported import unsupported
 from lab.domain.trace.logs.values import Malformed
 from lab.domain.trace.logs.wal2json import Wal2json
-from lab.domain.trace.raw import AT, COMMITTED, LINE, ORDER, SHOWN, Bad, Counted, Raw
+from lab.domain.trace.raw import AT, COMMITTED, LINE, ORDER, SHOWN, Bad, Raw, SourceCount
 
 # The first that recognises a message decides; rows of a topic are the least distinctive.
 FORMATS: Mapping[str, type[Format]] = {
@@ -149,13 +149,13 @@ def _changes(path: Path, translator: Format, log: Log) -> Iterator[tuple[int, Lo
 
 def _raw(log: Log, form: str, table: Table, gathered: Gathered) -> Raw:
     frame = gathered.frame()
-    counts = [Counted("", f"passed over: {what}", number) for what, number in log.passed.items()]
+    counts = [SourceCount("", f"passed over: {what}", number) for what, number in log.passed.items()]
     notes = [counted(f"passed over: {what}", number) for what, number in log.passed.items()]
-    counts += [Counted(column, what, number) for (what, column), number in gathered.counts.items()]
+    counts += [SourceCount(column, what, number) for (what, column), number in gathered.counts.items()]
     notes += [counted(what, number, column) for (what, column), number in gathered.counts.items()]
     others = sum(log.changes.values()) - log.changes[table]
     if others:
-        counts.append(Counted("", "changes of other tables", others))
+        counts.append(SourceCount("", "changes of other tables", others))
     kinds = {}
     for name in gathered.kinds:
         kinds[name], what, number = gathered.kind(name, frame[name])
@@ -164,10 +164,10 @@ def _raw(log: Log, form: str, table: Table, gathered: Gathered) -> Raw:
         elif what:
             notes.append(f"Column `{name}` holds {what}: they are text here.")
         if what:
-            counts.append(Counted(name, f"{what}, as text", number))
+            counts.append(SourceCount(name, f"{what}, as text", number))
         if how := log.converted.get((table, name)):
             notes.append(f"Column `{name}` has {how}, as the log's schema says.")
-            counts.append(Counted(name, f"read as {how}", frame.height - frame[name].null_count()))
+            counts.append(SourceCount(name, f"read as {how}", frame.height - frame[name].null_count()))
     timed, placed = frame.filter(pl.col(AT).is_not_null()), frame[ORDER].null_count() < frame.height
     assert log.translator is not None
     roles = log.translator.roles(bool(timed.height), bool(timed[COMMITTED].any()), placed)
@@ -176,5 +176,5 @@ def _raw(log: Log, form: str, table: Table, gathered: Gathered) -> Raw:
     steady = tuple(name for name in kinds if name not in gathered.altered) if gathered.images else ()
     return Raw(
         frame.sort(LINE, maintain_order=True), kinds, form, tuple(log.bad), log.bad_count, tuple(gathered.keys),
-        tuple(notes), steady, tuple(counts), roles,
+        tuple(notes), steady=steady, counts=tuple(counts), roles=roles,
     )  # fmt: skip
