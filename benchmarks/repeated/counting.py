@@ -133,7 +133,7 @@ def targets(what: str, factor: float, repetitions: int, found: dict[Figure, Coun
 def _at_most(what: str, several: Sequence[Counted]) -> Target:
     whole = together(several)
     return Target(
-        f"{what}: at most {FALSE_MOST:.0%}",
+        f"{what}: at most {100 * FALSE_MOST:.0f} %",
         of(whole.different, whole.judged),
         whole.judged > 0 and whole.share <= FALSE_MOST,
     )
@@ -143,7 +143,7 @@ def _at_least(what: str, several: Sequence[Counted]) -> Target:
     # A comparison that could not be judged has found nothing.
     whole = together(several)
     met = whole.compared > 0 and whole.slower >= FOUND_LEAST * whole.compared
-    return Target(f"{what}: at least {FOUND_LEAST:.0%}", of(whole.slower, whole.compared), met)
+    return Target(f"{what}: at least {100 * FOUND_LEAST:.0f} %", of(whole.slower, whole.compared), met)
 
 
 def of(hits: int, count: int) -> str:
