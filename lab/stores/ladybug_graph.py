@@ -154,10 +154,11 @@ class LadybugGraph(LadybugFile):
     def _link_few(self, entity: Entity, keys: list[Key], links: Mapping[Key, Key | None]) -> None:
         """Set the links of a few records; those that stay what they are aren't touched."""
         node, link = quoted(entity.name), cypher.links(entity.name)
-        found = f"UNWIND $keys AS one MATCH (n:{node} {{key: one}})-[:{link}]->(above:{node})"
-        there: dict[Key, Key] = dict(self._rows(f"{found} RETURN n.key, above.key", {"keys": keys}))
+        # Key by key, here too: links of a list of nodes are found by going through all links there are.
+        found = f"MATCH (n:{node} {{key: $key}})-[:{link}]->(above:{node}) RETURN above.key"
         for key in keys:
-            above, former = links.get(key), there.get(key)
+            there = self._rows(found, {"key": key})
+            above, former = links.get(key), there[0][0] if there else None
             if former is not None and above != former:
                 self._rows(f"MATCH (n:{node} {{key: $key}})-[l:{link}]->() DELETE l", {"key": key})
             if above is not None and above != former:
