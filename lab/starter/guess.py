@@ -65,6 +65,8 @@ def _total(frame: pl.DataFrame, found: Guesses) -> Guess:
         return one
     columns, name = [*found["key"].columns, *one.columns], one.columns[0]
     instead = listed(found["time"].columns) if found["time"].columns else "the order of the file"
+    if name in found["key"].columns:
+        return Guess((), f"`{name}` is a part of the key: {instead} decides", rival=one.columns)
     if not unique(frame, columns):
         why = f"`{name}` comes twice within a record, as if it started again: {instead} decides"
         return Guess((), why, rival=one.columns)

@@ -109,7 +109,7 @@ def _again(frame: pl.DataFrame, ids: Sequence[str], order: Sequence[str], values
             continue
         tied = "" if share == 1.0 else f", but for {1 - share:.1%} of the rows, which stay in the order of the file"
         found.append(Guess((name,), f"`{name}` comes again with another {listed(order)}{tied}"))
-    if found and frame.is_duplicated().any():
+    if found and not unique(frame, frame.columns):
         found = [one for one in found if unique(frame, [*one.columns, *order])]
     return sorted(found, key=lambda one: (rank(one.columns[0]), -values[one.columns[0]]))
 
@@ -140,8 +140,8 @@ def _nothing(
         share = values[nearest_one] / rows
         what = f"no column or combination is unique; `{nearest_one}` comes nearest: {values[nearest_one]:,} values in "
         what += f"{rows:,} rows ({share:.1%})"
-        if twice := int(frame.is_duplicated().sum()):
-            what += f"; {twice:,} rows are not the only ones of their kind"
+        if twice := int(frame.hash_rows().is_duplicated().sum()):
+            what += f"; {twice:,} rows are the same as another one"
     example = nearest_one or next(iter(kinds), "COLUMN")
     way_out = f"say it: --key {example}, or several: --key a,b; rows with the same key are revisions of one record"
     return BadInput([Problem(where, what, way_out)])

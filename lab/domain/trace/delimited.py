@@ -26,7 +26,14 @@ QUERY = (
     " quote = '\"', escape = '\"', nullstr = $nulls, allow_quoted_nulls = false, store_rejects = true,"
     " rejects_limit = 0, null_padding = false, skip = $skip, hive_partitioning = false)"
 )
-REJECTS = "SELECT line_byte_position, min(error_type), min(error_message) FROM reject_errors GROUP BY ALL ORDER BY 1"
+REJECTS = (
+    "SELECT line_byte_position, min(error_type), min(error_message), max(CASE WHEN contains(csv_line, chr(10))"
+    " THEN line_byte_position + strlen(csv_line) ELSE 0 END) FROM reject_errors GROUP BY ALL ORDER BY 1"
+)
+# Errors after which the rest of a file can't be told apart; the first one if it goes on to the end of the file.
+OPEN = ("UNQUOTED VALUE", "LINE SIZE OVER MAXIMUM")
+SHOWN_BYTES = 9_999  # DuckDB gives no more of a rejected line.
+Reject = tuple[int, str, str, int]
 
 
 def read_csv(path: Path, how: CsvReading = AS_FOUND) -> Raw:
@@ -46,7 +53,7 @@ def read_csv(path: Path, how: CsvReading = AS_FOUND) -> Raw:
             # Only DuckDB knows which of these words stand within quotation marks, and are text.
             raw, rejects = _rows(file, path, found, words)
         counts = _missing(raw.frame, before, words)
-        raw = _numbered(raw, file, found, rejects)
+        raw = _numbered(raw, file, path, found, rejects)
     frame, notes = _without_nameless(raw.frame, found)
     columns = {name: one for name, one in columns.items() if name in frame.columns}
     notes += [f"Column `{name}` {one.note}." for name, one in columns.items() if one.note]
@@ -88,7 +95,7 @@ def _doubtful(frame: pl.DataFrame, columns: dict[str, Understood], words: Sequen
     return notes
 
 
-def _rows(file: Path, path: Path, found: CsvDialect, nulls: Sequence[str]) -> tuple[Raw, list[tuple[int, str, str]]]:
+def _rows(file: Path, path: Path, found: CsvDialect, nulls: Sequence[str]) -> tuple[Raw, list[Reject]]:
     """Return all rows as text, and the places and reasons of those that DuckDB rejects."""
     with tempfile.TemporaryDirectory(prefix="lab-") as folder:
         try:
@@ -110,7 +117,7 @@ def _not_csv(path: Path, error: duckdb.Error) -> NotReadable:
     return NotReadable(str(path), f"not CSV: {str(error).splitlines()[0]}")
 
 
-def _read(file: Path, found: CsvDialect, nulls: Sequence[str]) -> tuple[Raw, list[tuple[int, str, str]]]:
+def _read(file: Path, found: CsvDialect, nulls: Sequence[str]) -> tuple[Raw, list[Reject]]:
     # DuckDB's names are case-insensitive.
     columns = {f"c{place}": "VARCHAR" for place in range(len(found.names))}
     settings = {
@@ -153,17 +160,21 @@ def _among_times(values: pl.Series) -> tuple[str, ...]:
     return () if not others.len() or moments(others).unreadable.any() else tuple(values.filter(missing).unique().sort())
 
 
-def _numbered(raw: Raw, file: Path, found: CsvDialect, rejects: list[tuple[int, str, str]]) -> Raw:
+def _numbered(raw: Raw, file: Path, path: Path, found: CsvDialect, rejects: list[Reject]) -> Raw:
     """Add each row's line, and the rows that were rejected as malformed."""
     frame = raw.frame
-    shown = _lines(file, [start for start, _, _ in rejects[:SHOWN]])
-    bad = tuple(Bad(line, why.rstrip(".")) for line, (_, _, why) in zip(shown, rejects, strict=False))
+    for start, kind, _, until in rejects:
+        if kind in OPEN and (kind != OPEN[0] or until > min(file.stat().st_size - 2, start + SHOWN_BYTES)):
+            what = "a quotation mark is opened here and not closed, or the line is longer than 2 MB"
+            raise NotReadable(f"{path}, line {_lines(file, [start])[0]}", what, "mend it: the rows after it are lost")
+    shown = _lines(file, [start for start, *_ in rejects[:SHOWN]])
+    bad = tuple(Bad(line, why.rstrip(".")) for line, (_, _, why, _) in zip(shown, rejects, strict=False))
     newlines = frame.select(
         pl.sum_horizontal(pl.col(found.names).str.count_matches("\n", literal=True).fill_null(0))
     ).to_series().to_numpy()  # fmt: skip
     lines = np.arange(frame.height) + found.line + newlines.cumsum() - newlines
     if rejects:
-        ordered = np.array(_lines(file, [start for start, _, _ in rejects])) - np.arange(len(rejects))
+        ordered = np.array(_lines(file, [start for start, *_ in rejects])) - np.arange(len(rejects))
         lines = lines + np.searchsorted(ordered, lines, side="right")
     return replace(raw, frame=frame.with_columns(pl.Series(LINE, lines, pl.Int64)), bad=bad, bad_count=len(rejects))
 

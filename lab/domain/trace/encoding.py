@@ -26,18 +26,26 @@ QUOTE, LINE_FEED, RETURN = b'"\n\r'
 def as_utf8(path: Path, told: str | None) -> Iterator[Path]:
     """Yield the file itself if it is UTF-8, else a copy of it in UTF-8 that is removed afterwards.
 
+    A file whose lines end with carriage returns alone is copied with line feeds.
+
     The encoding is the one that is told, or the one that the file's first bytes say. Raises NotReadable with the line
     of the first bytes that are no text, and BadInput for an encoding that doesn't exist.
     """
     encoding = _known(told) if told else _marked(path)
-    if codecs.lookup(encoding).name in ("utf-8", "utf-8-sig"):
-        _confirm(path)
-        yield path
-        return
     with tempfile.TemporaryDirectory(prefix="lab-") as folder:
-        copy = Path(folder) / "copy.csv"
-        _transcode(path, encoding, copy)
-        yield copy
+        file = path
+        if codecs.lookup(encoding).name in ("utf-8", "utf-8-sig"):
+            _confirm(path)
+        else:
+            file = Path(folder) / "copy.csv"
+            _transcode(path, encoding, file)
+        yield even_lines(file, Path(folder)) if _only_returns(file) else file
+
+
+def _only_returns(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(BLOCK)
+    return b"\r" in head and b"\n" not in head
 
 
 def _known(name: str) -> str:

@@ -148,6 +148,7 @@ def read(file: str, folder: Path, told: str | None = None, how: CsvReading = AS_
         return _with_rows(read_server(file), file)
     path, table = find(file, folder)
     form = format_of(file, folder, told)
+    how.confirm(form, file)
     try:
         if path.is_dir():
             raw = read_folder(path, files_of(path), lambda one: _read(one, None, form, how, key))

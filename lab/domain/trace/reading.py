@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lab.base import BadInput, Problem
 from lab.scenario import EntityTable
 
 
@@ -26,6 +27,14 @@ class CsvReading:
     def of(cls, table: EntityTable) -> CsvReading:
         """Return what the scenario says of the file."""
         return cls(table.header, table.encoding, table.null, table.decimal, table.dates)
+
+    def confirm(self, form: str, file: str) -> None:
+        """Raise BadInput for what is said of a CSV file, if the file is of another format."""
+        said = {"header": self.header, "encoding": self.encoding, "null": self.null, "decimal": self.decimal}
+        wrong = [name for name, value in said.items() if value not in (None, ())]
+        if form != "csv" and wrong:
+            what = f"`{'`, `'.join(wrong)}` speaks of a CSV file, and this is {form}"
+            raise BadInput([Problem(file, what, "leave it out")])
 
 
 AS_FOUND = CsvReading()
