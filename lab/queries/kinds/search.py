@@ -75,15 +75,17 @@ class TextSearch(QueryClass):
     def sql(self, query: Query, keeps: str, dialect: str) -> Statement:
         """Compare the words of every record, without an index and without a rank, in DuckDB's functions.
 
-        Only texts in which the first word occurs at all, perhaps within a longer one, are taken apart into words.
+        Only texts in which the first word occurs at all, perhaps within a longer one, are taken apart into words: the
+        CASE sees to that, since conditions are evaluated in any order.
         """
         texts = columns(query.entity.texts, "t")
         words, first = sql_plain(texts), f"contains({sql_lower(texts)}, w.first)"
         limit = f" LIMIT {query.limit}" if query.limit else ""
+        every = f"list_has_all(string_split({words}, ' '), string_split(w.wanted, ' '))"
         statement = (
             f"SELECT t.key FROM {source(query.entity.name, keeps)} AS t "
             "JOIN (SELECT wanted, split_part(wanted, ' ', 1) AS first FROM (SELECT CAST(? AS VARCHAR) AS wanted)) AS w "
-            f"ON w.wanted <> '' WHERE NOT t.deleted AND {first} "
-            f"AND list_has_all(string_split({words}, ' '), string_split(w.wanted, ' ')) ORDER BY t.key{limit}"
+            f"ON w.wanted <> '' WHERE NOT t.deleted AND CASE WHEN {first} THEN {every} ELSE FALSE END "
+            f"ORDER BY t.key{limit}"
         )
         return statement, ("?",)
