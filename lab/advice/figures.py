@@ -27,6 +27,9 @@ _BATCHES, _STUDENT = 10, 2.262
 _FOR_SPREAD = 10
 # How much more load a projection is looked at with.
 MORE = 1.25
+# Why a query that a candidate was asked has no time that counts.
+WRONG, UNCHECKED = "its answers are wrong", "its answers are not checked"
+FAILED, UNTIMED = "half of its requests failed or were given up", "it was not timed"
 LONGER = "a longer run: raise workload.commands"
 
 
@@ -42,9 +45,9 @@ def answers(
     for row in rows.iter_rows(named=True):
         query = str(row["query"])
         if row["answer_ok"] is not True:
-            cannot[query] = f"its answers are {'not checked' if row['answer_ok'] is None else 'wrong'}"
+            cannot[query] = UNCHECKED if row["answer_ok"] is None else WRONG
         elif row["p50_us"] is None:
-            cannot[query] = "half of its requests failed or were given up" if row["samples"] else "it was not timed"
+            cannot[query] = FAILED if row["samples"] else UNTIMED
         else:
             seconds = samples.get(query)
             mean = None if seconds is None else batch_mean(seconds)

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from lab.advice.figures import FAILED, UNTIMED
 from lab.advice.gaps import NOT_ASKED, cannot, remedy
 from lab.base import TRUTH
 from lab.formatting import listed, microseconds, number
@@ -88,11 +89,14 @@ def query_grid(run: Run, found: Sequence[Overview]) -> QueryGrid:
     best: dict[str, float] = dict(right.group_by("query").agg(pl.col("p50_us").min()).iter_rows())
     reasons = cannot(run)
     given = {(row["projection"], row["query"]): row for row in table.iter_rows(named=True)}
-    every = [each.name for each in found if each.name in table["projection"]]
+    # One that can't answer any of them is in the grid, too; one that isn't asked any is not.
+    unable = {name for name, whys in reasons.items() if any(why != NOT_ASKED for why in whys.values())}
+    every = [each.name for each in found if each.name in table["projection"] or (each.ranked and each.name in unable)]
     every += [TRUTH] if TRUTH in table["projection"] and TRUTH not in every else []
     stores = {each.name: each.store for each in found}
     stores |= {name: str(row["store"]) for (name, _), row in given.items() if name == TRUTH}
-    answering = {query: [name for name in every if name != TRUTH and (name, query) in given] for query in names}
+    able = set(right.select("projection", "query").iter_rows())
+    answering = {query: [name for name in every if name != TRUTH and (name, query) in able] for query in names}
     notes: dict[str, int] = {}
     rows: dict[str, list[GridCell]] = {}
     for name in every:
@@ -118,7 +122,8 @@ def _cell(row: dict[str, Any], best: float | None) -> GridCell:
     p50, wrong = row["p50_us"], row["answer_ok"] is False
     cold = None if row["temperature"] == COLD else row["cold_p50_us"]
     if p50 is None:
-        return GridCell(None, cold_us=cold, wrong=wrong, why="an answer was wrong" if wrong else "it was not timed")
+        why = "an answer was wrong" if wrong else FAILED if row["samples"] else UNTIMED
+        return GridCell(None, cold_us=cold, wrong=wrong, why=why)
     ratio = p50 / best if best and row["answer_ok"] else None
     return GridCell(p50, row["p50_low_us"], row["p50_high_us"], cold, ratio, wrong)
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 from modelled import MB, MS, printed, problem, solved, source, store, times, told
 
+from lab.advice.figures import WRONG
+from lab.advice.gaps import NOT_ASKED
 from lab.advice.model import AnswerTime, Reading
 from lab.advice.sensitivity import tied_answers
 from lab.report.advice import document
@@ -132,6 +134,19 @@ def test_without_a_query_the_others_are_asked_as_often_as_before() -> None:
     assert asked.without("get").reads_per_second == 200.0
     found = solved(truth, table, reads=400.0, truth_reads=0.3, query_p99=1.0)
     assert [(each.query, each.without.names) for each in found.deciders] == [("get", ()), ("sums", ())]
+
+
+def test_what_isn_t_asked_or_has_no_time_is_not_said_to_be_impossible() -> None:
+    left = {"sums": NOT_ASKED, "named": WRONG, "walk": "a table has no links"}
+    found = solved(
+        store("table", "sqlite.table", get=1 * MS, cannot=left),
+        store("all", "memory", get=1.0, sums=1.0, named=1.0, walk=1.0),
+        kinds={"sums": "aggregate", "named": "search", "walk": "traverse"},
+    )
+    text = printed(found)
+    assert "It isn't asked `sums`: the projection's `queries` leave it out." in text
+    assert "It has no time of `named`: its answers are wrong." in text
+    assert "It can't answer `walk` (a table has no links); add a graph" in text
 
 
 def test_a_level_of_disk_is_held_against_the_upper_end_where_there_is_one() -> None:

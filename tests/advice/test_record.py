@@ -94,6 +94,35 @@ def test_the_grid_has_the_ratio_to_the_best_that_may_be_ranked_and_the_reason_of
     assert gap.lack == "not asked"
 
 
+def test_a_gap_leads_to_no_projection_that_failed(tmp_path: Path) -> None:
+    made = fake_run(tmp_path, changes=200)
+    only = pl.col("projection").eq("naive") | pl.col("query").ne("payroll")
+    write_table(made.path, "queries", made.table("queries").filter(only))
+    grid = query_grid(Run(made.path), overviews(Run(made.path)))
+    gap = grid.rows["directory"][list(grid.queries).index("payroll")]
+    assert gap.why == "directory isn't asked `payroll`: name it in the projection's `queries`."
+
+
+def test_a_projection_that_can_answer_nothing_is_in_the_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = fake_run(tmp_path, changes=200)
+    asked = made.table("queries")
+    write_table(made.path, "queries", asked.filter(pl.col("projection") != "directory_polled"))
+    reasons = {"directory_polled": dict.fromkeys(asked["query"].unique(), "it is a map")}
+    monkeypatch.setattr("lab.report.grid.cannot", lambda _: reasons)
+    grid = query_grid(Run(made.path), overviews(Run(made.path)))
+    assert {cell.lack for cell in grid.rows["directory_polled"]} == {"can't"}
+
+
+def test_requests_that_failed_are_not_said_to_be_untimed(tmp_path: Path) -> None:
+    made = fake_run(tmp_path, changes=200)
+    nothing = [pl.lit(None, pl.Float64).alias(f"p50{end}_us") for end in ("", "_low", "_high")]
+    write_table(made.path, "queries", made.table("queries").with_columns(nothing))
+    grid = query_grid(Run(made.path), overviews(Run(made.path)))
+    whys = {cell.why for cells in grid.rows.values() for cell in cells}
+    assert "half of its requests failed or were given up" in whys
+    assert "it was not timed" not in whys
+
+
 def test_the_grid_comes_first_in_the_report_and_its_gaps_can_be_read_without_a_pointer(run: Run) -> None:
     page = render(run)
     assert 0 < page.index('<section id="grid"') < page.index('<section id="projections"')

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from lab.advice.answer import Advice
-from lab.advice.gaps import remedy
+from lab.advice.figures import FAILED, UNCHECKED, UNTIMED, WRONG
+from lab.advice.gaps import NOT_ASKED, remedy
 from lab.advice.model import COMMIT, Candidate, Reading
 from lab.advice.portfolio import Portfolio
 from lab.advice.reasons import Decider, Standing
@@ -230,6 +231,12 @@ def cannot_said(advice: Advice, each: Standing) -> str:
     kinds = advice.problem.kinds
     told = []
     for why, queries in reasons.items():
+        if why in (WRONG, UNCHECKED, FAILED, UNTIMED):
+            told.append(f"It has no time of {_queries(queries)}: {why}.")
+            continue
+        if why == NOT_ASKED:
+            told.append(f"It isn't asked {_queries(queries)}: the projection's `queries` leave it out.")
+            continue
         able = dict.fromkeys(remedy(kinds[query]) for query in queries if query in kinds)
         way_out = f"; add {listed(list(able))}, or ask what it can answer" if able else ""
         told.append(f"It can't answer {_queries(queries)}{f' ({why})' if why else ''}{way_out}.")
