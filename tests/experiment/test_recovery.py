@@ -140,7 +140,8 @@ def test_overload_has_no_quantile(tmp_path: Path) -> None:
     for name in ("p50", "p90", "p99", "p50_low", "p99_high"):
         assert row[f"{name}_seconds"] is None
     assert row["p99_interval_reason"] == "not stable at this rate"
-    assert row["max_seconds"] == pytest.approx(0.8, rel=0.01)
+    # The largest would tell how long the run was, too.
+    assert row["max_seconds"] is None
 
 
 def steady_but_for(*outages: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
