@@ -1,4 +1,4 @@
-"""Progress bars on standard error, if it is a terminal; and where a run looks whether it was told to stop."""
+"""Progress bars with the time that is left, if standard error is a terminal; and where a run is told to stop."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from lab.ending import stopping
+
+
+class TimeLeft(TimeRemainingColumn):
+    """How long the step will still take, as far as that is known; blank once it is done."""
+
+    def render(self, task: Task) -> Text:
+        """Return the time in words."""
+        if task.finished or task.time_remaining is None:
+            return Text("")
+        return Text.assemble(super().render(task), " left", style="progress.remaining")
 
 
 class Bars:
@@ -40,7 +51,7 @@ class Bars:
 @contextmanager
 def bar(console: Console) -> Iterator[Bars]:
     """Draw bars while the block runs, if the console is a terminal."""
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn(), TimeLeft())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bars = Bars(progress)
         yield bars

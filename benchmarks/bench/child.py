@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from benchmarks.bench import own
 from benchmarks.bench.data import LAYOUT
 from lab.domain.employees import EMPLOYEES
 from lab.experiment import run
@@ -19,10 +20,13 @@ from lab.wiring import plan
 
 
 def main(what: str, *words: str) -> None:
-    """`run SCENARIO ROOT OVERRIDE...`, or `rebuild TRUTH STORE FOLDER`."""
+    """`run SCENARIO ROOT OVERRIDE...`, `own FOLDER CHANGES STORE...`, or `rebuild TRUTH STORE FOLDER`."""
     if what == "run":
         scenario, root, *overrides = words
         run(plan(Source(Path(scenario), overrides)), Path(root))
+    elif what == "own":
+        folder, changes, *stores = words
+        run(plan(Source(own.written(Path(folder), int(changes), tuple(stores)))), Path(folder) / "runs")
     else:
         path, name, folder = words
         truth = open_truth("sqlite", "history", FolderPlace(Path(path)), EMPLOYEES, "normal")

@@ -31,8 +31,27 @@ def rows(bench: Bench) -> Iterator[Row]:
         joint=lambda folder: {"lab": of_run(folder, bench.size.days)},
         rounds=1,
     )
+    for changes in (
+        bench.size.changes // 3,
+        bench.size.changes,
+        *([FACTOR * bench.size.changes] if bench.growth else []),
+    ):
+        yield _own(changes)
     for name in STORES if bench.growth else ():
         yield _rebuild(bench, name)
+
+
+def _own(changes: int) -> Row:
+    return Row(
+        "memory",
+        f"own data, {changes:,} changes into two stores",
+        "bytes",
+        changes,
+        targets={"lab": ("most", LARGE)},
+        note="The whole run with its report, messages on, modelled times; by size, it says how memory grows.",
+        joint=lambda folder: {"lab": child("own", str(folder), str(changes), *STORES)},
+        rounds=1,
+    )
 
 
 def left_out(bench: Bench) -> dict[str, str]:

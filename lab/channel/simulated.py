@@ -6,15 +6,18 @@ waits for an outage to end. The resulting arrays are in the order of arrival.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import polars as pl
 
 from lab.channel.fates import Fates, through_outages
 from lab.scenario import ChannelTable
-from lab.statistics.quantiles import quantile_of, told_of
+from lab.spill import Spill
+from lab.statistics.grouped import blocks, running
+from lab.statistics.quantiles import quantile, told
 
 Floats = np.ndarray
 Ints = np.ndarray
@@ -22,7 +25,10 @@ Ints = np.ndarray
 
 @dataclass(frozen=True)
 class _Copies:
-    """Every copy that was sent, messages before duplicates, by the message, the record and the times that it has."""
+    """Every copy that was sent, messages before duplicates, by the message and the times that it has.
+
+    `sent_at` and `record` are those of the messages; `order` has the copies that arrive, in the order of that.
+    """
 
     message: Ints
     record: Ints
@@ -41,36 +47,65 @@ class Deliveries:
     arrives_at: Floats
     _copies: _Copies
 
-    @cached_property
+    @property
     def journal(self) -> pl.DataFrame:
-        """Return a row for every copy that was sent, lost ones included; computed on first access.
+        """Return a row for every copy that was sent, lost ones included; see `pieces`."""
+        return pl.concat([_piece(self._copies, slice(0, 0), np.empty(0, bool)), *self.pieces()])
+
+    def pieces(self) -> Iterator[pl.DataFrame]:
+        """Yield a row for every copy that was sent, lost ones included, a block at a time.
 
         message, copy, fate, sent_at, arrives_at (null if lost), held by an outage, overtaken by a later revision of its
         record.
         """
+        overtaken = self._overtaken()
+        for block in blocks(self._copies.message.size):
+            yield _piece(self._copies, block, overtaken[block])
+
+    def lost_messages(self) -> Ints:
+        """Return the messages of which no copy arrives, in order."""
+        arrives = np.zeros(self._copies.record.size, bool)
+        for block in blocks(self.message.size):
+            arrives[self.message[block]] = True
+        return np.flatnonzero(~arrives)
+
+    def _overtaken(self) -> np.ndarray:
+        """For each copy, whether a later revision of its record arrived before it."""
         of = self._copies
-        count = of.record.size
-        duplicate = np.arange(of.message.size) >= count
-        return pl.DataFrame(
-            {
-                "message": of.message,
-                "copy": duplicate.astype(np.int8),
-                "fate": pl.Series(np.where(of.lost, 2, duplicate)).replace_strict(
-                    {0: "delivered", 1: "duplicate", 2: "lost"}, return_dtype=pl.String
-                ),
-                "sent_at": of.sent_at,
-                "arrives_at": pl.Series(np.where(of.lost, np.nan, of.arrives_at)).fill_nan(None),
-                "held": of.held & ~of.lost,
-                "overtaken": _overtaken(of.message, of.record, of.arrives_at, of.order),
-            }
-        )
+        overtaken = np.zeros(of.message.size, bool)
+        newest = np.full(int(of.record.max(initial=0)) + 1, -1)
+        for block in blocks(of.order.size):
+            copies = of.order[block]
+            message = of.message[copies]
+            overtaken[copies] = running(of.record[message], message, newest, "most") > message
+        return overtaken
 
 
-def transmit(sent_at: Floats, record: Ints, options: ChannelTable, rng: np.random.Generator) -> Deliveries:
+def _piece(of: _Copies, block: slice, overtaken: np.ndarray) -> pl.DataFrame:
+    message, lost = of.message[block], of.lost[block]
+    duplicate = np.arange(block.start, block.stop) >= of.record.size
+    return pl.DataFrame(
+        {
+            "message": message,
+            "copy": duplicate.astype(np.int8),
+            "fate": pl.Series(np.where(lost, 2, duplicate)).replace_strict(
+                {0: "delivered", 1: "duplicate", 2: "lost"}, return_dtype=pl.String
+            ),
+            "sent_at": of.sent_at[message],
+            "arrives_at": pl.Series(np.where(lost, np.nan, of.arrives_at[block])).fill_nan(None),
+            "held": of.held[block] & ~lost,
+            "overtaken": overtaken,
+        }
+    )
+
+
+def transmit(
+    sent_at: Floats, record: Ints, options: ChannelTable, rng: np.random.Generator, spill: Spill | None = None
+) -> Deliveries:
     """Send one message for each change.
 
     `sent_at` is each change's time of commit in seconds, not falling within a record; `record` says with a number which
-    record it belongs to. Copies of one message fare independently of each other.
+    record it belongs to. Copies of one message fare independently of each other. What arrives is kept in `spill`.
     """
     count = sent_at.size
     fates = Fates.draw(options, count, rng)
@@ -84,32 +119,43 @@ def transmit(sent_at: Floats, record: Ints, options: ChannelTable, rng: np.rando
     arrives, lost, held = through_outages(options.outages, arrives, fates.lost)
     order = np.argsort(arrives, kind="stable")
     order = order[~lost[order]]
-    copies_sent = _Copies(fates.message, record, sent_at[fates.message], arrives, lost, held, order)
-    return Deliveries(fates.message[order], arrives[order], copies_sent)
+    put = (spill or Spill()).array
+    message, arrives, order = put(fates.message), put(arrives), put(order)
+    copies_sent = _Copies(message, record, sent_at, arrives, put(lost), put(held), order)
+    return Deliveries(put(message[order]), put(arrives[order]), copies_sent)
 
 
-def _overtaken(message: Ints, record: Ints, arrives: Floats, order: Ints) -> np.ndarray:
-    """For each copy, whether a later revision of its record arrived before it."""
-    arrived = pl.DataFrame({"record": record[message[order]], "message": message[order]})
-    newest = arrived.select(pl.col("message").cum_max().over("record"))["message"].to_numpy()
-    overtaken = np.zeros(arrives.size, dtype=bool)
-    overtaken[order] = newest > message[order]
-    return overtaken
+class CopyTally:
+    """Sums up copies for the table `channel`: each fate's messages, their share of all copies, and their delay."""
+
+    def __init__(self) -> None:
+        self._messages: Counter[str] = Counter()
+        self._delays: dict[str, list[Floats]] = {}
+
+    def add(self, piece: pl.DataFrame) -> None:
+        """Add a piece of the journal."""
+        delays = piece.with_columns(delay=pl.col("arrives_at") - pl.col("sent_at"))
+        of = [(fate, part) for (fate,), part in delays.partition_by("fate", as_dict=True).items()]
+        for fate, part in [*of, *((mark, delays.filter(pl.col(mark))) for mark in ("held", "overtaken"))]:
+            if part.height:
+                self._messages[fate] += part.height
+                self._delays.setdefault(fate, []).append(part["delay"].drop_nulls().to_numpy())
+
+    def table(self) -> pl.DataFrame:
+        """Return the table."""
+        sent = sum(count for fate, count in self._messages.items() if fate not in ("held", "overtaken"))
+        rows = []
+        for fate, count in sorted(self._messages.items()):
+            delays = np.concatenate(self._delays[fate])
+            rows.append((fate, count, quantile(delays, 0.5) if delays.size else None, told(delays, 0.99)))
+        names = {"fate": pl.String(), "messages": pl.UInt32()}
+        names |= dict.fromkeys(("delay_p50_seconds", "delay_p99_seconds"), pl.Float64())
+        share = (pl.col("messages") / max(1, sent)).alias("share")
+        return pl.DataFrame(rows, schema=names, orient="row").with_columns(share)
 
 
 def summary(journal: pl.DataFrame) -> pl.DataFrame:
-    """The table `channel`: each fate's messages, their share of all copies, and their delay."""
-    delay = pl.col("arrives_at") - pl.col("sent_at")
-    figures = (
-        pl.len().alias("messages"),
-        quantile_of(delay, 0.5).alias("delay_p50_seconds"),
-        told_of(delay, 0.99).alias("delay_p99_seconds"),
-    )
-    fates = journal.group_by("fate").agg(figures)
-    marks = [
-        journal.filter(pl.col(mark)).select(pl.lit(mark).alias("fate"), *figures).filter(pl.col("messages") > 0)
-        for mark in ("held", "overtaken")
-    ]
-    every = pl.concat([fates, *(mark.select(fates.columns) for mark in marks)])
-    share = (pl.col("messages") / max(1, journal.height)).alias("share")
-    return every.with_columns(share).sort("fate")
+    """Return the table `channel` of a journal."""
+    tally = CopyTally()
+    tally.add(journal)
+    return tally.table()

@@ -67,8 +67,9 @@ def _commits(events: dict[str, pl.DataFrame], cut: float) -> Iterator[tuple[str,
     rows = [
         (moment, entity, number)
         for entity, frame in events.items()
-        for number, moment in enumerate(frame["committed_at"].to_list())
-        if moment > cut
+        for number, moment in frame.select(pl.int_range(pl.len()), "committed_at")
+        .filter(pl.col("committed_at") > cut)
+        .iter_rows()
     ]
     for _, entity, number in sorted(rows):
         yield entity, events[entity][number : number + 1]

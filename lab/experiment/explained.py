@@ -12,23 +12,23 @@ from lab.measure.parts import Parts
 from lab.measure.recovery import Disturbance, apart, recoveries
 from lab.measure.utilisation import utilisation
 from lab.scenario import ChannelTable
-from lab.tables import TABLES
+from lab.tables.pieces import write_pieces
 from lab.wiring import Plan
 
 
 @dataclass(frozen=True)
 class Explained:
-    """What explains one projection's lag: rows of tables by name, and a file with its rows of `lag_parts`.
+    """What explains one projection's lag: rows of tables by name, and files with its rows of `lag_parts`.
 
     The rows of `lag_parts` are many, so they are not kept in memory.
     """
 
     rows: dict[str, list[dict[str, Any]]]
-    parts: Path
+    parts: list[Path]
 
 
 def explain(plan: Plan, live: Live, place: Path) -> Explained | None:
-    """Compute the parts of a projection's lag, and write those of each change to a file in the folder `place`.
+    """Compute the parts of a projection's lag, and write those of each change to files below the folder `place`.
 
     Also says how it recovered from faults, and marks the changes that none has disturbed. None for a journal that
     doesn't say what the lane did when, as a service's.
@@ -37,9 +37,7 @@ def explain(plan: Plan, live: Live, place: Path) -> Explained | None:
     if not live.journal.spans:
         return None
     parts = Parts(live.published, live.journal, live.visible, live.chosen, live.plan.subsumes, live.arrived)
-    place.mkdir(parents=True, exist_ok=True)
-    file = place / f"{name}.parquet"
-    TABLES["lag_parts"].typed(parts.table(name)).write_parquet(file)
+    files = write_pieces(place / name, "lag_parts", parts.tables(name))
     committed = live.published.committed_at[live.chosen]
     found = recoveries(_disturbances(live, plan.scenario.channel), committed, live.visible[live.chosen])
     live.calm = apart(found, committed)
@@ -47,7 +45,7 @@ def explain(plan: Plan, live: Live, place: Path) -> Explained | None:
     rows["recovery"] = [each.row(name) for each in found]
     rows["utilisation"] = [utilisation(name, live.journal, live.published.end, live.plan.pace)]
     rows["what_if"] = what_ifs(plan, live)
-    return Explained(rows, file)
+    return Explained(rows, files)
 
 
 def _disturbances(live: Live, channel: ChannelTable | None) -> list[Disturbance]:

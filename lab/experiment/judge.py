@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from lab.base import TRUTH, Totals, stream
+from lab.experiment.dumped import dumped
 from lab.experiment.explained import explain
 from lab.experiment.progress import Progress
 from lab.experiment.project import Live, Projected
@@ -25,7 +26,7 @@ from lab.place import FolderPlace
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
-from lab.stores.port import dump
+from lab.spill import ROWS, breathe
 from lab.tables import TABLES
 from lab.truth import Truth
 from lab.verdict.checks import judge, judge_truth
@@ -42,7 +43,7 @@ class Judgement:
     """What came out for one projection: its entry in the manifest, its rows of tables by name, and its verdicts.
 
     `settings` are its store's, as read back; `seconds` the wall time of its `rebuild` and of its checks (`judge`);
-    `parts` a file with its rows of the table `lag_parts`, if there are any.
+    `parts` files with its rows of the table `lag_parts`.
     """
 
     entry: dict[str, Any]
@@ -52,7 +53,7 @@ class Judgement:
     work: pl.DataFrame
     settings: dict[str, Any]
     seconds: dict[str, float]
-    parts: Path | None
+    parts: list[Path]
 
 
 @dataclass(frozen=True)
@@ -149,12 +150,11 @@ def _judgement(
     rebuilt = None
     began = perf_counter()
     if plan.scenario.measure.rebuild:
-        row, rebuilt = rebuilt_beside(live, projected.main.truth, work)
-        rebuilt = _shared(rebuilt, live, oracle)
+        row, rebuilt = rebuilt_beside(live, projected.main.truth, work, oracle)
         rows["rebuild"] = [row]
     seconds = {"rebuild": perf_counter() - began}
     dumps: dict[str, pl.DataFrame] | None
-    dumps = _shared({name: dump(store, name) for name in live.plan.layout.entities}, live, oracle)
+    dumps = dumped(store, oracle, live.journal.spill)
     if store.name == "null":
         dumps = rebuilt = None
     began = perf_counter()
@@ -172,7 +172,7 @@ def _judgement(
     rows |= explained.rows if explained else {}
     took = own_work(live) if plan.scenario.time.service == "measured" else TABLES["work"].frame()
     entry, settings = _entry(live, verdict, dumps), store.settings()
-    return Judgement(entry, rows, verdicts, witnesses, took, settings, seconds, explained.parts if explained else None)
+    return Judgement(entry, rows, verdicts, witnesses, took, settings, seconds, explained.parts if explained else [])
 
 
 def _fan_out(live: Live, changes: int) -> dict[str, Any]:
@@ -186,13 +186,6 @@ def _fan_out(live: Live, changes: int) -> dict[str, Any]:
         "fanned_out": store.fan_out,
         "ratio": store.fan_out / changes if changes else None,
     }
-
-
-def _shared(dumps: dict[str, pl.DataFrame], live: Live, oracle: Oracle) -> dict[str, pl.DataFrame]:
-    """A dump that is what it must be takes no memory of its own: the oracle's frame stands for it."""
-    layout = live.plan.layout
-    must = {name: oracle.expected(layout.keeps, name, layout.totals) for name in dumps}
-    return {name: must[name] if frame.equals(must[name]) else frame for name, frame in dumps.items()}
 
 
 def _evidence(
@@ -274,9 +267,10 @@ def digest(dumps: dict[str, pl.DataFrame], totals: Totals | None) -> str:
         if totals is not None:
             frame = frame.filter(pl.any_horizontal(pl.col(totals.measures) != 0))
         total.update(name.encode())
-        total.update(
-            frame.drop([column for column in ("position", "committed_at") if column in frame.columns])
-            .write_csv()
-            .encode()
-        )
+        frame = frame.drop([column for column in ("position", "committed_at") if column in frame.columns])
+        # A piece at a time: the text of a large content takes several times its memory.
+        total.update(frame[:0].write_csv().encode())
+        for piece in frame.iter_slices(ROWS):
+            breathe()
+            total.update(piece.write_csv(include_header=False).encode())
     return total.hexdigest()

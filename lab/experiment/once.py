@@ -23,7 +23,7 @@ from lab.measure.clock import CalibrationClock
 from lab.measure.machine import highest_rss_bytes
 from lab.measure.quiet import activity, quietness
 from lab.place import FolderPlace
-from lab.runs import gather_table
+from lab.spill import Spill
 from lab.tables import TABLES
 from lab.wiring import Plan
 
@@ -72,8 +72,9 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
     work.mkdir()
     with phase("try"):
         tried = try_stores(plan, work / "trials", progress)
+    spill = Spill(work / "spill")
     with phase("write"):
-        written = write(plan, work, progress)
+        written = write(plan, work, progress, spill)
     clock.tick()
     truth = plan.truth(FolderPlace(work).within("truth"))
     projected: Projected | None = None
@@ -99,10 +100,10 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
             strand.truth.close()
         truth.close()
     with phase("record"):
-        frames, end = tables(plan, written, projected, judged)
+        frames, pieces, end = tables(plan, written, projected, judged, work / "pieces")
         frames["beside"] = TABLES["beside"].frame(crowded)
-        write_tables(folder, frames)
-        gather_table(folder, "lag_parts", [each.parts for each in judged.projections if each.parts])
+        pieces["lag_parts"] = [file for each in judged.projections for file in each.parts]
+        write_tables(folder, frames, pieces)
         shutil.rmtree(work)
     phases |= {name: judged.seconds(name) for name in ("rebuild", "judge")}
     record = manifest(plan, written, judged, end) | {

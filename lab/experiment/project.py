@@ -27,6 +27,7 @@ from lab.running.simulated import Arrivals, drive
 from lab.running.swap import BlueGreen, InPlace
 from lab.running.trouble import Trouble
 from lab.running.worker import Worker
+from lab.spill import Spill
 from lab.truth import Truth
 from lab.wiring import Plan, ProjectionPlan
 
@@ -94,7 +95,8 @@ def project(plan: Plan, written: Written, truth: Truth, work: FolderPlace, progr
     drive([feeds[turn].driver for turn in turns], progress.done)
     lives = [feed.finished() for feed in feeds]
     for strand in every:
-        strand.replay.finish()
+        progress.step("loading the source of truth", strand.published.committed_at.size)
+        strand.replay.finish(progress.done)
     return Projected(lives, main, every, [feeds[turn].plan.name for turn in turns])
 
 
@@ -113,7 +115,8 @@ class _Feed:
     @classmethod
     def of(cls, plan: Plan, item: ProjectionPlan, strand: Strand, questions: Questions, work: FolderPlace) -> _Feed:
         """Open the projection's store below `work`, and put a worker on a lane before it."""
-        journal, chosen = Journal(), strand.published.of_entities(tuple(item.layout.entities))
+        journal = Journal(spill=Spill(strand.published.spill.folder))
+        chosen = strand.published.of_entities(tuple(item.layout.entities))
         trouble = _trouble(plan, item, strand, chosen)
         heard, arrives_at = _heard(item, strand, chosen)
         inbox = Arrivals(heard, arrives_at, item.pace.capacity, lambda lost: journal.overflow(lost + 1))
@@ -164,7 +167,7 @@ def _service(plan: Plan, item: ProjectionPlan, strand: Strand) -> Measured | Mod
         return Measured(strand.published, entities, reader, strand.replay.advance)
     every = strand.truth.publishes_every_revision
     feeds = {
-        name: FeedArrays(strand.published.frames[name], every, strand.published.times(name))
+        name: FeedArrays(strand.published.frames[name], every, strand.published.times(name), strand.published.spill)
         for name in item.layout.entities
     }
     rng = stream(plan.scenario.seed, "service", item.name)

@@ -8,12 +8,13 @@ from typing import Any
 import polars as pl
 
 from lab.base import CannotTake
+from lab.experiment.dumped import dumped
 from lab.experiment.project import Live
 from lab.measure import machine
 from lab.place import FolderPlace
 from lab.projection.rebuild import follow, rebuild
-from lab.stores.port import dump
 from lab.truth import Truth
+from lab.verdict.oracle import Oracle
 
 
 def _begin() -> float:
@@ -21,7 +22,9 @@ def _begin() -> float:
     return perf_counter()
 
 
-def rebuilt_beside(live: Live, truth: Truth, place: FolderPlace) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
+def rebuilt_beside(
+    live: Live, truth: Truth, place: FolderPlace, oracle: Oracle
+) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
     """Fill a new store beside the live one from position 0: its row of `rebuild`, and its content by entity.
 
     The time includes closing the store, and opening it unless the rebuild had to begin again.
@@ -40,7 +43,7 @@ def rebuilt_beside(live: Live, truth: Truth, place: FolderPlace) -> tuple[dict[s
     peak = machine.peak_rss_bytes()
     size = store.size_bytes()
     store.open()
-    dumps = {name: dump(store, name) for name in live.plan.layout.entities}
+    dumps = dumped(store, oracle, live.journal.spill)
     store.drop()
     row = {
         "projection": live.plan.name,

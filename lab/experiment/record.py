@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from lab.channel.simulated import summary
+from lab.channel.simulated import CopyTally
 from lab.experiment.judge import RunJudgement
 from lab.experiment.project import Live, Projected
 from lab.experiment.strands import Messages
 from lab.experiment.write import Written
 from lab.measure import lag, machine, queries, replicas
-from lab.runs import FORMAT, write_table
+from lab.runs import FORMAT, gather_table, write_table
 from lab.scenario.values import ScenarioTable
+from lab.statistics.grouped import blocks
 from lab.tables import ALWAYS, SIMULATED, TABLES, WALL
+from lab.tables.pieces import write_pieces
 from lab.wiring import Plan
 from lab.wiring.replicas import replica_names
 
@@ -28,21 +31,27 @@ VALUES_TOLD = 20
 
 
 def tables(
-    plan: Plan, written: Written, projected: Projected, judged: RunJudgement
-) -> tuple[dict[str, pl.DataFrame], float]:
-    """Make every table of the run folder; also return when the last change was visible, in simulated seconds."""
+    plan: Plan, written: Written, projected: Projected, judged: RunJudgement, place: Path
+) -> tuple[dict[str, pl.DataFrame], dict[str, list[Path]], float]:
+    """Make every table of the run folder; also return when the last change was visible, in simulated seconds.
+
+    Those with a row for each change or message are written in pieces below the folder `place`: their files by table.
+    """
     lives = projected.lives
-    shown = [float(live.visible[np.isfinite(live.visible)].max(initial=0.0)) for live in lives]
+    shown = [_latest(live.visible) for live in lives]
     end = max([*shown, *(strand.published.end for strand in projected.every)])
-    frames = lag_tables(lives, end)
+    frames = lag_figures(lives, end)
+    pieces = {"lag": write_pieces(place / "lag", "lag", (piece for live in lives for piece in _lags(live)))}
     every = [one for asked in judged.answers.values() for one in asked]
     frames |= {"queries": queries.table(every), "query_samples": queries.samples(every)}
     frames["verdicts"] = pl.concat([*(each.verdicts for each in judged.projections), judged.truth_verdicts])
     frames["witnesses"] = pl.concat(each.witnesses for each in judged.projections)
     frames["work"] = pl.concat(each.work for each in judged.projections)
     if projected.main.messages is not None:
-        frames["deliveries"] = sent = _deliveries(projected.main.messages, lives)
-        frames["channel"] = summary(sent)
+        tally = CopyTally()
+        sent = _deliveries(projected.main.messages, lives, tally)
+        pieces["deliveries"] = write_pieces(place / "deliveries", "deliveries", sent)
+        frames["channel"] = tally.table()
     frames |= _replicas(plan, lives)
     of_truth = {
         "writes": [{"write_model": plan.scenario.truth.model} | written.writes],
@@ -50,31 +59,43 @@ def tables(
         "source": written.source,
     }
     for name, schema in TABLES.items():
-        if name not in frames:
+        if name not in frames and not pieces.get(name):
             frames[name] = schema.frame([*of_truth.get(name, ()), *judged.rows(name)])
-    return frames, end
+    return frames, pieces, end
 
 
-def _deliveries(messages: Messages, lives: list[Live]) -> pl.DataFrame:
-    """The table `deliveries`: of each projection that listens, or one for all where one draw serves all."""
+def _latest(visible: np.ndarray) -> float:
+    """When the last change that became visible did; 0 without any."""
+    found = 0.0
+    for block in blocks(visible.size):
+        found = max(found, float(visible[block][np.isfinite(visible[block])].max(initial=0.0)))
+    return found
+
+
+def _deliveries(messages: Messages, lives: list[Live], tally: CopyTally) -> Iterator[pl.DataFrame]:
+    """Yield the table `deliveries`: of each projection that listens, or one for all where one draw serves all."""
+    found: list[tuple[str, Iterator[pl.DataFrame]]]
     if messages.shared:
-        found = [("", messages.to("").journal)]
+        found = [("", messages.to("").pieces())]
     else:
         found = [(live.plan.name, _heard(live)) for live in lives if live.plan.by_messages]
-    position = pl.col("message") + 1
-    rows = [journal.with_columns(projection=pl.lit(name), position=position) for name, journal in found]
-    return TABLES["deliveries"].typed(pl.concat(rows)) if rows else TABLES["deliveries"].frame()
+    for name, pieces in found:
+        for piece in pieces:
+            tally.add(piece)
+            yield piece.with_columns(projection=pl.lit(name), position=pl.col("message") + 1)
 
 
-def _heard(live: Live) -> pl.DataFrame:
-    """The copies of the changes that a projection subscribes to."""
+def _heard(live: Live) -> Iterator[pl.DataFrame]:
+    """Yield the copies of the changes that a projection subscribes to."""
     assert live.strand.messages is not None
-    journal = live.strand.messages.to(live.plan.name).journal
+    pieces = live.strand.messages.to(live.plan.name).pieces()
     if live.chosen.size == live.published.committed_at.size:
-        return journal
+        yield from pieces
+        return
     mine = np.zeros(live.published.committed_at.size, bool)
     mine[live.chosen] = True
-    return journal.filter(mine[journal["message"].to_numpy()])
+    for piece in pieces:
+        yield piece.filter(mine[piece["message"].to_numpy()])
 
 
 def _replicas(plan: Plan, lives: list[Live]) -> dict[str, pl.DataFrame]:
@@ -96,29 +117,40 @@ def _replicas(plan: Plan, lives: list[Live]) -> dict[str, pl.DataFrame]:
     return {"replicas": TABLES["replicas"].frame([row]), "replica_visibility": replicas.visibility(found)}
 
 
-def write_tables(folder: Path, frames: Mapping[str, pl.DataFrame]) -> None:
-    """Write the tables into the run folder, but for optional ones without a row."""
+def write_tables(
+    folder: Path, frames: Mapping[str, pl.DataFrame], pieces: Mapping[str, Sequence[Path]] = MappingProxyType({})
+) -> None:
+    """Write the tables into the run folder, but for optional ones without a row; those in pieces are joined."""
     for name, frame in frames.items():
         if frame.height or name in ALWAYS:
             write_table(folder, name, frame)
+    for name, files in pieces.items():
+        gather_table(folder, name, files)
 
 
 def lag_tables(lives: list[Live], end: float) -> dict[str, pl.DataFrame]:
     """The tables `lag`, `lag_summary`, `visibility` and `staleness`; `end` is the end of the run in seconds."""
-    lags = {live.plan.name: lag.lags(live.plan.name, live.published, live.visible, live.chosen) for live in lives}
-    behind = [
-        lag.staleness(live.plan.name, live.published, live.visible, live.chosen, end, live.again) for live in lives
-    ]
-    return {
-        "lag": pl.concat(lags.values()),
-        "lag_summary": TABLES["lag_summary"].frame(_summary(live, lags[live.plan.name]) for live in lives),
-        "visibility": pl.concat(lag.visibility(name, one) for name, one in lags.items()),
-        "staleness": pl.concat(behind),
-    }
+    rows = [piece for live in lives for piece in _lags(live)]
+    return {"lag": pl.concat(rows) if rows else TABLES["lag"].frame()} | lag_figures(lives, end)
 
 
-def _summary(live: Live, lags: pl.DataFrame) -> dict[str, Any]:
-    return lag.summary(live.plan.name, lags, live.published.committed_at[live.chosen], live.calm)
+def lag_figures(lives: list[Live], end: float) -> dict[str, pl.DataFrame]:
+    """Return the same tables without `lag`, which has a row for each change."""
+    rows, shares, behind = [], [], []
+    for live in lives:
+        name, committed = live.plan.name, live.published.committed_at[live.chosen]
+        seconds = live.visible[live.chosen] - committed
+        rows.append(lag.figures(name, seconds, committed, live.calm))
+        shares.append(lag.t_visibility(name, seconds))
+        behind.append(lag.staleness(name, live.published, live.visible, live.chosen, end, live.again))
+    summed = TABLES["lag_summary"].frame(rows)
+    return {"lag_summary": summed, "visibility": pl.concat(shares), "staleness": pl.concat(behind)}
+
+
+def _lags(live: Live) -> Iterator[pl.DataFrame]:
+    """Yield the rows of the table `lag` of one projection, a block at a time."""
+    for block in blocks(live.chosen.size):
+        yield lag.lags(live.plan.name, live.published, live.visible, live.chosen[block])
 
 
 def _late_commits(projected: Projected) -> list[dict[str, Any]]:

@@ -36,7 +36,8 @@ class Messages:
         name = "" if self.shared else projection
         if name not in self._drawn:
             rng = stream(self._seed, "channel", *([name] if name else []))
-            self._drawn[name] = transmit(self.published.committed_at, self.published.record, self.options, rng)
+            at, record, spill = self.published.committed_at, self.published.record, self.published.spill
+            self._drawn[name] = transmit(at, record, self.options, rng, spill)
         return self._drawn[name]
 
 

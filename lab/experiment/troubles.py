@@ -27,12 +27,8 @@ def lost_messages(live: Live) -> dict[int, float]:
     """The messages of which no copy came through, and when they were sent."""
     if live.strand.messages is None or not live.plan.by_messages:
         return {}
-    copies = (
-        live.strand.messages.to(live.plan.name)
-        .journal.group_by("message")
-        .agg((pl.col("fate") == "lost").all().alias("lost"), pl.col("sent_at").min())
-    )
-    return {int(index) + 1: at for index, at in copies.filter("lost").select("message", "sent_at").iter_rows()}
+    lost = live.strand.messages.to(live.plan.name).lost_messages()
+    return dict(zip((lost + 1).tolist(), live.published.committed_at[lost].tolist(), strict=True))
 
 
 def troubles(plan: Plan, projected: Projected, live: Live, evidence: Evidence) -> Rows:

@@ -30,6 +30,7 @@ from lab.running.services import Modelled
 from lab.running.simulated import Arrivals, drive, nothing_arrives
 from lab.running.worker import Worker
 from lab.scenario import ServiceModel
+from lab.spill import Spill
 from lab.statistics.intervals import difference
 from lab.statistics.quantiles import quantile, told
 from lab.statistics.steady import NOT_STABLE
@@ -165,10 +166,15 @@ def _measured(live: Live) -> dict[str, RecordedWork]:
 
 def simulated(plan: Plan, live: Live, pace: Pace) -> np.ndarray:
     """Return the lag of each change of a projection at another pace, in the order of `live.chosen`; seconds."""
-    item, strand, published, journal = live.plan, live.strand, live.published, Journal()
+    item, strand, published, journal = (
+        live.plan,
+        live.strand,
+        live.published,
+        Journal(spill=Spill(live.published.spill.folder)),
+    )
     every = strand.truth.publishes_every_revision
     names = tuple(item.layout.entities)
-    feeds = {name: FeedArrays(published.frames[name], every, published.times(name)) for name in names}
+    feeds = {name: FeedArrays(published.frames[name], every, published.times(name), published.spill) for name in names}
     rng, model, recorded = stream(plan.scenario.seed, "service", item.name), item.model, item.recorded
     if plan.scenario.time.service == "measured":
         model = ServiceModel.model_construct(distribution="empirical")

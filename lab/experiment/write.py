@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, perf_counter_ns
@@ -19,10 +19,14 @@ from lab.feed.published import Published
 from lab.feed.reader import with_before
 from lab.place import FolderPlace
 from lab.scenario import refuse
+from lab.spill import Spill, breathe, spilling, taken
 from lab.statistics.quantiles import told, unbiased
 from lab.truth import Change, Truth
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan, effort
+
+# Rows that are committed to the source of truth at once, at the most: nothing reads it meanwhile.
+LOADED_AT_ONCE = 500_000
 
 
 @dataclass
@@ -43,29 +47,34 @@ class Written:
     source: Sequence[Mapping[str, Any]] = ()
 
 
-def write(plan: Plan, work: Path, progress: Progress) -> Written:
-    """Commit everything of this run, with simulated commit times."""
+def write(plan: Plan, work: Path, progress: Progress, spill: Spill | None = None) -> Written:
+    """Commit everything of this run, with simulated commit times; what there is for each change goes to `spill`."""
+    spill = spill or Spill()
     if plan.domain.has_trace:
         progress.step("reading the history", 1)
-        trace = plan.domain.trace(plan.options)
-        frames = {name: frame.drop("event") for name, frame in trace.frames.items()}
+        with spilling(spill):
+            trace = plan.domain.trace(plan.options)
+        changes = trace.changes
+        # Only what is spilled stays.
+        events = {name: spill.kept(trace.frames.pop(name)) for name in list(trace.frames)}
+        frames = {name: frame.drop("event") for name, frame in events.items()}
         lasts = max((float(frame["committed_at"][-1]) for frame in frames.values() if frame.height), default=0.0)
-        refuse(effort.problems(plan.scenario, trace.changes, lasts, plan.source.path.name, plan.recorded))
-        oracle = Oracle.of_trace(plan.domain, frames)
+        refuse(effort.problems(plan.scenario, changes, lasts, plan.source.path.name, plan.recorded, True))
+        oracle = Oracle.of_trace(plan.domain, frames, spill)
         progress.done(1)
-        writes: dict[str, Any] = {"commands": trace.changes, "accepted": trace.changes, "rejected": 0, "conflicts": 0}
+        writes: dict[str, Any] = {"commands": changes, "accepted": changes, "rejected": 0, "conflicts": 0}
         writes |= dict.fromkeys(("per_second", "p50_us", "p99_us", "p99_unbiased_us"))
         bulk = "The history was loaded in bulk, as fast as it goes: `writes` is no rate of commands."
         notes = [*trace.notes, bulk]
-        return Written(_published(plan, frames), oracle, trace.frames, writes, notes, source=trace.source)
+        return Written(_published(plan, frames, spill), oracle, events, writes, notes, source=trace.source)
     commands = list(plan.domain.workload(plan.options, stream(plan.scenario.seed, "workload")))
     truth = plan.truth(FolderPlace(work).within("written"))
     try:
-        changes, writes = _execute(truth, commands, progress)
+        made, writes = _execute(truth, commands, progress)
         settings = truth.settings()
     finally:
         truth.close()
-    events = _frames(plan, changes)
+    events = _frames(plan, made)
     frames = {name: frame.drop("event") for name, frame in events.items()}
     oracle = Oracle.of_commands(plan.domain, commands)
     oracle.confirm(frames)
@@ -76,7 +85,7 @@ def write(plan: Plan, work: Path, progress: Progress) -> Written:
             f"From {plan.options.change_at:g} s on the write model of {changed} is another one, and its records are "
             f"migrated over {plan.options.change_takes:g} s; what is published of them stays as it was."
         )
-    return Written(_published(plan, frames), oracle, events, writes, notes, settings)
+    return Written(_published(plan, frames, spill), oracle, events, writes, notes, settings)
 
 
 def _execute(truth: Truth, commands: list[Command], progress: Progress) -> tuple[list[Change], dict[str, Any]]:
@@ -118,7 +127,7 @@ def _frames(plan: Plan, changes: list[Change]) -> dict[str, pl.DataFrame]:
     }
 
 
-def _published(plan: Plan, frames: dict[str, pl.DataFrame]) -> Published:
+def _published(plan: Plan, frames: dict[str, pl.DataFrame], spill: Spill) -> Published:
     """As messages carry them: translated by the contracts, with before-images for projections that add changes up."""
     contracts = plan.domain.contracts
     frames = {name: published(frame, contracts.get(name)) for name, frame in frames.items()}
@@ -127,7 +136,8 @@ def _published(plan: Plan, frames: dict[str, pl.DataFrame]) -> Published:
         if item.layout.totals and item.before:
             wanted.setdefault(item.layout.totals.entity, {}).update(dict.fromkeys(item.before))
     return Published.of(
-        {name: with_before(frame, tuple(wanted[name])) if name in wanted else frame for name, frame in frames.items()}
+        {name: with_before(frame, tuple(wanted[name])) if name in wanted else frame for name, frame in frames.items()},
+        spill,
     )
 
 
@@ -144,27 +154,31 @@ class Replay:
             for name, frame in events.items()
         }
         # With concurrent writers, commits don't come in the order of positions.
-        order = {name: np.argsort(at, kind="stable") for name, at in times.items()}
-        self._times = {name: at[order[name]] for name, at in times.items()}
         self._order = {
-            name: None if np.array_equal(rows, np.arange(rows.size)) else rows for name, rows in order.items()
+            name: None if np.all(at[1:] >= at[:-1]) else np.argsort(at, kind="stable") for name, at in times.items()
         }
+        self._times = {name: at if (order := self._order[name]) is None else at[order] for name, at in times.items()}
         self._loaded = dict.fromkeys(events, 0)
         self.seconds = 0.0
 
-    def advance(self, at: float) -> None:
-        """Commit everything up to `at` seconds; a time before the last one changes nothing."""
+    def advance(self, at: float, done: Callable[[int], None] = lambda _: None) -> None:
+        """Commit everything up to `at` seconds; a time before the last one changes nothing.
+
+        `done` is told how many changes there are by now.
+        """
         for name, times in self._times.items():
             last = int(np.searchsorted(times, at, side="right"))
-            first = self._loaded[name]
-            if last > first:
-                began = perf_counter()
-                order = self._order[name]
-                rows = np.s_[first:last] if order is None else np.sort(order[first:last])
-                self.truth.load(name, self.events[name][rows])
+            began, order = perf_counter(), self._order[name]
+            for first in range(self._loaded[name], last, LOADED_AT_ONCE):
+                breathe()
+                some = slice(first, min(first + LOADED_AT_ONCE, last))
+                frame = self.events[name]
+                self.truth.load(name, frame[some] if order is None else taken(frame, np.sort(order[some])))
+                done(sum(self._loaded.values()) + some.stop - self._loaded[name])
+            if last > self._loaded[name]:
                 self.seconds += perf_counter() - began
                 self._loaded[name] = last
 
-    def finish(self) -> None:
+    def finish(self, done: Callable[[int], None] = lambda _: None) -> None:
         """Commit every change that is not committed yet."""
-        self.advance(float("inf"))
+        self.advance(float("inf"), done)

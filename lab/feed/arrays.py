@@ -8,21 +8,31 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from lab.spill import Spill
+
 
 class FeedArrays:
     """One entity's changes, by position. `every_revision` is false for a feed that shows only the last."""
 
-    def __init__(self, frame: pl.DataFrame, every_revision: bool, committed_at: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        frame: pl.DataFrame,
+        every_revision: bool,
+        committed_at: np.ndarray | None = None,
+        spill: Spill | None = None,
+    ) -> None:
         """`frame` has key, position and committed_at of every change, sorted by position.
 
-        `committed_at` has the actual commit times if they differ from the frame's.
+        `committed_at` has the actual commit times if they differ from the frame's. Arrays are kept in `spill`.
         """
+        kept = (spill or Spill()).array
         self.every_revision = every_revision
-        self.positions = frame["position"].to_numpy()
-        self.committed_at = frame["committed_at"].to_numpy() if committed_at is None else committed_at
+        self.positions = kept(frame["position"].to_numpy())
+        self.committed_at = kept(frame["committed_at"].to_numpy()) if committed_at is None else committed_at
         # The earliest commit from each row on: what lies beyond the last that is not later than t, t can't show.
         self._earliest = np.minimum.accumulate(self.committed_at[::-1])[::-1]
         self.in_order = bool(np.array_equal(self._earliest, self.committed_at))
+        self._earliest = self.committed_at if self.in_order else kept(self._earliest)
         self._overwritten_at = None if every_revision else self._overwritten(frame)
 
     def _overwritten(self, frame: pl.DataFrame) -> np.ndarray:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
+from lab.spill import ROWS, Spill, breathe
+
 
 @dataclass(frozen=True)
 class Published:
@@ -25,24 +27,34 @@ class Published:
     revision: np.ndarray
     deleted: np.ndarray
     committed_at: np.ndarray
+    spill: Spill = field(default_factory=Spill, compare=False, repr=False)
+    _chosen: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict, compare=False, repr=False)
     _earliest: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
-    def of(cls, frames: dict[str, pl.DataFrame]) -> Published:
-        """Index the frames, whose positions run from 1 without a gap over all entities together."""
+    def of(cls, frames: dict[str, pl.DataFrame], spill: Spill | None = None) -> Published:
+        """Index the frames, whose positions run from 1 without a gap over all entities together.
+
+        What there is for each change is kept in `spill`.
+        """
+        spill = spill or Spill()
         count = sum(frame.height for frame in frames.values())
-        entity_of, row_of = np.zeros(count, np.int8), np.zeros(count, np.int64)
-        record, revision = np.zeros(count, np.int64), np.zeros(count, np.int64)
-        deleted, committed_at = np.zeros(count, bool), np.zeros(count)
+        entity_of, row_of = spill.empty(count, np.int8), spill.empty(count, np.int64)
+        record, revision = spill.empty(count, np.int64), spill.empty(count, np.int64)
+        deleted, committed_at = spill.empty(count, np.bool_), spill.empty(count, np.float64)
         for number, frame in enumerate(frames.values()):
-            places = frame["position"].to_numpy() - 1
-            entity_of[places], row_of[places] = number, np.arange(frame.height)
             # A record is numbered by the index of its first change.
-            record[places] = frame.select(pl.col("position").first().over("key"))["position"].to_numpy()
-            revision[places] = frame["revision"].to_numpy()
-            deleted[places] = frame["deleted"].to_numpy()
-            committed_at[places] = frame["committed_at"].to_numpy()
-        return cls(frames, tuple(frames), entity_of, row_of, record, revision, deleted, committed_at)
+            first = frame.select(pl.col("position").first().over("key")).to_series()
+            for begin in range(0, frame.height, ROWS):
+                breathe()
+                rows = frame[begin : begin + ROWS]
+                places = rows["position"].to_numpy() - 1
+                entity_of[places], row_of[places] = number, np.arange(begin, begin + rows.height)
+                record[places] = first[begin : begin + ROWS].to_numpy()
+                revision[places] = rows["revision"].to_numpy()
+                deleted[places] = rows["deleted"].to_numpy()
+                committed_at[places] = rows["committed_at"].to_numpy()
+        return cls(frames, tuple(frames), entity_of, row_of, record, revision, deleted, committed_at, spill)
 
     def committed(self, committed_at: np.ndarray) -> Published:
         """Return the same changes with other commit times, as concurrent or queued writers have them."""
@@ -55,6 +67,8 @@ class Published:
 
     def times(self, entity: str) -> np.ndarray:
         """Return the actual commit time of each row of an entity's frame."""
+        if len(self.entities) == 1:
+            return self.committed_at
         times: np.ndarray = self.committed_at[self.frames[entity]["position"].to_numpy() - 1]
         return times
 
@@ -65,14 +79,17 @@ class Published:
         """
         if entity not in self._earliest:
             times = np.minimum.accumulate(np.append(self.times(entity), np.inf)[::-1])[::-1]
-            self._earliest[entity] = self.frames[entity]["position"].to_numpy(), times
+            kept = self.spill.array
+            self._earliest[entity] = kept(self.frames[entity]["position"].to_numpy()), kept(times)
         positions, earliest = self._earliest[entity]
         return float(earliest[np.searchsorted(positions, position, side="right")])
 
     def of_entities(self, names: tuple[str, ...]) -> np.ndarray:
         """Return the indices of the changes of these entities, in commit order."""
-        numbers = [self.entities.index(name) for name in names]
-        return np.flatnonzero(np.isin(self.entity_of, numbers))
+        if names not in self._chosen:
+            numbers = [self.entities.index(name) for name in names]
+            self._chosen[names] = self.spill.array(np.flatnonzero(np.isin(self.entity_of, numbers)))
+        return self._chosen[names]
 
     def change(self, index: int) -> tuple[str, dict[str, object]]:
         """Return one change: its entity and its row as a dict."""

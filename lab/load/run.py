@@ -164,7 +164,7 @@ def _judged(
             live.projector.store.close()
         truth.close()
     written.notes.append(_note(order, seen))
-    frames, end = tables(plan, written, found, judged)
+    frames, _, end = tables(plan, written, found, judged, work / "pieces")
     # By the processes' own records: from outside it isn't known when a piece of work began.
     frames["work"] = worked([item.name for item in plan.projections], served, seen.began)
     # Lags of the changes alone that were committed under load; queries as they were timed over HTTP.

@@ -12,13 +12,15 @@ from collections.abc import Iterable
 import numpy as np
 
 from lab.running.journal import Journal
+from lab.statistics.grouped import blocks
+
+# What is marked of a change, each a bit of one byte: a run has many changes.
+_HANDED, _APPLIED, _PARKED, _DROPPED, _REFUSED, _DEAD, _GIVEN_UP = (1 << bit for bit in range(7))
 
 
-def _marked(size: int, arrays: Iterable[np.ndarray]) -> np.ndarray:
-    marks = np.zeros(size, bool)
+def _mark(marks: np.ndarray, bit: int, arrays: Iterable[np.ndarray]) -> None:
     for positions in arrays:
-        marks[positions - 1] = True
-    return marks
+        marks[positions - 1] |= bit
 
 
 def account(
@@ -42,26 +44,36 @@ def account(
     or forgotten in a crash, and not made unnecessary. duplicates: handed over again to the same projection; they are no
     part of the sum.
     """
-    handed = _marked(size, journal.each("handed"))
-    applied = _marked(size, journal.each("positions"))
-    # A duplicate of a change that is held back is refused, but the change itself still waits: it is parked.
-    parked = _marked(size, [waiting]) & ~applied
-    skipped = _marked(size, journal.each("dropped")) & ~applied & ~parked
-    refused = _marked(size, journal.each("refused")) & ~applied & ~parked & ~skipped
+    marks = np.zeros(size, np.uint8)
+    for bit, what in ((_HANDED, "handed"), (_APPLIED, "positions"), (_DROPPED, "dropped"), (_REFUSED, "refused")):
+        _mark(marks, bit, journal.each(what))
+    _mark(marks, _PARKED, [waiting])
     # Changes that were held in memory when the process died, and were not delivered again.
-    died = [note.handed for note in journal.notes if note.crash]
-    dead = _marked(size, [*died, *journal.forgotten]) & ~applied & ~parked & ~skipped & ~refused
-    never = np.zeros(size, bool)
-    never[chosen] = ~handed[chosen]
-    never |= dead
-    unnecessary = never & np.isfinite(visible)
-    told = never & ~unnecessary & _marked(size, [given_up])
+    _mark(marks, _DEAD, [*(note.handed for note in journal.notes if note.crash), *journal.forgotten])
+    _mark(marks, _GIVEN_UP, [given_up])
+    counts = dict.fromkeys(("applied", "superseded", "duplicates", "parked", "skipped", "pending"), 0)
+    mine = np.zeros(size, bool)
+    mine[chosen] = True
+    for block in blocks(size):
+        for name, found in _told(marks[block], mine[block], np.isfinite(visible[block])).items():
+            counts[name] += found
+    return {"projection": projection, "committed": committed} | counts | {"duplicates": _again(size, journal)}
+
+
+def _told(marks: np.ndarray, mine: np.ndarray, visible: np.ndarray) -> dict[str, int]:
+    """Count the terms of a block of changes."""
+    handed, applied, parked, skipped, refused, dead, given_up = ((marks & 1 << bit) != 0 for bit in range(7))
+    # A duplicate of a change that is held back is refused, but the change itself still waits: it is parked.
+    parked &= ~applied
+    skipped &= ~applied & ~parked
+    refused &= ~applied & ~parked & ~skipped
+    dead &= ~applied & ~parked & ~skipped & ~refused
+    never = mine & ~handed | dead
+    unnecessary = never & visible
+    told = never & ~unnecessary & given_up
     return {
-        "projection": projection,
-        "committed": committed,
         "applied": int(applied.sum()),
         "superseded": int(refused.sum() + unnecessary.sum()),
-        "duplicates": _again(size, journal),
         "parked": int(parked.sum()),
         "skipped": int(skipped.sum() + told.sum()),
         "pending": int(never.sum() - unnecessary.sum() - told.sum()),
@@ -72,8 +84,12 @@ def _again(size: int, journal: Journal) -> int:
     """Handed over more than once within the life of one projection: a rebuild reads everything again by right."""
     again = 0
     for epoch in range(journal.epoch + 1):
-        arrays = [note.handed for note in journal.notes if note.epoch == epoch]
-        again += sum(positions.size for positions in arrays) - int(_marked(size, arrays).sum())
+        marks = np.zeros(size, bool)
+        for note in journal.notes:
+            if note.epoch == epoch:
+                marks[note.handed - 1] = True
+                again += note.handed.size
+        again -= int(marks.sum())
     return again
 
 

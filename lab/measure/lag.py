@@ -10,7 +10,9 @@ import numpy as np
 import polars as pl
 
 from lab.feed.published import Published
+from lab.projection.applied import NONE
 from lab.running.journal import Journal
+from lab.statistics import grouped
 from lab.statistics.intervals import intervals
 from lab.statistics.quantiles import BOUNDED, SHARES, told, unbiased
 from lab.statistics.steady import NOT_STABLE, growth, warm_up
@@ -26,18 +28,20 @@ def visible_at(published: Published, journal: Journal, subsumes: bool, epoch: in
     `subsumes` says whether a later revision shows all that an earlier one did, as in a projection of records;
     where each change counts for itself, only its own write makes it visible. `epoch` is the first that is looked at.
     """
-    first = np.full(published.committed_at.size, np.inf)
-    if journal.notes:
-        written, times = journal.all("positions"), journal.written_at
-        if epoch:
-            since = journal.epochs >= epoch
-            written, times = written[since], times[since]
-        # Assigned in reverse order, so that the first write of a change is kept.
-        first[written[::-1] - 1] = times[::-1]
-    if not subsumes:
-        return first
-    frame = pl.DataFrame({"record": published.record, "first": first})
-    return frame.select(pl.col("first").cum_min(reverse=True).over("record"))["first"].to_numpy()
+    size = published.committed_at.size
+    first = journal.spill.empty(size, np.float64)
+    first[:] = np.inf
+    # In reverse order, so that the first write of a change is kept.
+    for note in reversed(journal.notes):
+        if note.epoch >= epoch:
+            first[note.applied.positions[::-1] - 1] = note.written_at[::-1]
+    if subsumes:
+        # Records are numbered by the positions of their first changes.
+        carried = np.full(size + 1, np.inf)
+        for block in grouped.blocks(size, backwards=True):
+            found = grouped.running(published.record[block][::-1], first[block][::-1], carried, "least")
+            first[block] = found[::-1]
+    return first
 
 
 def shown(
@@ -46,16 +50,20 @@ def shown(
     """Return what readers see of each record from which time on: record, at, revision (0: none), index (-1: none).
 
     What a batch leaves behind is what they see: the last write of a record in it. A projection that is thrown away in
-    place shows nothing from then on, until it is written again. Sorted by time.
+    place shows nothing from then on, until it is written again. Sorted by time. Of `records` alone, if they are given.
     """
-    index = journal.all("positions") - 1
+    wanted = None
+    if records is not None:
+        wanted = np.zeros(published.record.size + 1, bool)
+        wanted[records] = True
+    found = [(np.empty(0, np.int64), np.empty(0))]
+    for note in journal.notes:
+        index, at = note.applied.positions - 1, note.written_at
+        mine = slice(None) if wanted is None else wanted[published.record[index]]
+        found.append((index[mine], at[mine]))
+    index, at = (np.concatenate(each) for each in zip(*found, strict=True))
     writes = pl.DataFrame(
-        {
-            "record": published.record[index],
-            "at": journal.written_at,
-            "revision": published.revision[index],
-            "index": index,
-        }
+        {"record": published.record[index], "at": at, "revision": published.revision[index], "index": index}
     )
     newest = pl.col("revision", "index").last() if replaces else pl.col("revision", "index").max()
     last = writes.group_by("record", "at", maintain_order=True).agg(newest)
@@ -70,15 +78,18 @@ def shown(
     return last.with_columns(pl.col("revision").cum_max().over("record", life))
 
 
-def passed_at(published: Published, journal: Journal, entity: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the entity's changes by index, and when the checkpoint first reached each; infinity if never."""
-    chosen = published.of_entities((entity,))
-    noted = [(position, at) for at, name, position in journal.checkpoints if name == entity]
-    if not noted:
-        return chosen, np.full(chosen.size, np.inf)
-    reached, at = (np.array(values) for values in zip(*noted, strict=True))
-    token = np.searchsorted(np.maximum.accumulate(reached), chosen + 1, side="left")
-    return chosen, np.append(at, np.inf)[token]
+class Passing:
+    """When the checkpoint of one entity first reached positions, by a projection's journal."""
+
+    def __init__(self, journal: Journal, entity: str) -> None:
+        noted = [(position, at) for at, name, position in journal.checkpoints if name == entity]
+        reached, at = (np.array(values) for values in zip(*noted, strict=True)) if noted else (NONE, np.empty(0))
+        self._reached, self._at = np.maximum.accumulate(reached), np.append(at, np.inf)
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        """When the checkpoint first reached each of these changes, in seconds; infinity if never."""
+        found: np.ndarray = self._at[np.searchsorted(self._reached, indices + 1, side="left")]
+        return found
 
 
 def lags(projection: str, published: Published, visible: np.ndarray, chosen: np.ndarray) -> pl.DataFrame:
@@ -97,16 +108,22 @@ def lags(projection: str, published: Published, visible: np.ndarray, chosen: np.
 def summary(
     projection: str, lag: pl.DataFrame, committed: np.ndarray | None = None, calm: np.ndarray | None = None
 ) -> dict[str, object]:
-    """Return a row of `lag_summary`; `lag` is in commit order.
+    """Return a row of `lag_summary` from the rows of `lag`, which are in commit order; see `figures`."""
+    return figures(projection, lag["lag_seconds"].fill_null(np.inf).to_numpy(), committed, calm)
+
+
+def figures(
+    projection: str, seconds: np.ndarray, committed: np.ndarray | None = None, calm: np.ndarray | None = None
+) -> dict[str, object]:
+    """Return a row of `lag_summary` from the lag of each change, in commit order; infinity if it was never visible.
 
     A quantile is null if it falls on a change that never became visible, if there are too few changes to tell it, or
     if the lag grows without end; so is the largest lag. For the latter, `committed` has the times of commit, and `calm`
     marks the changes that no fault has disturbed; without them it is not looked for.
     """
-    seconds = lag["lag_seconds"].fill_null(np.inf).to_numpy()
     found: dict[str, object] = {
         "projection": projection,
-        "changes": lag.height,
+        "changes": int(seconds.size),
         "visible": int(np.isfinite(seconds).sum()),
         "never_visible": int(np.isinf(seconds).sum()),
     }
@@ -134,8 +151,9 @@ def endless(seconds: np.ndarray, committed: np.ndarray, calm: np.ndarray) -> boo
 
 def _calm(seconds: np.ndarray, committed: np.ndarray, calm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the times and the lags of the visible changes that no fault disturbed, in order of time."""
-    order = np.argsort(committed, kind="stable")
-    chosen = order[calm[order] & np.isfinite(seconds[order])]
+    chosen = np.flatnonzero(calm & np.isfinite(seconds))
+    if not in_order(committed):
+        chosen = chosen[np.argsort(committed[chosen], kind="stable")]
     return committed[chosen], seconds[chosen]
 
 
@@ -156,12 +174,24 @@ def _steady(seconds: np.ndarray, committed: np.ndarray | None, calm: np.ndarray 
     return dict(zip(columns, told, strict=True))
 
 
+def in_order(times: np.ndarray) -> bool:
+    """Return whether times never fall."""
+    return bool(np.all(times[1:] >= times[:-1]))
+
+
 def visibility(projection: str, lag: pl.DataFrame) -> pl.DataFrame:
+    """Return the t-visibility from the rows of `lag`; see `t_visibility`."""
+    return t_visibility(projection, lag["lag_seconds"].fill_null(np.inf).to_numpy())
+
+
+def t_visibility(projection: str, seconds: np.ndarray) -> pl.DataFrame:
     """Return the t-visibility: the share of changes visible within each of several times after their commit.
+
+    `seconds` is the lag of each change, infinity if it was never visible.
 
     After Bailis et al., "Probabilistically Bounded Staleness" (VLDB 2012), there for reads of replicas.
     """
-    seconds = np.sort(lag["lag_seconds"].fill_null(np.inf).to_numpy())
+    seconds = np.sort(seconds)
     finite = seconds[np.isfinite(seconds) & (seconds > 0)]
     low, high = (finite[0], finite[-1]) if finite.size else (0.001, 1.0)
     low = max(low, high * 1e-6)
@@ -205,8 +235,9 @@ def staleness(
 
 
 def _behind(committed: np.ndarray, shown: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(committed, kind="stable")
-    committed, shown = committed[order], shown[order]
+    if not in_order(committed):
+        order = np.argsort(committed, kind="stable")
+        committed, shown = committed[order], shown[order]
     behind = np.searchsorted(committed, at, side="right") - np.searchsorted(np.sort(shown), at, side="right")
     # The oldest change that is not visible at t is the first whose running maximum of visibility lies after t.
     reached = np.maximum.accumulate(shown)

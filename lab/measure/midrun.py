@@ -34,6 +34,8 @@ ROWS_KEPT, ROWS_ASKED = 60_000, 150_000
 QUESTIONS, QUESTIONS_FEW = 150, 40
 # Sets of parameters for each query; each is asked again at every look.
 SETS = 2
+# Changes that are looked through at once for one that is not committed yet.
+AT_ONCE = 100_000
 # A key that no record has.
 NO_KEY: dict[str, Any] = {"int": -(2**62) - 7, "str": "there has never been such a record"}
 
@@ -185,9 +187,12 @@ class Onlooker:
     @cached_property
     def _committed(self) -> tuple[np.ndarray, np.ndarray]:
         """The changes by index, and when they were committed, in the order of that."""
-        times = self.published.committed_at[self.chosen]
+        whole, kept = self.chosen.size == self.published.committed_at.size, self.published.spill.array
+        times = self.published.committed_at if whole else kept(self.published.committed_at[self.chosen])
+        if np.all(times[1:] >= times[:-1]):
+            return self.chosen, times
         order = np.argsort(times, kind="stable")
-        return self.chosen[order], times[order]
+        return kept(self.chosen[order]), kept(times[order])
 
     def _chosen_records(self, journal: Journal, one: Glance) -> Iterator[int]:
         """Changes of the records to ask for: written last, deleted, written at some time, and not committed yet.
@@ -213,9 +218,12 @@ class Onlooker:
         place = int(np.searchsorted(times, one.at, side="right"))
         if place:
             yield int(committed[place - 1])
-        coming = committed[place:][self.published.revision[committed[place:]] == 1]
-        if coming.size:
-            yield int(coming[0])
+        for first in range(place, committed.size, AT_ONCE):
+            ahead = committed[first : first + AT_ONCE]
+            coming = ahead[self.published.revision[ahead] == 1]
+            if coming.size:
+                yield int(coming[0])
+                break
         for checkpoint in sorted(set(one.stored.values())):
             promised = int(np.searchsorted(self.chosen, checkpoint))
             if 0 < promised <= self.chosen.size:

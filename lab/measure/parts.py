@@ -9,7 +9,7 @@ parked, forgotten or cut off by a crash waits for its repair instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,8 +17,10 @@ import numpy as np
 import polars as pl
 
 from lab.feed.published import Published
-from lab.running.journal import CATCH_UP, CHANNEL, RETRY, Journal, Note
+from lab.measure.written import WriteTimes
+from lab.running.journal import CATCH_UP, CHANNEL, RETRY, Journal
 from lab.running.spans import DOWN, POLL, Spans
+from lab.statistics.grouped import blocks, latest, running
 from lab.statistics.quantiles import quantile, samples_needed
 
 PARTS = ("wait", "queue", "linger", "work", "refresh", "repair")
@@ -76,43 +78,6 @@ class _Total:
         return total
 
 
-@dataclass(frozen=True)
-class _Writes:
-    """Writes by row: the position, the handed position that caused it, its source, and when its work began and ended.
-
-    `seen` is when readers could see it; `beside` whether the lane of a projection did it that was built beside.
-    """
-
-    position: np.ndarray
-    cause: np.ndarray
-    source: np.ndarray
-    began: np.ndarray
-    landed: np.ndarray
-    seen: np.ndarray
-    beside: np.ndarray
-
-    @classmethod
-    def of(cls, journal: Journal) -> _Writes:
-        """All writes of a journal, in order."""
-        columns = [_written(note) for note in journal.notes if note.applied.positions.size]
-        empty = [np.empty(0, kind) for kind in (int, int, int, float, float, float, bool)]
-        return cls(*(np.concatenate(each) for each in zip(empty, *columns, strict=True)))
-
-
-def _written(note: Note) -> tuple[np.ndarray, ...]:
-    """The columns of `_Writes` for the changes of one note."""
-    applied = note.applied
-    size, known = applied.positions.size, applied.trigger.size == applied.positions.size
-    cause = note.handed[applied.trigger] if known and note.handed.size else applied.positions
-
-    def each(values: np.ndarray | float) -> np.ndarray:
-        return values[applied.trigger] if isinstance(values, np.ndarray) else np.full(size, values)
-
-    landed = note.visible_at if note.landed_at is None else note.landed_at
-    times = (each(note.began_at), each(landed), each(note.visible_at))
-    return (applied.positions, cause, each(note.source), *times, np.full(size, note.landed_at is not None))
-
-
 class Parts:
     """The parts of the lag of one projection's changes.
 
@@ -131,34 +96,54 @@ class Parts:
     ) -> None:
         self.published, self.journal, self.subsumes = published, journal, subsumes
         # The indices of the changes that became visible, and their lags.
-        self.index = chosen[np.isfinite(visible[chosen])]
-        self.lag = visible[self.index] - published.committed_at[self.index]
-        size = visible.size
-        self._first_copy = arrived.first(size) if arrived else np.full(size, np.inf)
+        kept = journal.spill.array
+        self.index = kept(chosen[np.isfinite(visible[chosen])])
+        self.lag = kept(visible[self.index] - published.committed_at[self.index])
+        self._first_copy = arrived.first(visible.size) if arrived else None
         self._listens = arrived is not None
 
     @cached_property
     def seconds(self) -> np.ndarray:
         """A row for each change of `index`, a column for each of `PARTS`; each row adds up to the change's lag."""
-        return _exact(self.computed(), self.lag)
+        # Column by column, since each is summed up by itself.
+        found = self.journal.spill.empty(self.index.size * len(PARTS), np.float64).reshape(len(PARTS), -1).T
+        for block, parts in self._computed():
+            found[block] = _exact(parts, self.lag[block])
+        return found
 
     def computed(self) -> np.ndarray:
         """The same but for rounding: each row adds up to the lag within a nanosecond."""
-        found = np.zeros((self.index.size, len(PARTS)))
-        if self.index.size:
-            writes = _Writes.of(self.journal)
-            row = self._carrier(writes)
-            for beside, spans in ((False, self.journal.spans), (True, self.journal.spans_beside)):
-                mine = np.flatnonzero(writes.beside[row] == beside)
-                if mine.size and spans is not None:
-                    self._split(found, mine, writes, row[mine], _Clock(spans))
-        return found
+        return np.concatenate([np.empty((0, len(PARTS))), *(parts for _, parts in self._computed())])
+
+    def _computed(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the parts of a block of changes at a time."""
+        if not self.index.size:
+            return
+        writes = WriteTimes.of(self.journal)
+        row = self._carrier(writes)
+        clocks = ((False, self.journal.spans), (True, self.journal.spans_beside))
+        lanes = [(beside, _Clock(spans)) for beside, spans in clocks if spans is not None]
+        for block in blocks(self.index.size):
+            found, rows = np.zeros((block.stop - block.start, len(PARTS))), row[self.index[block]]
+            for beside, clock in lanes:
+                mine = np.flatnonzero(writes.beside[rows] == beside)
+                if mine.size:
+                    found[mine] = self._split(self.index[block][mine], writes, rows[mine], clock)
+            yield block, found
+
+    def tables(self, projection: str) -> Iterator[pl.DataFrame]:
+        """Yield the rows of the table `lag_parts`, a block at a time."""
+        for block in blocks(self.index.size):
+            columns = {f"{name}_seconds": self.seconds[block, place] for place, name in enumerate(PARTS)}
+            name = pl.repeat(projection, block.stop - block.start, eager=True)
+            yield pl.DataFrame({"projection": name, "position": self.index[block] + 1} | columns)
 
     def table(self, projection: str) -> pl.DataFrame:
-        """The rows of the table `lag_parts`."""
-        columns = {f"{name}_seconds": self.seconds[:, place] for place, name in enumerate(PARTS)}
-        name = pl.repeat(projection, self.index.size, eager=True)
-        return pl.DataFrame({"projection": name, "position": self.index + 1} | columns)
+        """Return the rows of the table `lag_parts`."""
+        empty = {"projection": pl.String(), "position": pl.Int64()} | {
+            f"{name}_seconds": pl.Float64() for name in PARTS
+        }
+        return pl.concat([pl.DataFrame(schema=empty), *self.tables(projection)])
 
     def summary(self, projection: str, settings: Mapping[str, object]) -> list[dict[str, object]]:
         """The rows of the table `lag_parts_summary`; none without a visible change. `settings` are columns of it."""
@@ -182,32 +167,33 @@ class Parts:
             rows.append(row | dict(settings))
         return rows
 
-    def _carrier(self, writes: _Writes) -> np.ndarray:
-        """The row of the write that made each change visible."""
-        size = self.published.committed_at.size
-        rows = np.full(size, -1)
-        seen = np.full(size, np.inf)
-        # Assigned in reverse order, so that the first write of a change is kept.
-        rows[writes.position[::-1] - 1] = np.arange(writes.position.size)[::-1]
-        written = rows >= 0
-        seen[written] = writes.seen[rows[written]]
+    def _carrier(self, writes: WriteTimes) -> np.ndarray:
+        """The row of the write that made each change visible, by the change's index; -1 for none."""
+        size, spill = self.published.committed_at.size, self.journal.spill
+        rows = spill.empty(size, np.int64)
+        rows[:] = -1
+        # In reverse order, so that the first write of a change is kept.
+        for block in blocks(writes.position.size, backwards=True):
+            rows[writes.position[block][::-1] - 1] = np.arange(block.stop - 1, block.start - 1, -1)
         if not self.subsumes:
-            plain: np.ndarray = rows[self.index]
-            return plain
-        frame = pl.DataFrame({"record": self.published.record, "seen": seen, "row": rows}).with_columns(
-            least=pl.col("seen").cum_min(reverse=True).over("record")
-        )
-        # The nearest revision whose own write is as early as any later one carries it.
-        own = pl.when((pl.col("seen") == pl.col("least")) & (pl.col("row") >= 0)).then(pl.col("row"))
-        carrier = frame.select(own.backward_fill().over("record").fill_null(-1))["row"].to_numpy()
-        found: np.ndarray = carrier[self.index]
-        return found
+            return rows
+        # Of each record, looked at from its last change on: when it was seen at the earliest, and by which write.
+        least, carrier = np.full(size + 1, np.inf), np.full(size + 1, -1)
+        for block in blocks(size, backwards=True):
+            record, row = self.published.record[block][::-1], rows[block][::-1]
+            seen = np.where(row >= 0, writes.seen[row], np.inf)
+            earliest = running(record, seen, least, "least")
+            # The nearest revision whose own write is as early as any later one carries it.
+            own = np.where((seen == earliest) & (row >= 0), row, -1)
+            rows[block] = latest(record, own, carrier)[::-1]
+        return rows
 
     @cached_property
     def _handed(self) -> tuple[np.ndarray, np.ndarray]:
         """When the work began in which each change was handed over for the first time, and from which source."""
-        size = self.published.committed_at.size
-        began, source = np.full(size, np.inf), np.full(size, CATCH_UP, np.int8)
+        size, spill = self.published.committed_at.size, self.journal.spill
+        began, source = spill.empty(size, np.float64), spill.empty(size, np.int8)
+        began[:], source[:] = np.inf, CATCH_UP
         # In reverse order, so that the first is kept.
         for note in reversed(self.journal.notes):
             if note.handed.size:
@@ -216,28 +202,35 @@ class Parts:
                 source[place] = _reversed(note.source)
         return began, source
 
-    def _split(self, found: np.ndarray, mine: np.ndarray, writes: _Writes, row: np.ndarray, clock: _Clock) -> None:
-        """Add the parts of the changes at the places `mine`, which the writes `row` made visible on this lane."""
-        index = self.index[mine]
+    def _split(self, index: np.ndarray, writes: WriteTimes, row: np.ndarray, clock: _Clock) -> np.ndarray:
+        """Return the parts of the changes of these indices, which the writes `row` made visible on this lane."""
         committed, began = self.published.committed_at[index], writes.began[row]
         # A write beside that began before the commit can't be.
         cause, source = writes.cause[row] - 1, writes.source[row]
         handed, by = (each[index] for each in self._handed)
-        parts = np.zeros((mine.size, len(PARTS)))
+        parts = np.zeros((index.size, len(PARTS)))
         again = handed < began
         # What is carried by another change and never came itself is repaired by it.
-        lost = self._listens & np.isinf(self._first_copy[index])
+        lost = self._lost(index)
         came = np.where(again | (handed == began), index, cause)
         until, way = np.where(again, handed, began), np.where(again, by, source)
         self._approach(parts, clock, committed, until, came, way, lost)
         # What was handed over before in vain, or had to wait for another change.
         held = again & (cause != writes.position[row] - 1) & (source != RETRY)
-        cause_lost = self._listens & np.isinf(self._first_copy[cause])
-        self._approach(parts, clock, np.where(held, until, began), began, cause, source, cause_lost)
+        self._approach(parts, clock, np.where(held, until, began), began, cause, source, self._lost(cause))
         parts[:, REPAIR] += np.where(again & ~held, began - until, 0.0)
         parts[:, WORK] = writes.landed[row] - began
         parts[:, REFRESH] = writes.seen[row] - writes.landed[row]
-        found[mine] = parts
+        return parts
+
+    def _first(self, index: np.ndarray) -> np.ndarray:
+        """When the first copy of each change arrived; infinity if none did."""
+        return np.full(index.size, np.inf) if self._first_copy is None else self._first_copy[index]
+
+    def _lost(self, index: np.ndarray) -> np.ndarray:
+        """Which changes no copy arrived of, though the projection listens."""
+        lost: np.ndarray = self._listens & np.isinf(self._first(index))
+        return lost
 
     def _approach(
         self,
@@ -251,7 +244,7 @@ class Parts:
     ) -> None:
         """Add the time from `low` to `high`, in which each change `came` by its way, and work on it began."""
         messages = way == CHANNEL
-        there = np.where(messages, self._first_copy[came], clock.due(high))
+        there = np.where(messages, self._first(came), clock.due(high))
         there = np.where(way == RETRY, high, np.clip(there, low, high))
         busy, down, idle = clock.between(there, high)
         waited = there - low + np.where(messages, 0.0, idle)

@@ -15,7 +15,7 @@ import polars as pl
 
 from lab.base import stream
 from lab.feed.published import Published
-from lab.measure.lag import passed_at
+from lab.measure.lag import Passing
 from lab.running.journal import Journal
 from lab.scenario import ReadersTable
 from lab.scenario.draws import delays
@@ -51,7 +51,7 @@ def sessions(
     asked_at = asked_at + delays(options.delay, count, rng)
     token_at = asked_at
     if options.token == "checkpoint":
-        token_at = _checkpoint_token(published, journal, entities)[written]
+        token_at = _checkpoint_token(published, journal, entities, written)
     elif options.token == "highest":
         token_at = _highest_token(published, journal)[written]
     if options.token != "none":
@@ -92,12 +92,14 @@ def look(shown: pl.DataFrame, record: np.ndarray, at: np.ndarray) -> np.ndarray:
     return revisions
 
 
-def _checkpoint_token(published: Published, journal: Journal, entities: Sequence[str]) -> np.ndarray:
-    """Return when the checkpoint reached each change, by index."""
-    token = np.full(published.committed_at.size, np.inf)
+def _checkpoint_token(
+    published: Published, journal: Journal, entities: Sequence[str], written: np.ndarray
+) -> np.ndarray:
+    """Return when the checkpoint reached each of these changes."""
+    token = np.full(written.size, np.inf)
     for entity in entities:
-        indices, at = passed_at(published, journal, entity)
-        token[indices] = at
+        mine = published.entity_of[written] == published.entities.index(entity)
+        token[mine] = Passing(journal, entity).at(written[mine])
     return token
 
 

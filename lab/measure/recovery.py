@@ -81,11 +81,14 @@ def recoveries(disturbances: Iterable[Disturbance], committed: np.ndarray, visib
     `committed` and `visible` are seconds, one for each change; those that never became visible are infinite, and left
     out: nothing recovers them.
     """
+    disturbances = sorted(disturbances, key=lambda one: one.at)
+    if not disturbances:
+        return []
     shown = np.isfinite(visible)
     order = np.argsort(committed[shown], kind="stable")
     lags = _Lags(committed[shown][order], visible[shown][order])
     found: list[Recovery] = []
-    for one in sorted(disturbances, key=lambda one: one.at):
+    for one in disturbances:
         last = found[-1] if found else None
         if last is not None and one.at < max(last.over_at, last.disturbance.until):
             joined = _joined(last.disturbance, one)

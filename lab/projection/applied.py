@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 NONE = np.empty(0, np.int64)
+_ARRAYS = ("positions", "trigger", "refused", "dropped", "parked")
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,16 @@ class Applied:
         """The positions of which it is known what became of them."""
         return np.concatenate([self.positions, self.refused, self.dropped, self.parked])
 
+    def mapped(self, kept: Callable[[np.ndarray], np.ndarray]) -> Applied:
+        """Return the same with each array as `kept` returns it."""
+        return Applied(*(kept(getattr(self, name)) for name in _ARRAYS))
+
     @classmethod
     def joined(cls, parts: list[Applied]) -> Applied:
         """Join several results into one."""
         if len(parts) == 1:
             return parts[0]
-        names = ("positions", "trigger", "refused", "dropped", "parked")
-        return cls(*(np.concatenate([NONE, *(getattr(part, name) for part in parts)]) for name in names))
+        return cls(*(np.concatenate([NONE, *(getattr(part, name) for part in parts)]) for name in _ARRAYS))
 
 
 NOTHING = Applied(NONE, NONE, NONE, NONE)

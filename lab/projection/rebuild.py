@@ -20,6 +20,8 @@ from lab.stores.port import Layout, Store
 PAGE = 100_000
 # Rows are reduced to the last revision of each record when so many have accumulated.
 PILE = 400_000
+# So many records are written together, in the order of keys.
+ROWS_AT_ONCE = 400_000
 
 
 def rebuild(store: Store, subscription: ChangeReader, policy: str) -> int:
@@ -31,8 +33,8 @@ def rebuild(store: Store, subscription: ChangeReader, policy: str) -> int:
         if store.layout.kept.every_revision:
             store.bulk(entity, (Batch(entity, page, int(page["position"][-1])) for page in counted))
         else:
-            last = _last_revisions(counted, store.layout, entity)
-            store.bulk(entity, [_batch(entity, last, store, policy, counted.position)])
+            last = _LastRevisions(counted, store.layout, entity)
+            store.bulk(entity, _batches(entity, last, store, policy, counted))
         read += counted.read
     return read
 
@@ -65,34 +67,75 @@ class _Counted:
             yield page
 
 
-def _last_revisions(pages: _Counted, layout: Layout, entity: str) -> pl.DataFrame:
-    needed = list(layout.entities[entity].schema)
-    if layout.totals:
-        needed = ["key", "revision", "deleted", *dict.fromkeys(layout.totals.columns)]
-    pile: list[pl.DataFrame] = [layout.entities[entity].empty().select(needed)]
-    rows = 0
-    for page in pages:
-        pile.append(page.select(needed))
-        rows += page.height
-        if rows > PILE:
-            pile = [_reduced(pile)]
-            rows = 0
-    return _reduced(pile).sort("key")
+class _LastRevisions:
+    """The last revision of each record, in parts that have no record in common: so they are never copied as a whole."""
+
+    def __init__(self, pages: _Counted, layout: Layout, entity: str) -> None:
+        needed = list(layout.entities[entity].schema)
+        if layout.totals:
+            needed = ["key", "revision", "deleted", *dict.fromkeys(layout.totals.columns)]
+        self._parts: list[pl.DataFrame] = []
+        pile: list[pl.DataFrame] = [layout.entities[entity].empty().select(needed)]
+        rows = 0
+        for page in pages:
+            pile.append(page.select(needed))
+            rows += page.height
+            if rows > PILE:
+                self._merge(pile)
+                pile, rows = [], 0
+        self._merge(pile)
+
+    def _merge(self, pile: list[pl.DataFrame]) -> None:
+        """Add the last revisions of a pile of pages, and drop the earlier ones of their records."""
+        if not pile:
+            return
+        newest = _reduced(pile)
+        older = [part.join(newest.select("key"), on="key", how="anti") for part in self._parts]
+        # Small parts are joined, so that there are few.
+        small = [part for part in older if part.height < PILE]
+        large = [_own([part]) for part in older if part.height >= PILE]
+        self._parts = [*large, _own([*small, newest]) if small else newest]
+
+    def whole(self) -> pl.DataFrame:
+        """Return all of them, by key."""
+        return pl.concat(self._parts).sort("key")
+
+    def ranges(self) -> Iterator[pl.DataFrame]:
+        """Yield them by key, some at a time; at least once."""
+        keys = pl.concat([part["key"] for part in self._parts]).sort()
+        for first in range(0, max(keys.len(), 1), ROWS_AT_ONCE):
+            some = keys[first : first + ROWS_AT_ONCE]
+            if some.len() == keys.len():
+                yield self.whole()
+            else:
+                within = pl.col("key").is_between(some[0], some[-1])
+                yield pl.concat([part.filter(within) for part in self._parts]).sort("key")
 
 
 def _reduced(pile: list[pl.DataFrame]) -> pl.DataFrame:
-    kept = pl.concat(pile).unique("key", keep="last", maintain_order=True)
+    return _own([pl.concat(pile).unique("key", keep="last", maintain_order=True)])
+
+
+def _own(parts: list[pl.DataFrame]) -> pl.DataFrame:
     # A row that is kept keeps the texts of its whole page in memory. Copied to Arrow's older layout, they are its own:
     # without that, the memory of a rebuild grows with the feed.
-    found = pl.from_arrow(kept.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    found = pl.from_arrow(pl.concat(parts).to_arrow(compat_level=pl.CompatLevel.oldest()))
     assert isinstance(found, pl.DataFrame)
     return found
 
 
-def _batch(entity: str, last: pl.DataFrame, store: Store, policy: str, position: int) -> Batch:
-    """Return the batch to write, with the guard's memory after every change."""
+def _batches(entity: str, last: _LastRevisions, store: Store, policy: str, counted: _Counted) -> Iterator[Batch]:
+    """Yield the batches to write, the last one with the checkpoint; with the guard's memory after every change."""
     totals = store.layout.totals
-    if totals is None:
-        return Batch(entity, last, position)
-    guard = guard_class(policy, store.layout.kept)(store.layout, store)
-    return Batch(entity, aggregate(last, totals), position, guard.memory_of(last))
+    if totals is not None:
+        whole = last.whole()
+        guard = guard_class(policy, store.layout.kept)(store.layout, store)
+        yield Batch(entity, aggregate(whole, totals), counted.position, guard.memory_of(whole))
+        return
+    former: pl.DataFrame | None = None
+    for rows in last.ranges():
+        if former is not None:
+            yield Batch(entity, former)
+        former = rows
+    assert former is not None
+    yield Batch(entity, former, counted.position)

@@ -22,15 +22,21 @@ Row = tuple[Any, ...]
 
 
 class ReferenceTable:
-    """One entity's change frame (the last revision of each key, or all revisions), with what makes look-ups quick."""
+    """One entity's change frame (the last revision of each key, or all revisions), with what makes look-ups quick.
 
-    def __init__(self, entity: Entity, frame: pl.DataFrame) -> None:
+    `last`: it is known to have the last revisions alone, sorted by key.
+    """
+
+    def __init__(self, entity: Entity, frame: pl.DataFrame, last: bool = False) -> None:
         self.entity = entity
         self.frame = frame
+        self._last = last
 
     @cached_property
     def live(self) -> pl.DataFrame:
         """The records that are not deleted, sorted by key."""
+        if self._last:
+            return self.frame.filter(~pl.col("deleted")) if self.frame["deleted"].any() else self.frame
         newest = pl.col("revision") == pl.col("revision").max().over("key")
         return self.frame.filter(newest).filter(~pl.col("deleted")).sort("key")
 

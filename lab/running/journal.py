@@ -10,6 +10,7 @@ import numpy as np
 
 from lab.projection.applied import NONE, Applied
 from lab.running.spans import Spans
+from lab.spill import Spill, breathe
 
 CHANNEL, CATCH_UP, RETRY = 0, 1, 2
 # Where work comes from, as the table `work` calls it.
@@ -114,7 +115,8 @@ class Journal:
     """Everything that happened, in order. `resets` are the times from which readers found the projection empty.
 
     `checkpoints` are (seconds, entity, position). `polled_at` are the times at which polls through a gate began.
-    `forgotten` are positions that were held back in memory when it was lost.
+    `forgotten` are positions that were held back in memory when it was lost. What it has for each change is kept in
+    `spill`.
     """
 
     notes: list[Note] = field(default_factory=list)
@@ -133,6 +135,7 @@ class Journal:
     epoch: int = 0
     polls: int = 0
     batches: int = 0
+    spill: Spill = field(default_factory=Spill, repr=False, compare=False)
 
     def note(
         self,
@@ -147,8 +150,8 @@ class Journal:
         committed_at: np.ndarray | None = None,
     ) -> None:
         """Note one application; the times of commit are known from the run's history, and not kept."""
-        # A copy, since a column of a page would keep the whole page in memory.
-        handed = handed.copy()
+        breathe()
+        kept = self.spill.array
         if not isinstance(visible_at, np.ndarray):
             # The row of each change only matters if the rows became visible at different times, or if another change
             # was waited for.
@@ -156,6 +159,12 @@ class Journal:
                 source == RETRY or np.array_equal(handed[applied.trigger], applied.positions)
             )
             applied = replace(applied, trigger=NONE) if own else applied
+        else:
+            visible_at = kept(visible_at)
+        source = kept(source) if isinstance(source, np.ndarray) else source
+        began_at = kept(began_at) if isinstance(began_at, np.ndarray) else began_at
+        # A copy, since a column of a page would keep the whole page in memory.
+        handed, applied = kept(handed.copy()), applied.mapped(kept)
         self.notes.append(Note(entity, self.epoch, handed, source, began_at, visible_at, applied, crash, checkpoint))
 
     def polled(self, at: float, gated: bool) -> None:
@@ -200,11 +209,12 @@ class Journal:
 
     def beside(self) -> Journal:
         """An empty journal."""
-        return Journal()
+        return Journal(spill=self.spill)
 
     def each(self, what: str) -> Iterator[np.ndarray]:
         """Yield one field of `applied`, or `handed`, note by note."""
         for note in self.notes:
+            breathe()
             yield note.handed if what == "handed" else getattr(note.applied, what)
 
     def all(self, what: str) -> np.ndarray:
@@ -226,7 +236,7 @@ class Journal:
         self.epoch += 1
         for note in green.notes:
             seen = np.maximum(note.visible_at, at)
-            shown = seen if isinstance(note.visible_at, np.ndarray) else float(seen)
+            shown = self.spill.array(seen) if isinstance(note.visible_at, np.ndarray) else float(seen)
             self.notes.append(replace(note, epoch=self.epoch, visible_at=shown, landed_at=note.visible_at))
         self.checkpoints += [(at, entity, position) for entity, position in settled.items()]
         self.spans_beside = green.spans

@@ -22,9 +22,12 @@ from lab.projection.projector import Projector
 from lab.running.journal import CATCH_UP, CHANNEL, SOURCES, Recorder
 from lab.running.service_times import RecordedWork, times_by_source
 from lab.scenario import ServiceModel
+from lab.spill import taken
 
 # Modelled batches are applied together up to this many rows, since engines are quicker with large pages.
 ROWS_AT_ONCE = 100_000
+# So many such pages are planned before they are applied: memory doesn't grow with the run.
+GROUPS_MAX = 4
 
 
 class Service(Protocol):
@@ -128,7 +131,7 @@ class Measured(_Simulated):
 
     def messages(self, batch: np.ndarray) -> list[tuple[str, pl.DataFrame]]:
         """Make frames of messages: the harness's work, and not timed."""
-        return [(entity, self.published.frames[entity][rows]) for entity, rows in self._rows(batch)]
+        return [(entity, taken(self.published.frames[entity], rows)) for entity, rows in self._rows(batch)]
 
     def positions(self, entity: str, piece: pl.DataFrame) -> np.ndarray:
         """The positions in a frame."""
@@ -173,7 +176,7 @@ class FromArrays(_Simulated):
 
     def frame(self, entity: str, piece: np.ndarray) -> pl.DataFrame:
         """The rows as a change frame."""
-        return self.published.frames[entity][piece]
+        return taken(self.published.frames[entity], piece)
 
     def begin(self) -> float:
         """Nothing: no clock is read."""
@@ -230,19 +233,21 @@ class _Planned:
 class Deferred:
     """Batches of a modelled run, planned with the times at which they are visible and applied later, many together."""
 
-    def __init__(self, projector: Projector) -> None:
-        self.projector = projector
+    def __init__(self, projector: Projector, service: Service, journal: Recorder) -> None:
+        self.projector, self.service, self.journal = projector, service, journal
         self._forgets = projector.guard.goes_by_checkpoint
         self._plan: list[_Planned] = []
 
     def add(
         self, entity: str, rows: np.ndarray, start: float, visible_at: float, checkpoint: int | None, source: int
     ) -> None:
-        """Plan a batch of rows."""
+        """Plan a batch of rows; where enough is planned, what nothing will be added to is applied."""
         last = self._plan[-1] if self._plan else None
         # A guard that forgets what lies below the checkpoint must see it move before the messages that follow.
         passed = last is not None and last.checkpoint is not None and checkpoint is None
         if last is None or last.entity != entity or last.count >= ROWS_AT_ONCE or (passed and self._forgets):
+            if len(self._plan) >= GROUPS_MAX:
+                self.carry_out()
             self._plan.append(_Planned(entity))
         planned = self._plan[-1]
         planned.rows.append(rows)
@@ -252,12 +257,12 @@ class Deferred:
         planned.count += rows.size
         planned.checkpoint = checkpoint if checkpoint is not None else planned.checkpoint
 
-    def carry_out(self, service: Service, journal: Recorder) -> None:
+    def carry_out(self) -> None:
         """Apply the planned batches in order."""
         for planned in self._plan:
-            frame = service.frame(planned.entity, np.concatenate(planned.rows))
+            frame = self.service.frame(planned.entity, np.concatenate(planned.rows))
             applied = self.projector.apply(planned.entity, frame, planned.checkpoint)
-            journal.note(
+            self.journal.note(
                 planned.entity,
                 applied,
                 frame["position"].to_numpy(),

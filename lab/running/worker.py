@@ -45,7 +45,7 @@ class Worker:
         self.projector, self.service, self.inbox, self.journal = projector, service, inbox, journal
         self.page, self.batch, self.gate, self.trouble = page, batch, gate, trouble
         # Faults must meet each batch when it is due, since what comes next depends on it.
-        self.deferred = Deferred(projector) if service.defers and trouble is None else None
+        self.deferred = Deferred(projector, service, journal) if service.defers and trouble is None else None
         self.entities = tuple(projector.layout.entities)
         # The highest position that was handed over, which a projection that takes over must reach.
         self.highest = dict.fromkeys(self.entities, 0)
@@ -170,7 +170,7 @@ class Worker:
     def carry_out(self) -> None:
         """Apply what has only been planned so far."""
         if self.deferred is not None:
-            self.deferred.carry_out(self.service, self.journal)
+            self.deferred.carry_out()
 
     def watched(self, at: float, event: str = "") -> None:
         """Let the watch look if a look is due, or at once after an event that is no ordinary work."""

@@ -24,6 +24,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from lab.statistics.grouped import blocks
+
 Floats = npt.NDArray[np.float64]
 
 BATCHES = 32
@@ -34,6 +36,8 @@ _CENTRAL = (0.25, 0.75)
 ALARM = 0.01
 _CRITICAL = NormalDist().inv_cdf(1 - ALARM)
 _WINDOW = 5.0
+# Of a longer series only the first distances are looked at, and further ones if its memory is longer.
+_LONG = 1 << 22
 # Student's t with 31 degrees of freedom, at 97.5 %, beside the normal quantile: the variance is an estimate itself.
 _SHRINK = (NormalDist().inv_cdf(0.975) / 2.0395) ** 2
 # Batches of nearly one period of a poll drift in phase. They are alike, but vary far less than the memory lets expect.
@@ -54,12 +58,13 @@ def ranks(samples: npt.ArrayLike) -> Floats:
     values = np.asarray(samples, dtype=np.float64)
     if not values.size:
         return values
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    group = np.cumsum(np.concatenate([[True], ordered[1:] != ordered[:-1]])) - 1
-    counts = np.bincount(group)
-    found = np.empty(values.size)
-    found[order] = (np.cumsum(counts) - (counts + 1) / 2)[group]
+    ordered, found = np.sort(values), np.empty(values.size)
+    for block in blocks(values.size):
+        # Sorted, they are found in one pass.
+        order = np.argsort(values[block])
+        sought = values[block][order]
+        first, last = (np.searchsorted(ordered, sought, side=side) for side in ("left", "right"))
+        found[block][order] = (first + last - 1) / 2
     return found
 
 
@@ -93,13 +98,33 @@ def autocorrelation_time(values: Floats) -> float:
     """Return the integrated autocorrelation time in samples, at least 1: by it the variance of the mean is larger."""
     if _squares(values) == 0:
         return 1.0
-    size = 1 << (2 * values.size - 1).bit_length()
-    spectrum = np.fft.rfft(values - values.mean(), size)
-    covariance = np.fft.irfft(spectrum * spectrum.conj(), size)[: values.size]
-    times = 2 * np.cumsum(covariance / covariance[0]) - 1
-    enough = np.arange(times.size) >= _WINDOW * times
+    centred, lags = values - values.mean(), values.size
+    if values.size > _LONG:
+        lags = _LONG // 16
+    while True:
+        covariance = _covariance(centred, lags)
+        times = 2 * np.cumsum(covariance / covariance[0]) - 1
+        enough = np.arange(times.size) >= _WINDOW * times
+        if enough.any() or lags == values.size:
+            break
+        lags = min(4 * lags, values.size)
     window = int(np.argmax(enough)) if enough.any() else times.size - 1
     return max(float(times[window]), 1.0)
+
+
+def _covariance(centred: Floats, lags: int) -> Floats:
+    """Return the sums of products of each value and the one so many places on, for so many first distances from 0.
+
+    A long series of which not all distances are wanted is transformed in parts, each with what follows it.
+    """
+    part = centred.size if lags == centred.size else 3 * lags
+    size = 1 << (part + lags - 1).bit_length()
+    found = np.zeros(lags)
+    for first in range(0, centred.size, part):
+        spectrum = np.fft.rfft(centred[first : first + part], size)
+        after = spectrum if part == centred.size else np.fft.rfft(centred[first : first + part + lags], size)
+        found += np.fft.irfft(spectrum.conj() * after, size)[:lags]
+    return found
 
 
 def worth(ordered: Floats, above: npt.NDArray[np.bool_]) -> Worth:

@@ -10,6 +10,7 @@ import polars as pl
 from lab.formatting import printable
 from lab.measure.accounting import balances
 from lab.measure.asked import Wrong
+from lab.statistics.grouped import blocks
 from lab.verdict.evidence import Evidence
 from lab.verdict.finding import Finding, about, found, or_seen
 from lab.verdict.midrun import APART, BACK_ALIVE, BACKWARD, UNREAD
@@ -36,11 +37,13 @@ def has_order(evidence: Evidence) -> str | None:
 @run_check(story=Story(replayed=False, cause=lost_message, ending=never_handed_over))
 def no_loss(evidence: Evidence) -> Finding:
     """Every change has become visible, by itself or by a later revision; or it is parked, and known to be."""
-    lost = evidence.chosen[~np.isfinite(evidence.visible[evidence.chosen])]
-    lost = lost[~evidence.parked_marks[lost]]
+    lost: list[np.ndarray] = [np.empty(0, np.int64)]
+    for block in blocks(evidence.chosen.size):
+        chosen = evidence.chosen[block]
+        lost.append(chosen[~np.isfinite(evidence.visible[chosen]) & ~evidence.parked_marks[chosen]])
     return about(
         evidence,
-        lost,
+        np.concatenate(lost),
         lambda index: [f"{evidence.label(index)} (position {index + 1}) never became visible"],
     )
 
@@ -126,15 +129,14 @@ def checkpoint_sound(evidence: Evidence) -> Finding:
         if noted and stored != noted[-1]:
             text = f"{entity} is kept at {stored}, and was last moved to {noted[-1]}"
             return Finding("fail", 1, text)
-        chosen, passed_at = evidence.passed_at(entity)
-        there = evidence.published.committed_at[chosen] <= evidence.asked_at(passed_at)
-        late = there & (evidence.visible[chosen] > passed_at)
-        torn.append(chosen[late & ~evidence.ever_parked[chosen]])
+        for chosen, passed_at in evidence.changes(entity):
+            there = evidence.published.committed_at[chosen] <= evidence.asked_at(passed_at)
+            late = there & (evidence.visible[chosen] > passed_at)
+            torn.append(chosen[late & ~evidence.ever_parked[chosen]])
 
     def witness(index: int) -> list[str]:
         entity = evidence.published.entities[int(evidence.published.entity_of[index])]
-        chosen, passed_at = evidence.passed_at(entity)
-        at = float(passed_at[np.searchsorted(chosen, index)])
+        at = float(evidence.passing(entity).at(np.array([index]))[0])
         return [
             f"at {at:.3f} s {entity} was at or beyond {index + 1},"
             f" without {evidence.label(index)} (position {index + 1})"
@@ -148,9 +150,9 @@ def no_skipped_gap(evidence: Evidence) -> Finding:
     """A change that is committed late, behind the reader's cursor, becomes visible nevertheless."""
     skipped: list[np.ndarray] = [np.empty(0, np.int64)]
     for entity in evidence.layout.entities:
-        chosen, passed_at = evidence.passed_at(entity)
-        behind = evidence.published.committed_at[chosen] > evidence.asked_at(passed_at)
-        skipped.append(chosen[behind & ~np.isfinite(evidence.visible[chosen])])
+        for chosen, passed_at in evidence.changes(entity):
+            behind = evidence.published.committed_at[chosen] > evidence.asked_at(passed_at)
+            skipped.append(chosen[behind & ~np.isfinite(evidence.visible[chosen])])
 
     def witness(index: int) -> list[str]:
         told = evidence.given_up.get(index + 1)
@@ -203,11 +205,11 @@ def read_your_writes(evidence: Evidence) -> Finding:
     """A writer who waits until the checkpoint has reached the position of the outcome then reads the write."""
     unread: list[np.ndarray] = [np.empty(0, np.int64)]
     for entity in evidence.layout.entities:
-        chosen, passed_at = evidence.passed_at(entity)
-        # There is no token before the commit; and the projection reports a parked change as missing.
-        asked_at = np.maximum(passed_at, evidence.published.committed_at[chosen])
-        late = np.isfinite(passed_at) & (evidence.visible[chosen] > asked_at)
-        unread.append(chosen[late & ~evidence.ever_parked[chosen]])
+        for chosen, passed_at in evidence.changes(entity):
+            # There is no token before the commit; and the projection reports a parked change as missing.
+            asked_at = np.maximum(passed_at, evidence.published.committed_at[chosen])
+            late = np.isfinite(passed_at) & (evidence.visible[chosen] > asked_at)
+            unread.append(chosen[late & ~evidence.ever_parked[chosen]])
     finding = about(
         evidence,
         np.concatenate(unread),

@@ -19,6 +19,7 @@ from lab.measure.midrun import Glance
 from lab.projection.guard import Guard
 from lab.projection.guards import guard_class
 from lab.running.journal import Journal
+from lab.statistics.grouped import blocks
 from lab.stores.port import Layout
 from lab.verdict.midrun import MidrunAnswers
 from lab.verdict.moments import WrittenHistory
@@ -58,6 +59,7 @@ class Evidence:
     given_up: dict[int, float] = field(default_factory=dict)
     # What came of the trials of the store before the run; None if there were none.
     conformance: Conformance | None = None
+    _passing: dict[str, lag.Passing] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def guard(self) -> type[Guard]:
@@ -67,15 +69,23 @@ class Evidence:
     @cached_property
     def in_order(self) -> bool:
         """Return whether every record's revisions were written in ascending order, which is quick to check."""
-        index = self.journal.all("positions") - 1
-        record = self.published.record[index]
-        if self.journal.epoch:
-            # A projection that was emptied starts again.
-            record = record + self.journal.epochs * (self.published.record.size + 1)
-        # A stable sort by record keeps each record's writes in the order in which they were made.
-        order = np.argsort(record, kind="stable")
-        record, revision = record[order], self.published.revision[index][order]
-        return bool(np.all((record[1:] != record[:-1]) | (revision[1:] > revision[:-1])))
+        # The last revision that was written of each record; records are numbered by the positions of first changes.
+        last, epoch = np.zeros(self.published.record.size + 1, np.int64), 0
+        for note in self.journal.notes:
+            if note.epoch != epoch:
+                # A projection that was emptied starts again.
+                last[:], epoch = 0, note.epoch
+            index = note.applied.positions - 1
+            record, revision = self.published.record[index], self.published.revision[index]
+            # A stable sort by record keeps each record's writes in the order in which they were made.
+            order = np.argsort(record, kind="stable")
+            record, revision = record[order], revision[order]
+            first = np.append(True, record[1:] != record[:-1])[: record.size]
+            before = np.where(first, last[record], np.append(0, revision[:-1])[: record.size])
+            if np.any(revision <= before):
+                return False
+            last[record] = revision
+        return True
 
     @cached_property
     def writes(self) -> pl.DataFrame:
@@ -109,8 +119,10 @@ class Evidence:
     @cached_property
     def _handed(self) -> np.ndarray:
         """Return the number of deliveries of each record."""
-        positions = self.journal.all("handed")
-        return np.bincount(self.published.record[positions - 1], minlength=self.published.record.size + 2)
+        counts = np.zeros(self.published.record.size + 2, np.int64)
+        for handed in self.journal.each("handed"):
+            np.add.at(counts, self.published.record[handed - 1], 1)
+        return counts
 
     def simplest(self, indices: np.ndarray) -> int:
         """Return the change, of these, whose record had the fewest deliveries, since that is the easiest to follow."""
@@ -127,7 +139,8 @@ class Evidence:
     def ever_parked(self) -> np.ndarray:
         """Return which changes were parked at some time, by index: the projection reported them as missing then."""
         marks = self.parked_marks.copy()
-        marks[self.journal.all("parked") - 1] = True
+        for parked in self.journal.each("parked"):
+            marks[parked - 1] = True
         return marks
 
     @cached_property
@@ -137,9 +150,17 @@ class Evidence:
         history = WrittenHistory(self.published, self.journal, self.oracle, self.layout, adds_once)
         return MidrunAnswers(history, self.looks, self.ever_parked)
 
-    def passed_at(self, entity: str) -> tuple[np.ndarray, np.ndarray]:
-        """The entity's changes by index, and when the checkpoint first stood at or beyond each; infinity if never."""
-        return lag.passed_at(self.published, self.journal, entity)
+    def passing(self, entity: str) -> lag.Passing:
+        """When the checkpoint first stood at or beyond each of the entity's changes."""
+        if entity not in self._passing:
+            self._passing[entity] = lag.Passing(self.journal, entity)
+        return self._passing[entity]
+
+    def changes(self, entity: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the entity's changes by index, and when the checkpoint first reached each, a block at a time."""
+        chosen, passing = self.published.of_entities((entity,)), self.passing(entity)
+        for block in blocks(chosen.size):
+            yield chosen[block], passing.at(chosen[block])
 
     def asked_at(self, passed_at: np.ndarray) -> np.ndarray:
         """When the feed was asked for the page that moved the checkpoint at these times.

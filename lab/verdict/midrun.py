@@ -130,20 +130,14 @@ class MidrunAnswers:
     def _promised(self, record: int, checkpoint: int, at: float) -> int:
         """The newest change of a record that this checkpoint promises, by index; -1 for none, or one set aside."""
         published = self.history.published
-        own = self._own(record)
+        own = self.history.of_record(record)
         own = own[(own < checkpoint) & (published.committed_at[own] <= at)]
         return -1 if not own.size or self.parked[own].any() else int(own[-1])
-
-    def _own(self, record: int) -> np.ndarray:
-        """The changes of a record, by index, in the order of their positions."""
-        order, starts = self.history.by_record
-        found: np.ndarray = order[starts[record] : starts[record + 1]]
-        return found
 
     def _phantom(self, look: Glance, read: MidrunRead) -> None:
         """Count an answer that shows what the source of truth didn't have by then."""
         published, row = self.history.published, read.rows[0]
-        own = self._own(read.record) if read.record is not None and read.record >= 0 else np.empty(0, np.int64)
+        own = self.history.of_record(-1 if read.record is None else read.record)
         own = own[published.revision[own] == row[1]]
         if not own.size or self.history.row(int(own[0])) != row:
             had = "the source of truth has never had this"

@@ -16,6 +16,7 @@ from lab.measure.midrun import Glance, MidrunRead
 from lab.queries.answers import ReferenceTable, Row, same
 from lab.queries.kinds import KINDS
 from lab.running.journal import Journal
+from lab.spill import taken
 from lab.stores.port import Layout
 from lab.verdict.oracle import Oracle
 
@@ -29,13 +30,15 @@ class WrittenHistory:
 
     def __init__(self, published: Published, journal: Journal, oracle: Oracle, layout: Layout, adds_once: bool) -> None:
         self.published, self.journal, self.layout, self.adds_once = published, journal, layout, adds_once
-        self.written = journal.all("positions") - 1
-        self.written_at = journal.written_at
+        kept = journal.spill.array
+        self.written = kept(journal.all("positions") - 1)
+        self.written_at = kept(journal.written_at)
         # How many writes there were after each number of notes, and in which epoch each note was.
         self._after = np.append(0, np.cumsum([note.applied.positions.size for note in journal.notes], dtype=np.int64))
         self._epochs = np.array([note.epoch for note in journal.notes], np.int64)
         self.frames = {name: oracle.revisions[name] for name in layout.entities}
-        self._rows = {name: frame["position"].to_numpy() for name, frame in self.frames.items()}
+        self._rows = {name: kept(frame["position"].to_numpy()) for name, frame in self.frames.items()}
+        self._of_record: dict[int, np.ndarray] = {}
         self._shown = {name: frame.select(layout.entities[name].row) for name, frame in self.frames.items()}
 
     def span(self, look: Glance) -> tuple[int, int]:
@@ -53,12 +56,11 @@ class WrittenHistory:
         name = self.published.entities[int(self.published.entity_of[index])]
         return self._shown[name].row(int(self.rows(name, np.array([index]))[0]))
 
-    @cached_property
-    def by_record(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return all changes, record by record in the order of their positions, and where each record's begin."""
-        record = self.published.record
-        order = np.argsort(record, kind="stable")
-        return order, np.searchsorted(record[order], np.arange(record.size + 2))
+    def of_record(self, record: int) -> np.ndarray:
+        """Return the changes of a record, by index, in the order of their positions."""
+        if record not in self._of_record:
+            self._of_record[record] = np.flatnonzero(self.published.record == record)
+        return self._of_record[record]
 
     @cached_property
     def following(self) -> np.ndarray:
@@ -134,7 +136,7 @@ class Moment:
             return self._totals(entity)
         kept = self.last[self.last >= 0] if history.layout.kept.replaces else np.flatnonzero(self.times)
         mine = kept[history.published.entity_of[kept] == history.published.entities.index(entity)]
-        return history.frames[entity][history.rows(entity, mine)].sort(history.layout.order())
+        return taken(history.frames[entity], history.rows(entity, mine)).sort(history.layout.order())
 
     def _totals(self, entity: str) -> pl.DataFrame:
         """Add up what each change counts for: itself, less what followed it and took its contribution back."""
@@ -148,7 +150,7 @@ class Moment:
             weight = self.times - np.append(self.times, 0)[history.following]
         counts = np.flatnonzero((weight != 0) & ~history.published.deleted)
         counts = counts[history.published.entity_of[counts] == history.published.entities.index(entity)]
-        frame = history.frames[entity][history.rows(entity, counts)]
+        frame = taken(history.frames[entity], history.rows(entity, counts))
         sums = [(pl.col(name).fill_null(0) * pl.col("lab_weight")).sum().alias(f"sum_{name}") for name in totals.sum]
         records = pl.col("lab_weight").sum().alias("records")
         found = (

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 
+import numpy as np
 import polars as pl
 
 from lab.base import INT_MAX, INT_MIN, META, Key, Totals, Unsound
 from lab.domain.model import Command, Domain, Record, Rejection, published
 from lab.queries.answers import ReferenceTable
+from lab.spill import ROWS, Spill, breathe, taken
 
 
 class _Model:
@@ -40,6 +42,7 @@ class Oracle:
         revisions: dict[str, pl.DataFrame],
         outcomes: dict[str, int],
         written: dict[str, pl.DataFrame] | None = None,
+        spill: Spill | None = None,
     ) -> None:
         self.domain = domain
         self.entities = published(domain)
@@ -48,6 +51,7 @@ class Oracle:
         self.outcomes = outcomes
         self._totals: dict[Totals, pl.DataFrame] = {}
         self._sorted: dict[str, pl.DataFrame] = {}
+        self._spill = spill or Spill()
 
     @classmethod
     def of_commands(cls, domain: Domain, commands: Iterable[Command]) -> Oracle:
@@ -82,30 +86,32 @@ class Oracle:
         return cls(domain, _as_published(domain, frames), outcomes, frames)
 
     @classmethod
-    def of_trace(cls, domain: Domain, frames: dict[str, pl.DataFrame]) -> Oracle:
-        """Take a trace as the history, all of which was accepted when it happened."""
+    def of_trace(cls, domain: Domain, frames: dict[str, pl.DataFrame], spill: Spill | None = None) -> Oracle:
+        """Take a trace as the history, all of which was accepted when it happened; large frames go to `spill`."""
         revisions = {name: frame.select(list(domain.entities[name].schema)) for name, frame in frames.items()}
         count = sum(frame.height for frame in frames.values())
         outcomes = {"accepted": count, "rejected": 0, "conflict": 0}
-        return cls(domain, _as_published(domain, revisions), outcomes, revisions)
+        return cls(domain, _as_published(domain, revisions), outcomes, revisions, spill)
 
     @cached_property
     def states(self) -> dict[str, pl.DataFrame]:
         """Return the last revision of each record, deleted ones included, by key."""
-        return {
-            name: frame.filter(pl.col("revision") == pl.col("revision").max().over("key")).sort("key")
-            for name, frame in self.revisions.items()
-        }
+        return {name: self._picked(frame, _last_rows(frame)) for name, frame in self.revisions.items()}
 
     @cached_property
     def tables(self) -> dict[str, ReferenceTable]:
         """Return the last revisions, for queries of current records."""
-        return {name: ReferenceTable(self.entities[name], frame) for name, frame in self.states.items()}
+        return {name: ReferenceTable(self.entities[name], frame, last=True) for name, frame in self.states.items()}
 
     @cached_property
     def histories(self) -> dict[str, ReferenceTable]:
         """Return all revisions, for queries of the past."""
         return {name: ReferenceTable(self.entities[name], frame) for name, frame in self.revisions.items()}
+
+    def _picked(self, frame: pl.DataFrame, rows: np.ndarray) -> pl.DataFrame:
+        """Return these rows of a frame, on disk if they are many."""
+        pieces = (taken(frame, rows[first : first + ROWS]) for first in range(0, rows.size, ROWS))
+        return self._spill.frame(pieces, dict(frame.schema))
 
     def totals(self, totals: Totals) -> pl.DataFrame:
         """What a running aggregate must show: the live records counted and summed, once."""
@@ -130,7 +136,9 @@ class Oracle:
             return self.totals(totals)
         if keeps == "revisions":
             if entity not in self._sorted:
-                self._sorted[entity] = self.revisions[entity].sort("key", "revision")
+                frame = self.revisions[entity]
+                rows = frame.select("key", "revision", pl.int_range(pl.len()).alias("row")).sort("key", "revision")
+                self._sorted[entity] = self._picked(frame, rows["row"].to_numpy())
             return self._sorted[entity]
         return self.states[entity]
 
@@ -145,6 +153,21 @@ class Oracle:
     def confirm_published(self, found: dict[str, pl.DataFrame]) -> None:
         """Raise Unsound unless its feed publishes every revision as expected."""
         _same(self.revisions, found, "published")
+
+
+def _last_rows(frame: pl.DataFrame) -> np.ndarray:
+    """Return which rows are the last revisions of their records, by key; so many are looked at together."""
+    pile: list[pl.DataFrame] = []
+    rows = kept = 0
+    for first in range(0, max(frame.height, 1), ROWS):
+        breathe()
+        some = frame.select("key", "revision")[first : first + ROWS]
+        pile.append(some.with_columns(row=pl.int_range(first, first + some.height)))
+        rows += some.height
+        if rows > kept + max(kept, ROWS) or first + ROWS >= frame.height:
+            last = pl.concat(pile).filter(pl.col("revision") == pl.col("revision").max().over("key"))
+            pile, rows, kept = [last], last.height, last.height
+    return pile[0].sort("key")["row"].to_numpy()
 
 
 def _same(must: dict[str, pl.DataFrame], found: dict[str, pl.DataFrame], did: str) -> None:

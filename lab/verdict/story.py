@@ -116,7 +116,6 @@ def looks_again(evidence: Evidence, focus: int, least: Sequence[Handover]) -> li
 def waits_in_vain(evidence: Evidence, focus: int, least: Sequence[Handover]) -> list[WitnessStep]:
     """A writer waited for the position of the write, was told that it is in, and reads it."""
     entity = evidence.published.entities[int(evidence.published.entity_of[focus])]
-    chosen, passed_at = evidence.passed_at(entity)
-    at = max(float(passed_at[np.searchsorted(chosen, focus)]), float(evidence.published.committed_at[focus]))
+    at = max(float(evidence.passing(entity).at(np.array([focus]))[0]), float(evidence.published.committed_at[focus]))
     detail = f"who waited for position {focus + 1} is told that it is in, and doesn't find it"
     return [WitnessStep(at, "reader", short(evidence, focus), detail, focus, mark="wrong")]

@@ -27,6 +27,8 @@ POLLS_MAX = 1_000_000_000
 READS_MAX = 10_000_000
 # Of a command with its events and the oracle's states, and of a change in the journal of each projection.
 BYTES_PER_COMMAND, BYTES_PER_CHANGE = 2_500, 150
+# Of a change of a history that is replayed: most of what there is for each of them is on disk.
+BYTES_PER_REPLAYED = 400
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,19 @@ class _Estimate:
 
 
 def problems(
-    scenario: Scenario, changes: int, seconds: float, file: str, recorded: Mapping[str, RecordedWork]
+    scenario: Scenario,
+    changes: int,
+    seconds: float,
+    file: str,
+    recorded: Mapping[str, RecordedWork],
+    replayed: bool = False,
 ) -> list[Problem]:
     """Return what is too much, for so many changes committed within so many seconds of simulated time.
 
-    `recorded` is the work that modelled times are drawn from, by projection.
+    `recorded` is the work that modelled times are drawn from, by projection; `replayed`, that the changes are a history
+    and not commands.
     """
-    found = _memory(scenario, changes, file) + _measuring(scenario, file)
+    found = _memory(scenario, changes, file, replayed) + _measuring(scenario, file)
     for table in scenario.projection:
         if math.isinf(_tries(table.faults or scenario.faults)):
             where = f"{file}: {f'projection.{table.name}.' if table.faults else ''}faults"
@@ -77,15 +85,19 @@ def problems(
     return found
 
 
-def _memory(scenario: Scenario, changes: int, file: str) -> list[Problem]:
+def _memory(scenario: Scenario, changes: int, file: str, replayed: bool) -> list[Problem]:
     """Refuse a history that doesn't fit into the memory of this machine."""
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**34
     twice = 1 + scenario.channel.duplicate if scenario.channel else 1
     needed = changes * (BYTES_PER_COMMAND + BYTES_PER_CHANGE * (1 + twice) * len(scenario.projection))
+    where, way_out = "workload.commands", "fewer commands, or fewer projections"
+    if replayed:
+        needed = changes * BYTES_PER_REPLAYED
+        where, way_out = "domain", "set domain.days or domain.records to replay a part of the history"
     if needed <= there:
         return []
     what = f"the run would need about {_many(needed / 1e9)} GB of memory, and this machine has {there / 1e9:.0f}"
-    return [Problem(f"{file}: workload.commands", what, "fewer commands, or fewer projections")]
+    return [Problem(f"{file}: {where}", what, way_out)]
 
 
 def _measuring(scenario: Scenario, file: str) -> list[Problem]:

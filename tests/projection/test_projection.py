@@ -439,6 +439,7 @@ def test_a_rebuild_equals_live_and_goes_on_like_it(
 ) -> None:
     monkeypatch.setattr(rebuilding, "PAGE", 53)
     monkeypatch.setattr(rebuilding, "PILE", 120)
+    monkeypatch.setattr(rebuilding, "ROWS_AT_ONCE", 7)
     before = tuple(PAYROLL.columns) if keeps == "totals" else ()
     live = Projector(store_class(store)(FolderPlace(tmp_path / "live"), staff(keeps, policy)), policy, ALL)
     pages = ChangeReader(truths["history"], before).changes_since("employee", 0, ALL)

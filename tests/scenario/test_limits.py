@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from pieces import SCENARIO
 from lab.base import BadInput
 from lab.scenario import Source
 from lab.scenario.limits import FILE_BYTES, PROBLEMS_TOLD, PROJECTIONS_MAX, QUERIES_MAX
-from lab.wiring import plan
+from lab.wiring import effort, plan
 
 
 def said(text: str, *overrides: str) -> str:
@@ -171,3 +172,15 @@ def test_a_run_that_would_not_end_is_refused_with_the_estimate(items: tuple[str,
 ])  # fmt: skip
 def test_long_times_that_cost_nothing_are_taken(items: tuple[str, ...]) -> None:
     plan(Source(Path("mine.toml"), items, text=SCENARIO))
+
+
+def test_a_history_is_weighed_as_changes_and_not_as_commands() -> None:
+    made = plan(Source(Path("mine.toml"), (), text=SCENARIO)).scenario
+
+    def found(changes: int, replayed: bool) -> str:
+        return "\n".join(map(str, effort.problems(made, changes, 60.0, "mine.toml", {}, replayed)))
+
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert "workload.commands" in found(there // 2_500, replayed=False)
+    assert "GB of memory" not in found(there // 2_500, replayed=True)
+    assert "domain.days or domain.records" in found(there // 100, replayed=True)

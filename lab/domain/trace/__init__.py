@@ -7,6 +7,7 @@ changes in the files were accepted when they happened.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +26,7 @@ from lab.domain.trace.questions import link_questions, questions
 from lab.domain.trace.raw import AT, PLACE, TURN, Raw, SourceCount, refuse_bad
 from lab.domain.trace.reading import CsvReading
 from lab.scenario import DomainTable, EntityTable
+from lab.spill import ROWS, here
 
 SKIP = "mend them, or leave them out by skip_bad_rows = true"
 
@@ -133,6 +135,7 @@ class Traced:
         notes = []
         for name, item in self.tables.items():
             raw = self._read(item)
+            raw = replace(raw, frame=here().kept(raw.frame))
             every[name] = kinds = self._kinds(item, raw)
             prepared[name] = made = prepare(raw, item, kinds, self._where(name))
             del raw
@@ -151,20 +154,22 @@ class Traced:
 
     def _positioned(self, prepared: dict[str, pl.DataFrame], scale: float) -> dict[str, pl.DataFrame]:
         """Assign positions in commit order over all entities; the run's clock starts with the first change."""
-        at = np.concatenate([frame[AT].to_numpy() for frame in prepared.values()])
-        positions = np.empty(at.size, np.int64)
-        # Changes of one time stay together by the transactions of their log, and in its order.
-        turn, place = (np.concatenate([_logged(frame, name) for frame in prepared.values()]) for name in (TURN, PLACE))
-        positions[np.lexsort((place, turn, at))] = np.arange(1, at.size + 1)
+        times = [frame[AT].to_numpy() for frame in prepared.values()]
+        at = times[0] if len(times) == 1 else np.concatenate(times)
+        positions = np.arange(1, at.size + 1)
+        logged = any(TURN in frame.columns or PLACE in frame.columns for frame in prepared.values())
+        if logged or not np.all(at[1:] >= at[:-1]):
+            # Changes of one time stay together by the transactions of their log, and in its order.
+            every = (TURN, PLACE)
+            turn, place = (np.concatenate([_logged(frame, name) for frame in prepared.values()]) for name in every)
+            positions[np.lexsort((place, turn, at))] = np.arange(1, at.size + 1)
         first, begin, frames = float(at.min()), 0, {}
-        for name, frame in prepared.items():
-            schema = self.entities[name].schema
+        for name in list(prepared):
+            frame = prepared.pop(name)
             mine = positions[begin : begin + frame.height]
             begin += frame.height
-            event = pl.when("deleted").then(pl.lit("deleted")).otherwise(pl.lit("written")).alias("event")
-            frames[name] = frame.with_columns(
-                pl.Series("position", mine), ((pl.col(AT) - first) / scale).alias("committed_at")
-            ).select(*(pl.col(column).cast(dtype) for column, dtype in schema.items()), event)
+            schema = {**self.entities[name].schema, "event": pl.String()}
+            frames[name] = here().frame(_timed(frame, mine, first, scale, schema), schema)
         return frames
 
 
@@ -184,6 +189,18 @@ def _source(name: str, made: Prepared, used: pl.DataFrame) -> list[dict[str, Any
 def _logged(frame: pl.DataFrame, name: str) -> np.ndarray:
     """Return a column that only changes of a log have; 0 for others, which keep the order of the entities."""
     return frame[name].to_numpy() if name in frame.columns else np.zeros(frame.height, np.int64)
+
+
+def _timed(
+    prepared: pl.DataFrame, positions: np.ndarray, first: float, scale: float, schema: dict[str, pl.DataType]
+) -> Iterator[pl.DataFrame]:
+    """Yield the changes with their positions and events, a part at a time, on a clock that starts at `first`."""
+    event = pl.when("deleted").then(pl.lit("deleted")).otherwise(pl.lit("written")).alias("event")
+    for begin in range(0, prepared.height, ROWS):
+        part = prepared[begin : begin + ROWS].with_columns(
+            pl.Series("position", positions[begin : begin + ROWS]), ((pl.col(AT) - first) / scale).alias("committed_at")
+        )
+        yield part.with_columns(event).select(pl.col(column).cast(dtype) for column, dtype in schema.items())
 
 
 def _limited(frames: dict[str, pl.DataFrame], options: Options) -> dict[str, pl.DataFrame]:

@@ -9,6 +9,7 @@ import polars as pl
 from lab.base import Kind, NotReadable
 from lab.domain.trace.numerals import DIGITS
 from lab.domain.trace.raw import LINE, Raw, SourceCount
+from lab.spill import ROWS, here
 
 
 def read_parquet(path: Path) -> Raw:
@@ -25,7 +26,9 @@ def typed_rows(lazy: pl.LazyFrame, form: str) -> Raw:
     schema = pl.Schema({name: dtype for name, dtype in lazy.collect_schema().items() if name != LINE})
     small, counts = _fitting(lazy, schema), _not_numbers(lazy, schema)
     columns = [_plain(name, dtype, name in small) for name, dtype in schema.items()]
-    frame = lazy.select(*columns, pl.col(LINE).cast(pl.Int64)).collect()
+    wanted = lazy.select(*columns, pl.col(LINE).cast(pl.Int64))
+    pieces = wanted.collect_batches(chunk_size=ROWS, maintain_order=True)
+    frame = here().frame(pieces, dict(wanted.collect_schema()))
     frame = frame if frame[LINE].is_sorted() else frame.sort(LINE)
     kinds = {name: _kind(frame.schema[name]) for name in schema}
     notes = [

@@ -75,7 +75,8 @@ class QueryClass(ABC):
         no record to draw from.
         """
         table = tables[query.entity.name]
-        pool = Pool(table.frame.sort("position") if self.past else table.live, tables)
+        frame = table.frame if not self.past or table.frame["position"].is_sorted() else table.frame.sort("position")
+        pool = Pool(frame if self.past else table.live, tables)
         return self.drawn(query, pool, count, rng) if pool.frame.height else []
 
     @abstractmethod

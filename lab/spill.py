@@ -1,0 +1,216 @@
+"""Spill to disk what a run keeps for each of its changes: arrays and frames, read through memory maps.
+
+A run of many millions of changes has more of them than memory. What is kept for every one is written to unnamed files
+beside the run, and stands there as read-only arrays and frames whose pages the kernel loads when they are looked at.
+`breathe`, called between the parts of a long pass, gives these pages back; what is looked at again is loaded again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import mmap
+import os
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+# Arrays below this size stay in memory: a file would cost more than it saves. For frames, and arrays that are written
+# to, a file of their own is made.
+LEAST_BYTES, LEAST_OWN_BYTES = 1 << 16, 1 << 24
+# Rows of a spilled frame that are written together, and by which a pass over all rows goes.
+ROWS = 250_000
+# Arrays share files of this length, of which only what is written takes room on disk.
+_FILE_BYTES = 1 << 34
+_ALIGNED = 64
+# Bytes of files that may be in memory before they are given back.
+RESIDENT_BYTES = 192 << 20
+# Rows that span fewer chunks than this are taken from them as a whole.
+_NEAR = 4
+
+
+class Spill:
+    """Files in a folder for what is too large for memory; without a folder, everything stays in memory.
+
+    The files have no name from the start, so they are gone when the process ends, however it does; the room of a file
+    is free again once nothing that was written to it is referenced.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self._shared: _Shared | None = None
+
+    def array(self, values: np.ndarray) -> np.ndarray:
+        """Return the same values, read-only; from disk if they are many."""
+        if self.folder is None or values.nbytes < LEAST_BYTES or values.dtype.hasobject:
+            return values
+        with contextlib.suppress(_NoRoom):
+            return self._file(values.nbytes).put(values)
+        return values
+
+    def empty(self, size: int, dtype: type | np.dtype) -> np.ndarray:
+        """Return an array of zeros to be written to, on disk if it is large."""
+        dtype = np.dtype(dtype)
+        if self.folder is None or size * dtype.itemsize < LEAST_OWN_BYTES:
+            return np.zeros(size, dtype)
+        with self._unnamed() as file:
+            if hasattr(os, "posix_fallocate"):
+                # A disk that is full raises here. Where a page can't be written later, the process is killed.
+                os.posix_fallocate(file, 0, size * dtype.itemsize)
+            else:
+                os.ftruncate(file, size * dtype.itemsize)
+            mapped = _Map(file, 0, access=mmap.ACCESS_WRITE)
+        return np.frombuffer(mapped, dtype)
+
+    def kept(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return a whole frame, on disk if it is large; one that is there already as it is."""
+        return frame if _FRAMES.get(id(frame)) is frame else self.frame([frame], dict(frame.schema))
+
+    def frame(self, pieces: Iterable[pl.DataFrame], schema: dict[str, pl.DataType]) -> pl.DataFrame:
+        """Return the pieces as one frame: in memory if it is small, else in chunks of `ROWS` rows on disk."""
+        held: list[pl.DataFrame] = []
+        size = 0
+        rest = iter(pieces)
+        for piece in rest:
+            held.append(piece)
+            size += int(piece.estimated_size())
+            if self.folder is not None and size >= LEAST_OWN_BYTES:
+                return self._written(held, rest, schema)
+        return pl.concat(held, rechunk=True) if held else pl.DataFrame(schema=schema)
+
+    def _written(
+        self, held: list[pl.DataFrame], rest: Iterator[pl.DataFrame], schema: dict[str, pl.DataType]
+    ) -> pl.DataFrame:
+        empty = pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.newest())
+        with self._unnamed() as file:
+            with os.fdopen(os.dup(file), "wb") as out, pa.ipc.new_file(out, empty.schema) as writer:
+                while held or (piece := next(rest, None)) is not None:
+                    for part in (held.pop(0) if held else piece).iter_slices(ROWS):  # type: ignore[union-attr]
+                        writer.write_table(_own(part.select(list(schema))).cast(empty.schema))
+            mapped = _Map(file, 0, access=mmap.ACCESS_READ)
+        found = pl.from_arrow(pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped))).read_all(), rechunk=False)
+        assert isinstance(found, pl.DataFrame)
+        _FRAMES[id(found)] = found
+        return found
+
+    def _file(self, size: int) -> _Shared:
+        """The file that arrays are added to; a new one where it is full."""
+        if self._shared is None or self._shared.left < size + _ALIGNED:
+            with self._unnamed() as file:
+                self._shared = _Shared(file, max(_FILE_BYTES, 2 * size))
+        return self._shared
+
+    @contextlib.contextmanager
+    def _unnamed(self) -> Iterator[int]:
+        """Open a file without a name; what is mapped outlives its descriptor."""
+        assert self.folder is not None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self.folder) as file:
+            yield file.fileno()
+
+
+_HERE: contextvars.ContextVar[Spill | None] = contextvars.ContextVar("spill", default=None)
+
+
+@contextlib.contextmanager
+def spilling(spill: Spill) -> Iterator[None]:
+    """Within the block, readers of files put what they read into this spill (`here`)."""
+    token = _HERE.set(spill)
+    try:
+        yield
+    finally:
+        _HERE.reset(token)
+
+
+def here() -> Spill:
+    """Return the spill of the block that this is called in; outside any, one that keeps everything in memory."""
+    return _HERE.get() or Spill()
+
+
+def taken(frame: pl.DataFrame, rows: np.ndarray) -> pl.DataFrame:
+    """Return these rows of a frame in their order; of a spilled one only the part is read that they are in."""
+    if frame.n_chunks() == 1 or not rows.size:
+        return frame[rows]
+    first, last = int(rows.min()), int(rows.max()) + 1
+    if last - first <= _NEAR * ROWS:
+        return frame[first:last][rows - first]
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    cuts = np.flatnonzero(np.diff(ordered // ROWS)) + 1
+    pieces = [frame[int(some[0]) : int(some[-1]) + 1][some - some[0]] for some in np.split(ordered, cuts)]
+    back = np.empty(rows.size, np.int64)
+    back[order] = np.arange(rows.size)
+    found = pl.concat(pieces, rechunk=True)[back]
+    assert isinstance(found, pl.DataFrame)
+    return found
+
+
+class _NoRoom(Exception):
+    """The system doesn't map so large a file."""
+
+
+class _Map(mmap.mmap):
+    """A mapped file whose pages can be given back."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        _MAPS.add(self)
+
+
+_MAPS: weakref.WeakSet[_Map] = weakref.WeakSet()
+_FRAMES: weakref.WeakValueDictionary[int, pl.DataFrame] = weakref.WeakValueDictionary()
+_STATM = Path("/proc/self/statm")
+_PAGE_BYTES = mmap.PAGESIZE
+
+
+def release() -> None:
+    """Give back the memory of everything that is on disk; what is looked at again is loaded again."""
+    for mapped in list(_MAPS):
+        if hasattr(mapped, "madvise"):
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def breathe() -> None:
+    """Release if much of what is on disk is in memory; does nothing where the kernel doesn't tell (not Linux)."""
+    if _MAPS and _STATM.exists():
+        shared = int(_STATM.read_text().split()[2]) * _PAGE_BYTES
+        if shared > RESIDENT_BYTES:
+            release()
+
+
+class _Shared:
+    """A file that arrays are written to one after the other, and mapped as a whole from the start."""
+
+    def __init__(self, file: int, size: int) -> None:
+        self._file = os.dup(file)
+        weakref.finalize(self, os.close, self._file)
+        try:
+            os.ftruncate(self._file, size)
+            self.mapped = _Map(self._file, size, access=mmap.ACCESS_READ)
+        except (OSError, OverflowError, ValueError):
+            raise _NoRoom from None
+        self.left, self._size = size, size
+
+    def put(self, values: np.ndarray) -> np.ndarray:
+        """Write an array, and return it as it is in the file."""
+        data = np.ascontiguousarray(values)
+        at = -(-(self._size - self.left) // _ALIGNED) * _ALIGNED
+        left = data.reshape(-1).view(np.uint8).data
+        place = at
+        while left:
+            done = os.pwrite(self._file, left[: 1 << 30], place)
+            left, place = left[done:], place + done
+        self.left = self._size - place
+        return np.frombuffer(self.mapped, data.dtype, data.size, at)
+
+
+def _own(frame: pl.DataFrame) -> pa.Table:
+    """Return a frame as Arrow data of its own: a slice would be written with the texts of the whole."""
+    copied = pl.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    assert isinstance(copied, pl.DataFrame)
+    return copied.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())

@@ -1,0 +1,54 @@
+"""Running extremes of many groups over a long series that is looked at block by block.
+
+A window function over the whole series would hold every group's rows in memory; here one value is carried for each
+group from block to block. The values are those of the window function, to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from lab.spill import breathe
+
+# Entries of a series that are looked at together.
+BLOCK = 500_000
+
+
+def running(
+    groups: np.ndarray, values: np.ndarray, carried: np.ndarray, extreme: Literal["least", "most"]
+) -> np.ndarray:
+    """Return for each entry of a block the least or most value of its group so far, its own included.
+
+    `carried` has the extreme of each group before the block, by the group's number, and is moved on by it.
+    """
+    window = pl.col("values").cum_min() if extreme == "least" else pl.col("values").cum_max()
+    own = pl.DataFrame({"groups": groups, "values": values}).select(window.over("groups"))["values"].to_numpy()
+    found: np.ndarray = (np.minimum if extreme == "least" else np.maximum)(own, carried[groups])
+    # Of several entries of a group the last is kept, which is the extreme of them all.
+    carried[groups] = found
+    return found
+
+
+def latest(groups: np.ndarray, values: np.ndarray, carried: np.ndarray) -> np.ndarray:
+    """Return for each entry of a block the last value of its group so far that is not -1; -1 where there is none.
+
+    `carried` has that value of each group before the block, by the group's number, and is moved on by it.
+    """
+    frame = pl.DataFrame({"groups": groups, "values": values})
+    known = pl.when(pl.col("values") >= 0).then("values").forward_fill().over("groups").fill_null(-1)
+    found = frame.select(known)["values"].to_numpy()
+    found = np.where(found >= 0, found, carried[groups])
+    carried[groups] = found
+    return found
+
+
+def blocks(size: int, backwards: bool = False) -> Iterator[slice]:
+    """Yield the blocks of a series as slices, from its beginning or from its end."""
+    firsts = range(0, size, BLOCK)
+    for first in reversed(firsts) if backwards else firsts:
+        breathe()
+        yield slice(first, min(first + BLOCK, size))

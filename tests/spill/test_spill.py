@@ -1,0 +1,125 @@
+"""What is spilled to disk is what was put there, wherever the cuts fall; memory is given back in between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab import spill
+from lab.spill import Spill, breathe, here, release, spilling, taken
+
+SCHEMA = {"number": pl.Int64(), "text": pl.String(), "flag": pl.Boolean()}
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is spilled, in chunks of seven rows."""
+    monkeypatch.setattr(spill, "LEAST_BYTES", 1)
+    monkeypatch.setattr(spill, "LEAST_OWN_BYTES", 1)
+    monkeypatch.setattr(spill, "ROWS", 7)
+
+
+def frame(rows: int) -> pl.DataFrame:
+    texts = [None if number % 5 == 0 else f"a text that is longer than twelve bytes {number}" for number in range(rows)]
+    return pl.DataFrame({"number": range(rows), "text": texts, "flag": [n % 3 == 0 for n in range(rows)]}, SCHEMA)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    "values", [np.arange(5), np.array([1.5, np.inf, np.nan]), np.array([True, False]), np.empty(0)]
+)
+def test_an_array_comes_back_as_it_was(tmp_path: Path, values: np.ndarray) -> None:
+    kept = Spill(tmp_path)
+    found = [kept.array(values), kept.array(values + 1), kept.array(values)]
+    release()
+    for one, must in zip(found, (values, values + 1, values), strict=True):
+        assert one.dtype == must.dtype
+        assert np.array_equal(one, must, equal_nan=must.dtype == np.float64)
+    assert not values.size or not found[0].flags.writeable
+
+
+@pytest.mark.usefixtures("tiny")
+def test_an_array_of_zeros_keeps_what_is_written_to_it(tmp_path: Path) -> None:
+    made = Spill(tmp_path).empty(1_000, np.float64)
+    assert not made.any()
+    made[::2] = 3.0
+    release()
+    assert made.sum() == 1_500.0
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("cut", [1, 6, 7, 8, 100])
+def test_a_frame_comes_back_as_it_was_however_it_came(tmp_path: Path, cut: int) -> None:
+    must = frame(40)
+    found = Spill(tmp_path).frame(must.iter_slices(cut), SCHEMA)
+    release()
+    assert found.equals(must)
+    assert found.n_chunks() > 1
+    assert found.schema == must.schema
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_slice_is_written_without_the_texts_of_the_whole(tmp_path: Path) -> None:
+    many = pl.DataFrame({"text": ["x" * 1_000] * 1_000})
+    kept = Spill(tmp_path)
+    found = kept.frame([many[:1]], {"text": pl.String()})
+    assert found.equals(many[:1])
+    assert sum(int(one.nbytes) for one in found.to_arrow()["text"].chunks) < 5_000
+
+
+@pytest.mark.usefixtures("tiny")
+def test_nothing_is_left_in_the_folder_and_a_frame_that_is_on_disk_is_not_written_again(tmp_path: Path) -> None:
+    kept = Spill(tmp_path)
+    found = kept.kept(frame(20))
+    assert kept.kept(found) is found
+    kept.array(np.arange(100))
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_folder_and_below_the_least_size_everything_stays_in_memory(tmp_path: Path) -> None:
+    values, rows = np.arange(10), frame(10)
+    for one in (Spill(), Spill(tmp_path / "unused")):
+        assert one.array(values) is values
+        assert one.kept(rows).equals(rows)
+        assert one.empty(3, np.int64).tolist() == [0, 0, 0]
+    assert Spill().frame([], SCHEMA).equals(frame(0))
+    assert not (tmp_path / "unused").exists()
+
+
+@given(st.lists(st.integers(0, 59), max_size=80), st.integers(1, 4))
+def test_rows_are_taken_in_their_order(rows: list[int], near: int) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(spill, "ROWS", 7)
+        patched.setattr(spill, "_NEAR", near)
+        chunked = pl.concat(frame(60).iter_slices(7))
+        chosen = np.array(rows, np.int64)
+        assert taken(chunked, chosen).equals(frame(60)[chosen])
+
+
+def test_readers_spill_where_they_are_told_to(tmp_path: Path) -> None:
+    made = Spill(tmp_path)
+    assert here().folder is None
+    with spilling(made):
+        assert here() is made
+    assert here() is not made
+
+
+@pytest.mark.skipif(not spill._STATM.exists(), reason="only Linux says what of files is in memory")
+def test_what_was_looked_at_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spill, "LEAST_BYTES", 1)
+    monkeypatch.setattr(spill, "RESIDENT_BYTES", 0)
+    values = Spill(tmp_path).array(np.arange(4_000_000))
+    assert values.sum() == 7_999_998_000_000
+    looked = resident()
+    breathe()
+    assert resident() < looked - 20_000_000
+    assert values[-1] == 3_999_999
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[2]) * 4096
