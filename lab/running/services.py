@@ -230,12 +230,20 @@ class _Planned:
     count: int = 0
 
 
+class Deferring(Protocol):
+    """What planned batches need of their worker. Its journal changes when it takes over from another."""
+
+    projector: Projector
+    service: Service
+    journal: Recorder
+
+
 class Deferred:
     """Batches of a modelled run, planned with the times at which they are visible and applied later, many together."""
 
-    def __init__(self, projector: Projector, service: Service, journal: Recorder) -> None:
-        self.projector, self.service, self.journal = projector, service, journal
-        self._forgets = projector.guard.goes_by_checkpoint
+    def __init__(self, of: Deferring) -> None:
+        self._of = of
+        self._forgets = of.projector.guard.goes_by_checkpoint
         self._plan: list[_Planned] = []
 
     def add(
@@ -260,9 +268,9 @@ class Deferred:
     def carry_out(self) -> None:
         """Apply the planned batches in order."""
         for planned in self._plan:
-            frame = self.service.frame(planned.entity, np.concatenate(planned.rows))
-            applied = self.projector.apply(planned.entity, frame, planned.checkpoint)
-            self.journal.note(
+            frame = self._of.service.frame(planned.entity, np.concatenate(planned.rows))
+            applied = self._of.projector.apply(planned.entity, frame, planned.checkpoint)
+            self._of.journal.note(
                 planned.entity,
                 applied,
                 frame["position"].to_numpy(),

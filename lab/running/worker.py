@@ -45,7 +45,7 @@ class Worker:
         self.projector, self.service, self.inbox, self.journal = projector, service, inbox, journal
         self.page, self.batch, self.gate, self.trouble = page, batch, gate, trouble
         # Faults must meet each batch when it is due, since what comes next depends on it.
-        self.deferred = Deferred(projector, service, journal) if service.defers and trouble is None else None
+        self.deferred = Deferred(self) if service.defers and trouble is None else None
         self.entities = tuple(projector.layout.entities)
         # The highest position that was handed over, which a projection that takes over must reach.
         self.highest = dict.fromkeys(self.entities, 0)
