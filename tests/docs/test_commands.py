@@ -98,6 +98,9 @@ def test_every_line_of_every_shell_block_works(page: str, request: pytest.Fixtur
             case ["locust", "-f", file, *_]:
                 # Needs a service that runs: tests/load drives one with this file, and with workers of its own.
                 assert (ROOT / file).is_file()
+            case ["python", "-m", "benchmarks.repeated", *rest]:
+                # Takes an hour: tests/benchmarks counts runs that are made up.
+                assert arguments(rest).what == rest[0]
             case ["curl", *_]:
                 pass  # Sent to a service below.
             case _:
