@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from documents import PAGES, ROOT, blocks, quoted, shell_lines, text
 from serving import Process
 
+from benchmarks.repeated.__main__ import arguments
 from lab.base import LabError, Unsound
 from lab.cli import EXIT
 from lab.cli import lab as cli
