@@ -21,12 +21,14 @@ def guess(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind], told: Mappin
 
     Raises BadInput for columns that don't exist, and if nothing identifies a record.
     """
-    found = _told(kinds, told)
+    found = _told(raw, kinds, told)
     found.setdefault("time", time(raw, frame, kinds))
     found.setdefault("deleted", deletion(raw, frame, kinds))
     found.setdefault("revision", revision(raw, kinds))
     if "key" not in found:
-        found["key"] = log_key(raw, frame, kinds) if raw.is_log else key(raw, frame, kinds, found, where)
+        found["key"] = (
+            log_key(raw, frame, kinds) if raw.is_log and not raw.container else key(raw, frame, kinds, found, where)
+        )
     if not raw.is_log:
         found["revision"] = _total(frame, found)
     return {role: found[role] for role in ("key", "time", "deleted", "revision")}
@@ -39,9 +41,12 @@ def unchanging(guesses: Guesses, again: bool) -> str:
     return f"No record ever changes: each row is a record of its own. Is it?{other}"
 
 
-def _told(kinds: Mapping[str, Kind], told: Mapping[str, str]) -> Guesses:
+def _told(raw: Raw, kinds: Mapping[str, Kind], told: Mapping[str, str]) -> Guesses:
     found, problems = {}, []
     for role, words in told.items():
+        if raw.container and words in raw.roles.get(role, ((), ""))[0]:
+            found[role] = Guess((words,), f"as --{role} says", told=True)
+            continue
         names = [] if words == "none" and role != "key" else [name.strip() for name in words.split(",")]
         if words in kinds:
             names = [words]

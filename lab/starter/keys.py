@@ -47,8 +47,8 @@ def key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind], found: Guesses
     """
     if raw.keys and set(raw.keys) <= set(kinds) and not any(frame[name].null_count() for name in raw.keys):
         return Guess(raw.keys, "the table declares it")
-    frame = frame.select(list(kinds))
     order = [name for role in ("revision", "time") for name in found[role].columns]
+    frame = frame.select(list(dict.fromkeys([*kinds, *order])))
     likely = _candidates(raw, kinds, [*order, *found["deleted"].columns])
     whole = [name for name in likely if not frame[name].null_count()]
     values = {name: frame[name].n_unique() for name in whole}

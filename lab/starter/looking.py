@@ -15,6 +15,7 @@ from lab.base import BadInput, Entity, Kind, Problem, nearest
 from lab.domain.trace.addresses import is_address, parse
 from lab.domain.trace.files import read, split
 from lab.domain.trace.frame import Prepared, entity, entity_names, prepare, renamed
+from lab.domain.trace.operations import as_changes, operation_of
 from lab.domain.trace.questions import dividing, questions, wordy
 from lab.domain.trace.raw import AT, TRUNCATES, Raw, refuse_bad
 from lab.domain.trace.reading import AS_FOUND, CsvReading
@@ -82,7 +83,7 @@ def look(
 
     `many`: the columns of `text` may be those of other tables.
     """
-    raw = read(file, folder, how=how)
+    raw = _changes(read(file, folder, how=how), told, text, file)
     kinds = _kinds(raw, [one for one in text if one in raw.kinds] if many else text)
     looked = typed(raw, kinds)
     if not skip:
@@ -91,7 +92,7 @@ def look(
         raise BadInput([Problem(file, "every row of it is malformed", str(looked.bad[0]) if looked.bad else "")])
     guesses = guess(looked, _records(looked), kinds, told, file)
     del looked
-    if raw.is_log and not set(guesses["key"].columns) <= set(raw.steady):
+    if raw.is_log and not raw.container and not set(guesses["key"].columns) <= set(raw.steady):
         raw = read(file, folder, how=how, key=guesses["key"].columns)
     kinds = _keys_as_they_stand(raw, kinds, guesses)
     table = _table(folder, file, raw, kinds, guesses, entity_name, skip).model_copy(update=asdict(how))
@@ -115,9 +116,21 @@ def look(
     )  # fmt: skip
 
 
+def _changes(raw: Raw, told: Mapping[str, str], text: Sequence[str], file: str) -> Raw:
+    """Return the rows of a table that say what was done to them as changes, unless the user takes it for another."""
+    column = operation_of(raw)
+    others = [one.strip() for role, words in told.items() if role != "deleted" for one in words.split(",")]
+    if column is None or column in (*others, *text) or told.get("deleted", column) != column:
+        return raw
+    return as_changes(raw, file)
+
+
 def _records(raw: Raw) -> pl.DataFrame:
     """Return the rows that are about one record: truncations of a log are about all of them."""
-    return raw.frame.filter(~pl.col(TRUNCATES)) if raw.is_log else raw.frame
+    if not raw.is_log:
+        return raw.frame
+    time = raw.roles["time"][0] if "time" in raw.roles else ()
+    return raw.frame.filter(~pl.col(TRUNCATES)).with_columns(pl.col(AT).alias(name) for name in time)
 
 
 def _span(made: Prepared) -> tuple[float, float]:

@@ -50,7 +50,8 @@ class WrittenScenario:
         for one in self.found:
             of = f" `{one.table.name}`" if len(self.found) > 1 else ""
             skipped = f"; {one.bad_rows:,} malformed ones are skipped" if one.bad_rows else ""
-            lines.append(f"{one.format}{of}: {one.rows:,} rows are changes of {one.records:,} records{skipped}")
+            rows = f"{one.rows:,} rows are changes of" if one.rows != 1 else "1 row is a change of"
+            lines.append(f"{one.format}{of}: {rows} {one.records:,} record{'s' * (one.records != 1)}{skipped}")
             for role, guess in one.guesses.items():
                 rival = f"; or {', '.join(guess.rival)}" if guess.rival else ""
                 lines.append(f"  {role + ':':<10}{', '.join(guess.columns) or '-'} ({guess.why}{rival})")

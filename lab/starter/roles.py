@@ -67,7 +67,7 @@ def is_time(values: pl.Series) -> bool:
 
 def time(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
     """Guess when a row was committed: a well-known name, then one that ends like a time, then any text of times."""
-    if raw.is_log:
+    if "time" in raw.roles:
         return Guess(*raw.roles["time"])
     named = _sorted_by(TIMES, kinds)
     found = []
@@ -92,7 +92,7 @@ def time(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
 
 def deletion(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
     """Guess what says that a record is gone: a well-known name whose values say yes, no or when; operations."""
-    if raw.is_log:
+    if "deleted" in raw.roles:
         return Guess(*raw.roles["deleted"])
     found = []
     for name in _sorted_by(DELETIONS, kinds):
@@ -117,7 +117,7 @@ def deletion(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
 
 def revision(raw: Raw, kinds: Mapping[str, Kind]) -> Guess:
     """Guess what numbers the revisions of a record: a whole number with a well-known name."""
-    if raw.is_log:
+    if "revision" in raw.roles:
         return Guess(*raw.roles["revision"])
     whole = [name for name in _sorted_by(REVISIONS, kinds) if kinds[name] == "int"]
     if whole:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from lab.domain.trace.frame import entity_names
 from lab.formatting import toml, toml_key
 from lab.queries.kinds import KINDS
-from lab.scenario import EntityTable
+from lab.scenario import EntityTable, FileFormat
 from lab.starter.guess import Guesses
 from lab.starter.looking import Looked
 from lab.starter.proposed import proposed_projections, proposed_queries
@@ -139,7 +139,7 @@ def _entity_lines(table: EntityTable, guesses: Guesses) -> list[tuple[str, str]]
     lines = [
         (f"name = {toml(table.name)}", "what a record is called"),
         (f"file = {toml(table.file)}", "from the folder of this scenario"),
-        (f"format = {toml(table.format)}", "parquet | csv | ndjson | sqlite | duckdb | debezium"),
+        (f"format = {toml(table.format)}", " | ".join(get_args(FileFormat))),
         (f"key = {toml(table.key)}", guesses["key"].why),
     ]
     for role in ("time", "deleted", "revision"):

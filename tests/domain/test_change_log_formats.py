@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from owndata import refused
 from reading_logs import envelope, read, write
+from running import call
 
 
 @pytest.fixture(autouse=True)
@@ -237,6 +238,35 @@ def test_dms_messages_have_operations_and_control_records() -> None:
     assert (found.told["format"], found.rows("v")) == (
         "dms", [(1, False, "a"), (1, False, "b"), (2, False, "c"), (1, True, "b")],
     )  # fmt: skip
+
+
+def test_rows_of_dms_keep_the_last_state_of_a_record_that_is_deleted_by_its_key() -> None:
+    Path("t.csv").write_text(
+        "Op,id,name,n,updated_at\n,1,a,5,2024-01-01\nI,2,b,7,2024-01-02\nU,1,c,6,2024-01-03\nD,1,,,2024-01-04\n"
+        "I,1,z,1,2024-01-05\nD,2,b,,2024-01-06\n"
+    )
+    found = read("t.csv")
+    assert found.rows("name", "n", "updated_at") == [
+        (1, False, "a", 5, "2024-01-01"), (2, False, "b", 7, "2024-01-02"), (1, False, "c", 6, "2024-01-03"),
+        (1, True, "c", 6, "2024-01-04"), (1, False, "z", 1, "2024-01-05"), (2, True, "b", None, "2024-01-06"),
+    ]  # fmt: skip
+    assert found.says("tell their key alone", ": 1.")
+
+
+@pytest.mark.parametrize("options", [("--deleted", "none"), ("--key", "Op,id"), ("--text", "Op")])
+def test_a_column_op_that_is_named_by_an_option_stays_a_column(options: tuple[str, ...]) -> None:
+    Path("t.csv").write_text("Op,id,n\nI,1,a\nU,2,b\nD,3,c\n")
+    found = read("t.csv", *options)
+    assert (found.told["format"], found.only["Op"].to_list()) == ("csv", ["I", "U", "D"])
+
+
+def test_a_table_that_is_said_to_be_of_dms_has_its_column_op() -> None:
+    Path("t.csv").write_text("Op,id,n\nI,1,a\nU,1,b\n")
+    read("t.csv")
+    Path("t.csv").write_text("Op,id,n\nI,1,a\nsold,1,b\n")
+    found = call("run", "mine.toml")
+    assert found.exit_code == 2
+    assert "no column `Op` with I, U, D" in found.output
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------

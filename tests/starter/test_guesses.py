@@ -225,7 +225,8 @@ def test_categories_divide_the_data_before_free_text_and_times() -> None:
 @pytest.mark.parametrize(
     ("text", "header"),
     [
-        ("I,1,alice\nU,1,bob\nD,2,eve\n", "`I` comes again" ),
+        ("I,1,alice\nI,2,bob\nD,2,eve\n", "`I` comes again" ),
+        ("I,1,alice\nU,1,bob\nD,2,eve\n", "`1` is a number"),
         ("1,alice\n2,bob\n3,eve\n", "`1` is a number"),
         ("alice,2024-01-01\nbob,2024-01-02\n", "`2024-01-01` is a time"),
     ],

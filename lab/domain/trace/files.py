@@ -18,6 +18,8 @@ from lab.domain.trace.folders import files_of, format_in, read_folder
 from lab.domain.trace.jsonlines import read_ndjson
 from lab.domain.trace.logs import FORMATS as LOGS
 from lab.domain.trace.logs import keyed_lines, read_log, recognise, tables_of
+from lab.domain.trace.operations import FORMAT as OPERATIONS
+from lab.domain.trace.operations import as_changes
 from lab.domain.trace.raw import Raw
 from lab.domain.trace.reading import AS_FOUND, CsvReading
 from lab.domain.trace.servers import read_server, server_catalogue
@@ -148,6 +150,8 @@ def read(file: str, folder: Path, told: str | None = None, how: CsvReading = AS_
         return _with_rows(read_server(file), file)
     path, table = find(file, folder)
     form = format_of(file, folder, told)
+    of_rows = form == OPERATIONS and (table_of_changes := format_of(file, folder)) in ("csv", "parquet")
+    form = table_of_changes if of_rows else form
     how.confirm(form, file)
     try:
         if path.is_dir():
@@ -156,7 +160,7 @@ def read(file: str, folder: Path, told: str | None = None, how: CsvReading = AS_
             raw = _read(path, table, form, how, key)
     except OSError as error:
         raise NotReadable(file, error.strerror or str(error)) from None
-    return _with_rows(raw, file)
+    return as_changes(_with_rows(raw, file), file) if of_rows else _with_rows(raw, file)
 
 
 def _with_rows(raw: Raw, file: str) -> Raw:

@@ -131,7 +131,9 @@ def prepare(raw: Raw, table: EntityTable, kinds: Mapping[str, Kind], where: str)
         frame = frame.with_columns((second + nano.cast(pl.Float64) / 1e9).alias(AT))
     if raw.is_log:
         frame = frame.with_columns(pl.lit(True).alias(COMMITTED)) if table.time else frame
-        made = arranged(frame, list(kinds), table.key)
+        # Of a table's rows, a deletion has its own time also if it tells nothing else but the key.
+        told = [name for name in kinds if not raw.container or name != table.time]
+        made = arranged(frame, told, table.key)
         raw = replace(raw, counts=(*raw.counts, *made.counts))
         return Prepared(_changes(made.frame, kinds), made.timed, raw, (*notes, *made.notes))
     if not _rising(second, nano):

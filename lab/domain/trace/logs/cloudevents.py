@@ -32,6 +32,7 @@ class CloudEvents(Debezium):
 
     name: ClassVar[str] = "cloudevents"
     about: ClassVar[str] = "CloudEvents"
+    commits: ClassVar[str] = "source.ts_ms, or the event's `time`, when it was committed"
 
     @staticmethod
     def recognises(message: TopicMessage) -> bool:

@@ -43,7 +43,7 @@ class Flattened(Debezium):
         """Return the fields that the transformation adds, as far as the events have them."""
         found = super().roles(timed, committed, placed)
         what = {
-            "time": (TIMES, "when it was committed" if committed else "when it was read"),
+            "time": (TIMES, "says when it was committed" if committed else "says when it was read"),
             "deleted": (("deleted", "op"), "says what is deleted"),
             "revision": (("lsn", "source_lsn", "pos", "source_pos", "scn"), "orders the changes of a record"),
         }
