@@ -1,10 +1,12 @@
 """`python -m benchmarks.repeated same` and `... planted`: real runs, compared by `lab compare`, and counted.
 
-`same` runs one scenario against itself, in pairs, and counts the figures that are called different; that must be at
-most 5 % of them. `planted` makes one store slower by a factor in the second run of each pair, and counts for each of
-its figures how often that is found. At a factor of 1.1 and ten repetitions, that must be at least 95 % for its rebuild
-and for the p50 of its queries, hot and cold. The machine should have nothing else to do. The exit status is 1 if a
-target is missed; `benchmarks/repeated/counting.py` has them.
+`same` compares runs of one scenario, each with each, and counts the figures that are called different; that must be at
+most 5 % of them. `planted` makes as many runs more, in which one store is slower by a factor, compares each of the
+first with each of these, and counts for each of the store's figures how often that is found. At a factor of 1.1 and ten
+repetitions, that must be at least 95 % for its queries, hot and cold. The machine should have nothing else to do. The
+exit status is 1 if a target is missed; `benchmarks/repeated/counting.py` has them.
+
+Pairs that have a run in common are not independent: a share over them has a wider interval than that which is printed.
 
 Runs are kept in `--folder`, and are not run again if they are there: what was interrupted goes on, and what was changed
 in the judgement can be counted anew.
@@ -38,7 +40,7 @@ from lab.report import compare
 from lab.runs import Run, load_run
 
 ROOT = Path(__file__).parents[2]
-# A repetition takes about three seconds.
+# A repetition takes about eight seconds.
 SCENARIO = """
 schema = 1
 name = "NAME"
@@ -55,9 +57,9 @@ model = "history"
 [channel]
 delay = { kind = "exponential", mean = 0.02 }
 [measure]
-samples = 40
-blocks = 2
-budget = 0.15
+samples = 160
+blocks = 8
+budget = 0.6
 trials = false
 [[projection]]
 name = "directory"
@@ -83,7 +85,9 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     """What is asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.repeated", description=__doc__)
     parser.add_argument("what", choices=("same", "planted"))
-    parser.add_argument("--pairs", type=_at_least(1, int), default=40, help="of runs that are compared")
+    parser.add_argument(
+        "--runs", type=_at_least(2, int), default=10, help="of the scenario; for `planted`, of either kind"
+    )
     # Runs of one repetition are not judged.
     parser.add_argument("--repeat", type=_at_least(2, int), default=10, help="repetitions of each run, 2 or more")
     parser.add_argument(
@@ -107,13 +111,23 @@ def _at_least(least: int, kind: type[int] | type[float]) -> Callable[[str], floa
 
 
 def pairs(chosen: argparse.Namespace, factor: float, registry: Path) -> Iterator[tuple[Run, Run]]:
-    """Run each pair, one run after the other, as a user does; in every other pair the second one is run first."""
-    for number in range(1, chosen.pairs + 1):
-        made: dict[str, Run] = {}
-        for which in ("a", "b") if number % 2 else ("b", "a"):
-            name = f"{chosen.what}-{chosen.repeat}-{factor:g}-{number}{which}"
-            made[which] = run_of(name, chosen, registry, factor if which == "b" else 1.0)
-        yield made["a"], made["b"]
+    """Yield each pair that a new run makes with those before it; runs of both kinds take turns, either one first."""
+
+    def made(kind: str, number: int) -> Run:
+        name = f"{chosen.what}-{chosen.repeat}-{factor:g}-{number}{kind}"
+        return run_of(name, chosen, registry, factor if kind == "b" else 1.0)
+
+    runs: dict[str, list[Run]] = {"a": [], "b": []}
+    for number in range(1, chosen.runs + 1):
+        if chosen.what == "same":
+            new = made("a", number)
+            yield from ((one, new) for one in runs["a"])
+            runs["a"].append(new)
+            continue
+        for kind in ("a", "b") if number % 2 else ("b", "a"):
+            new = made(kind, number)
+            yield from ((one, new) if kind == "b" else (new, one) for one in runs["b" if kind == "a" else "a"])
+            runs[kind].append(new)
 
 
 def run_of(name: str, chosen: argparse.Namespace, registry: Path, factor: float) -> Run:
@@ -134,7 +148,7 @@ def run_of(name: str, chosen: argparse.Namespace, registry: Path, factor: float)
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the pairs; print the counts so far after each pair, and all of them at the end. Returns the exit status."""
+    """Compare the pairs; print the counts so far after each, and all of them at the end. Returns the exit status."""
     chosen = arguments(sys.argv[1:] if words is None else words)
     factor = 1.0 if chosen.what == "same" else chosen.factor
     results: list[dict[str, Any]] = []

@@ -16,8 +16,9 @@ from lab.base import TRUTH, BadInput, Problem
 from lab.formatting import size
 from lab.measure.temperatures import temperatures
 from lab.measure.typical import typical
+from lab.report.controls import ControlMovement
 from lab.report.facts import plain, truth_asked
-from lab.report.judged import LARGE, Compared, ControlMovement, Judged, compared, control, judge, paired, shown, times
+from lab.report.judged import LARGE, TOGETHER, Compared, Judged, compared, judge, paired, shown, times
 from lab.runs import Run
 from lab.statistics.replicated import Ratio
 
@@ -27,7 +28,8 @@ _MACHINE = ("cpu", "cores")
 # What the method is, for those who read `--json`.
 METHOD = (
     "ratio of the means of logarithms over repetitions, Student's t; paired by repetition where seeds are the same; "
-    "among all figures, Benjamini and Hochberg at 5 %; and beyond what the control moved"
+    "times beside the control (analysis of covariance); among all figures, Benjamini and Hochberg at 5 %; where the "
+    "control moved, by the lesser of that and the figure by the control"
 )
 
 
@@ -44,8 +46,7 @@ def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
         )
     names, pairs = called(a, b), paired(a, b)
     before, after = _verdicts(a), _verdicts(b)
-    found = compared(a, b, pairs)
-    shared = control(a, b, found, pairs)
+    found, shared = compared(a, b, pairs)
     judged = judge(found, shared, _withheld(found, a, b, names), names[1])
     result: dict[str, Any] = plain({
         "a": str(a.path),
@@ -64,6 +65,11 @@ def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
         "lag": _lags(a, b, judged),
         "rebuild": [_row(one, "seconds") for one in judged if one.compared.quantity == "rebuild"],
         "disk": [_row(one, "bytes") for one in judged if one.compared.quantity == "disk"],
+        "stores": [
+            _row(one, "us") | {"temperature": one.compared.temperature}
+            for one in judged
+            if one.compared.quantity == TOGETHER
+        ],
         "queries": _queries(a, judged, "p50"),
         "queries_p99": _queries(a, judged, "p99"),
         "truth": [_truth(run) for run in (a, b)],
@@ -105,7 +111,8 @@ def _notes(a: Run, b: Run, shared: ControlMovement, judged: Sequence[Judged]) ->
         )
         why = "these are two machines" if two else "this machine was not quiet"
         notes.append(
-            f"{why}: what nobody changed took {times(shared.whole)}; only what moved by more is called a difference"
+            f"{why}: what nobody changed took {times(shared.whole)}; a figure that moved no "
+            "further is not called different"
         )
     if wide := sum(one.limited_by_spread for one in judged):
         notes.append(
@@ -117,9 +124,7 @@ def _notes(a: Run, b: Run, shared: ControlMovement, judged: Sequence[Judged]) ->
 
 def _control(shared: ControlMovement) -> dict[str, Any]:
     kinds = {kind: _ratio(found) for kind, found in shared.kinds.items()}
-    return {"kinds": kinds, **_ratio(shared.whole), "moved": shared.moved, "reach": shared.reach} | {
-        "left_out": list(shared.left_out)
-    }
+    return {"kinds": kinds, **_ratio(shared.whole), "moved": shared.moved} | {"left_out": list(shared.left_out)}
 
 
 def _ratio(found: Ratio) -> dict[str, Any]:
@@ -133,7 +138,8 @@ def _row(one: Judged, unit: str) -> dict[str, Any]:
     for run, figure in (("a", was.a), ("b", was.b)):
         row[f"{run}_{unit}"] = _scaled(figure["value"], scale)
         row[f"{run}_interval_{unit}"] = [_scaled(figure[end], scale) for end in ("low", "high")]
-    return row | _ratio(was.ratio) | {"verdict": one.verdict, "says": one.says, "seen_from": one.seen_from}
+    row |= _ratio(was.ratio) | {"measured_ratio": was.ratios.measured.value}
+    return row | {"verdict": one.verdict, "says": one.says, "seen_from": one.seen_from}
 
 
 def _scaled(value: float | None, scale: float) -> float | None:

@@ -48,6 +48,9 @@ def print_compare(result: dict[str, Any], console: Console) -> None:
         if result[title]:
             console.print(Text(f"\n{title}", "bold"))
             console.print(_single_table(result[title], unit, said, names, result["judged"]))
+    if result["stores"]:
+        console.print(Text("\nall queries of a projection together (geometric mean of their p50)", "bold"))
+        console.print(_stores_table(result["stores"], names, result["judged"]))
     for quantile, asked in (("p50", result["queries"]), ("p99", result["queries_p99"])):
         # Tails are not judged of runs of one repetition, and are in their reports.
         for temperature in dict.fromkeys(row["temperature"] for row in asked if quantile == "p50" or result["judged"]):
@@ -124,6 +127,14 @@ def _single_table(
             name = row["projection"]
             table.add_row(Text(name), "")
         table.add_row(Text(f"  {row['query']}"), _says(row), *figures)
+    return table
+
+
+def _stores_table(rows: Sequence[dict[str, Any]], names: tuple[str, str], judged: bool) -> Table:
+    table = _table(names, judged)
+    for row in rows:
+        times = [Text(microseconds(row[f"{run}_us"])) for run in ("a", "b")]
+        table.add_row(Text(f"{row['projection']}, {row['temperature']}"), _says(row), *times, *_ratio(row, judged))
     return table
 
 

@@ -1,35 +1,35 @@
-"""Judge what differs between two runs: each figure's ratio with its interval, against chance and against the control.
+"""Judge what differs between two runs: each figure's ratio with its interval, against chance and beside the control.
 
-A figure is called different if two things hold. Its ratio is not chance: among all figures that are looked at, by
-`lab.statistics.replicated.discoveries`. And it moved by more than the **control** did, which is what both runs share
-and nobody changed (`lab.report.sharing`): the calibration loop (`clock`), the commands and queries of the source of
-truth, and the rebuild of a projection in `null`, which costs what the harness costs. A machine that is slower for an
-hour slows them all.
+A time is compared beside the **control** (`lab.report.controls`), which is what both runs share and nobody changed:
+what the machine did to the control in each repetition is taken out of the figure (`lab.statistics.covariance`). It is
+called different if its ratio is not chance: among all figures that are looked at, by
+`lab.statistics.replicated.discoveries`.
+
+A projection's queries are compared each by itself, and all **together** (`queries_p50`, the geometric mean of their
+medians): what slows the store as a whole is seen sooner there.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from lab.formatting import listed
+from lab.base import TRUTH
 from lab.measure.figures import figures
-from lab.report.sharing import CLOCK, KINDS, machine_alike, sharing
+from lab.report.controls import Beside, ControlMovement, beside, clock, control, shared_figure
+from lab.report.sharing import KINDS, sharing
 from lab.runs import Run
-from lab.statistics.quantiles import median
-from lab.statistics.replicated import Ratio, detectable, discoveries, middle, ratio
+from lab.statistics.replicated import Ratio, detectable, discoveries, interval, middle
 
 # The figures that are compared.
 COMPARED = ("lag_p50", "lag_p99", "rebuild", "disk", "query_p50", "query_p99", "rate")
 # A difference that is smaller is small.
 LARGE = 1.1
-# A control that moves by less than this is not said to have moved, however sure it is.
-MOVES_MIN = 1.02
 # Of each kind of figure: the words for a larger one and for a smaller one. What isn't here is a time.
 _WORDS = {"disk": ("larger", "smaller"), "rate": ("higher", "lower"), "lag": ("longer", "shorter")}
 _TIME = ("slower", "faster")
@@ -42,8 +42,8 @@ DIFFERENT, NO_DIFFERENCE, NOT_JUDGED, WITHHELD, CONTROL = (
     "control",
 )
 ONE_EACH = "not judged: one repetition each"
-# Times of one thing: those of the repetitions of the first run, and of the second.
-Pair = tuple[list[float], list[float]]
+# All queries of a projection: the geometric mean of their medians, in each repetition.
+TOGETHER = "queries_p50"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Compared:
     temperature: str | None
     a: dict[str, Any]
     b: dict[str, Any]
-    ratio: Ratio
+    ratios: Beside
     changed: tuple[str, ...] | None = None
     timed: bool = True
 
@@ -69,20 +69,10 @@ class Compared:
         """Whether only the machine can have moved it."""
         return self.changed == ()
 
-
-@dataclass(frozen=True)
-class ControlMovement:
-    """What both runs share: the factor of each kind of control, of all of them together, and what must be exceeded.
-
-    `reach` is a factor above 1: no timed figure that moved by less is called different. `left_out` says of each kind
-    that is no control why not.
-    """
-
-    kinds: dict[str, Ratio] = field(default_factory=dict)
-    whole: Ratio = field(default_factory=Ratio)
-    moved: bool = False
-    reach: float = 1.0
-    left_out: tuple[str, ...] = ()
+    @property
+    def ratio(self) -> Ratio:
+        """The ratio that is judged: of a time beside the control, if it isn't one."""
+        return self.ratios.ratio
 
 
 @dataclass(frozen=True)
@@ -112,24 +102,73 @@ def paired(a: Run, b: Run) -> bool:
     return seeds[0] == seeds[1] and a.manifest["changes"] == b.manifest["changes"]
 
 
-def compared(a: Run, b: Run, pairs: bool) -> list[Compared]:
-    """Return every figure that both runs have; p99 of queries at the first temperature alone."""
-    by = ["quantity", "projection", "query", "temperature"]
+def compared(a: Run, b: Run, pairs: bool) -> tuple[list[Compared], ControlMovement]:
+    """Return every figure that both runs have, and what the control did.
+
+    p99 of queries at the first temperature alone; of each projection with several queries one more figure, `TOGETHER`.
+    """
     both = sharing(a, b)
-    kept = [figures(run).filter(pl.col("quantity").is_in(COMPARED)) for run in (a, b)]
-    rows = {tuple(row[name] for name in by): row for row in kept[1].iter_rows(named=True)}
-    first = next((row["temperature"] for row in kept[0].iter_rows(named=True) if row["temperature"]), None)
+    rows = _rows(a, b)
+    controls, unlike = clock(a, b), dict[str, tuple[str, ...]]()
+    changes = [both.changed(one["quantity"], one["projection"], one["temperature"]) for one, _ in rows]
+    for (one, other), changed in zip(rows, changes, strict=True):
+        if changed:
+            unlike.setdefault(KINDS[one["quantity"]], tuple(changed))
+        elif changed is not None and _told(one, other):
+            controls.append(shared_figure(one["quantity"], one["temperature"], one, other))
+    shared = control(a, b, controls, unlike, pairs)
     found = []
+    for (one, other), changed in zip(rows, changes, strict=True):
+        timed = _timed(a, one["quantity"])
+        free = timed and changed != []
+        owner: dict[str, Any] = {name: one[name] for name in _BY}
+        values = one["values"], other["values"]
+        factor_ = beside(values, shared if free else ControlMovement(), (one["quantity"], one["temperature"]), pairs)
+        why = None if changed is None else tuple(changed)
+        found.append(Compared(**owner, a=one, b=other, ratios=factor_, changed=why, timed=timed))
+    return found, shared
+
+
+_BY = ("quantity", "projection", "query", "temperature")
+
+
+def _told(*rows: dict[str, Any]) -> bool:
+    return all(value is not None and 0 < value < math.inf for row in rows for value in row["values"])
+
+
+def _rows(a: Run, b: Run) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The rows of each figure in both runs, those of all queries of a projection together last."""
+    kept = [figures(run).filter(pl.col("quantity").is_in(COMPARED)) for run in (a, b)]
+    rows = {tuple(row[name] for name in _BY): row for row in kept[1].iter_rows(named=True)}
+    first = next((row["temperature"] for row in kept[0].iter_rows(named=True) if row["temperature"]), None)
+    found, several = [], dict[tuple[str, str | None], list[tuple[dict[str, Any], dict[str, Any]]]]()
     for row in kept[0].iter_rows(named=True):
-        key = tuple(row[name] for name in by)
-        if key not in rows or (row["quantity"] == "query_p99" and row["temperature"] != first):
+        other = rows.get(tuple(row[name] for name in _BY))
+        if other is None or (row["quantity"] == "query_p99" and row["temperature"] != first):
             continue
-        factor_ = ratio(row["values"], rows[key]["values"], pairs)
-        changed = both.changed(row["quantity"], row["projection"], row["temperature"])
-        shared = None if changed is None else tuple(changed)
-        owner: dict[str, Any] = {name: row[name] for name in by}
-        found.append(Compared(**owner, a=row, b=rows[key], ratio=factor_, changed=shared, timed=_timed(a, key[0])))
-    return found
+        found.append((row, other))
+        if row["quantity"] == "query_p50" and row["projection"] != TRUTH:
+            several.setdefault((row["projection"], row["temperature"]), []).append((row, other))
+    return found + [_together(each) for each in several.values() if len(each) > 1]
+
+
+def _together(each: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All queries of a projection as one figure of each run: the geometric mean, repetition by repetition."""
+    # A query that one repetition can't tell is left out of both runs.
+    told = [rows for rows in each if _told(*rows)] or each[:1]
+    made = []
+    for run in (0, 1):
+        values = [rows[run]["values"] for rows in told]
+        whole = (
+            np.exp(np.mean(np.log(np.array(values, dtype=float)), axis=0)).tolist() if _told(*told[0]) else values[0]
+        )
+        ends = interval(whole)
+        made.append(
+            told[0][run]
+            | {"quantity": TOGETHER, "query": None, "values": whole, "value": middle(whole)}
+            | {"low": ends.low, "high": ends.high, "reason": ends.reason}
+        )
+    return made[0], made[1]
 
 
 def _timed(run: Run, quantity: str) -> bool:
@@ -137,55 +176,6 @@ def _timed(run: Run, quantity: str) -> bool:
     if quantity == "disk":
         return False
     return not (quantity.startswith("lag") and str(run.manifest.get("clocks", {}).get("lag")).endswith("modelled"))
-
-
-def control(a: Run, b: Run, found: Sequence[Compared], pairs: bool) -> ControlMovement:
-    """Return what the controls of two runs did; none without repetitions, or if nothing is shared."""
-    series: dict[str, list[Pair]] = {}
-    clocks = [_clock(run) for run in (a, b)]
-    if clocks[0] and clocks[1] and machine_alike(a, b):
-        series[CLOCK] = [(clocks[0], clocks[1])]
-    for one in found:
-        if one.shared and one.ratio.value is not None:
-            # A rate is the inverse of a time.
-            sign = -1 if one.quantity == "rate" else 1
-            before, after = ([value**sign for value in each["values"]] for each in (one.a, one.b))
-            series.setdefault(KINDS[one.quantity], []).append((before, after))
-    if min(a.repetitions, b.repetitions) < 2:
-        return ControlMovement()
-    why: dict[str, list[str]] = {} if machine_alike(a, b) else {CLOCK: ["versions"]}
-    for one in found:
-        if one.changed and KINDS[one.quantity] not in series:
-            why[KINDS[one.quantity]] = list(one.changed)
-    said = tuple(f"{kind}, since {listed(changed)} changed" for kind, changed in why.items())
-    return replace(settled(series, pairs), left_out=said)
-
-
-def settled(series: dict[str, list[Pair]], pairs: bool) -> ControlMovement:
-    """Return what controls did: for each kind pairs of times, those of both runs' repetitions.
-
-    The controls of a kind count as one, and the kinds count the same, whatever their numbers.
-    """
-    if not series:
-        return ControlMovement()
-    means = {
-        kind: [np.mean([np.log(pair[run]) for pair in each], axis=0) for run in (0, 1)] for kind, each in series.items()
-    }
-    kinds = {kind: ratio(np.exp(one).tolist(), np.exp(other).tolist(), pairs) for kind, (one, other) in means.items()}
-    both = [np.exp(np.mean([each[run] for each in means.values()], axis=0)).tolist() for run in (0, 1)]
-    whole = ratio(both[0], both[1], pairs)
-    assert whole.value is not None
-    assert whole.low is not None
-    assert whole.high is not None
-    moved = not whole.low <= 1.0 <= whole.high and _apart(whole.value) >= MOVES_MIN
-    reach = max(_apart(whole.low), _apart(whole.high)) if moved else _apart(whole.value)
-    return ControlMovement(kinds, whole, moved, reach)
-
-
-def _clock(run: Run) -> list[float]:
-    """The calibration loop's time in each repetition; empty of runs that have none."""
-    each = [run.repetition(number).manifest.get("clock_seconds") for number in range(1, run.repetitions + 1)]
-    return [median(times) for times in each if times] if all(each) else []
 
 
 def judge(
@@ -202,7 +192,6 @@ def judge(
 
 
 def _judged(one: Compared, why: str | None, chosen: bool, shared: ControlMovement, alpha: float, name: str) -> Judged:
-    reach = shared.reach if one.timed else 1.0
     if why:
         return Judged(one, WITHHELD, why)
     if one.ratio.value is None or one.ratio.p is None:
@@ -210,28 +199,17 @@ def _judged(one: Compared, why: str | None, chosen: bool, shared: ControlMovemen
         return Judged(one, NOT_JUDGED, f"not judged: {_untold(one)}" if several else ONE_EACH)
     if one.shared:
         return Judged(one, CONTROL, f"control: {times(one.ratio)}")
-    seen, spread = detectable(one.ratio, alpha, reach), detectable(one.ratio, alpha)
-    if chosen and _nearest(one.ratio) > reach:
+    measured = one.ratios.measured
+    seen, spread = detectable(one.ratio, alpha), detectable(measured, alpha)
+    if chosen:
         return Judged(one, DIFFERENT, _said(one, name), seen)
-    if chosen and reach > 1:
-        return Judged(one, NO_DIFFERENCE, f"{times(one.ratio)}: no more than the control may have moved", seen, spread)
+    if shared.moved and one.timed and measured.p is not None and measured.p <= alpha:
+        return Judged(one, NO_DIFFERENCE, f"{times(measured)}: no more than the control may have moved", seen, spread)
     return Judged(one, NO_DIFFERENCE, f"no difference shown: {times(one.ratio)}", seen, spread)
 
 
 def _untold(one: Compared) -> str:
     return one.a["reason"] or one.b["reason"] or one.ratio.reason
-
-
-def _apart(factor: float) -> float:
-    """A factor as one above 1: 0.5 is as far from 1 as 2."""
-    return max(factor, 1 / factor)
-
-
-def _nearest(found: Ratio) -> float:
-    """How far from 1 the interval's nearer end is; 1 if the interval holds it."""
-    assert found.low is not None
-    assert found.high is not None
-    return 1.0 if found.low <= 1 <= found.high else min(_apart(found.low), _apart(found.high))
 
 
 def _said(one: Compared, name: str) -> str:

@@ -30,7 +30,7 @@ from lab.statistics.student import shift, spread_median, t_quantile, two_sided
 # The chance with which a difference is found that is called "the smallest that could have been seen".
 POWER = 0.8
 # Estimates that differ by the rounding of sums alone are equal.
-_EQUAL = 1e-12
+EQUAL = 1e-12
 _LOG_MAX = math.log(sys.float_info.max)
 
 
@@ -84,7 +84,7 @@ def interval(
     found = np.array(known)
     logarithmic = min(known) > 0 if logarithmic is None else logarithmic
     taken = np.log(found) if logarithmic else found
-    if np.ptp(taken) <= _EQUAL * max(1.0, float(np.abs(taken).max())):
+    if np.ptp(taken) <= EQUAL * max(1.0, float(np.abs(taken).max())):
         return Interval(min(known), max(known))
     wide = t_quantile(len(known) - 1, (1 + confidence) / 2) * float(taken.std(ddof=1)) / math.sqrt(len(known))
     low, high = float(taken.mean()) - wide, float(taken.mean()) + wide
@@ -132,11 +132,16 @@ def ratio(a: Sequence[float | None], b: Sequence[float | None], paired: bool, co
     logs = [np.log(np.array(each, dtype=np.float64)) for each in (a, b)]
     apart = float(logs[1].mean() - logs[0].mean())
     error, freedom = _error(logs[0], logs[1], paired and len(a) == len(b))
-    if error <= _EQUAL:
-        return Ratio(math.exp(apart), math.exp(apart), math.exp(apart), float(abs(apart) <= _EQUAL), 0.0, freedom)
+    return of_logarithms(apart, error, freedom, confidence)
+
+
+def of_logarithms(apart: float, error: float, freedom: float, confidence: float = CONFIDENCE) -> Ratio:
+    """Return the ratio whose logarithm was found to be `apart`, with this standard error."""
+    if error <= EQUAL:
+        return Ratio(_raised(apart), _raised(apart), _raised(apart), float(abs(apart) <= EQUAL), 0.0, freedom)
     wide = t_quantile(freedom, (1 + confidence) / 2) * error
     p = two_sided(freedom, apart / error)
-    return Ratio(math.exp(apart), math.exp(apart - wide), _raised(apart + wide), p, error, freedom)
+    return Ratio(_raised(apart), math.exp(apart - wide), _raised(apart + wide), p, error, freedom)
 
 
 def _without_logarithms(a: Sequence[float | None], b: Sequence[float | None]) -> Ratio:
@@ -152,7 +157,7 @@ def _error(a: np.ndarray, b: np.ndarray, paired: bool) -> tuple[float, float]:
         return float((b - a).std(ddof=1)) / math.sqrt(a.size), a.size - 1.0
     parts = [float(each.var(ddof=1)) / each.size for each in (a, b)]
     whole = sum(parts)
-    if whole <= _EQUAL**2:
+    if whole <= EQUAL**2:
         return math.sqrt(whole), a.size + b.size - 2.0
     # Welch and Satterthwaite.
     below = sum(part * part / (each.size - 1) for part, each in zip(parts, (a, b), strict=True))
@@ -174,7 +179,7 @@ def detectable(found: Ratio, alpha: float, beyond: float = 1.0) -> float | None:
         return math.exp(least)
     by_chance = t_quantile(found.freedom, 1 - alpha / 2)
     beside_control = t_quantile(found.freedom, (1 + CONFIDENCE) / 2)
-    return math.exp(error * shift(found.freedom, POWER, [(0.0, by_chance), (least / error, beside_control)]))
+    return _raised(error * shift(found.freedom, POWER, [(0.0, by_chance), (least / error, beside_control)]))
 
 
 def discoveries(p: Sequence[float | None], rate: float = 1 - CONFIDENCE) -> tuple[list[bool], float]:

@@ -17,9 +17,9 @@ from test_sharing import SCENARIO
 from lab.base import TRUTH, stream
 from lab.report import compare, print_compare
 from lab.report.compare import called
-from lab.report.judged import CONTROL, DIFFERENT, NO_DIFFERENCE, NOT_JUDGED, Compared, ControlMovement, judge, settled
+from lab.report.controls import Control, ControlMovement, beside, settled
+from lab.report.judged import CONTROL, DIFFERENT, NO_DIFFERENCE, NOT_JUDGED, Compared, judge
 from lab.runs import Run
-from lab.statistics.replicated import ratio
 
 
 def row(result: dict[str, Any], table: str, projection: str, **more: str) -> dict[str, Any]:
@@ -176,9 +176,10 @@ def noted(spread: float, drift: float) -> bool:
     """Whether the note on spread belongs to a figure that varies so much, beside a control that moved so far."""
     rng = stream(1, "noted")
     a, b = np.exp(spread * rng.standard_normal((2, 10)))
-    found = [Compared("rebuild", "one", None, None, figure(a), figure(b), ratio(a.tolist(), b.tolist(), paired=True))]
     quiet = np.exp(1e-4 * rng.standard_normal((2, 10)))
-    moved = settled({"clock": [(quiet[0].tolist(), (quiet[1] * drift).tolist())]}, pairs=True)
+    moved = settled([Control("clock", ("clock", None), (quiet[0].tolist(), (quiet[1] * drift).tolist()))], pairs=True)
+    ratios = beside((a.tolist(), b.tolist()), moved, ("rebuild", None), pairs=True)
+    found = [Compared("rebuild", "one", None, None, figure(a), figure(b), ratios)]
     return judge(found, moved, [None], "b")[0].limited_by_spread
 
 
@@ -215,13 +216,19 @@ def experiment(number: int, repetitions: int, figures: int, spread: float, drift
         own = np.exp(spread * rng.standard_normal((figures + 3, repetitions)))
         own[:2] *= planted if run else 1.0
         runs.append(whole * own)
+    controls = settled(
+        [
+            Control(str(place), (str(place), None), (runs[0][place].tolist(), runs[1][place].tolist()))
+            for place in range(figures, figures + 3)
+        ],
+        pairs=True,
+    )
     found = []
     for place in range(figures):
         a, b = runs[0][place], runs[1][place]
-        factor = ratio(a.tolist(), b.tolist(), paired=True)
-        found.append(Compared("rebuild", "one", None, None, figure(a), figure(b), factor))
-    kinds = {str(place): [(runs[0][place].tolist(), runs[1][place].tolist())] for place in range(figures, figures + 3)}
-    judged = judge(found, settled(kinds, pairs=True), [None] * figures, "b")
+        ratios = beside((a.tolist(), b.tolist()), controls, ("rebuild", None), pairs=True)
+        found.append(Compared("rebuild", "one", None, None, figure(a), figure(b), ratios))
+    judged = judge(found, controls, [None] * figures, "b")
     return [one.verdict == DIFFERENT for one in judged]
 
 
@@ -242,5 +249,6 @@ def test_a_slowdown_of_10_percent_is_found_with_ten_repetitions() -> None:
 
 
 def test_without_a_control_nothing_has_to_be_exceeded() -> None:
-    assert settled({}, pairs=True) == ControlMovement()
-    assert ControlMovement().reach == 1.0
+    assert settled([], pairs=True) == ControlMovement()
+    alone = beside(([1.0, 1.1, 1.2], [2.0, 2.1, 2.3]), ControlMovement(), ("rebuild", None), pairs=True)
+    assert alone.ratio == alone.measured
