@@ -20,7 +20,8 @@ FALSE_MOST, FOUND_LEAST = 0.05, 0.95
 # From this slowdown and this number of repetitions on. What is smaller is counted, and has no target.
 FACTOR_LEAST, REPETITIONS_LEAST = 1.1, 10
 # The figures that must show a store that takes longer: all its queries together. A single query or rebuild takes as
-# many times as long, and varies by more; of a lag, waiting for messages and batches is the larger part. All are counted.
+# many times as long, and varies by more; of a lag, waiting for messages and batches is the larger part. These are
+# counted only.
 REACHED = ("queries hot", "queries cold")
 
 

@@ -30,7 +30,7 @@ _LIKE = {"query_p50": "query_p50", "query_p99": "query_p50", "queries_p50": "que
 
 
 @dataclass(frozen=True)
-class Control:
+class SharedTimes:
     """One control: its kind, what work it is like, and its times in both runs."""
 
     kind: str
@@ -58,10 +58,10 @@ class ControlMovement:
         return self.likes.get((_LIKE.get(quantity, ""), temperature), self.together)
 
 
-def clock(a: Run, b: Run) -> list[Control]:
+def clock(a: Run, b: Run) -> list[SharedTimes]:
     """The calibration loop as a control, if both runs have it, and it is the same program."""
     each = [_clock(run) for run in (a, b)]
-    return [Control(CLOCK, (CLOCK, None), (each[0], each[1]))] if all(each) and machine_alike(a, b) else []
+    return [SharedTimes(CLOCK, (CLOCK, None), (each[0], each[1]))] if all(each) and machine_alike(a, b) else []
 
 
 def _clock(run: Run) -> list[float]:
@@ -70,12 +70,12 @@ def _clock(run: Run) -> list[float]:
     return [median(times) for times in each if times] if all(each) else []
 
 
-def shared_figure(quantity: str, temperature: str | None, a: dict[str, Any], b: dict[str, Any]) -> Control:
+def shared_figure(quantity: str, temperature: str | None, a: dict[str, Any], b: dict[str, Any]) -> SharedTimes:
     """A figure that nobody changed as a control; `a` and `b` are its rows, with a value for each repetition."""
     # A rate is the inverse of a time.
     sign = -1 if quantity == "rate" else 1
     before, after = ([value**sign for value in each["values"]] for each in (a, b))
-    return Control(KINDS[quantity], (quantity, temperature), (before, after))
+    return SharedTimes(KINDS[quantity], (quantity, temperature), (before, after))
 
 
 def unshared(a: Run, b: Run, kinds: Sequence[str], changed: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ def unshared(a: Run, b: Run, kinds: Sequence[str], changed: dict[str, tuple[str,
     return tuple(f"{kind}, since {listed(list(what))} changed" for kind, what in why.items())
 
 
-def settled(controls: Sequence[Control], pairs: bool) -> ControlMovement:
+def settled(controls: Sequence[SharedTimes], pairs: bool) -> ControlMovement:
     """Return what controls did.
 
     The controls of a kind count as one, and the kinds count the same, whatever their numbers.
@@ -117,7 +117,7 @@ def _mean(several: Sequence[Pair]) -> Pair:
 
 
 def control(
-    a: Run, b: Run, controls: Sequence[Control], changed: dict[str, tuple[str, ...]], pairs: bool
+    a: Run, b: Run, controls: Sequence[SharedTimes], changed: dict[str, tuple[str, ...]], pairs: bool
 ) -> ControlMovement:
     """Return what the controls of two runs did; none without repetitions, or if nothing is shared."""
     if min(a.repetitions, b.repetitions) < 2:

@@ -17,7 +17,7 @@ from test_sharing import SCENARIO
 from lab.base import TRUTH, stream
 from lab.report import compare, print_compare
 from lab.report.compare import called
-from lab.report.controls import Control, ControlMovement, beside, settled
+from lab.report.controls import SharedTimes, ControlMovement, beside, settled
 from lab.report.judged import CONTROL, DIFFERENT, NO_DIFFERENCE, NOT_JUDGED, Compared, judge
 from lab.runs import Run
 
@@ -177,7 +177,9 @@ def noted(spread: float, drift: float) -> bool:
     rng = stream(1, "noted")
     a, b = np.exp(spread * rng.standard_normal((2, 10)))
     quiet = np.exp(1e-4 * rng.standard_normal((2, 10)))
-    moved = settled([Control("clock", ("clock", None), (quiet[0].tolist(), (quiet[1] * drift).tolist()))], pairs=True)
+    moved = settled(
+        [SharedTimes("clock", ("clock", None), (quiet[0].tolist(), (quiet[1] * drift).tolist()))], pairs=True
+    )
     ratios = beside((a.tolist(), b.tolist()), moved, ("rebuild", None), pairs=True)
     found = [Compared("rebuild", "one", None, None, figure(a), figure(b), ratios)]
     return judge(found, moved, [None], "b")[0].limited_by_spread
@@ -218,7 +220,7 @@ def experiment(number: int, repetitions: int, figures: int, spread: float, drift
         runs.append(whole * own)
     controls = settled(
         [
-            Control(str(place), (str(place), None), (runs[0][place].tolist(), runs[1][place].tolist()))
+            SharedTimes(str(place), (str(place), None), (runs[0][place].tolist(), runs[1][place].tolist()))
             for place in range(figures, figures + 3)
         ],
         pairs=True,
