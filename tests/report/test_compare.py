@@ -17,7 +17,7 @@ from test_sharing import SCENARIO
 from lab.base import TRUTH, stream
 from lab.report import compare, print_compare
 from lab.report.compare import called
-from lab.report.controls import SharedTimes, ControlMovement, beside, settled
+from lab.report.controls import ControlMovement, SharedTimes, beside, settled
 from lab.report.judged import CONTROL, DIFFERENT, NO_DIFFERENCE, NOT_JUDGED, Compared, judge
 from lab.runs import Run
 
