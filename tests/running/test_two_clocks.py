@@ -23,6 +23,9 @@ from lab.running.worker import Worker
 from lab.scenario import FaultsTable, ServiceModel
 
 TICK = 1 / 64
+# Fields of a journal for how it is kept, not for what happened: a wall clock's lane keeps no spans, and where arrays
+# are spilled to is each journal's own.
+KEEPING = ("spans", "spans_beside", "spill")
 
 
 def ticks(low: int, high: int) -> st.SearchStrategy[float]:
@@ -109,8 +112,7 @@ def told(story: Story, journal: Journal, batches: bool) -> dict[str, Any]:
         for name in ("refused", "dropped", "parked"):
             found = getattr(note.applied, name).tolist()
             rows[name] += [found] if batches else found
-    # A wall clock's lane keeps no spans.
-    rest = {name: getattr(journal, name) for item in fields(journal) if not (name := item.name).startswith("spans")}
+    rest = {name: getattr(journal, name) for item in fields(journal) if (name := item.name) not in KEEPING}
     # Of polls that found nothing only the number is kept. A checkpoint's poll is found by its time, and an empty one
     # may begin just when the checkpoint is moved: what had been committed by then must be the same without it.
     polled = np.array(sorted(rest.pop("polled_at")))
