@@ -26,6 +26,9 @@ NO_KEYS = (
 # The id of a change rather than of what changes.
 OF_CHANGES = r"^(change|audit|history|hist|log|row|entry|revision)_?(id|no|nr|number|key|uuid)$"
 
+# Names of keys that tell what kind of thing is numbered, and not whose number it is: `sku` in a line of an order.
+ALONE = ("code", "sku", "line", "number", "no", "nr", "nummer", "kennung", "isbn", "ean", "iban", "vin")
+
 
 def rank(name: str) -> int:
     """Rank a name by how much it looks like a key; 0 is the best."""
@@ -34,14 +37,15 @@ def rank(name: str) -> int:
         return 0
     if re.search(NO_KEYS, lower):
         return 2
-    alone = ("code", "sku", "line", "number", "no", "nr", "nummer", "kennung", "isbn", "ean", "iban", "vin")
-    if re.search(r"(id|key|_no|_nr|_number|_code|nummer)$", lower) or lower in alone:
+    if re.search(r"(id|key|_no|_nr|_number|_code|nummer)$", lower) or lower in ALONE:
         return 1
     return 2
 
 
 def key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind], found: Guesses, where: str) -> Guess:
     """Choose the first of: what is declared; a unique id; an id that comes again; a unique column; a combination.
+
+    Before a `sku` or the like that comes again stands a pair of columns called like a key that is unique.
 
     Raises BadInput if none of these is there.
     """
@@ -56,6 +60,7 @@ def key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind], found: Guesses
     again = _again(frame, [name for name in whole if name not in single and _sounds(raw, name, kinds)], order, values)
     guesses = [
         *_of_its_own(single, again),
+        *_in_pairs(raw, frame, whole, again, values, kinds),
         *again,
         *(Guess((name,), f"the values of `{name}` are unique and never null") for name in single),
     ]
@@ -114,10 +119,29 @@ def _again(frame: pl.DataFrame, ids: Sequence[str], order: Sequence[str], values
     return sorted(found, key=lambda one: (rank(one.columns[0]), -values[one.columns[0]]))
 
 
-def _together(frame: pl.DataFrame, whole: Sequence[str], values: Mapping[str, int]) -> list[Guess]:
+def _in_pairs(
+    raw: Raw,
+    frame: pl.DataFrame,
+    whole: Sequence[str],
+    again: Sequence[Guess],
+    values: Mapping[str, int],
+    kinds: Mapping[str, Kind],
+) -> list[Guess]:
+    """Return the pairs of columns called like a key that are unique, if what comes again is called `sku` or the like.
+
+    An order's lines name the same `sku` at other times, without being revisions of it.
+    """
+    if not again or plain(again[0].columns[0]) not in ALONE:
+        return []
+    return _together(frame, [name for name in whole if _sounds(raw, name, kinds)], values, widest=2)
+
+
+def _together(
+    frame: pl.DataFrame, whole: Sequence[str], values: Mapping[str, int], widest: int = WIDEST
+) -> list[Guess]:
     """Return the smallest combination of columns that is unique, and the next one as its rival."""
     found = []
-    for width in range(2, WIDEST + 1):
+    for width in range(2, widest + 1):
         for names in combinations(whole[:TRIED], width):
             if pl.Series([values[name] for name in names]).product() >= frame.height and unique(frame, names):
                 found.append(Guess(names, f"no column is unique by itself; {listed(names)} are, together"))

@@ -197,6 +197,26 @@ def test_an_id_that_comes_again_is_the_key_before_a_combination() -> None:
     assert "stay in the order of the file" in key["why"]
 
 
+@pytest.mark.parametrize(
+    ("lines", "key", "rival"),
+    [
+        # The lines of two orders, and the changes of two articles.
+        (
+            ["A1,1,S1,2024-03-01", "A1,2,S2,2024-03-01", "A2,1,S2,2024-03-02", "A2,2,S1,2024-03-02"],
+            ["order_no", "line"],
+            ["order_no", "sku"],
+        ),
+        (["A1,1,S1,2024-03-01", "A1,1,S2,2024-03-01", "A1,1,S1,2024-03-02", "A1,1,S2,2024-03-02"], ["sku"], []),
+    ],
+)
+def test_a_sku_that_comes_again_is_the_key_unless_a_pair_of_keys_is(
+    lines: list[str], key: list[str], rival: list[str]
+) -> None:
+    Path("s.csv").write_text("\n".join(["order_no,line,sku,placed", *lines, ""]))
+    found = new("s.csv")["guessed"]["key"]
+    assert (found["columns"], found["rival"]) == (key, rival)
+
+
 def test_rows_that_never_change_are_asked_about_with_the_id_that_comes_again() -> None:
     told = new(laid(next(one for one in CORPUS if one.name == "payments.csv")))
     assert told["guessed"]["key"]["rival"] == ["order_id"]
@@ -227,6 +247,7 @@ def test_categories_divide_the_data_before_free_text_and_times() -> None:
     [
         ("I,1,alice\nI,2,bob\nD,2,eve\n", "`I` comes again" ),
         ("I,1,alice\nU,1,bob\nD,2,eve\n", "`1` is a number"),
+        ("I,a,alice\nI,b,bob\nU,c,eve\n", "`I` comes again"),
         ("1,alice\n2,bob\n3,eve\n", "`1` is a number"),
         ("alice,2024-01-01\nbob,2024-01-02\n", "`2024-01-01` is a time"),
     ],
