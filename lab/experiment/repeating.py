@@ -86,7 +86,7 @@ def _run(part: Path, who: str, progress: Progress) -> None:
     with os.fdopen(ours, encoding="utf-8") as lines:
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "lab.experiment.repetition", str(part), str(theirs)],
+                [sys.executable, "-m", "lab.experiment", str(part), str(theirs)],
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

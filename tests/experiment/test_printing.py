@@ -77,6 +77,8 @@ def test_prints_are_passed_on_and_are_not_taken_for_progress(folder: Path, repea
     assert '{"step": "of the store", "total": 1}\n' in done.stdout
     assert "past Python: \N{REPLACEMENT CHARACTER}\n" in done.stdout
     assert "a warning of the store\n" in done.stderr
+    # Of how the process of a repetition is started, nothing is said.
+    assert "RuntimeWarning" not in done.stderr
     assert "directory" in done.stdout
 
 
