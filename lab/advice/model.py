@@ -146,6 +146,7 @@ class SelectionProblem:
     `replay` is the command that repeats the run, `options` what `lab advise` was told beyond it (`--set` and the like),
     `kinds` the class of each query by its name.
     `beside` has the p50 of a commit (`COMMIT`) and of each query at the source of truth, alone and beside each other.
+    `changes_per_second` are those of the run, which replayed a recorded history `time_scale` times as fast as it was.
     `indexed`: whether the source of truth has indexes for readers; None where it can have none.
     `lenient`: figures of too few samples pass every level that they are not known to miss.
     """
@@ -165,6 +166,8 @@ class SelectionProblem:
     beside: Mapping[str, tuple[Reading, Reading]] = field(default_factory=dict)
     lenient: bool = False
     indexed: bool | None = None
+    time_scale: float = 1.0
+    changes_per_second: float = 0.0
     options: tuple[str, ...] = ()
 
     @property

@@ -78,6 +78,8 @@ def read(run: Run, overrides: Sequence[str] = (), anyway: bool = False) -> Selec
         beside=figures.beside(run),
         kinds=dict(times.select("query", "kind").iter_rows()),
         indexed=_indexed(run.manifest.get("truth", {})),
+        time_scale=float(run.manifest.get("time_scale") or 1.0),
+        changes_per_second=float(run.manifest["changes"]) / lasts if lasts else 0.0,
         options=(*(word for item in overrides for word in ("--set", item)), *(["--anyway"] if anyway else [])),
     )
 

@@ -85,6 +85,7 @@ class Flights:
 
     name = "flights"
     has_trace = True
+    time_scale = TIME_SCALE
     entities: Mapping[str, Entity] = {entity.name: entity for entity in (FLIGHT, *REGISTERED.values())}
     contracts: Mapping[str, Contract] = MappingProxyType({})
     events: Mapping[str, Mapping[str, EventType]] = {

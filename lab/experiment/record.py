@@ -216,6 +216,7 @@ def manifest(plan: Plan, written: Written, judged: RunJudgement, duration_second
         "data": dict(getattr(plan.domain, "fingerprints", {})),
         "changes": int(written.published.committed_at.size),
         "duration_seconds": duration_seconds,
+        "time_scale": _time_scale(plan),
         "notes": written.notes,
         "channel": _told(scenario.channel) if scenario.channel else None,
         "writers": _writers(plan),
@@ -226,6 +227,14 @@ def manifest(plan: Plan, written: Written, judged: RunJudgement, duration_second
         "replicas": _told(scenario.replicas) if scenario.replicas else None,
         "outages": [item.model_dump() for item in scenario.channel.outages] if scenario.channel else [],
     }
+
+
+def _time_scale(plan: Plan) -> float | None:
+    """Real seconds in a simulated second of a recorded history; None of one that the lab makes."""
+    if not plan.domain.has_trace:
+        return None
+    own = plan.scenario.domain.time_scale
+    return float(getattr(plan.domain, "time_scale", 1.0)) if own is None else own
 
 
 def _writers(plan: Plan) -> dict[str, Any]:

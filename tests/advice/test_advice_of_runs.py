@@ -499,3 +499,22 @@ def test_other_domains_and_other_clocks_are_not_compared(fake: Run, tmp_path: Pa
         "different domains: None and flights",
         "different clocks of the lag: simulated, service measured and simulated, service modelled",
     ]
+
+
+def test_a_history_replayed_faster_than_it_happened_has_rates_of_the_replay_and_says_so(fake: Run) -> None:
+    assert "replayed" not in printed_advice(fake)
+    lasts, changes = fake.manifest["duration_seconds"], fake.manifest["changes"]
+    kept = fake.manifest
+    try:
+        faster = printed_advice(with_manifest(fake, time_scale=50.0))
+        real = changes / lasts / 50
+        assert f"was replayed 50 times as fast as it happened ({real:g} changes a second)" in faster
+        assert "replayed 4 times as slowly" in printed_advice(with_manifest(fake, time_scale=0.25))
+    finally:
+        with_manifest(fake, time_scale=kept.get("time_scale"))
+
+
+def printed_advice(run: Run) -> str:
+    out = io.StringIO()
+    print_advice(advise(read(Run(run.path))), Console(file=out, width=200))
+    return " ".join(out.getvalue().split())

@@ -149,14 +149,26 @@ def reads_said(advice: Advice) -> str:
     """Return at which rate of reads the load on the source of truth is counted, and what commands take beside it."""
     problem = advice.problem
     if problem.truth is None:
-        return ""
+        return replayed_said(advice)
     rate = f"{number(problem.reads_per_second)} reads a second"
     if problem.settings.reads_per_second is None:
         rate += ", as many as changes (set advice.reads_per_second)"
     commands = "" if problem.write_busy is None else f"; commands take {share(problem.write_busy)} of it"
     told = f"The load on the source of truth is counted at {rate}{commands}."
-    told = f"{told} {beside_said(advice)}".rstrip()
+    told = f"{told} {replayed_said(advice)} {beside_said(advice)}".replace("  ", " ").rstrip()
     return told if problem.indexed is None else f"{told} {INDEXED if problem.indexed else NOT_INDEXED}"
+
+
+def replayed_said(advice: Advice) -> str:
+    """Return that a recorded history was replayed faster than it happened, or slower, and what that makes of rates."""
+    scale, rate = advice.problem.time_scale, advice.problem.changes_per_second
+    if scale == 1.0 or not rate:
+        return ""
+    often = f"{number(scale)} times as fast as it happened" if scale > 1 else f"{number(1 / scale)} times as slowly"
+    return (
+        f"The history was replayed {often} ({number(rate / scale)} changes a second): rates, lags and shares of time "
+        "are those of the replay (domain.time_scale)."
+    )
 
 
 def beside_said(advice: Advice) -> str:
