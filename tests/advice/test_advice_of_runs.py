@@ -24,6 +24,7 @@ from running import call, run_text
 from lab.advice import advise, read
 from lab.advice.problem import NOT_ASKED
 from lab.base import TRUTH, BadInput
+from lab.formatting import number
 from lab.measure.temperatures import temperatures
 from lab.report import compare, print_compare, render
 from lab.report.advice import document, figure, print_advice
@@ -508,8 +509,8 @@ def test_a_history_replayed_faster_than_it_happened_has_rates_of_the_replay_and_
     try:
         faster = printed_advice(with_manifest(fake, time_scale=50.0))
         real = changes / lasts / 50
-        assert f"was replayed 50 times as fast as it happened ({real:g} changes a second)" in faster
-        assert "replayed 4 times as slowly" in printed_advice(with_manifest(fake, time_scale=0.25))
+        assert f"was replayed 50.0 times as fast as it happened ({number(real)} changes a second)" in faster
+        assert "replayed 4.00 times as slowly" in printed_advice(with_manifest(fake, time_scale=0.25))
     finally:
         with_manifest(fake, time_scale=kept.get("time_scale"))
 
