@@ -214,8 +214,8 @@ def test_a_lag_that_is_never_is_infinite_and_bounded_by_nothing(fake: Run) -> No
 
 def test_a_lag_that_grew_in_a_repetition_is_infinite_and_said_to_grow(tmp_path: Path) -> None:
     parts = [fake_run(tmp_path / "parts", changes=200, seed=seed) for seed in (1, 2, 3)]
-    for number, part in enumerate(parts):
-        write_table(part.path, "lag_summary", part.table("lag_summary").with_columns(stable=pl.lit(number != 1)))
+    for place, part in enumerate(parts):
+        write_table(part.path, "lag_summary", part.table("lag_summary").with_columns(stable=pl.lit(place != 1)))
     run = merged(tmp_path / "fake" / "repeated", parts)
     lags = [each.lag for each in read(run).projections]
     assert {(lag.value, lag.reason) for lag in lags} == {(math.inf, "not stable at this rate")}
