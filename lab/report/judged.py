@@ -6,7 +6,7 @@ called different if its ratio is not chance: among all figures that are looked a
 `lab.statistics.replicated.discoveries`.
 
 A projection's queries are compared each by itself, and all **together** (`queries_p50`, the geometric mean of their
-medians): what slows the store as a whole is seen sooner there.
+medians): what slows the store as a whole is seen sooner there. These are a list of their own, with its own 5 %.
 """
 
 from __future__ import annotations
@@ -186,9 +186,21 @@ def judge(
     `name` is what the second run is called.
     """
     free = [not why and not one.shared for one, why in zip(found, withheld, strict=True)]
-    chosen, alpha = discoveries([one.ratio.p if is_free else None for one, is_free in zip(found, free, strict=True)])
-    rows = zip(found, withheld, chosen, strict=True)
-    return [_judged(one, why, is_chosen, shared, alpha, name) for one, why, is_chosen in rows]
+    # Stores as a whole are a list of their own: among a hundred single figures, hardly one of them would be chosen.
+    lists = {
+        whole: discoveries(
+            [
+                one.ratio.p if is_free and (one.quantity == TOGETHER) == whole else None
+                for one, is_free in zip(found, free, strict=True)
+            ]
+        )
+        for whole in (True, False)
+    }
+    judged = []
+    for place, (one, why) in enumerate(zip(found, withheld, strict=True)):
+        chosen, alpha = lists[one.quantity == TOGETHER]
+        judged.append(_judged(one, why, chosen[place], shared, alpha, name))
+    return judged
 
 
 def _judged(one: Compared, why: str | None, chosen: bool, shared: ControlMovement, alpha: float, name: str) -> Judged:
