@@ -28,8 +28,8 @@ _MACHINE = ("cpu", "cores")
 # What the method is, for those who read `--json`.
 METHOD = (
     "ratio of the means of logarithms over repetitions, Student's t; paired by repetition where seeds are the same; "
-    "times beside the control (analysis of covariance); among all figures, Benjamini and Hochberg at 5 %; where the "
-    "control moved, by the lesser of that and the figure by the control"
+    "times beside the control (analysis of covariance); where the control moved, the lesser of that "
+    "and of the figure by the control; Benjamini and Hochberg at 5 %, stores as a whole and single figures each"
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from lab.base import TRUTH, stream
 from lab.report import compare, print_compare
 from lab.report.compare import called
 from lab.report.controls import ControlMovement, SharedTimes, beside, settled
-from lab.report.judged import CONTROL, DIFFERENT, NO_DIFFERENCE, NOT_JUDGED, Compared, judge
+from lab.report.judged import CONTROL, DIFFERENT, NO_DIFFERENCE, NOT_JUDGED, TOGETHER, Compared, judge
 from lab.runs import Run
 
 
@@ -248,6 +249,24 @@ def test_a_slowdown_of_10_percent_is_found_with_ten_repetitions() -> None:
     found = np.array([experiment(number, 10, 16, 0.025, 0.0, 1.1) for number in range(60)])
     assert found[:, :2].mean() >= 0.9
     assert found[:, 2:].mean() <= 0.05
+
+
+def test_a_store_as_a_whole_is_no_needle_among_single_figures() -> None:
+    rng = stream(7, "needle")
+    found = []
+    for place in range(101):
+        a, b = np.exp(0.05 * rng.standard_normal((2, 10)))
+        # A slowdown that one in a hundred figures shows by chance.
+        values = (a.tolist(), (b * (1.07 if place == 0 else 1.0)).tolist())
+        quantity = TOGETHER if place == 0 else "query_p50"
+        ratios = beside(values, ControlMovement(), (quantity, "hot"), pairs=False)
+        found.append(Compared(quantity, "one", None, "hot", figure(a), figure(b), ratios))
+    nothing: list[str | None] = [None] * len(found)
+    assert 0.001 < (found[0].ratio.p or 0.0) < 0.05
+    judged = judge(found, ControlMovement(), nothing, "b")
+    assert [one.compared.quantity for one in judged if one.verdict == DIFFERENT] == [TOGETHER]
+    alone = [replace(one, quantity="query_p50") for one in found]
+    assert not any(one.verdict == DIFFERENT for one in judge(alone, ControlMovement(), nothing, "b"))
 
 
 def test_without_a_control_nothing_has_to_be_exceeded() -> None:
