@@ -112,6 +112,14 @@ def answering(name: str) -> Iterator[None]:
         raise NotAnswered(f"{name}: {first_line(error)}") from None
 
 
+def rest(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give back the memory of the blocks that the database has read; what is in use stays."""
+    for limit in ("1MB", MEMORY_LIMIT):
+        # A limit that can't be met is refused by an error, after everything has been given back that can be.
+        with contextlib.suppress(duckdb.OutOfMemoryException):
+            connection.execute(f"SET memory_limit = '{limit}'")
+
+
 def settings(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """Return the settings that affect durability and speed, as the engine reports them."""
     names = ("threads", "memory_limit", "autoinstall_known_extensions", "checkpoint_threshold")

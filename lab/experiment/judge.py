@@ -22,6 +22,7 @@ from lab.experiment.work import own_work
 from lab.experiment.write import Written
 from lab.measure import accounting, asking, queries
 from lab.measure.asked import Asked
+from lab.measure.machine import give_back
 from lab.place import FolderPlace
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
@@ -132,6 +133,7 @@ def rebuild_and_judge(
         found[name] = _judgement(plan, projected, live, written, answers[name], work.within(name))
         # What this projection took is given back before the next one is looked at.
         live.release()
+        give_back()
         progress.done(number)
     of_truth = answers[TRUTH]
     truth, verdicts = None, TABLES["verdicts"].frame()
@@ -152,6 +154,7 @@ def _judgement(
     if plan.scenario.measure.rebuild:
         row, rebuilt = rebuilt_beside(live, projected.main.truth, work, oracle)
         rows["rebuild"] = [row]
+        give_back()
     seconds = {"rebuild": perf_counter() - began}
     dumps: dict[str, pl.DataFrame] | None
     dumps = dumped(store, oracle, live.journal.spill)
@@ -168,6 +171,7 @@ def _judgement(
     if store.documents_written and plan.scenario.time.service == "measured":
         rows["fan_out"] = [_fan_out(live, int(evidence.accounting["applied"]))]
     rows |= troubles(plan, projected, live, evidence)
+    give_back()
     explained = explain(plan, live, work.folder.parent.with_name("lag-parts"))
     rows |= explained.rows if explained else {}
     took = own_work(live) if plan.scenario.time.service == "measured" else TABLES["work"].frame()

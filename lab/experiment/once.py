@@ -20,11 +20,12 @@ from lab.experiment.record import manifest, tables, write_tables
 from lab.experiment.trials import try_stores
 from lab.experiment.write import write
 from lab.measure.clock import CalibrationClock
-from lab.measure.machine import highest_rss_bytes
+from lab.measure.machine import give_back, highest_rss_bytes
 from lab.measure.quiet import activity, quietness
 from lab.place import FolderPlace
 from lab.spill import Spill
 from lab.tables import TABLES
+from lab.truth import Truth
 from lab.wiring import Plan
 
 
@@ -44,6 +45,15 @@ def _without_collector() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
+
+
+def _rest(projected: Projected, truth: Truth) -> None:
+    """Give back what is not needed in the next step: engines' caches, each of them up to 64 or 256 MiB."""
+    for live in projected.lives:
+        live.projector.store.rest()
+    for one in {id(each): each for each in (truth, *(strand.truth for strand in projected.every))}.values():
+        one.rest()
+    give_back()
 
 
 def replay_command(plan: Plan) -> str:
@@ -86,10 +96,12 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
         if plan.domain.has_trace:
             per_second = written.writes["commands"] / max(projected.main.replay.seconds, 1e-9)
             written.settings, written.writes = truth.settings(), written.writes | {"per_second": per_second}
+        _rest(projected, truth)
         clock.tick()
         with phase("query"):
             answers = ask(plan, projected.lives, truth, written.oracle, progress)
             crowded = beside(plan, written, answers[TRUTH], FolderPlace(work).within("beside"))
+        _rest(projected, truth)
         clock.tick()
         judged = rebuild_and_judge(plan, projected, written, answers, FolderPlace(work / "rebuilt"), progress)
         clock.tick()

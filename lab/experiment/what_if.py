@@ -21,6 +21,7 @@ from lab.experiment.work import own_work
 from lab.feed.arrays import FeedArrays
 from lab.feed.gaps import Gate
 from lab.measure import lag
+from lab.measure.machine import give_back
 from lab.projection.applied import NONE, Applied
 from lab.projection.projector import Projector
 from lab.running.journal import Journal
@@ -121,6 +122,8 @@ def what_ifs(plan: Plan, live: Live) -> list[dict[str, Any]]:
         if steps(plan, live, pace) > STEPS_MAX:
             rows.append({"projection": name, "what": what} | empty | {"reason": _TOO_MANY})
             continue
+        # What the former one was made of refers to itself, and so stays until it is collected.
+        give_back()
         other = simulated(plan, live, pace)
         here = lag.endless(other, committed, calm)
         differences = _nothing(here) if grows or here else _against(usual, other)

@@ -15,7 +15,7 @@ import polars as pl
 from lab.spill import breathe
 
 # Entries of a series that are looked at together.
-BLOCK = 500_000
+BLOCK = 200_000
 
 
 def running(

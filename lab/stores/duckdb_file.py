@@ -68,6 +68,11 @@ class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
             self._selects = None
         super().close()
 
+    def rest(self) -> None:
+        """Evict the blocks that have been read."""
+        if self._writer is not None:
+            engine.rest(self._writer)
+
     def reset(self) -> None:
         """Drop the tables and make them anew, in one transaction."""
         with self._transaction() as connection:

@@ -205,6 +205,9 @@ class Store(ABC):
     def size_bytes(self) -> int:
         """What the projection takes on disk (for a store in memory, an estimate of its frames)."""
 
+    def rest(self) -> None:  # noqa: B027 (most have nothing to give back)
+        """Give back the memory of caches, before a while in which this is not used; what is stored is as it was."""
+
     def settings(self) -> dict[str, Any]:
         """The engine's settings, as read back from it."""
         return {}

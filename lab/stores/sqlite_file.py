@@ -64,6 +64,10 @@ class SqliteFile(SqlFile[sqlite3.Connection]):
             connection.execute("PRAGMA wal_autocheckpoint = 16000")
         return connection
 
+    def rest(self) -> None:
+        """Shrink the caches of both connections."""
+        sqlite.rest(self._writer, self._reader)
+
     def reset(self) -> None:
         """Drop the tables and make them anew, in one transaction."""
         with self._transaction() as connection:

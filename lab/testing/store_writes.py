@@ -200,6 +200,22 @@ def closing_twice_is_allowed_and_opening_again_forgets_nothing(trial: Trial) -> 
 
 
 @promise()
+def rest_changes_nothing(trial: Trial) -> None:
+    store = trial.open()
+    settings = store.settings()
+    store.apply(Batch("item", items(item(1), item(2)), 2))
+    before = content(store)
+    store.rest()
+    assert content(store) == before
+    store.apply(Batch("item", items(item(3)), 3))
+    assert store.checkpoint("item") == 3
+    store.rest()
+    assert store.settings() == settings
+    store.close()
+    store.rest()
+
+
+@promise()
 def size_is_more_than_nothing(trial: Trial) -> None:
     store = trial.open()
     store.apply(Batch("item", items(*(item(at, label=sha512(bytes([at])).hexdigest()) for at in range(100)))))

@@ -93,6 +93,10 @@ class Duckdb(Relational):
             self._connection.close()
             self._connection = None
 
+    def rest(self) -> None:
+        """Evict the blocks that have been read."""
+        driver.rest(self._open)
+
     def settings(self) -> dict[str, Any]:
         """The settings that matter, read back. Commits are synced, whatever the scenario asked for."""
         return driver.settings(self._open) | {"durability": "full"}

@@ -285,6 +285,9 @@ class Truth(ABC):
         Without `indexed` nothing helps it: this is the write model. Raises NotAnswered for what it doesn't answer.
         """
 
+    def rest(self) -> None:  # noqa: B027 (most have nothing to give back)
+        """Give back the memory of caches, before a while in which this is not used; what is stored is as it was."""
+
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Return the engine's settings as it reports them."""

@@ -90,6 +90,10 @@ class Sqlite(Relational):
             self._reader = None
         self._connection.close()
 
+    def rest(self) -> None:
+        """Shrink the caches of both connections."""
+        sqlite.rest(self._connection, self._reader)
+
     def settings(self) -> dict[str, Any]:
         """The PRAGMAs that matter, read back; `durability` is what they amount to."""
         found = sqlite.settings(self._connection)

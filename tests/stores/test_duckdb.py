@@ -237,3 +237,20 @@ def test_threads_come_with_the_rows_and_go_with_them(name: str, opened: Any, mon
     assert store.settings()["threads"] == "1"
     store.bulk("item", [Batch("item", items(*(item(key) for key in range(1, 41))), 44)])
     assert store.settings()["threads"] == every
+
+
+def test_a_database_at_rest_keeps_no_blocks_in_memory(tmp_path: Path) -> None:
+    connection = engine.connect(tmp_path / "rest.duckdb")
+    connection.execute("CREATE TABLE item AS SELECT range, hash(range) FROM range(1_000_000)")
+    connection.execute("CHECKPOINT")
+
+    def held() -> int:
+        found = connection.execute("SELECT SUM(memory_usage_bytes) FROM duckdb_memory() WHERE tag = 'BASE_TABLE'")
+        return int(found.fetchall()[0][0])
+
+    assert held() > 5_000_000
+    limit = engine.settings(connection)["memory_limit"]
+    engine.rest(connection)
+    assert held() == 0
+    assert engine.settings(connection)["memory_limit"] == limit
+    connection.close()
