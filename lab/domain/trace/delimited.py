@@ -16,7 +16,7 @@ from lab.domain.trace.dialect import CsvDialect, dialect
 from lab.domain.trace.encoding import as_utf8, even_lines
 from lab.domain.trace.instants import moments
 from lab.domain.trace.numerals import NULLS, SAMPLE, Understood, decided, understand
-from lab.domain.trace.raw import LINE, SHOWN, Bad, Raw, SourceCount
+from lab.domain.trace.raw import LINE, SHOWN, Bad, Raw, SourceCount, as_text_count
 from lab.domain.trace.reading import AS_FOUND, CsvReading
 
 # MySQL's null, which no other program writes.
@@ -58,6 +58,8 @@ def read_csv(path: Path, how: CsvReading = AS_FOUND) -> Raw:
     columns = {name: one for name, one in columns.items() if name in frame.columns}
     notes += [f"Column `{name}` {one.note}." for name, one in columns.items() if one.note]
     notes += [f"Column `{one.column}`: {one.count:,} {one.what}." for one in counts]
+    for name, one in columns.items():
+        counts += tuple(as_text_count(name, "numbers", frame[name]) if one.note and one.kind == "str" else ())
     notes += _doubtful(frame, columns, words)
     raw = replace(
         raw, frame=frame, kinds={name: one.kind for name, one in columns.items()}, notes=(*found.notes, *notes),

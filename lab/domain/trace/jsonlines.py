@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
 
 from lab.base import Kind
-from lab.domain.trace.raw import LINE, Bad, Raw
+from lab.domain.trace.logs.values import as_text, decode
+from lab.domain.trace.numerals import inexact
+from lab.domain.trace.raw import LINE, Bad, Raw, SourceCount, as_text_count, as_text_note
 
 BLOCK = 1 << 25  # Bytes of a file that are looked at together.
 KINDS: dict[str, str] = {
     "BIGINT": "int", "UBIGINT": "int", "DOUBLE": "float", "VARCHAR": "str", "BOOLEAN": "bool",
     "OBJECT": "str", "ARRAY": "str", "HUGEINT": "str",
 }  # fmt: skip
+
+
+# Numbers with a point and at least 16 digits, or with 16 digits and an exponent.
+LONG = r"\d{13}\.\d|\d{10}\.\d{4}|\d{7}\.\d{7}|\d{4}\.\d{10}|\.\d{13}|\d{16}[eE]"
 
 
 class Json:
@@ -59,26 +66,48 @@ class Json:
                 self.nested.add(name)
             self.kinds.setdefault(name, set()).update(KINDS.get(kind, "str") for kind in seen if kind != "NULL")
         values = [pl.col("v").list.get(place, null_on_oob=True).alias(name) for place, name in enumerate(names)]
-        return found.select(*rest, *values)
+        made = found.select(*rest, *values)
+        fractional = [name for name in names if name in self.nested or "float" in self.kinds[name]]
+        return _exact(made, frame[json], fractional)
 
-    def note(self, name: str) -> str:
-        """Describe which values are converted."""
-        if name in self.nested:
-            return f"Column `{name}` has nested values: they are JSON text here."
-        mixed = self.kinds.get(name, set())
-        if len(mixed) > 1 and mixed != {"int", "float"}:
-            return f"Column `{name}` holds {' and '.join(sorted(mixed))} values: they are text here."
-        return ""
+    def kind(self, name: str, values: pl.Series) -> tuple[Kind, str]:
+        """Return the kind of a column, and what its values are called if they become text.
 
-    def kind(self, name: str, values: pl.Series) -> Kind:
-        """Return the kind of a column; text if its values are of several kinds."""
+        Text are values of several kinds, and numbers that neither 64 bits nor a floating-point number hold exactly.
+        """
         found = self.kinds.get(name, set())
+        if name in self.nested:
+            return "str", "nested values"
         if found == {"int"}:
             whole = values.cast(pl.Int64, strict=False).null_count() == values.null_count()
-            return "int" if whole else "str"
+            return ("int", "") if whole else ("str", "whole numbers beyond 64 bits")
         if found and found <= {"int", "float"}:
-            return "float"
-        return "bool" if found == {"bool"} else "str"
+            return ("str", "numbers with more digits than a float keeps") if inexact(values) else ("float", "")
+        if len(found) > 1:
+            return "str", f"{' and '.join(sorted(found))} values"
+        return ("bool" if found == {"bool"} else "str"), ""
+
+
+def _exact(frame: pl.DataFrame, lines: pl.Series, names: Sequence[str]) -> pl.DataFrame:
+    """Replace numbers of many digits in these columns by what stands in the lines: DuckDB rounds them."""
+    long = lines.str.contains(LONG).arg_true() if names else pl.Series(dtype=pl.UInt32)
+    if not long.len():
+        return frame
+    told = [_decoded(line) for line in lines.gather(long)]
+    for name in names:
+        before = frame[name].gather(long).to_list()
+        texts = [old if (value := one.get(name)) is None else as_text(value)
+                 for one, old in zip(told, before, strict=True)]  # fmt: skip
+        frame = frame.with_columns(frame[name].scatter(long, texts))
+    return frame
+
+
+def _decoded(line: str) -> dict[str, Any]:
+    try:
+        found = decode(line)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _pointer(name: str) -> str:
@@ -122,9 +151,13 @@ def read_ndjson(path: Path) -> Raw:
     finally:
         json.connection.close()
     frame = pl.concat(frames, how="diagonal") if frames else pl.DataFrame(schema={LINE: pl.Int64})
-    kinds = {name: json.kind(name, frame[name]) for name in frame.columns if name != LINE}
-    notes = [note for name in kinds if (note := json.note(name))]
-    return Raw(frame, kinds, "ndjson", tuple(bad), count, notes=tuple(notes))
+    kinds, notes, counts = dict[str, Kind](), list[str](), list[SourceCount]()
+    for name in frame.columns:
+        if name != LINE:
+            kinds[name], what = json.kind(name, frame[name])
+            notes += [as_text_note(name, what)] if what else []
+            counts += as_text_count(name, what, frame[name])
+    return Raw(frame, kinds, "ndjson", tuple(bad), count, notes=tuple(notes), counts=tuple(counts))
 
 
 def _read(path: Path, json: Json) -> tuple[list[pl.DataFrame], list[Bad], int]:

@@ -150,10 +150,24 @@ def inexact(values: pl.Series) -> str:
     A decimal is the same if the shortest text of the float is that decimal, or if the text has so many digits that it
     can only be the float's own expansion (as `%.17g` writes it).
     """
-    digits = values.str.replace(r"[eE].*$", "").str.replace_all(r"[-.]", "").str.strip_chars_start("0")
-    long = values.filter((digits.str.strip_chars_end("0").str.len_bytes() > DIGITS) | values.str.contains("[eE]"))
+    long = _long(values)
     with localcontext(prec=1_200):
         return next((text for text in long.unique(maintain_order=True) if not exact(text)), "")
+
+
+def rounded(values: pl.Series) -> pl.Series:
+    """Return all numbers that are not the same as floating-point numbers."""
+    long = _long(values)
+    with localcontext(prec=1_200):
+        lost = [text for text in long.unique() if not exact(text)]
+    return long.filter(long.is_in(lost))
+
+
+def _long(values: pl.Series) -> pl.Series:
+    """Return the numbers that may not be the same as floating-point numbers."""
+    values = values.drop_nulls()
+    digits = values.str.replace(r"[eE].*$", "").str.replace_all(r"[-.]", "").str.strip_chars_start("0")
+    return values.filter((digits.str.strip_chars_end("0").str.len_bytes() > DIGITS) | values.str.contains("[eE]"))
 
 
 def exact(text: str) -> bool:

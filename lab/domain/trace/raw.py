@@ -104,6 +104,19 @@ class Raw:
         return replace(self, frame=kept, bad=shown, bad_count=self.bad_count + count)
 
 
+def as_text_note(column: str, what: str) -> str:
+    """Say that the values of a column are text here."""
+    if what == "nested values":
+        return f"Column `{column}` has nested values: they are JSON text here."
+    return f"Column `{column}` holds {what}: they are text here."
+
+
+def as_text_count(column: str, what: str, values: pl.Series) -> list[SourceCount]:
+    """Count the values of a column that are text here; nothing if `what` is empty, or if none is there."""
+    count = values.len() - values.null_count() if what else 0
+    return [SourceCount(column, f"{what}, as text", count)] if count else []
+
+
 def refuse_bad(raw: Raw, where: str, way_out: str) -> None:
     """Raise BadInput if there are malformed rows, with their number and the first five lines."""
     if raw.bad_count:

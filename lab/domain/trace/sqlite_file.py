@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from lab.base import DTYPES, Kind, NotReadable
 from lab.domain.trace.databases import numbered, quoted
-from lab.domain.trace.raw import LINE, SHOWN, Bad, Raw
+from lab.domain.trace.raw import LINE, SHOWN, Bad, Raw, SourceCount
 from lab.domain.trace.sqlite_catalogue import columns_of, listed, opened
 
 PAGE = 100_000  # Rows that are converted together.
@@ -59,7 +59,12 @@ def _read(connection: sqlite3.Connection, address: str, path: Path, table: str |
     shown = tuple(sorted(bad)[:SHOWN])
     # SQLite lets a key be null unless it is said otherwise; then it is none.
     key = found.key if all(one in kinds and not frame[one].null_count() for one in found.key) else ()
-    return Raw(frame, kinds, "sqlite", shown, len(broken), key, tuple(notes), unit="row")
+    counts = tuple(
+        SourceCount(name, f"{' and '.join(sorted(types))} values, read as {how}", there)
+        for name, (types, _) in counted.items()
+        if (how := _how(types, kinds[name]).strip(",")) and (there := frame.height - frame[name].null_count())
+    )
+    return Raw(frame, kinds, "sqlite", shown, len(broken), key, tuple(notes), unit="row", counts=counts)
 
 
 def _counted(

@@ -37,6 +37,11 @@ def typed_rows(lazy: pl.LazyFrame, form: str) -> Raw:
         if (how := _changed(dtype, name in small))
     ]
     notes += [f"Column `{one.column}` has NaN {one.count:,} times: missing values here." for one in counts]
+    counts += tuple(
+        SourceCount(name, f"{dtype.base_type()} values, read as {how}", there)
+        for name, dtype in schema.items()
+        if (how := _changed(dtype, name in small)) and (there := frame.height - frame[name].null_count())
+    )
     return Raw(frame, kinds, form, notes=tuple(notes), counts=counts)
 
 

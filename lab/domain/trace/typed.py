@@ -8,7 +8,7 @@ from dataclasses import replace
 import polars as pl
 
 from lab.base import DTYPES, Kind
-from lab.domain.trace.numerals import POINT, Understood, inexact
+from lab.domain.trace.numerals import POINT, Understood, rounded
 from lab.domain.trace.raw import OWN, Raw, SourceCount
 
 BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
@@ -31,7 +31,7 @@ def typed(raw: Raw, kinds: Mapping[str, Kind]) -> Raw:
             continue
         values, absent = raw.frame[name], None
         if values.dtype == pl.String and kind != "str":
-            values, absent, more = _from_text(values, kind, raw.notations.get(name, OF_JSON))
+            values, absent, more = _from_text(values, kind, raw.notations.get(name, OF_JSON), raw.kinds.get(name))
             counts += [SourceCount(name, what, count) for what, count, _ in more if count]
             notes += [f"Column `{name}`: {note}." for _, _, note in more]
         else:
@@ -47,9 +47,12 @@ def typed(raw: Raw, kinds: Mapping[str, Kind]) -> Raw:
 
 
 def _from_text(
-    values: pl.Series, kind: Kind, known: Understood
+    values: pl.Series, kind: Kind, known: Understood, found: Kind | None
 ) -> tuple[pl.Series, pl.Series, list[tuple[str, int, str]]]:
-    """Convert text; also return which values stand for a missing one, and what was converted: (what, count, note)."""
+    """Convert text; also return which values stand for a missing one, and what was converted: (what, count, note).
+
+    `found` is the kind that the column has by its values.
+    """
     text = values.str.strip_chars()
     absent = text.is_in(["", *known.nulls]).fill_null(True)
     more = []
@@ -71,6 +74,7 @@ def _from_text(
             note = f"numbers are written like {before}, and read as {after}"
             more.append(("numbers in another notation", count, note))
     made = plain.cast(DTYPES[kind], strict=False)
-    if known.kind == "str" and kind == "float" and (rounded := inexact(plain.filter(made.is_not_null()))):
-        more.append(("rounded numbers", 0, f"numbers like {rounded} are rounded to floating-point numbers"))
+    if found == "str" and kind == "float" and (lost := rounded(plain.filter(made.is_not_null()))).len():
+        note = f"{lost.len():,} numbers like {lost[0]} are rounded to floating-point numbers"
+        more.append(("rounded numbers", lost.len(), note))
     return made.alias(values.name), absent, more

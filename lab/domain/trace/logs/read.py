@@ -25,7 +25,7 @@ from lab.domain.trace.logs.singer import Singer
 from lab.domain.trace.logs.unsupported import unsupported
 from lab.domain.trace.logs.values import Malformed
 from lab.domain.trace.logs.wal2json import Wal2json
-from lab.domain.trace.raw import AT, COMMITTED, LINE, ORDER, SHOWN, Bad, Raw, SourceCount
+from lab.domain.trace.raw import AT, COMMITTED, LINE, ORDER, SHOWN, Bad, Raw, SourceCount, as_text_note
 
 # The first that recognises a message decides; rows of a topic are the least distinctive.
 FORMATS: Mapping[str, type[Format]] = {
@@ -159,11 +159,8 @@ def _raw(log: Log, form: str, table: Table, gathered: Gathered) -> Raw:
     kinds = {}
     for name in gathered.kinds:
         kinds[name], what, number = gathered.kind(name, frame[name])
-        if what == "nested values":
-            notes.append(f"Column `{name}` has nested values: they are JSON text here.")
-        elif what:
-            notes.append(f"Column `{name}` holds {what}: they are text here.")
         if what:
+            notes.append(as_text_note(name, what))
             counts.append(SourceCount(name, f"{what}, as text", number))
         if how := log.converted.get((table, name)):
             notes.append(f"Column `{name}` has {how}, as the log's schema says.")
