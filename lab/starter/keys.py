@@ -23,6 +23,8 @@ NO_KEYS = (
     r"^(un|pre|re)?paid$|^(in)?valid$|^void$|^bid$|^grid$|^(zip|post|postal|country|currency|status|state|error|"
     r"language|lang|http|response|area|phone|tel|fax|mobile|exit|reason|color|colour)_?(code|no|nr|number|key|id)$"
 )
+# The number of a line within what the line belongs to: an order, an invoice, a document.
+LINES = r"^(order|invoice|item|document)?_?(line|position|pos|item)(_?(no|nr|number|num))?$"
 # The id of a change rather than of what changes.
 OF_CHANGES = r"^(change|audit|history|hist|log|row|entry|revision)_?(id|no|nr|number|key|uuid)$"
 
@@ -61,11 +63,12 @@ def key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind], found: Guesses
     guesses = [
         *_of_its_own(single, again),
         *_in_pairs(raw, frame, whole, again, values, kinds),
+        *_lines(frame, whole, values),
         *again,
         *(Guess((name,), f"the values of `{name}` are unique and never null") for name in single),
     ]
     if not guesses:
-        guesses = _together(frame, whole, values) or [
+        guesses = _panel(frame, whole, found, values, kinds) + _together(frame, whole, values) or [
             Guess((name,), f"nothing else tells the rows apart; the times of `{name}` are unique and never null")
             for name in found["time"].columns
             if not frame[name].null_count() and frame[name].n_unique() == frame.height
@@ -73,7 +76,7 @@ def key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind], found: Guesses
     if not guesses:
         raise _nothing(frame, whole, values, kinds, where)
     best = guesses[0]
-    others = [one.columns for one in guesses if one.columns != best.columns]
+    others = [one.columns for one in guesses if set(one.columns) != set(best.columns)]
     return replace(best, rival=others[0] if others else ())
 
 
@@ -134,6 +137,25 @@ def _in_pairs(
     if not again or plain(again[0].columns[0]) not in ALONE:
         return []
     return _together(frame, [name for name in whole if _sounds(raw, name, kinds)], values, widest=2)
+
+
+def _lines(frame: pl.DataFrame, whole: Sequence[str], values: Mapping[str, int]) -> list[Guess]:
+    """Return a number of lines with the id that they are counted within, if that is unique: the lines of orders."""
+    lines = [name for name in whole if re.search(LINES, plain(name)) and values[name] < frame.height]
+    ids = [name for name in whole if rank(name) < 2 and name not in lines]
+    found = [(one, line) for line in lines for one in ids if unique(frame, [one, line])]
+    return [Guess(names, f"each `{names[1]}` comes once within a `{names[0]}`") for names in found[:2]]
+
+
+def _panel(
+    frame: pl.DataFrame, whole: Sequence[str], found: Guesses, values: Mapping[str, int], kinds: Mapping[str, Kind]
+) -> list[Guess]:
+    """Return text that comes once at each time, if many rows have the same time: the prices of shares, day by day."""
+    times = [name for name in found["time"].columns if not frame[name].null_count()]
+    if not times or frame[times[0]].n_unique() > APART * frame.height:
+        return []
+    names = [name for name in whole if kinds[name] == "str" and unique(frame, [name, *times])]
+    return [Guess((name,), f"`{name}` comes once at each `{times[0]}`") for name in names if values[name] > 1]
 
 
 def _together(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from owndata import new, refused
 pytestmark = pytest.mark.usefixtures("quick")
 
 CASES = Path(__file__).parent / "cases"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "own-data.md"
 # Of the columns that are guessed, so many are right at least; of the right ones, so many are guessed.
 PRECISION, RECALL = 0.97, 0.97
 
@@ -34,12 +36,14 @@ class Known:
     time: str = ""
     deleted: str = ""
     revision: str = ""
+    group: str = ""
     make: Callable[[], tuple[str, list[str]]] | None = None
     options: tuple[str, ...] = ()
 
     def right(self) -> set[tuple[str, str]]:
         """Pairs of a role and a column."""
-        roles = {"key": self.key, "time": self.time, "deleted": self.deleted, "revision": self.revision}
+        roles = {"key": self.key, "time": self.time, "deleted": self.deleted, "revision": self.revision,
+                 "group": self.group}  # fmt: skip
         return {(role, name) for role, names in roles.items() for name in names.split(",") if name}
 
 
@@ -128,7 +132,7 @@ def prices() -> tuple[str, list[str]]:
 CORPUS = (
     Known("b02_dms_header.csv", "id", "dms_timestamp", "Op"),
     Known("b02_dms_noheader.csv", "column_2", "column_5", "column_1", options=("--header", "no")),
-    Known("b03_yyyymmdd.csv", "service_id", "date"),
+    Known("b03_yyyymmdd.csv", "service_id", "date", group="exception_type"),
     Known("b04_pandas_index.csv", "order_id", "updated_at"),
     Known("b05_excel_de.csv", "Nr", "Datum"),
     Known("b08_mysql_N.csv", "id", "updated_at"),
@@ -154,15 +158,15 @@ CORPUS = (
     Known("d08_naninf.parquet", "id", "updated_at"),
     Known("d09_dms.parquet", "id", "dms_ts", "Op"),
     Known("d10_types.parquet", "id", "tz"),
-    Known("orders.csv", "order_id", "updated_at", make=orders),
-    Known("ties.csv", "order_id", "changed_at", make=orders_with_ties),
-    Known("items.csv", "order_no,line", "placed", make=items),
-    Known("versions.csv", "uuid", "", "deleted_at", "version", make=versions),
-    Known("audit.csv", "account_id", "created_at", "action", make=audit),
-    Known("customers.csv", "customer_id", "created_at", make=customers),
-    Known("payments.csv", "payment_id", "paid_at", make=payments),
+    Known("orders.csv", "order_id", "updated_at", group="status", make=orders),
+    Known("ties.csv", "order_id", "changed_at", group="status", make=orders_with_ties),
+    Known("items.csv", "order_no,line", "placed", group="sku", make=items),
+    Known("versions.csv", "uuid", "", "deleted_at", "version", "name", make=versions),
+    Known("audit.csv", "account_id", "created_at", "action", group="action", make=audit),
+    Known("customers.csv", "customer_id", "created_at", group="country_code", make=customers),
+    Known("payments.csv", "payment_id", "paid_at", group="paid", make=payments),
     Known("sensors.csv", "sensor_id", "timestamp", make=sensors),
-    Known("camels.csv", "orderId", "lastModified", "isDeleted", make=camels),
+    Known("camels.csv", "orderId", "lastModified", "isDeleted", group="state", make=camels),
     Known("cities.csv", "town", make=cities),
     Known("prices.csv", "Symbol", "Date", make=prices),
 )
@@ -184,10 +188,18 @@ def test_precision_and_recall_of_the_guesses_over_the_corpus() -> None:
         told = new(laid(known), *known.options, name=f"n{number}")
         assert all(one["why"] for one in told["guessed"].values())
         guessed |= {(known.name, role, name) for role, one in told["guessed"].items() for name in one["columns"]}
+        if known.group:
+            groups = re.findall(r'group_by = \["(.*?)"\]', Path(f"n{number}.toml").read_text())
+            guessed |= {(known.name, "group", name) for name in groups}
         right |= {(known.name, *pair) for pair in known.right()}
     wrong = sorted(guessed ^ right)
     assert len(guessed & right) / len(guessed) >= PRECISION, wrong
     assert len(guessed & right) / len(right) >= RECALL, wrong
+    for role in ("key", "time", "deleted", "revision", "group"):
+        made, true = ({one for one in found if one[1] == role} for found in (guessed, right))
+        row = f"| {role} | {len(true)} | {len(made)} | {len(made & true)} |"
+        assert row in DOCUMENT.read_text(), f"docs/own-data.md has no line {row}: {wrong}"
+    assert f"Over {len(CORPUS)} tables" in DOCUMENT.read_text()
 
 
 def test_an_id_that_comes_again_is_the_key_before_a_combination() -> None:

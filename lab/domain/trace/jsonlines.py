@@ -102,6 +102,18 @@ def _exact(frame: pl.DataFrame, lines: pl.Series, names: Sequence[str]) -> pl.Da
     return frame
 
 
+def _as_written(path: Path, frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Replace fractional numbers in columns that are text by all of their digits: 0.50, which DuckDB writes as 0.5."""
+    texts: dict[str, list[str | None]] = {name: [] for name in names}
+    for block in blocks(path):
+        for line in block.join(frame.select(LINE), on=LINE, how="semi", maintain_order="left")["line"]:
+            found = _decoded(line)
+            for name, values in texts.items():
+                values.append(as_text(found.get(name)))
+    made = [pl.Series(name, values, pl.String) for name, values in texts.items()]
+    return frame.with_columns(pl.coalesce(one, pl.col(one.name)).alias(one.name) for one in made)
+
+
 def _decoded(line: str) -> dict[str, Any]:
     try:
         found = decode(line)
@@ -157,6 +169,9 @@ def read_ndjson(path: Path) -> Raw:
             kinds[name], what = json.kind(name, frame[name])
             notes += [as_text_note(name, what)] if what else []
             counts += as_text_count(name, what, frame[name])
+    fractional = [name for name, kind in kinds.items() if kind == "str" and "float" in json.kinds.get(name, ())]
+    if fractional := [name for name in fractional if name not in json.nested]:
+        frame = _as_written(path, frame, fractional)
     return Raw(frame, kinds, "ndjson", tuple(bad), count, notes=tuple(notes), counts=tuple(counts))
 
 
