@@ -42,6 +42,8 @@ def print_compare(result: dict[str, Any], console: Console) -> None:
         if result["judged"]
         else "ratio of the second to the first"
     )
+    # The columns have what was measured, so a ratio beside the control is not quite that of two columns.
+    how += ", of measured times beside the control" if result["judged"] and result["control"]["kinds"] else ""
     console.print(Text(f"\nlag, {how}", "bold"))
     console.print(_lag_table(result["lag"], names, result["judged"]))
     for title, unit, said in (("rebuild", "seconds", duration), ("disk", "bytes", size)):
