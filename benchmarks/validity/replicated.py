@@ -226,10 +226,10 @@ SECTION = Section(
     "Repetitions estimate the mean over runs of their own length. Of independent samples, and of dependent ones that "
     "begin in their steady state, that is the true value. A queue begins empty, and is short beside its own memory "
     "where the load is high: its runs have shorter lags than its steady state, whose value (by formula: Franx) stands "
-    "in rows of its own. At a load of 0.5 half of the changes don't wait, which is the least lag there is: medians of "
-    "runs are that or more. Of these nothing is claimed: `not contained` says that the interval holds it less often "
-    "than it says. More repetitions make that worse, since their interval is narrower around the same mean; longer "
-    "runs make it better. The last rows are a method that the lab doesn't use: the percentiles of a bootstrap over the "
+    "in rows of its own. Of these nothing is claimed: `not contained` says that the interval holds it less often than "
+    "it says. More repetitions make that worse, since their interval is narrower around the same mean; longer runs "
+    "make it better. At a load of 0.5 half of the changes don't wait, which is the least lag there is: medians of runs "
+    "are that or more. The last rows are a method that the lab doesn't use: the percentiles of a bootstrap over the "
     "repetitions.",
     run,
 )
