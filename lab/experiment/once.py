@@ -56,6 +56,15 @@ def _rest(projected: Projected, truth: Truth) -> None:
     give_back()
 
 
+def _close(projected: Projected | None, truth: Truth) -> None:
+    """Close the stores and the sources of truth; of a run that failed early, there is only one source of truth."""
+    for live in projected.lives if projected else ():
+        live.projector.store.close()
+    for strand in projected.every if projected else ():
+        strand.truth.close()
+    truth.close()
+
+
 def replay_command(plan: Plan) -> str:
     """Return the command that repeats the run: all of its repetitions, or the one that it was."""
     source = plan.source
@@ -106,11 +115,7 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
         judged = rebuild_and_judge(plan, projected, written, answers, FolderPlace(work / "rebuilt"), progress)
         clock.tick()
     finally:
-        for live in projected.lives if projected else ():
-            live.projector.store.close()
-        for strand in projected.every if projected else ():
-            strand.truth.close()
-        truth.close()
+        _close(projected, truth)
     with phase("record"):
         frames, pieces, end = tables(plan, written, projected, judged, work / "pieces")
         frames["beside"] = TABLES["beside"].frame(crowded)
