@@ -9,7 +9,7 @@ WORKERS ?= 3
 
 # A target for each campaign: what one finds doesn't keep the others from being run, and any failure is that of the whole.
 CAMPAIGNS := histories properties hostile clocks soak signals kills torture validity
-.PHONY: setup run test nightly torture validity bench headlines check lab notebooks docs lock clean help $(CAMPAIGNS:%=nightly-%)
+.PHONY: setup run test costs nightly torture validity bench headlines check lab notebooks docs lock clean help $(CAMPAIGNS:%=nightly-%)
 
 help:           ## what can be made
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -28,6 +28,10 @@ run: setup      ## the main job: a year of flights, broken messages, judged proj
 
 test: setup     ## the whole suite, in parallel
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+costs: setup    ## what the tests cost in processor time, most expensive first (TESTS=tests/stores: a part of them)
+	rm -rf build/costs
+	@COSTS=build/costs $(BIN)/python -m pytest -n $(WORKERS) $(TESTS); status=$$?; $(BIN)/python tests/costs.py build/costs; exit $$status
 
 nightly: setup  ## many more histories, requests, values and hostile scenarios, kills of a load, a soak of every store
 	@$(MAKE) --keep-going $(CAMPAIGNS:%=nightly-%)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from costs import Costs
 from effort import examples
 from hypothesis import HealthCheck, settings
 
@@ -24,6 +26,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("lab")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Write down what each test costs, into the folder that COSTS names."""
+    if os.environ.get("COSTS"):
+        config.pluginmanager.register(Costs(Path(os.environ["COSTS"]).absolute()))
 
 
 @pytest.fixture(scope="session")
