@@ -1,4 +1,4 @@
-"""What all tests share: hypothesis without a time limit and without files of its own, and a folder for each example."""
+"""What all tests share: hypothesis without a time limit and without files of its own, folders, servers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ import lab.experiment
 from lab.conformance.job import Conformance
 from lab.experiment.progress import Progress
 from lab.wiring import Plan
+
+# The mark of tests that need a server.
+pytest_plugins = ["reachable"]
 
 # Examples open real engines, whose time says nothing about the code; nothing is written beside the tests' folders.
 settings.register_profile(

@@ -15,6 +15,7 @@ import click
 
 from lab.base import BadInput, Problem
 from lab.cli import commands, processes
+from lab.cli.servers import servers
 from lab.cli.shared import EXIT
 from lab.ending import complain, output, run
 from lab.formatting import printable
@@ -45,6 +46,7 @@ for command in (
     commands.advise,
     commands.validate,
     commands.stores,
+    servers,
     commands.new,
     commands.check,
     processes.serve,

@@ -1,0 +1,90 @@
+"""Servers: how each is found, what of it matters, how to start one; and what the lab made on them.
+
+One module for each kind of server. Nothing here stores or decides anything: stores and write models ask for a place on
+a server, `ServerPlace`, and open their connections through `lab.engines`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from lab.base import BadInput, LabError, MissingDriver, Problem
+from lab.ports import Endpoint, Missing
+
+
+class KnownServer(Protocol):
+    """One kind of server, as `lab servers` and the wiring ask for it."""
+
+    def find(self) -> Endpoint | Missing:
+        """Look where the environment says, or else where such a server usually listens."""
+
+    def settings(self) -> Mapping[str, Any]:
+        """The settings that matter, as read back from the server that `find` found. Raises Unavailable."""
+
+    def forget(self, folder: Path) -> None:
+        """Drop what this process made for folders below one, unless it is kept."""
+
+    def begin(self) -> None:
+        """Take this process's lock: until it ends, what it makes there is its own. Raises Unavailable."""
+
+    def clean(self) -> list[str]:
+        """Drop what ended processes of the lab left there; returns the names. Raises Unavailable."""
+
+
+# Where each kind is described, as lazy strings: a driver that is not installed breaks nothing.
+_MODULES = {"postgres": "lab.servers.postgres"}
+_EXTRAS = {"postgres": "postgresql"}
+SERVERS = tuple(_MODULES)
+
+
+def server(name: str) -> KnownServer:
+    """The server of this kind. Raises MissingDriver where its driver is not installed."""
+    try:
+        found: KnownServer = import_module(_MODULES[name]).SERVER
+    except ModuleNotFoundError as error:
+        raise MissingDriver(f"{name}: {error}; get it with: pip install 'polyglot-lab[{_EXTRAS[name]}]'") from None
+    return found
+
+
+def require(wanted: Iterable[tuple[str, str]]) -> None:
+    """Refuse to begin without the servers that are needed, given as pairs: who needs it, and which kind.
+
+    Raises BadInput with a problem for each that isn't reached, and the way to start it. What ended processes left on
+    those that are reached is removed.
+    """
+    problems: list[Problem] = []
+    for where, name in wanted:
+        match server(name).find():
+            case Missing(reason, way_out):
+                problems.append(Problem(where, reason, way_out))
+            case _:
+                server(name).clean()
+                server(name).begin()
+    if problems:
+        raise BadInput(problems)
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """A row for each kind of server, for `lab servers`: whether it is reached, its version and settings."""
+    rows = []
+    for name in SERVERS:
+        row: dict[str, Any] = {
+            "server": name, "reachable": False, "url": "", "version": "", "settings": {}, "reason": "", "start": "",
+        }  # fmt: skip
+        try:
+            one = server(name)
+            match one.find():
+                case Missing(reason, way_out):
+                    row |= {"reason": reason, "start": way_out}
+                case Endpoint(url, version):
+                    row |= {"reachable": True, "url": url, "version": version, "settings": dict(one.settings())}
+        except LabError as error:
+            row |= {"reason": str(error)}
+        rows.append(row)
+    return rows
+
+
+__all__ = ["SERVERS", "KnownServer", "catalogue", "require", "server"]
