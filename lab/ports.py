@@ -222,6 +222,9 @@ class WriteModel(Protocol):
     def open(self) -> None:
         """Open for writing; create what is missing."""
 
+    def join(self) -> None:
+        """Open for writing beside other writers that have it open. Raises SourceLost where there is nothing to join."""
+
     def close(self) -> None:
         """Release the connections. Closing twice is allowed."""
 

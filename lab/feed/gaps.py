@@ -17,19 +17,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from lab.feed.writers import Timeline
-
-
-class GapEvidence(Protocol):
-    """What can be known at one moment of the numbers that transactions took from a sequence, from 1 on."""
-
-    def newest(self) -> int:
-        """Return the highest number that a reader can see."""
-
-    def settled(self) -> int:
-        """The highest number at or below which no open transaction will write; 0 where that can't be known."""
-
-    def shown(self, after: int) -> np.ndarray:
-        """Return the committed numbers above `after`, ascending."""
+from lab.truth.evidence import GapEvidence
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import polars as pl
 from lab.feed.gaps import Reach, Strategy
 from lab.feed.reader import ChangeReader
 from lab.ports import Blocker, Clock, Page
+from lab.truth.evidence import LiveEvidence
 from lab.truth.port import Truth
 
 
@@ -24,8 +25,8 @@ class ChangeSource(Protocol):
     def changes_since(self, entity: str, position: int, limit: int, columns: Sequence[str] | None) -> pl.DataFrame:
         """At most `limit` changes of an entity above `position`, as a change frame."""
 
-    def shown(self, after: int) -> np.ndarray:
-        """The positions above `after` of all entities together, ascending."""
+    def evidence(self) -> LiveEvidence:
+        """What can be known of the transactions that are open."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,9 @@ class TruthSource:
         """The page as `ChangeReader` gives it."""
         return ChangeReader(self.truth, columns=columns).changes_since(entity, position, limit)
 
-    def shown(self, after: int) -> np.ndarray:
-        """The positions of all entities' changes."""
-        positions = [
-            self.truth.changes_since(name, after, 2**62, columns=())["position"] for name in self.truth.domain.entities
-        ]
-        found: np.ndarray = pl.concat(positions).sort().to_numpy()
-        return found
+    def evidence(self) -> LiveEvidence:
+        """What the engine knows."""
+        return self.truth.evidence()
 
 
 class OpenTransactions:
@@ -84,21 +81,50 @@ class OpenTransactions:
             return sorted(self._open.values(), key=lambda item: item.since)
 
 
+@dataclass(frozen=True)
+class RegisteredEvidence:
+    """Evidence of an engine that can't tell which transactions are open: the positions that it shows, and a registry.
+
+    Without a registry nothing is settled.
+    """
+
+    positions: Callable[[int], np.ndarray]
+    registry: OpenTransactions | None = None
+
+    def newest(self) -> int:
+        """Return the newest committed position."""
+        return int(self.positions(0).max(initial=0))
+
+    def settled(self) -> int:
+        """Return the settled position from the registry; 0 without one."""
+        return 0 if self.registry is None else self.registry.settled()
+
+    def shown(self, after: int) -> np.ndarray:
+        """Return the committed positions above `after`."""
+        return self.positions(after)
+
+    def blockers(self, at: float) -> list[Blocker]:
+        """Return the registered transactions."""
+        return [] if self.registry is None else self.registry.blockers()
+
+
 @dataclass
 class LiveFeed:
     """A `Feed` over a source. Tokens are positions in decimal digits.
 
-    `open_transactions` serves `horizon`, and lets `hold` skip at once what was rolled back. `skipped` lists what `hold`
-    stopped waiting for: when, and the position.
+    Where the source's evidence tells which transactions are open, `horizon` goes by it, and `hold` skips at once what
+    was rolled back. `skipped` lists what `hold` stopped waiting for: when, and the position.
     """
 
     source: ChangeSource
     strategy: Strategy
     clock: Clock
-    open_transactions: OpenTransactions | None = None
     every_seconds: float = 0.01
     skipped: list[tuple[float, int]] = field(default_factory=list)
     _reach: Reach = field(default_factory=Reach)
+
+    def __post_init__(self) -> None:
+        self._evidence = self.source.evidence()
 
     def page(self, entity: str, since: bytes, limit: int, columns: Sequence[str] | None = None) -> Page:
         """At most `limit` changes after the token, none beyond `complete_to()`; with the published columns."""
@@ -111,39 +137,28 @@ class LiveFeed:
     def complete_to(self) -> int:
         """Look at the feed now, and return how far the strategy lets a reader go."""
         now = self.clock.now()
-        self._reach = self.strategy.look(self._reach, self, now)
+        self._reach = self.strategy.look(self._reach, self._evidence, now)
         self.skipped += [(now, number) for number in self._reach.skipped]
         return self._reach.number
 
     def wait(self, since: bytes, seconds: float) -> bool:
         """Look again every `every_seconds` until there is something to read; False after `seconds`."""
-        until = self.clock.now() + seconds
-        while not (self.source.shown(_position(since)) <= self.complete_to()).any():
+        position, until = _position(since), self.clock.now() + seconds
+        while True:
+            bound = self.complete_to()
+            if bound > position and (self._evidence.shown(position) <= bound).any():
+                return True
             now = self.clock.now()
             if now >= until:
                 return False
             self.clock.wait(min(until, now + self.every_seconds))
-        return True
 
     def blockers(self) -> list[Blocker]:
-        """The open transactions, where there is a registry; else the missing numbers, whose writers aren't known."""
-        if self.open_transactions is not None:
-            return self.open_transactions.blockers()
-        return [Blocker("unknown", since, number - 1) for number, since in self._reach.missing_since.items()]
-
-    # -- the evidence of this moment, for the strategy -----------------------------------------------------------------
-
-    def newest(self) -> int:
-        """Return the newest committed position."""
-        return int(self.source.shown(self._reach.number).max(initial=self._reach.number))
-
-    def settled(self) -> int:
-        """Return the settled position from the registry; 0 without one."""
-        return 0 if self.open_transactions is None else self.open_transactions.settled()
-
-    def shown(self, after: int) -> np.ndarray:
-        """Return the committed positions above `after`."""
-        return self.source.shown(after)
+        """The open transactions, where the source knows them; else the missing numbers, whose writers aren't known."""
+        if not self.strategy.waits:
+            return []
+        missing = [Blocker("unknown", since, number - 1) for number, since in self._reach.missing_since.items()]
+        return self._evidence.blockers(self.clock.now()) or missing
 
 
 def _position(token: bytes) -> int:

@@ -8,31 +8,38 @@ from importlib import import_module
 from types import MappingProxyType
 
 from lab import identity
-from lab.base import BadInput, Problem, SourceLost, nearest
+from lab.base import BadInput, MissingDriver, Problem, SourceLost, nearest
 from lab.domain.model import Domain
 from lab.identity import Identity, Trait
 from lab.place import FolderPlace
-from lab.truth.port import Answered, Change, Truth
+from lab.truth.deciding import Answered, Change
+from lab.truth.port import Truth
 from lab.truth.timeline import Opening, follows
 
 ENGINES: dict[str, str] = {
     "sqlite": "lab.truth.sqlite:MODELS",
     "duckdb": "lab.truth.duckdb:MODELS",
 }
+# The extra of this package that brings an engine's driver, if that isn't always there.
+EXTRAS = {"postgres": "postgresql"}
 NOTHING: Mapping[str, Trait] = MappingProxyType({})
 
 
 def truth_class(engine: str, model: str) -> type[Truth]:
-    """The class of a write model in an engine. Raises BadInput for an engine that there is none of."""
+    """The class of a write model in an engine. Raises BadInput for one that there is none of, and MissingDriver."""
     if engine not in ENGINES:
         raise BadInput([Problem("truth.engine", f"no engine is called `{engine}`", nearest(engine, ENGINES))])
     module, _, attribute = ENGINES[engine].partition(":")
-    models: dict[str, type[Truth]] = getattr(import_module(module), attribute)
+    try:
+        models: dict[str, type[Truth]] = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        way_out = f"pip install 'polyglot-lab[{EXTRAS[engine]}]'" if engine in EXTRAS else "install it"
+        raise MissingDriver(f"`{engine}` needs {error.name}, which is not installed; get it with: {way_out}") from None
     return models[model]
 
 
 def make_truth(engine: str, model: str, place: FolderPlace, domain: Domain, durability: str) -> Truth:
-    """The source of truth, not yet open. Raises BadInput for an engine that there is none of."""
+    """The source of truth, not yet open. Raises BadInput and MissingDriver."""
     return truth_class(engine, model)(place, domain, durability)
 
 
@@ -92,14 +99,37 @@ def open_beside(engine: str, model: str, place: FolderPlace, domain: Domain, dur
     What it must be for its content to be understood is confirmed; what the scenario adds is the writer's business.
     Raises BadInput and SourceLost as `open_truth` does.
     """
+    found = _understood(engine, model, place, domain)
+    if found is None:
+        return None
+    truth = make_truth(engine, model, place, domain, durability)
+    truth.identity = found
+    return truth if truth.open_shared() else None
+
+
+def join_truth(
+    engine: str, model: str, place: FolderPlace, domain: Domain, durability: str, gaps: str = "naive"
+) -> Truth:
+    """Open a source of truth for writing beside other writers; with `gaps` "serialise" they take turns.
+
+    What it must be is confirmed as for a reader. Raises BadInput as `open_truth` does, and for an engine that has one
+    process; SourceLost where there is no source of truth to join.
+    """
+    found = _understood(engine, model, place, domain)
+    truth = make_truth(engine, model, place, domain, durability)
+    truth.identity, truth.gaps = found, gaps
+    truth.join()
+    return truth
+
+
+def _understood(engine: str, model: str, place: FolderPlace, domain: Domain) -> Identity | None:
+    """Whose source of truth a place holds, if its content is what is asked for; None for a place without one."""
     found, wanted = identity.read(place), truth_identity(engine, model, domain)
     if found is None:
         return None
     kept = {name: trait for name, trait in found.traits.items() if name in wanted.traits or name.startswith("entity ")}
     identity.agree(place, replace(found, traits=kept), wanted)
-    truth = make_truth(engine, model, place, domain, durability)
-    truth.identity = found
-    return truth if truth.open_shared() else None
+    return found
 
 
 def _confirm_epoch(place: FolderPlace, epoch: str) -> None:
@@ -111,6 +141,6 @@ def _confirm_epoch(place: FolderPlace, epoch: str) -> None:
 
 
 __all__ = [
-    "ENGINES", "Answered", "Change", "Opening", "Truth", "follows", "make_truth", "open_beside", "open_truth",
-    "truth_class", "truth_identity",
+    "ENGINES", "Answered", "Change", "Opening", "Truth", "follows", "join_truth", "make_truth", "open_beside",
+    "open_truth", "truth_class", "truth_identity",
 ]  # fmt: skip

@@ -19,15 +19,14 @@ class SqlDialect:
     mark: str = "?"
     # Starts a transaction. With one writer at a time it takes the write lock, and no record needs a lock of its own.
     begin: str = "BEGIN"
-    # Follows a look-up by key in a transaction that will write the record: `FOR UPDATE` with concurrent writers.
-    lock_record: str = ""
     # Follows the declaration of a table that is looked up by its key alone.
     clustered: str = ""
     # The scalar function that gives the largest of its arguments.
     greatest: str = "GREATEST"
-
     # Follows an INSERT, so that its result is the position that the engine gave to the row.
     returning: str = " RETURNING position"
+    # What positions are taken from where several writers take them at once; "" where they queue.
+    sequence: str = ""
 
     def marks(self, count: int) -> str:
         """So many parameters, separated by commas."""
@@ -36,9 +35,11 @@ class SqlDialect:
     def next_position(self, entities: Iterable[str]) -> str:
         """An expression for the position column of an INSERT: one above the newest of all entities, from 1.
 
-        Evaluated under the write lock, so positions have no gap, and a rollback gives them back. An engine with
-        concurrent writers has `nextval(...)` of a sequence in its place.
+        Evaluated under the write lock, so positions have no gap, and a rollback gives them back. From a sequence they
+        are taken without a lock: those of concurrent writers are not committed in order, and a rollback leaves a gap.
         """
+        if self.sequence:
+            return f"nextval('{self.sequence}')"
         newest = [f"COALESCE((SELECT MAX(position) FROM {quoted(name)}), 0)" for name in entities]
         return f"1 + {self.greatest}({', '.join(newest)})" if len(newest) > 1 else f"1 + {newest[0]}"
 

@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from lab.base import BadInput, Problem
 from lab.engines import budget
 from lab.engines import duckdb as driver
 from lab.queries.answers import Row
@@ -66,6 +67,11 @@ class Duckdb(Relational):
     def open_shared(self) -> bool:
         """Refused: raises NotImplementedError. The process that has the file open serves its feed to others."""
         raise NotImplementedError(f"a file of `{self.engine}` has one process at a time: read its feed instead")
+
+    def join(self) -> None:
+        """Refused: raises BadInput. Its writers would have to be threads of the one process."""
+        what = f"a file of `{self.engine}` has one process at a time, and writers are processes of their own"
+        raise BadInput([Problem("truth.engine", what, 'set truth.engine to "sqlite" or "postgres"')])
 
     def beside(self) -> Truth:
         """Open a second connection to the database that is open here: each statement sees what is committed by then."""

@@ -12,8 +12,9 @@ from typing import Any
 
 import polars as pl
 
-from lab.base import BEFORE, Key
+from lab.base import BEFORE
 from lab.domain.model import Event, Record
+from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.queries.sql import columns as listed
 from lab.queries.sql import quoted
@@ -40,13 +41,9 @@ class Snapshot(Relational):
         # What is overwritten within the slice was never seen from outside its transaction.
         return frame.sort("position").unique("key", keep="last", maintain_order=True)
 
-    def get(self, entity: str, key: Key) -> Record | None:
-        """Look the record up by its key."""
-        return self._record(entity, self._execute(self._gets[entity], (key,)).fetchall())
-
     def _get(self, entity: str) -> str:
         names = listed(["revision", "deleted", *self.domain.entities[entity].columns])
-        return f"SELECT {names} FROM {quoted(entity)} WHERE key = {self.dialect.mark} {self.dialect.lock_record}"
+        return f"SELECT {names} FROM {quoted(entity)} WHERE key = {self.dialect.mark}"
 
 
 class _Log(Relational):
@@ -64,10 +61,6 @@ class History(_Log):
 
     model = "history"
     reads = keeps = "revisions"
-
-    def get(self, entity: str, key: Key) -> Record | None:
-        """Return the newest revision."""
-        return self._record(entity, self._execute(self._gets[entity], (key,)).fetchall())
 
     def _get(self, entity: str) -> str:
         names, mark = listed(["revision", "deleted", *self.domain.entities[entity].columns]), self.dialect.mark
@@ -125,12 +118,12 @@ class Events(_Log):
             for column, names in setting.items()
         )
 
-    def get(self, entity: str, key: Key) -> Record | None:
+    def _read(self, entity: str, rows: list[Row]) -> Record | None:
         """Fold all of the record's events, which is what a read costs in an event-sourced model."""
         names = list(self.domain.entities[entity].columns)
         types = self.domain.events[entity]
         record: Record | None = None
-        for event, deleted, revision, *values in self._execute(self._gets[entity], (key,)).fetchall():
+        for event, deleted, revision, *values in rows:
             row = dict(zip(names, values, strict=True))
             fields = {name: row[name] for name in types[event].sets}
             state = self.domain.evolve(record.state if record else None, Event(event, fields))

@@ -9,61 +9,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import polars as pl
 
 from lab.base import Key, SourceLost
-from lab.domain.model import Command, Domain, Event, Outcome, Record, Rejection, State
+from lab.domain.model import Command, Domain, Event, Outcome, Record
 from lab.identity import Identity
 from lab.place import FolderPlace
 from lab.queries.answers import Row
 from lab.queries.model import Query
+from lab.truth.deciding import Answered, Change, accepted, decided, repeated
+from lab.truth.evidence import LiveEvidence, QueuedEvidence
 from lab.truth.timeline import Opening
-
-
-class Change(NamedTuple):
-    """One committed revision as it is published."""
-
-    entity: str
-    position: int
-    key: Key
-    revision: int
-    deleted: bool
-    committed_at: float
-    event: str
-    state: State
-    # The record before the change; None if the change made it.
-    former: Record | None = None
-
-
-class Answered(NamedTuple):
-    """What is kept of a request: the digest of its command, and the outcome."""
-
-    digest: str
-    outcome: Outcome
-
-
-def _repeated(command: Command, former: Answered) -> Outcome:
-    if former.digest == command.digest:
-        return former.outcome
-    return Outcome("reused", command.key, ("the id of this request was that of another command before",))
-
-
-@dataclass(slots=True)
-class _Looked:
-    """The write model as a decision sees it; the command's own record has been read already, in its transaction."""
-
-    truth: Truth
-    command: Command
-    record: Record | None
-
-    def get(self, entity: str, key: Key) -> Record | None:
-        """Return the record, also if it is deleted; None if there never was one."""
-        if key == self.command.key and entity == self.command.entity:
-            return self.record
-        return self.truth.get(entity, key)
 
 
 class Truth(ABC):
@@ -73,8 +32,17 @@ class Truth(ABC):
     model: ClassVar[str]
     # The names of the files that it makes in its place, as patterns.
     files: ClassVar[tuple[str, ...]] = ("*",)
-    # Whether other processes can read it while one writes.
+    # Whether other processes can read it while one writes, and whether several that `join` it write at the same time
+    # or take turns.
     shared: ClassVar[bool] = True
+    concurrent: ClassVar[bool] = False
+    # The strategies for gaps that its readers can have, in the words of `lab.feed.gaps`; and the one that is followed,
+    # set before it is opened: with `serialise` writers take turns, with `xmin` a reader is shown what that shows.
+    strategies: ClassVar[tuple[str, ...]] = ("naive", "serialise", "horizon", "hold")
+    gaps: str = "naive"
+    # How many bytes of a name it keeps, None for all; and names of columns, in lower case, that it has for itself.
+    name_bytes: ClassVar[int | None] = None
+    reserves: ClassVar[frozenset[str]] = frozenset()
     # Whether it can keep indexes for readers, and whether it does: set before it is opened.
     indexable: ClassVar[bool] = False
     indexed: bool = False
@@ -89,6 +57,10 @@ class Truth(ABC):
         self.domain = domain
         self.durability = durability
         self.publish: Callable[[Change], None] | None = None
+        # Called before each commit that changes anything, with its changes; what it raises rolls the transaction back.
+        self.committing: Callable[[Sequence[Change]], None] | None = None
+        # How often a transaction was tried again, since it had lost to another one.
+        self.tried_again = 0
 
     @property
     def name(self) -> str:
@@ -120,7 +92,7 @@ class Truth(ABC):
             for command, request in orders:
                 former = None if request is None else self.answered(request)
                 if former is not None:
-                    outcomes.append(_repeated(command, former))
+                    outcomes.append(repeated(command, former))
                     continue
                 outcome, made = self._decided(command)
                 if request is not None:
@@ -128,6 +100,8 @@ class Truth(ABC):
                     kept = True
                 outcomes.append(outcome)
                 changes += made
+            if changes and self.committing is not None:
+                self.committing(changes)
         except BaseException:
             self.rollback()
             raise
@@ -141,38 +115,12 @@ class Truth(ABC):
         return outcomes
 
     def _decided(self, command: Command) -> tuple[Outcome, list[Change]]:
-        record = self.get(command.entity, command.key)
-        revision = record.revision if record else 0
-        if command.expected is not None and command.expected != revision:
-            reason = f"expected revision {command.expected}, found {revision}"
-            return Outcome("conflict", command.key, (reason,), revision=revision), []
-        decision = self.domain.decide(_Looked(self, command, record), command)
-        if isinstance(decision, Rejection):
-            return Outcome("rejected", command.key, decision.reasons, revision=revision), []
-        changes: list[Change] = []
-        types = self.domain.events[command.entity]
-        for event in decision:
-            former = record
-            state = self.domain.evolve(record.state if record else None, event)
-            record = Record(state, (record.revision if record else 0) + 1, types[event.name].deletes)
-            position = self.append(command.entity, command.key, record, event, command.at)
-            said = (command.key, record.revision, record.deleted, command.at, event.name, state, former)
-            changes.append(Change(command.entity, position, *said))
-        if not changes:
-            return Outcome("accepted", command.key, revision=revision), []
-        last = changes[-1]
-        return (
-            Outcome(
-                "accepted",
-                command.key,
-                event=last.event,
-                position=last.position,
-                revision=last.revision,
-                deleted=last.deleted,
-                state=last.state,
-            ),
-            changes,
-        )
+        found = decided(self.domain, self, command, self.get(command.entity, command.key))
+        if isinstance(found, Outcome):
+            return found, []
+        entity, key, at = command.entity, command.key, command.at
+        positions = [self.append(entity, key, record, event, at) for record, event, _ in found]
+        return accepted(command, found, positions)
 
     @abstractmethod
     def open(self) -> None:
@@ -185,10 +133,22 @@ class Truth(ABC):
         Raises NotImplementedError where the engine isn't `shared`, and SourceLost.
         """
 
+    @abstractmethod
+    def join(self) -> None:
+        """Open for writing beside other writers: no opening is noted in the timeline, and no table is made.
+
+        It was opened by another one before. From then on, what is read while writers write is read `beside` them.
+        Raises BadInput where an engine has one process, SourceLost where there is nothing to join.
+        """
+
+    def evidence(self) -> LiveEvidence:
+        """What a reader can know of the transactions that are open beside it; asked in the reader's own thread."""
+        return QueuedEvidence(self)
+
     def beside(self) -> Truth:
         """Open a second reader of what is committed, for another thread of the process that has this one open."""
         other = type(self)(self.place, self.domain, self.durability)
-        other.identity = self.identity
+        other.identity, other.gaps = self.identity, self.gaps
         if not other.open_shared():
             raise SourceLost(f"{self.place.shown()}: there is nothing to be read beside the source of truth")
         return other

@@ -18,9 +18,10 @@ from lab.queries.kinds import KINDS, translate
 from lab.queries.model import Query
 from lab.queries.sql import bind, quoted
 from lab.queries.sql import columns as listed
+from lab.truth.deciding import Answered
 from lab.truth.dialect import SqlDialect
 from lab.truth.files import belonging
-from lab.truth.port import Answered, Truth
+from lab.truth.port import Truth
 from lab.truth.timeline import Opening
 
 
@@ -52,11 +53,6 @@ class Relational(Truth):
 
     def _make_tables(self) -> None:
         """Make what is missing and note this opening in the timeline: all of it, or nothing. Raises SourceLost."""
-        self._appends: dict[str, str] = {}
-        position = self.dialect.next_position(self.domain.entities)
-        for name in self.domain.entities:
-            marks = self.dialect.marks(len(self._columns(name)) - 1)
-            self._appends[name] = self._insert(name, f"VALUES ({position}, {marks})") + self.dialect.returning
         self.begin()
         try:
             columns = "number INTEGER PRIMARY KEY, id TEXT NOT NULL, head BIGINT NOT NULL"
@@ -120,24 +116,50 @@ class Relational(Truth):
         found = self._execute(f"SELECT MAX(position) FROM {quoted(entity)}").fetchall()[0][0]
         return int(found or 0)
 
-    def answered(self, request: str) -> Answered | None:
-        """Look the request up by its id."""
-        found = f"SELECT digest, outcome FROM lab_requests WHERE id = {self.dialect.mark}"
-        rows = self._execute(found, (request,)).fetchall()
+    @property
+    def looks_up(self) -> str:
+        """The statement that finds what is kept of a request, by its id."""
+        return f"SELECT digest, outcome FROM lab_requests WHERE id = {self.dialect.mark}"
+
+    @property
+    def keeps_answer(self) -> str:
+        """The statement that keeps the row of `kept`."""
+        return f"INSERT INTO lab_requests VALUES ({self.dialect.marks(3)})"
+
+    @staticmethod
+    def former(rows: list[Row]) -> Answered | None:
+        """What the rows say that are kept of a request."""
         if not rows:
             return None
         kept = json.loads(rows[0][1])
         return Answered(rows[0][0], Outcome(**kept | {"reasons": tuple(kept["reasons"])}))
 
+    @staticmethod
+    def kept(request: str, answered: Answered) -> Row:
+        """The row that is kept of a request: its id, the digest of its command, and the outcome as JSON."""
+        return request, answered.digest, json.dumps(answered.outcome._asdict())
+
+    def answered(self, request: str) -> Answered | None:
+        """Look the request up by its id."""
+        return self.former(self._execute(self.looks_up, (request,)).fetchall())
+
     def answer(self, request: str, answered: Answered) -> None:
         """Insert the outcome as JSON."""
-        row = (request, answered.digest, json.dumps(answered.outcome._asdict()))
-        self._execute(f"INSERT INTO lab_requests VALUES ({self.dialect.marks(3)})", row)
+        self._execute(self.keeps_answer, self.kept(request, answered))
 
     def append(self, entity: str, key: Key, record: Record, event: Event, at: float) -> int:
         """Write the revision; the engine gives it the next position within the INSERT."""
         values = self._values(entity, record, event)
         return self._write(entity, (key, record.revision, record.deleted, at, *values))
+
+    @cached_property
+    def _appends(self) -> dict[str, str]:
+        """The statements that write a row at the next position, made once."""
+        position, found = self.dialect.next_position(self.domain.entities), dict[str, str]()
+        for name in self.domain.entities:
+            marks = self.dialect.marks(len(self._columns(name)) - 1)
+            found[name] = self._insert(name, f"VALUES ({position}, {marks})") + self.dialect.returning
+        return found
 
     def _write(self, entity: str, row: Row) -> int:
         """Insert a row that lacks its first column, and return the position that the engine gave to it."""
@@ -155,6 +177,10 @@ class Relational(Truth):
             self.rollback()
             raise
         self.commit()
+
+    def get(self, entity: str, key: Key) -> Record | None:
+        """Find the rows of the record by its key, and read it from them."""
+        return self._read(entity, self._execute(self._gets[entity], (key,)).fetchall())
 
     def changes_since(
         self,
@@ -196,7 +222,13 @@ class Relational(Truth):
 
     def _page(self, entity: str, names: list[str]) -> str:
         mark = self.dialect.mark
-        return f"SELECT {listed(names)} FROM {quoted(entity)} WHERE position > {mark} ORDER BY position LIMIT {mark}"
+        rows = f"{quoted(entity)} WHERE position > {mark}{self._seen}"
+        return f"SELECT {listed(names)} FROM {rows} ORDER BY position LIMIT {mark}"
+
+    @property
+    def _seen(self) -> str:
+        """A condition, after an AND, for the rows that a page shows of what is committed."""
+        return ""
 
     def _schema(self, entity: str) -> dict[str, pl.DataType]:
         return self.domain.entities[entity].schema
@@ -240,7 +272,8 @@ class Relational(Truth):
     def _table(self, entity: str) -> str:
         """The statement that makes an entity's table, if there is none yet."""
 
-    def _record(self, entity: str, rows: list[Row]) -> Record | None:
+    def _read(self, entity: str, rows: list[Row]) -> Record | None:
+        """The record from the rows that its statement finds: those of a record that is kept as a whole."""
         if not rows:
             return None
         revision, deleted, *values = rows[0]

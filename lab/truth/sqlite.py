@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from lab.base import SourceLost
 from lab.engines import budget, sqlite
 from lab.queries import wide
 from lab.queries.answers import Row
@@ -72,6 +73,24 @@ class Sqlite(Relational):
             return False
         self._connection = sqlite.connect_beside(self._file)
         self._execute, self._shared = self._connection.execute, True
+        return self._has_tables()
+
+    def join(self) -> None:
+        """Open a second writer's connection. Writers take turns: each waits for the write lock, 30 seconds at most."""
+        present(self._file, self.identity)
+        if self._file.exists():
+            self._connect(self.durability)
+            self._shared = True
+            if self._has_tables():
+                self._watch = Watch(self._file, self._file.with_name(f"{self._file.name}-wal"))
+                return
+        raise SourceLost(f"{self.place.shown()}: there is no source of truth to join")
+
+    def _has_tables(self) -> bool:
+        """Whether the tables are there, and are this place's own; if not, or if that raises, the connection is closed.
+
+        From now on other processes write, too.
+        """
         try:
             found = {name for (name,) in self._execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if found.issuperset({"lab_timeline", *self.domain.entities}):
@@ -106,7 +125,7 @@ class Sqlite(Relational):
 
     def load(self, entity: str, frame: pl.DataFrame) -> None:
         """One transaction for the whole slice; a large one, where no row replaces another, straight from Arrow."""
-        if frame.height < sqlite.ROWS_FOR_INGEST or self._replaces:
+        if frame.height < sqlite.ROWS_FOR_INGEST or self._replaces or self._shared:
             super().load(entity, frame)
             return
         rows = self._loaded(entity, frame).select(self._columns(entity))

@@ -20,7 +20,7 @@ from test_gaps import timelines
 
 from lab.domain.employees import EMPLOYEES
 from lab.feed.gaps import STRATEGIES, Gate, Hold, Horizon, Naive
-from lab.feed.live import LiveFeed, OpenTransactions, TruthSource
+from lab.feed.live import LiveFeed, OpenTransactions, RegisteredEvidence, TruthSource
 from lab.feed.writers import Transactions
 from lab.place import FolderPlace
 from lab.ports import Feed
@@ -60,6 +60,10 @@ class Shown:
     def __init__(self, *positions: int) -> None:
         self.positions = set(positions)
 
+    def evidence(self) -> RegisteredEvidence:
+        """What it shows; who writes isn't known."""
+        return RegisteredEvidence(self.shown)
+
     def shown(self, after: int) -> np.ndarray:
         """In order."""
         return np.array(sorted(p for p in self.positions if p > after), np.int64)
@@ -76,6 +80,11 @@ class Threads:
         self.root = duckdb.connect(str(path))
         self.root.execute("CREATE SEQUENCE position; CREATE TABLE change (position BIGINT, writer INTEGER)")
         self.registry = OpenTransactions(lambda: int(self.shown(0).max(initial=0)), WallClock())
+        self.known = True
+
+    def evidence(self) -> RegisteredEvidence:
+        """What it shows, and who writes unless that is to be hidden."""
+        return RegisteredEvidence(self.shown, self.registry if self.known else None)
 
     def shown(self, after: int) -> np.ndarray:
         """What is committed, in order."""
@@ -162,7 +171,7 @@ def test_naive_loses_what_commits_behind_it(threads: Threads) -> None:
 
 @pytest.mark.parametrize("rollbacks", [False, True])
 def test_horizon_loses_nothing(threads: Threads, rollbacks: bool) -> None:
-    feed = LiveFeed(threads, Horizon(), WallClock(), threads.registry)
+    feed = LiveFeed(threads, Horizon(), WallClock())
     found, there = race(threads, feed, rollbacks)
     assert found == sorted(there)
 
@@ -170,14 +179,15 @@ def test_horizon_loses_nothing(threads: Threads, rollbacks: bool) -> None:
 @pytest.mark.parametrize("rollbacks", [False, True])
 def test_hold_loses_nothing_while_it_waits_long_enough(threads: Threads, rollbacks: bool) -> None:
     """With rollbacks it asks the registry: else each of them would cost the whole limit."""
-    feed = LiveFeed(threads, Hold(60.0, asks=rollbacks), WallClock(), threads.registry if rollbacks else None)
+    threads.known = rollbacks
+    feed = LiveFeed(threads, Hold(60.0, asks=rollbacks), WallClock())
     found, there = race(threads, feed, rollbacks)
     assert found == sorted(there)
     assert feed.skipped == []
 
 
 def test_who_holds_a_feed_back_is_named(threads: Threads) -> None:
-    feed = LiveFeed(threads, Horizon(), WallClock(), threads.registry)
+    feed = LiveFeed(threads, Horizon(), WallClock())
     threads.write(1, lambda: None)
     told = []
     threads.write(2, lambda: (threads.write(3, lambda: None), told.extend(feed.blockers()), drained(feed)[0]))
@@ -243,7 +253,7 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Made]:
             for _ in range(changes):
                 table.write(1, lambda: None)
 
-        yield LiveFeed(table, Horizon(), WallClock(), table.registry), "change", commit
+        yield LiveFeed(table, Horizon(), WallClock()), "change", commit
         table.root.close()
         return
     engine, _, model = request.param.partition(".")
