@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 
 from lab.base import stream
 from lab.domain.employees import EMPLOYEES
@@ -15,6 +16,11 @@ from lab.domain.model import Command, Options
 from lab.projection import recent
 from lab.running.lane import Lane, Pace
 from lab.running.simulated import Arrivals
+from lab.truth import ENGINES
+
+# Engines of a source of truth as parameters of tests: one on a server needs its server; files are looked at by name.
+TRUTHS = tuple(pytest.param(name, marks=pytest.mark.server(name)) if name == "postgres" else name for name in ENGINES)
+IN_FILES = ("sqlite", "duckdb")
 
 
 def commands(count: int = 400, seed: int = 7, **options: Any) -> list[Command]:

@@ -14,7 +14,7 @@ import polars as pl
 from lab.advice import figures
 from lab.advice.gaps import cannot
 from lab.advice.model import Candidate, Reading, SelectionProblem
-from lab.base import TRUTH, BadInput, Problem, nearest
+from lab.base import TRUTH, BadInput, MissingDriver, Problem, nearest
 from lab.measure.temperatures import LOAD, queries, temperatures
 from lab.measure.typical import typical
 from lab.runs import Run
@@ -94,7 +94,10 @@ def _reads_per_second(run: Run, wished: AdviceQuestion, lasts: float) -> float:
 def _indexed(truth: Mapping[str, Any]) -> bool | None:
     """Return whether the source of truth has indexes for readers; None where it can have none."""
     engine, model = str(truth.get("engine")), str(truth.get("model"))
-    able = engine in ENGINES and truth_class(engine, model).indexable
+    try:
+        able = engine in ENGINES and truth_class(engine, model).indexable
+    except MissingDriver:
+        able = False
     return bool(truth.get("indexed", False)) if able else None
 
 

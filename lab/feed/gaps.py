@@ -1,8 +1,10 @@
 """Gap strategies: how far a reader may go in a feed whose positions are not committed in order.
 
 `naive` reads what it sees, and never sees what commits later behind it. `serialise` has the writers take turns, so that
-there are no gaps. `horizon` stops below the oldest transaction that is still open. `hold` stops at a number that is
-missing, waits for it, and skips it after a time limit.
+there are no gaps. `horizon` stops below the oldest transaction that is still open; in PostgreSQL that is drain, see
+`lab.truth.gate`. `hold` stops at a number that is missing, waits for it, and skips it after a time limit. `xmin` reads
+what PostgreSQL's `pg_snapshot_xmin` has passed, a popular cursor: ids of transactions aren't given in the order of
+positions, so it loses changes, and is there to be caught.
 
 A strategy keeps no state: it makes a new `Reach` from the former one and from the `GapEvidence` of a moment. The same
 objects serve a live feed (`feed/live.py`) and a simulated one (`Gate`).
@@ -100,11 +102,20 @@ class Hold:
         return Reach(last, skipped=tuple(gaps))
 
 
+@dataclass(frozen=True)
+class Xmin(Naive):
+    """Read what is below the oldest transaction that has written, as an engine shows it to such a reader."""
+
+    name: ClassVar[str] = "xmin"
+    waits: ClassVar[bool] = True
+
+
 STRATEGIES: dict[str, Callable[[float], Strategy]] = {
     "naive": lambda _: Naive(),
     "serialise": lambda _: Serialise(),
     "horizon": lambda _: Horizon(),
     "hold": Hold,
+    "xmin": lambda _: Xmin(),
 }
 
 

@@ -39,7 +39,7 @@ from lab.scenario.values import (
     is_whole,
 )
 
-GapStrategy = Literal["naive", "serialise", "horizon", "hold"]
+GapStrategy = Literal["naive", "serialise", "horizon", "hold", "xmin"]
 # Whether the checkpoint is committed with the data or in a transaction of its own, so a crash can separate the two.
 CheckpointOrder = Literal["with-data", "after-data", "before-data"]
 

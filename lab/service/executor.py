@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lab.base import BadInput, Problem
+from lab.base import BadInput, CannotTake, Problem, Unavailable
 from lab.channel.fates import LiveFaults, SampledFates
 from lab.channel.faulty import Faulty, MonotonicClock
 from lab.channel.memory import MemoryChannel
@@ -171,6 +171,10 @@ class Executor:
             outcome = self.truth.execute(command, once)
         except OverflowError as error:
             return Outcome("rejected", command.key, (f"a number is too large: {error}",))
+        except CannotTake as error:
+            return Outcome("rejected", command.key, (printable(str(error)),))
+        except Unavailable as error:
+            return problem(503, printable(str(error)))
         except Exception as error:
             self.counts["failed"] += 1
             say(printable(f"a command failed: {type(error).__name__}: {error}"), err=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lab import identity
-from lab.base import TRUTH, BadInput, LabError, Problem
+from lab.base import TRUTH, BadInput, LabError, MissingDriver, Problem
 from lab.identity import Identity
 from lab.place import IDENTITY, FolderPlace
 from lab.running.worklog import WORK_SUFFIX
@@ -138,7 +138,12 @@ def _files_of_truth(place: FolderPlace) -> tuple[str, ...]:
     traits = {} if found is None else found.traits
     with contextlib.suppress(LabError, KeyError):
         return truth_class(str(traits["truth.engine"]), str(traits["truth.model"])).files
-    return tuple(pattern for engine in ENGINES for pattern in truth_class(engine, "history").files)
+    patterns: list[str] = []
+    for engine in ENGINES:
+        # What an engine made whose driver is missing can't be told.
+        with contextlib.suppress(MissingDriver):
+            patterns += truth_class(engine, "history").files
+    return tuple(patterns)
 
 
 def _journals(folder: Path, names: Iterable[str]) -> list[Path]:

@@ -19,6 +19,7 @@ from lab.truth.timeline import Opening, follows
 ENGINES: dict[str, str] = {
     "sqlite": "lab.truth.sqlite:MODELS",
     "duckdb": "lab.truth.duckdb:MODELS",
+    "postgres": "lab.truth.postgres:MODELS",
 }
 # The extra of this package that brings an engine's driver, if that isn't always there.
 EXTRAS = {"postgres": "postgresql"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from lab.base import TRUTH, LabError, Problem, nearest
+from lab.base import TRUTH, LabError, MissingDriver, Problem, nearest
 from lab.domain.model import Domain
 from lab.projection.guards import guard_class
 from lab.queries.kinds import KINDS
@@ -12,7 +12,8 @@ from lab.queries.model import Query
 from lab.scenario import ProjectionTable, Scenario
 from lab.stores import STORES, Store, store_class
 from lab.stores.kept import KEPT
-from lab.truth import ENGINES, truth_class
+from lab.truth import ENGINES, Truth, truth_class
+from lab.wiring import reserved
 
 RESERVED = {
     TRUTH: "is reserved for the source of truth",
@@ -74,10 +75,37 @@ def change(scenario: Scenario, business: Domain, file: str) -> list[Problem]:
     return [Problem(f"{file}: domain.change_at", what, "leave it out, or take the domain `marketing`")]
 
 
+def engine(scenario: Scenario, file: str) -> list[Problem]:
+    """Refuse an engine that is unknown, or whose driver is missing."""
+    table, where = scenario.truth, f"{file}: truth.engine"
+    if table.engine not in ENGINES:
+        return [Problem(where, f"no engine is called `{table.engine}`", nearest(table.engine, ENGINES))]
+    try:
+        truth_class(table.engine, table.model)
+    except MissingDriver as error:
+        return [Problem(where, str(error))]
+    return []
+
+
+def names_in_truth(scenario: Scenario, business: Domain, file: str) -> list[Problem]:
+    """Refuse names that the engine of the source of truth has for itself, or can't keep whole."""
+    found = _truth(scenario)
+    return [] if found is None else reserved.in_truth(found, business.entities.values(), f"{file}: truth.engine")
+
+
+def _truth(scenario: Scenario) -> type[Truth] | None:
+    """The class of the source of truth; None if its engine is unknown or not installed, which `engine` reports."""
+    try:
+        return truth_class(scenario.truth.engine, scenario.truth.model)
+    except LabError:
+        return None
+
+
 def indexed(scenario: Scenario, file: str) -> list[Problem]:
     """Refuse indexes for readers at a source of truth that can't keep them, or that answers no reader."""
     table = scenario.truth
-    if not table.indexed or table.engine not in ENGINES or truth_class(table.engine, table.model).indexable:
+    found = _truth(scenario)
+    if not table.indexed or found is None or found.indexable:
         return []
     if table.model == "events":
         what, way_out = "events answer no query, so an index would help nobody", 'set truth.model to "history"'
@@ -161,10 +189,22 @@ def gaps(table: ProjectionTable, scenario: Scenario, where: str) -> list[Problem
     if scenario.writers is None:
         what = f"`{strategy}` is for writers that commit side by side, and here they take turns"
         return [Problem(place, what, "add a [writers] table")]
+    if strategy == "xmin":
+        return [Problem(place, *_xmin(scenario))]
     if strategy == "hold" and scenario.truth.model == "snapshot":
         what = "`hold` waits for missing positions, and on a snapshot feed each overwritten revision is one"
         return [Problem(place, what, 'use "horizon", or set truth.model to "history" or "events"')]
     return []
+
+
+def _xmin(scenario: Scenario) -> tuple[str, str]:
+    """Why a reader can't go by ids of transactions, and the way out."""
+    found = _truth(scenario)
+    if found is not None and "xmin" not in found.strategies:
+        what = f"`xmin` goes by the ids of transactions, and `{scenario.truth.engine}` shows none"
+        return what, 'set truth.engine to "postgres", or use "horizon"'
+    what = "`xmin` asks the engine for the transactions that are open, and on the simulated clock there are none"
+    return what, 'use "horizon"'
 
 
 def rebuild(table: ProjectionTable, where: str) -> list[Problem]:

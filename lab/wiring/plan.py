@@ -29,7 +29,7 @@ from lab.running.trouble import StoreFaults, faulty
 from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, ServiceModel, Source, refusal, refuse
 from lab.stores import Layout, Store, store_class
 from lab.stores.kept import KEPT
-from lab.truth import ENGINES, Truth, open_beside, open_truth, truth_identity
+from lab.truth import Truth, open_beside, open_truth, truth_identity
 from lab.wiring import chance, claims, effort, meaning, replicas, reserved
 from lab.wiring.every_store import expanded
 from lab.wiring.identities import digest, truth_traits
@@ -144,10 +144,7 @@ def plan(source: Source) -> Plan:
     file = source.path.name
     scenario, wrong = chance.with_values(scenario, source.path.parent, file)
     problems += wrong
-    if scenario.truth.engine not in ENGINES:
-        what = f"no engine is called `{scenario.truth.engine}`"
-        problems.append(Problem(f"{file}: truth.engine", what, nearest(scenario.truth.engine, ENGINES)))
-    problems += meaning.names(scenario, file) + meaning.indexed(scenario, file)
+    problems += meaning.engine(scenario, file) + meaning.names(scenario, file) + meaning.indexed(scenario, file)
     problems += meaning.unknown_stores(scenario, file)
     if scenario.domain.name not in DOMAINS:
         problems.append(DOMAINS.unknown(scenario.domain.name, f"{file}: domain.name"))
@@ -159,6 +156,7 @@ def plan(source: Source) -> Plan:
     except BadInput as error:
         raise refusal([*problems, *error.problems]) from None
     problems += reserved.names(business, file)
+    problems += meaning.names_in_truth(scenario, business, file)
     problems += meaning.workload(scenario, business, file)
     problems += meaning.change(scenario, business, file)
     queries, explicit, wrong = _queries(scenario, business, file)

@@ -8,6 +8,7 @@ from lab.base import META, REASON, Entity, Problem
 from lab.domain.model import Domain, published
 from lab.scenario.text import cut
 from lab.stores import Store
+from lab.truth import Truth
 
 # The lab's own tables begin with `lab_`, and SQLite's with `sqlite_`; `totals` is the table of a running aggregate.
 OWN, ENGINES_OWN, TOTALS = "lab_", "sqlite_", "totals"
@@ -16,6 +17,7 @@ COLUMNS = (*META, "event", "records", "lab_body", "lab_words", "lab_newest", REA
 # SQLite gives a subquery's column of such a name another one, and then takes the quoted name for a text.
 LITERALS = ("true", "false")
 NAME_MAX = 200
+INDEX_BYTES = len("lab__") + 2
 RENAME = "call it something else"
 
 
@@ -37,6 +39,23 @@ def in_store(store: type[Store], entities: Collection[Entity], where: str) -> li
         for name in one.columns
         if name.lower() in store.reserves
     ]
+
+
+def in_truth(truth: type[Truth], entities: Iterable[Entity], where: str) -> list[Problem]:
+    """Problems with names that the engine of a source of truth has for itself, or cuts off."""
+    problems, way_out = list[Problem](), 'call it something else, or set truth.engine to "sqlite"'
+    for one in entities:
+        # An index of an entity is called by the entity's name with some letters more.
+        for name, more in ((one.name, INDEX_BYTES), *((column, 0) for column in one.columns)):
+            if truth.name_bytes is not None and len(name.encode()) + more > truth.name_bytes:
+                what = f"`{truth.engine}` keeps {truth.name_bytes - more} bytes of a name like `{cut(name, 40)}`"
+                problems.append(Problem(where, what, way_out))
+        problems += [
+            Problem(where, f"`{truth.engine}` has a column `{name}` of its own, as `{one.name}` has", way_out)
+            for name in one.columns
+            if name.lower() in truth.reserves
+        ]
+    return problems
 
 
 def _tables(found: Collection[str]) -> Iterator[str]:

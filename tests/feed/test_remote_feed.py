@@ -18,7 +18,7 @@ import pytest
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pieces import commands
+from pieces import IN_FILES, commands
 
 from lab.base import Unavailable
 from lab.domain.employees import EMPLOYEES
@@ -26,7 +26,7 @@ from lab.feed.reader import ChangeReader
 from lab.place import FolderPlace
 from lab.service import feeding
 from lab.service.feeding import HEAD, NUMBER, ChangeServer, RemoteChanges
-from lab.truth import ENGINES, Truth, open_truth
+from lab.truth import Truth, open_truth
 
 MODELS = ("snapshot", "history", "events")
 COLUMNS = tuple(EMPLOYEES.entities["employee"].columns)
@@ -59,7 +59,7 @@ def remote(truth: Truth) -> Iterator[RemoteChanges]:
         loop.close()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", IN_FILES)
 @pytest.mark.parametrize("model", MODELS)
 def test_the_remote_feed_is_the_local_one(model: str, engine: str) -> None:
     questions = st.tuples(

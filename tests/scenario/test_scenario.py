@@ -153,6 +153,16 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         changed('model = "history"', 'engine = "sqllite"'),
         ["mine.toml: truth.engine", "did you mean `sqlite`?"],
     ),
+    "ids of transactions of an engine that shows none": (
+        SCENARIO.replace("[channel]", '[catch_up]\ngaps = "xmin"\n[writers]\ncount = 4\n[channel]'),
+        ["mine.toml: catch_up.gaps", "`sqlite` shows none", 'set truth.engine to "postgres", or use "horizon"'],
+    ),
+    "ids of transactions on the simulated clock": (
+        changed('model = "history"', 'model = "history"\nengine = "postgres"').replace(
+            "[channel]", '[catch_up]\ngaps = "xmin"\n[writers]\ncount = 4\n[channel]'
+        ),
+        ["mine.toml: catch_up.gaps", "on the simulated clock there are none", 'use "horizon"'],
+    ),
     "an unknown entity of a projection": (
         changed("batch = 1_000", 'batch = 1_000\nentities = ["employe"]'),
         ["mine.toml: projection.analytics.entities", "did you mean `employee`?"],

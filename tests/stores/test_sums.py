@@ -12,6 +12,7 @@ import pytest
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pieces import TRUTHS
 
 from lab.base import Batch, CannotTake, NotAnswered
 from lab.domain.employees import EMPLOYEES
@@ -29,7 +30,7 @@ from lab.service.problems import encoded
 from lab.service.values import named
 from lab.stores import STORES, dump, store_class
 from lab.testing.sample import BY_SHELF, ITEM, ask, item, items, layout, sums
-from lab.truth import ENGINES, open_truth
+from lab.truth import open_truth
 
 Rows = list[tuple[str, int | None]]
 LEAST, MOST = -(2**63), 2**63 - 1
@@ -75,7 +76,7 @@ def test_an_aggregate_is_exact_in_every_store(
         store.close()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", TRUTHS)
 @pytest.mark.parametrize("model", ["snapshot", "history", "events"])
 def test_an_aggregate_is_exact_in_the_source_of_truth(engine: str, model: str, tmp_path: Path) -> None:
     entity = EMPLOYEES.entities["employee"]

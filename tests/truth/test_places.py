@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pieces import commands
+from pieces import TRUTHS, commands
 
 from lab.domain.employees import EMPLOYEES
 from lab.place import FolderPlace
 from lab.ports import WriteModel
-from lab.truth import ENGINES, open_truth
+from lab.truth import open_truth
 
 MODELS = ("snapshot", "history", "events")
-each = pytest.mark.parametrize(("engine", "model"), list(itertools.product(ENGINES, MODELS)))
+
+
+def each(test: Callable[..., None]) -> Callable[..., None]:
+    """Each engine with each model."""
+    return pytest.mark.parametrize("engine", TRUTHS)(pytest.mark.parametrize("model", MODELS)(test))
+
+
 ORDERS = commands(60, seed=3, records=20, deletes=0.1, invalid=0.0)
 
 
@@ -38,7 +44,7 @@ def test_two_write_models_of_one_folder_do_not_interfere(engine: str, model: str
     other.drop()
     assert changes(one) == changes(alone)
     for truth in (alone, one):
-        truth.close()
+        truth.drop()
 
 
 @each

@@ -13,11 +13,11 @@ import pytest
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pieces import SCENARIO, commands
+from pieces import SCENARIO, TRUTHS, commands
 from rich.console import Console
 from running import call, failed, run_text, shipped, verdicts, witness
 
-from lab.base import BadInput, NotAnswered, stream
+from lab.base import BadInput, NotAnswered, ReadOnly, stream
 from lab.domain import domain
 from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Command, Domain, Options
@@ -32,12 +32,12 @@ from lab.queries.sql import bind
 from lab.report import compare, print_compare, print_run, write_report
 from lab.runs import Run
 from lab.scenario import QueryTable, Source
-from lab.truth import ENGINES, Truth, open_truth
+from lab.truth import Truth, open_truth
 from lab.truth.relational import Relational
 from lab.verdict.oracle import Oracle
 from lab.wiring import plan
 
-each_engine = pytest.mark.parametrize("engine", ENGINES)
+each_engine = pytest.mark.parametrize("engine", TRUTHS)
 
 
 def asked_of(business: Domain) -> list[Query]:
@@ -146,7 +146,7 @@ def test_a_query_s_connection_cannot_write(engine: str, tmp_path: Path) -> None:
     filled(truth, commands(30))
     head = truth.head("employee")
     assert isinstance(truth, Relational)
-    with pytest.raises((sqlite3.OperationalError, duckdb.TransactionException), match=r"read-?only"):
+    with pytest.raises((sqlite3.OperationalError, duckdb.TransactionException, ReadOnly), match=r"read-?only"):
         truth._ask("DELETE FROM employee", ())
     assert truth.head("employee") == head
     truth.close()
@@ -156,7 +156,15 @@ def test_a_query_s_connection_cannot_write(engine: str, tmp_path: Path) -> None:
 def test_nothing_is_indexed_for_readers(engine: str, tmp_path: Path) -> None:
     truth = open_truth(engine, "history", FolderPlace(tmp_path), EMPLOYEES, "normal")
     assert isinstance(truth, Relational)
-    if engine == "sqlite":
+    if engine == "postgres":
+        # A primary key and what is unique have one each.
+        keys = "SELECT conindid FROM pg_constraint"
+        found = truth._ask(
+            f"SELECT indexrelid FROM pg_stat_user_indexes WHERE schemaname = current_schema() "
+            f"AND indexrelid NOT IN ({keys})",
+            (),
+        )
+    elif engine == "sqlite":
         found = truth._ask("SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL", ())
     else:
         found = truth._ask("SELECT index_name FROM duckdb_indexes()", ())

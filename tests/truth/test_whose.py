@@ -15,7 +15,7 @@ import pytest
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pieces import commands
+from pieces import IN_FILES, commands
 
 from lab.base import BadInput, SourceLost
 from lab.domain.employees import EMPLOYEES
@@ -23,11 +23,11 @@ from lab.domain.model import Domain
 from lab.engines import sqlite as driver
 from lab.place import IDENTITY, FolderPlace
 from lab.scenario import Source
-from lab.truth import ENGINES, Opening, Truth, follows, open_beside, open_truth
+from lab.truth import Opening, Truth, follows, open_beside, open_truth
 from lab.wiring import Plan, plan
 
 MODELS = ("snapshot", "history", "events")
-each = pytest.mark.parametrize(("engine", "model"), list(itertools.product(ENGINES, MODELS)))
+each = pytest.mark.parametrize(("engine", "model"), list(itertools.product(IN_FILES, MODELS)))
 ORDERS = commands(60, seed=3, records=20, deletes=0.1, invalid=0.0)
 
 
@@ -57,7 +57,7 @@ def test_another_one_is_refused_and_nothing_is_changed(engine: str, model: str, 
     for other in {*MODELS} - {model}:
         with pytest.raises(BadInput, match=f"was made with truth.model = {model}, and {other} was asked for"):
             opened(place, engine, other, more={"seed": 7})
-    for other in {*ENGINES} - {engine}:
+    for other in {*IN_FILES} - {engine}:
         with pytest.raises(BadInput, match=f"was made with truth.engine = {engine}, and {other} was asked for"):
             opened(place, other, model, more={"seed": 7})
     with pytest.raises(BadInput, match="was made with seed = 7, and 8 was asked for"):
@@ -88,7 +88,7 @@ def test_a_reader_beside_it_asks_for_what_it_must_understand(tmp_path: Path) -> 
     truth.close()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", IN_FILES)
 def test_files_that_are_gone_or_anothers_are_missed(engine: str, tmp_path: Path) -> None:
     place, other = FolderPlace(tmp_path / "truth"), FolderPlace(tmp_path / "other")
     for one in (place, other):
@@ -145,7 +145,7 @@ def test_a_reader_of_anothers_file_is_refused_and_leaves_no_connection(
             connection.execute("SELECT 1")
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", IN_FILES)
 def test_a_file_with_two_names_is_refused(engine: str, tmp_path: Path) -> None:
     place = FolderPlace(tmp_path / "truth")
     opened(place, engine).close()
