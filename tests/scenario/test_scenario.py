@@ -88,6 +88,7 @@ def test_a_whole_number_is_good_enough_for_a_rate(folder: Path) -> None:
 
 # What is wrong: the scenario, and words that the complaint must have
 
+XMIN = SCENARIO.replace("[catch_up]", '[writers]\ncount = 4\n[catch_up]\ngaps = "xmin"')
 WRONG: dict[str, tuple[str, list[str]]] = {
     "an unknown key": (
         changed("page = 1_000", "pages = 1_000"),
@@ -154,13 +155,11 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         ["mine.toml: truth.engine", "did you mean `sqlite`?"],
     ),
     "ids of transactions of an engine that shows none": (
-        SCENARIO.replace("[channel]", '[catch_up]\ngaps = "xmin"\n[writers]\ncount = 4\n[channel]'),
+        XMIN,
         ["mine.toml: catch_up.gaps", "`sqlite` shows none", 'set truth.engine to "postgres", or use "horizon"'],
     ),
     "ids of transactions on the simulated clock": (
-        changed('model = "history"', 'model = "history"\nengine = "postgres"').replace(
-            "[channel]", '[catch_up]\ngaps = "xmin"\n[writers]\ncount = 4\n[channel]'
-        ),
+        XMIN.replace('model = "history"', 'model = "history"\nengine = "postgres"'),
         ["mine.toml: catch_up.gaps", "on the simulated clock there are none", 'use "horizon"'],
     ),
     "an unknown entity of a projection": (
