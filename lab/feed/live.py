@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
-from lab.feed.gaps import Reach, Strategy
+from lab.feed.gaps import STRATEGIES, Hold, Reach, Strategy
 from lab.feed.reader import ChangeReader
 from lab.ports import Blocker, Clock, Page
 from lab.truth.evidence import LiveEvidence
@@ -42,6 +42,11 @@ class TruthSource:
     def evidence(self) -> LiveEvidence:
         """What the engine knows."""
         return self.truth.evidence()
+
+
+def live_strategy(name: str, limit: float) -> Strategy:
+    """The strategy of this name for a live source: `hold` asks it first, so that nothing is waited for in vain."""
+    return Hold(limit, asks=True) if name == Hold.name else STRATEGIES[name](limit)
 
 
 class OpenTransactions:

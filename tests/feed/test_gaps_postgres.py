@@ -1,0 +1,290 @@
+"""Gap strategies on PostgreSQL itself: writers that commit out of order, and what a reader beside them loses."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from lab.channel.faulty import MonotonicClock
+from lab.domain.employees import EMPLOYEES
+from lab.domain.model import Command, Event, Record
+from lab.feed.live import LiveFeed, TruthSource, live_strategy
+from lab.place import FolderPlace
+from lab.servers.postgres import SERVER
+from lab.truth import join_truth, open_beside, open_truth
+from lab.truth.postgres import Postgres
+
+pytestmark = pytest.mark.server("postgres")
+WRITERS = 8
+
+
+class Table:
+    """A source of truth on the server: writers join it, and readers read beside."""
+
+    def __init__(self, folder: Path, model: str = "history") -> None:
+        self.kind = ("postgres", model, FolderPlace(folder), EMPLOYEES, "normal")
+        self.first = open_truth(*self.kind)
+
+    @contextmanager
+    def writer(self, gaps: str = "naive") -> Iterator[Postgres]:
+        """A connection of its own."""
+        truth = join_truth(*self.kind, gaps=gaps)
+        assert isinstance(truth, Postgres)
+        with closing(truth):
+            yield truth
+
+    @contextmanager
+    def feed(self, gaps: str, limit: float = 60.0) -> Iterator[LiveFeed]:
+        """A reader with this strategy."""
+        truth = open_beside(*self.kind)
+        assert truth is not None
+        truth.gaps = gaps
+        with closing(truth):
+            yield LiveFeed(TruthSource(truth), live_strategy(gaps, limit), MonotonicClock())
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[Table]:
+    """An empty one."""
+    made = Table(tmp_path / "truth")
+    yield made
+    made.first.drop()
+
+
+def hire(key: int) -> Command:
+    fields = {"name": f"Number {key}", "manager": None if key == 1 else 1, "department": "Sales", "salary": 3_000}
+    return Command("employee", "hire", key, fields)
+
+
+def read(feed: LiveFeed, token: bytes = b"") -> tuple[list[int], bytes]:
+    """Everything that can be read now."""
+    found: list[int] = []
+    while True:
+        page = feed.page("employee", token, 500)
+        found, token = found + page.frame["position"].to_list(), page.token
+        if page.frame.height < 500:
+            return found, token
+
+
+def read_in_time(feed: LiveFeed, wanted: list[int]) -> bytes:
+    """Read until these positions have come: others on the server may hold `xmin` back for a moment."""
+    found, token = read(feed)
+    until = time.monotonic() + 30
+    while found != wanted and time.monotonic() < until:
+        time.sleep(0.02)
+        more, token = read(feed, token)
+        found += more
+    assert found == wanted
+    return token
+
+
+class Slow(threading.Thread):
+    """A writer whose transaction has its positions, and commits when it is told to."""
+
+    def __init__(self, table: Table, gaps: str, *orders: Command) -> None:
+        super().__init__()
+        self.table, self.gaps, self.orders = table, gaps, orders
+        self.taken, self.go_on = threading.Event(), threading.Event()
+        self.start()
+        assert self.taken.wait(20)
+
+    def run(self) -> None:
+        """Execute the commands in one transaction."""
+        with self.table.writer(self.gaps) as truth:
+            truth.committing = lambda _: (self.taken.set(), self.go_on.wait(20))
+            truth.execute_together([(order, None) for order in self.orders])
+
+    def end(self) -> None:
+        """Commit."""
+        self.go_on.set()
+        self.join(20)
+
+
+def test_naive_loses_what_commits_behind_it_and_the_others_wait(table: Table) -> None:
+    table.first.execute(hire(1))
+    slow = Slow(table, "naive", hire(2))
+    table.first.execute(hire(3))
+    found = {}
+    with table.feed("naive") as naive, table.feed("horizon") as horizon, table.feed("hold") as hold:
+        feeds = {"naive": naive, "horizon": horizon, "hold": hold}
+        for name, feed in feeds.items():
+            found[name] = read(feed)
+        assert {name: seen for name, (seen, _) in found.items()} == {
+            "naive": [1, 3], "horizon": [], "hold": [1],
+        }  # fmt: skip
+        slow.end()
+        seen = {name: found[name][0] + read(feed, found[name][1])[0] for name, feed in feeds.items()}
+        assert seen == {"naive": [1, 3], "horizon": [1, 2, 3], "hold": [1, 2, 3]}
+        assert hold.skipped == []
+        assert horizon.blockers() == []
+
+
+def test_a_reader_that_was_there_before_a_writer_goes_up_to_it(table: Table) -> None:
+    """What was taken before the writer came is settled, however many come and go."""
+    table.first.execute(hire(1))
+    with table.feed("horizon") as feed:
+        assert read(feed)[0] == [1]
+        slow = Slow(table, "naive", hire(2))
+        table.first.execute(hire(3))
+        assert feed.complete_to() == 1
+        (blocker,) = feed.blockers()
+        assert blocker.above == 1
+        assert f"lab writes {table.first.on.schema} (pid " in blocker.owner  # type: ignore[attr-defined]
+        assert blocker.owner.endswith(", database postgres)")
+        assert -5 < feed.clock.now() - blocker.since < 30
+        second = Slow(table, "naive", hire(4))
+        assert feed.complete_to() == 1
+        slow.end()
+        # The second one came when the sequence stood at 3.
+        assert feed.complete_to() == 3
+        assert [one.above for one in feed.blockers()] == [3]
+        assert read(feed, b"1")[0] == [2, 3]
+        second.end()
+        assert feed.complete_to() == 4
+
+
+def test_with_serialise_a_writer_has_the_gate_for_itself(table: Table) -> None:
+    table.first.execute(hire(1))
+    slow = Slow(table, "serialise", hire(2))
+    done = threading.Event()
+
+    def other() -> None:
+        with table.writer("serialise") as truth:
+            truth.execute(hire(3))
+            done.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert not done.wait(0.3)
+    slow.end()
+    thread.join(20)
+    with table.feed("serialise") as feed:
+        assert read(feed)[0] == [1, 2, 3]
+
+
+def test_what_was_rolled_back_is_no_gap_for_those_who_ask(table: Table) -> None:
+    table.first.execute(hire(1))
+
+    def rolls_back(_: object) -> None:
+        raise KeyError("on purpose")
+
+    with table.writer() as truth:
+        truth.committing = rolls_back
+        with pytest.raises(KeyError, match="on purpose"):
+            truth.execute(hire(2))
+    table.first.execute(hire(3))
+    for name in ("horizon", "hold"):
+        with table.feed(name) as feed:
+            assert read(feed)[0] == [1, 3], name
+            assert feed.skipped == []
+
+
+def test_xmin_loses_what_got_its_id_later_and_its_position_earlier(table: Table) -> None:
+    """A transaction that writes twice has positions on both sides of another one's, and the older id."""
+    table.first.execute(hire(1))
+    with table.writer() as one, table.writer() as other, table.feed("xmin") as feed, table.feed("horizon") as sound:
+
+        def append(truth: Postgres, key: int) -> int:
+            state = hire(key).fields
+            return truth.append("employee", key, Record(state, 1, False), Event("hired", state), 0.0)
+
+        one.begin()
+        assert append(one, 2) == 2
+        other.begin()
+        assert append(other, 3) == 3
+        assert append(one, 4) == 4
+        one.commit()
+        token = read_in_time(feed, [1, 2, 4])
+        assert any(one.owner.startswith("lab writes ") for one in feed.blockers())
+        assert read(sound)[0] == []
+        other.commit()
+        assert read(feed, token)[0] == []
+        assert read(sound)[0] == [1, 2, 3, 4]
+
+
+def test_a_transaction_elsewhere_freezes_xmin_and_no_other_strategy_and_is_named(table: Table) -> None:
+    """It has written, in another database of the server, and stays open."""
+    elsewhere = {"dbname": "template1", "application_name": "somebody else's"}
+    with closing(SERVER.connect(**elsewhere)) as idle:
+        idle.execute("BEGIN")
+        idle.execute("SELECT pg_current_xact_id()")
+        table.first.execute(hire(1))
+        with table.feed("xmin") as frozen, table.feed("horizon") as horizon, table.feed("hold") as hold:
+            assert read(frozen)[0] == []
+            told = [one.owner for one in frozen.blockers()]
+            process = idle.info.backend_pid
+            assert f"somebody else's (pid {process}, database template1)" in told
+            for feed in (horizon, hold):
+                assert read(feed)[0] == [1]
+                assert feed.blockers() == []
+            idle.execute("ROLLBACK")
+            read_in_time(frozen, [1])
+
+
+def race(table: Table, gaps: str, seconds: float, until_lost: bool) -> tuple[list[int], set[int]]:
+    """Read while eight writers write groups, and sleep before some commits. What was read, and what is there."""
+    stopped, failed = threading.Event(), list[BaseException]()
+
+    def write(number: int) -> None:
+        rng = random.Random(number)
+        keys = iter(range(1_000 * number + 2, 10**6))
+        try:
+            with table.writer(gaps) as truth:
+                truth.committing = lambda _: time.sleep(0.03 if rng.random() < 0.1 else 0.0)
+                while not stopped.is_set():
+                    truth.execute_together([(hire(next(keys)), None) for _ in range(rng.randrange(1, 4))])
+        except BaseException as error:
+            failed.append(error)
+
+    table.first.execute(hire(1))
+    threads = [threading.Thread(target=write, args=[number]) for number in range(WRITERS)]
+    for thread in threads:
+        thread.start()
+    found, token, until = list[int](), b"", time.monotonic() + seconds
+    with table.feed(gaps) as feed:
+        while time.monotonic() < until:
+            more, token = read(feed, token)
+            found += more
+            if until_lost and token and behind(table, set(found), int(token)):
+                break
+            time.sleep(0.005)
+        stopped.set()
+        for thread in threads:
+            thread.join()
+        assert not failed
+        # All writers have ended: what isn't seen by now never is.
+        for _ in range(2):
+            more, token = read(feed, token)
+            found += more
+        assert feed.skipped == []
+    return found, behind(table, set(), 10**9)
+
+
+def behind(table: Table, seen: set[int], position: int) -> set[int]:
+    """The committed positions up to this one that are not among these, read by itself."""
+    with SERVER.connect() as other:
+        schema = table.first.on.schema  # type: ignore[attr-defined]
+        rows = other.execute(f"SELECT position FROM {schema}.employee WHERE position <= $1", [position]).fetchall()
+    return {int(row[0]) for row in rows} - seen
+
+
+@pytest.mark.parametrize("gaps", ["serialise", "horizon", "hold"])
+def test_of_eight_writers_at_once_nothing_is_lost(gaps: str, table: Table) -> None:
+    found, there = race(table, gaps, 1.5, until_lost=False)
+    assert found == sorted(there)
+    assert len(there) > 20
+
+
+@pytest.mark.parametrize("gaps", ["naive", "xmin"])
+def test_of_eight_writers_at_once_a_change_is_lost_within_seconds(gaps: str, table: Table) -> None:
+    """Each reads until it has lost a change."""
+    found, there = race(table, gaps, 20.0, until_lost=True)
+    lost = there - set(found)
+    assert lost
+    assert min(lost) < max(found)
