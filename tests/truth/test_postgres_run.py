@@ -1,0 +1,30 @@
+"""A run whose source of truth is on a PostgreSQL server: on the simulated clock, judged as any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pieces import SCENARIO
+from running import run_text, verdicts
+
+pytestmark = pytest.mark.server("postgres")
+SMALL = (
+    "workload.commands=300", "domain.records=60", "measure.rebuild=false", "readers.sessions=0",
+    "projection.payroll.guard=revision", "truth.engine=postgres",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("model", ["snapshot", "history", "events"])
+def test_every_write_model_carries_a_run(model: str, quick: None, tmp_path: Path) -> None:
+    finished = run_text(tmp_path, SCENARIO, *SMALL, f"truth.model={model}")
+    assert finished.manifest["verdict"] == "pass"
+    assert set(verdicts(finished).values()) == {"pass"}
+    assert finished.manifest["truth"]["engine"] == "postgres"
+    queries = finished.table("queries").filter(projection="truth")
+    if model == "events":
+        assert queries.is_empty()
+        return
+    assert set(queries["store"]) == {f"postgres.{model}"}
+    assert queries["answer_ok"].all()
+    assert finished.manifest["truth"]["answers"] == "pass"
