@@ -32,7 +32,7 @@ _OPENED = "COALESCE(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::fl
 _NAMES = "COALESCE(a.application_name, ''), a.pid, COALESCE(a.datname, '')"
 
 
-class Gate:
+class GateLocks:
     """The numbers of the locks of one schema."""
 
     def __init__(self, schema: str) -> None:
@@ -59,7 +59,7 @@ def _number(*names: str) -> int:
 class DrainEvidence:
     """What a reader knows through the gate. One reader has one, and asks it in the thread of its connection."""
 
-    def __init__(self, on: AttachedSchema, gate: Gate, entities: Sequence[str], sequence: str) -> None:
+    def __init__(self, on: AttachedSchema, gate: GateLocks, entities: Sequence[str], sequence: str) -> None:
         self._on, self._gate = on, gate
         self._value = f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}"
         self._newest = f"SELECT GREATEST(0, {', '.join(self._top(name) for name in entities)})"

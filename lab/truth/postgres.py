@@ -32,7 +32,7 @@ from lab.truth.attached import TIMELINE, AttachedSchema, there
 from lab.truth.dialect import SqlDialect
 from lab.truth.evidence import LiveEvidence
 from lab.truth.files import belonging
-from lab.truth.gate import DrainEvidence, Gate, XminEvidence
+from lab.truth.gate import DrainEvidence, GateLocks, XminEvidence
 from lab.truth.models import Events, History, Snapshot
 from lab.truth.port import Truth
 from lab.truth.relational import Relational
@@ -63,7 +63,7 @@ class Postgres(Relational):
 
     # Given when it is opened.
     on: AttachedSchema
-    gate: Gate
+    gate: GateLocks
 
     @property
     def _home(self) -> ServerPlace:
@@ -92,7 +92,7 @@ class Postgres(Relational):
             raise SourceLost(f"{self.place.shown()}: there is no source of truth to join")
 
     def _attach(self, schema: str, writes: bool) -> None:
-        self.on, self.gate = AttachedSchema(schema, writes, self.durability), Gate(schema)
+        self.on, self.gate = AttachedSchema(schema, writes, self.durability), GateLocks(schema)
         self._execute = self.on.execute
 
     def _attached(self, writes: bool) -> bool:
