@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shlex
@@ -22,7 +23,8 @@ from running import call, digests, failed, run_text, shipped, verdicts, witness
 
 from lab.base import NotReadable, Unsound
 from lab.engines import sqlite
-from lab.experiment import run
+from lab.experiment import once, run
+from lab.experiment.progress import Quiet
 from lab.feed.arrays import FeedArrays
 from lab.feed.gaps import Gate
 from lab.measure.accounting import balances
@@ -485,6 +487,26 @@ def test_a_run_that_is_stopped_leaves_nothing_and_says_so(how: signal.Signals, t
     assert "nothing was left behind" in said
     assert "Traceback" not in said
     assert list((tmp_path / "runs" / "mine").iterdir()) == []
+
+
+def test_collections_between_the_steps_leave_out_what_was_there_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_out: list[int] = []
+    monkeypatch.setattr(once, "_run", lambda *_: left_out.append(gc.get_freeze_count()))
+    made = plan(Source.of_text(MINIMAL, "mine.toml"))
+    try:
+        gc.unfreeze()
+        once.run_once(made, tmp_path, "one", Quiet())
+        assert left_out[0] > 0
+        assert gc.get_freeze_count() == 0
+        # What a program has frozen itself stays frozen.
+        gc.freeze()
+        frozen = gc.get_freeze_count()
+        once.run_once(made, tmp_path, "two", Quiet())
+        assert left_out[1] == frozen <= gc.get_freeze_count()
+    finally:
+        gc.freeze()
 
 
 def test_a_run_that_fails_half_way_leaves_nothing(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
