@@ -42,17 +42,24 @@ def job_of(
     return job
 
 
-# What came of trials in this process already, by class and job: a class that was loaded anew is tried anew.
-_KNOWN: dict[tuple[type[Store], bytes], Conformance] = {}
+# What came of trials in this process already, by class and job: a class that was loaded anew is tried anew. Jobs are
+# compared as they are: pickled, equal ones differ, since what they refer to keeps what it has once computed.
+_KNOWN: list[tuple[type[Store], ConformanceJob, Conformance]] = []
 
 
 def tried(jobs: Sequence[ConformanceJob], folder: Path) -> list[Conformance]:
     """Try stores, in a folder that need not exist. What can't be made is unknown, with the reason."""
-    names = [(job.store_class, pickle.dumps(job)) for job in jobs]
-    new = {name: job for name, job in zip(names, jobs, strict=True) if name not in _KNOWN}
-    found = _KNOWN | dict(zip(new, _tried(list(new.values()), folder), strict=True)) if new else _KNOWN
-    _KNOWN.update((name, one) for name, one in found.items() if not (one.values.transient or one.crashes.transient))
-    return [found[name] for name in names]
+    new = [job for at, job in enumerate(jobs) if _known(job) is None and job not in jobs[:at]]
+    found = list(zip(new, _tried(new, folder), strict=True)) if new else []
+    for job, one in found:
+        if not (one.values.transient or one.crashes.transient):
+            _KNOWN.append((job.store_class, job, one))
+    return [_known(job) or next(one for each, one in found if each == job) for job in jobs]
+
+
+def _known(job: ConformanceJob) -> Conformance | None:
+    store = job.store_class
+    return next((found for kind, one, found in _KNOWN if kind is store and one == job), None)
 
 
 def _tried(jobs: Sequence[ConformanceJob], folder: Path) -> list[Conformance]:

@@ -6,7 +6,9 @@ That the lab's own stores pass is a promise of the store contract.
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from pieces import SCENARIO
 from running import call, failed, run_text, verdicts, witness
 
 import lab.experiment
+from lab.conformance import trying
 from lab.conformance.crashes import APPLY, Counted, Death, deaths
 from lab.conformance.trying import job_of, tried
 from lab.conformance.values import HOSTILE, KEYS, shown
@@ -111,6 +114,22 @@ def test_a_store_that_a_crash_tears_is_found_out(tmp_path: Path) -> None:
     # The same again, in words too.
     again = tried(jobs(planted.CRASHING[:1]), tmp_path / "again")
     assert again == found[:1]
+
+
+def test_a_job_that_was_tried_is_not_tried_again_whatever_its_entities_remember(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = replace(jobs([Memory])[0], seed=11)
+    found = tried([first, first], tmp_path / "first")
+    # What a run does with the projection of the job.
+    assert all(entity.schema for entity in first.layout.entities.values())
+    assert first.layout.kept
+    assert pickle.dumps(first) != pickle.dumps(replace(jobs([Memory])[0], seed=11))
+    monkeypatch.setattr(trying, "_tried", None)
+    again = replace(jobs([Memory])[0], seed=11)
+    assert tried([again], tmp_path / "again") == found[:1] == found[1:]
+    with pytest.raises(TypeError):
+        tried([replace(again, seed=12)], tmp_path / "other")
 
 
 def test_deaths_are_spread_over_what_changes_on_disk_and_follow_the_seed() -> None:
