@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,39 +24,57 @@ from lab.cli.shared import (
 from lab.cli.terminal import Terminal
 from lab.ending import at_work_in, say
 
+if TYPE_CHECKING:
+    from lab.experiment.progress import Progress
+    from lab.runs import Run
+    from lab.wiring import Plan
+
 
 @click.command()
 @click.argument("scenario")
 @click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=RUNS, help="Where run folders go.")
 @click.option("--repeat", type=click.IntRange(1, 1_000), help="Run it so often: medians with intervals of both levels.")
+@click.option("--live", is_flag=True, help="On the wall clock: writers and projections are processes of their own.")
 @click.option("--junit", type=JUNIT, metavar="FILE", help="Write the verdicts on checks and claims as JUnit XML.")
 @common
 def run(
     scenario: str,
     runs: Path,
     repeat: int | None,
+    live: bool,
     junit: Path | None,
     as_json: bool,
     overrides: Sequence[str],
     seed: int | None,
 ) -> int:
     """Run a scenario, check its projections, and write a run folder with a report."""
-    from lab.experiment import run as run_plan
     from lab.progress import bar
     from lab.report import print_run, summary
     from lab.report.junit import write_run as write_run_as_junit
 
     junit_place(junit)
     often = [] if repeat is None else [f"repeat={repeat}"]
+    mode = ["time.mode=live"] if live else []
     with printing_apart(as_json):
-        plan = planned(scenario, [*overrides, *often], seed)
+        plan = planned(scenario, [*overrides, *often, *mode], seed)
         with bar(Terminal(stderr=True)) as progress:
-            finished = run_plan(plan, runs, progress)
+            finished = _way(plan)(plan, runs, progress)
     answer(as_json, lambda: summary(finished), lambda console: print_run(finished, console))
     if junit is not None:
         with at_work_in(junit):
             write_run_as_junit(junit, finished)
     return unreported(finished) or status(finished)
+
+
+def _way(plan: Plan) -> Callable[[Plan, Path, Progress], Run]:
+    """How a scenario is run: on the simulated clock, or live. The one doesn't import what the other needs."""
+    if plan.scenario.time.mode == "live":
+        from lab.live import run_live
+
+        return run_live
+    from lab.experiment import run as run_simulated
+
+    return run_simulated
 
 
 @click.command()

@@ -6,6 +6,7 @@ become one run folder (`repeating`). Last, the scenario's claims are judged (`cl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,14 +20,24 @@ from lab.runs import Run, new_run
 from lab.wiring import Plan
 
 
-def run(plan: Plan, root: Path = Path("runs"), progress: Progress | None = None, report: bool = True) -> Run:
+def run(
+    plan: Plan,
+    root: Path = Path("runs"),
+    progress: Progress | None = None,
+    report: bool = True,
+    once: Callable[[Plan, Path, str, Progress], None] = run_once,
+    module: str = "lab.experiment",
+) -> Run:
     """Run a scenario and return the finished run. One that fails or is stopped leaves nothing behind.
 
     Without `report`, only the manifest and the tables are written. A report that fails is the run's `unreported`.
+    `once` is how it is run, and `python -m MODULE` a process that does the same for one of several repetitions.
     """
     with new_run(root, plan.scenario.name) as (folder, final):
-        work = run_all if plan.scenario.repeat > 1 else run_once
-        work(plan, folder, final.name, progress or Quiet())
+        if plan.scenario.repeat > 1:
+            run_all(plan, folder, final.name, progress or Quiet(), module)
+        else:
+            once(plan, folder, final.name, progress or Quiet())
         judged = claimed(plan.scenario.claim, Run(folder))
         written = reported(judged) if report else judged
     return replace(written, path=final.resolve())

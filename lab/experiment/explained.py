@@ -31,20 +31,22 @@ def explain(plan: Plan, live: Live, place: Path) -> Explained | None:
     """Compute the parts of a projection's lag, and write those of each change to files below the folder `place`.
 
     Also says how it recovered from faults, and marks the changes that none has disturbed. None for a journal that
-    doesn't say what the lane did when, as a service's.
+    doesn't say what the lane did when. On the wall clock nothing is simulated again with other settings.
     """
     name = live.plan.name
     if not live.journal.spans:
         return None
-    parts = Parts(live.published, live.journal, live.visible, live.chosen, live.plan.subsumes, live.arrived)
+    chosen = live.chosen if live.fresh is None else live.fresh
+    parts = Parts(live.published, live.journal, live.visible, chosen, live.plan.subsumes, live.arrived)
     files = write_pieces(place / name, "lag_parts", parts.tables(name))
-    committed = live.published.committed_at[live.chosen]
-    found = recoveries(_disturbances(live, plan.scenario.channel), committed, live.visible[live.chosen])
-    live.calm = apart(found, committed)
+    committed = live.published.committed_at[chosen]
+    found = recoveries(_disturbances(live, plan.scenario.channel), committed, live.visible[chosen])
+    if chosen.size == live.chosen.size:
+        live.calm = apart(found, committed)
     rows = {"lag_parts_summary": parts.summary(name, _settings(live))}
     rows["recovery"] = [each.row(name) for each in found]
     rows["utilisation"] = [utilisation(name, live.journal, live.published.end, live.plan.pace)]
-    rows["what_if"] = what_ifs(plan, live)
+    rows["what_if"] = what_ifs(plan, live) if live.fresh is None else []
     return Explained(rows, files)
 
 

@@ -40,7 +40,8 @@ class Live:
     `visible` seconds by index, `looks` what it answered meanwhile. `again`, of a projection that was thrown away in
     place: when, and when each change was visible after that. `conformance`: what came of the trials of its store; None
     without any. `arrived`: the messages that came to its inbox; None without a channel. `calm` marks those of `chosen`
-    that no fault has disturbed; None if that was not looked for.
+    that no fault has disturbed; None if that was not looked for. `fresh`, on the wall clock: those of `chosen` that
+    were committed since the clock began.
     """
 
     plan: ProjectionPlan
@@ -55,6 +56,7 @@ class Live:
     conformance: Conformance | None = None
     arrived: Arrived | None = None
     calm: np.ndarray | None = None
+    fresh: np.ndarray | None = None
 
     @property
     def published(self) -> Published:

@@ -214,7 +214,7 @@ def manifest(plan: Plan, written: Written, judged: RunJudgement, duration_second
         "domain": plan.domain.name,
         # Of files of the user's own, whose content no scenario tells.
         "data": dict(getattr(plan.domain, "fingerprints", {})),
-        "changes": int(written.published.committed_at.size),
+        "changes": written.published.changes,
         "duration_seconds": duration_seconds,
         "time_scale": _time_scale(plan),
         "notes": written.notes,

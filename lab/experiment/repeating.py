@@ -52,9 +52,10 @@ def seeds(seed: int, repetitions: int) -> list[int]:
     return found
 
 
-def run_all(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
+def run_all(plan: Plan, folder: Path, name: str, progress: Progress, module: str = "lab.experiment") -> None:
     """Run all repetitions of a scenario into a folder that is there: tables and manifest.
 
+    Each is run by `python -m MODULE` (see `lab.experiment.process`).
     Raises RepetitionFailed for the first one that comes to no run.
     """
     several = plan.scenario.repeat
@@ -64,7 +65,7 @@ def run_all(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
         source = plan.source
         once = (*(item for item in source.overrides if not source.sets_repeat(item)), "repeat=1")
         RepetitionJob(str(source.path), source.text, once, seed, name).write(part)
-        _run(part, f"repetition {number} of {several}", progress)
+        _run(part, f"repetition {number} of {several}", progress, module)
     progress.step("merging", 1)
     merge_tables(folder, parts)
     manifests = [json.loads((part / "manifest.json").read_text(encoding="utf-8")) for part in parts]
@@ -78,7 +79,7 @@ def run_all(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
     progress.done(1)
 
 
-def _run(part: Path, who: str, progress: Progress) -> None:
+def _run(part: Path, who: str, progress: Progress, module: str) -> None:
     """Start the process of one repetition, and pass on what it says of its progress, and what it prints."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONIOENCODING": "utf-8"}
     # A channel of its own: what domains, stores and projectors print must not get in between.
@@ -86,7 +87,7 @@ def _run(part: Path, who: str, progress: Progress) -> None:
     with os.fdopen(ours, encoding="utf-8") as lines:
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "lab.experiment", str(part), str(theirs)],
+                [sys.executable, "-m", module, str(part), str(theirs)],
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -161,6 +161,11 @@ class Replay:
         self._loaded = dict.fromkeys(events, 0)
         self.seconds = 0.0
 
+    @property
+    def loaded(self) -> dict[str, int]:
+        """Return how many changes of each entity have been committed."""
+        return dict(self._loaded)
+
     def advance(self, at: float, done: Callable[[int], None] = lambda _: None) -> None:
         """Commit everything up to `at` seconds; a time before the last one changes nothing.
 

@@ -17,6 +17,7 @@ class Published:
     The arrays are indexed by position less 1: `entity_of` and `row_of` find the change in its frame, `record`
     numbers the records of all entities together. `committed_at` is when the change was really committed: with
     concurrent writers it is later than the time that its row was stamped with, and does not rise with the position.
+    A position that no change has, since its transaction was rolled back, is of entity -1 and a record of its own.
     """
 
     frames: dict[str, pl.DataFrame]
@@ -33,15 +34,17 @@ class Published:
 
     @classmethod
     def of(cls, frames: dict[str, pl.DataFrame], spill: Spill | None = None) -> Published:
-        """Index the frames, whose positions run from 1 without a gap over all entities together.
+        """Index the frames, whose positions run from 1 over all entities together.
 
         What there is for each change is kept in `spill`.
         """
         spill = spill or Spill()
-        count = sum(frame.height for frame in frames.values())
+        count = max((int(frame["position"][-1]) for frame in frames.values() if frame.height), default=0)
         entity_of, row_of = spill.empty(count, np.int8), spill.empty(count, np.int64)
         record, revision = spill.empty(count, np.int64), spill.empty(count, np.int64)
         deleted, committed_at = spill.empty(count, np.bool_), spill.empty(count, np.float64)
+        if count > sum(frame.height for frame in frames.values()):
+            entity_of[:], record[:] = -1, np.arange(1, count + 1)
         for number, frame in enumerate(frames.values()):
             # A record is numbered by the index of its first change.
             first = frame.select(pl.col("position").first().over("key")).to_series()
@@ -65,9 +68,14 @@ class Published:
         """Return when the last change is committed, in seconds."""
         return float(self.committed_at.max(initial=0.0))
 
+    @property
+    def changes(self) -> int:
+        """Return how many changes there are."""
+        return sum(frame.height for frame in self.frames.values())
+
     def times(self, entity: str) -> np.ndarray:
         """Return the actual commit time of each row of an entity's frame."""
-        if len(self.entities) == 1:
+        if len(self.entities) == 1 and self.frames[entity].height == self.committed_at.size:
             return self.committed_at
         times: np.ndarray = self.committed_at[self.frames[entity]["position"].to_numpy() - 1]
         return times

@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 
 from lab.experiment.progress import Progress
+from lab.live.judging import lag_summary
 from lab.load import events as log
 from lab.load.driving import Order
-from lab.load.judging import lag_summary
 from lab.load.run import LoadResult, load, measure
 from lab.runs import Run
 from lab.statistics.quantiles import samples_needed, told

@@ -19,10 +19,10 @@ from lab.experiment.progress import Progress
 from lab.experiment.project import Projected
 from lab.experiment.record import lag_tables, manifest, tables, write_tables
 from lab.experiment.write import Written
+from lab.live.foretelling import foretell, worked
+from lab.live.judging import committed, projected, since
 from lab.load import events as log
 from lab.load.driving import Order, drive
-from lab.load.foretelling import foretell, worked
-from lab.load.judging import committed, projected, since
 from lab.measure.machine import highest_rss_bytes
 from lab.measure.quiet import activity, quietness
 from lab.measure.temperatures import under_load

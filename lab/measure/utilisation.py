@@ -56,7 +56,7 @@ def utilisation(projection: str, journal: Journal, end: float, pace: Pace) -> di
 
 
 def pieces(journal: Journal, end: float) -> Pieces:
-    """The pieces of work that began by `end`; not those that a crash cut off, nor retries."""
+    """The pieces of work that began from 0 to `end`; not those that a crash cut off, nor retries."""
     columns = [np.empty((0, 4))]
     for note in journal.notes:
         if not note.handed.size or note.crash or (isinstance(note.source, int) and note.source == RETRY):
@@ -73,7 +73,8 @@ def pieces(journal: Journal, end: float) -> Pieces:
         else:
             columns.append(np.array([[note.handed.size, note.began_at, np.max(landed), np.max(note.source)]]))
     rows, began, ended, source = np.concatenate(columns).T
-    known = began <= end
+    # What was there before a load began belongs to no rate.
+    known = (began >= 0.0) & (began <= end)
     return Pieces(rows[known], (ended - began)[known], began[known], source[known].astype(int))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from lab.running.lane import INFINITY
 from lab.running.trouble import Interrupted
 from lab.running.worker import Worker
 from lab.running.worklog import CAUGHT_UP, READ, TAKEN, WorkLog
+from lab.truth import Change
 
 # A store or a source of truth that refuses is asked again after so many seconds; so is one that isn't there yet.
 RETRY = 0.05
@@ -35,6 +36,16 @@ class Heard(NamedTuple):
     entity: str
     row: Sequence[Any]
     before: Sequence[Any]
+
+    @classmethod
+    def of(cls, change: Change, columns: Iterable[str]) -> Heard:
+        """Return the message of a change; `columns` are those of its entity."""
+        names = list(columns)
+        row = [change.position, change.key, change.revision, change.deleted, change.committed_at]
+        former = change.former
+        live = former is not None and not former.deleted
+        before = [live, *((former.state[name] if former else None) for name in names)]
+        return cls(change.entity, [*row, *(change.state[name] for name in names)], before)
 
 
 class Waiting:

@@ -18,13 +18,14 @@ import numpy as np
 
 from lab.feed.published import Published
 from lab.projection.applied import NONE, NOTHING, Applied
-from lab.running.journal import CATCH_UP, Fault, Journal
+from lab.running.journal import Fault, Journal
 
 # Bounds of the lag's histogram, in seconds.
 BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-# What became of a change that was handed over, and when; of handed positions the kind is HANDED.
+# What became of a change that was handed over, and when; of handed positions the kind is HANDED. Each piece of work
+# begins with one of kind BEGAN: when, and in the place of the position the source.
 NOTE = np.dtype([("kind", "<i1"), ("position", "<i8"), ("at", "<f8")])
-HANDED, APPLIED, REFUSED, DROPPED = 0, 1, 2, 3
+HANDED, APPLIED, REFUSED, DROPPED, BEGAN = range(5)
 # So many of the last applied changes can be asked for, and of the last faults.
 TAIL_MAX = 100_000
 FAULTS_MAX = 1_000
@@ -84,7 +85,7 @@ class BoundedJournal:
         self.counts["applied"] += applied.positions.size
         self.counts["refused"] += applied.refused.size
         self.counts["dropped"] += applied.dropped.size
-        self._write(handed, applied, at)
+        self._write(handed, applied, source, self._of_day(float(np.min(began_at))), at)
         if committed_at is not None and handed.size:
             self._lag(handed, applied, committed_at, at)
 
@@ -103,14 +104,19 @@ class BoundedJournal:
         np.add.at(self.lags, np.searchsorted(BOUNDS, lags), counts)
         self.lag_sum += float((lags * counts).sum())
 
-    def _write(self, handed: np.ndarray, applied: Applied, at: float) -> None:
+    def _write(self, handed: np.ndarray, applied: Applied, source: np.ndarray | int, began: float, at: float) -> None:
         if self._file is None:
             return
-        kinds = ((HANDED, handed), (APPLIED, applied.positions), (REFUSED, applied.refused), (DROPPED, applied.dropped))
+        head = np.array([int(np.max(source))])
+        kinds = (
+            (BEGAN, head), (HANDED, handed), (APPLIED, applied.positions), (REFUSED, applied.refused),
+            (DROPPED, applied.dropped),
+        )  # fmt: skip
         notes = np.empty(sum(positions.size for _, positions in kinds), NOTE)
         notes["kind"] = np.repeat([kind for kind, _ in kinds], [positions.size for _, positions in kinds])
         notes["position"] = np.concatenate([positions for _, positions in kinds])
         notes["at"] = at
+        notes["at"][0] = began
         self._file.write(notes.tobytes())
         self._file.flush()
 
@@ -142,12 +148,11 @@ class BoundedJournal:
 
     def swap(self, green: Journal, at: float, settled: Mapping[str, int]) -> None:
         """Note what the new projection shows and the old one did not, as visible from now on."""
-        for number, note in enumerate(green.notes):
+        for note in green.notes:
             known = self._settled.get(note.entity, 0)
             new = replace(NOTHING, positions=note.applied.positions[note.applied.positions > known])
             if new.positions.size:
-                # Notes are told apart by their times.
-                self.note(note.entity, new, new.positions, note.source, at, at + number * 1e-6)
+                self.note(note.entity, new, new.positions, note.source, at, at)
         self._settled = dict(settled)
 
     # -- what a service asks -------------------------------------------------------------------------------------------
@@ -178,12 +183,12 @@ def read_notes(path: Path, changes: Published, began: float) -> Journal:
     size = path.stat().st_size // NOTE.itemsize if path.exists() else 0
     # What was being written when a process was killed is no whole note.
     notes = np.fromfile(path, NOTE, size) if size else np.empty(0, NOTE)
-    starts = np.flatnonzero(np.diff(notes["at"], prepend=np.nan) != 0)
+    starts = np.flatnonzero(notes["kind"] == BEGAN)
     for group in np.split(notes, starts[1:]) if size else ():
         kinds = {kind: group["position"][group["kind"] == kind] for kind in (HANDED, APPLIED, REFUSED, DROPPED)}
         applied = Applied(kinds[APPLIED], NONE, kinds[REFUSED], kinds[DROPPED])
         entity = changes.entities[changes.entity_of[kinds[HANDED][0] - 1]] if kinds[HANDED].size else ""
-        at = float(group["at"][0]) - began
-        found.note(entity, applied, kinds[HANDED], CATCH_UP, at, at)
+        source, (began_at, visible_at) = int(group["position"][0]), (float(at) - began for at in group["at"][[0, -1]])
+        found.note(entity, applied, kinds[HANDED], source, min(began_at, visible_at), visible_at)
         found.batches += 1
     return found

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from array import array
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -36,3 +39,50 @@ class Spans:
     def times(self) -> np.ndarray:
         """An array with a row for each span: due, start, end."""
         return np.array(self._times).reshape(-1, 3)
+
+
+# A span in a file; times are seconds since 1970. The file's name is that of the journal with this suffix.
+SPAN = np.dtype([("kind", "<i1"), ("due", "<f8"), ("start", "<f8"), ("end", "<f8")])
+SPANS_SUFFIX = ".spans"
+# So many spans are kept in memory until they are written.
+_BUFFERED = 1_024
+
+
+class WrittenSpans(Spans):
+    """Spans that are appended to a file, and not kept. `now` is the clock by which they are noted."""
+
+    def __init__(self, path: Path, now: Callable[[], float]) -> None:
+        super().__init__()
+        self._file, self._now = path.open("ab"), now
+        # What a killed process wrote of a span is cut off.
+        self._file.truncate(self._file.tell() // SPAN.itemsize * SPAN.itemsize)
+
+    def note(self, kind: int, due: float, start: float, end: float) -> None:
+        """Add a span."""
+        super().note(kind, due, start, end)
+        if len(self) >= _BUFFERED:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is in memory."""
+        found = np.empty(len(self), SPAN)
+        found["kind"] = self.kinds
+        for place, name in enumerate(("due", "start", "end")):
+            found[name] = self.times[:, place] + (time.time() - self._now())
+        self._file.write(found.tobytes())
+        self._file.flush()
+        self._kinds, self._times = array("b"), array("d")
+
+    def close(self) -> None:
+        """Write what is in memory and close the file."""
+        self.flush()
+        self._file.close()
+
+
+def read_spans(path: Path, began: float) -> Spans:
+    """Read the spans that a process wrote, if it did; their times count from `began`, in seconds since 1970."""
+    size = path.stat().st_size // SPAN.itemsize if path.exists() else 0
+    found = Spans()
+    for kind, *times in (np.fromfile(path, SPAN, size) if size else np.empty(0, SPAN)).tolist():
+        found.note(kind, *(at - began for at in times))
+    return found

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lab.running.spans import SPANS_SUFFIX, WrittenSpans
+
 # What was done: a page read, a piece of a page applied, a piece of a batch of messages applied (its frame included), a
 # request answered, a message put into the inbox.
 READ, CAUGHT_UP, TAKEN, ANSWERED, HEARD = range(5)
@@ -24,13 +26,17 @@ BUFFERED = 1_024
 
 
 class WorkLog:
-    """Appends records to the file at `path`; without a path it does nothing. `now` is the runner's clock."""
+    """Appends records to the file at `path`; without a path it does nothing. `now` is the runner's clock.
+
+    `spans`, in a file beside that one, are for the lane that starts the work.
+    """
 
     def __init__(self, now: Callable[[], float], path: Path | None = None) -> None:
         self.now = now
         # When the lane wanted the work to start that is going on.
         self.due = 0.0
         self._file = None if path is None else path.open("ab")
+        self.spans = None if path is None else WrittenSpans(path.with_suffix(SPANS_SUFFIX), now)
         self._found: list[tuple[int, int, float, float, float]] = []
 
     def starts(self, due: float) -> None:
@@ -59,6 +65,9 @@ class WorkLog:
             self.flush()
             self._file.close()
             self._file = None
+        if self.spans is not None:
+            self.spans.close()
+            self.spans = None
 
 
 def read_work(path: Path, since: float) -> np.ndarray:

@@ -135,8 +135,9 @@ class ChannelTable(ChannelFaults):
 
 
 class TimeTable(ScenarioTable):
-    """Whether a store's service time is measured on the real engine or computed by a model."""
+    """On which clock the scenario runs; on the simulated one, whether a store's time is measured or modelled."""
 
+    mode: Literal["simulated", "live"] = "simulated"
     service: Literal["measured", "modelled"] = "measured"
     model: ServiceModel = ServiceModel()
 

@@ -27,6 +27,7 @@ from lab.ending import say
 from lab.formatting import one_line, printable
 from lab.identity import WAY_OUT
 from lab.ports import Message as Published
+from lab.running.live import Heard
 from lab.service.messages import ChangeFaults, ExecuteCommand, Message, ReadStatus
 from lab.service.problems import REUSED, encoded, problem
 from lab.service.wire import Reply
@@ -230,13 +231,7 @@ class Executor:
             self._timer = asyncio.get_running_loop().call_later(wait, self._deliver)
 
     def _message(self, change: Change) -> list[Any]:
-        """Entity, row of the write model's change frame, and the record as it was before."""
-        columns = self.plan.domain.entities[change.entity].columns
-        row = [change.position, change.key, change.revision, change.deleted, change.committed_at]
-        former = change.former
-        live = former is not None and not former.deleted
-        before = [live, *((former.state[name] if former else None) for name in columns)]
-        return [change.entity, [*row, *(change.state[name] for name in columns)], before]
+        return list(Heard.of(change, self.plan.domain.entities[change.entity].columns))
 
     def _faults(self, wanted: dict[str, Any] | None) -> Reply:
         if self.channel is None:

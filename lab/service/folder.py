@@ -15,6 +15,7 @@ from lab import identity
 from lab.base import TRUTH, BadInput, LabError, MissingDriver, Problem
 from lab.identity import Identity
 from lab.place import IDENTITY, FolderPlace
+from lab.running.spans import SPANS_SUFFIX
 from lab.running.worklog import WORK_SUFFIX
 from lab.scenario import NAME
 from lab.service.locking import KILLED_SECONDS, owned
@@ -147,7 +148,7 @@ def _files_of_truth(place: FolderPlace) -> tuple[str, ...]:
 
 
 def _journals(folder: Path, names: Iterable[str]) -> list[Path]:
-    ends = (".journal", WORK_SUFFIX)
+    ends = (".journal", WORK_SUFFIX, SPANS_SUFFIX)
     return [file for name in names for end in ends if (file := folder / f"{name}{end}").is_file()]
 
 

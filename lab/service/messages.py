@@ -32,7 +32,15 @@ class ChangeFaults(NamedTuple):
 
 
 class Subscribe(NamedTuple):
-    """To the executor: send every message that the channel delivers over this connection."""
+    """To the executor: send every message that the channel delivers over this connection, to a projection's `name`."""
+
+    name: str = ""
+
+
+class PublishChanges(NamedTuple):
+    """To the hub of a live run: changes that were just committed, each with entity, row and before-image."""
+
+    changes: list[Any]
 
 
 class AskQuery(NamedTuple):
@@ -67,9 +75,11 @@ class ReadStatus(NamedTuple):
     timeout: float = 0.0
 
 
-Message = ExecuteCommand | ChangeFaults | Subscribe | AskQuery | ReadApplied | StartRebuild | ReadStatus
+Message = (
+    ExecuteCommand | ChangeFaults | Subscribe | PublishChanges | AskQuery | ReadApplied | StartRebuild | ReadStatus
+)
 
-_CLASSES = (ExecuteCommand, ChangeFaults, Subscribe, AskQuery, ReadApplied, StartRebuild, ReadStatus)
+_CLASSES = (ExecuteCommand, ChangeFaults, Subscribe, PublishChanges, AskQuery, ReadApplied, StartRebuild, ReadStatus)
 _BY_NAME: dict[str, Any] = {one.__name__: one for one in _CLASSES}
 
 

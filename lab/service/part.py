@@ -39,7 +39,8 @@ class Orders:
 
     `journal`: whether each part writes down what it saw of every change, beside its files. `epoch`: that of the source
     of truth which was there before; the executor opens no other one and begins none. `renew`: why a projection's files
-    are to be set aside first.
+    are to be set aside first. `copy`: a file with the scenario's text, where it is no longer what the scenario's file
+    holds, or there is none.
     """
 
     part: str
@@ -52,6 +53,7 @@ class Orders:
     journal: bool = False
     epoch: str | None = None
     renew: str = ""
+    copy: str = ""
 
     @property
     def written_down(self) -> Path | None:
@@ -69,7 +71,8 @@ class Orders:
 
     def plan(self) -> Plan:
         """Read the scenario and plan it again, as the front did."""
-        return plan(Source(Path(self.scenario), self.overrides, self.seed))
+        text = Path(self.copy).read_text(encoding="utf-8") if self.copy else None
+        return plan(Source(Path(self.scenario), self.overrides, self.seed, text))
 
     def socket(self, part: str) -> Path:
         """Return the path of a part's socket."""
@@ -103,7 +106,7 @@ async def _execute(orders: Orders, made: Plan) -> None:
         raise Damaged(f"{what}; restore it from a backup, begin anew with --fresh, or name another --folder") from None
     executor = Executor(made, truth, orders.written_down)
 
-    def subscribed(writer: asyncio.StreamWriter) -> None:
+    def subscribed(writer: asyncio.StreamWriter, _: str) -> None:
         def send(message: bytes) -> None:
             if writer.is_closing():
                 executor.listeners.remove(send)

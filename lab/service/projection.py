@@ -67,7 +67,7 @@ class Projection:
         follower = Follower(projector, live, self.inbox, self.journal, page, item.pace.batch)
         follower.confirm, follower.reaching = self._confirm, self.lineage.reached.note
         # A service runs until it is stopped, and its first poll is due at once.
-        self.lane = Lane(item.pace, self.inbox, math.inf, follower)
+        self.lane = Lane(item.pace, self.inbox, math.inf, follower, spans=self.log.spans)
         if item.pace.polls:
             self.lane.due_at = clock.now()
         self.runner = WallRunner(self.lane, clock, self._after, self.log.starts)
@@ -251,7 +251,7 @@ class Projection:
                 reader, writer = await asyncio.open_unix_connection(str(executor))
                 # It may be another executor than before, on other files.
                 self.check_source()
-                writer.write(packed(0, REQUEST, encoded_message(Subscribe())))
+                writer.write(packed(0, REQUEST, encoded_message(Subscribe(self.item.name))))
                 try:
                     while True:
                         _, status, _, body = await read(reader)

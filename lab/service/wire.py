@@ -146,9 +146,9 @@ class Line:
 
 
 async def listen(
-    path: Path, handle: Handle, subscribed: Callable[[asyncio.StreamWriter], None] | None = None
+    path: Path, handle: Handle, subscribed: Callable[[asyncio.StreamWriter, str], None] | None = None
 ) -> asyncio.Server:
-    """Answer messages at this path. A connection that sends Subscribe is handed to `subscribed`."""
+    """Answer messages at this path. A connection that sends Subscribe goes to `subscribed`, with the name in it."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def respond(number: int, sent: int, message: Message, writer: asyncio.StreamWriter) -> None:
@@ -165,7 +165,7 @@ async def listen(
                 number, _, sent, body = await read(reader)
                 message = decoded_message(body)
                 if isinstance(message, Subscribe) and subscribed is not None:
-                    subscribed(writer)
+                    subscribed(writer, message.name)
                     continue
                 task = asyncio.create_task(respond(number, sent, message, writer))
                 tasks.add(task)

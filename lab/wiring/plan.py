@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from lab.base import BadInput, Entity, Problem, Totals, nearest
+from lab.base import BadInput, Problem, nearest
 from lab.domain import DOMAINS, domain
 from lab.domain.model import Domain, Options, published
 from lab.feed.reader import ChangeReader
@@ -29,8 +29,8 @@ from lab.running.trouble import StoreFaults, faulty
 from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, ServiceModel, Source, refusal, refuse
 from lab.stores import Layout, Store, store_class
 from lab.stores.kept import KEPT
-from lab.truth import Truth, open_beside, open_truth, truth_identity
-from lab.wiring import chance, claims, effort, meaning, replicas, reserved
+from lab.truth import Truth, join_truth, open_beside, open_truth, truth_identity
+from lab.wiring import chance, choices, claims, effort, meaning, replicas, reserved
 from lab.wiring.every_store import expanded
 from lab.wiring.identities import digest, truth_traits
 
@@ -118,6 +118,12 @@ class Plan:
         """Open the source of truth read-only while another process writes; None if there is nothing to read yet."""
         table = self.scenario.truth
         return open_beside(table.engine, table.model, place, self.domain, table.durability)
+
+    def truth_joined(self, place: FolderPlace) -> Truth:
+        """Open the source of truth for writing beside other writers. Raises BadInput and SourceLost."""
+        table = self.scenario.truth
+        gaps = self.scenario.catch_up.gaps
+        return join_truth(table.engine, table.model, place, self.domain, table.durability, gaps)
 
     def confirm_truth(self, place: FolderPlace) -> Identity | None:
         """Return whose source of truth a place holds; None if it holds nothing. Raises BadInput as `truth` does."""
@@ -224,9 +230,9 @@ def _projection(
 ) -> tuple[ProjectionPlan | None, list[Problem]]:
     where = f"{file}: projection.{table.name}"
     problems: list[Problem] = []
-    keeps = table.keeps or _kept(scenario, queries, explicit, table)
-    totals = _totals(table, business, where, problems) if KEPT[keeps].adds else None
-    entities = _entities(table, business, totals, where, problems)
+    keeps = table.keeps or choices.kept(scenario, queries, explicit, table)
+    totals = choices.totals(table, business, where, problems) if KEPT[keeps].adds else None
+    entities = choices.entities(table, business, totals, where, problems)
     problems += meaning.holds(table, keeps, where)
     problems += meaning.capabilities(table, keeps, where)
     problems += meaning.feed(table, keeps, scenario, where)
@@ -260,37 +266,3 @@ def _projection(
     strategy, limit = table.gaps or catch_up.gaps, table.gap_limit or catch_up.gap_limit
     faults = table.faults or scenario.faults
     return ProjectionPlan(table, layout, asked, pace, model, recorded, strategy, limit, faults), []
-
-
-def _kept(scenario: Scenario, queries: tuple[Query, ...], explicit: bool, table: ProjectionTable) -> str:
-    """Return what is kept if the scenario doesn't say: revisions if a declared query needs the past, else records."""
-    store = meaning.usable(table.store)
-    holds = store.holds if store else ("records",)
-    if holds[0] != "records":
-        return holds[0]
-    past = {query.name for query in queries if KINDS[query.kind].past}
-    asked = past if table.queries is None else past & set(table.queries)
-    wanted = explicit and asked and scenario.truth.model != "snapshot" and "revisions" in holds
-    return "revisions" if wanted else "records"
-
-
-def _totals(table: ProjectionTable, business: Domain, where: str, problems: list[Problem]) -> Totals | None:
-    name = table.totals or next(iter(business.totals), "")
-    if name not in business.totals:
-        way_out = nearest(str(name), business.totals) if business.totals else f"`{business.name}` has none"
-        problems.append(Problem(f"{where}.totals", f"no running aggregate is called `{name}`", way_out))
-        return None
-    return business.totals[name]
-
-
-def _entities(
-    table: ProjectionTable, business: Domain, totals: Totals | None, where: str, problems: list[Problem]
-) -> dict[str, Entity]:
-    known = published(business)
-    if totals:
-        return {totals.entity: known[totals.entity]}
-    chosen = table.entities or tuple(known)
-    for name in chosen:
-        if name not in known:
-            problems.append(Problem(f"{where}.entities", f"no entity is called `{name}`", nearest(name, known)))
-    return {name: known[name] for name in chosen if name in known}

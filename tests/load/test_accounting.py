@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from serving import waited
 
 from lab.experiment.progress import Progress, Quiet
+from lab.live.judging import lag_summary
 from lab.load import events as log
 from lab.load import run as loading
 from lab.load.driving import Order
-from lab.load.judging import lag_summary
 from lab.load.ledger import NOT_SENT, RequestLedger
 from lab.load.run import load
 from lab.runs import Run

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.base import stream
-from lab.load.foretelling import worked
+from lab.live.foretelling import worked
 from lab.running.service_times import NEAREST, MeasuredTimes, RecordedWork
 from lab.running.worklog import (
     ANSWERED,

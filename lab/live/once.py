@@ -1,0 +1,179 @@
+"""One live run, or one repetition of it: try the stores, perform, ask, rebuild, judge, record."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from lab.base import TRUTH
+from lab.experiment.judge import RunJudgement, ask, rebuild_and_judge
+from lab.experiment.once import replay_command
+from lab.experiment.progress import Progress
+from lab.experiment.project import Projected
+from lab.experiment.record import manifest, tables, write_tables
+from lab.experiment.trials import try_stores
+from lab.experiment.write import Written
+from lab.live.foretelling import foretell, worked
+from lab.live.judging import Chronicle, acknowledged, projected
+from lab.live.performing import Performance, Performed
+from lab.live.refusals import refused
+from lab.measure.machine import give_back, highest_rss_bytes
+from lab.measure.quiet import activity, quietness
+from lab.place import FolderPlace
+from lab.scenario import refuse
+from lab.statistics.quantiles import told, unbiased
+from lab.wiring import Plan
+
+_BEHIND = "Not every projection had caught up a minute after the last commit."
+# What stands under `clocks` in the manifest: all of it is wall clock, taken by processes of one machine.
+LIVE = "wall, live"
+
+
+def run_once(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
+    """Run a scenario live into a folder that is there: tables and manifest. `name` is what the run is to be called.
+
+    Raises BadInput for what has no meaning on the wall clock, and ProgramFailed.
+    """
+    refuse(refused(plan))
+    phases: dict[str, float] = {}
+
+    @contextmanager
+    def phase(name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        phases[name] = time.perf_counter() - began
+
+    started, before = time.time(), activity()
+    work, served = folder / "work", folder / "work" / "served"
+    served.mkdir(parents=True)
+    with phase("try"):
+        tried = try_stores(plan, work / "trials", progress)
+    with phase("live"):
+        performed = Performance(plan, served.absolute()).perform(progress)
+    quiet = quietness(before, activity())
+    # What was read at rest afterwards is asked as in any run; readers of a live run are yet to come.
+    judged_as = replace(plan, scenario=_without_sessions(plan))
+    chronicle = Chronicle.read(plan, performed.journals)
+    truth, found = plan.truth(FolderPlace(served).within(TRUTH)), None
+    try:
+        written = acknowledged(judged_as, truth, chronicle, served, performed.began)
+        written = replace(written, writes=_writes(judged_as, chronicle, written.published.changes))
+        found = projected(judged_as, truth, written, served, performed.began)
+        for live in found.lives:
+            live.conformance = tried[live.plan.name]
+        with phase("query"):
+            answers = ask(judged_as, found.lives, truth, written.oracle, progress)
+        give_back()
+        judged = rebuild_and_judge(judged_as, found, written, answers, FolderPlace(work / "rebuilt"), progress)
+        every_revision = truth.publishes_every_revision
+    finally:
+        _close(found)
+        truth.close()
+    with phase("record"):
+        written.notes.append(_note(plan, performed, chronicle.commands))
+        record = _record(judged_as, written, found, judged, performed, chronicle, every_revision, folder)
+        shutil.rmtree(work)
+    phases |= {step: judged.seconds(step) for step in ("rebuild", "judge")}
+    record |= {
+        "run": name,
+        "replay": replay_command(plan),
+        "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "wall_seconds": time.time() - started,
+        "phases": phases,
+        "peak_rss_bytes": highest_rss_bytes(),
+        "activity": quiet,
+        "clock_seconds": [],
+        "order": {"feed": [], "rebuild": judged.order},
+    }
+    (folder / "manifest.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+
+
+def _without_sessions(plan: Plan) -> Any:
+    sessions = plan.scenario.readers.model_copy(update={"sessions": 0})
+    return plan.scenario.model_copy(update={"readers": sessions})
+
+
+def _close(found: Projected | None) -> None:
+    for live in found.lives if found else ():
+        live.projector.store.close()
+
+
+def _record(
+    plan: Plan,
+    written: Written,
+    found: Projected,
+    judged: RunJudgement,
+    performed: Performed,
+    chronicle: Chronicle,
+    every_revision: bool,
+    folder: Path,
+) -> dict[str, Any]:
+    """Write the tables, and return the manifest as far as it is the run's own."""
+    frames, pieces, end = tables(plan, written, found, judged, folder / "work" / "pieces")
+    pieces["lag_parts"] = [file for each in judged.projections for file in each.parts]
+    frames["work"] = worked([item.name for item in plan.projections], performed.folder, performed.began)
+    if written.writes["accepted"]:
+        lags = frames["lag_summary"]
+        frames["foretold"] = foretell(plan, written, every_revision, lags, performed.folder, performed.began)
+    write_tables(folder, frames, pieces)
+    record = manifest(plan, written, judged, end)
+    record["clocks"] = dict.fromkeys(("lag", "visibility", "staleness", "channel"), LIVE)
+    record["clocks"] |= dict.fromkeys(("writes", "rebuild", "queries"), "wall")
+    record["writers"] = {"how": "processes that commit at the same time", "count": len(performed.journals)}
+    late = chronicle.commands["began"].to_numpy() - chronicle.commands["due"].to_numpy()
+    record["live"] = {
+        "writers": len(performed.journals),
+        "offered_per_second": None if plan.domain.has_trace else plan.scenario.workload.rate,
+        "committed_per_second": written.writes["per_second"],
+        "late_p99_seconds": told(late, 0.99),
+        "caught_up": performed.caught_up,
+        "restarts": performed.restarts,
+        "channel": performed.channel,
+    }
+    return record
+
+
+def _writes(plan: Plan, chronicle: Chronicle, changes: int) -> dict[str, Any]:
+    """The row of the table `writes`: what the writers saw of each command, from its beginning to its answer."""
+    commands = chronicle.commands
+    if plan.domain.has_trace:
+        # No command was decided.
+        row = {"commands": changes, "accepted": changes, "rejected": 0, "conflicts": 0}
+        return row | dict.fromkeys(("per_second", "p50_us", "p99_us", "p99_unbiased_us"))
+    counts = dict(commands.group_by("status").len().iter_rows())
+    began, ended = commands["began"].to_numpy(), commands["acknowledged"].to_numpy()
+    microseconds = (ended - began) * 1e6
+    lasted = float(ended.max() - began.min()) if commands.height else 0.0
+    return {
+        "commands": commands.height,
+        "accepted": counts.get("accepted", 0),
+        "rejected": counts.get("rejected", 0),
+        "conflicts": counts.get("conflict", 0),
+        "per_second": commands.height / lasted if lasted > 0 else None,
+        "p50_us": told(microseconds, 0.5),
+        "p99_us": told(microseconds, 0.99),
+        "p99_unbiased_us": unbiased(microseconds, 0.99),
+    }
+
+
+def _note(plan: Plan, performed: Performed, commands: pl.DataFrame) -> str:
+    if plan.domain.has_trace:
+        said = "Live: one writer committed the history at its times, what was due at one moment in one transaction."
+        return said if performed.caught_up else f"{said} {_BEHIND}"
+    writers = len(performed.journals)
+    late = told(np.maximum(0.0, commands["began"].to_numpy() - commands["due"].to_numpy()), 0.99)
+    said = f"Live: {writers:,} {'writers' if writers > 1 else 'writer'} executed {commands.height:,} commands at their "
+    said += f"times, {plan.scenario.workload.rate:,.0f} a second"
+    said += f"; one in a hundred began {late:.3f} s late or more. " if late is not None else ". "
+    said += "A change counts as committed when its writer heard so. `per_second` in `writes` is what came of the rate "
+    said += "that was offered, not what the source of truth can take."
+    return said if performed.caught_up else f"{said} {_BEHIND}"

@@ -1,0 +1,257 @@
+"""Perform a live run: start hub, projections and writers, let the commands flow, wait until all have caught up."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.base import TRUTH, stream
+from lab.ending import stopping
+from lab.experiment.progress import Progress
+from lab.live.hub import Hub
+from lab.live.tickets import Tickets
+from lab.live.writer import READY, WriterOrders, commands_file, tickets_file
+from lab.place import FolderPlace
+from lab.service.messages import ReadStatus
+from lab.service.part import Orders
+from lab.service.supervisor import POLITE, Child, ProgramFailed, inherited
+from lab.service.temporary import temporary_folder
+from lab.service.wire import Gone
+from lab.wiring import Plan
+
+# Seconds from when all are ready to the scenario's first moment; in which projections must catch up at the end; and
+# in which messages that have arrived are taken.
+_HEAD_START, CATCHES_UP, _SETTLES = 0.25, 60.0, 0.25
+# Seconds between two looks at whether something has happened.
+_LOOK = 0.05
+
+
+@dataclass
+class Performed:
+    """What a live run has left in its folder, beside its files.
+
+    `began` is the scenario's first moment, in seconds since 1970. `channel` counts what became of messages, for each
+    projection that listens. `restarts` are those of projections' processes.
+    """
+
+    folder: Path
+    journals: Sequence[Path]
+    began: float
+    caught_up: bool
+    channel: dict[str, dict[str, int]] = field(default_factory=dict)
+    restarts: dict[str, int] = field(default_factory=dict)
+
+
+class Performance:
+    """One live run. Its event loop has a thread of its own, so that the main thread can be interrupted anywhere."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan, self.folder = plan, folder
+        self.writers = plan.scenario.writers.count if plan.scenario.writers else 1
+        self._loop = asyncio.new_event_loop()
+        self._stopped = asyncio.Event()
+        self._began: float | None = None
+
+    def perform(self, progress: Progress) -> Performed:
+        """Perform it, in a folder that is there. Raises ProgramFailed when a process ends before its time."""
+        lasts = self._prepare(progress)
+        (self.folder / "scenario.toml").write_text(self.plan.source.text, encoding="utf-8")
+        self.plan.truth(FolderPlace(self.folder).within(TRUTH)).close()
+        with temporary_folder("lab-") as sockets:
+            found: Future[Performed] = Future()
+            thread = threading.Thread(target=self._run, args=(sockets, found), name="live")
+            thread.start()
+            try:
+                self._follow(thread, lasts, progress)
+            finally:
+                # What is started is ended, whatever happened.
+                with suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(self._stopped.set)
+                thread.join()
+        return found.result()
+
+    def _prepare(self, progress: Progress) -> float:
+        """Leave the commands where writers find them; return how many seconds they last, or the history does."""
+        if self.plan.domain.has_trace:
+            progress.step("reading the history", 1)
+            frames = self.plan.domain.trace(self.plan.options).frames.values()
+            return max((float(frame["committed_at"][-1]) for frame in frames if frame.height), default=0.0)
+        progress.step("drawing the commands", 1)
+        commands = list(self.plan.domain.workload(self.plan.options, stream(self.plan.scenario.seed, "workload")))
+        with commands_file(self.folder).open("wb") as file:
+            pickle.dump(commands, file, pickle.HIGHEST_PROTOCOL)
+        return commands[-1].at if commands else 0.0
+
+    def _follow(self, thread: threading.Thread, lasts: float, progress: Progress) -> None:
+        progress.step("starting the processes", 1)
+        told = False
+        while thread.is_alive():
+            thread.join(_LOOK)
+            stopping.check()
+            if self._began is not None:
+                if not told:
+                    progress.step("live", lasts)
+                    told = True
+                progress.done(max(0.0, min(lasts, time.time() - self._began)))
+
+    def _run(self, sockets: Path, found: Future[Performed]) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                found.set_result(runner.run(self._live(sockets)))
+        except BaseException as error:
+            found.set_exception(error)
+
+    # -- in the loop ---------------------------------------------------------------------------------------------------
+
+    async def _live(self, sockets: Path) -> Performed:
+        scenario, source = self.plan.scenario, self.plan.source
+        listeners = [item.name for item in self.plan.projections if item.by_messages]
+        hub = Hub(scenario.channel, scenario.seed, listeners) if scenario.channel is not None else None
+        named = str(source.path.absolute()), source.overrides, source.seed, str(self.folder), str(sockets)
+        copy = str(self.folder / "scenario.toml")
+        children = {
+            item.name: Child(Orders(item.name, *named, time.time(), journal=True, copy=copy))
+            for item in self.plan.projections
+        }
+        crew = _Crew()
+        try:
+            if hub is not None:
+                await hub.listen(children[self.plan.projections[0].name].orders.socket(TRUTH))
+            await self._or_stopped(asyncio.gather(*(child.start() for child in children.values())))
+            if hub is not None:
+                await self._or_stopped(hub.joined())
+            path = "" if hub is None else str(next(iter(children.values())).orders.socket(TRUTH))
+            orders = [
+                WriterOrders(number, named[0], named[1], named[2], named[3], copy, path)
+                for number in range(1, self.writers + 1)
+            ]
+            await self._or_stopped(crew.start(orders))
+            began = time.time() + _HEAD_START
+            if hub is not None:
+                hub.begin(time.monotonic() + _HEAD_START)
+            await crew.begin(began)
+            self._began = began
+            await self._or_stopped(crew.finished())
+            caught_up = await self._or_stopped(self._caught_up(children, hub))
+            restarts = {name: child.restarts for name, child in children.items()}
+            counts = {} if hub is None else hub.counts()
+            return Performed(self.folder, [each.journal for each in orders], began, bool(caught_up), counts, restarts)
+        finally:
+            await crew.stop()
+            await asyncio.gather(*(child.stop() for child in children.values()), return_exceptions=True)
+            if hub is not None:
+                await hub.close()
+
+    async def _or_stopped(self, work: Any) -> Any:
+        """Await it, unless the run is stopped before; then raise KeyboardInterrupt's stand-in for this thread."""
+        task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(self._stopped.wait())
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if task.done():
+            return task.result()
+        task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await task
+        raise ProgramFailed("the live run was stopped")
+
+    async def _caught_up(self, children: dict[str, Child], hub: Hub | None) -> bool:
+        """Wait until nothing is on its way and all projections that poll are at the head; false if not in time."""
+        until = time.monotonic() + CATCHES_UP
+        while hub is not None and not hub.idle and time.monotonic() < until:
+            await asyncio.sleep(_LOOK)
+        head = await asyncio.get_running_loop().run_in_executor(None, self._head)
+        polling = [children[item.name] for item in self.plan.projections if item.pace.polls]
+        found = await asyncio.gather(*(_reached(child, head, until) for child in polling))
+        # A projection that lives on messages alone says nothing of where it is: what lingers is written by then.
+        await asyncio.sleep(_SETTLES + max((item.pace.linger for item in self.plan.projections), default=0.0))
+        return all(found)
+
+    def _head(self) -> int:
+        truth = self.plan.truth_beside(FolderPlace(self.folder).within(TRUTH))
+        if truth is None:
+            return 0
+        try:
+            return max(truth.head(name) for name in self.plan.domain.entities)
+        finally:
+            truth.close()
+
+
+async def _reached(child: Child, head: int, until: float) -> bool:
+    while (left := until - time.monotonic()) > 0:
+        try:
+            reply = await child.ask(ReadStatus(head, left))
+        except Gone:
+            await asyncio.sleep(_LOOK)
+            continue
+        return reply.status == 200
+    return False
+
+
+class _Crew:
+    """The writers' processes."""
+
+    def __init__(self) -> None:
+        self._processes: list[tuple[WriterOrders, asyncio.subprocess.Process, Path]] = []
+
+    async def start(self, orders: Sequence[WriterOrders]) -> None:
+        """Start a process for each, and wait until all are ready. Raises ProgramFailed when one isn't to be had."""
+        Tickets(tickets_file(Path(orders[0].folder))).close()
+        for each in orders:
+            log = each.journal.with_suffix(".log")
+            with log.open("w", encoding="utf-8") as file:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "lab.live.writer", each.json(), stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE, stderr=file, start_new_session=True, env=inherited(),
+                )  # fmt: skip
+            self._processes.append((each, process, log))
+        for each, process, log in self._processes:
+            assert process.stdout is not None
+            if (await process.stdout.readline()).decode().strip() != READY:
+                await process.wait()
+                raise _failed(each, process, log)
+
+    async def begin(self, at: float) -> None:
+        """Tell all of them when the scenario begins, in seconds since 1970."""
+        for _, process, _ in self._processes:
+            assert process.stdin is not None
+            process.stdin.write(f"{at!r}\n".encode())
+            await process.stdin.drain()
+
+    async def finished(self) -> None:
+        """Wait until all have ended. Raises ProgramFailed for the first one that fails."""
+        waits = {asyncio.create_task(process.wait()): number for number, (_, process, _) in enumerate(self._processes)}
+        pending = set(waits)
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if task.result():
+                    for other in pending:
+                        other.cancel()
+                    raise _failed(*self._processes[waits[task]])
+
+    async def stop(self) -> None:
+        """Close their standard input, by which they end; kill those that don't."""
+        for _, process, _ in self._processes:
+            if process.stdin is not None:
+                process.stdin.close()
+        for _, process, _ in self._processes:
+            try:
+                await asyncio.wait_for(process.wait(), POLITE)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+def _failed(orders: WriterOrders, process: asyncio.subprocess.Process, log: Path) -> ProgramFailed:
+    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+    said = lines[-1] if lines else f"it ended with {process.returncode} and said nothing"
+    return ProgramFailed(f"writer {orders.number} ended before its time: {said}")

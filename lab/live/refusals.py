@@ -1,0 +1,35 @@
+"""What a scenario may say on the simulated clock only: refused before a process is started."""
+
+from __future__ import annotations
+
+from lab.base import Problem
+from lab.truth import truth_class
+from lab.wiring import Plan
+
+
+def refused(plan: Plan) -> list[Problem]:
+    """Every reason why a scenario can't run live, with its place and a way out."""
+    scenario, file = plan.scenario, plan.source.path.name
+    problems: list[Problem] = []
+    table = scenario.truth
+    if not truth_class(table.engine, table.model).shared:
+        what = f"a file of `{table.engine}` has one process at a time, and live each writer and projection is one"
+        problems.append(Problem(f"{file}: truth.engine", what, 'engine = "sqlite"'))
+    if plan.domain.has_trace and scenario.writers is not None:
+        what = f"`{plan.domain.name}` replays a history, whose order one writer keeps"
+        problems.append(Problem(f"{file}: writers", what, "leave the table out"))
+    if scenario.time.service == "modelled":
+        what = "a model's times belong to the simulated clock: live, work takes as long as it takes"
+        problems.append(Problem(f"{file}: time.service", what, 'service = "measured"'))
+    for item in plan.projections:
+        where = f"{file}: projection.{item.name}"
+        if item.faults.any:
+            what = "faults of a store are planted on the simulated clock only"
+            problems.append(Problem(f"{where}.faults", what, "leave them out: live, a process can really be killed"))
+        if item.table.rebuild is not None:
+            what = "a rebuild at a set time belongs to the simulated clock"
+            problems.append(Problem(f"{where}.rebuild", what, "leave it out; each projection is rebuilt at the end"))
+        if item.table.store == "memory":
+            what = "`memory` is gone with the projection's process, before it can be judged"
+            problems.append(Problem(f"{where}.store", what, "take a store on disk"))
+    return problems

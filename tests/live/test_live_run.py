@@ -1,0 +1,258 @@
+"""Live runs: real processes on the wall clock, judged by the same checks as simulated runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lab.base import BadInput
+from lab.experiment.progress import Quiet
+from lab.live import run_live
+from lab.live.performing import Performance
+from lab.live.refusals import refused
+from lab.live.tickets import Tickets
+from lab.runs import Run, load_run
+from lab.scenario import Source
+from lab.service.supervisor import ProgramFailed
+from lab.wiring import Plan, plan
+
+TEXT = """
+schema = 1
+name = "small-live"
+seed = 5
+[domain]
+name = "employees"
+records = 60
+[workload]
+commands = 400
+rate = 400.0
+deletes = 0.02
+[truth]
+model = "history"
+[catch_up]
+every = 0.1
+[channel]
+delay = { kind = "exponential", mean = 0.01 }
+duplicate = 0.2
+lose = 0.05
+reorder = { share = 0.3, extra = { kind = "exponential", mean = 0.05 } }
+[measure]
+trials = false
+samples = 3
+blocks = 2
+budget = 0.05
+[[projection]]
+name = "directory"
+store = "sqlite.table"
+[[projection]]
+name = "keyed"
+store = "lmdb.keyvalue"
+subscribe = "catch-up"
+"""
+UNGUARDED = '[[projection]]\nname = "unguarded"\nstore = "sqlite.table"\nguard = "none"\nsubscribe = "channel"\n'
+
+
+def planned(folder: Path, text: str = TEXT, *overrides: str) -> Plan:
+    path = folder / "small-live.toml"
+    path.write_text(text)
+    return plan(Source(path, (*overrides, "time.mode=live")))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with four writers, and a projection that is not guarded."""
+    folder = tmp_path_factory.mktemp("live")
+    text = f'{TEXT}{UNGUARDED}expect = "fail"\n[writers]\ncount = 4\n'
+    return run_live(planned(folder, text), folder / "runs")
+
+
+class TestARun:
+    def test_is_judged_as_any_other(self, run: Run) -> None:
+        verdicts = {entry["name"]: entry["verdict"] for entry in run.manifest["projections"]}
+        assert verdicts == {"directory": "pass", "keyed": "pass", "unguarded": "fail"}
+        assert run.manifest["verdict"] == "pass"
+        witnessed = run.table("witnesses").filter(pl.col("projection") == "unguarded")
+        assert witnessed.height
+
+    def test_says_that_it_is_on_the_wall_clock_and_what_came_of_its_rate(self, run: Run) -> None:
+        assert run.manifest["clocks"]["lag"] == "wall, live"
+        told = run.manifest["live"]
+        assert (told["writers"], told["caught_up"]) == (4, True)
+        assert told["restarts"] == {"directory": 0, "keyed": 0, "unguarded": 0}
+        (writes,) = run.table("writes").to_dicts()
+        assert writes["commands"] == 400
+        assert writes["accepted"] + writes["rejected"] + writes["conflicts"] == 400
+        assert 0 < told["committed_per_second"] <= 1.5 * told["offered_per_second"]
+
+    def test_has_a_lag_of_every_change_and_parts_that_add_up_to_it_exactly(self, run: Run) -> None:
+        lag = run.table("lag").filter(pl.col("projection") != "unguarded")
+        assert lag.height == 2 * run.manifest["changes"]
+        assert lag["lag_seconds"].null_count() == 0
+        assert lag["lag_seconds"].min() >= 0.0  # type: ignore[operator]
+        parts = run.table("lag_parts").filter(pl.col("projection") != "unguarded")
+        both = lag.join(parts, on=["projection", "position"], how="left", validate="1:1")
+        columns = [name for name in parts.columns if name.endswith("_seconds")]
+        assert np.array_equal(both.select(pl.sum_horizontal(columns)).to_series(), both["lag_seconds"])
+
+    def test_polls_cost_the_one_that_only_polls_half_an_interval(self, run: Run) -> None:
+        summary = {row["projection"]: row for row in run.table("lag_parts_summary").to_dicts() if row["part"] == "wait"}
+        # A wait can't be longer than the interval, and is spread over all of it; no timing of the machine is in it.
+        assert 0.02 < summary["keyed"]["mean_seconds"] < 0.1
+
+    def test_counts_what_became_of_the_messages(self, run: Run) -> None:
+        for name in ("directory", "unguarded"):
+            counts = run.manifest["live"]["channel"][name]
+            assert counts["sent"] == run.manifest["changes"]
+            assert counts["delivered"] == counts["sent"] + counts["duplicated"] - counts["lost"]
+            assert counts["lost"]
+            assert counts["duplicated"]
+        assert "keyed" not in run.manifest["live"]["channel"]
+
+    def test_can_be_reported_and_loaded(self, run: Run) -> None:
+        assert run.unreported is None
+        assert (run.path / "report.html").stat().st_size
+        assert load_run(str(run.path)).manifest["run"] == run.manifest["run"]
+
+
+def performed(
+    made: Plan, folder: Path
+) -> tuple[list[tuple[str, int]], list[list[tuple[str, int]]], list[tuple[int, int, int]]]:
+    """Perform; return each command's outcome and writer, the changes by writer, and the rows in the database."""
+    folder.mkdir()
+    found = Performance(made, folder).perform(Quiet())
+    outcomes, changes = [], []
+    for number, journal in enumerate(found.journals):
+        mine = []
+        for line in journal.read_text().splitlines():
+            *_, status, rows = json.loads(line)
+            outcomes.append((status, number))
+            mine += [(row[2], row[1], row[3]) for row in rows]
+        changes.append(mine)
+    database = sqlite3.connect(folder / "truth" / "truth.sqlite")
+    rows = database.execute("SELECT key, position, revision FROM employee ORDER BY position").fetchall()
+    database.close()
+    return outcomes, changes, rows
+
+
+class TestWriters:
+    @pytest.mark.parametrize("model", ["history", "events"])
+    def test_share_the_commands_and_commit_side_by_side(self, tmp_path: Path, model: str) -> None:
+        made = planned(tmp_path, f"{TEXT}[writers]\ncount = 5\n", f"truth.model={model}", "workload.rate=2000.0")
+        outcomes, changes, rows = performed(made, tmp_path / "run")
+        assert len(outcomes) == 400
+        assert len({number for _, number in outcomes}) > 1
+        # Counted in the database, not by the lab.
+        assert [position for _, position, _ in rows] == list(range(1, len(rows) + 1))
+        assert sorted(rows) == sorted(change for mine in changes for change in mine)
+        revisions: dict[int, list[int]] = {}
+        for key, _, revision in rows:
+            revisions.setdefault(key, []).append(revision)
+        assert all(found == list(range(1, len(found) + 1)) for found in revisions.values())
+
+    def test_sleep_in_their_transactions_and_roll_some_back_as_the_scenario_says(self, tmp_path: Path) -> None:
+        writers = "[writers]\ncount = 2\nabort = 0.3\nsleep = { share = 0.05, lasts = { mean = 0.05 } }\n"
+        made = planned(tmp_path, TEXT + writers, "workload.commands=100", "domain.records=20")
+        began = time.monotonic()
+        outcomes, _, rows = performed(made, tmp_path / "run")
+        assert len(outcomes) == 100
+        # A position that was given back is given again: this engine has one writer at a time.
+        assert [position for _, position, _ in rows] == list(range(1, len(rows) + 1))
+        assert time.monotonic() - began > 0.05
+
+    def test_one_that_dies_ends_the_run_with_one_line_and_leaves_nothing(self, tmp_path: Path) -> None:
+        # Its transaction can't be committed: nothing may be written to the file any more.
+        made = planned(tmp_path, TEXT, "workload.rate=100.0")
+        folder = tmp_path / "run"
+        folder.mkdir()
+        performance = Performance(made, folder)
+        with ThreadPoolExecutor(1) as other:
+            failing = other.submit(_kill_the_writer, folder)
+            with pytest.raises(ProgramFailed, match="writer 1 ended before its time"):
+                performance.perform(Quiet())
+            failing.result()
+        assert not _processes(folder)
+
+
+def _kill_the_writer(folder: Path) -> None:
+    journal = folder / "writer-1.journal"
+    while not journal.exists() or not journal.stat().st_size:
+        time.sleep(0.01)
+    for process in _processes(folder):
+        if "lab.live.writer" in process[1]:
+            os.kill(process[0], signal.SIGKILL)
+
+
+def _processes(folder: Path) -> list[tuple[int, str]]:
+    """The processes that have this folder among their arguments."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                arguments = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if str(folder) in arguments:
+                found.append((int(entry.name), arguments))
+    return found
+
+
+class TestRefusals:
+    def test_each_has_its_place_and_a_way_out(self, tmp_path: Path) -> None:
+        more = 'faults = { crash = 0.1 }\nrebuild = { at = 1.0 }\n[[projection]]\nname = "gone"\nstore = "memory"\n'
+        made = planned(tmp_path, TEXT + more, "truth.engine=duckdb", "time.service=modelled")
+        where = [problem.where.partition(": ")[2] for problem in refused(made)]
+        assert where == [
+            "truth.engine",
+            "time.service",
+            "projection.keyed.faults",
+            "projection.keyed.rebuild",
+            "projection.gone.store",
+        ]
+        assert all(problem.way_out for problem in refused(made))
+        with pytest.raises(BadInput):
+            run_live(made, tmp_path / "runs")
+        assert not list(tmp_path.glob("runs/small-live/*"))
+
+
+def test_tickets_are_given_once_each_to_processes_that_share_a_file(tmp_path: Path) -> None:
+    script = "from lab.live.tickets import Tickets; import sys, pathlib; t = Tickets(pathlib.Path(sys.argv[1]))\n"
+    script += "print(*(t.next() for _ in range(2000)))"
+    children = [
+        subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "tickets")], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    given = Counter(int(number) for child in children for number in child.communicate()[0].split())
+    assert given == Counter(range(6_000))
+    tickets = Tickets(tmp_path / "tickets")
+    assert tickets.given == 6_000
+    tickets.close()
+
+
+def test_ctrl_c_ends_every_process_and_leaves_no_run(tmp_path: Path) -> None:
+    planned(tmp_path, TEXT, "workload.rate=20.0")
+    arguments = ["-m", "lab", "run", "small-live.toml", "--live", "--set", "workload.rate=20.0", "--runs", "runs"]
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("runs/small-live/.*/work/served/writer-1.journal")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert not _processes(tmp_path)
+    assert not list(tmp_path.glob("runs/small-live/2*"))
