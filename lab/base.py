@@ -7,7 +7,7 @@ entity type, never as objects; this module says what the columns of such a frame
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
@@ -67,7 +67,8 @@ class Embed:
 class Entity:
     """One type of record: its key, its typed columns, and which of them are filtered, searched, linked or embedded.
 
-    `columns` maps a column to int, float, str or bool; any of them may be null. `indexes` are the columns
+    `columns` maps a column to int, float, str or bool; any of them may be null. `scales` are those of columns of whole
+    numbers that stand for decimals: 1050 at the scale 2 is 10.50 (`lab.decimals`). `indexes` are the columns
     that readers filter and sort by together: a store that has indexes builds these. `parent` is the column that holds
     the key of another record of the same entity, for `traverse`. `texts` are the columns whose words readers search.
     `embeds` is what a store of documents keeps denormalised; stores of another shape have no use for it.
@@ -80,6 +81,7 @@ class Entity:
     parent: str | None = None
     texts: tuple[str, ...] = ()
     embeds: tuple[Embed, ...] = ()
+    scales: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
@@ -108,6 +110,11 @@ class Entity:
             "committed_at": "float",
         }
         return meta.get(column) or self.columns[column]
+
+    def told(self, column: str) -> str:
+        """Return the kind of a column as clients see its values: `decimal(2)` of one with the scale 2."""
+        scale = self.scales.get(column)
+        return self.kind(column) if scale is None else f"decimal({scale})"
 
     def empty(self) -> pl.DataFrame:
         """Return a change frame without rows."""

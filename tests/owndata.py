@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def states(name: str = "mine") -> dict[str, Fold]:
     return {
         name: {
             row["key"]: (row["revision"], row["deleted"], {column: row[column] for column in entity.columns})
-            for row in oracle.expected("records", name, None).iter_rows(named=True)
+            for row in readable(oracle.expected("records", name, None), entity)
         }
         for name, entity in made.domain.entities.items()
     }
@@ -113,4 +114,15 @@ def debezium(events: list[tuple[str, int, dict[str, Any] | None, dict[str, Any] 
     return [
         envelope({"before": before, "after": after, "op": op, "ts_ms": 1_700_000_000_000 + at, "source": {}}, how)
         for op, at, before, after in events
+    ]
+
+
+def readable(frame: pl.DataFrame, entity: Entity) -> list[dict[str, Any]]:
+    """The rows of a frame, with whole units of decimals as the decimals that they stand for."""
+    return [
+        {
+            name: Decimal(value).scaleb(-entity.scales[name]) if name in entity.scales and value is not None else value
+            for name, value in row.items()
+        }
+        for row in frame.iter_rows(named=True)
     ]

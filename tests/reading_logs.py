@@ -11,11 +11,12 @@ import polars as pl
 from owndata import new, sound, trace
 
 from lab.base import META
+from lab.decimals import visible
 
 
 @dataclass
 class Read:
-    """A history: what `lab new` said, and the changes of each entity as rows."""
+    """A history: what `lab new` said, and the changes of each entity as rows, decimals as such."""
 
     told: dict[str, Any]
     frames: dict[str, pl.DataFrame]
@@ -59,9 +60,10 @@ def read(file: str | Path, *options: str, name: str = "mine") -> Read:
     path = Path(f"{name}.toml")
     lines = path.read_text().splitlines()
     path.write_text("\n".join("time_scale = 1.0" if line.startswith("time_scale") else line for line in lines))
-    made, _ = trace(name)
+    made, entities = trace(name)
     sound(made)
-    return Read(told, {key: frame.sort("position") for key, frame in made.frames.items()}, getattr(made, "source", ()))
+    frames = {key: visible(frame, entities[key].scales, arrow=True) for key, frame in made.frames.items()}
+    return Read(told, {key: frame.sort("position") for key, frame in frames.items()}, made.source)
 
 
 def write(name: str, *lines: Any) -> Path:

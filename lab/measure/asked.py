@@ -13,6 +13,7 @@ from lab.base import NotAnswered
 from lab.queries.answers import Row, same
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
+from lab.queries.readable import answered, asked
 
 # How often a query is timed although its budget is used up: of a projection, and of the source of truth.
 SAMPLES_MIN = 5
@@ -51,9 +52,10 @@ class Wrong:
             return [f"{self.query.name}: no answer", f"  {self.refused}"]
         pairs = zip([*self.expected, None], [*self.found, None], strict=False)
         expected, found = next(((a, b) for a, b in pairs if a is None or b is None or not same([a], [b])), (None, None))
-        asked = ", ".join(map(repr, self.parameters[:5]))
+        expected, found = (None if row is None else answered(self.query, row) for row in (expected, found))
+        parameters = ", ".join(map(repr, asked(self.query, self.parameters)[:5]))
         return [
-            f"{self.query.name}({asked}): {len(self.found)} rows, must be {len(self.expected)}",
+            f"{self.query.name}({parameters}): {len(self.found)} rows, must be {len(self.expected)}",
             f"  must be: {expected}",
             f"  answers: {found}",
         ]

@@ -33,8 +33,8 @@ class Condition:
 class Parameter:
     """One parameter of a query, as a caller names it.
 
-    `kind` is int, float, str or bool; `key` says that it is a record's key. It may be given `most` times, once at
-    least; each value given counts as one of the query's parameters.
+    `kind` is int, float, str, bool or `decimal(s)`; `key` says that it is a record's key. It may be given `most` times,
+    once at least; each value given counts as one of the query's parameters.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class AnswerColumn:
-    """One column of an answer. `kind` is int, float, str or bool; None where only the engine knows it.
+    """One column of an answer. `kind` is int, float, str, bool or `decimal(s)`; None where only the engine knows it.
 
     A `wide` one can hold whole numbers of more than 64 bits: sums do.
     """

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from lab.base import INT_MAX, INT_MIN, Entity, Problem, nearest
+from lab.decimals import scale_of, units
 from lab.queries.model import DRAWN, OPERATORS, Condition
 from lab.scenario import QueryTable
 from lab.scenario.text import shown
+
+# Whole units of a decimal from here on may be others than those that stand in the file, where a float is read.
+ROUNDED = 10**15
 
 
 class QueryReader:
@@ -69,19 +74,31 @@ class QueryReader:
             if not operators:
                 self.wrong(f"where.{column}", "a condition without an operator", f"valid: {', '.join(OPERATORS)}")
             for operator, operand in operators.items():
-                if self.known(f"where.{column}", operator, list(OPERATORS), "operator") and self._fits(column, operand):
-                    real = self.entity.kind(column) == "float" and operand != DRAWN
-                    conditions.append(Condition(column, OPERATORS[operator], float(operand) if real else operand))
+                if self.known(f"where.{column}", operator, list(OPERATORS), "operator"):
+                    found = operand if operand == DRAWN else compared(operand, self.entity.told(column))
+                    if found is None:
+                        what = f"{shown(operand)} is no value of `{column}`, which is {self.entity.told(column)}"
+                        self.wrong(f"where.{column}", what, 'or "?", to draw it from the data')
+                    else:
+                        conditions.append(Condition(column, OPERATORS[operator], found))
         return tuple(conditions)
 
-    def _fits(self, column: str, operand: object) -> bool:
-        """True if every engine can compare the column with the value."""
-        kind = self.entity.kind(column)
-        if operand == DRAWN or comparable(operand, kind):
-            return True
-        what = f"{shown(operand)} is no value of `{column}`, which is {kind}"
-        self.wrong(f"where.{column}", what, 'or "?", to draw it from the data')
-        return False
+
+def compared(value: object, kind: str) -> Any:
+    """Return a value as every engine compares it with a column of this kind; None if that can't be.
+
+    A number of a decimal column may stand in quotation marks, and must where TOML's floating-point numbers round it.
+    """
+    scale = scale_of(kind)
+    if scale is None:
+        if not comparable(value, kind):
+            return None
+        return float(value) if kind == "float" and isinstance(value, int) else value
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, float) and not abs(value) * 10**scale < ROUNDED:
+        return None
+    return units(value, scale)
 
 
 def comparable(value: object, kind: str) -> bool:

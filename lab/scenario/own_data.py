@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from lab.decimals import KINDS, SCALE_MAX, scale_of
 from lab.scenario.limits import COLUMNS_MAX, FILE_COLUMNS_MAX, PATH_MAX
 from lab.scenario.values import FileColumns, Name, ScenarioTable, Set, Word
 
@@ -13,6 +14,17 @@ FileFormat = Literal[
     "parquet", "csv", "ndjson", "sqlite", "duckdb", "postgresql", "mysql", "debezium", "cloudevents", "flattened",
     "maxwell", "canal", "wal2json", "singer", "dms",
 ]  # fmt: skip
+
+
+def _known(kind: str) -> str:
+    """Refuse a word that is no kind of a column."""
+    if kind in KINDS or scale_of(kind) is not None:
+        return kind
+    raise ValueError(f"must be {', '.join(KINDS)}, or decimal(s) with s digits after the point, 0 to {SCALE_MAX}")
+
+
+# `decimal(s)` is exact: whole units of 10^-s, in 64 bits.
+ColumnKind = Annotated[str, AfterValidator(_known)]
 
 
 class LinkTable(ScenarioTable):
@@ -33,7 +45,7 @@ class EntityTable(ScenarioTable):
     time: Word | None = None
     deleted: Word | None = None
     revision: Word | None = None
-    columns: dict[Word, Literal["int", "float", "str", "bool"]] | None = Field(None, max_length=FILE_COLUMNS_MAX)
+    columns: dict[Word, ColumnKind] | None = Field(None, max_length=FILE_COLUMNS_MAX)
     texts: FileColumns = ()
     indexes: FileColumns = ()
     skip_bad_rows: bool = False

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lab.base import TRUTH, nearest
+from lab.decimals import visible
 from lab.domain.model import published
 from lab.service.backend import Backend
 from lab.service.changes import ARROW, arrow, as_json
@@ -147,6 +148,7 @@ class Front:
         since, limit = asked.since, asked.limit
         with self._waiting(asked.wait > 0):
             frame = await self.backend.changes.page(entity.name, since, limit, asked.wait)
+        frame = visible(frame, entity.scales, wants_arrow)
         if not wants_arrow:
             return response_of(Reply(200, as_json(entity.name, frame, since, limit)))
         position = int(frame["position"][-1]) if frame.height else since

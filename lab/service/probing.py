@@ -20,6 +20,7 @@ from typing import Any, Literal
 import polars as pl
 
 from lab.base import Entity
+from lab.decimals import visible
 from lab.service.problems import encoded
 
 # The number of records kept, of revisions kept for each, and of the most recent records from which one is drawn.
@@ -62,7 +63,7 @@ class Book:
         """A page of the feed. Through JSON, so that values compare as an answer has them."""
         # Concurrent readers may bring the same page.
         news = frame.filter(pl.col("position") > self.position)
-        for row in json.loads(encoded(news.rows(named=True))):
+        for row in json.loads(encoded(visible(news, self.entity.scales).rows(named=True))):
             state = {name: row[name] for name in self.entity.columns}
             known = self._records.setdefault(row["key"], deque(maxlen=REVISIONS_MAX))
             known.append(Revision(row["position"], row["revision"], row["deleted"], row["committed_at"], state))

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from lab.base import INT_MAX, INT_MIN
+from lab.decimals import fixed, scale_of, units
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import AnswerColumn, Query
@@ -22,7 +23,7 @@ CASTS: dict[str, Callable[[Any], Any]] = {"int": int, "float": float, "bool": bo
 
 def value(text: str, kind: str, key: bool = False) -> Any:
     """A parameter's text as a value of its kind. Raises ValueError with what is wrong."""
-    if kind == "str":
+    if kind == "str" or scale_of(kind) is not None:
         return checked(text, kind, key)
     if kind == "bool":
         if text not in ("true", "false"):
@@ -40,6 +41,8 @@ def value(text: str, kind: str, key: bool = False) -> Any:
 
 def checked(found: Any, kind: str, key: bool = False) -> Any:
     """A value of its kind that every engine can take. Raises ValueError with what is wrong."""
+    if (scale := scale_of(kind)) is not None:
+        return _checked_decimal(found, scale)
     match kind:
         case "int":
             if isinstance(found, bool) or not isinstance(found, int):
@@ -57,6 +60,14 @@ def checked(found: Any, kind: str, key: bool = False) -> Any:
         case "str":
             _checked_text(found, key)
     return found
+
+
+def _checked_decimal(found: Any, scale: int) -> int:
+    """Whole units of a number that stands in a text, so that no floating-point number rounds it on the way."""
+    made = units(found, scale) if isinstance(found, str) else None
+    if made is None:
+        raise ValueError(f"is a decimal, in JSON a text: at most {scale} digits after the point, 64 bits without it")
+    return made
 
 
 def _checked_text(found: Any, key: bool) -> None:
@@ -77,13 +88,17 @@ def _checked_text(found: Any, key: bool) -> None:
 def schema_of(kind: str | None, key: bool = False, nullable: bool = False, wide: bool = False) -> dict[str, Any]:
     """The JSON schema of a kind's values; of any value where only an engine knows the kind.
 
-    A `wide` whole number is a sum, which has no bounds.
+    A `wide` whole number is a sum, which has no bounds. Decimals are text: clients would round numbers of JSON.
     """
+    if (scale := scale_of(kind)) is not None:
+        kind, digits = "decimal", rf"(\.[0-9]{{1,{scale}}})?" if scale else ""
     match kind:
         case "int" if wide:
             found: dict[str, Any] = {"type": "integer"}
         case "int":
             found = {"type": "integer", "minimum": INT_MIN, "maximum": INT_MAX}
+        case "decimal":
+            found = {"type": "string", "pattern": f"^-?[0-9]+{digits}$"}
         case "float":
             found = {"type": "number"}
         case "bool":
@@ -100,6 +115,11 @@ def _columns(query: Query) -> tuple[AnswerColumn, ...] | None:
     return KINDS[query.kind].columns(query)
 
 
+def _cast(kind: str | None) -> Callable[[Any], Any] | None:
+    scale = scale_of(kind)
+    return CASTS.get(kind or "") if scale is None else lambda value: str(fixed(int(value), scale))
+
+
 def named(query: Query, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Name the values of each row, and convert them to their columns' kinds: SQLite, for one, has no bool.
 
@@ -108,7 +128,7 @@ def named(query: Query, rows: Sequence[Row]) -> list[dict[str, Any]]:
     known = _columns(query)
     if rows and (known is None or len(known) != len(rows[0])):
         known = tuple(AnswerColumn(f"column_{number}", None) for number in range(1, len(rows[0]) + 1))
-    casts = [(column.name, CASTS.get(column.kind or "")) for column in known or ()]
+    casts = [(column.name, _cast(column.kind)) for column in known or ()]
     return [
         {
             name: item if cast is None or item is None else cast(item)

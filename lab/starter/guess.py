@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from lab.base import BadInput, Kind, Problem, nearest
+from lab.base import BadInput, Problem, nearest
 from lab.domain.trace.frame import gone
 from lab.domain.trace.instants import moments
 from lab.domain.trace.raw import Raw
@@ -16,7 +16,7 @@ from lab.starter.roles import Guess, Guesses, deletion, listed, revision, time
 __all__ = ["Guess", "Guesses", "guess", "unchanging"]
 
 
-def guess(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind], told: Mapping[str, str], where: str) -> Guesses:
+def guess(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, str], told: Mapping[str, str], where: str) -> Guesses:
     """Guess key, time, deleted and revision. `frame` has typed columns; `told` overrides, where `none` is no column.
 
     Raises BadInput for columns that don't exist, and if nothing identifies a record.
@@ -41,7 +41,7 @@ def unchanging(guesses: Guesses, again: bool) -> str:
     return f"No record ever changes: each row is a record of its own. Is it?{other}"
 
 
-def _told(raw: Raw, kinds: Mapping[str, Kind], told: Mapping[str, str]) -> Guesses:
+def _told(raw: Raw, kinds: Mapping[str, str], told: Mapping[str, str]) -> Guesses:
     found, problems = {}, []
     for role, words in told.items():
         if raw.container and words in raw.roles.get(role, ((), ""))[0]:

@@ -9,7 +9,8 @@ from itertools import combinations
 
 import polars as pl
 
-from lab.base import BadInput, Kind, Problem
+from lab.base import BadInput, Problem
+from lab.decimals import is_fractional
 from lab.domain.trace.raw import DELETED, Raw
 from lab.starter.roles import SAMPLE, Guess, Guesses, listed, plain
 
@@ -44,7 +45,7 @@ def rank(name: str) -> int:
     return 2
 
 
-def key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind], found: Guesses, where: str) -> Guess:
+def key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, str], found: Guesses, where: str) -> Guess:
     """Choose the first of: what is declared; a unique id; an id that comes again; a unique column; a combination.
 
     Before a `sku` or the like that comes again stands a pair of columns called like a key that is unique.
@@ -80,17 +81,17 @@ def key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind], found: Guesses
     return replace(best, rival=others[0] if others else ())
 
 
-def _candidates(raw: Raw, kinds: Mapping[str, Kind], but: Sequence[str]) -> list[str]:
+def _candidates(raw: Raw, kinds: Mapping[str, str], but: Sequence[str]) -> list[str]:
     """Return columns that may be a key or a part of one, the likeliest first, fractional numbers last.
 
     A column without a name, like the index that pandas writes, numbers rows rather than records.
     """
     names = [name for name, kind in kinds.items() if kind != "bool" and name not in but]
     named = len(raw.nameless) < len(kinds)
-    return sorted(names, key=lambda name: (kinds[name] == "float", named and name in raw.nameless, rank(name)))
+    return sorted(names, key=lambda name: (is_fractional(kinds[name]), named and name in raw.nameless, rank(name)))
 
 
-def _sounds(raw: Raw, name: str, kinds: Mapping[str, Kind]) -> bool:
+def _sounds(raw: Raw, name: str, kinds: Mapping[str, str]) -> bool:
     """Return whether a column is called like a key; if no column has a name, whether it is the first number."""
     if raw.nameless and len(raw.nameless) == len(kinds):
         return name == next((one for one, kind in kinds.items() if kind == "int"), None)
@@ -128,7 +129,7 @@ def _in_pairs(
     whole: Sequence[str],
     again: Sequence[Guess],
     values: Mapping[str, int],
-    kinds: Mapping[str, Kind],
+    kinds: Mapping[str, str],
 ) -> list[Guess]:
     """Return the pairs of columns called like a key that are unique, if what comes again is called `sku` or the like.
 
@@ -148,7 +149,7 @@ def _lines(frame: pl.DataFrame, whole: Sequence[str], values: Mapping[str, int])
 
 
 def _panel(
-    frame: pl.DataFrame, whole: Sequence[str], found: Guesses, values: Mapping[str, int], kinds: Mapping[str, Kind]
+    frame: pl.DataFrame, whole: Sequence[str], found: Guesses, values: Mapping[str, int], kinds: Mapping[str, str]
 ) -> list[Guess]:
     """Return text that comes once at each time, if many rows have the same time: the prices of shares, day by day."""
     times = [name for name in found["time"].columns if not frame[name].null_count()]
@@ -175,7 +176,7 @@ def _together(
 
 
 def _nothing(
-    frame: pl.DataFrame, whole: Sequence[str], values: Mapping[str, int], kinds: Mapping[str, Kind], where: str
+    frame: pl.DataFrame, whole: Sequence[str], values: Mapping[str, int], kinds: Mapping[str, str], where: str
 ) -> BadInput:
     """Return the error that nothing identifies a record, with the column that comes nearest."""
     rows = frame.height
@@ -216,7 +217,7 @@ def apart(frame: pl.DataFrame, names: Sequence[str]) -> float:
     return 1.0 if unique(frame, names) else frame.select(names).hash_rows().n_unique() / frame.height
 
 
-def log_key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
+def log_key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, str]) -> Guess:
     """Return the key that the log's records name; else a column that is named like a key and never null."""
     if raw.keys and set(raw.keys) <= set(kinds):
         return Guess(raw.keys, "the log's records name it as their key")

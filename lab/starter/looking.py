@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from lab.base import BadInput, Entity, Kind, Problem, nearest
+from lab.base import BadInput, Entity, Problem, nearest
 from lab.domain.trace.addresses import is_address, parse
 from lab.domain.trace.files import read, split
 from lab.domain.trace.frame import Prepared, entity, entity_names, prepare, renamed
@@ -34,7 +34,7 @@ class Looked:
     """
 
     table: EntityTable
-    kinds: Mapping[str, Kind]
+    kinds: Mapping[str, str]
     guesses: Guesses
     asked: Sequence[Mapping[str, Any]]
     format: str
@@ -140,7 +140,7 @@ def _span(made: Prepared) -> tuple[float, float]:
     return first, last
 
 
-def _kinds(raw: Raw, text: Sequence[str]) -> dict[str, Kind]:
+def _kinds(raw: Raw, text: Sequence[str]) -> dict[str, str]:
     problems = [Problem("--text", f"no column is called `{one}`", nearest(one, raw.kinds)) for one in text
                 if one not in raw.kinds]  # fmt: skip
     if problems:
@@ -148,14 +148,14 @@ def _kinds(raw: Raw, text: Sequence[str]) -> dict[str, Kind]:
     return {name: "str" if name in text else kind for name, kind in raw.kinds.items()}
 
 
-def _keys_as_they_stand(raw: Raw, kinds: dict[str, Kind], guesses: Guesses) -> dict[str, Kind]:
+def _keys_as_they_stand(raw: Raw, kinds: dict[str, str], guesses: Guesses) -> dict[str, str]:
     """Return the kinds with fractional numbers of a file of text as text where they are keys: 1.10 is not 1.1."""
     text = {name for name in guesses["key"].columns if kinds[name] == "float" and name in raw.notations}
     return {name: "str" if name in text else kind for name, kind in kinds.items()}
 
 
 def _table(
-    folder: Path, file: str, raw: Raw, kinds: dict[str, Kind], guesses: Guesses, name: str | None, skip: bool
+    folder: Path, file: str, raw: Raw, kinds: dict[str, str], guesses: Guesses, name: str | None, skip: bool
 ) -> EntityTable:
     called, place = _called(folder, file)
     # A log's own fields are no columns: they need no role.
@@ -189,7 +189,7 @@ def entity_called(word: str) -> str:
     )
 
 
-def _looked_for(table: EntityTable, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> EntityTable:
+def _looked_for(table: EntityTable, frame: pl.DataFrame, kinds: Mapping[str, str]) -> EntityTable:
     """Return the table with the columns to search and to index: texts of several words, and the dividing column."""
     names = entity_names(kinds)
     back = {name: column for column, name in names.items()}

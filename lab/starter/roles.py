@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from lab.base import Kind
+from lab.decimals import scale_of
 from lab.domain.trace.frame import GONE, THERE
 from lab.domain.trace.instants import moments
 from lab.domain.trace.raw import Raw
@@ -52,20 +52,20 @@ def plain(name: str) -> str:
     return re.sub(r"[\s.-]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())).lower()
 
 
-def _sorted_by(names: Sequence[str], kinds: Mapping[str, Kind]) -> list[str]:
+def _sorted_by(names: Sequence[str], kinds: Mapping[str, str]) -> list[str]:
     """Return the columns whose names are among these, in the order of these."""
     lower = {plain(name): name for name in reversed(list(kinds))}
     return [lower[name] for name in names if name in lower]
 
 
-def is_time(values: pl.Series) -> bool:
+def is_time(values: pl.Series, kind: str) -> bool:
     """Return whether nine values in ten are times; dates that stand for none don't count as such."""
-    found = moments(values.head(SAMPLE))
+    found = moments(values.head(SAMPLE), scale=scale_of(kind) or 0)
     found = found.filter(~found.absent | found.zero)
     return bool(found.second.len()) and int((found.second.is_null() | found.zero).sum()) <= 0.1 * found.second.len()
 
 
-def time(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
+def time(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, str]) -> Guess:
     """Guess when a row was committed: a well-known name, then one that ends like a time, then any text of times."""
     if "time" in raw.roles:
         return Guess(*raw.roles["time"])
@@ -79,7 +79,7 @@ def time(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
             continue
         if re.search(BIRTHS, plain(name)):
             continue
-        if not is_time(values):
+        if not is_time(values, kinds[name]):
             continue
         share = values.len() / frame.height
         found.append((name not in named, share < 1.0, not likely, place, name, share))
@@ -90,7 +90,7 @@ def time(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
     return Guess((), "no column has a name and values of a time: rows are taken in the order of the file")
 
 
-def deletion(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
+def deletion(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, str]) -> Guess:
     """Guess what says that a record is gone: a well-known name whose values say yes, no or when; operations."""
     if "deleted" in raw.roles:
         return Guess(*raw.roles["deleted"])
@@ -101,6 +101,8 @@ def deletion(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
             yes_or_no = values.str.strip_chars().str.to_lowercase().is_in([*GONE, *THERE]).all()
             if not yes_or_no and moments(values).unreadable.any():
                 continue
+        if scale_of(kinds[name]) is not None:
+            continue
         if kinds[name] == "int" and not plain(name).endswith(("_at", "_on")) and not values.is_in([0, 1]).all():
             continue
         found.append(Guess((name,), f"called `{name}`, and its values say yes or no, or when"))
@@ -115,7 +117,7 @@ def deletion(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> Guess:
     return Guess(best.columns, best.why, rival=others)
 
 
-def revision(raw: Raw, kinds: Mapping[str, Kind]) -> Guess:
+def revision(raw: Raw, kinds: Mapping[str, str]) -> Guess:
     """Guess what numbers the revisions of a record: a whole number with a well-known name."""
     if "revision" in raw.roles:
         return Guess(*raw.roles["revision"])

@@ -123,7 +123,7 @@ def _round(number: float) -> float:
 
 def _column(column: str, names: Mapping[str, str]) -> str:
     called = names[column]
-    return "int | float | str | bool" if called == column else f"called `{called}` in queries"
+    return "int | float | str | bool | decimal(s)" if called == column else f"called `{called}` in queries"
 
 
 def _commented(lines: Sequence[tuple[str, str]]) -> list[str]:
@@ -144,6 +144,8 @@ def _entity_lines(table: EntityTable, guesses: Guesses) -> list[tuple[str, str]]
     ]
     for role in ("time", "deleted", "revision"):
         value = getattr(table, role)
+        if role == "time" and table.time_of:
+            continue
         text = f'# {role} = "COLUMN"' if value is None else f"{role} = {toml(value)}"
         lines.append((text, guesses[role].why))
     if table.time_of:

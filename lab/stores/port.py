@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from lab.base import INT_MAX, INT_MIN, Batch, CannotTake, Damaged, Entity, Key, LabError, NotAnswered, Totals
+from lab.decimals import readable
 from lab.place import FolderPlace
 from lab.ports import Capabilities
 from lab.queries.answers import Row
@@ -49,6 +50,10 @@ class Layout:
     def identity(self) -> tuple[str, ...]:
         """The columns that tell one row of a projection from another: a second write of it replaces the first."""
         return self.kept.identity
+
+    def readable(self, entity: str, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a row of an entity, or of its totals, as a person reads it: decimals as such."""
+        return readable(self.entities[entity], row, self.totals is not None)
 
     def embedded_first(self) -> list[str]:
         """The entities, each after those whose parts its records embed, as far as they go round in no circle."""

@@ -48,7 +48,7 @@ def truth_identity(engine: str, model: str, domain: Domain, more: Mapping[str, T
     """Return what makes a source of truth another one: engine, model, domain and entities, and `more` traits."""
     traits: dict[str, Trait] = {"domain.name": domain.name, "truth.engine": engine, "truth.model": model}
     for name, entity in domain.entities.items():
-        columns = (f"{column} {kind}" for column, kind in entity.columns.items())
+        columns = (f"{column} {entity.told(column)}" for column in entity.columns)
         traits[f"entity {name}"] = (f"key {entity.key}", *columns)
     if model == "events":
         # An event is kept as the columns that it sets, and folded by what its name means.

@@ -52,9 +52,15 @@ def _difference(
     if not identity.height:
         return [f"rows of `{entity}` are there more than once"]
     on = identity.columns
-    must = expected.join(identity, on=on, how="semi", nulls_equal=True, maintain_order="left").rows(named=True)
-    shows = found.join(identity, on=on, how="semi", nulls_equal=True, maintain_order="left").rows(named=True)
-    what = ", ".join(f"{name} {printable(str(value))}" for name, value in identity.row(0, named=True).items())
+    must, shows = (
+        [
+            evidence.layout.readable(entity, row)
+            for row in frame.join(identity, on=on, how="semi", nulls_equal=True, maintain_order="left").rows(named=True)
+        ]
+        for frame in (expected, found)
+    )
+    named = evidence.layout.readable(entity, identity.row(0, named=True))
+    what = ", ".join(f"{name} {printable(str(value))}" for name, value in named.items())
     lines = [f"{entity}, {what}"]
     differs = [name for name in expected.columns if not must or not shows or must[0][name] != shows[0][name]]
     for title, rows in (("must be", must), ("shows  ", shows)):
@@ -84,7 +90,8 @@ def no_phantom(evidence: Evidence) -> Finding:
         phantom = shows.join(history, on=on, how="anti", nulls_equal=True, maintain_order="left")
         count += phantom.height
         if phantom.height and not first:
-            first = [f"{entity} has never been like this", f"  shows: {phantom.row(0, named=True)}"]
+            row = evidence.layout.readable(entity, phantom.row(0, named=True))
+            first = [f"{entity} has never been like this", f"  shows: {row}"]
     return or_seen(found(count, lambda: first), evidence, PHANTOM)
 
 
@@ -128,5 +135,5 @@ def rebuild_equals_live(evidence: Evidence) -> Finding:
         count += max(1, sum(frame.height for frame in only))
         for title, frame in zip(("live   ", "rebuilt"), only, strict=True):
             if frame.height:
-                lines.append(f"  {title}: {frame.row(0, named=True)}")
+                lines.append(f"  {title}: {evidence.layout.readable(entity, frame.row(0, named=True))}")
     return found(count, lambda: ["rows that only one of them has", *lines])

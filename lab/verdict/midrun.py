@@ -15,6 +15,7 @@ from lab.measure.asked import Wrong
 from lab.measure.midrun import Glance, MidrunRead
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
+from lab.queries.readable import answered
 from lab.verdict.moments import Moment, WrittenHistory, equal, same_content
 
 # What is asked, in the words of a witness; in this order one is chosen to be told, since a record is easy to follow.
@@ -146,7 +147,8 @@ class MidrunAnswers:
         else:
             return
         key = printable(str(read.parameters[0]))
-        lines = [f"{when(look)}, {read.query.entity.name} {key} is shown, and {had}", f"  answers: {row}"]
+        told = f"{when(look)}, {read.query.entity.name} {key} is shown, and {had}"
+        lines = [told, f"  answers: {answered(read.query, row)}"]
         self.tallies[PHANTOM].add(lambda: lines)
 
     def _content(self, look: Glance, entity: str, dumped: pl.DataFrame) -> None:
@@ -166,7 +168,7 @@ class MidrunAnswers:
         )
         for row in phantom.iter_rows(named=True):
             text = f"{when(look)}, the source of truth had never had this {entity}"
-            self.tallies[PHANTOM].add(lambda: [text, f"  shows: {row}"])  # noqa: B023
+            self.tallies[PHANTOM].add(lambda: [text, f"  shows: {layout.readable(entity, row)}"])  # noqa: B023
 
     def _told(self, look: Glance, read: MidrunRead, expected: list[Row]) -> list[str]:
         """The lines that tell a wrong answer."""
@@ -182,8 +184,8 @@ class MidrunAnswers:
         index = int(self._moment.last[read.record]) if read.record >= 0 else -1
         lines = [
             f"{when(look)}, {entity} {key} is asked for",
-            f"  must be: {expected[0] if expected else 'nothing'}",
-            f"  answers: {', '.join(map(str, read.rows[:3])) or 'nothing'}",
+            f"  must be: {answered(read.query, expected[0]) if expected else 'nothing'}",
+            f"  answers: {', '.join(str(answered(read.query, row)) for row in read.rows[:3]) or 'nothing'}",
         ]
         return [*lines, f"  {self._in_since(index) if index >= 0 else self._so_far()}"]
 
@@ -200,10 +202,10 @@ class MidrunAnswers:
         if not either.height:
             return [*lines, "  rows are there more than once"]
         one = either.head(1)
-        lines.append(f"  {either.height} differ, the first: {one.row(0, named=True)}")
+        lines.append(f"  {either.height} differ, the first: {layout.readable(entity, one.row(0, named=True))}")
         for title, frame in (("must be", missing), ("shows  ", extra)):
             rows = frame.join(one, on=on, how="semi", nulls_equal=True, maintain_order="left").sort(on).rows(named=True)
-            lines.append(f"  {title}: {rows[0] if rows else 'nothing'}")
+            lines.append(f"  {title}: {layout.readable(entity, rows[0]) if rows else 'nothing'}")
         mine = missing.join(one, on=on, how="semi", nulls_equal=True, maintain_order="left")
         known = "position" in expected.columns and mine.height
         return [*lines, f"  {self._in_since(int(mine['position'][0]) - 1) if known else self._so_far()}"]

@@ -37,7 +37,7 @@ def _columns(entity: Entity) -> tuple[str, ...]:
     """The columns with their types, and what a shape may make of them: indexes, links, words, embedded parts."""
     return (
         f"key {entity.key}",
-        *(f"{name} {kind}" for name, kind in entity.columns.items()),
+        *(f"{name} {entity.told(name)}" for name in entity.columns),
         *(f"index of {'+'.join(columns)}" for columns in entity.indexes),
         *([f"parent {entity.parent}"] if entity.parent else []),
         *(f"words of {name}" for name in entity.texts),

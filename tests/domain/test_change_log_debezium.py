@@ -5,19 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from owndata import refused
 from reading_logs import envelope, read, write
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
+pytestmark = pytest.mark.usefixtures("here")
 
 # --- order and identity ----------------------------------------------------------------------------------------------
 

@@ -11,12 +11,7 @@ from owndata import refused
 from reading_logs import envelope, read, write
 from running import call
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
+pytestmark = pytest.mark.usefixtures("here")
 
 # --- rows of a topic -------------------------------------------------------------------------------------------------
 

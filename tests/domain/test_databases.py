@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,11 @@ def same_as_sqlite(path: Path, table: str, raw: Raw) -> None:
         kind = raw.kinds[name]
         values = [row[place] for row in rows]
         there = {type(value) for value in values if value is not None}
+        if kind == "decimal(2)":
+            numbers = [None if value is None else Decimal(repr(value)) for value in values]
+            assert there <= {int, float}
+            assert [None if text is None else Decimal(text) for text in raw.frame[name]] == numbers
+            continue
         assert raw.frame[name].to_list() == [expected(value, kind) for value in values]
         if there == {int}:
             assert kind == "int"
@@ -253,7 +259,7 @@ def test_a_column_without_values_is_of_its_declared_kind(tmp_path: Path) -> None
         "INSERT INTO t VALUES (NULL, NULL, NULL, NULL, NULL, NULL)",
     )
     raw = read_sqlite(path, None)
-    assert raw.kinds == {"a": "int", "b": "float", "c": "str", "d": "str", "e": "str", "f": "str"}
+    assert raw.kinds == {"a": "int", "b": "float", "c": "str", "d": "str", "e": "str", "f": "decimal(2)"}
     assert raw.frame.drop(LINE).rows() == [(None,) * 6]
 
 

@@ -10,21 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from known_cases import CASES
 from owndata import new, refused
 
 # Reports have tests of their own.
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick", "here")
 
-CASES = Path(__file__).parent / "cases"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "own-data.md"
 # Of the columns that are guessed, so many are right at least; of the right ones, so many are guessed.
 PRECISION, RECALL = 0.97, 0.97
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,7 @@ from lab.starter import keys
 from lab.wiring import plan
 
 # Reports have tests of their own.
-pytestmark = pytest.mark.usefixtures("quick")
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("quick", "here")
 
 
 # --- the four files --------------------------------------------------------------------------------------------------
@@ -71,7 +65,7 @@ def test_a_parquet_table_with_a_composite_key() -> None:
         parts = [row["Order No"].replace("|", "\\|"), str(row["line"])]
         key = "|".join(parts if order == [0, 1] else reversed(parts))
         state = {
-            "Order_No": row["Order No"], "line": row["line"], "sku": row["sku"], "price": float(row["price"]),
+            "Order_No": row["Order No"], "line": row["line"], "sku": row["sku"], "price": row["price"],
             "ships_on": row["ships_on"] and row["ships_on"].isoformat(), "position_": row["position"],
             "tags": row["tags"] and json.dumps(row["tags"], separators=(",", ":")),
             "placed": row["placed"].strftime("%Y-%m-%dT%H:%M:%S.%fZ"),

@@ -12,13 +12,7 @@ from owndata import SMALL, new, refused, runs
 from running import call
 
 # Reports have tests of their own.
-pytestmark = pytest.mark.usefixtures("quick")
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("quick", "here")
 
 
 def key(told: dict[str, Any]) -> list[str]:

@@ -14,13 +14,7 @@ from lab.scenario import Source
 from lab.wiring import plan
 
 # Reports have tests of their own.
-pytestmark = pytest.mark.usefixtures("quick")
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("quick", "here")
 
 
 # --- malformed rows, and other mistakes ------------------------------------------------------------------------------

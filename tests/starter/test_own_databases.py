@@ -19,7 +19,7 @@ from lab.scenario import Source
 from lab.wiring import plan
 
 # Reports have tests of their own.
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick", "here")
 
 TABLES = """
 CREATE TABLE category (id INTEGER PRIMARY KEY, name TEXT, parent_id INTEGER REFERENCES category(id));
@@ -47,12 +47,6 @@ ROWS: dict[str, list[tuple[Any, ...]]] = {
     "orders": [(n, 1 + n % 20, None, f"2024-02-{1 + n % 28:02}T12:00:00") for n in range(1, 91)],
     "line": [(n, k, f"S|{n * k % 15}", "eu" if n % 2 else "us", k) for n in range(1, 91) for k in (1, 2)],
 }
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def sqlite_shop(path: str = "shop.db") -> None:

@@ -1,242 +1,178 @@
-"""Read back: what a file holds by another reading of it (sqlite3, json, DuckDB) is what the source of truth holds.
-
-Tables of text and Parquet are read back in `test_table_cases.py`. Here are databases, JSON, folders and change logs.
-"""
+"""Every case gives what the table says of it, and every value of it is what another reading of the file has."""
 
 from __future__ import annotations
 
-import base64
 import json
+import re
 import shutil
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import duckdb
+import other_readings as other
+import polars as pl
 import pytest
-import test_table_cases as tables
-from owndata import new, sound, trace
+from known_cases import ACCEPTED, CASES, LOGS, REFUSED, Case
+from owndata import new, readable, refused, sound, trace
 
+from lab.base import Entity
 from lab.domain.trace.frame import entity_names
 
 # Reports have tests of their own.
-pytestmark = pytest.mark.usefixtures("quick")
-
-CASES = Path(__file__).parent / "cases"
-LOGS = Path(__file__).parents[1] / "domain" / "logs"
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("quick", "here")
 
 
 @dataclass(frozen=True)
-class Database:
-    """A database: its tables by the names of their entities, the key of each, and what must be said."""
+class Taken:
+    """What came of a case: what `lab new` said, the changes of its entity with decimals as such, and that entity."""
 
-    file: str
-    tables: dict[str, str]
-    keys: dict[str, list[str]]
-    said: tuple[str, ...] = ()
+    told: Mapping[str, Any]
+    frame: pl.DataFrame
+    entity: Entity
 
+    @property
+    def guessed(self) -> Mapping[str, Any]:
+        """The guesses of roles."""
+        (found,) = (one["guessed"] for one in self.told["entities"] if one["entity"] == self.entity.name)
+        return found  # type: ignore[no-any-return]
 
-DATABASES = (
-    Database("c01_broken_view.db", {"orders": "orders"}, {"orders": ["id"]}, ("`big` is passed over",)),
-    Database("c02_missing_module.db", {"orders": "orders"}, {"orders": ["id"]}, ("`vec_items` is passed over",)),
-    Database(
-        "c03_fts.db",
-        {"docs": "docs", "notes": "notes"},
-        {"docs": ["id"], "notes": ["body"]},
-        ("`docs_fts` is passed over",),
-    ),
-    Database("c04_generated.db", {"lines": "lines"}, {"lines": ["id"]}),
-    Database("c05_withoutrowid_strict.db", {"kv": "kv"}, {"kv": ["region", "sku"]}),
-    Database("c06_names.db", {"order__items___": 'order "items" é'}, {"order__items___": ["Order No"]}),
-    Database("c07_blobkey.db", {"t": "t"}, {"t": ["uid"]}, ("hexadecimal",)),
-    Database("c08_numbers.db", {"t": "t"}, {"t": ["id"]}, ("`txt` holds integer and text",)),
-)  # fmt: skip
-ROWS = ("a17_gharchive.json", "a18_array.json", "a18_array1.json")
+    @property
+    def gaps(self) -> list[float]:
+        """The seconds between its changes."""
+        scale = float(re.findall(r"time_scale = ([0-9.e+-]+)", Path("mine.toml").read_text())[0])
+        return (self.frame.sort("position")["committed_at"].diff().drop_nulls() * scale).to_list()
 
+    def rows(self, columns: list[str]) -> list[tuple[Any, ...]]:
+        """The changes in these columns of the file."""
+        names = entity_names(columns)
+        return [tuple(row[name] for name in names.values()) for row in readable(self.frame, self.entity)]
 
-def test_every_case_is_read_back_or_refused() -> None:
-    here = {one.file for one in (*tables.TABLES, *DATABASES)} | {file for file, _ in tables.REFUSED} | {*ROWS}
-    assert {path.name for path in CASES.iterdir()} == here | {"d07_hive"}
+    def kinds(self, columns: list[str]) -> list[str]:
+        """The kinds of columns of the file."""
+        return [self.entity.told(name) for name in entity_names(columns).values()]
 
 
-def as_stored(value: Any, found: Any) -> Any:
-    """A value of SQLite in the type that was found: exact, or as text if the column holds several types."""
-    if isinstance(value, bytes):
-        return value.hex().upper()
-    return str(value) if isinstance(found, str) and value is not None else value
-
-
-def rows_of(entity: str, columns: list[str]) -> list[tuple[Any, ...]]:
-    made, _ = trace()
+def taken(case: Case) -> Taken:
+    lay(case)
+    told = new(case.file, *case.options)
+    made, entities = trace()
     sound(made)
-    names = entity_names(columns)
-    return made.frames[entity].select(names.values()).rows()
+    name = case.entity or next(iter(entities))
+    assert case.entity or len(entities) == 1
+    return Taken(told, made.frames[name], entities[name])
 
 
-def same(found: list[tuple[Any, ...]], other: list[tuple[Any, ...]]) -> None:
-    """Rows are the same whatever their order: values and types."""
-    exact = sorted(((tuple((type(one), one) for one in row)) for row in found), key=repr)
-    assert exact == sorted(((tuple((type(one), one) for one in row)) for row in other), key=repr)
+def lay(case: Case) -> None:
+    copied = shutil.copytree if (CASES / case.file).is_dir() else shutil.copy
+    copied(CASES / case.file, case.file)
 
 
-@pytest.mark.parametrize("case", DATABASES, ids=lambda case: case.file)
-def test_tables_of_a_database_hold_what_sqlite_says(case: Database) -> None:
-    shutil.copy(CASES / case.file, case.file)
-    told = new(case.file)
-    assert {one["entity"]: one["guessed"]["key"]["columns"] for one in told["entities"]} == case.keys
-    for words in case.said:
-        assert words in "\n".join(told["notes"])
-    for entity, table in case.tables.items():
-        with closing(sqlite3.connect(case.file)) as connection:
-            quoted = '"' + table.replace('"', '""') + '"'
-            cursor = connection.execute(f"SELECT * FROM {quoted}")
-            columns, stored = [one[0] for one in cursor.description], cursor.fetchall()
-        found = rows_of(entity, columns)
-        by_key = {repr(row[0]): row for row in found}
-        texts = [any(isinstance(row[place], str) for row in by_key.values()) for place in range(len(columns))]
-        same(
-            found,
-            [
-                tuple(as_stored(one, "" if text else None) for one, text in zip(row, texts, strict=True))
-                for row in stored
-            ],
-        )
+def test_every_case_has_its_row() -> None:
+    assert {one.file for one in (*ACCEPTED, *REFUSED)} == {path.name for path in CASES.iterdir()}
 
 
-@pytest.mark.parametrize("file", ROWS)
-def test_rows_of_json_hold_what_json_says(file: str) -> None:
-    shutil.copy(CASES / file, file)
-    told = new(file)
-    text = Path(file).read_text()
-    rows = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
-    columns = list(rows[0])
-    found = rows_of(told["entities"][0]["entity"], columns)
-    nested = [isinstance(value, dict | list) for value in rows[0].values()]
-    same(
-        [tuple(json.dumps(json.loads(one)) if deep else one for one, deep in zip(row, nested, strict=True)) for row
-         in found],
-        [tuple(json.dumps(row[name]) if deep else row[name] for name, deep in zip(columns, nested, strict=True)) for row
-         in rows],
-    )  # fmt: skip
+@pytest.mark.parametrize("case", REFUSED, ids=str)
+def test_what_cannot_be_read_for_certain_is_refused_with_its_place(case: Case) -> None:
+    lay(case)
+    assert case.refused in refused(case.file)
 
 
-def test_a_folder_of_partitions_holds_what_duckdb_says() -> None:
-    shutil.copytree(CASES / "d07_hive", "d07_hive")
-    assert new("d07_hive")["guessed"]["time"]["columns"] == ["day"]
-    with duckdb.connect() as connection:
-        read = connection.execute(
-            "SELECT * REPLACE (CAST(day AS VARCHAR) AS day) FROM read_parquet('d07_hive/*/*.parquet')"
-        )
-        columns, rows = [one[0] for one in read.description], read.fetchall()
-    same(rows_of("d07_hive", columns), rows)
-
-
-# --- change logs: every state that a log tells, taken out of its lines by the standard library alone -----------------
-
-
-def messages(path: Path) -> Iterator[Any]:
-    text = path.read_text()
-    lines = json.loads(text, parse_float=Decimal) if text.startswith("[") else text.splitlines()
-    for line in lines:
-        yield parsed(line.rpartition("\t")[2] if isinstance(line, str) else line)
-
-
-def parsed(value: Any) -> Any:
-    """JSON inside of text, however deep."""
-    if isinstance(value, str) and value[:1] in ("{", "[", "n"):
-        try:
-            return parsed(json.loads(value, parse_float=Decimal))
-        except ValueError:
-            return value
-    return {name: parsed(one) for name, one in value.items()} if isinstance(value, dict) else value
-
-
-def states(value: Any) -> Iterator[dict[str, Any]]:
-    """The states after a change, whatever the format."""
-    if not isinstance(value, dict):
+@pytest.mark.parametrize("case", ACCEPTED, ids=str)
+def test_a_case_gives_what_it_must_and_every_value_is_what_it_was(case: Case) -> None:
+    found = taken(case)
+    as_it_must(case, found)
+    if case in LOGS:
+        as_the_log_tells(case, found)
         return
-    if "schema" in value and "payload" in value:
-        fields = {one["field"]: one for one in value["schema"]["fields"]}
-        types = {one["field"]: one for one in fields["after"]["fields"]} if "after" in fields else {}
-        for state in states(value["payload"]):
-            yield {name: typed(one, types.get(name, {})) for name, one in state.items()}
-    elif "after" in value:
-        if value["after"] is not None:
-            yield unions(value["after"])
-    elif "columns" in value:
-        yield {one["name"]: one["value"] for one in value["columns"]}
-    elif value.get("type") == "RECORD":
-        yield value["record"]
-    elif "mysqlType" in value:
-        for row in value["data"] if value["type"] != "DELETE" else ():
-            yield {name: int(one) if value["mysqlType"][name] == "int" else one for name, one in row.items()}
-    elif "data" in value and value.get("type") != "delete":
-        inner = value["data"]
-        yield from states(inner) if "op" in inner or "after" in inner else iter([inner])
-    elif "__op" in value:
-        if value["__deleted"] == "false":
-            yield {name: one for name, one in value.items() if not name.startswith("__")}
-    else:
-        for name in ("value", "payload", "content"):
-            yield from states(value.get(name))
+    columns, rows = as_another_reader_has_it(case, found)
+    convert = as_compared(case, columns)
+    mine = [tuple(how(one) for how, one in zip(convert, row, strict=True)) for row in found.rows(columns)]
+    # Values and their types, whatever the order of the rows.
+    assert with_types(mine) == with_types(rows)
 
 
-def unions(value: dict[str, Any]) -> dict[str, Any]:
-    inner = next(iter(value.values()))
-    state = inner if len(value) == 1 and isinstance(inner, dict) else value
-    return {name: identifier(one) for name, one in state.items()}
+def as_it_must(case: Case, found: Taken) -> None:
+    """What came of it is what its row of the table says."""
+    frame = found.frame
+    counted = frame["key"].n_unique(), frame.height, int(frame["deleted"].sum())
+    assert counted == (case.records, case.changes, case.deletions)
+    assert found.guessed["key"]["columns"] == case.key.split(",")
+    assert not case.form or found.told["format"] == case.form
+    for role, column in case.roles.items():
+        assert found.guessed[role]["columns"] == [column]
+    told = dict.fromkeys([*case.types, *(name for values in case.last.values() for name in values or ())])
+    names = entity_names(told)
+    for column, kind in case.types.items():
+        assert found.entity.told(names[column]) == kind, column
+    last = {row["key"]: row for row in readable(frame.sort("position"), found.entity)}
+    for key, values in case.last.items():
+        assert last[key]["deleted"] == (values is None), key
+        for column, value in (values or {}).items():
+            assert last[key][names[column]] == value, column
+    if case.states:
+        states = {
+            key: (row["revision"], row["deleted"], {name: row[name] for name in found.entity.columns})
+            for key, row in last.items()
+        }
+        assert states == case.states
+    if case.gaps:
+        assert found.gaps == pytest.approx(list(case.gaps), abs=1e-3)
+    if case.lasts is not None:
+        assert sum(found.gaps) == pytest.approx(case.lasts, abs=1e-6)
+    said = "\n".join([*found.told["notes"], *(one["why"] for one in found.guessed.values())])
+    for words in case.said:
+        assert re.search(words, said), said
 
 
-def identifier(value: Any) -> Any:
-    return next(iter(value.values())) if isinstance(value, dict) and len(value) == 1 else value
+def as_another_reader_has_it(case: Case, found: Taken) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The columns, and the rows that must be there."""
+    if case.file.endswith(".db"):
+        columns, _ = other.stored(case)
+        return columns, other.of_database(case, found.kinds(columns))
+    if case.form == "ndjson":
+        columns = list(other.objects(case)[0])
+        return columns, other.of_json(case, columns)
+    if case.file.endswith(".parquet") or (CASES / case.file).is_dir():
+        schema = other.parquet_schema(case)
+        columns = _named(case, list(schema))
+        return columns, other.of_parquet(case, columns, found.kinds(columns))
+    columns = _named(case, other.header_and_lines(case)[0])
+    return columns, other.of_text(case, found.kinds(columns))
 
 
-def typed(value: Any, schema: dict[str, Any]) -> Any:
-    name = schema.get("name", "")
-    if name.endswith("connect.data.Decimal"):
-        scale = int(schema["parameters"]["scale"])
-        return Decimal(int.from_bytes(base64.b64decode(value), "big", signed=True)).scaleb(-scale)
-    if name.endswith("time.Date"):
-        return (date(1970, 1, 1) + timedelta(days=value)).isoformat()
-    if name.endswith("MicroTimestamp"):
-        return (datetime(1970, 1, 1) + timedelta(microseconds=value)).isoformat()
+def as_compared(case: Case, columns: list[str]) -> list[Callable[[Any], Any]]:
+    """How values of these columns are compared: times of Parquet as nanoseconds, nested JSON in one form."""
+    if case.form == "ndjson":
+        row = other.objects(case)[0]
+        nested = [isinstance(row[name], dict | list) for name in columns]
+        return [(lambda one: other.canonical(json.loads(one))) if deep else _as_it_is for deep in nested]
+    schema = other.parquet_schema(case) if case.file.endswith(".parquet") else {}
+    return [other.nanoseconds if isinstance(schema.get(name), pl.Datetime) else _as_it_is for name in columns]
+
+
+def _as_it_is(value: Any) -> Any:
     return value
 
 
-@pytest.mark.parametrize("path", sorted(LOGS.glob("a*")), ids=lambda path: path.name)
-def test_a_log_holds_every_state_that_its_lines_tell_and_no_other(path: Path) -> None:
-    shutil.copy(path, path.name)
-    told = new(path.name)
-    wanted = [state for one in messages(path) for state in states(one)]
+def with_types(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return sorted((tuple((type(one), one) for one in row) for row in rows), key=repr)
+
+
+def _named(case: Case, header: list[str]) -> list[str]:
+    return [name for place, one in enumerate(header) if (name := case.names.get(place, one)) is not None]
+
+
+def as_the_log_tells(case: Case, found: Taken) -> None:
+    """Every state of a log is there, and no other; deletions have the last state of their record."""
+    wanted = other.log_states(case, case.key)
     assert wanted
-    made, _ = trace()
-    ((_, frame),) = made.frames.items()
     columns = list(dict.fromkeys(name for state in wanted for name in state))
-    key = told["guessed"]["key"]["columns"][0]
-    last: dict[Any, dict[str, Any]] = {}
-    for state in wanted:
-        # A large value that didn't change is the record's last.
-        for name, value in state.items():
-            if value == "__debezium_unavailable_value":
-                state[name] = last[state[key]][name]
-        last[state[key]] = state
-    alive = frame.filter(~frame["deleted"]).select(columns).rows()
-    found = {tuple(exact(one) for one in row) for row in alive}
-    assert found == {tuple(exact(state.get(name)) for name in columns) for state in wanted}
-    # Deletions have the last state of their record.
-    gone = frame.filter(frame["deleted"]).select(columns).rows()
-    assert {tuple(exact(one) for one in row) for row in gone} <= found
+    rows = list(zip(found.frame["deleted"], found.rows(columns), strict=True))
+    alive = {tuple(map(exact, row)) for gone, row in rows if not gone}
+    assert alive == {tuple(exact(state.get(name)) for name in columns) for state in wanted}
+    assert {tuple(map(exact, row)) for gone, row in rows if gone} <= alive
 
 
 def exact(value: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.base import BadInput, Entity, Kind, Problem, Totals
+from lab.base import BadInput, Entity, Problem, Totals
 from lab.domain import model
 from lab.domain.model import Command, Contract, Event, EventType, Options, Rejection, Trace, View
 from lab.domain.trace.files import digest, format_of, read
@@ -67,7 +67,7 @@ class Traced:
     def _read(self, item: EntityTable) -> Raw:
         return read(item.file, self.folder, item.format, CsvReading.of(item), item.key)
 
-    def _kinds(self, item: EntityTable, raw: Raw | None = None) -> dict[str, Kind]:
+    def _kinds(self, item: EntityTable, raw: Raw | None = None) -> dict[str, str]:
         """Return the columns with their kinds, as declared in the scenario or else as found in the file."""
         if item.columns is not None:
             return dict(item.columns)

@@ -143,7 +143,8 @@ def amount(values: pl.Series, by: int) -> tuple[pl.Series, pl.Series]:
     """Split numbers of `by` units a second into whole seconds and nanoseconds."""
     if values.dtype.is_integer():
         whole = values.cast(pl.Int64)
-        return whole // by, (whole % by) * (10**9 // by)
+        rest = whole % by
+        return whole // by, rest * (10**9 // by) if by <= 10**9 else rest // (by // 10**9)
     scaled = values.cast(pl.Float64).fill_nan(None)
     whole = (scaled / by).floor()
     nano = ((scaled - whole * by) * (1e9 / by)).round()

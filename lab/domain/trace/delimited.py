@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from lab.base import NotReadable
+from lab.decimals import is_fractional
 from lab.domain.trace.dialect import CsvDialect, dialect
 from lab.domain.trace.encoding import as_utf8, even_lines
 from lab.domain.trace.instants import moments
@@ -140,7 +141,7 @@ def _understood(frame: pl.DataFrame, found: CsvDialect, how: CsvReading) -> dict
     for name, one in columns.items():
         if one.kind == "str" and not one.nulls and (words := _among_times(frame[name])):
             columns[name] = replace(one, nulls=words)
-    sure = [one for one in columns.values() if (one.kind == "float" or one.notation.between) and not one.rivals]
+    sure = [one for one in columns.values() if (is_fractional(one.kind) or one.notation.between) and not one.rivals]
     points = {one.notation.decimal for one in sure}
     decimal = how.decimal or (points.pop() if len(points) == 1 else None)
     for name, one in columns.items():

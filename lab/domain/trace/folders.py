@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -10,7 +10,8 @@ from urllib.parse import unquote
 
 import polars as pl
 
-from lab.base import DTYPES, Kind, NotReadable
+from lab.base import NotReadable
+from lab.decimals import dtype_of, fitting, is_number, kind_of, scale_of
 from lab.domain.trace.numerals import Understood, understand
 from lab.domain.trace.raw import LINE, SHOWN, Bad, Raw
 
@@ -62,10 +63,10 @@ def read_folder(folder: Path, files: Sequence[Path], read: Callable[[Path], Raw]
         bad += [Bad(one.line, f"{path.relative_to(folder)}: {one.why}", one.unit) for one in raw.bad]
     frame = pl.concat(frames, how="diagonal")
     text = {name: frame[name].drop_nulls() for name in own}
-    whole: dict[str, Kind] = {
+    whole: dict[str, str] = {
         name: "int" if values.len() and values.str.contains(WHOLE).all() else "str" for name, values in text.items()
     }
-    frame = frame.cast({name: DTYPES[kind] for name, kind in whole.items()})
+    frame = frame.cast({name: dtype_of(kind) for name, kind in whole.items()})
     notations, apart = _notations([raw for _, raw in parts], frame)
     kinds |= {name: notations[name].kind for name in apart}
     first = parts[0][1]
@@ -109,17 +110,28 @@ def _agree(
         raise NotReadable(str(folder), f"`{name}` is a column of some files and a folder of others", "choose one")
 
 
-def _kinds(raws: Sequence[Raw]) -> dict[str, Kind]:
+def _kinds(raws: Sequence[Raw]) -> dict[str, str]:
     """Return a kind for each column that suits all files; a file in which it is null throughout has no say."""
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, str] = {}
     for name in dict.fromkeys(chain.from_iterable(raw.kinds for raw in raws)):
         having = [raw for raw in raws if name in raw.kinds]
         found = {raw.kinds[name] for raw in having if raw.frame[name].null_count() < raw.frame.height}
-        if found == {"int", "float"} and all(_exact(raw.frame[name]) for raw in having if raw.kinds[name] == "int"):
+        if all(map(is_number, found)) and any(scale_of(kind) is not None for kind in found):
+            kinds[name] = _decimal(name, having, found)
+        elif found == {"int", "float"} and all(_exact(raw.frame[name]) for raw in having if raw.kinds[name] == "int"):
             kinds[name] = "float"
         else:
             kinds[name] = found.pop() if len(found) == 1 else "str" if found else having[0].kinds[name]
     return kinds
+
+
+def _decimal(name: str, having: Sequence[Raw], found: Collection[str]) -> str:
+    """Return the kind of numbers that are decimals in some files: one that is exact for all of them, or text."""
+    values = pl.concat([raw.frame[name].cast(pl.String) for raw in having])
+    if all(name in raw.notations for raw in having):
+        return understand(values).kind
+    scale = fitting(values, max(scale_of(kind) or 0 for kind in found))
+    return "str" if scale is None else kind_of(scale)
 
 
 def _notations(raws: Sequence[Raw], frame: pl.DataFrame) -> tuple[dict[str, Understood], set[str]]:
@@ -140,9 +152,11 @@ def _exact(values: pl.Series) -> bool:
     return whole.null_count() == values.null_count() and not (whole.is_between(-EXACT, EXACT)).not_().any()
 
 
-def _frame(raw: Raw, kinds: Mapping[str, Kind], place: Mapping[str, str | None], begin: int) -> pl.DataFrame:
+def _frame(raw: Raw, kinds: Mapping[str, str], place: Mapping[str, str | None], begin: int) -> pl.DataFrame:
     """Return a file's rows with the columns of its folder, numbered on from the files before it."""
-    typed = {name: DTYPES[kind] for name, kind in kinds.items() if name in raw.kinds}
+    # Decimals are text until they are typed.
+    kept = {name: "str" if scale_of(kind) is not None else kind for name, kind in kinds.items()}
+    typed = {name: dtype_of(kind) for name, kind in kept.items() if name in raw.kinds}
     text = all(raw.frame.schema[name] == pl.String for name in typed)
     frame = (
         raw.frame

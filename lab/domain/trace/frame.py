@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from lab.base import META, REASON, BadInput, Entity, Kind, Problem, nearest
+from lab.base import META, REASON, BadInput, Entity, Problem, nearest
+from lab.decimals import as_text, scale_of, stored
 from lab.domain.trace.history import BY, arranged
 from lab.domain.trace.history import GONE as IS_GONE
 from lab.domain.trace.history import KEY as ITS_KEY
@@ -53,17 +54,18 @@ def renamed(columns: Iterable[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def entity(table: EntityTable, kinds: Mapping[str, Kind]) -> Entity:
+def entity(table: EntityTable, kinds: Mapping[str, str]) -> Entity:
     """Return the entity of these columns; a key of one whole number is kept, every other key becomes text."""
     names = entity_names(kinds)
     whole = len(table.key) == 1 and kinds[table.key[0]] == "int"
     return Entity(
-        table.name, "int" if whole else "str", {names[column]: kind for column, kind in kinds.items()},
+        table.name, "int" if whole else "str", {names[column]: stored(kind) for column, kind in kinds.items()},
         indexes=tuple((names[column],) for column in table.indexes), texts=tuple(names[one] for one in table.texts),
+        scales={names[column]: scale for column, kind in kinds.items() if (scale := scale_of(kind)) is not None},
     )  # fmt: skip
 
 
-def check_columns(table: EntityTable, columns: Mapping[str, Kind], where: str) -> list[Problem]:
+def check_columns(table: EntityTable, columns: Mapping[str, str], where: str) -> list[Problem]:
     """Return problems with the columns that the table names: missing, or of an unsuitable kind (`columns`)."""
     problems = []
     lists = {"key": table.key, "texts": table.texts, "indexes": table.indexes}
@@ -108,7 +110,7 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(raw: Raw, table: EntityTable, kinds: Mapping[str, Kind], where: str) -> Prepared:
+def prepare(raw: Raw, table: EntityTable, kinds: Mapping[str, str], where: str) -> Prepared:
     """Convert every row to a change in commit order: by time, then in the order of the file; a log has its own order.
 
     A revision column orders the changes of one record on the places that the record has. Revisions are counted from 1.
@@ -123,7 +125,7 @@ def prepare(raw: Raw, table: EntityTable, kinds: Mapping[str, Kind], where: str)
         nulls.append((raw.frame[table.revision].is_null() & ~whole, f"the revision `{table.revision}` is null"))
     raw = raw.without(nulls, raw.frame)
     notes = list(raw.notes)
-    raw, second, nano = _times(raw, table, notes)
+    raw, second, nano = _times(raw, table, kinds, notes)
     raw, deleted = _deletions(raw, table, notes)
     by = _order(raw.frame[table.revision]) if table.revision else pl.lit(None)
     frame = raw.frame.with_columns(_key(table.key, kinds).alias(ITS_KEY), deleted.alias(IS_GONE), by.alias(BY))
@@ -146,7 +148,7 @@ def prepare(raw: Raw, table: EntityTable, kinds: Mapping[str, Kind], where: str)
     return Prepared(_changes(frame, kinds), bool(table.time), raw, tuple(notes))
 
 
-def _changes(frame: pl.DataFrame, kinds: Mapping[str, Kind]) -> pl.DataFrame:
+def _changes(frame: pl.DataFrame, kinds: Mapping[str, str]) -> pl.DataFrame:
     """Return rows in their order as changes, with revisions counted from 1."""
     names = entity_names(kinds)
     order = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(ITS_KEY)
@@ -173,7 +175,9 @@ def _deletions(raw: Raw, table: EntityTable, notes: list[str]) -> tuple[Raw, pl.
     return raw, deleted
 
 
-def _times(raw: Raw, table: EntityTable, notes: list[str]) -> tuple[Raw, pl.Series, pl.Series]:
+def _times(
+    raw: Raw, table: EntityTable, kinds: Mapping[str, str], notes: list[str]
+) -> tuple[Raw, pl.Series, pl.Series]:
     """Return the commit time of each row: seconds and nanoseconds. A log has its own.
 
     A row without a time has that of the row before it in the file.
@@ -184,7 +188,7 @@ def _times(raw: Raw, table: EntityTable, notes: list[str]) -> tuple[Raw, pl.Seri
         never = own.is_null()
         found = Moments(own, pl.Series("nano", [0]).new_from_index(0, frame.height), never, never)
     else:
-        found = moments(frame[table.time], table.dates)
+        found = moments(frame[table.time], table.dates, scale_of(kinds[table.time]) or 0)
         notes += told(table.time, found)
         raw = raw.counting(table.time, ZERO, int(found.zero.sum()))
         if (lost := found.unreadable).any():
@@ -227,11 +231,11 @@ def _order(revisions: pl.Series) -> pl.Series:
     return digits.str.pad_start(int(digits.str.len_bytes().max() or 0), "0")  # type: ignore[arg-type]
 
 
-def _key(columns: Sequence[str], kinds: Mapping[str, Kind]) -> pl.Expr:
+def _key(columns: Sequence[str], kinds: Mapping[str, str]) -> pl.Expr:
     """Return the key: a single whole number unchanged, anything else as text."""
     if len(columns) == 1 and kinds[columns[0]] == "int":
         return pl.col(columns[0])
-    return joined_key([pl.col(name) for name in columns])
+    return joined_key([as_text(pl.col(name), kinds[name]) for name in columns])
 
 
 def joined_key(columns: Sequence[pl.Expr]) -> pl.Expr:

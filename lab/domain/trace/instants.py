@@ -60,14 +60,17 @@ def instants(values: pl.Series, dates: str | None = None) -> pl.Series:
     return moments(values, dates).seconds
 
 
-def moments(values: pl.Series, dates: str | None = None) -> Moments:
-    """Convert a column to times. `dates` says how they are written, as `dates` of `[[domain.entity]]` does."""
+def moments(values: pl.Series, dates: str | None = None, scale: int = 0) -> Moments:
+    """Convert a column to times. `dates` says how they are written, as `dates` of `[[domain.entity]]` does.
+
+    Whole numbers stand for decimals with so many digits after the point as `scale` says.
+    """
     nothing = values.is_null()
     if values.dtype == pl.Boolean:
         none = pl.Series(values.name, [None], pl.Int64).new_from_index(0, values.len())
         return Moments(none, none, nothing, ~nothing & False)
     if values.dtype.is_numeric():
-        return _numbers(values, dates)
+        return _numbers(values, dates, scale)
     written = DayOrder.of(values, dates)
     blocks = [_block(values.slice(begin, BLOCK), written) for begin in range(0, max(1, values.len()), BLOCK)]
     found = pl.concat(blocks)
@@ -87,7 +90,9 @@ def _block(values: pl.Series, written: DayOrder) -> pl.DataFrame:
     return found.with_columns(kept, absent.alias("absent"), zero.alias("zero")).select(second, "nano", "absent", "zero")
 
 
-def _numbers(values: pl.Series, dates: str | None) -> Moments:
+def _numbers(whole: pl.Series, dates: str | None, scale: int) -> Moments:
+    # What they are is seen from them as floating-point numbers; the times come of the whole ones.
+    values = whole.cast(pl.Float64) / 10**scale if scale else whole
     nothing = values.is_null() | (values.is_nan() if values.dtype.is_float() else False)
     there = values.filter(~nothing)
     never = nothing & False
@@ -104,8 +109,8 @@ def _numbers(values: pl.Series, dates: str | None) -> Moments:
         return Moments(second, nano, nothing, never, "read as Excel's days since 1899-12-30", doubt)
     size = reached(there.cast(pl.Float64).abs(), 0.5) if there.len() else None
     by = 1 if dates == "seconds" else next((unit for least, unit in UNITS if size is not None and size > least), 1)
-    second, nano = amount(values, by)
-    return Moments(second, nano, nothing, never)
+    second, nano = amount(whole, by * 10**scale)
+    return Moments(second.rename(values.name), nano, nothing, never)
 
 
 def _is_calendar(values: pl.Series) -> bool:

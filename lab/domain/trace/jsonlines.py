@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from lab.base import Kind
-from lab.domain.trace.logs.values import as_text, decode
+from lab.decimals import fitting, kind_of
+from lab.domain.trace.logs.values import as_text, decode_verbatim
 from lab.domain.trace.numerals import inexact
 from lab.domain.trace.raw import LINE, Bad, Raw, SourceCount, as_text_count, as_text_note
 
@@ -22,8 +22,10 @@ KINDS: dict[str, str] = {
 }  # fmt: skip
 
 
-# Numbers with a point and at least 16 digits, or with 16 digits and an exponent.
-LONG = r"\d{13}\.\d|\d{10}\.\d{4}|\d{7}\.\d{7}|\d{4}\.\d{10}|\.\d{13}|\d{16}[eE]"
+# Numbers with a point and at least 16 digits, or with 16 digits and an exponent; small ones, which get an exponent.
+LONG = r"\d{13}\.\d|\d{10}\.\d{4}|\d{7}\.\d{7}|\d{4}\.\d{10}|\.\d{13}|\d{16}[eE]|\.0000"
+# Numbers that DuckDB writes otherwise: with zeros at their end, with an exponent, minus zero.
+REWRITTEN = LONG + r"|\.\d*0(?:[^\d]|$)|\d[eE][+-]?\d|-0(?:[^.\d]|$)"
 
 
 class Json:
@@ -67,10 +69,11 @@ class Json:
             self.kinds.setdefault(name, set()).update(KINDS.get(kind, "str") for kind in seen if kind != "NULL")
         values = [pl.col("v").list.get(place, null_on_oob=True).alias(name) for place, name in enumerate(names)]
         made = found.select(*rest, *values)
-        fractional = [name for name in names if name in self.nested or "float" in self.kinds[name]]
-        return _exact(made, frame[json], fractional)
+        fractional = [name for name in names if name not in self.nested and "float" in self.kinds[name]]
+        made = _exact(made, frame[json], LONG, fractional)
+        return _exact(made, frame[json], REWRITTEN, [name for name in names if name in self.nested])
 
-    def kind(self, name: str, values: pl.Series) -> tuple[Kind, str]:
+    def kind(self, name: str, values: pl.Series) -> tuple[str, str]:
         """Return the kind of a column, and what its values are called if they become text.
 
         Text are values of several kinds, and numbers that neither 64 bits nor a floating-point number hold exactly.
@@ -82,15 +85,18 @@ class Json:
             whole = values.cast(pl.Int64, strict=False).null_count() == values.null_count()
             return ("int", "") if whole else ("str", "whole numbers beyond 64 bits")
         if found and found <= {"int", "float"}:
-            return ("str", "numbers with more digits than a float keeps") if inexact(values) else ("float", "")
+            if not inexact(values):
+                return "float", ""
+            scale = fitting(values)
+            return ("str", "numbers with more digits than a float keeps") if scale is None else (kind_of(scale), "")
         if len(found) > 1:
             return "str", f"{' and '.join(sorted(found))} values"
         return ("bool" if found == {"bool"} else "str"), ""
 
 
-def _exact(frame: pl.DataFrame, lines: pl.Series, names: Sequence[str]) -> pl.DataFrame:
-    """Replace numbers of many digits in these columns by what stands in the lines: DuckDB rounds them."""
-    long = lines.str.contains(LONG).arg_true() if names else pl.Series(dtype=pl.UInt32)
+def _exact(frame: pl.DataFrame, lines: pl.Series, which: str, names: Sequence[str]) -> pl.DataFrame:
+    """Replace numbers in these columns by what stands in the lines: DuckDB writes those of a form `which` otherwise."""
+    long = lines.str.contains(which).arg_true() if names else pl.Series(dtype=pl.UInt32)
     if not long.len():
         return frame
     told = [_decoded(line) for line in lines.gather(long)]
@@ -116,7 +122,7 @@ def _as_written(path: Path, frame: pl.DataFrame, names: Sequence[str]) -> pl.Dat
 
 def _decoded(line: str) -> dict[str, Any]:
     try:
-        found = decode(line)
+        found = decode_verbatim(line)
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -163,14 +169,14 @@ def read_ndjson(path: Path) -> Raw:
     finally:
         json.connection.close()
     frame = pl.concat(frames, how="diagonal") if frames else pl.DataFrame(schema={LINE: pl.Int64})
-    kinds, notes, counts = dict[str, Kind](), list[str](), list[SourceCount]()
+    kinds, notes, counts = dict[str, str](), list[str](), list[SourceCount]()
     for name in frame.columns:
         if name != LINE:
             kinds[name], what = json.kind(name, frame[name])
             notes += [as_text_note(name, what)] if what else []
             counts += as_text_count(name, what, frame[name])
     fractional = [name for name, kind in kinds.items() if kind == "str" and "float" in json.kinds.get(name, ())]
-    if fractional := [name for name in fractional if name not in json.nested]:
+    if fractional:
         frame = _as_written(path, frame, fractional)
     return Raw(frame, kinds, "ndjson", tuple(bad), count, notes=tuple(notes), counts=tuple(counts))
 

@@ -11,13 +11,14 @@ from dataclasses import replace
 
 import polars as pl
 
-from lab.base import DTYPES, Entity, Kind, Problem, nearest
+from lab.base import Entity, Kind, Problem, nearest
+from lab.decimals import as_text, converted
 from lab.domain.trace.frame import Prepared, entity, entity_names, joined_key
 from lab.domain.trace.raw import AT
 from lab.scenario import EntityTable, LinkTable
 
 Tables = Mapping[str, EntityTable]
-Kinds = Mapping[str, Mapping[str, Kind]]
+Kinds = Mapping[str, Mapping[str, str]]
 
 
 def linked_entity(name: str, tables: Tables, kinds: Kinds) -> Entity:
@@ -30,7 +31,7 @@ def linked_entity(name: str, tables: Tables, kinds: Kinds) -> Entity:
     return replace(plain, columns=plain.columns | made, indexes=plain.indexes + indexes, parent=parent)
 
 
-def link_column(link: LinkTable, kinds: Mapping[str, Kind]) -> str:
+def link_column(link: LinkTable, kinds: Mapping[str, str]) -> str:
     """Return the entity's column that holds the other record's key."""
     return link.name or entity_names(kinds)[link.on[0]]
 
@@ -84,13 +85,13 @@ def with_links(frame: pl.DataFrame, name: str, tables: Tables, kinds: Kinds) -> 
     for link in tables[name].link:
         if link.name is None:
             continue
-        other = tables[link.to]
+        theirs = [kinds[link.to][one] for one in tables[link.to].key]
         parts = [
-            pl.col(names[own]).cast(DTYPES[kinds[link.to][theirs]], strict=False)
-            for own, theirs in zip(link.on, other.key, strict=True)
+            converted(pl.col(names[own]), kinds[name][own], kind) for own, kind in zip(link.on, theirs, strict=True)
         ]
-        whole = _key_kind(link.to, tables, kinds) == "int"
-        made.append((parts[0] if whole else joined_key(parts)).alias(link.name))
+        if _key_kind(link.to, tables, kinds) == "str":
+            parts = [joined_key([as_text(part, kind) for part, kind in zip(parts, theirs, strict=True)])]
+        made.append(parts[0].alias(link.name))
     return frame.with_columns(made) if made else frame
 
 

@@ -1,7 +1,8 @@
 """Numbers as they are written in text: which notation a column has, and whether its numbers are exact as such.
 
-A column is taken for numbers only if nothing of it is lost: codes (`007`, `+49`, `12E3`), whole numbers beyond 64 bits
-and decimals with more digits than a floating-point number tells apart stay text.
+A column is taken for numbers only if nothing of it is lost: codes (`007`, `+49`, `12E3`) and whole numbers beyond
+64 bits stay text. Decimals with more digits than a floating-point number tells apart are in fixed point if 64 bits
+hold them, else text.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from decimal import Decimal, localcontext
 
 import polars as pl
 
-from lab.base import Kind
+from lab.decimals import fitting, is_fractional, kind_of
 
 # Words that stand for a missing value among numbers, times, and booleans.
 NULLS = ("NA", "N/A", "#N/A", "<NA>", "NULL", "null", "Null", "(null)", "NaN", "nan", "-nan", "None", r"\N")
@@ -64,7 +65,7 @@ class Understood:
     `nulls` are words for a missing value that stand among the numbers.
     """
 
-    kind: Kind
+    kind: str
     notation: Notation = POINT
     note: str = ""
     rivals: tuple[Notation, ...] = ()
@@ -92,7 +93,7 @@ def understand(values: pl.Series, words: Sequence[str] = ()) -> Understood:
     if plain == 1.0:
         made = _numbers(found, POINT, nulls)
         # 1.234 is 1234 in a file whose other numbers have a comma.
-        turned = made.kind == "float" and found.str.contains(COMMA.pattern).all()
+        turned = is_fractional(made.kind) and found.str.contains(COMMA.pattern).all()
         return replace(made, rivals=(COMMA,)) if turned else made
     fits = tuple(one for one in GROUPED if found.str.contains(one.pattern).all())
     if len({one.decimal for one in fits}) > 1:
@@ -121,7 +122,7 @@ def _share(mask: pl.Series) -> float:
 
 
 def _numbers(found: pl.Series, notation: Notation, nulls: tuple[str, ...]) -> Understood:
-    """Return numbers as int or float if they are exact as such, else as text, with the reason."""
+    """Return numbers as int, float or decimal, the first that is exact, else as text, with the reason."""
     plain = found.to_frame("v").select(notation.plain(pl.col("v"))).to_series()
     if plain.str.contains(WHOLE).all():
         if plain.cast(pl.Int64, strict=False).null_count():
@@ -130,6 +131,8 @@ def _numbers(found: pl.Series, notation: Notation, nulls: tuple[str, ...]) -> Un
     if alike := _alike(plain):
         return Understood("str", note=f"has {alike}, which is the same number and another text: text here")
     if rounded := inexact(plain):
+        if (scale := fitting(plain)) is not None:
+            return Understood(kind_of(scale), notation, nulls=nulls)
         return Understood("str", note=f"has decimals like {rounded} that a floating-point number rounds: text here")
     return Understood("float", notation, nulls=nulls)
 

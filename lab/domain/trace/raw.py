@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from lab.base import BadInput, Kind, Problem
+from lab.base import BadInput, Problem
 from lab.domain.trace.numerals import Understood
 
 # Columns that the readers add; no column of a file begins with this character.
@@ -67,7 +67,7 @@ class Raw:
     """
 
     frame: pl.DataFrame
-    kinds: dict[str, Kind]
+    kinds: dict[str, str]
     format: str
     bad: tuple[Bad, ...] = ()
     bad_count: int = 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import adbc_driver_sqlite.dbapi as adbc
 import polars as pl
 import pyarrow as pa
 
-from lab.base import DTYPES, Kind, NotReadable
+from lab.base import DTYPES, NotReadable
+from lab.decimals import SCALE_MAX, is_number, kind_of, parsed, spelt, texts
 from lab.domain.trace.databases import numbered, quoted
 from lab.domain.trace.raw import LINE, SHOWN, Bad, Raw, SourceCount
 from lab.domain.trace.sqlite_catalogue import columns_of, listed, opened
@@ -20,6 +22,8 @@ PAGE = 100_000  # Rows that are converted together.
 WIDEST = 200  # Columns whose types are counted in one statement.
 EXACT = 2**53  # Whole numbers up to this one are exact as floating-point numbers.
 TYPES = ("integer", "real", "text", "blob")
+# Declared types, in capitals, with the digits after the point.
+DECIMALS = r"\s*(?:DECIMAL|NUMERIC|NUMBER|DEC)\s*\(\s*\d+\s*,\s*(\d+)\s*\)"
 
 
 def read_sqlite(path: Path, table: str | None) -> Raw:
@@ -42,17 +46,18 @@ def _read(connection: sqlite3.Connection, address: str, path: Path, table: str |
     kinds = {name: _kind(types, wide, declared[name]) for name, (types, wide) in counted.items()}
     if not kinds:
         raise NotReadable(f"{path}:{found.name}", "a table without a column that can be read", " ".join(notes))
-    notes += [
-        f"Column `{name}` holds {' and '.join(sorted(types))} values: they are {how} here."
-        for name, (types, _) in counted.items()
-        if (how := _how(types, kinds[name]))
-    ]
     slow = any(kind == "str" and "real" in counted[name][0] for name, kind in kinds.items())
     frame = None if slow else _arrow(address, source, kinds, {name: types for name, (types, _) in counted.items()})
     bad: list[Bad] = []
     if frame is None:
         frame, bad = _rows(connection, source, kinds)
     broken = {one.line for one in bad}
+    frame = _fixed(frame, kinds, declared)
+    notes += [
+        f"Column `{name}` holds {' and '.join(sorted(types))} values: they are {how} here."
+        for name, (types, _) in counted.items()
+        if (how := _how(types, kinds[name]))
+    ]
     frame = numbered(frame)
     if broken:
         frame = frame.filter(~pl.col(LINE).is_in(list(broken)))
@@ -104,7 +109,7 @@ def _types(connection: sqlite3.Connection, source: str, names: Sequence[str]) ->
     }
 
 
-def _kind(types: set[str], wide: bool, declared: str) -> Kind:
+def _kind(types: set[str], wide: bool, declared: str) -> str:
     """Return the kind of a column from the types of its values; without any, from its affinity."""
     if types == {"integer"} or (not types and "INT" in declared):
         return "int"
@@ -113,7 +118,23 @@ def _kind(types: set[str], wide: bool, declared: str) -> Kind:
     return "float" if types == {"real"} or (types == {"integer", "real"} and not wide) else "str"
 
 
-def _how(types: set[str], kind: Kind) -> str:
+def _fixed(frame: pl.DataFrame, kinds: dict[str, str], declared: Mapping[str, str]) -> pl.DataFrame:
+    """Turn numbers that are declared as decimals, and are such, into text, and say so in `kinds`."""
+    for name, kind in kinds.items():
+        told = re.match(DECIMALS, declared[name])
+        scale = int(told[1]) if told else 0
+        empty = frame[name].null_count() == frame.height
+        if not (is_number(kind) or empty) or not 0 < scale <= SCALE_MAX:
+            continue
+        numbers = spelt(frame[name])
+        whole = parsed(pl.col(name), scale)
+        if numbers.to_frame().select(whole).to_series().null_count() == numbers.null_count():
+            frame = frame.with_columns(numbers.to_frame().select(texts(whole, scale)).to_series().alias(name))
+            kinds[name] = kind_of(scale)
+    return frame
+
+
+def _how(types: set[str], kind: str) -> str:
     """Describe how values are converted, if they are."""
     if kind == "float" and types == {"integer", "real"}:
         return "floating-point numbers"
@@ -124,7 +145,7 @@ def _how(types: set[str], kind: Kind) -> str:
     return "text, of blobs hexadecimal digits," if "blob" in types else "text"
 
 
-def _arrow(address: str, source: str, kinds: dict[str, Kind], types: dict[str, set[str]]) -> pl.DataFrame | None:
+def _arrow(address: str, source: str, kinds: dict[str, str], types: dict[str, set[str]]) -> pl.DataFrame | None:
     """Read all rows by Arrow; None if a text is not in UTF-8."""
     casts = {"int": "CAST({0} AS INTEGER)", "float": "CAST({0} AS REAL)"}
     text = "CASE typeof({0}) WHEN 'blob' THEN hex({0}) ELSE CAST({0} AS TEXT) END"
@@ -151,7 +172,7 @@ def _arrow(address: str, source: str, kinds: dict[str, Kind], types: dict[str, s
     return frame.slice(1).cast({name: DTYPES[kind] for name, kind in kinds.items()})
 
 
-def _rows(connection: sqlite3.Connection, source: str, kinds: dict[str, Kind]) -> tuple[pl.DataFrame, list[Bad]]:
+def _rows(connection: sqlite3.Connection, source: str, kinds: dict[str, str]) -> tuple[pl.DataFrame, list[Bad]]:
     """Read all rows one by one, for values that SQL can't turn into exact text; return malformed ones beside them."""
     convert: dict[str, Callable[[Any], Any]] = {"int": int, "float": float, "str": _text}
     by = [convert[kind] for kind in kinds.values()]

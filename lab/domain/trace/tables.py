@@ -1,4 +1,4 @@
-"""Read Parquet, and convert Arrow's types to the four kinds."""
+"""Read Parquet, and convert Arrow's types to the lab's kinds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from lab.base import Kind, NotReadable
+from lab.base import NotReadable
+from lab.decimals import SCALE_MAX, fitting, kind_of, units
 from lab.domain.trace.numerals import DIGITS
 from lab.domain.trace.raw import LINE, Raw, SourceCount
 from lab.spill import ROWS, here
@@ -22,15 +23,17 @@ def read_parquet(path: Path) -> Raw:
 
 
 def typed_rows(lazy: pl.LazyFrame, form: str) -> Raw:
-    """Convert rows of Arrow's types, which are numbered in `LINE`, to the four kinds."""
+    """Convert rows of Arrow's types, which are numbered in `LINE`, to the lab's kinds; decimals are text."""
     schema = pl.Schema({name: dtype for name, dtype in lazy.collect_schema().items() if name != LINE})
     small, counts = _fitting(lazy, schema), _not_numbers(lazy, schema)
+    scales = _scales(lazy, schema)
+    small |= scales.keys()
     columns = [_plain(name, dtype, name in small) for name, dtype in schema.items()]
     wanted = lazy.select(*columns, pl.col(LINE).cast(pl.Int64))
     pieces = wanted.collect_batches(chunk_size=ROWS, maintain_order=True)
     frame = here().frame(pieces, dict(wanted.collect_schema()))
     frame = frame if frame[LINE].is_sorted() else frame.sort(LINE)
-    kinds = {name: _kind(frame.schema[name]) for name in schema}
+    kinds = {name: kind_of(scales[name]) if name in scales else _kind(frame.schema[name]) for name in schema}
     notes = [
         f"Column `{name}` is {dtype} in the file; here its values are {how}."
         for name, dtype in schema.items()
@@ -51,18 +54,30 @@ def _wide(dtype: pl.DataType) -> bool:
 
 
 def _fitting(lazy: pl.LazyFrame, schema: pl.Schema) -> set[str]:
-    """Return the columns of wide types whose values all fit: whole numbers into 64 bits, decimals into exact floats."""
+    """Return the columns of wide types whose values all fit: whole numbers into 64 bits, durations into floats."""
     fits = {}
     for name, dtype in schema.items():
         column = pl.col(name)
         if _wide(dtype):
             fits[name] = column.cast(pl.Int64, strict=False).null_count() == column.null_count()
-        elif isinstance(dtype, pl.Decimal):
-            fits[name] = column.cast(pl.Float64).abs().max().fill_null(0.0) < 10.0 ** (DIGITS - dtype.scale)
         elif isinstance(dtype, pl.Duration):
             fits[name] = column.dt.total_nanoseconds().abs().max().fill_null(0) < 10**DIGITS
     found = lazy.select(fit.alias(name) for name, fit in fits.items()).collect() if fits else pl.DataFrame()
     return {name for name in fits if found[name][0]}
+
+
+def _scales(lazy: pl.LazyFrame, schema: pl.Schema) -> dict[str, int]:
+    """Return the scales of the decimals that fit into 64 bits: the declared one, else the least."""
+    found = {}
+    for name, dtype in schema.items():
+        if not isinstance(dtype, pl.Decimal) or not dtype.scale:
+            continue
+        ends = lazy.select(pl.col(name).min().alias("low"), pl.col(name).max().alias("high")).collect().row(0)
+        if dtype.scale <= SCALE_MAX and all(one is None or units(one, dtype.scale) is not None for one in ends):
+            found[name] = dtype.scale
+        elif (scale := fitting(lazy.select(pl.col(name).cast(pl.String)).collect()[name])) is not None:
+            found[name] = scale
+    return found
 
 
 def _not_numbers(lazy: pl.LazyFrame, schema: pl.Schema) -> tuple[SourceCount, ...]:
@@ -79,7 +94,7 @@ def _changed(dtype: pl.DataType, small: bool) -> str:
     if _wide(dtype):
         return "" if small else "text"
     if isinstance(dtype, pl.Decimal):
-        return "floating-point numbers" if small else "text, as floating-point numbers would round them"
+        return "" if small else "text, as 64 bits don't hold them"
     if isinstance(dtype, pl.Duration):
         return "seconds" if small else "text"
     if isinstance(dtype, pl.Datetime):
@@ -90,15 +105,15 @@ def _changed(dtype: pl.DataType, small: bool) -> str:
 
 
 def _plain(name: str, dtype: pl.DataType, small: bool) -> pl.Expr:
-    """Convert a column to one of the four kinds."""
+    """Convert a column to one of the lab's kinds; decimals to text."""
     column = pl.col(name)
     if _wide(dtype):
         return column.cast(pl.Int64 if small else pl.String)
     if dtype.is_integer():
         return column.cast(pl.Int64)
-    if dtype.is_decimal() and not small:
+    if dtype.is_decimal():
         return column.cast(pl.String)
-    if dtype.is_float() or dtype.is_decimal():
+    if dtype.is_float():
         return column.cast(pl.Float64).fill_nan(None)
     if isinstance(dtype, pl.Datetime):
         zoned = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if dtype.time_zone else column
@@ -113,6 +128,6 @@ def _plain(name: str, dtype: pl.DataType, small: bool) -> pl.Expr:
     return column if dtype in (pl.Boolean, pl.String) else column.cast(pl.String)
 
 
-def _kind(dtype: pl.DataType) -> Kind:
-    kinds: dict[pl.DataType, Kind] = {pl.Int64(): "int", pl.Float64(): "float", pl.Boolean(): "bool"}
+def _kind(dtype: pl.DataType) -> str:
+    kinds: dict[pl.DataType, str] = {pl.Int64(): "int", pl.Float64(): "float", pl.Boolean(): "bool"}
     return kinds.get(dtype, "str")

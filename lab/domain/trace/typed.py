@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from lab.base import DTYPES, Kind
+from lab.decimals import dtype_of, parsed, scale_of, spelt
 from lab.domain.trace.numerals import POINT, Understood, rounded
 from lab.domain.trace.raw import OWN, Raw, SourceCount
 
@@ -17,7 +17,7 @@ NOT_A_NUMBER = ("NaN", "nan", "-nan", "-NaN")
 OF_JSON = Understood("float", nulls=NOT_A_NUMBER)
 
 
-def typed(raw: Raw, kinds: Mapping[str, Kind]) -> Raw:
+def typed(raw: Raw, kinds: Mapping[str, str]) -> Raw:
     """Convert the columns to their kinds. A value that is not of its column's kind makes its row malformed.
 
     Numbers are rewritten from the notation of the file, and words that stand for a missing value are null: both are
@@ -27,15 +27,17 @@ def typed(raw: Raw, kinds: Mapping[str, Kind]) -> Raw:
     counts, notes = list(raw.counts), list(raw.notes)
     for name, kind in kinds.items():
         if name not in raw.frame.columns:
-            columns.append(pl.Series(name, [None], DTYPES[kind]).new_from_index(0, raw.frame.height))
+            columns.append(pl.Series(name, [None], dtype_of(kind)).new_from_index(0, raw.frame.height))
             continue
         values, absent = raw.frame[name], None
+        if scale_of(kind) is not None and values.dtype != pl.String:
+            values = spelt(values)
         if values.dtype == pl.String and kind != "str":
             values, absent, more = _from_text(values, kind, raw.notations.get(name, OF_JSON), raw.kinds.get(name))
             counts += [SourceCount(name, what, count) for what, count, _ in more if count]
             notes += [f"Column `{name}`: {note}." for _, _, note in more]
         else:
-            values = values.cast(DTYPES[kind], strict=False)
+            values = values.cast(dtype_of(kind), strict=False)
         columns.append(values)
         if values.null_count() > raw.frame[name].null_count():
             lost = values.is_null() & raw.frame[name].is_not_null()
@@ -47,7 +49,7 @@ def typed(raw: Raw, kinds: Mapping[str, Kind]) -> Raw:
 
 
 def _from_text(
-    values: pl.Series, kind: Kind, known: Understood, found: Kind | None
+    values: pl.Series, kind: str, known: Understood, found: str | None
 ) -> tuple[pl.Series, pl.Series, list[tuple[str, int, str]]]:
     """Convert text; also return which values stand for a missing one, and what was converted: (what, count, note).
 
@@ -73,8 +75,11 @@ def _from_text(
             before, after = text.filter(changed)[0], plain.filter(changed)[0]
             note = f"numbers are written like {before}, and read as {after}"
             more.append(("numbers in another notation", count, note))
-    made = plain.cast(DTYPES[kind], strict=False)
-    if found == "str" and kind == "float" and (lost := rounded(plain.filter(made.is_not_null()))).len():
+    if (scale := scale_of(kind)) is not None:
+        made = plain.to_frame("v").select(parsed(pl.col("v"), scale)).to_series()
+        return made.alias(values.name), absent, more
+    made = plain.cast(dtype_of(kind), strict=False)
+    if found != "float" and kind == "float" and (lost := rounded(plain.filter(made.is_not_null()))).len():
         note = f"{lost.len():,} numbers like {lost[0]} are rounded to floating-point numbers"
         more.append(("rounded numbers", lost.len(), note))
     return made.alias(values.name), absent, more

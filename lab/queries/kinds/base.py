@@ -114,7 +114,7 @@ class QueryClass(ABC):
 
 def record_columns(entity: Entity) -> tuple[AnswerColumn, ...]:
     """The columns of a record as a reader sees it."""
-    own = (AnswerColumn(name, kind) for name, kind in entity.columns.items())
+    own = (AnswerColumn(name, entity.told(name)) for name in entity.columns)
     return (AnswerColumn("key", entity.key, nullable=False), AnswerColumn("revision", "int", nullable=False), *own)
 
 

@@ -34,7 +34,7 @@ class Filter(QueryClass):
     def parameters(self, query: Query) -> tuple[Parameter, ...]:
         """One for each value of `where` that is drawn."""
         drawn = [condition for condition in query.where if condition.drawn]
-        return apart([(one.column + SUFFIX[one.operator], query.entity.kind(one.column)) for one in drawn])
+        return apart([(one.column + SUFFIX[one.operator], query.entity.told(one.column)) for one in drawn])
 
     def columns(self, query: Query) -> tuple[AnswerColumn, ...]:
         """Those of a record."""
@@ -64,8 +64,8 @@ class Join(Filter):
         if not reader.known("to", table.to, list(reader.entities), "entity"):
             return {}
         other = reader.entities[str(table.to)]
-        if known and entity.kind(str(table.on)) != other.key:
-            what = f"`{table.on}` is {entity.kind(str(table.on))}, and the key of `{other.name}` is {other.key}"
+        if known and entity.told(str(table.on)) != other.key:
+            what = f"`{table.on}` is {entity.told(str(table.on))}, and the key of `{other.name}` is {other.key}"
             reader.wrong("on", what, "join on a column that holds the other's key")
         reader.all_known("take", table.take, list(other.columns), "column")
         return {"other": other}
@@ -73,7 +73,7 @@ class Join(Filter):
     def columns(self, query: Query) -> tuple[AnswerColumn, ...]:
         """Those of a record, then the taken ones, each after the column that was joined on."""
         assert query.other is not None
-        taken = (AnswerColumn(f"{query.on}_{name}", query.other.columns[name]) for name in query.take)
+        taken = (AnswerColumn(f"{query.on}_{name}", query.other.told(name)) for name in query.take)
         return apart_columns((*record_columns(query.entity), *taken))
 
     def answer(self, query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> list[Row]:
@@ -112,9 +112,9 @@ class Aggregate(Filter):
 
     def columns(self, query: Query) -> tuple[AnswerColumn, ...]:
         """The groups, then how many records, then the sums."""
-        kinds = query.entity.columns
-        groups = (AnswerColumn(name, kinds[name]) for name in query.group_by)
-        sums = (AnswerColumn(f"sum_{name}", kinds[name], nullable=False, wide=True) for name in query.sum)
+        told = query.entity.told
+        groups = (AnswerColumn(name, told(name)) for name in query.group_by)
+        sums = (AnswerColumn(f"sum_{name}", told(name), nullable=False, wide=True) for name in query.sum)
         return apart_columns((*groups, AnswerColumn("records", "int", nullable=False), *sums))
 
     def answer(self, query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> list[Row]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lab.base import Entity, NotAnswered
+from lab.decimals import stored
 from lab.queries import user_sql
 from lab.queries.answers import ReferenceTable, Row, same
 from lab.queries.kinds.base import Pool, QueryClass, Statement, apart
@@ -34,7 +35,7 @@ class UserStatement(QueryClass):
         uses, parameters = self._named(reader), self._sources(reader)
         if not reader.problems:
             named = {one.name: one for one in (reader.entity, *uses)}
-            values = [SAMPLES[kind] for _, _, kind in parameters]
+            values = [SAMPLES[stored(kind)] for _, _, kind in parameters]
             try:
                 user_sql.check_names(str(reader.table.sql), values, named, reader.engines)
             except user_sql.NotUsable as error:
@@ -67,7 +68,7 @@ class UserStatement(QueryClass):
             if reader.known("parameters", name, list(reader.entities), "entity"):
                 names = [*reader.entities[name].columns, "key"]
                 if reader.known("parameters", column, names, "column"):
-                    found.append((name, column, reader.entities[name].kind(column)))
+                    found.append((name, column, reader.entities[name].told(column)))
         return tuple(found)
 
     def drawn(self, query: Query, pool: Pool, count: int, rng: np.random.Generator) -> list[Row]:

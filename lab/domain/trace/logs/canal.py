@@ -16,6 +16,7 @@ ROWS: Mapping[str, Operation] = {"INSERT": "put", "UPDATE": "put", "DELETE": "de
 NEEDED = {"data", "table", "type", "isDdl"}
 WHOLE = re.compile(r"(tiny|small|medium|big)?int|integer|year|bit")
 EXACT = re.compile(r"decimal|numeric|float|double|real")
+FIXED = re.compile(r"decimal|numeric")
 
 
 @dataclass
@@ -82,6 +83,7 @@ class Canal(Format):
         told = value.get("mysqlType")
         if isinstance(told, dict):
             types.update({str(name): str(kind).lower() for name, kind in told.items()})
+            self.decimals.update((_table(value), name) for name, kind in types.items() if FIXED.match(kind))
         return {name: _number(one, types.get(name, "")) for name, one in row.items()}
 
 

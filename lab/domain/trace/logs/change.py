@@ -66,6 +66,8 @@ class Format:
     passed: Counter[str] = field(default_factory=Counter)
     # Columns whose values are read as something else than they stand in the file: how, by table and column.
     converted: dict[tuple[Table, str], str] = field(default_factory=dict)
+    # Columns whose type in the database is a decimal one, by table and column.
+    decimals: set[tuple[Table, str]] = field(default_factory=set)
 
     def roles(self, timed: bool, committed: bool, placed: bool) -> Roles:
         """Return, for time, deletion and revision, the fields that have them (empty: none is a column), and why."""

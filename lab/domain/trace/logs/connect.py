@@ -16,6 +16,7 @@ from lab.domain.trace.logs.values import Malformed, date_text, time_text, timest
 
 Convert = Callable[[Any], Any]
 UNAVAILABLE = "__debezium_unavailable_value"
+DECIMALS = "decimal numbers"
 _BYTES = base64.b64encode(UNAVAILABLE.encode()).decode()
 # The placeholder in columns of text, bytes, hexadecimal bytes, texts, key and value, and numbers.
 _PLACEHOLDERS: tuple[Any, ...] = (
@@ -64,7 +65,7 @@ def _bits(value: Any) -> Any:
 
 
 _LOGICAL: dict[str, tuple[Convert, str]] = {
-    "io.debezium.data.VariableScaleDecimal": (_variable_scale, "decimal numbers"),
+    "io.debezium.data.VariableScaleDecimal": (_variable_scale, DECIMALS),
     "io.debezium.data.Bits": (_bits, "text of binary digits"),
 }
 for _name in ("io.debezium.time.Date", "org.apache.kafka.connect.data.Date"):
@@ -85,7 +86,7 @@ def converter(schema: Any) -> tuple[Convert, str] | None:
     name, kind = schema.get("name"), schema.get("type")
     if name == DECIMAL:
         scale = int((schema.get("parameters") or {}).get("scale", 0))
-        return lambda value: decimal(value, scale), "decimal numbers"
+        return lambda value: decimal(value, scale), DECIMALS
     if name in _LOGICAL:
         return _LOGICAL[name]
     if kind == "bytes":

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from lab.domain.trace.logs import mongodb
 from lab.domain.trace.logs.avro import in_unions, without_unions
 from lab.domain.trace.logs.change import Format, LoggedChange, State, Table, Topics, sent
-from lab.domain.trace.logs.connect import Convert, converters, unavailable
+from lab.domain.trace.logs.connect import DECIMALS, Convert, converters, unavailable
 from lab.domain.trace.logs.connect import field as field_of
 from lab.domain.trace.logs.messages import TopicMessage
 from lab.domain.trace.logs.source import committed_at, group_of, identity_of, place_of, table_of
@@ -202,6 +202,8 @@ class Debezium(Format):
                     raise Malformed(f"`{name}`: {error}") from None
                 if how and table:
                     self.converted[table, name] = how
+                if how == DECIMALS and table:
+                    self.decimals.add((table, name))
         return found, missing
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from lab.base import Kind
+from lab.decimals import fitting, kind_of
 from lab.domain.trace.logs.change import LoggedChange, State
 from lab.domain.trace.logs.values import KINDS, as_text
 from lab.domain.trace.numerals import inexact
@@ -157,8 +157,11 @@ class Gathered:
         self.flush()
         return pl.concat(self.frames, how="diagonal") if self.frames else pl.DataFrame(schema=OWN_TYPES)
 
-    def kind(self, name: str, values: pl.Series) -> tuple[Kind, str, int]:
-        """Return the kind of a column, what its values are called if they become text, and how many do."""
+    def kind(self, name: str, values: pl.Series, declared: bool) -> tuple[str, str, int]:
+        """Return the kind of a column, what its values are called if they become text, and how many do.
+
+        `declared`: its type in the database is a decimal one.
+        """
         found = self.kinds.get(name, set())
         if found & {dict, list}:
             return "str", "nested values", int(values.str.contains(r"^[\[{]").sum())
@@ -167,8 +170,11 @@ class Gathered:
             beyond = values.cast(pl.Int64, strict=False).null_count() - values.null_count()
             return ("int", "", 0) if not beyond else ("str", "whole numbers beyond 64 bits", beyond)
         if kinds and kinds <= {"int", "float"}:
+            rounded = bool(inexact(values))
+            if (declared or rounded) and (scale := fitting(values)) is not None:
+                return kind_of(scale), "", 0
             what = "numbers with more digits than a float keeps"
-            return ("str", what, values.len() - values.null_count()) if inexact(values) else ("float", "", 0)
+            return ("str", what, values.len() - values.null_count()) if rounded else ("float", "", 0)
         if kinds == {"bool"}:
             return "bool", "", 0
         mixed = " and ".join(sorted(kinds))

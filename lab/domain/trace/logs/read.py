@@ -156,9 +156,10 @@ def _raw(log: Log, form: str, table: Table, gathered: Gathered) -> Raw:
     others = sum(log.changes.values()) - log.changes[table]
     if others:
         counts.append(SourceCount("", "changes of other tables", others))
+    assert log.translator is not None
     kinds = {}
     for name in gathered.kinds:
-        kinds[name], what, number = gathered.kind(name, frame[name])
+        kinds[name], what, number = gathered.kind(name, frame[name], (table, name) in log.translator.decimals)
         if what:
             notes.append(as_text_note(name, what))
             counts.append(SourceCount(name, f"{what}, as text", number))
@@ -166,7 +167,6 @@ def _raw(log: Log, form: str, table: Table, gathered: Gathered) -> Raw:
             notes.append(f"Column `{name}` has {how}, as the log's schema says.")
             counts.append(SourceCount(name, f"read as {how}", frame.height - frame[name].null_count()))
     timed, placed = frame.filter(pl.col(AT).is_not_null()), frame[ORDER].null_count() < frame.height
-    assert log.translator is not None
     roles = log.translator.roles(bool(timed.height), bool(timed[COMMITTED].any()), placed)
     whole, part = pl.col(AT) // 10**9, pl.col(AT) % 10**9
     frame = frame.with_columns((whole.cast(pl.Float64) + part.cast(pl.Float64) / 1e9).alias(AT))

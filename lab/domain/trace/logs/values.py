@@ -38,6 +38,18 @@ def decode(text: str) -> Any:
     return _DECODER.decode(text)
 
 
+class Verbatim(str):
+    """A number as it stands in JSON: `1.50`, `1E5`."""
+
+
+_VERBATIM = json.JSONDecoder(parse_float=Verbatim, parse_int=Verbatim, parse_constant=_constant)
+
+
+def decode_verbatim(text: str) -> Any:
+    """Parse JSON with its numbers as they stand there, NaN as None. Raises ValueError."""
+    return _VERBATIM.decode(text)
+
+
 def decode_first(text: str, start: int = 0) -> tuple[Any, int]:
     """Parse the JSON that begins at `start`; also return where it ends. Raises ValueError."""
     return _DECODER.raw_decode(text, start)
@@ -52,6 +64,8 @@ def encode(value: Any) -> str:
         return "[" + ",".join(map(encode, value)) + "]"
     if isinstance(value, Decimal):
         return _digits(value)
+    if isinstance(value, Verbatim):
+        return str(value)
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -23,6 +23,7 @@ TRANSACTION = frozenset(("change", "xid", "nextlsn", "timestamp", "origin", "lsn
 MARKS = ("B", "C", "M", "message")
 SHORT = {"insert": "I", "update": "U", "delete": "D"}
 NUMBERS = ("numeric", "decimal", "real", "double precision", "float")
+FIXED = ("numeric", "decimal")
 
 
 @dataclass
@@ -82,6 +83,7 @@ class Wal2json(Format):
             keys = _names(one.get("pk"), "pknames") or old.get("keynames")
             state = _pairs(one, "columnnames", "columntypes", "columnvalues")
             made = _change(one, kind, state, _pairs(old, "keynames", "keytypes", "keyvalues"), keys)
+            self._declare(made.table, zip(one.get("columnnames") or (), one.get("columntypes") or (), strict=False))
             made.at, made.group, made.sent = at, group, sent(message)
             made.order = padded(place, number) if place else ""
             if place or xid is not None:
@@ -105,6 +107,9 @@ class Wal2json(Format):
             raise Malformed(f"unknown action `{action}`")
         columns, identity = _columns(value.get("columns")), _columns(value.get("identity"))
         made = _change(value, action, columns, identity, _listed(value.get("pk")) or list(identity))
+        listed = value.get("columns")
+        each = listed if isinstance(listed, list) else ()
+        self._declare(made.table, ((one.get("name"), one.get("type")) for one in each))
         xid = self._transaction if xid is None else xid
         made.at = self._at if at is None else at
         place = lsn(value.get("lsn"))
@@ -116,6 +121,10 @@ class Wal2json(Format):
         if place or xid is not None:
             made.identity, made.weak = (action, place, xid, made.at), not place
         return (made,)
+
+    def _declare(self, table: Table, types: Iterable[tuple[Any, Any]]) -> None:
+        """Note the columns whose type is a decimal one."""
+        self.decimals.update((table, name) for name, kind in types if str(kind).startswith(FIXED))
 
 
 def _change(value: Mapping[str, Any], kind: str, state: dict[str, Any], old: dict[str, Any], keys: Any) -> LoggedChange:
