@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -25,7 +25,7 @@ NO_KEYS = (
     r"language|lang|http|response|area|phone|tel|fax|mobile|exit|reason|color|colour)_?(code|no|nr|number|key|id)$"
 )
 # The number of a line within what the line belongs to: an order, an invoice, a document.
-LINES = r"^(order|invoice|item|document)?_?(line|position|pos|item)(_?(no|nr|number|num))?$"
+LINES = r"^(order|invoice|item|document)?_?(line|position|pos|item)(_?(no|nr|number|num))?$|^(stop|shape_pt)_sequence$"
 # The id of a change rather than of what changes.
 OF_CHANGES = r"^(change|audit|history|hist|log|row|entry|revision)_?(id|no|nr|number|key|uuid)$"
 
@@ -66,14 +66,23 @@ def key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, str], found: Guesses,
         *_in_pairs(raw, frame, whole, again, values, kinds),
         *_lines(frame, whole, values),
         *again,
-        *(Guess((name,), f"the values of `{name}` are unique and never null") for name in single),
+        *_unique(name for name in single if not is_fractional(kinds[name])),
     ]
+    measured = _unique(name for name in single if is_fractional(kinds[name]))
     if not guesses:
-        guesses = _panel(frame, whole, found, values, kinds) + _together(frame, whole, values) or [
-            Guess((name,), f"nothing else tells the rows apart; the times of `{name}` are unique and never null")
-            for name in found["time"].columns
-            if not frame[name].null_count() and frame[name].n_unique() == frame.height
-        ]
+        # What is measured is unique by chance.
+        combined = _panel(frame, whole, found, values, kinds) + _together(
+            frame, [name for name in whole if not is_fractional(kinds[name])], values
+        )
+        guesses = (
+            combined + measured
+            or _together(frame, whole, values)
+            or [
+                Guess((name,), f"nothing else tells the rows apart; the times of `{name}` are unique and never null")
+                for name in found["time"].columns
+                if not frame[name].null_count() and frame[name].n_unique() == frame.height
+            ]
+        )
     if not guesses:
         raise _nothing(frame, whole, values, kinds, where)
     best = guesses[0]
@@ -98,13 +107,17 @@ def _sounds(raw: Raw, name: str, kinds: Mapping[str, str]) -> bool:
     return rank(name) < 2 and kinds[name] in ("int", "str") and name not in raw.nameless
 
 
+def _unique(names: Iterable[str]) -> list[Guess]:
+    return [Guess((name,), f"the values of `{name}` are unique and never null") for name in names]
+
+
 def _of_its_own(single: Sequence[str], again: Sequence[Guess]) -> list[Guess]:
     """Return the unique columns that are called like a key, unless a column called `id` comes again."""
     named = [name for name in single if rank(name) < 2]
     if again:
         best = rank(again[0].columns[0])
         named = [name for name in named if rank(name) <= best and not re.search(OF_CHANGES, plain(name))]
-    return [Guess((name,), f"the values of `{name}` are unique and never null") for name in named]
+    return _unique(named)
 
 
 def _again(frame: pl.DataFrame, ids: Sequence[str], order: Sequence[str], values: Mapping[str, int]) -> list[Guess]:

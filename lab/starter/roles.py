@@ -14,9 +14,10 @@ from lab.domain.trace.instants import moments
 from lab.domain.trace.raw import Raw
 
 TIMES = (
-    "updated_at", "modified_at", "changed_at", "updated", "modified", "last_modified", "last_updated", "committed_at",
+    "updated_at", "modified_at", "changed_at", "updated", "modified", "last_modified", "last_updated",
+    "system_modstamp", "last_modified_date", "modified_date", "updated_date", "updated_on", "committed_at",
     "event_time", "event_ts", "timestamp", "ts", "ts_ms", "occurred_at", "happened_at", "valid_from", "created_at",
-    "inserted_at", "created", "time", "datetime", "date",
+    "inserted_at", "created", "created_date", "created_on", "time", "datetime", "date",
 )  # fmt: skip
 # Further names of a column of time, if its values are times.
 TIME_LIKE = r"(_at|_on|_time|_date|_ts|time|date|stamp|datum|zeit)$|(?-i:[a-z](At|On|Ts)$)"

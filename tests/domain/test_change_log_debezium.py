@@ -144,10 +144,10 @@ SCALE = {"parameters": {"scale": "2"}}
 @pytest.mark.parametrize(
     ("kind", "name", "more", "value", "expected"),
     [
-        ("bytes", f"{KAFKA}Decimal", SCALE, encoded(-1025), -10.25),
+        ("bytes", f"{KAFKA}Decimal", SCALE, encoded(-1025), Decimal("-10.25")),
         ("bytes", f"{KAFKA}Decimal", SCALE, encoded(2**70 + 1), str((2**70 + 1) // 100) + "." + str((2**70 + 1) % 100)),
         ("bytes", f"{KAFKA}Decimal", {"parameters": {"scale": "0"}}, encoded(-(2**63)), -(2**63)),
-        ("struct", "io.debezium.data.VariableScaleDecimal", {}, {"scale": 3, "value": encoded(1500)}, 1.5),
+        ("struct", "io.debezium.data.VariableScaleDecimal", {}, {"scale": 3, "value": encoded(1500)}, Decimal("1.500")),
         ("int32", f"{TIME}Date", {}, -1, "1969-12-31"),
         ("int32", f"{KAFKA}Date", {}, 19001, "2022-01-09"),
         ("int64", f"{TIME}Timestamp", {}, 1_700_000_000_123, "2023-11-14T22:13:20.123"),
@@ -182,7 +182,7 @@ def test_a_schemas_types_are_honoured(
 
 
 def test_numbers_keep_every_digit_or_are_text_and_said() -> None:
-    numbers = ["0.1", "12345678901234567.25", "1e3"]
+    numbers = ["0.1", "1234567890123456789.25", "1e3"]
     lines = [json.dumps(envelope("c", {"id": n})).replace(f'"id": {n}', f'"id": {n}, "v": {text}')
              for n, text in enumerate(numbers)]  # fmt: skip
     found = read(write("t.ndjson", *lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +106,10 @@ def test_canal_has_several_rows_truncations_and_types() -> None:
         line("UPDATE", [{**rows[0], "id": "5"}], 2, old=[{"id": "1"}]), line("TRUNCATE", None, 3, True),
         line("INSERT", rows[:1], 4),
     ))  # fmt: skip
+    cents = Decimal("0.10")
     assert found.rows("v", "w") == [
-        (1, False, 0.1, "007"), (2, False, None, "x"), (1, True, 0.1, "007"), (5, False, 0.1, "007"),
-        (2, True, None, "x"), (5, True, 0.1, "007"), (1, False, 0.1, "007"),
+        (1, False, cents, "007"), (2, False, None, "x"), (1, True, cents, "007"), (5, False, cents, "007"),
+        (2, True, None, "x"), (5, True, cents, "007"), (1, False, cents, "007"),
     ]  # fmt: skip
     assert found.seconds()[:2] == [0.0, 0.0]
 

@@ -123,6 +123,27 @@ def prices() -> tuple[str, list[str]]:
     ]
 
 
+def stops() -> tuple[str, list[str]]:
+    """The stops of trips, as GTFS has them; by chance no two arrive at the same time."""
+    return "trip_id,arrival_time,stop_id,stop_sequence", [
+        f"T{n // 10},{5 + n % 22:02}:{n % 60:02}:00,S{n % 37},{n % 10 + 1}" for n in range(300)
+    ]
+
+
+def measured() -> tuple[str, list[str]]:
+    """Two sensors are read in each second, and no value comes twice."""
+    return "timestamp,sensor,value", [
+        f"2024-01-01T00:{n // 120:02}:{n // 2 % 60:02}Z,s{n % 5},{n / 7:.6f}" for n in range(300)
+    ]
+
+
+def opportunities() -> tuple[str, list[str]]:
+    return "Id,IsDeleted,Amount,CloseDate,CreatedDate,SystemModstamp", [
+        f"006{n:012},{str(n % 13 == 0).lower()},{n}.5,2024-02-{1 + n % 28:02},2024-01-01T10:00:00.000Z,{_at(n * 61)}"
+        for n in range(60)
+    ]
+
+
 CORPUS = (
     Known("b02_dms_header.csv", "id", "dms_timestamp", "Op"),
     Known("b02_dms_noheader.csv", "column_2", "column_5", "column_1", options=("--header", "no")),
@@ -163,6 +184,9 @@ CORPUS = (
     Known("camels.csv", "orderId", "lastModified", "isDeleted", group="state", make=camels),
     Known("cities.csv", "town", make=cities),
     Known("prices.csv", "Symbol", "Date", make=prices),
+    Known("stops.csv", "trip_id,stop_sequence", make=stops),
+    Known("measured.csv", "sensor", "timestamp", make=measured),
+    Known("opportunities.csv", "Id", "SystemModstamp", "IsDeleted", make=opportunities),
 )
 
 

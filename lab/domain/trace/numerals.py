@@ -28,18 +28,31 @@ PLAIN = r"^-?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$|^-?(?i:inf|inf
 # Decimals of at most so many digits are told apart by floating-point numbers.
 DIGITS = 15
 SPACES = " \u00a0\u202f"
+# A number whose minus stands behind it.
+BEHIND = rf"^([\d.,'’{SPACES}]*\d)-$"
+
+
+def turned(text: pl.Expr) -> pl.Expr:
+    """Put a minus that stands behind a number before it."""
+    return text.str.replace(BEHIND, "-$1")
 
 
 @dataclass(frozen=True)
 class Notation:
-    """How numbers are written: the decimal point, the characters between groups of thousands, and a pattern."""
+    """How numbers are written: the decimal point, the characters between groups of thousands, and a pattern.
+
+    `behind`: the minus of negative ones stands behind them, as SAP writes it.
+    """
 
     decimal: str
     between: str
     pattern: str
+    behind: bool = False
 
     def plain(self, text: pl.Expr) -> pl.Expr:
         """Rewrite numbers of this notation with a decimal point and without groups; other text is unchanged."""
+        if self.behind:
+            text = turned(text)
         if not self.between:
             return text
         bare = text.str.replace_all(f"[{self.between}]", "").str.replace(self.decimal, ".", literal=True)
@@ -81,6 +94,16 @@ def understand(values: pl.Series, words: Sequence[str] = ()) -> Understood:
     if not found.len():
         return Understood("str")
     nulls = tuple(there.filter(missing).unique().sort().to_list())
+    if found.str.contains(BEHIND).any() and not found.str.starts_with("-").any():
+        before = found.to_frame("v").select(turned(pl.col("v"))).to_series()
+        made = _written(before, nulls)
+        rivals = tuple(replace(one, behind=True) for one in made.rivals)
+        return replace(made, notation=replace(made.notation, behind=True), rivals=rivals)
+    return _written(found, nulls)
+
+
+def _written(found: pl.Series, nulls: tuple[str, ...]) -> Understood:
+    """Return what text is that stands for no missing value; `nulls` are the words beside it that do."""
     sample = found.gather_every(max(1, found.len() // SAMPLE))
     if _booleans(sample) > 0.5 and _booleans(found) >= MOST:
         return Understood("bool", nulls=nulls)

@@ -17,7 +17,8 @@ VALUES_MAX = 1_000
 TEXTS = 2
 SAMPLE = 10_000
 
-
+# Whole numbers that no one adds up, by their names: keys of other records.
+IDS = r"(?i)(^|_)id$|(?-i:[a-z]I[dD]$)"
 # Categories have at most so many characters, on average.
 CATEGORY = 30
 
@@ -29,7 +30,7 @@ def dividing(entity: Entity, frame: pl.DataFrame, key: Sequence[str]) -> str | N
     """
     found = []
     for place, (name, kind) in enumerate(entity.columns.items()):
-        if kind == "float" or (name in key and len(key) == 1):
+        if kind == "float" or name in entity.scales or (name in key and len(key) == 1):
             continue
         values = frame[name].drop_nulls().n_unique()
         if 2 <= values <= min(VALUES_MAX, frame.height // 2):
@@ -51,15 +52,14 @@ def _ordered(times: pl.Series) -> bool:
     return times.dtype != pl.String or bool(there.str.contains(r"^\d{4}-\d{2}(-\d{2}|$)").all())
 
 
-def number(entity: Entity, key: Sequence[str], but: str | None) -> str | None:
-    """Return a column to sum, preferably of fractional numbers; None if there is none."""
-    numbers = [(kind == "int", name in key) for name, kind in entity.columns.items()]
+def number(entity: Entity, key: Sequence[str], but: Collection[str | None]) -> str | None:
+    """Return a column to sum, preferably of fractional numbers, but no key and none of `but`; None if there is none."""
     names = [
-        (*order, name)
-        for order, (name, kind) in zip(numbers, entity.columns.items(), strict=True)
-        if kind in ("int", "float") and name != but
+        (kind == "int" and name not in entity.scales, place, name)
+        for place, (name, kind) in enumerate(entity.columns.items())
+        if kind in ("int", "float") and name not in (*key, *but) and not re.search(IDS, name)
     ]
-    return min(names, key=lambda item: item[:2])[-1] if names else None
+    return min(names)[-1] if names else None
 
 
 def wordy(entity: Entity, frame: pl.DataFrame, but: Collection[str]) -> list[str]:
@@ -90,7 +90,7 @@ def questions(entity: Entity, frame: pl.DataFrame, key: Sequence[str], time: str
         {"name": f"{name}_by_keys", "kind": "get_many", "entity": name, "count": 20},
     ]
     by = dividing(entity, frame, key)
-    what = number(entity, key, by)
+    what = number(entity, key, (by, time))
     if by:
         order = {"order_by": what, "descending": True} if what else {}
         found.append(
