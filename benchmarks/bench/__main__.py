@@ -25,6 +25,7 @@ from benchmarks.bench import (
     queries,
     rebuild,
     report,
+    server_writes,
     writes,
 )
 from benchmarks.bench.data import FULL, QUICK, Bench
@@ -33,7 +34,8 @@ from lab import ending
 from lab.measure.machine import machine
 
 GROUPS = (
-    writes, catch_up, apply, rebuild, events, channel, modelled, queries, asked, neighbour, memory, growth,
+    writes, server_writes, catch_up, apply, rebuild, events, channel, modelled, queries, asked, neighbour, memory,
+    growth,
 )  # fmt: skip
 
 
@@ -45,7 +47,7 @@ def every_row(bench: Bench) -> Iterator[Row]:
 
 def left_out(bench: Bench) -> dict[str, str]:
     """What this run has no figures for, and why."""
-    return writes.left_out() | memory.left_out(bench) | growth.left_out(bench)
+    return writes.left_out() | server_writes.left_out() | memory.left_out(bench) | growth.left_out(bench)
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:

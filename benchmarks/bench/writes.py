@@ -56,15 +56,15 @@ def _row(
     return Row(name, "", "commands/s", commands, contestants, targets, note)
 
 
-def _staff(commands: int) -> History:
+def staff_for(commands: int) -> History:
     """Employees to give raises to: a fifth as many as there are commands, and enough for no group to meet one twice."""
     count = max(GROUP, commands // 5)
     return History(count, count, seed=5)
 
 
-def _raises(commands: int) -> list[Command]:
+def raises_in_turn(commands: int) -> list[Command]:
     """Raises for everybody in turn, each higher than all before."""
-    keys = _staff(commands).last["key"].to_list()
+    keys = staff_for(commands).last["key"].to_list()
     return [
         Command(ENTITY, "give_raise", keys[number % len(keys)], {"salary": SALARY + number}, at=float(number))
         for number in range(commands)
@@ -73,15 +73,16 @@ def _raises(commands: int) -> list[Command]:
 
 def _must(commands: int) -> pl.DataFrame:
     """What every employee's revision and salary must be in the end."""
-    orders = _raises(commands)
-    raises = pl.DataFrame(
+    orders = raises_in_turn(commands)
+    raised = pl.DataFrame(
         {"key": [order.key for order in orders], "salary": [order.fields["salary"] for order in orders]}
     )
-    grouped = raises.group_by("key").agg((pl.len() + 1).cast(pl.Int64).alias("revision"), pl.col("salary").max())
+    grouped = raised.group_by("key").agg((pl.len() + 1).cast(pl.Int64).alias("revision"), pl.col("salary").max())
     return grouped.select("key", "revision", "salary").sort("key")
 
 
-def _compare(found: list[tuple[int, int, int]], commands: int) -> str | None:
+def compare(found: list[Any], commands: int) -> str | None:
+    """What is wrong with the employees' keys, revisions and salaries after so many commands; None if nothing is."""
     must = _must(commands)
     mine = pl.DataFrame(found, schema=must.schema, orient="row").sort("key")
     staff = mine.filter(pl.col("key").is_in(must["key"].implode()))
@@ -90,7 +91,7 @@ def _compare(found: list[tuple[int, int, int]], commands: int) -> str | None:
 
 def _fill(folder: Path, commands: int) -> None:
     truth = open_truth("sqlite", "history", FolderPlace(folder), EMPLOYEES, "normal")
-    truth.load(ENTITY, _staff(commands).frame)
+    truth.load(ENTITY, staff_for(commands).frame)
     truth.close()
 
 
@@ -102,7 +103,7 @@ def _salaries(connection: sqlite3.Connection) -> list[Any]:
 def _lab(folder: Path, commands: int, durability: str, group: int) -> Attempt:
     _fill(folder, commands)
     truth = open_truth("sqlite", "history", FolderPlace(folder), EMPLOYEES, durability)
-    orders = _raises(commands)
+    orders = raises_in_turn(commands)
     outcomes: list[Any] = []
     together: Callable[..., list[Any]] | None = getattr(truth, "execute_together", None)
 
@@ -120,7 +121,7 @@ def _lab(folder: Path, commands: int, durability: str, group: int) -> Attempt:
         connection = sqlite3.connect(folder / "truth.sqlite")
         found = _salaries(connection)
         connection.close()
-        return _compare(found, commands)
+        return compare(found, commands)
 
     return Attempt(run, check, truth.close)
 
@@ -130,7 +131,7 @@ def _bare(folder: Path, commands: int, durability: str, group: int) -> Attempt:
     _fill(folder, commands)
     connection = sqlite.connect(folder / "truth.sqlite", durability)
     execute = connection.execute
-    orders = [(order.key, order.fields["salary"], order.at) for order in _raises(commands)]
+    orders = [(order.key, order.fields["salary"], order.at) for order in raises_in_turn(commands)]
     state = "revision, deleted, name, manager, department, salary"
     read = f"SELECT {state} FROM {ENTITY} WHERE key = ? ORDER BY revision DESC LIMIT 1"
     position = f"(SELECT 1 + MAX(position) FROM {ENTITY})"
@@ -148,16 +149,18 @@ def _bare(folder: Path, commands: int, durability: str, group: int) -> Attempt:
                 execute(write, (key, revision + 1, False, at, name, manager, department, salary)).fetchall()
             execute("COMMIT")
 
-    return Attempt(run, lambda: _compare(_salaries(connection), commands), connection.close)
+    return Attempt(run, lambda: compare(_salaries(connection), commands), connection.close)
 
 
 def _peer(folder: Path, commands: int, durability: str, group: int) -> Attempt:
     """As the library's guides do it: get the aggregate, call its method, save it."""
     with peer.synchronous_normal() if durability == "normal" else nullcontext():
         application = peer.in_sqlite(folder)
-    staff = _staff(commands)
+    staff = staff_for(commands)
     peer.fill(application, staff)
-    orders = [(peer.employee_id(int(order.key)), order.fields["salary"], order.at) for order in _raises(commands)]
+    orders = [
+        (peer.employee_id(int(order.key)), order.fields["salary"], order.at) for order in raises_in_turn(commands)
+    ]
     get, save = application.repository.get, application.save
 
     def run() -> None:
@@ -173,6 +176,6 @@ def _peer(folder: Path, commands: int, durability: str, group: int) -> Attempt:
 
     def check() -> str | None:
         people: list[Any] = [get(peer.employee_id(key)) for key in staff.last["key"].to_list()]
-        return _compare([(one.key, one.version, one.salary) for one in people], commands)
+        return compare([(one.key, one.version, one.salary) for one in people], commands)
 
     return Attempt(run, check, application.close)

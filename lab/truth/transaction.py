@@ -7,8 +7,9 @@ takes the gate lock and writes, and commits where nothing has to be known before
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -16,14 +17,19 @@ import psycopg
 from lab.base import CannotTake, Key
 from lab.domain.model import Command, Outcome, Record
 from lab.engines.postgres import NUL, Session, alive
+from lab.queries.answers import Row
 from lab.truth.deciding import Answered, Change, Draft, accepted, decided, repeated
 
 if TYPE_CHECKING:
     from lab.truth.postgres import Postgres
 
 Orders = Sequence[tuple[Command, str | None]]
-_LOCKS = "SELECT pg_advisory_xact_lock(n) FROM unnest(?::bigint[]) AS n"
+Step = tuple[str, Sequence[Any]]
+_LOCK = "SELECT pg_advisory_xact_lock(?)"
 _LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared(?)"
+_COMMIT: Step = ("COMMIT", ())
+# A quoted name or text, in which a question mark is none; a mark; and what the driver takes for the start of one.
+_MARKS = re.compile(r""""(?:[^"]|"")*"|'(?:[^']|'')*'|\?|%""")
 
 
 class CommitUnknown(psycopg.OperationalError):
@@ -56,26 +62,30 @@ class Transaction:
         """Return a record as it will be at the commit: it is locked until then, for writers."""
         name = (entity, key)
         if name not in self._records:
-            with self._trip() as execute:
-                execute(_LOCK_SHARED, (self.truth.gate.record(entity, key),))
-                found = execute(self.truth._gets[entity], (key,))
-            self._records[name] = self.truth._read(entity, found.fetchall())
+            _check(entity, key, (("key", key),))
+            lock = (_LOCK_SHARED, (self.truth.gate.record(entity, key),))
+            _, found = self._sent_together([lock, (self.truth._gets[entity], (key,))])
+            self._records[name] = self.truth._read(entity, found)
         return self._records[name]
 
     def _start(self, orders: Orders) -> None:
         truth = self.truth
-        names = dict.fromkeys((command.entity, command.key) for command, _ in orders)
+        names = list(dict.fromkeys((command.entity, command.key) for command, _ in orders))
         for entity, key in names:
             _check(entity, key, (("key", key),))
-        locks = sorted(truth.gate.record(*name) for name in names)
-        with self._trip() as execute:
-            execute("BEGIN")
-            execute(_LOCKS, (locks,))
-            found = {name: execute(truth._gets[name[0]], (name[1],)) for name in names}
-            requests = {request: execute(truth.looks_up, (request,)) for _, request in orders if request is not None}
-        self._records = {name: truth._read(name[0], rows.fetchall()) for name, rows in found.items()}
-        former = {request: truth.former(rows.fetchall()) for request, rows in requests.items()}
-        self._answered = {request: answered for request, answered in former.items() if answered is not None}
+        requests = [request for _, request in orders if request is not None]
+        locks = sorted({truth.gate.record(*name) for name in names})
+        found = self._sent_together(
+            [
+                ("BEGIN", ()),
+                *((_LOCK, (number,)) for number in locks),
+                *((truth._gets[entity], (key,)) for entity, key in names),
+                *((truth.looks_up, (request,)) for request in requests),
+            ]
+        )[1 + len(locks) :]
+        self._records = {name: truth._read(name[0], rows) for name, rows in zip(names, found, strict=False)}
+        former = zip(requests, map(truth.former, found[len(names) :]), strict=True)
+        self._answered = {request: answered for request, answered in former if answered is not None}
 
     def _carried_out(self, orders: Orders) -> tuple[list[Outcome], list[Change]]:
         outcomes: dict[int, Outcome] = {}
@@ -122,34 +132,40 @@ class Transaction:
                 values = tuple(truth._values(command.entity, record, event))
                 _check(command.entity, command.key, zip(names, values, strict=False))
                 rows.append((command.entity, (command.key, record.revision, record.deleted, command.at, *values)))
-        with self._trip() as execute:
-            execute(truth.gate.statement(truth.gaps), truth.gate.arguments)
-            found = [execute(truth._appends[entity], row) for entity, row in rows]
-            if last:
-                self._sent = True
-                execute("COMMIT")
-        return [int(cursor.fetchone()[0]) for cursor in found]
+        steps = [(truth.gate.statement(truth.gaps), truth.gate.arguments)]
+        steps += [(truth._appends[entity], row) for entity, row in rows]
+        self._sent = last
+        found = self._sent_together([*steps, *([_COMMIT] if last else [])])
+        return [int(position) for ((position,),) in found[1 : len(rows) + 1]]
 
     def _commit(self, kept: Iterable[tuple[str, Answered]]) -> None:
         """Keep what requests came to, and commit; also where nothing was written, since a rollback costs more."""
         if self._sent:
             return
-        with self._trip() as execute:
-            for request, answered in kept:
-                execute(self.truth.keeps_answer, self.truth.kept(request, answered))
-            self._sent = True
-            execute("COMMIT")
+        steps = [(self.truth.keeps_answer, self.truth.kept(request, answered)) for request, answered in kept]
+        self._sent = True
+        self._sent_together([*steps, _COMMIT])
 
-    @contextmanager
-    def _trip(self) -> Iterator[Callable[..., Any]]:
-        """Statements that are sent one after the other without waiting for results, which are there afterwards."""
-        session: Session = self.session
+    def _sent_together(self, steps: Sequence[Step]) -> list[list[Row]]:
+        """Send statements as one text, with their values in it, and return the rows of each.
 
-        def execute(statement: str, arguments: Sequence[Any] = ()) -> Any:
-            return session.execute(statement, arguments, prepare=True)
+        The server executes each after the one before it, with a snapshot of its own. It is one message there and one
+        back; the driver's pipeline has as few round trips, but sends each statement by itself.
+        """
+        cursor = psycopg.ClientCursor(self.session.connection)
+        text = ";".join(_with_places(statement) for statement, _ in steps)
+        cursor.execute(text.encode(), [value for _, values in steps for value in values])
+        found: list[list[Row]] = []
+        while True:
+            found.append(cursor.fetchall() if cursor.description else [])
+            if not cursor.nextset():
+                return found
 
-        with session.connection.pipeline():
-            yield execute
+
+@lru_cache(maxsize=1_024)
+def _with_places(statement: str) -> str:
+    """A statement with the driver's mark in the place of each `?` that stands outside of quotes."""
+    return _MARKS.sub(lambda found: "%s" if found[0] == "?" else found[0].replace("%", "%%"), statement)
 
 
 def _check(entity: str, key: Key, values: Iterable[tuple[str, Any]]) -> None:
