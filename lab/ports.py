@@ -151,7 +151,7 @@ class Capabilities:
     """What a store promises. A scenario that needs more is refused when it is read.
 
     `atomic`: what lands together with the checkpoint: a batch, a limited number of rows, or one item. `guards`: refuses
-    an older revision itself.
+    an older revision itself. `nul`: its texts can have NUL characters; without it, such a change is refused.
     """
 
     atomic: Literal["batch", "limited", "item"] = "batch"
@@ -160,6 +160,7 @@ class Capabilities:
     visible: Literal["at-once", "refresh"] = "at-once"
     durability: Literal["fsync", "interval", "memory"] = "fsync"
     level: Literal["real", "emulated", "dialect", "written"] = "real"
+    nul: bool = True
 
 
 class StorePort(Protocol):

@@ -64,7 +64,7 @@ def remedy(kind: str) -> str:
     able = [
         spec.name
         for spec in STORES.values()
-        if spec.compared and (store := _class(spec.name)) is not None and kind in store.answers
+        if spec.compared and not spec.server and (store := _class(spec.name)) is not None and kind in store.answers
     ]
     what = _REMEDIES.get(kind)
     if what:

@@ -179,7 +179,8 @@ def _print_stores(rows: Sequence[Mapping[str, Any]], broken: Mapping[str, str], 
         installed = "installed" if row["installed"] else missing
         origin = "" if row["package"] == HERE else f"; from {row['package']}"
         console.print(row["store"], style="bold", soft_wrap=True)
-        say(f"  {row['family']}, {row['shape']}; {row['engine']}; {installed}{origin}")
+        server = f"; on a server: {row['server']} (lab servers)" if row["server"] else ""
+        say(f"  {row['family']}, {row['shape']}; {row['engine']}; {installed}{origin}{server}")
         say(f"  keeps: {', '.join(row['holds'])}")
         say(f"  answers: {', '.join(row['answers'])}")
         for kind, reason in row["gaps"].items():

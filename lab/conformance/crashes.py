@@ -163,6 +163,9 @@ def count(store: Store, script: Script) -> list[Counted]:
         steps = Steps(type(store), lambda _, seen=seen: seen.append(on_disk(store.path)))  # type: ignore[misc]
         steps.of(partial(operation.on, store))
         changed = [number for number in range(1, len(seen)) if seen[number] != seen[number - 1]]
+        if not changed and store.capabilities.durability != "memory":
+            # What changes is not on this disk: then any step may be the one.
+            changed = list(range(1, len(seen)))
         found.append(Counted(steps.count, tuple(changed)))
     return found
 

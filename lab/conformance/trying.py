@@ -64,6 +64,8 @@ def _known(job: ConformanceJob) -> Conformance | None:
 
 def _tried(jobs: Sequence[ConformanceJob], folder: Path) -> list[Conformance]:
     folder.mkdir(parents=True)
+    for kind in {job.store_class for job in jobs}:
+        kind.begin()
     (folder / JOBS).write_bytes(pickle.dumps(list(jobs)))
     # What can be imported here can be imported there. The pools of threads that libraries start must not be forked.
     paths = os.pathsep.join(filter(None, sys.path))

@@ -23,16 +23,22 @@ from lab.measure.clock import CalibrationClock
 from lab.measure.machine import give_back, highest_rss_bytes
 from lab.measure.quiet import activity, quietness
 from lab.place import FolderPlace
+from lab.servers import forget, require
 from lab.spill import Spill
 from lab.tables import TABLES
 from lab.truth import Truth
 from lab.wiring import Plan
+from lab.wiring.needed import servers
 
 
 def run_once(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
     """Run a scenario into a folder that is there: tables and manifest. `name` is what the run is to be called."""
-    with _without_collector():
-        _run(plan, folder, name, progress)
+    require(servers(plan))
+    try:
+        with _without_collector():
+            _run(plan, folder, name, progress)
+    finally:
+        forget(servers(plan), folder)
 
 
 @contextmanager

@@ -137,6 +137,9 @@ def translated(statement: str, dialect: str) -> str:
             alias = table.alias or table.name
             table.set("this", exp.to_identifier(LIVE + table.name, quoted=True))
             table.set("alias", exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
+    # Some dialects would write another mark.
+    for mark in list(tree.find_all(exp.Placeholder)):
+        mark.replace(exp.Var(this="?"))
     try:
         found: str = tree.sql(dialect=dialect)
     except RecursionError:

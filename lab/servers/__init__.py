@@ -67,6 +67,12 @@ def require(wanted: Iterable[tuple[str, str]]) -> None:
         raise BadInput(problems)
 
 
+def forget(wanted: Iterable[tuple[str, str]], folder: Path) -> None:
+    """Drop what this process made on these servers for folders below one, unless it is kept."""
+    for name in dict.fromkeys(name for _, name in wanted):
+        server(name).forget(folder)
+
+
 def catalogue() -> list[dict[str, Any]]:
     """A row for each kind of server, for `lab servers`: whether it is reached, its version and settings."""
     rows = []
@@ -87,4 +93,4 @@ def catalogue() -> list[dict[str, Any]]:
     return rows
 
 
-__all__ = ["SERVERS", "KnownServer", "catalogue", "require", "server"]
+__all__ = ["SERVERS", "KnownServer", "catalogue", "forget", "require", "server"]

@@ -211,7 +211,8 @@ def forget(connection: Connection, folder: Path | None = None) -> list[str]:
     session, dropped = Session(connection), list[str]()
     for line in sorted(lines(session), key=lambda line: KINDS.index(line["kind"])):
         below = folder is None or Path(line["folder"]).is_relative_to(folder.absolute())
-        if line["owner"] == _owner.number and not line["kept"] and below:
+        kept = line["kept"] and _named(line["name"], line["folder"], line["host"])
+        if line["owner"] == _owner.number and not kept and below:
             drop(session, line["kind"], line["name"])
             dropped.append(line["name"])
     return dropped

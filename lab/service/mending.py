@@ -116,7 +116,8 @@ class ProjectionHome:
 
     def __init__(self, plan: Plan, item: ProjectionPlan, folder: Path, tell: Callable[[str], None]) -> None:
         self.plan, self.item, self.tell = plan, item, tell
-        self.place = FolderPlace(folder).within(item.name, store_class(item.table.store).files)
+        kind = store_class(item.table.store)
+        self.place = kind.placed(FolderPlace(folder).within(item.name, kind.files))
 
     @property
     def rebuildable(self) -> bool:

@@ -19,6 +19,7 @@ from lab.ending import stopping
 from lab.feed.source import TruthReader
 from lab.identity import Identity, read
 from lab.place import FolderPlace
+from lab.servers import forget, require
 from lab.service.backend import Backend, PartHandle
 from lab.service.changes import Changes
 from lab.service.feeding import feed_socket, finder
@@ -33,6 +34,7 @@ from lab.service.temporary import temporary_folder
 from lab.service.wire import ENDS_WITH_STDIN, run, watch_stdin
 from lab.truth import truth_class
 from lab.wiring import Plan
+from lab.wiring.needed import servers
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,14 @@ def serve(
     other settings, and for an address that can't be had.
     """
     access = Access.of(address.host, address.token)
+    require(servers(plan))
     if folder is None:
-        with temporary_folder("lab-serve-") as made:
-            _serve(plan, made, access, address, tell, journal)
+        try:
+            with temporary_folder("lab-serve-") as made:
+                _serve(plan, made, access, address, tell, journal)
+        finally:
+            # What the folder named is nobody's now.
+            forget(servers(plan), made)
         return
     _serve(plan, folder, access, address, tell, journal, fresh)
     stopping.keeps(folder)
@@ -81,6 +88,7 @@ def _serve(
     with owned(folder, "service"), _bound(address) as listening, temporary_folder("lab-") as sockets:
         if fresh:
             erase(plan, folder)
+            require(servers(plan))
         known = _known(plan, FolderPlace(folder).within(TRUTH))
         confirm(plan, folder, journal)
         source = plan.source

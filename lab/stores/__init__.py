@@ -51,9 +51,22 @@ _SHIPPED = (
         "tantivy.search", "lab.stores.tantivy_search:TantivySearch", "search index", "inverted index", "#A46884",
         extra="search", packages=("tantivy",),
     ),
+    StoreSpec(
+        "postgres.table", "lab.stores.postgres_table:PostgresTable", "relational", "relational table", "#5D0DF6",
+        extra="postgresql", packages=("psycopg",), server="postgres",
+    ),
+    StoreSpec(
+        "postgres.search", "lab.stores.postgres_search:PostgresSearch", "search index", "inverted index", "#35020E",
+        extra="postgresql", packages=("psycopg",), server="postgres",
+    ),
 )  # fmt: skip
 
 STORES: Registry[StoreSpec] = Registry("lab.stores", {spec.name: spec for spec in _SHIPPED}, problem)
+
+
+def embedded() -> list[str]:
+    """The names of the stores that need no server."""
+    return [name for name, spec in STORES.items() if not spec.server]
 
 
 def store_class(name: str) -> type[Store]:
@@ -63,4 +76,4 @@ def store_class(name: str) -> type[Store]:
     return STORES[name].load()
 
 
-__all__ = ["STORES", "Layout", "Store", "StoreSpec", "dump", "store_class"]
+__all__ = ["STORES", "Layout", "Store", "StoreSpec", "dump", "embedded", "store_class"]

@@ -20,6 +20,7 @@ def _row(spec: StoreSpec) -> dict[str, Any]:
         "family": spec.family,
         "shape": spec.shape,
         "engine": spec.engine,
+        "server": spec.server,
         "package": STORES.package(spec.name),
         "answers": [],
         "gaps": {},

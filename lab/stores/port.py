@@ -123,6 +123,9 @@ class Store(ABC):
     files: ClassVar[tuple[str, ...]] = ("*",)
     # Columns, in small letters, that the engine has beside an entity's own: an entity that has one is refused.
     reserves: ClassVar[frozenset[str]] = frozenset()
+    # How long, in bytes of UTF-8, the names of entities and of columns can be; None for any length.
+    entity_bytes: ClassVar[int | None] = None
+    column_bytes: ClassVar[int | None] = None
     # The most rows of one page of `pages`.
     page_rows: int = 100_000
     # What the lab may rely on; a scenario that needs more is refused when it is read.
@@ -138,6 +141,15 @@ class Store(ABC):
         self.layout = layout
         # Queries that it can answer, by identity; at most `KEPT_MOST`.
         self._able: dict[int, Query] = {}
+
+    @classmethod
+    def placed(cls, place: FolderPlace) -> FolderPlace:
+        """Return the place of data that belong to a folder: the folder itself, or what it names on a server."""
+        return place
+
+    @classmethod  # noqa: B027 (most have nothing to prepare)
+    def begin(cls) -> None:
+        """Prepare this process for others that it starts, which open such stores: called before they start."""
 
     @abstractmethod
     def open(self) -> None:

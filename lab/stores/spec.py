@@ -19,7 +19,8 @@ class StoreSpec:
 
     `packages` are the distribution packages whose versions a run records, its engine's first. `extra` is the optional
     dependency group of polyglot-lab that brings them, if they are not always there. `colour` (`#rrggbb`) is its colour
-    in figures; without one, it is chosen by the name. A store that is not `compared` is for the lab itself.
+    in figures; without one, it is chosen by the name. A store that is not `compared` is for the lab itself. One that
+    needs a `server` (see `lab.servers`) is left out where all stores are meant: it is asked for by its name.
     """
 
     name: str
@@ -30,6 +31,7 @@ class StoreSpec:
     extra: str = ""
     packages: tuple[str, ...] = ()
     compared: bool = True
+    server: str = ""
 
     def load(self) -> type[Store]:
         """Import the store's class.

@@ -20,13 +20,14 @@ EXAMPLES = 10
 
 @dataclass
 class Trial:
-    """One store on trial: opens it in folders of its own, and closes all that it opened."""
+    """One store on trial: opens it in folders of its own, and removes all that it opened."""
 
     store: type[Store]
     folder: Path
     keeps: str
     examples: int = EXAMPLES
     _opened: list[Store] = field(default_factory=list)
+    _cases: int = 0
 
     def open(self, memory: Mapping[str, pl.DataType] | None = None, at: str = "store") -> Store:
         """Open a store in the folder `at`; two at one place share it, as a process and its successor do."""
@@ -36,13 +37,17 @@ class Trial:
         return store
 
     def fresh(self) -> Store:
-        """Open a store in a folder where there has been none, for one of many generated cases."""
-        return self.open(at=f"case-{len(self._opened)}")
+        """Open a store in a folder where there has been none, for one of many cases; closes the former."""
+        self.close()
+        self._cases += 1
+        return self.open(at=f"case-{self._cases}")
 
     def close(self) -> None:
-        """Close every store."""
-        for store in self._opened:
+        """Close every store, and remove what it made."""
+        while self._opened:
+            store = self._opened.pop()
             store.close()
+            store.drop()
 
 
 Check = Callable[[Trial], None]

@@ -12,11 +12,11 @@ from lab.conformance.operations import content
 from lab.queries.model import Query
 from lab.queries.resolve import resolve
 from lab.scenario import QueryTable
-from lab.stores import Layout
+from lab.stores import Layout, Store
 
 __all__ = [
-    "BY_SHELF", "ENTITIES", "IDS", "ITEM", "NASTY", "SHELF", "ask", "content", "item", "items", "layout", "parked",
-    "sums",
+    "BY_SHELF", "ENTITIES", "IDS", "ITEM", "NASTY", "SHELF", "ask", "content", "item", "items", "layout", "nasty",
+    "parked", "sums",
 ]  # fmt: skip
 
 ITEM = Entity(
@@ -35,6 +35,11 @@ BY_SHELF = Totals("item", ("shelf", "fragile"), ("amount",))
 NASTY = ("", "'; DROP TABLE item; --", 'say "no"', "nul\x00inside", "\x00", "naïve ☃ 🦆", "a\nb\tc", "%_\\")
 # The memory of a guard that keeps the ids of changes alone.
 IDS: dict[str, pl.DataType] = {"id": pl.Int64()}
+
+
+def nasty(store: type[Store]) -> list[str]:
+    """The texts of `NASTY` that this store takes, so many that they repeat."""
+    return [text for text in NASTY if store.capabilities.nul or "\x00" not in text]
 
 
 def layout(keeps: str = "records", memory: dict[str, pl.DataType] | None = None, durability: str = "normal") -> Layout:

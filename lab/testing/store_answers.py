@@ -114,6 +114,8 @@ def every_answer_is_the_one_that_plain_frames_give(trial: Trial) -> None:
     @given(history=revisions())
     def answered(history: pl.DataFrame) -> None:
         frame = history.sort("revision").unique("key", keep="last") if trial.keeps == "records" else history
+        if not trial.store.capabilities.nul:
+            frame = frame.with_columns(pl.col(pl.String).str.replace_all("\x00", "", literal=True))
         store = trial.fresh()
         store.apply(Batch("item", frame))
         store.apply(Batch("shelf", SHELVES))
@@ -149,6 +151,8 @@ def totals_answer_what_their_increments_amount_to(trial: Trial) -> None:
     def added(increments: list[tuple[Any, Any, int]]) -> None:
         store = trial.fresh()
         expected: dict[tuple[Any, Any], int] = {}
+        if not trial.store.capabilities.nul:
+            increments = [one for one in increments if one[0] != "nul\x00"]
         for shelf, fragile, records in increments:
             store.apply(Batch("item", sums((shelf, fragile, records, 10 * records))))
             expected[shelf, fragile] = expected.get((shelf, fragile), 0) + records

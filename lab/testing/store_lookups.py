@@ -5,10 +5,10 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from lab.base import REASON, Batch
+from lab.base import REASON, Batch, CannotTake
 from lab.stores import dump
 from lab.testing.promises import Trial, promise
-from lab.testing.sample import IDS, ITEM, NASTY, SHELF, ask, content, item, items, parked, sums
+from lab.testing.sample import IDS, ITEM, NASTY, SHELF, ask, content, item, items, nasty, parked, sums
 
 
 @promise("records", "revisions")
@@ -47,9 +47,10 @@ def a_running_aggregate_without_such_a_memory_knows_no_revision(trial: Trial) ->
 @promise()
 def keys_of_text_are_looked_up_like_numbers(trial: Trial) -> None:
     store = trial.open()
-    rows = [(at, key, at, False, 0.5, "A", 1.5) for at, key in enumerate(NASTY, 1)]
+    texts = nasty(trial.store)
+    rows = [(at, key, at, False, 0.5, "A", 1.5) for at, key in enumerate(texts, 1)]
     store.apply(Batch("shelf", pl.DataFrame(rows, schema=SHELF.schema, orient="row")))
-    assert store.revisions("shelf", [*NASTY, "none"]) == {key: at for at, key in enumerate(NASTY, 1)}
+    assert store.revisions("shelf", [*NASTY, "none"]) == {key: at for at, key in enumerate(texts, 1)}
 
 
 @promise()
@@ -181,17 +182,35 @@ def a_dump_of_totals_is_sorted_by_group_with_nulls_last(trial: Trial) -> None:
 def null_bytes_quotes_and_unicode_survive(trial: Trial) -> None:
     store = trial.open()
     # From 2,000 rows on, an engine may be read through another library.
-    for count in (len(NASTY), 2_500):
-        texts = [NASTY[at % len(NASTY)] for at in range(count)]
+    taken = nasty(trial.store)
+    for count in (len(taken), 2_500):
+        texts = [taken[at % len(taken)] for at in range(count)]
         frame = items(*(item(at, label=text, shelf=text) for at, text in enumerate(texts)))
         store.apply(Batch("item", frame))
         assert dump(store, "item")["label"].to_list() == texts
         if store.answers_query(ask(kind="get")):
-            assert store.query(ask(kind="get"), (3,))[0][2] == NASTY[3]
+            assert store.query(ask(kind="get"), (3,))[0][2] == taken[3]
         query = ask(kind="filter", where={"shelf": "?"})
         for text in NASTY if store.answers_query(query) else ():
             found = store.query(query, (text,))
-            assert {row[2] for row in found} == {text}
+            assert {row[2] for row in found} == {text} & set(taken)
+
+
+@promise("records", "revisions")
+def a_text_with_a_nul_is_kept_or_refused_with_its_whole_batch(trial: Trial) -> None:
+    store = trial.open(IDS)
+    store.apply(Batch("item", items(item(1, label="a")), 1, pl.DataFrame({"id": [1]})))
+    before = content(store)
+    for many in (1, 2_500):
+        rows = items(*(item(at, 2, label="nul\x00" if at == many else "b") for at in range(1, many + 1)))
+        batch = Batch("item", rows, 9, pl.DataFrame({"id": [9]}))
+        if trial.store.capabilities.nul:
+            store.apply(batch)
+            assert dump(store, "item").filter(key=many)["label"].to_list()[-1] == "nul\x00"
+        else:
+            with pytest.raises(CannotTake):
+                store.apply(batch)
+            assert content(store) == before
 
 
 @promise()

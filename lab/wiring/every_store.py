@@ -14,7 +14,7 @@ def expanded(scenario: Scenario) -> Scenario:
 
     A declared projection covers its store, unless it keeps a running aggregate. Every other store gets a projection
     named after it (`lmdb-keyvalue`) that is fed like the first declared one. A store that keeps only revisions is left
-    out if the feed doesn't show them all.
+    out if the feed doesn't show them all; one that needs a server, if it isn't declared.
     """
     if scenario.projections == "declared":
         return scenario
@@ -27,7 +27,9 @@ def expanded(scenario: Scenario) -> Scenario:
         holds = store.holds[0]
         if holds == "revisions" and scenario.truth.model == "snapshot":
             continue
-        tables.append(_declared(scenario.projection, name) or _made(name, model))
+        declared = _declared(scenario.projection, name)
+        if declared or not spec.server:
+            tables.append(declared or _made(name, model))
     return scenario.model_copy(update={"projection": tuple(tables)})
 
 

@@ -33,7 +33,7 @@ def names(business: Domain, file: str) -> list[Problem]:
 def in_store(store: type[Store], entities: Collection[Entity], where: str) -> list[Problem]:
     """Problems with names that this store has for itself."""
     way_out = "take another store, or leave the entity out of the projection's `entities`"
-    return [
+    return [*_too_long(store, entities, where, way_out)] + [
         Problem(f"{where}.store", f"`{store.name}` has a column `{name}` of its own, as `{one.name}` has", way_out)
         for one in entities
         for name in one.columns
@@ -56,6 +56,17 @@ def in_truth(truth: type[Truth], entities: Iterable[Entity], where: str) -> list
             if name.lower() in truth.reserves
         ]
     return problems
+
+
+def _too_long(store: type[Store], entities: Collection[Entity], where: str, way_out: str) -> Iterator[Problem]:
+    for one in entities:
+        for what, name, most in (
+            ("entity", one.name, store.entity_bytes),
+            *(("column", name, store.column_bytes) for name in one.columns),
+        ):
+            if most is not None and len(name.encode()) > most:
+                said = f"`{store.name}` has names of {most} bytes at the most, and {what} `{cut(name, 40)}` is longer"
+                yield Problem(f"{where}.store", said, way_out)
 
 
 def _tables(found: Collection[str]) -> Iterator[str]:

@@ -14,10 +14,10 @@ from effort import examples
 
 from lab.base import Batch
 from lab.place import FolderPlace
-from lab.stores import STORES, Store, dump, store_class
+from lab.stores import Store, dump, embedded, store_class
 from lab.testing.sample import ask, item, items, layout
 
-ENGINES = [name for name in STORES if name not in ("memory", "null")]
+ENGINES = [name for name in embedded() if name not in ("memory", "null")]
 IDS = {"id": pl.Int64()}
 ROWS = 200
 # A second kill finds the store as the first has left it.

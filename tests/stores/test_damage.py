@@ -13,7 +13,7 @@ import pytest
 
 from lab.base import Batch, CannotTake, Damaged, Unavailable
 from lab.place import FolderPlace
-from lab.stores import STORES, Store, dump, store_class
+from lab.stores import Store, dump, embedded, store_class
 from lab.testing.sample import item, items, layout
 
 DURABLE = (
@@ -129,7 +129,7 @@ def test_too_many_open_files_are_no_damage(name: str, tmp_path: Path) -> None:
 
 def test_every_durable_store_names_its_files(tmp_path: Path) -> None:
     """So that a generation can be removed without what lies beside."""
-    for name in STORES:
+    for name in embedded():
         if store_class(name).capabilities.durability == "memory":
             continue
         filled(name, tmp_path / name)

@@ -10,13 +10,13 @@ from pieces import SCENARIO
 from running import call, run_text, verdicts
 
 from lab.scenario import Source
-from lab.stores import STORES, store_class
+from lab.stores import embedded, store_class
 from lab.wiring import Plan, plan
 
 # Reports have tests of their own.
 pytestmark = pytest.mark.usefixtures("quick")
 
-COMPARED = [name for name in STORES if name not in ("memory", "null")]
+COMPARED = [name for name in embedded() if name not in ("memory", "null")]
 
 
 def planned(folder: Path, *overrides: str) -> Plan:

@@ -20,11 +20,11 @@ from lab.domain.model import EventType
 from lab.place import FolderPlace
 from lab.queries.resolve import resolve
 from lab.scenario import QueryTable
-from lab.stores import STORES, Layout, dump, store_class
+from lab.stores import Layout, dump, embedded, store_class
 from lab.truth import open_truth, truth_class
 from lab.wiring import reserved
 
-KEPT = [name for name in STORES if name != "null"]
+KEPT = [name for name in embedded() if name != "null"]
 COLUMNS = (
     "_id", "_label", "_src", "_dst", "_nodes", "_row_offset", "rowid", "oid", "_rowid_", "id", "body", "rank", "bm25",
     "fts", "path", "content", "docid", "hidden", "select", "order", "group", "PRIMARY", "__index_level_0__", "a.b",

@@ -12,11 +12,13 @@ import pytest
 
 from lab.base import Batch
 from lab.place import FolderPlace
-from lab.stores import STORES, Store, store_class
+from lab.stores import STORES, Store, embedded, store_class
 from lab.testing.sample import IDS, ask, content, item, items, layout
 
 # Those that drop their tables and make them anew; what else there is empties them in a single step of the engine.
-REMADE = [name for name in STORES if STORES[name].family != "reference" and hasattr(store_class(name), "_make_tables")]
+REMADE = [
+    name for name in embedded() if STORES[name].family != "reference" and hasattr(store_class(name), "_make_tables")
+]
 each = pytest.mark.parametrize("name", REMADE)
 
 

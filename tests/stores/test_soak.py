@@ -20,13 +20,13 @@ import pytest
 from lab.base import Batch
 from lab.place import FolderPlace
 from lab.queries.answers import same
-from lab.stores import STORES, Store, dump, store_class
+from lab.stores import Store, dump, embedded, store_class
 from lab.testing.sample import IDS, ask, item, items, layout
 
 SOAK = int(os.environ.get("SOAK", "0"))
 BATCHES = SOAK or 100
 RECORDS = 60
-KEPT = [name for name in STORES if name != "null"]
+KEPT = [name for name in embedded() if name != "null"]
 QUERIES = [
     (ask(kind="get"), (7,)),
     (ask(kind="filter", where={"shelf": "?"}), ("a",)),

@@ -15,7 +15,7 @@ from lab.place import FolderPlace
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
-from lab.stores import STORES, dump, store_class
+from lab.stores import dump, embedded, store_class
 from lab.stores.memory import Memory
 from lab.testing.contracts import store_cases
 from lab.testing.promises import PROMISES, Case
@@ -23,7 +23,7 @@ from lab.testing.sample import IDS, ITEM, ask, item, items, layout
 from lab.testing.store_answers import NOW, PAST
 
 # `null` keeps nothing on purpose, and has tests of its own at the end.
-CASES = [case for name in STORES if name != "null" for case in store_cases(store_class(name))]
+CASES = [case for name in embedded() if name != "null" for case in store_cases(store_class(name))]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.store.name}: {case}")

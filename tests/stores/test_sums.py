@@ -28,7 +28,7 @@ from lab.scenario import QueryTable
 from lab.service.answers import rows_page
 from lab.service.problems import encoded
 from lab.service.values import named
-from lab.stores import STORES, dump, store_class
+from lab.stores import dump, embedded, store_class
 from lab.testing.sample import BY_SHELF, ITEM, ask, item, items, layout, sums
 from lab.truth import open_truth
 
@@ -39,10 +39,10 @@ AMOUNTS = st.lists(st.tuples(st.sampled_from("ab"), st.none() | EXTREMES), min_s
 QUERY = ask(kind="aggregate", group_by=["shelf"], sum=["amount"])
 ASKED = [
     name
-    for name in STORES
+    for name in embedded()
     if name != "null" and store_class(name).can_answer(QUERY, layout(store_class(name).holds[0]))
 ]
-ADDING = [name for name in STORES if name != "null" and "totals" in store_class(name).holds]
+ADDING = [name for name in embedded() if name != "null" and "totals" in store_class(name).holds]
 
 
 def test_the_core_stores_are_among_those_that_sum() -> None:

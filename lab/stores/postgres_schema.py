@@ -1,0 +1,190 @@
+"""How the PostgreSQL stores keep a projection: tables in a schema of its own, and batches written to them.
+
+A batch travels as lists that the server unnests, or by COPY once it is larger, and lands with its checkpoint in one
+transaction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import polars as pl
+import psycopg
+
+from lab.base import Batch, Entity, Key
+from lab.engines import postgres as engine
+from lab.engines.postgres import ARRAYS, NAME_BYTES, TYPES, Session
+from lab.queries import sql
+from lab.stores.parked import ParkedRow, encoded
+from lab.stores.postgres_reading import INCOMING, PARKED, PostgresReading
+from lab.stores.slices import fitting
+
+# Up to so many rows are bound as lists; more are copied into a temporary table first.
+FEW = 100
+
+
+@lru_cache(maxsize=1024)
+def insert(table: str, names: tuple[str, ...], identity: tuple[str, ...], source: str) -> str:
+    """An insert of what `source` gives, in SQL; rows of the same identity are replaced."""
+    statement = f"INSERT INTO {sql.quoted(table)} ({sql.columns(names)}) {source}"
+    rest = [name for name in names if name not in identity]
+    if not identity:
+        return statement
+    if not rest:
+        return f"{statement} ON CONFLICT DO NOTHING"
+    changes = ", ".join(f"{sql.quoted(name)} = excluded.{sql.quoted(name)}" for name in rest)
+    return f"{statement} ON CONFLICT ({sql.columns(identity)}) DO UPDATE SET {changes}"
+
+
+class PostgresSchema(PostgresReading):
+    """A projection in one schema of a PostgreSQL server."""
+
+    def reset(self) -> None:
+        """Drop the tables and make them anew, in one transaction."""
+        with self._transaction() as session:
+            for (table,) in session.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+            ).fetchall():
+                session.execute(f"DROP TABLE {sql.quoted(table)}")
+            self._make_tables()
+
+    def _make_tables(self) -> None:
+        self._make_table("lab_checkpoint", {"entity": pl.String(), "position": pl.Int64()}, "entity")
+        super()._make_tables()
+        for entity in self.layout.entities.values():
+            self._make_indexes(entity)
+
+    def _make_table(self, name: str, schema: dict[str, pl.DataType], key: Any, computed: Sequence[str] = ()) -> None:
+        if name.startswith(PARKED):
+            # A key that the server can't hold is among what is parked.
+            schema = schema | {"key": pl.Binary()}
+        defined = [f"{sql.quoted(column)} {TYPES[dtype]}" for column, dtype in schema.items()]
+        if key is not None:
+            columns = list(key) if isinstance(key, tuple) else [key]
+            defined.append(f"CONSTRAINT {_key_of(name)} PRIMARY KEY ({sql.columns(columns)})")
+        self._connection.execute(f"CREATE TABLE IF NOT EXISTS {sql.quoted(name)} ({', '.join([*defined, *computed])})")
+
+    def _make_indexes(self, entity: Entity) -> None:
+        for definition in self._indexes(entity):
+            name = sql.quoted(f"{entity.name[:20]}_{zlib.crc32(definition.encode()):08x}")
+            self._connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {sql.quoted(entity.name)} {definition}")
+
+    def _indexes(self, entity: Entity) -> list[str]:
+        """What follows the table in the definition of each index: of live records, in the order of answers."""
+        if not self.layout.kept.replaces:
+            return []
+        sought = [*entity.indexes, *([(entity.parent,)] if entity.parent else [])]
+        return [f"({sql.columns([*columns, 'key'])}) WHERE NOT deleted" for columns in sought]
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Session]:
+        with engine.mapped(self.name):
+            session = self._connection
+            session.execute("BEGIN")
+            try:
+                yield session
+                # What is added twice counts twice: so whether a lost commit was one has to be known.
+                number = self._number(session) if self.layout.kept.adds else None
+            except BaseException:
+                _roll_back(session)
+                raise
+            try:
+                session.execute("COMMIT")
+            except psycopg.OperationalError:
+                if number is None or not session.connection.closed or not self._committed(number):
+                    raise
+
+    @staticmethod
+    def _number(session: Session) -> str:
+        return str(session.execute("SELECT pg_current_xact_id()::text").fetchone()[0])
+
+    def _committed(self, number: str) -> bool:
+        """Ask what became of a transaction whose answer was lost; its session has ended once this one writes."""
+        found = self._connection.execute("SELECT pg_xact_status(?::xid8)", (number,)).fetchone()[0]
+        return bool(found == "committed")
+
+    def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
+        """One transaction for all: plain copies into an empty table, then its key and indexes over what is there."""
+        with self._transaction() as session:
+            whole = self.layout.totals is None
+            if whole:
+                table = sql.quoted(entity)
+                for (index,) in session.execute(
+                    "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND tablename = ? "
+                    f"AND indexname <> {session.literal(_key_of(entity).strip(chr(34)))}",
+                    (entity,),
+                ).fetchall():
+                    session.execute(f"DROP INDEX {sql.quoted(index)}")
+                session.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {_key_of(entity)}")
+                # Rows of a table that was emptied in the same transaction can be written as if they were old.
+                session.execute(f"TRUNCATE {table}")
+            for batch in frames:
+                self._write(batch, replace=False)
+                if batch.memory is not None and batch.memory.height > FEW:
+                    # Emptied at the end of a transaction, and here there are several batches in one.
+                    session.execute(f"TRUNCATE {_incoming(f'lab_memory_{entity}')}")
+            if whole:
+                identity = sql.columns(list(self.layout.identity))
+                session.execute(f"ALTER TABLE {table} ADD CONSTRAINT {_key_of(entity)} PRIMARY KEY ({identity})")
+                self._make_indexes(self.layout.entities[entity])
+                session.execute(f"ANALYZE {table}")
+            self._settle(entity)
+
+    def _write(self, batch: Batch, replace: bool) -> None:
+        session, layout = self._connection, self.layout
+        self._put(batch, replace)
+        if batch.memory is not None and batch.memory.height:
+            self._upsert(f"lab_memory_{batch.entity}", layout.memory, batch.memory, ("id",))
+        if batch.checkpoint is not None:
+            statement = insert("lab_checkpoint", ("entity", "position"), ("entity",), "VALUES (?, ?)")
+            session.execute(statement, (batch.entity, batch.checkpoint))
+        parked = f"{PARKED}{batch.entity}"
+        if batch.release:
+            keys = [_bytes(key) for key in batch.release]
+            session.execute(f"DELETE FROM {sql.quoted(parked)} WHERE key = ANY(?::bytea[])", (keys,))
+        for row in encoded(batch.park):
+            values = (row.position, _bytes(row.key), row.reason.replace("\x00", "\\x00"), row.change)
+            statement = insert(parked, ParkedRow._fields, (), "VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
+            session.execute(statement, values)
+
+    def _upsert(
+        self, table: str, schema: dict[str, pl.DataType], rows: pl.DataFrame, identity: tuple[str, ...]
+    ) -> None:
+        """Write rows with these columns; those of the same identity are replaced."""
+        names, session = tuple(schema), self._connection
+        if rows.height <= FEW:
+            lists = ", ".join(f"?::{ARRAYS[dtype]}" for dtype in schema.values())
+            columns = [list(column) for column in zip(*fitting(rows, dict(schema)).rows(), strict=True)]
+            session.execute(insert(table, names, identity, f"SELECT * FROM unnest({lists})"), columns)
+            return
+        incoming = _incoming(table)
+        defined = ", ".join(f"{sql.quoted(name)} {TYPES[dtype]}" for name, dtype in schema.items())
+        session.execute(f"CREATE TEMP TABLE IF NOT EXISTS {incoming} ({defined}) ON COMMIT DELETE ROWS")
+        session.copy_in(incoming, names, fitting(rows, dict(schema)))
+        session.execute(insert(table, names, identity, f"SELECT {sql.columns(names)} FROM {incoming}"))
+
+
+def _bytes(key: Key) -> bytes:
+    return str(key).encode()
+
+
+def _incoming(table: str) -> str:
+    return sql.quoted(f"{INCOMING}{table.removeprefix('lab_memory_')}" + ("_m" if table.startswith("lab_") else ""))
+
+
+def _key_of(table: str) -> str:
+    return sql.quoted(f"lab_key_{table}"[:NAME_BYTES])
+
+
+def _roll_back(session: Session) -> None:
+    """Undo; a session in which that can't be done is given up."""
+    try:
+        session.execute("ROLLBACK")
+    except psycopg.Error:
+        session.close()
