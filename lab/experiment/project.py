@@ -13,7 +13,7 @@ from lab.experiment.progress import Progress
 from lab.experiment.strands import Strand, strands
 from lab.experiment.write import Written
 from lab.feed.arrays import FeedArrays
-from lab.feed.gaps import Gate
+from lab.feed.gaps import Gate, GivenUp
 from lab.feed.published import Published
 from lab.measure import lag
 from lab.measure.midrun import Glance, Onlooker, Questions
@@ -50,7 +50,7 @@ class Live:
     strand: Strand
     journal: Journal
     visible: np.ndarray
-    gate: Gate | None = None
+    gate: Gate | GivenUp | None = None
     again: tuple[float, np.ndarray] | None = None
     looks: Sequence[Glance] = ()
     conformance: Conformance | None = None
@@ -145,7 +145,9 @@ class _Feed:
         if journal.resets:
             again = journal.resets[-1], lag.visible_at(published, journal, subsumes, journal.epoch)
         visible = lag.visible_at(published, journal, subsumes)
-        found = Live(self.plan, worker.projector, self.chosen, self.strand, journal, visible, worker.gate, again)
+        gate = worker.gate
+        assert gate is None or isinstance(gate, Gate)
+        found = Live(self.plan, worker.projector, self.chosen, self.strand, journal, visible, gate, again)
         found.looks, found.arrived = self.onlooker.looks, self._arrived()
         return found
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from lab.base import REASON
 from lab.experiment.project import Live, Projected
+from lab.feed.gaps import Gate, GivenUp
 from lab.measure import gaps, lag, readers, underfire
 from lab.verdict.evidence import Evidence
 from lab.wiring import Plan
@@ -36,8 +37,8 @@ def troubles(plan: Plan, projected: Projected, live: Live, evidence: Evidence) -
     timeline, rebuild = projected.main.timeline, live.plan.table.rebuild
     whole = live.plan.layout.kept.replaces
     found: Rows = {"faults": _faults(live), "parked": _parked_rows(live)}
-    if live.gate is not None and timeline is not None:
-        stalled = gaps.row(
+    if isinstance(live.gate, Gate) and timeline is not None:
+        stalled = gaps.simulated(
             live.plan.name,
             live.gate,
             published=live.published,
@@ -47,6 +48,11 @@ def troubles(plan: Plan, projected: Projected, live: Live, evidence: Evidence) -
             unrestricted=timeline,
         )
         found["gaps"] = [stalled]
+    elif isinstance(live.gate, GivenUp):
+        seen = gaps.row(live.plan.name, live.gate.name, live.published, live.journal, live.chosen, live.visible)
+        rate = live.chosen.size / live.published.end if live.published.end else None
+        more = {"writers": "processes", "given_up": len(live.gate.given_up), "per_second": rate, "throughput": None}
+        found["gaps"] = [seen | more]
     read = readers.sessions(
         live.plan.name,
         published=live.published,

@@ -31,6 +31,31 @@ class Reach:
     skipped: tuple[int, ...] = ()
 
 
+class ReaderGate(Protocol):
+    """Bounds what one reader may read of a feed, by a strategy for gaps."""
+
+    def look(self, at: float) -> int:
+        """Return the highest position that may be read at `at` seconds; times must not fall from look to look."""
+
+    @property
+    def keeps_back(self) -> bool:
+        """True while something couldn't be read at the last look that may be read later."""
+
+    def quiet_until(self, at: float) -> float:
+        """Before this time looks after the one at `at` can't differ from it; `at` if that isn't known."""
+
+    def afresh(self) -> ReaderGate:
+        """Return a gate with the same strategy for another reader."""
+
+
+@dataclass
+class GivenUp:
+    """What one reader's strategy for gaps, `name`, stopped waiting for: when, and which position."""
+
+    name: str
+    given_up: list[tuple[float, int]]
+
+
 class Strategy(Protocol):
     """A strategy for gaps. `waits`: whether it holds anything back that may be read later."""
 

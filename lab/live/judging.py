@@ -15,14 +15,15 @@ from lab.experiment.project import Live, Projected
 from lab.experiment.strands import Strand
 from lab.experiment.write import Replay, Written
 from lab.feed.contracts import published
+from lab.feed.gaps import GivenUp
 from lab.feed.published import Published
 from lab.measure import lag
 from lab.measure.parts import Arrived
 from lab.place import FolderPlace
 from lab.running.journal import Journal
-from lab.running.notes import read_notes
+from lab.running.notes import read_given_up, read_notes
 from lab.running.spans import SPANS_SUFFIX, read_spans
-from lab.running.worklog import HEARD, WORK_SUFFIX, read_work
+from lab.running.worklog import HEARD, READ, WORK_SUFFIX, read_work
 from lab.tables import TABLES
 from lab.truth import Truth
 from lab.verdict.oracle import Oracle
@@ -156,7 +157,10 @@ def _changes(plan: Plan, frames: dict[str, pl.DataFrame], began: float) -> Publi
 
 
 def _visible(item: ProjectionPlan, changes: Published, folder: Path, began: float) -> tuple[Journal, np.ndarray]:
-    journal = read_notes(folder / f"{item.name}.journal", changes, began)
+    file, entities = folder / f"{item.name}.journal", tuple(item.layout.entities)
+    journal = read_notes(file, changes, began, entities)
+    records = read_work(file.with_suffix(WORK_SUFFIX), began)
+    journal.polled_at = records["began"][records["kind"] == READ].tolist()
     journal.spans = read_spans(folder / f"{item.name}{SPANS_SUFFIX}", began)
     return journal, lag.visible_at(changes, journal, item.subsumes)
 
@@ -168,6 +172,13 @@ def _arrived(item: ProjectionPlan, folder: Path, began: float) -> Arrived | None
     records = read_work((folder / item.name).with_suffix(WORK_SUFFIX), began)
     heard = records[records["kind"] == HEARD]
     return Arrived(heard["rows"] - 1, heard["due"])
+
+
+def _gate(plan: Plan, item: ProjectionPlan, folder: Path, began: float) -> GivenUp | None:
+    """What its strategy for gaps gave up; None where writers take turns."""
+    if plan.scenario.writers is None:
+        return None
+    return GivenUp(item.gaps, read_given_up(folder / f"{item.name}.journal", began))
 
 
 def _fresh(item: ProjectionPlan, changes: Published) -> np.ndarray:
@@ -226,6 +237,7 @@ def projected(plan: Plan, truth: Truth, written: Written, folder: Path, began: f
         projector = item.projector(FolderPlace(folder).within(item.name).current)
         journal, visible = _visible(item, written.published, folder, began)
         live = Live(item, projector, chosen, strand, journal, visible, arrived=_arrived(item, folder, began))
+        live.gate = _gate(plan, item, folder, began)
         live.fresh = _fresh(item, written.published)
         lives.append(live)
     return Projected(lives, strand, [strand])

@@ -1,4 +1,4 @@
-"""Measure a gap strategy on the simulated clock: changes lost, stall between commit and feed, write throughput."""
+"""Measure a gap strategy: changes lost, stall between commit and feed, write throughput."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lab.running.journal import CATCH_UP, Journal
 from lab.statistics.quantiles import told
 
 
-def row(
+def simulated(
     name: str,
     gate: Gate,
     published: Published,
@@ -23,7 +23,19 @@ def row(
     visible: np.ndarray,
     unrestricted: Timeline,
 ) -> dict[str, Any]:
-    """One row of the table `gaps`. `unrestricted` are the same writers when nothing makes them take turns.
+    """A row of the table `gaps` of a simulated run.
+
+    `unrestricted` are the same writers when nothing makes them take turns.
+    """
+    found, whole = row(name, gate.strategy.name, published, journal, chosen, visible), unrestricted.per_second
+    found |= {"writers": "simulated", "given_up": len(gate.given_up), "per_second": gate.timeline.per_second}
+    return found | {"throughput": gate.timeline.per_second / whole if whole else None}
+
+
+def row(
+    name: str, strategy: str, published: Published, journal: Journal, chosen: np.ndarray, visible: np.ndarray
+) -> dict[str, Any]:
+    """What readers saw of a strategy for gaps: changes lost, and the stall.
 
     The stall is the time from the first poll that could have returned a change, having begun after its commit, to the
     poll that did: what the strategy adds to the interval of polling.
@@ -44,17 +56,12 @@ def row(
         offered = polled[np.searchsorted(polled, began_at[first], side="right") - 1]
         due = np.searchsorted(polled, published.committed_at[positions - 1], side="left")
         stall = np.maximum(offered - polled[np.minimum(due, polled.size - 1)], 0.0)
-    whole = unrestricted.per_second
     return {
         "projection": name,
-        "strategy": gate.strategy.name,
-        "writers": "simulated",
+        "strategy": strategy,
         "changes": int(chosen.size),
         "lost": int((~np.isfinite(visible[chosen])).sum()),
-        "given_up": len(gate.given_up),
         "stall_p50_seconds": told(stall, 0.5),
         "stall_p99_seconds": told(stall, 0.99),
         "stall_max_seconds": told(stall, 1.0),
-        "per_second": gate.timeline.per_second,
-        "throughput": gate.timeline.per_second / whole if whole else None,
     }

@@ -20,11 +20,13 @@ from lab.feed.contracts import before_images, published
 from lab.feed.reader import ChangeReader
 from lab.feed.source import TruthReader
 from lab.projection.projector import Projector
+from lab.running.gating import LiveGate
 from lab.running.lane import INFINITY
 from lab.running.trouble import Interrupted
 from lab.running.worker import Worker
 from lab.running.worklog import CAUGHT_UP, READ, TAKEN, WorkLog
-from lab.truth import Change
+from lab.truth import Change, Truth
+from lab.truth.evidence import LiveEvidence
 
 # A store or a source of truth that refuses is asked again after so many seconds; so is one that isn't there yet.
 RETRY = 0.05
@@ -108,6 +110,7 @@ class LiveSource:
         """`find` opens the source of truth or returns None; `before` are the columns of wanted before-images."""
         self._find, self._reader, self._domain, self._before = find, reader, domain, tuple(before)
         self.truth: TruthReader | None = None
+        self._evidence: LiveEvidence | None = None
         self.reader: ChangeReader | None = None
 
     def found(self) -> bool:
@@ -117,6 +120,13 @@ class LiveSource:
                 self.truth = self._find()
             self.reader = None if self.truth is None else self._reader(self.truth)
         return self.truth is not None
+
+    def evidence(self) -> LiveEvidence:
+        """What the engine tells of the transactions that are open; asked for once for each opening."""
+        assert isinstance(self.truth, Truth)
+        if self._evidence is None:
+            self._evidence = self.truth.evidence()
+        return self._evidence
 
     def head(self) -> int:
         """The position of the newest change of all."""
@@ -142,7 +152,7 @@ class LiveSource:
         """Close the source of truth; it is looked for again when it is needed."""
         if self.truth is not None:
             self.truth.close()
-            self.truth = self.reader = None
+            self.truth = self.reader = self._evidence = None
 
 
 class LiveService:
@@ -225,7 +235,12 @@ class Follower(Worker):
             if not service.source.found():
                 raise Interrupted(start, start + RETRY)
             # Asked before the poll: what a poll finds is at least as new.
-            head = service.source.head()
+            if isinstance(self.gate, LiveGate):
+                with reading():
+                    self.gate.ask(start)
+                head = self.gate.look(start)
+            else:
+                head = service.source.head()
         except Unavailable as error:
             raise self._refused(start, error) from None
         seconds, more = super().poll(start)

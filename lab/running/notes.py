@@ -23,9 +23,11 @@ from lab.running.journal import Fault, Journal
 # Bounds of the lag's histogram, in seconds.
 BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 # What became of a change that was handed over, and when; of handed positions the kind is HANDED. Each piece of work
-# begins with one of kind BEGAN: when, and in the place of the position the source.
+# begins with one of kind BEGAN: when, and in the place of the position the source. GIVEN_UP is a position that is no
+# longer waited for; from CHECKPOINT on, the kind says of which entity the checkpoint was moved there, by its number.
 NOTE = np.dtype([("kind", "<i1"), ("position", "<i8"), ("at", "<f8")])
-HANDED, APPLIED, REFUSED, DROPPED, BEGAN = range(5)
+HANDED, APPLIED, REFUSED, DROPPED, BEGAN, GIVEN_UP = range(6)
+CHECKPOINT = 16
 # So many of the last applied changes can be asked for, and of the last faults.
 TAIL_MAX = 100_000
 FAULTS_MAX = 1_000
@@ -35,12 +37,15 @@ class BoundedJournal:
     """The journal of a projection in a service. `now` is the runner's clock; notes have the time of day instead.
 
     `since` is when the service began, in seconds of the day's clock: what was committed before has no lag to speak of.
-    Notes are appended to the file at `path`, if one is given.
+    Notes are appended to the file at `path`, if one is given, and there also where the checkpoints of `entities` are.
     """
 
-    def __init__(self, since: float, now: Callable[[], float], path: Path | None = None) -> None:
-        self.since, self._now = since, now
+    def __init__(
+        self, since: float, now: Callable[[], float], path: Path | None = None, entities: Sequence[str] = ()
+    ) -> None:
+        self.since, self._now, self._entities = since, now, tuple(entities)
         self._file = None if path is None else _appended(path)
+        self._converted = (0.0, 0.0)
         self.counts = dict.fromkeys(("applied", "refused", "dropped", "overflowed", "messages", "polls", "batches"), 0)
         self.lags = np.zeros(len(BOUNDS) + 1, np.int64)
         self.lag_sum = 0.0
@@ -51,8 +56,13 @@ class BoundedJournal:
         self._settled: dict[str, int] = {}
 
     def _of_day(self, at: float) -> float:
-        """A time of the runner's clock as seconds of the day's clock, by which changes are stamped."""
-        return at + time.time() - self._now()
+        """A time of the runner's clock as seconds of the day's clock, by which changes are stamped.
+
+        The same time gives the same seconds again: a checkpoint moves in the very moment at which its rows are visible.
+        """
+        if at != self._converted[0]:
+            self._converted = at, at + time.time() - self._now()
+        return self._converted[1]
 
     # -- what a worker notes -------------------------------------------------------------------------------------------
 
@@ -81,11 +91,11 @@ class BoundedJournal:
         committed_at: np.ndarray | None = None,
     ) -> None:
         """Count what became of a frame, note it in the file, and the lag of what is new."""
-        at = self._of_day(float(np.max(visible_at)))
+        began, at = self._of_day(float(np.min(began_at))), self._of_day(float(np.max(visible_at)))
         self.counts["applied"] += applied.positions.size
         self.counts["refused"] += applied.refused.size
         self.counts["dropped"] += applied.dropped.size
-        self._write(handed, applied, source, self._of_day(float(np.min(began_at))), at)
+        self._write(handed, applied, source, began, at)
         if committed_at is not None and handed.size:
             self._lag(handed, applied, committed_at, at)
 
@@ -123,6 +133,17 @@ class BoundedJournal:
     def checkpoint(self, at: float, entity: str, position: int) -> None:
         """Keep the last position."""
         self._settled[entity] = position
+        if entity in self._entities:
+            self._append(CHECKPOINT + self._entities.index(entity), position, at)
+
+    def gave_up(self, at: float, position: int) -> None:
+        """Note a missing position that a strategy for gaps no longer waits for."""
+        self._append(GIVEN_UP, position, at)
+
+    def _append(self, kind: int, position: int, at: float) -> None:
+        if self._file is not None:
+            self._file.write(np.array([(kind, position, self._of_day(at))], NOTE).tobytes())
+            self._file.flush()
 
     def fault(self, fault: Fault) -> None:
         """Keep the last faults."""
@@ -177,14 +198,18 @@ def _appended(path: Path) -> BinaryIO:
     return file
 
 
-def read_notes(path: Path, changes: Published, began: float) -> Journal:
-    """The notes of a service's projection as the journal of a run whose clock began at `began`."""
-    found = Journal()
-    size = path.stat().st_size // NOTE.itemsize if path.exists() else 0
-    # What was being written when a process was killed is no whole note.
-    notes = np.fromfile(path, NOTE, size) if size else np.empty(0, NOTE)
-    starts = np.flatnonzero(notes["kind"] == BEGAN)
-    for group in np.split(notes, starts[1:]) if size else ():
+def read_notes(path: Path, changes: Published, began: float, entities: Sequence[str] = ()) -> Journal:
+    """The notes of a service's projection as the journal of a run whose clock began at `began`.
+
+    `entities` are those of the projection, in the order in which its own journal had them.
+    """
+    found, notes = Journal(), _notes(path)
+    for kind, position, at in notes[notes["kind"] >= CHECKPOINT].tolist():
+        if kind - CHECKPOINT < len(entities):
+            found.checkpoints.append((at - began, entities[kind - CHECKPOINT], position))
+    work = notes[notes["kind"] <= BEGAN]
+    starts = np.flatnonzero(work["kind"] == BEGAN)
+    for group in np.split(work, starts[1:]) if starts.size else ():
         kinds = {kind: group["position"][group["kind"] == kind] for kind in (HANDED, APPLIED, REFUSED, DROPPED)}
         applied = Applied(kinds[APPLIED], NONE, kinds[REFUSED], kinds[DROPPED])
         entity = changes.entities[changes.entity_of[kinds[HANDED][0] - 1]] if kinds[HANDED].size else ""
@@ -192,3 +217,15 @@ def read_notes(path: Path, changes: Published, began: float) -> Journal:
         found.note(entity, applied, kinds[HANDED], source, min(began_at, visible_at), visible_at)
         found.batches += 1
     return found
+
+
+def read_given_up(path: Path, began: float) -> list[tuple[float, int]]:
+    """When which positions were given up, by the same clock."""
+    notes = _notes(path)
+    return [(at - began, position) for _, position, at in notes[notes["kind"] == GIVEN_UP].tolist()]
+
+
+def _notes(path: Path) -> np.ndarray:
+    # What was being written when a process was killed is no whole note.
+    size = path.stat().st_size // NOTE.itemsize if path.exists() else 0
+    return np.fromfile(path, NOTE, size) if size else np.empty(0, NOTE)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lab.base import Unavailable
-from lab.feed.gaps import Gate
+from lab.feed.gaps import ReaderGate
 from lab.projection.applied import NONE, Applied
 from lab.projection.projector import Projector
 from lab.running.bystander import Backlog, Bystander
@@ -39,7 +39,7 @@ class Worker:
         journal: Recorder,
         page: int,
         batch: int,
-        gate: Gate | None = None,
+        gate: ReaderGate | None = None,
         trouble: Trouble | None = None,
     ) -> None:
         self.projector, self.service, self.inbox, self.journal = projector, service, inbox, journal

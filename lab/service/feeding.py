@@ -198,7 +198,7 @@ def feed_socket(sockets: Path) -> Path:
     return sockets / f"{TRUTH}.feed.sock"
 
 
-def finder(plan: Plan, folder: Path, path: Path) -> Callable[[], TruthReader | None]:
+def finder(plan: Plan, folder: Path, path: Path, gaps: str = "naive") -> Callable[[], TruthReader | None]:
     """How readers find the source of truth of a service: its files where these can be shared, else the feed at `path`.
 
     The function returns None while there is nothing to be read yet.
@@ -206,7 +206,7 @@ def finder(plan: Plan, folder: Path, path: Path) -> Callable[[], TruthReader | N
     table = plan.scenario.truth
     made = truth_class(table.engine, table.model)
     if made.shared:
-        return lambda: plan.truth_beside(FolderPlace(folder).within(TRUTH))
+        return lambda: plan.truth_beside(FolderPlace(folder).within(TRUTH), gaps)
 
     def connected() -> TruthReader | None:
         remote = RemoteChanges(path, made.model, made.publishes_every_revision, plan.domain)

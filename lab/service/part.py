@@ -141,7 +141,7 @@ async def _project(orders: Orders, made: Plan) -> None:
     item = next(item for item in made.projections if item.name == orders.part)
     folder = Path(orders.folder)
     home = ProjectionHome(made, item, folder, lambda said: say(printable(f"{orders.part}: {said}"), err=True))
-    find = finder(made, folder, orders.feed)
+    find = finder(made, folder, orders.feed, item.gaps)
     projection = Projection(made, home, find, orders.since, orders.written_down, orders.renew)
     server = await listen(orders.socket(orders.part), projection.handle)
     listening = asyncio.create_task(projection.listen(orders.socket(TRUTH)))

@@ -55,16 +55,16 @@ class Projection:
         self.item = item = home.item
         clock, entities = WallClock(), tuple(item.layout.entities)
         self.source = LiveSource(find, item.subscription, plan.domain, item.before)
-        self.journal = BoundedJournal(since, clock.now, journal)
+        self.journal = BoundedJournal(since, clock.now, journal, entities)
         self.inbox = Waiting(item.pace.capacity, self.journal.overflow)
         self.log = WorkLog(clock.now, None if journal is None else journal.with_suffix(WORK_SUFFIX))
         live = LiveService(self.source, entities, self.log, item.faults.retry_parked)
-        projector = home.open(renew)
+        projector, page = home.open(renew), plan.scenario.catch_up.page
         # Why the files can't be gone on with, once that is known: then nothing is answered from them any more.
         self.unfit = ""
         self.lineage = Lineage(home)
-        page = plan.scenario.catch_up.page
-        follower = Follower(projector, live, self.inbox, self.journal, page, item.pace.batch)
+        gate = plan.live_gate(item, self.source.evidence, self.journal.gave_up)
+        follower = Follower(projector, live, self.inbox, self.journal, page, item.pace.batch, gate)
         follower.confirm, follower.reaching = self._confirm, self.lineage.reached.note
         # A service runs until it is stopped, and its first poll is due at once.
         self.lane = Lane(item.pace, self.inbox, math.inf, follower, spans=self.log.spans)

@@ -94,17 +94,19 @@ def open_truth(
     return truth
 
 
-def open_beside(engine: str, model: str, place: FolderPlace, domain: Domain, durability: str) -> Truth | None:
+def open_beside(
+    engine: str, model: str, place: FolderPlace, domain: Domain, durability: str, gaps: str = "naive"
+) -> Truth | None:
     """Open a source of truth for reading while another process writes it; None if there is nothing to read yet.
 
     What it must be for its content to be understood is confirmed; what the scenario adds is the writer's business.
-    Raises BadInput and SourceLost as `open_truth` does.
+    `gaps` is the reader's strategy. Raises BadInput and SourceLost as `open_truth` does.
     """
     found = _understood(engine, model, place, domain)
     if found is None:
         return None
     truth = make_truth(engine, model, place, domain, durability)
-    truth.identity = found
+    truth.identity, truth.gaps = found, gaps
     return truth if truth.open_shared() else None
 
 

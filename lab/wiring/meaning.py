@@ -189,20 +189,22 @@ def gaps(table: ProjectionTable, scenario: Scenario, where: str) -> list[Problem
     if scenario.writers is None:
         what = f"`{strategy}` is for writers that commit side by side, and here they take turns"
         return [Problem(place, what, "add a [writers] table")]
-    if strategy == "xmin":
-        return [Problem(place, *_xmin(scenario))]
+    if strategy == "xmin" and (refused := _xmin(scenario)) is not None:
+        return [Problem(place, *refused)]
     if strategy == "hold" and scenario.truth.model == "snapshot":
         what = "`hold` waits for missing positions, and on a snapshot feed each overwritten revision is one"
         return [Problem(place, what, 'use "horizon", or set truth.model to "history" or "events"')]
     return []
 
 
-def _xmin(scenario: Scenario) -> tuple[str, str]:
-    """Why a reader can't go by ids of transactions, and the way out."""
+def _xmin(scenario: Scenario) -> tuple[str, str] | None:
+    """Why a reader can't go by ids of transactions, and the way out; None if it can."""
     found = _truth(scenario)
     if found is not None and "xmin" not in found.strategies:
         what = f"`xmin` goes by the ids of transactions, and `{scenario.truth.engine}` shows none"
         return what, 'set truth.engine to "postgres", or use "horizon"'
+    if scenario.time.mode == "live":
+        return None
     what = "`xmin` asks the engine for the transactions that are open, and on the simulated clock there are none"
     return what, 'use "horizon"'
 

@@ -6,7 +6,7 @@ combinations (here).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -23,13 +23,24 @@ from lab.projection.projector import Projector
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.queries.resolve import resolve
+from lab.running.gating import LiveGate
 from lab.running.lane import Pace
 from lab.running.service_times import RecordedWork, together
 from lab.running.trouble import StoreFaults, faulty
-from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, ServiceModel, Source, refusal, refuse
+from lab.scenario import (
+    FaultsTable,
+    ProjectionTable,
+    QueryTable,
+    Scenario,
+    ServiceModel,
+    Source,
+    refusal,
+    refuse,
+)
 from lab.stores import Layout, Store, store_class
 from lab.stores.kept import KEPT
-from lab.truth import Truth, join_truth, open_beside, open_truth, truth_identity
+from lab.truth import Truth, join_truth, open_beside, open_truth, truth_class, truth_identity
+from lab.truth.evidence import LiveEvidence
 from lab.wiring import chance, choices, claims, effort, meaning, replicas, reserved
 from lab.wiring.every_store import expanded
 from lab.wiring.identities import digest, truth_traits
@@ -114,16 +125,25 @@ class Plan:
         kind, traits = (table.engine, table.model), self.truth_traits
         return open_truth(*kind, place, self.domain, table.durability, traits, epoch, indexed=table.indexed)
 
-    def truth_beside(self, place: FolderPlace) -> Truth | None:
-        """Open the source of truth read-only while another process writes; None if there is nothing to read yet."""
+    def truth_beside(self, place: FolderPlace, gaps: str = "naive") -> Truth | None:
+        """Open the source of truth read-only while others write; None if there is nothing to read yet."""
         table = self.scenario.truth
-        return open_beside(table.engine, table.model, place, self.domain, table.durability)
+        return open_beside(table.engine, table.model, place, self.domain, table.durability, gaps)
 
     def truth_joined(self, place: FolderPlace) -> Truth:
         """Open the source of truth for writing beside other writers. Raises BadInput and SourceLost."""
         table = self.scenario.truth
         gaps = self.scenario.catch_up.gaps
         return join_truth(table.engine, table.model, place, self.domain, table.durability, gaps)
+
+    def live_gate(
+        self, item: ProjectionPlan, evidence: Callable[[], LiveEvidence], gave_up: Callable[[float, int], None]
+    ) -> LiveGate | None:
+        """Create a projection's gate on the wall clock; None for one that reads all that is there, or has no gaps."""
+        table = self.scenario.truth
+        if item.gaps in ("naive", "serialise") or not truth_class(table.engine, table.model).concurrent:
+            return None
+        return LiveGate(item.gaps, item.gap_limit, evidence, gave_up)
 
     def confirm_truth(self, place: FolderPlace) -> Identity | None:
         """Return whose source of truth a place holds; None if it holds nothing. Raises BadInput as `truth` does."""

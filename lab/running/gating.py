@@ -1,0 +1,50 @@
+"""A strategy for gaps on the wall clock: bounds what a reader may read by what the engine tells beside its writers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lab.feed.gaps import STRATEGIES, Hold, Reach, Strategy
+from lab.truth.evidence import LiveEvidence
+
+
+class LiveGate:
+    """The gate of one live reader. `ask` asks the engine before a page is read, and `look` returns what it said.
+
+    What is committed between the two lies beyond the bound, so a page that is cut there lacks nothing below it.
+    `evidence` is called once the source of truth has been found; `gave_up` is told which position is skipped, and when.
+    """
+
+    def __init__(
+        self, name: str, limit: float, evidence: Callable[[], LiveEvidence], gave_up: Callable[[float, int], None]
+    ) -> None:
+        self._made = name, limit, evidence, gave_up
+        # An engine that knows its transactions is asked whether a missing number will still come.
+        self.strategy: Strategy = Hold(limit, asks=True) if name == "hold" else STRATEGIES[name](limit)
+        self._evidence, self._gave_up = evidence, gave_up
+        self._reach, self._newest = Reach(), 0
+
+    def ask(self, at: float) -> None:
+        """Ask the engine how far a reader may go now."""
+        evidence = self._evidence()
+        self._newest = evidence.newest()
+        self._reach = self.strategy.look(self._reach, evidence, at)
+        for position in self._reach.skipped:
+            self._gave_up(at, position)
+
+    def look(self, at: float) -> int:
+        """Return the position up to which may be read, as of the last time that the engine was asked."""
+        return self._reach.number
+
+    @property
+    def keeps_back(self) -> bool:
+        """True if something newer was committed when the engine was asked."""
+        return self._reach.number < self._newest
+
+    def quiet_until(self, at: float) -> float:
+        """Unknown: the engine is asked at each beat."""
+        return at
+
+    def afresh(self) -> LiveGate:
+        """Return such a gate for another reader."""
+        return LiveGate(*self._made)
