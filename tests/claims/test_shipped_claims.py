@@ -6,18 +6,22 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab.claims import INCONCLUSIVE, REFUTED, VERIFIED, judge, read
 from lab.experiment import run
+from lab.live import run_live
 from lab.measure.figures import figures
 from lab.scenario import ClaimTable, Source
+from lab.servers import SERVERS
 from lab.wiring import plan
 
 SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").glob("*.toml"))
 # Modelled stores and few samples: what the claims count or simulate is the same, and takes a second.
-QUICK = ("time.service=modelled", "measure.samples=2", "measure.blocks=0", "measure.warm_up=0")
+MODELLED = "time.service=modelled"
+QUICK = (MODELLED, "measure.samples=2", "measure.blocks=0", "measure.warm_up=0")
 QUICK += ("measure.trials=false", "measure.truth=false")
 # Claims about the wall clock, which no test asserts: one repetition must leave them undecided. `lab run` of the
 # scenario as it ships verifies them.
@@ -28,6 +32,7 @@ SMALLER = {
     "families": ("workload.commands=4_000", "domain.records=400"),
     "marketing": ("workload.commands=20_000", "domain.records=1_000"),
     "torture": ("workload.commands=3_000", "domain.records=100"),
+    "gaps-live": ("workload.commands=1_500", "domain.records=700"),
 }
 # Lags without an interval within a repetition: in twenty seconds there are four polls of five, and all changes of one
 # depend on each other.
@@ -56,13 +61,21 @@ def times(path: Path, claims: Sequence[ClaimTable]) -> str:
     return "repeat=1" if all(name.startswith("lag_") for name in simulated) else ""
 
 
-@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def on_its_server(path: Path) -> Any:
+    """The parameter of a test that runs this scenario: with the mark of the server that it needs."""
+    engine = plan(Source(path)).scenario.truth.engine
+    return pytest.param(path, marks=pytest.mark.server(engine) if engine in SERVERS else ())
+
+
+@pytest.mark.parametrize("path", [on_its_server(path) for path in SCENARIOS], ids=lambda path: path.stem)
 def test_its_claims_hold_in_a_small_form_and_their_opposites_are_refuted(path: Path, tmp_path: Path) -> None:
     claims = plan(Source(path)).scenario.claim
     assert claims, "a scenario carries a message: what its run should show"
     assert all(claim.name and claim.why for claim in claims)
-    small = filter(None, (times(path, claims), *QUICK, *SMALLER.get(path.stem, ())))
-    done = run(plan(Source(path, list(small))), tmp_path, report=False)
+    live = plan(Source(path)).scenario.time.mode == "live"
+    quick = [item for item in QUICK if not (live and item == MODELLED)]
+    small = filter(None, (times(path, claims), *quick, *SMALLER.get(path.stem, ())))
+    done = (run_live if live else run)(plan(Source(path, list(small))), tmp_path, report=False)
     found = judge(claims, done, figures)
     for name, verdict, reason in found.select("claim", "verdict", "reason").iter_rows():
         assert verdict == (INCONCLUSIVE if (path.stem, name) in MEASURED else VERIFIED), (name, reason)

@@ -146,6 +146,30 @@ def performed(
     return outcomes, changes, rows
 
 
+# Writers commit out of the order of their positions there, and a naive reader loses some.
+SERVER = ("truth.engine=postgres", "catch_up.gaps=horizon")
+
+
+class TestOnAServer:
+    """The same with the source of truth on PostgreSQL, where writers really commit at the same time."""
+
+    pytestmark = pytest.mark.server("postgres")
+
+    @pytest.mark.parametrize("model", ["snapshot", "history", "events"])
+    def test_a_run_is_judged_as_any_other(self, tmp_path: Path, model: str) -> None:
+        text = f"{TEXT}[writers]\ncount = 4\nabort = 0.05\n"
+        done = run_live(planned(tmp_path, text, *SERVER, f"truth.model={model}"), tmp_path / "runs")
+        assert {entry["name"]: entry["verdict"] for entry in done.manifest["projections"]} == {
+            "directory": "pass",
+            "keyed": "pass",
+        }
+        lag = done.table("lag")
+        # Positions that were rolled back are those of no change.
+        assert lag.height == 2 * done.manifest["changes"]
+        assert lag["position"].max() > done.manifest["changes"]  # type: ignore[operator]
+        assert lag["lag_seconds"].null_count() == 0
+
+
 class TestWriters:
     @pytest.mark.parametrize("model", ["history", "events"])
     def test_share_the_commands_and_commit_side_by_side(self, tmp_path: Path, model: str) -> None:

@@ -16,7 +16,7 @@ from lab.place import FolderPlace
 from lab.projection.applied import NONE, Applied
 from lab.projection.projector import Projector
 from lab.running.journal import CHANNEL, Journal
-from lab.running.notes import NOTE, BoundedJournal, read_notes
+from lab.running.notes import NOTE, BoundedJournal, read_given_up, read_notes
 from lab.running.trouble import Interrupted, StoreFaults, faulty
 from lab.running.worker import Worker
 from lab.stores import Layout, dump, store_class
@@ -45,6 +45,28 @@ def test_notes_after_one_that_was_cut_off_are_read_as_they_were_written(torn: in
     found = read_notes(path, Published.of({"item": FRAME}), 0.0)
     assert found.all("positions").tolist() == [1, 2, 3, 4]
     assert found.all("handed").tolist() == [1, 2, 3, 4]
+
+
+def test_checkpoints_sources_and_what_was_given_up_come_back_by_the_same_clock(tmp_path: Path) -> None:
+    path, now = tmp_path / "directory.journal", [100.0]
+    journal = BoundedJournal(0.0, lambda: now[0], path, ("other", "item"))
+    one = np.array([1])
+    journal.note("item", Applied(one, NONE, NONE, NONE), one, CHANNEL, 99.0, 100.0)
+    journal.checkpoint(100.0, "item", 1)
+    journal.gave_up(101.0, 2)
+    journal.checkpoint(102.0, "other", 4)
+    journal.close()
+    began = time.time() - 100.0
+    found = read_notes(path, Published.of({"item": FRAME}), began, ("other", "item"))
+    (note,) = found.notes
+    assert note.source == CHANNEL
+    assert float(note.visible_at) - float(note.began_at) == pytest.approx(1.0, abs=0.01)
+    # A checkpoint moves in the very moment at which its rows are visible: not a microsecond before.
+    assert found.checkpoints[0] == (float(note.visible_at), "item", 1)
+    assert [(name, position) for _, name, position in found.checkpoints] == [("item", 1), ("other", 4)]
+    assert [position for _, position in read_given_up(path, began)] == [2]
+    # Of a journal that didn't know its entities, the checkpoints are left out.
+    assert read_notes(path, Published.of({"item": FRAME}), began).checkpoints == []
 
 
 class Divided(StoreFaults):
