@@ -79,4 +79,16 @@ def _with_times(tied: Sequence[Looked]) -> list[Looked]:
             if parents and not timed[name]:
                 since[name] = max(parents, key=lambda parent: records[parent])
                 timed[name] = changed = True
-    return [replace(one, table=one.table.model_copy(update={"time_of": since.get(one.table.name)})) for one in tied]
+    return [_since(one, since.get(one.table.name), any(timed.values())) for one in tied]
+
+
+def _since(one: Looked, parent: str | None, others: bool) -> Looked:
+    """Return a table with the times of another one, if it has that of its rows; say where those without times stand."""
+    guess = one.guesses["time"]
+    why = f"its rows are as old as the records of `{parent}` that they link to"
+    if parent is None:
+        why = "no column has a name and values of a time: its rows are there from the beginning"
+    if not one.timed and not guess.told and others:
+        guess = replace(guess, why=why)
+    table = one.table.model_copy(update={"time_of": parent})
+    return replace(one, table=table, guesses={**one.guesses, "time": guess})

@@ -53,9 +53,6 @@ class WrittenScenario:
             rows = f"{one.rows:,} rows are changes of" if one.rows != 1 else "1 row is a change of"
             lines.append(f"{one.format}{of}: {rows} {one.records:,} record{'s' * (one.records != 1)}{skipped}")
             for role, guess in one.guesses.items():
-                if role == "time" and one.table.time_of:
-                    lines.append(f"  time:     - (its rows are as old as the `{one.table.time_of}` that they link to)")
-                    continue
                 rival = f"; or {', '.join(guess.rival)}" if guess.rival else ""
                 lines.append(f"  {role + ':':<10}{', '.join(guess.columns) or '-'} ({guess.why}{rival})")
             lines += [f"  {'link:':<10}{', '.join(link.on)} (the key of `{link.to}`)" for link in one.table.link]

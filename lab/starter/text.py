@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+from lab.domain.trace.addresses import is_address
 from lab.domain.trace.frame import entity_names
 from lab.formatting import toml, toml_key
 from lab.queries.kinds import KINDS
@@ -138,7 +139,7 @@ def _plain(comment: str) -> str:
 def _entity_lines(table: EntityTable, guesses: Guesses) -> list[tuple[str, str]]:
     lines = [
         (f"name = {toml(table.name)}", "what a record is called"),
-        (f"file = {toml(table.file)}", "from the folder of this scenario"),
+        (f"file = {toml(table.file)}", "at that server" if is_address(table.file) else "from this scenario's folder"),
         (f"format = {toml(table.format)}", " | ".join(get_args(FileFormat))),
         (f"key = {toml(table.key)}", guesses["key"].why),
     ]

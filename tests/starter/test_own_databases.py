@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -130,7 +131,11 @@ def test_every_record_of_a_shop_is_what_it_was(form: str) -> None:
 
 def test_rows_without_times_are_as_old_as_what_they_link_to() -> None:
     sqlite_shop()
-    new("shop.db", name="shop")
+    told = new("shop.db", name="shop")
+    why = {one["entity"]: one["guessed"]["time"]["why"] for one in told["entities"]}
+    assert "as old as the records of `orders`" in why["line"]
+    assert "there from the beginning" in why["category"]
+    assert "has times" in why["orders"]
     frames = trace("shop")[0].frames
     orders = dict(frames["orders"].select("key", "committed_at").rows())
     at = dict(frames["orders"].select("key", "position").rows())
@@ -147,6 +152,9 @@ def test_rows_without_times_are_as_old_as_what_they_link_to() -> None:
 def test_a_shop_runs_unedited_and_gets_advice() -> None:
     sqlite_shop()
     new("shop.db", name="shop")
+    # No key of another record is summed or sorted by.
+    summed = re.findall(r'(?m)^(?:sum|order_by) = .*?"(.*?)"', Path("shop.toml").read_text())
+    assert not [name for name in summed if name.endswith("id")]
     runs("shop")
     asked = {query["name"]: query["kind"] for query in plan(Source(Path("shop.toml"))).scenario.model_dump()["query"]}
     joins = {name for name, kind in asked.items() if kind == "join"}
