@@ -23,7 +23,7 @@ import pyarrow as pa
 
 # Arrays below this size stay in memory: a file would cost more than it saves. For frames, and arrays that are written
 # to, a file of their own is made.
-LEAST_BYTES, LEAST_OWN_BYTES = 1 << 16, 1 << 24
+LEAST_BYTES, LEAST_OWN_BYTES = 1 << 12, 1 << 20
 # Rows of a spilled frame that are written together, and by which a pass over all rows goes.
 ROWS = 250_000
 # Arrays share files of this length, of which only what is written takes room on disk.
@@ -72,6 +72,10 @@ class Spill:
         """Return a whole frame, on disk if it is large; one that is there already as it is."""
         return frame if _FRAMES.get(id(frame)) is frame else self.frame([frame], dict(frame.schema))
 
+    def series(self, values: pl.Series) -> pl.Series:
+        """Return the same series, on disk if it is large."""
+        return self.kept(values.to_frame()).to_series()
+
     def frame(self, pieces: Iterable[pl.DataFrame], schema: dict[str, pl.DataType]) -> pl.DataFrame:
         """Return the pieces as one frame: in memory if it is small, else in chunks of `ROWS` rows on disk."""
         held: list[pl.DataFrame] = []
@@ -93,6 +97,8 @@ class Spill:
                 while held or (piece := next(rest, None)) is not None:
                     for part in (held.pop(0) if held else piece).iter_slices(ROWS):  # type: ignore[union-attr]
                         writer.write_table(_own(part.select(list(schema))).cast(empty.schema))
+                        # What the pieces are made of may be on disk, too.
+                        breathe()
             mapped = _Map(file, 0, access=mmap.ACCESS_READ)
         found = pl.from_arrow(pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped))).read_all(), rechunk=False)
         assert isinstance(found, pl.DataFrame)
@@ -149,6 +155,17 @@ def taken(frame: pl.DataFrame, rows: np.ndarray) -> pl.DataFrame:
     found = pl.concat(pieces, rechunk=True)[back]
     assert isinstance(found, pl.DataFrame)
     return found
+
+
+def reordered(frame: pl.DataFrame, rows: np.ndarray, spill: Spill) -> pl.DataFrame:
+    """Return these rows of a frame in their order, on disk if they are many."""
+    pieces = (taken(frame, rows[first : first + ROWS]) for first in range(0, rows.size, ROWS))
+    return spill.frame(pieces, dict(frame.schema))
+
+
+def chosen_of(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Return the values of ascending indices, each of which comes once; of all of them, the values as they are."""
+    return values if chosen.size == values.size else values[chosen]
 
 
 class _NoRoom(Exception):

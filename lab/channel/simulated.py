@@ -107,20 +107,20 @@ def transmit(
     `sent_at` is each change's time of commit in seconds, not falling within a record; `record` says with a number which
     record it belongs to. Copies of one message fare independently of each other. What arrives is kept in `spill`.
     """
-    count = sent_at.size
+    count, put = sent_at.size, (spill or Spill()).array
     fates = Fates.draw(options, count, rng)
-    arrives = fates.arrivals(sent_at)
+    arrives, message, lost = fates.arrivals(sent_at), put(fates.message), fates.lost
+    del fates
     if options.ordered_by_key:
         # As in a partition: a message waits behind the earlier ones of its record. A second copy is a late
         # retransmission, and keeps to no order.
-        kept = np.where(fates.lost[:count], -np.inf, arrives[:count])
+        kept = np.where(lost[:count], -np.inf, arrives[:count])
         behind = pl.DataFrame({"record": record, "arrives": kept}).select(pl.col("arrives").cum_max().over("record"))
         arrives[:count] = np.maximum(arrives[:count], behind["arrives"].to_numpy())
-    arrives, lost, held = through_outages(options.outages, arrives, fates.lost)
+    arrives, lost, held = through_outages(options.outages, arrives, lost)
+    arrives = put(arrives)
     order = np.argsort(arrives, kind="stable")
-    order = order[~lost[order]]
-    put = (spill or Spill()).array
-    message, arrives, order = put(fates.message), put(arrives), put(order)
+    order = put(order[~lost[order]])
     copies_sent = _Copies(message, record, sent_at, arrives, put(lost), put(held), order)
     return Deliveries(put(message[order]), put(arrives[order]), copies_sent)
 
@@ -128,7 +128,8 @@ def transmit(
 class CopyTally:
     """Sums up copies for the table `channel`: each fate's messages, their share of all copies, and their delay."""
 
-    def __init__(self) -> None:
+    def __init__(self, spill: Spill | None = None) -> None:
+        self._kept = (spill or Spill()).array
         self._messages: Counter[str] = Counter()
         self._delays: dict[str, list[Floats]] = {}
 
@@ -139,7 +140,7 @@ class CopyTally:
         for fate, part in [*of, *((mark, delays.filter(pl.col(mark))) for mark in ("held", "overtaken"))]:
             if part.height:
                 self._messages[fate] += part.height
-                self._delays.setdefault(fate, []).append(part["delay"].drop_nulls().to_numpy())
+                self._delays.setdefault(fate, []).append(self._kept(part["delay"].drop_nulls().to_numpy()))
 
     def table(self) -> pl.DataFrame:
         """Return the table."""

@@ -20,6 +20,7 @@ from lab.base import BadInput, Embed, Entity, Problem, Totals, nearest
 from lab.domain import model
 from lab.domain.fields import wrong
 from lab.domain.model import Command, Contract, Event, EventType, Options, Rejection, Trace, View
+from lab.spill import ROWS, here
 
 DATA = Path(__file__).parent / "data" / "flights"
 NEW_YORK = "America/New_York"
@@ -267,20 +268,28 @@ def _changes(flights: pl.DataFrame, start: int, scale: float) -> pl.DataFrame:
     at = np.concatenate([flights[name].filter(pl.Series(those)).to_numpy() for _, those, name in happened])
     order = np.lexsort((flight, at))
     flight, status, at = flight[order], status[order], at[order]
-    words = pl.Series("status", STATUSES).gather(status)
-    left, landed = pl.Series(status >= DEPARTED), pl.Series(status == ARRIVED)
-    rows = flights.select("key", *(name for name in FLIGHT.columns if name != "status"))[flight].with_columns(
-        pl.Series("position", np.arange(start, start + len(at))),
-        pl.Series("revision", REVISION[status]),
-        pl.Series("deleted", status == CANCELLED),
-        pl.Series("committed_at", (at - at[:1]) / scale),
-        words,
-        words.alias("event"),
-        pl.when(left).then("departure_delay").alias("departure_delay"),
-        pl.when(landed).then("arrival_delay").alias("arrival_delay"),
-        pl.when(landed).then("air_time").alias("air_time"),
-    )
-    return _typed(rows, FLIGHT)
+    told = flights.select("key", *(name for name in FLIGHT.columns if name != "status"))
+
+    def piece(first: int) -> pl.DataFrame:
+        """So many changes from the first on."""
+        some = slice(first, first + ROWS)
+        words = pl.Series("status", STATUSES).gather(status[some])
+        left, landed = pl.Series(status[some] >= DEPARTED), pl.Series(status[some] == ARRIVED)
+        rows = told[flight[some]].with_columns(
+            pl.Series("position", np.arange(start + first, start + first + words.len())),
+            pl.Series("revision", REVISION[status[some]]),
+            pl.Series("deleted", status[some] == CANCELLED),
+            pl.Series("committed_at", (at[some] - at[:1]) / scale),
+            words,
+            words.alias("event"),
+            pl.when(left).then("departure_delay").alias("departure_delay"),
+            pl.when(landed).then("arrival_delay").alias("arrival_delay"),
+            pl.when(landed).then("air_time").alias("air_time"),
+        )
+        return _typed(rows, FLIGHT)
+
+    pieces = (piece(first) for first in range(0, at.size, ROWS))
+    return here().frame(pieces, FLIGHT.schema | {"event": pl.String()})
 
 
 def _typed(frame: pl.DataFrame, entity: Entity) -> pl.DataFrame:

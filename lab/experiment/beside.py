@@ -17,8 +17,10 @@ import numpy as np
 import polars as pl
 
 from lab.base import NotAnswered, stream
+from lab.experiment.progress import Progress
 from lab.experiment.write import Replay, Written
 from lab.measure.asked import Asked
+from lab.measure.lag import in_order
 from lab.place import FolderPlace
 from lab.queries.answers import Row
 from lab.queries.model import Query
@@ -41,20 +43,24 @@ class _Times:
     beside: dict[str, list[int]] = field(default_factory=dict)
 
 
-def beside(plan: Plan, written: Written, asked: Sequence[Asked], place: FolderPlace) -> list[dict[str, Any]]:
+def beside(
+    plan: Plan, written: Written, asked: Sequence[Asked], place: FolderPlace, progress: Progress
+) -> list[dict[str, Any]]:
     """Return the rows of the table `beside`; none if the source of truth answered nothing, or has too few changes.
 
     It takes `measure.budget` for each of the three kinds of block, at the most one block longer.
     """
     able = [one for one in asked if one.answers and not one.refused and not one.wrong]
-    at = np.sort(written.published.committed_at)
+    at = written.published.committed_at
+    at = at if in_order(at) else np.sort(at)
     if not able or at.size < 4 * _BLOCK:
         return []
     again = min(int(at.size * _SHARE), _BLOCK * 2 * _ROUNDS_MAX)
     truth = plan.truth(place)
     try:
         cut = float(at[-again - 1])
-        Replay(truth, written.events).advance(cut)
+        progress.step("loading a source of truth to be read beside", at.size - again)
+        Replay(truth, written.events).advance(cut, progress.done)
         times = _measure(plan, truth, _commits(written.events, cut), able, again)
     finally:
         truth.close()

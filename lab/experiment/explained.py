@@ -12,6 +12,7 @@ from lab.measure.parts import Parts
 from lab.measure.recovery import Disturbance, apart, recoveries
 from lab.measure.utilisation import utilisation
 from lab.scenario import ChannelTable
+from lab.spill import chosen_of
 from lab.tables.pieces import write_pieces
 from lab.wiring import Plan
 
@@ -39,8 +40,8 @@ def explain(plan: Plan, live: Live, place: Path) -> Explained | None:
     chosen = live.chosen if live.fresh is None else live.fresh
     parts = Parts(live.published, live.journal, live.visible, chosen, live.plan.subsumes, live.arrived)
     files = write_pieces(place / name, "lag_parts", parts.tables(name))
-    committed = live.published.committed_at[chosen]
-    found = recoveries(_disturbances(live, plan.scenario.channel), committed, live.visible[chosen])
+    committed = chosen_of(live.published.committed_at, chosen)
+    found = recoveries(_disturbances(live, plan.scenario.channel), committed, chosen_of(live.visible, chosen))
     if chosen.size == live.chosen.size:
         live.calm = apart(found, committed)
     rows = {"lag_parts_summary": parts.summary(name, _settings(live))}

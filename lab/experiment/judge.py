@@ -14,7 +14,7 @@ import polars as pl
 from lab.base import TRUTH, Totals, stream
 from lab.experiment.dumped import dumped
 from lab.experiment.explained import explain
-from lab.experiment.progress import Progress
+from lab.experiment.progress import Progress, Stretch
 from lab.experiment.project import Live, Projected
 from lab.experiment.rebuilt import rebuilt_beside
 from lab.experiment.troubles import Rows, lost_messages, parked, troubles
@@ -126,15 +126,20 @@ def rebuild_and_judge(
     Closes their stores.
     """
     found: dict[str, Judgement] = {}
-    progress.step("rebuilding and judging", len(projected.lives))
+    # A projection is as much work as it has changes.
+    sizes = [max(1, live.chosen.size) for live in projected.lives]
+    progress.step("rebuilding and judging", sum(sizes))
+    past = 0
     lives = [projected.lives[turn] for turn in stream(plan.scenario.seed, "rebuilds").permutation(len(projected.lives))]
-    for number, live in enumerate(lives, 1):
-        name = live.plan.name
-        found[name] = _judgement(plan, projected, live, written, answers[name], work.within(name))
+    for live in lives:
+        name, size = live.plan.name, max(1, live.chosen.size)
+        stretch = Stretch(progress, past, size)
+        found[name] = _judgement(plan, projected, live, written, answers[name], work.within(name), stretch)
         # What this projection took is given back before the next one is looked at.
         live.release()
         give_back()
-        progress.done(number)
+        past += size
+        progress.done(past)
     of_truth = answers[TRUTH]
     truth, verdicts = None, TABLES["verdicts"].frame()
     if any(one.answers or one.refused for one in of_truth):
@@ -145,14 +150,20 @@ def rebuild_and_judge(
 
 
 def _judgement(
-    plan: Plan, projected: Projected, live: Live, written: Written, asked: list[Asked], work: FolderPlace
+    plan: Plan,
+    projected: Projected,
+    live: Live,
+    written: Written,
+    asked: list[Asked],
+    work: FolderPlace,
+    stretch: Stretch,
 ) -> Judgement:
     store, oracle = live.projector.store, written.oracle
     rows: Rows = {}
     rebuilt = None
     began = perf_counter()
     if plan.scenario.measure.rebuild:
-        row, rebuilt = rebuilt_beside(live, projected.main.truth, work, oracle)
+        row, rebuilt = rebuilt_beside(live, projected.main.truth, work, oracle, stretch.part(0.0, 0.5))
         rows["rebuild"] = [row]
         give_back()
     seconds = {"rebuild": perf_counter() - began}
@@ -162,7 +173,7 @@ def _judgement(
         dumps = rebuilt = None
     began = perf_counter()
     evidence = _evidence(live, oracle, asked, dumps, rebuilt)
-    verdict, verdicts, witnesses = judge(evidence)
+    verdict, verdicts, witnesses = judge(evidence, stretch.part(0.6, 0.8).done)
     seconds["judge"] = perf_counter() - began
     rows["accounting"] = [evidence.accounting]
     if evidence.looks:

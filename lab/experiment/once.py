@@ -24,7 +24,7 @@ from lab.measure.machine import give_back, highest_rss_bytes
 from lab.measure.quiet import activity, quietness
 from lab.place import FolderPlace
 from lab.servers import forget, require
-from lab.spill import Spill
+from lab.spill import Spill, here, spilling
 from lab.tables import TABLES
 from lab.truth import Truth
 from lab.wiring import Plan
@@ -35,7 +35,8 @@ def run_once(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
     """Run a scenario into a folder that is there: tables and manifest. `name` is what the run is to be called."""
     require(servers(plan))
     try:
-        with _without_collector():
+        # What there is for each change goes to disk, wherever in the run it is made.
+        with _without_collector(), spilling(Spill(folder / "work" / "spill")):
             _run(plan, folder, name, progress)
     finally:
         forget(servers(plan), folder)
@@ -107,9 +108,8 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
     work.mkdir()
     with phase("try"):
         tried = try_stores(plan, work / "trials", progress)
-    spill = Spill(work / "spill")
     with phase("write"):
-        written = write(plan, work, progress, spill)
+        written = write(plan, work, progress, here())
     clock.tick()
     truth = plan.truth(FolderPlace(work).within("truth"))
     projected: Projected | None = None
@@ -125,13 +125,14 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
         clock.tick()
         with phase("query"):
             answers = ask(plan, projected.lives, truth, written.oracle, progress)
-            crowded = beside(plan, written, answers[TRUTH], FolderPlace(work).within("beside"))
+            crowded = beside(plan, written, answers[TRUTH], FolderPlace(work).within("beside"), progress)
         _rest(projected, truth)
         clock.tick()
         judged = rebuild_and_judge(plan, projected, written, answers, FolderPlace(work / "rebuilt"), progress)
         clock.tick()
     finally:
         _close(projected, truth)
+    progress.step("writing the tables", 1)
     with phase("record"):
         frames, pieces, end = tables(plan, written, projected, judged, work / "pieces")
         frames["beside"] = TABLES["beside"].frame(crowded)

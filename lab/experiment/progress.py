@@ -23,3 +23,18 @@ class Quiet:
 
     def done(self, units: float) -> None:
         """Ignore it."""
+
+
+class Stretch:
+    """A part of a step: `size` units from `first` on, reported as the share of it that is done, from 0 to 1."""
+
+    def __init__(self, progress: Progress, first: float, size: float) -> None:
+        self._progress, self._first, self._size = progress, first, size
+
+    def done(self, share: float) -> None:
+        """Report the share of this part that is done."""
+        self._progress.done(self._first + self._size * min(share, 1.0))
+
+    def part(self, low: float, high: float) -> Stretch:
+        """Return the part of it from one share to another."""
+        return Stretch(self._progress, self._first + self._size * low, self._size * (high - low))

@@ -20,6 +20,7 @@ from lab.experiment.write import Written
 from lab.measure import lag, machine, queries, replicas
 from lab.runs import FORMAT, gather_table, write_table
 from lab.scenario.values import ScenarioTable
+from lab.spill import Spill, chosen_of
 from lab.statistics.grouped import blocks
 from lab.tables import ALWAYS, SIMULATED, TABLES, WALL
 from lab.tables.pieces import write_pieces
@@ -48,7 +49,7 @@ def tables(
     frames["witnesses"] = pl.concat(each.witnesses for each in judged.projections)
     frames["work"] = pl.concat(each.work for each in judged.projections)
     if projected.main.messages is not None:
-        tally = CopyTally()
+        tally = CopyTally(written.published.spill)
         sent = _deliveries(projected.main.messages, lives, tally)
         pieces["deliveries"] = write_pieces(place / "deliveries", "deliveries", sent)
         frames["channel"] = tally.table()
@@ -138,10 +139,11 @@ def lag_figures(lives: list[Live], end: float) -> dict[str, pl.DataFrame]:
     """Return the same tables without `lag`, which has a row for each change."""
     rows, shares, behind = [], [], []
     for live in lives:
-        name, committed = live.plan.name, live.published.committed_at[live.chosen]
-        seconds = live.visible[live.chosen] - committed
+        name, committed = live.plan.name, chosen_of(live.published.committed_at, live.chosen)
+        seconds = Spill(live.published.spill.folder).array(chosen_of(live.visible, live.chosen) - committed)
         rows.append(lag.figures(name, seconds, committed, live.calm))
         shares.append(lag.t_visibility(name, seconds))
+        del seconds
         behind.append(lag.staleness(name, live.published, live.visible, live.chosen, end, live.again))
     summed = TABLES["lag_summary"].frame(rows)
     return {"lag_summary": summed, "visibility": pl.concat(shares), "staleness": pl.concat(behind)}

@@ -31,7 +31,7 @@ from lab.running.services import Modelled
 from lab.running.simulated import Arrivals, drive, nothing_arrives
 from lab.running.worker import Worker
 from lab.scenario import ServiceModel
-from lab.spill import Spill
+from lab.spill import Spill, chosen_of
 from lab.statistics.intervals import difference
 from lab.statistics.quantiles import quantile, told
 from lab.statistics.steady import NOT_STABLE
@@ -113,7 +113,7 @@ def what_ifs(plan: Plan, live: Live) -> list[dict[str, Any]]:
     name, empty = live.plan.name, dict.fromkeys(("p50_seconds", "p99_seconds", *_DIFFERENCES))
     if reason := untold(plan, live):
         return [{"projection": name, "what": "as it is"} | empty | {"reason": reason}]
-    committed = live.published.committed_at[live.chosen]
+    committed = chosen_of(live.published.committed_at, live.chosen)
     calm = np.ones(committed.size, bool) if live.calm is None else live.calm
     usual = simulated(plan, live, live.plan.pace)
     grows = lag.endless(usual, committed, calm)
@@ -192,5 +192,4 @@ def simulated(plan: Plan, live: Live, pace: Pace) -> np.ndarray:
     drive([Lane(pace, inbox, published.end, worker)])
     worker.carry_out()
     visible = lag.visible_at(published, journal, item.subsumes)
-    found: np.ndarray = visible[live.chosen] - published.committed_at[live.chosen]
-    return found
+    return journal.spill.array(chosen_of(visible, live.chosen) - chosen_of(published.committed_at, live.chosen))

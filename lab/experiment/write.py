@@ -19,14 +19,14 @@ from lab.feed.published import Published
 from lab.feed.reader import with_before
 from lab.place import FolderPlace
 from lab.scenario import refuse
-from lab.spill import Spill, breathe, spilling, taken
+from lab.spill import Spill, breathe, taken
 from lab.statistics.quantiles import told, unbiased
 from lab.truth import Change, Truth
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan, effort
 
 # Rows that are committed to the source of truth at once, at the most: nothing reads it meanwhile.
-LOADED_AT_ONCE = 500_000
+LOADED_AT_ONCE = 200_000
 
 
 @dataclass
@@ -52,8 +52,7 @@ def write(plan: Plan, work: Path, progress: Progress, spill: Spill | None = None
     spill = spill or Spill()
     if plan.domain.has_trace:
         progress.step("reading the history", 1)
-        with spilling(spill):
-            trace = plan.domain.trace(plan.options)
+        trace = plan.domain.trace(plan.options)
         changes = trace.changes
         # Only what is spilled stays.
         events = {name: spill.kept(trace.frames.pop(name)) for name in list(trace.frames)}

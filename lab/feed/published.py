@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
-from lab.spill import ROWS, Spill, breathe
+from lab.spill import ROWS, Spill, breathe, taken
+from lab.statistics.grouped import rows_by_key
 
 
 @dataclass(frozen=True)
@@ -46,17 +47,19 @@ class Published:
         if count > sum(frame.height for frame in frames.values()):
             entity_of[:], record[:] = -1, np.arange(1, count + 1)
         for number, frame in enumerate(frames.values()):
-            # A record is numbered by the index of its first change.
-            first = frame.select(pl.col("position").first().over("key")).to_series()
+            for rows in rows_by_key(frame["key"]):
+                # A record is numbered by the position of its first change.
+                some = taken(frame.select("key", "position"), rows)
+                first = some.select(pl.col("position").first().over("key")).to_series()
+                record[some["position"].to_numpy() - 1] = first.to_numpy()
             for begin in range(0, frame.height, ROWS):
                 breathe()
-                rows = frame[begin : begin + ROWS]
-                places = rows["position"].to_numpy() - 1
-                entity_of[places], row_of[places] = number, np.arange(begin, begin + rows.height)
-                record[places] = first[begin : begin + ROWS].to_numpy()
-                revision[places] = rows["revision"].to_numpy()
-                deleted[places] = rows["deleted"].to_numpy()
-                committed_at[places] = rows["committed_at"].to_numpy()
+                some = frame[begin : begin + ROWS]
+                places = some["position"].to_numpy() - 1
+                entity_of[places], row_of[places] = number, np.arange(begin, begin + some.height)
+                revision[places] = some["revision"].to_numpy()
+                deleted[places] = some["deleted"].to_numpy()
+                committed_at[places] = some["committed_at"].to_numpy()
         return cls(frames, tuple(frames), entity_of, row_of, record, revision, deleted, committed_at, spill)
 
     def committed(self, committed_at: np.ndarray) -> Published:

@@ -12,6 +12,7 @@ import polars as pl
 from lab.feed.published import Published
 from lab.projection.applied import NONE
 from lab.running.journal import Journal
+from lab.spill import chosen_of
 from lab.statistics import grouped
 from lab.statistics.intervals import intervals
 from lab.statistics.quantiles import BOUNDED, SHARES, told, unbiased
@@ -37,7 +38,8 @@ def visible_at(published: Published, journal: Journal, subsumes: bool, epoch: in
             first[note.applied.positions[::-1] - 1] = note.written_at[::-1]
     if subsumes:
         # Records are numbered by the positions of their first changes.
-        carried = np.full(size + 1, np.inf)
+        carried = journal.spill.empty(size + 1, np.float64)
+        carried[:] = np.inf
         for block in grouped.blocks(size, backwards=True):
             found = grouped.running(published.record[block][::-1], first[block][::-1], carried, "least")
             first[block] = found[::-1]
@@ -151,7 +153,10 @@ def endless(seconds: np.ndarray, committed: np.ndarray, calm: np.ndarray) -> boo
 
 def _calm(seconds: np.ndarray, committed: np.ndarray, calm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the times and the lags of the visible changes that no fault disturbed, in order of time."""
-    chosen = np.flatnonzero(calm & np.isfinite(seconds))
+    mine = calm & np.isfinite(seconds)
+    if mine.all() and in_order(committed):
+        return committed, seconds
+    chosen = np.flatnonzero(mine)
     if not in_order(committed):
         chosen = chosen[np.argsort(committed[chosen], kind="stable")]
     return committed[chosen], seconds[chosen]
@@ -219,10 +224,11 @@ def staleness(
     `again` is for a projection that is thrown away in place: when, and when each change was visible after that.
     """
     at = np.linspace(0.0, end, POINTS + 1)
-    behind, age = _behind(published.committed_at[chosen], visible[chosen], at)
+    committed = chosen_of(published.committed_at, chosen)
+    behind, age = _behind(committed, chosen_of(visible, chosen), at)
     if again is not None:
         since, visible_again = again
-        later = _behind(published.committed_at[chosen], visible_again[chosen], at)
+        later = _behind(committed, chosen_of(visible_again, chosen), at)
         behind, age = (np.where(at >= since, new, old) for new, old in zip(later, (behind, age), strict=True))
     return pl.DataFrame(
         {
@@ -242,5 +248,6 @@ def _behind(committed: np.ndarray, shown: np.ndarray, at: np.ndarray) -> tuple[n
     # The oldest change that is not visible at t is the first whose running maximum of visibility lies after t.
     reached = np.maximum.accumulate(shown)
     oldest = np.searchsorted(reached, at, side="right")
-    since = np.append(committed, np.inf)[oldest]
+    since = np.full(at.size, np.inf)
+    since[oldest < committed.size] = committed[oldest[oldest < committed.size]]
     return behind, np.where(since <= at, at - np.minimum(since, at), 0.0)

@@ -20,6 +20,7 @@ from lab.feed.published import Published
 from lab.measure.written import WriteTimes
 from lab.running.journal import CATCH_UP, CHANNEL, RETRY, Journal
 from lab.running.spans import DOWN, POLL, Spans
+from lab.spill import Spill, chosen_of
 from lab.statistics.grouped import blocks, latest, running
 from lab.statistics.quantiles import quantile, samples_needed
 
@@ -36,10 +37,12 @@ class Arrived:
     messages: np.ndarray
     arrives_at: np.ndarray
 
-    def first(self, size: int) -> np.ndarray:
-        """When the first copy of each of `size` changes arrived; infinity if none did."""
-        found = np.full(size, np.inf)
-        np.minimum.at(found, self.messages, self.arrives_at)
+    def first(self, size: int, spill: Spill | None = None) -> np.ndarray:
+        """When the first copy of each of `size` changes arrived; infinity if none did. Kept in `spill`."""
+        found = (spill or Spill()).empty(size, np.float64)
+        found[:] = np.inf
+        for block in blocks(self.messages.size):
+            np.minimum.at(found, self.messages[block], self.arrives_at[block])
         return found
 
 
@@ -97,9 +100,10 @@ class Parts:
         self.published, self.journal, self.subsumes = published, journal, subsumes
         # The indices of the changes that became visible, and their lags.
         kept = journal.spill.array
-        self.index = kept(chosen[np.isfinite(visible[chosen])])
-        self.lag = kept(visible[self.index] - published.committed_at[self.index])
-        self._first_copy = arrived.first(visible.size) if arrived else None
+        seen = np.isfinite(chosen_of(visible, chosen))
+        self.index = chosen if seen.all() else kept(chosen[seen])
+        self.lag = kept(chosen_of(visible, self.index) - chosen_of(published.committed_at, self.index))
+        self._first_copy = arrived.first(visible.size, journal.spill) if arrived else None
         self._listens = arrived is not None
 
     @cached_property
@@ -178,7 +182,8 @@ class Parts:
         if not self.subsumes:
             return rows
         # Of each record, looked at from its last change on: when it was seen at the earliest, and by which write.
-        least, carrier = np.full(size + 1, np.inf), np.full(size + 1, -1)
+        least, carrier = spill.empty(size + 1, np.float64), spill.empty(size + 1, np.int64)
+        least[:], carrier[:] = np.inf, -1
         for block in blocks(size, backwards=True):
             record, row = self.published.record[block][::-1], rows[block][::-1]
             seen = np.where(row >= 0, writes.seen[row], np.inf)

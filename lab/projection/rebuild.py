@@ -10,11 +10,12 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from lab.base import Batch
+from lab.base import Batch, Key
 from lab.feed.reader import ChangeReader
 from lab.projection.guards import guard_class
 from lab.projection.projector import Projector
 from lab.projection.totals import aggregate
+from lab.spill import breathe, here
 from lab.stores.port import Layout, Store
 
 PAGE = 100_000
@@ -68,13 +69,16 @@ class _Counted:
 
 
 class _LastRevisions:
-    """The last revision of each record, in parts that have no record in common: so they are never copied as a whole."""
+    """The last revision of each record, in parts that have no record in common: so they are never copied as a whole.
+
+    Large parts are kept in the spill of the block that this is made in (`lab.spill.here`).
+    """
 
     def __init__(self, pages: _Counted, layout: Layout, entity: str) -> None:
         needed = list(layout.entities[entity].schema)
         if layout.totals:
             needed = ["key", "revision", "deleted", *dict.fromkeys(layout.totals.columns)]
-        self._parts: list[pl.DataFrame] = []
+        self._parts: list[_Part] = []
         pile: list[pl.DataFrame] = [layout.entities[entity].empty().select(needed)]
         rows = 0
         for page in pages:
@@ -90,26 +94,55 @@ class _LastRevisions:
         if not pile:
             return
         newest = _reduced(pile)
-        older = [part.join(newest.select("key"), on="key", how="anti") for part in self._parts]
-        # Small parts are joined, so that there are few.
-        small = [part for part in older if part.height < PILE]
-        large = [_own([part]) for part in older if part.height >= PILE]
-        self._parts = [*large, _own([*small, newest]) if small else newest]
+        keys = newest["key"].implode()
+        for part in self._parts:
+            part.drop(keys)
+        # Small parts are joined, so that there are few; of a large one, what is dropped stays until it is half of it.
+        small = [part for part in self._parts if part.count < PILE or 2 * part.count < part.frame.height]
+        large = [part for part in self._parts if not any(part is one for one in small)]
+        self._parts = [*large, _Part(_own([*(part.rows() for part in small), newest]) if small else newest)]
 
     def whole(self) -> pl.DataFrame:
         """Return all of them, by key."""
-        return pl.concat(self._parts).sort("key")
+        return pl.concat([part.rows() for part in self._parts]).sort("key")
 
     def ranges(self) -> Iterator[pl.DataFrame]:
         """Yield them by key, some at a time; at least once."""
-        keys = pl.concat([part["key"] for part in self._parts]).sort()
+        keys = pl.concat([part.keys() for part in self._parts]).sort()
         for first in range(0, max(keys.len(), 1), ROWS_AT_ONCE):
             some = keys[first : first + ROWS_AT_ONCE]
             if some.len() == keys.len():
                 yield self.whole()
             else:
-                within = pl.col("key").is_between(some[0], some[-1])
-                yield pl.concat([part.filter(within) for part in self._parts]).sort("key")
+                yield pl.concat([part.within(some[0], some[-1]) for part in self._parts]).sort("key")
+
+
+class _Part:
+    """Last revisions of records, on disk if they are many; those of which a later one is elsewhere are left out."""
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self.frame = here().kept(frame)
+        self.count = frame.height
+        self._last = pl.Series([True]).new_from_index(0, frame.height)
+
+    def drop(self, keys: pl.Series) -> None:
+        """Leave out the records of these keys, a list in one value."""
+        breathe()
+        self._last = self._last & ~self.frame["key"].is_in(keys)
+        self.count = int(self._last.sum())
+
+    def rows(self) -> pl.DataFrame:
+        """Return what is not left out."""
+        return self.frame if self.count == self.frame.height else self.frame.filter(self._last)
+
+    def keys(self) -> pl.Series:
+        """Return the keys of these."""
+        return self.frame["key"].filter(self._last)
+
+    def within(self, first: Key, last: Key) -> pl.DataFrame:
+        """Return those of them with keys from `first` to `last`."""
+        breathe()
+        return self.frame.filter(self._last & self.frame["key"].is_between(first, last))
 
 
 def _reduced(pile: list[pl.DataFrame]) -> pl.DataFrame:

@@ -24,19 +24,19 @@ Row = tuple[Any, ...]
 class ReferenceTable:
     """One entity's change frame (the last revision of each key, or all revisions), with what makes look-ups quick.
 
-    `last`: it is known to have the last revisions alone, sorted by key.
+    `live`: the records that are not deleted, sorted by key, where they are known.
     """
 
-    def __init__(self, entity: Entity, frame: pl.DataFrame, last: bool = False) -> None:
+    def __init__(self, entity: Entity, frame: pl.DataFrame, live: pl.DataFrame | None = None) -> None:
         self.entity = entity
         self.frame = frame
-        self._last = last
+        self._live = live
 
     @cached_property
     def live(self) -> pl.DataFrame:
         """The records that are not deleted, sorted by key."""
-        if self._last:
-            return self.frame.filter(~pl.col("deleted")) if self.frame["deleted"].any() else self.frame
+        if self._live is not None:
+            return self._live
         newest = pl.col("revision") == pl.col("revision").max().over("key")
         return self.frame.filter(newest).filter(~pl.col("deleted")).sort("key")
 

@@ -164,7 +164,10 @@ class Journal:
         source = kept(source) if isinstance(source, np.ndarray) else source
         began_at = kept(began_at) if isinstance(began_at, np.ndarray) else began_at
         # A copy, since a column of a page would keep the whole page in memory.
-        handed, applied = kept(handed.copy()), applied.mapped(kept)
+        all_of_it = np.array_equal(handed, applied.positions)
+        handed = kept(handed.copy())
+        applied = replace(applied, positions=NONE if all_of_it else applied.positions).mapped(kept)
+        applied = replace(applied, positions=handed) if all_of_it else applied
         self.notes.append(Note(entity, self.epoch, handed, source, began_at, visible_at, applied, crash, checkpoint))
 
     def polled(self, at: float, gated: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from lab.domain.trace.files import whole_database
 from lab.domain.trace.reading import AS_FOUND, CsvReading
 from lab.formatting import printable
 from lab.scenario import NAME
+from lab.spill import Spill, spilling
 from lab.starter.linking import linked
 from lab.starter.looking import Looked, entity_called, look
 from lab.starter.place import free_path, write_valid
@@ -83,21 +85,34 @@ def write_own(
     one. Raises BadInput if the scenario exists already, or for malformed rows unless `skip_bad_rows` is set.
     """
     path = free_path(folder, name, overrides)
+    with tempfile.TemporaryDirectory(prefix="lab-") as place, spilling(Spill(Path(place))):
+        found, notes = _looked(folder, file, told, entity_name, text, skip, how)
+    drawn = secrets.randbelow(100_000) if seed is None else seed
+    write_valid(path, scenario_text(name, drawn, found))
+    notes += [note if len(found) == 1 else f"`{one.table.name}`: {note}" for one in found for note in one.notes]
+    return WrittenScenario(path, tuple(found), tuple(notes))
+
+
+def _looked(
+    folder: Path,
+    file: str,
+    told: Mapping[str, str],
+    entity_name: str | None,
+    text: Sequence[str],
+    skip: bool,
+    how: CsvReading,
+) -> tuple[list[Looked], list[str]]:
+    """Look at the tables that are meant; also return what is to be said of them."""
     if entity_name is not None and not re.fullmatch(NAME, entity_name):
         raise BadInput([Problem(f"--entity {entity_name!r}", "not a name: a letter, then letters, digits, - and _")])
     catalogue = whole_database(file, folder)
     if catalogue and entity_name in {one.name for one in catalogue.relations}:
         file, catalogue = f"{file}:{entity_name}", None
     if catalogue and len(catalogue.tables) > 1 and not told and entity_name is None:
-        found, notes = _every_table(folder, file, catalogue, text, skip)
-    else:
-        notes = _which_table(file, catalogue) if catalogue else []
-        file = f"{file}:{catalogue.largest}" if catalogue and catalogue.tables else file
-        found = [look(folder, file, told, entity_name, text, skip, how=how)]
-    drawn = secrets.randbelow(100_000) if seed is None else seed
-    write_valid(path, scenario_text(name, drawn, found))
-    notes += [note if len(found) == 1 else f"`{one.table.name}`: {note}" for one in found for note in one.notes]
-    return WrittenScenario(path, tuple(found), tuple(notes))
+        return _every_table(folder, file, catalogue, text, skip)
+    notes = _which_table(file, catalogue) if catalogue else []
+    file = f"{file}:{catalogue.largest}" if catalogue and catalogue.tables else file
+    return [look(folder, file, told, entity_name, text, skip, how=how)], notes
 
 
 def _which_table(called: str, catalogue: Catalogue) -> list[str]:

@@ -16,6 +16,8 @@ from lab.spill import breathe
 
 # Entries of a series that are looked at together.
 BLOCK = 200_000
+# Rows whose keys are looked at together.
+TOGETHER = 1_000_000
 
 
 def running(
@@ -52,3 +54,20 @@ def blocks(size: int, backwards: bool = False) -> Iterator[slice]:
     for first in reversed(firsts) if backwards else firsts:
         breathe()
         yield slice(first, min(first + BLOCK, size))
+
+
+def rows_by_key(keys: pl.Series) -> Iterator[np.ndarray]:
+    """Yield rows, about `TOGETHER` at a time and ascending: all rows of a key come together.
+
+    What is worked out for each key needs memory for so many rows then, however many there are.
+    """
+    parts = -(-keys.len() // TOGETHER)
+    if parts <= 1:
+        yield np.arange(keys.len())
+        return
+    part = np.empty(keys.len(), np.uint16)
+    for block in blocks(keys.len()):
+        part[block] = (keys[block].hash() % parts).to_numpy()
+    for number in range(parts):
+        breathe()
+        yield np.flatnonzero(part == number)

@@ -53,7 +53,8 @@ def growth(at: npt.ArrayLike, values: npt.ArrayLike) -> Growth:
     """Return how a series grows; `at` are its times in seconds, in order. Infinite values are left out."""
     times, series = np.asarray(at, dtype=np.float64), np.asarray(values, dtype=np.float64)
     finite = np.isfinite(series)
-    times, series = times[finite], series[finite]
+    if not finite.all():
+        times, series = times[finite], series[finite]
     if series.size < SAMPLES_MIN:
         return Growth(reason=f"{series.size:,} changes; {SAMPLES_MIN} are needed to tell whether the lag grows")
     x, y = _means(times), _means(series)

@@ -25,6 +25,9 @@ from lab.truth.models import Events, History, Snapshot
 from lab.truth.port import Truth
 from lab.truth.relational import Relational
 
+# Rows that are made Python objects at once.
+ROWS_AT_ONCE = 20_000
+
 
 class Sqlite(Relational):
     """The file, the transaction, and how results are read."""
@@ -149,7 +152,9 @@ class Sqlite(Relational):
         return {name: f"SELECT position FROM {quoted(name)} WHERE key = ?" for name in self.domain.entities}
 
     def _fill(self, entity: str, rows: pl.DataFrame) -> None:
-        self._connection.executemany(self._insert(entity, f"VALUES ({self.dialect.marks(rows.width)})"), rows.rows())
+        statement = self._insert(entity, f"VALUES ({self.dialect.marks(rows.width)})")
+        for some in rows.iter_slices(ROWS_AT_ONCE):
+            self._connection.executemany(statement, some.rows())
 
     def _frame(self, statement: str, arguments: Row, schema: dict[str, pl.DataType], rows: int) -> pl.DataFrame:
         """Beside another process a page of any size is read row by row, which is right while the file changes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
@@ -21,12 +21,16 @@ _FOUND = {look.about.name: look for look in _MADE}
 CHECKS: dict[str, RunCheck] = {name: _FOUND[name] for name in OF_RUNS}
 
 
-def judge(evidence: Evidence) -> tuple[str, pl.DataFrame, pl.DataFrame]:
+def judge(evidence: Evidence, done: Callable[[float], None] = lambda _: None) -> tuple[str, pl.DataFrame, pl.DataFrame]:
     """Return the projection's verdict, its rows of the table `verdicts`, and those of `witnesses`.
 
-    The verdict is fail if any check fails; else that of `converged`, since without content nothing is proved.
+    The verdict is fail if any check fails; else that of `converged`, since without content nothing is proved. `done` is
+    told the share of checks that are made.
     """
-    found = {name: check(evidence) for name, check in CHECKS.items()}
+    found: dict[str, Finding] = {}
+    for name, check in CHECKS.items():
+        found[name] = check(evidence)
+        done(len(found) / len(CHECKS))
     failed = any(finding.verdict == "fail" for finding in found.values())
     rows, drawn = [], [TABLES["witnesses"].frame()]
     for name, finding in found.items():

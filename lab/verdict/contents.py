@@ -18,7 +18,7 @@ def converged(evidence: Evidence) -> Finding:
     count, focus = 0, None
     lines: list[str] = []
     for entity, expected, shows in evidence.contents():
-        if expected.equals(shows.select(expected.columns)):
+        if _same(expected, shows):
             continue
         identity = list(evidence.layout.totals.group_by) if evidence.layout.totals else list(evidence.layout.identity)
         missing = expected.join(shows, on=expected.columns, how="anti", nulls_equal=True, maintain_order="left")
@@ -29,6 +29,10 @@ def converged(evidence: Evidence) -> Finding:
             either, focus = _simplest(evidence, entity, either)
             lines = _difference(evidence, entity, either, expected, shows)
     return found(count, lambda: lines, focus)
+
+
+def _same(expected: pl.DataFrame, shows: pl.DataFrame) -> bool:
+    return shows is expected or expected.equals(shows.select(expected.columns))
 
 
 def _simplest(evidence: Evidence, entity: str, either: pl.DataFrame) -> tuple[pl.DataFrame, int | None]:
@@ -82,7 +86,7 @@ def no_phantom(evidence: Evidence) -> Finding:
     count = 0
     first: list[str] = []
     for entity, expected, shows in evidence.contents():
-        if expected.equals(shows.select(expected.columns)):
+        if _same(expected, shows):
             continue
         history = evidence.oracle.revisions[entity]
         # A row of a running aggregate has had no content of its own: its group must have existed.
@@ -125,6 +129,8 @@ def rebuild_equals_live(evidence: Evidence) -> Finding:
     count = 0
     lines: list[str] = []
     for entity, dumped in evidence.dumps.items():
+        if dumped is evidence.rebuilt[entity]:
+            continue
         live, again = evidence.layout.shown(dumped), evidence.layout.shown(evidence.rebuilt[entity])
         if live.equals(again):
             continue

@@ -62,13 +62,29 @@ def no_double_effect(evidence: Evidence) -> Finding:
             again["index"].to_numpy(),
             lambda index: [f"{evidence.label(index)} was added {times[index]} times"],
         )
-    twice = {
-        entity: found.filter(pl.struct(evidence.layout.identity).is_duplicated())
-        for entity, _, found in evidence.contents()
-    }
+    twice = {entity: _twice(found, evidence.layout.identity) for entity, _, found in evidence.contents()}
     count = sum(frame.height for frame in twice.values())
     first = [(name, printable(str(frame["key"][0]))) for name, frame in twice.items() if frame.height]
     return found(count, lambda: [f"{name} {key} is there more than once" for name, key in first[:1]])
+
+
+def _twice(shows: pl.DataFrame, identity: Sequence[str]) -> pl.DataFrame:
+    """Return the rows of which there is another with the same identity."""
+    return shows.clear() if _apart(shows, identity) else shows.filter(pl.struct(identity).is_duplicated())
+
+
+def _apart(shows: pl.DataFrame, identity: Sequence[str]) -> bool:
+    """Return whether rows are sorted by their identity and none is there twice; a block of them at a time."""
+    for block in blocks(shows.height):
+        some = shows.select(identity)[max(0, block.start - 1) : block.stop]
+        before, after = some[:-1], some[1:]
+        rises = pl.Series([False]).new_from_index(0, after.height)
+        for name in reversed(identity):
+            rises = (after[name] > before[name]) | ((after[name] == before[name]) & rises)
+        # Where a part of an identity is null, nothing is said.
+        if not rises.fill_null(False).all():
+            return False
+    return True
 
 
 @run_check(has_order)

@@ -16,7 +16,8 @@ from lab.measure.midrun import Glance, MidrunRead
 from lab.queries.answers import ReferenceTable, Row, same
 from lab.queries.kinds import KINDS
 from lab.running.journal import Journal
-from lab.spill import taken
+from lab.spill import breathe, taken
+from lab.statistics.grouped import blocks
 from lab.stores.port import Layout
 from lab.verdict.oracle import Oracle
 
@@ -31,10 +32,13 @@ class WrittenHistory:
     def __init__(self, published: Published, journal: Journal, oracle: Oracle, layout: Layout, adds_once: bool) -> None:
         self.published, self.journal, self.layout, self.adds_once = published, journal, layout, adds_once
         kept = journal.spill.array
-        self.written = kept(journal.all("positions") - 1)
-        self.written_at = kept(journal.written_at)
         # How many writes there were after each number of notes, and in which epoch each note was.
         self._after = np.append(0, np.cumsum([note.applied.positions.size for note in journal.notes], dtype=np.int64))
+        self.written, self.written_at = (journal.spill.empty(int(self._after[-1]), of) for of in (np.int64, np.float64))
+        for number, note in enumerate(journal.notes):
+            breathe()
+            mine = slice(int(self._after[number]), int(self._after[number + 1]))
+            self.written[mine], self.written_at[mine] = note.applied.positions - 1, note.written_at
         self._epochs = np.array([note.epoch for note in journal.notes], np.int64)
         self.frames = {name: oracle.revisions[name] for name in layout.entities}
         self._rows = {name: kept(frame["position"].to_numpy()) for name, frame in self.frames.items()}
@@ -79,11 +83,12 @@ class Moment:
     def __init__(self, history: WrittenHistory) -> None:
         self.history = history
         # Records are numbered by the positions of their first changes.
-        size = history.published.record.size + 1
+        size, empty = history.published.record.size, history.journal.spill.empty
         # The change that is shown of each record, by the record's number; -1 for none.
-        self.last: np.ndarray = np.full(size, -1)
+        self.last = empty(size + 1, np.int64)
+        self.last[:] = -1
         # How often each change has been written.
-        self.times = np.zeros(history.published.record.size, np.int64)
+        self.times = empty(size, np.int64)
         self._at = (0, 0)
         self._tables: dict[str, ReferenceTable] = {}
         self._contents: dict[str, pl.DataFrame] = {}
@@ -97,14 +102,16 @@ class Moment:
         if first != former[0]:
             self.last[:], self.times[:] = -1, 0
             former = (first, first)
-        index = self.history.written[former[1] : end]
-        record = self.history.published.record[index]
-        if self.history.layout.kept.replaces:
-            # In their order, so that the last write of a record is kept.
-            self.last[record] = index
-        else:
-            np.maximum.at(self.last, record, index)
-        np.add.at(self.times, index, 1)
+        written = self.history.written[former[1] : end]
+        for block in blocks(written.size):
+            index = written[block]
+            record = self.history.published.record[index]
+            if self.history.layout.kept.replaces:
+                # In their order, so that the last write of a record is kept.
+                self.last[record] = index
+            else:
+                np.maximum.at(self.last, record, index)
+            np.add.at(self.times, index, 1)
         self._at = (first, end)
         self._tables, self._contents = {}, {}
 

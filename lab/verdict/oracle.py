@@ -16,7 +16,8 @@ import polars as pl
 from lab.base import INT_MAX, INT_MIN, META, Key, Totals, Unsound
 from lab.domain.model import Command, Domain, Record, Rejection, published
 from lab.queries.answers import ReferenceTable
-from lab.spill import ROWS, Spill, breathe, taken
+from lab.spill import ROWS, Spill, reordered, taken
+from lab.statistics.grouped import rows_by_key
 
 
 class _Model:
@@ -96,22 +97,26 @@ class Oracle:
     @cached_property
     def states(self) -> dict[str, pl.DataFrame]:
         """Return the last revision of each record, deleted ones included, by key."""
-        return {name: self._picked(frame, _last_rows(frame)) for name, frame in self.revisions.items()}
+        return {name: reordered(frame, _last_rows(frame), self._spill) for name, frame in self.revisions.items()}
 
     @cached_property
     def tables(self) -> dict[str, ReferenceTable]:
         """Return the last revisions, for queries of current records."""
-        return {name: ReferenceTable(self.entities[name], frame, last=True) for name, frame in self.states.items()}
+        return {
+            name: ReferenceTable(self.entities[name], frame, self._live(frame)) for name, frame in self.states.items()
+        }
 
     @cached_property
     def histories(self) -> dict[str, ReferenceTable]:
         """Return all revisions, for queries of the past."""
         return {name: ReferenceTable(self.entities[name], frame) for name, frame in self.revisions.items()}
 
-    def _picked(self, frame: pl.DataFrame, rows: np.ndarray) -> pl.DataFrame:
-        """Return these rows of a frame, on disk if they are many."""
-        pieces = (taken(frame, rows[first : first + ROWS]) for first in range(0, rows.size, ROWS))
-        return self._spill.frame(pieces, dict(frame.schema))
+    def _live(self, states: pl.DataFrame) -> pl.DataFrame:
+        """Return the records that are not deleted, on disk if they are many."""
+        if not states["deleted"].any():
+            return states
+        pieces = (states[first : first + ROWS].filter(~pl.col("deleted")) for first in range(0, states.height, ROWS))
+        return self._spill.frame(pieces, dict(states.schema))
 
     def totals(self, totals: Totals) -> pl.DataFrame:
         """What a running aggregate must show: the live records counted and summed, once."""
@@ -138,7 +143,7 @@ class Oracle:
             if entity not in self._sorted:
                 frame = self.revisions[entity]
                 rows = frame.select("key", "revision", pl.int_range(pl.len()).alias("row")).sort("key", "revision")
-                self._sorted[entity] = self._picked(frame, rows["row"].to_numpy())
+                self._sorted[entity] = reordered(frame, rows["row"].to_numpy(), self._spill)
             return self._sorted[entity]
         return self.states[entity]
 
@@ -156,18 +161,12 @@ class Oracle:
 
 
 def _last_rows(frame: pl.DataFrame) -> np.ndarray:
-    """Return which rows are the last revisions of their records, by key; so many are looked at together."""
-    pile: list[pl.DataFrame] = []
-    rows = kept = 0
-    for first in range(0, max(frame.height, 1), ROWS):
-        breathe()
-        some = frame.select("key", "revision")[first : first + ROWS]
-        pile.append(some.with_columns(row=pl.int_range(first, first + some.height)))
-        rows += some.height
-        if rows > kept + max(kept, ROWS) or first + ROWS >= frame.height:
-            last = pl.concat(pile).filter(pl.col("revision") == pl.col("revision").max().over("key"))
-            pile, rows, kept = [last], last.height, last.height
-    return pile[0].sort("key")["row"].to_numpy()
+    """Return which rows are the last revisions of their records, by key."""
+    found = []
+    for rows in rows_by_key(frame["key"]):
+        some = taken(frame.select("key", "revision"), rows).with_columns(row=pl.Series(rows, dtype=pl.Int64))
+        found.append(some.filter(pl.col("revision") == pl.col("revision").max().over("key")).drop("revision"))
+    return pl.concat(found).sort("key")["row"].to_numpy()
 
 
 def _same(must: dict[str, pl.DataFrame], found: dict[str, pl.DataFrame], did: str) -> None:

@@ -11,10 +11,13 @@ import pytest
 from running import run_text, shipped
 
 from lab import spill
+from lab.domain.trace import delimited, frame, instants, raw
 from lab.experiment import write
 from lab.feed import published
+from lab.projection import rebuild
 from lab.runs import Run
 from lab.statistics import grouped
+from lab.verdict import oracle
 
 # Tables of wall time differ from run to run.
 WALL = {"writes", "rebuild", "rebuilds", "queries", "query_samples", "beside", "work", "fan_out"}
@@ -91,7 +94,9 @@ def spilled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that can be is on disk, and every cut falls somewhere within these small runs."""
     for module, name, value in (
         (spill, "LEAST_BYTES", 1), (spill, "LEAST_OWN_BYTES", 1), (spill, "ROWS", 60), (published, "ROWS", 60),
-        (grouped, "BLOCK", 77), (write, "LOADED_AT_ONCE", 150),
+        (grouped, "BLOCK", 77), (grouped, "TOGETHER", 90), (write, "LOADED_AT_ONCE", 150),
+        (oracle, "ROWS", 60), (delimited, "ROWS", 60), (frame, "ROWS", 60), (raw, "ROWS", 60), (instants, "BLOCK", 60),
+        (rebuild, "PILE", 70), (rebuild, "PAGE", 50), (rebuild, "ROWS_AT_ONCE", 33),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
 
@@ -99,7 +104,7 @@ def spilled(monkeypatch: pytest.MonkeyPatch) -> None:
 def told(run: Run) -> dict[str, pl.DataFrame]:
     """The tables that the seed decides, but for what the stores measured."""
     found = {file.stem: pl.read_parquet(file) for file in sorted(run.path.glob("*.parquet")) if file.stem not in WALL}
-    return {name: frame.drop([one for one in frame.columns if one.endswith("_bytes")]) for name, frame in found.items()}
+    return {name: table.drop([one for one in table.columns if one.endswith("_bytes")]) for name, table in found.items()}
 
 
 def files(folder: Path) -> None:
@@ -156,6 +161,6 @@ def same(found: Run, must: Run) -> None:
     ]
     tables, right = told(found), told(must)
     assert tables.keys() == right.keys()
-    for name, frame in right.items():
-        assert tables[name].equals(frame), name
+    for name, table in right.items():
+        assert tables[name].equals(table), name
     assert not list((found.path).rglob("spill"))

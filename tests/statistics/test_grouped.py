@@ -45,3 +45,19 @@ def test_the_latest_value_of_a_group_is_carried_over_blocks(entries: list[tuple[
     for group, value, latest in zip(groups.tolist(), values.tolist(), found.tolist(), strict=True):
         last[group] = value if value >= 0 else last[group]
         assert latest == last[group]
+
+
+@given(
+    st.lists(st.integers(-3, 12)) | st.lists(st.sampled_from("abcdefgh")),
+    st.integers(1, 7),
+    st.integers(1, 9),
+)
+def test_the_rows_of_a_key_come_together_and_each_once(keys: list[int] | list[str], together: int, block: int) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(grouped, "TOGETHER", together)
+        patched.setattr(grouped, "BLOCK", block)
+        parts = [part.tolist() for part in grouped.rows_by_key(pl.Series(keys, dtype=pl.Int64 if not keys else None))]
+    assert sorted(row for part in parts for row in part) == list(range(len(keys)))
+    assert all(part == sorted(part) for part in parts)
+    owners = [{keys[row] for row in part} for part in parts]
+    assert sum(map(len, owners)) == len(set(keys))

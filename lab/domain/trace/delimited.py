@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from lab.base import NotReadable
 from lab.decimals import is_fractional
@@ -19,6 +20,7 @@ from lab.domain.trace.instants import moments
 from lab.domain.trace.numerals import NULLS, SAMPLE, Understood, decided, understand
 from lab.domain.trace.raw import LINE, SHOWN, Bad, Raw, SourceCount, as_text_count
 from lab.domain.trace.reading import AS_FOUND, CsvReading
+from lab.spill import ROWS, breathe, here
 
 # MySQL's null, which no other program writes.
 ALWAYS_NULL = r"\N"
@@ -127,17 +129,30 @@ def _read(file: Path, found: CsvDialect, nulls: Sequence[str]) -> tuple[Raw, lis
         "path": str(file), "columns": columns, "delim": found.delimiter, "skip": found.skip, "nulls": ["", *nulls],
     }  # fmt: skip
     with duckdb.connect(config={"autoinstall_known_extensions": "false", "memory_limit": "1GB"}) as connection:
-        table = connection.sql(QUERY, params=settings).to_arrow_table()
+        pieces = _pieces(connection.sql(QUERY, params=settings).to_arrow_reader(ROWS))
+        frame = here().frame(pieces, dict.fromkeys(columns, pl.String()))
         rejects = connection.execute(REJECTS).fetchall()
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)
     frame.columns = found.names
     return Raw(frame, {}, "csv"), rejects
 
 
+def _pieces(batches: pa.RecordBatchReader) -> Iterator[pl.DataFrame]:
+    """Yield a result piece by piece. Raises DuckDB's error for what Arrow makes of it when it comes in the midst."""
+    try:
+        for batch in batches:
+            piece = pl.from_arrow(batch)
+            assert isinstance(piece, pl.DataFrame)
+            yield piece
+    except (pa.ArrowException, OSError) as error:
+        raise duckdb.InvalidInputException(str(error)) from None
+
+
 def _understood(frame: pl.DataFrame, found: CsvDialect, how: CsvReading) -> dict[str, Understood]:
     """Return what each column is; where a number's decimal point is in doubt, the other columns decide."""
-    columns = {name: understand(frame[name], how.null) for name in found.names}
+    columns = {}
+    for name in found.names:
+        breathe()
+        columns[name] = understand(frame[name], how.null)
     for name, one in columns.items():
         if one.kind == "str" and not one.nulls and (words := _among_times(frame[name])):
             columns[name] = replace(one, nulls=words)
@@ -172,9 +187,10 @@ def _numbered(raw: Raw, file: Path, path: Path, found: CsvDialect, rejects: list
             raise NotReadable(f"{path}, line {_lines(file, [start])[0]}", what, "mend it: the rows after it are lost")
     shown = _lines(file, [start for start, *_ in rejects[:SHOWN]])
     bad = tuple(Bad(line, why.rstrip(".")) for line, (_, _, why, _) in zip(shown, rejects, strict=False))
-    newlines = frame.select(
-        pl.sum_horizontal(pl.col(found.names).str.count_matches("\n", literal=True).fill_null(0))
-    ).to_series().to_numpy()  # fmt: skip
+    count = pl.sum_horizontal(pl.col(found.names).str.count_matches("\n", literal=True).fill_null(0))
+    newlines = np.concatenate(
+        [np.empty(0, np.uint32), *(some.select(count).to_series().to_numpy() for some in frame.iter_slices(ROWS))]
+    )
     lines = np.arange(frame.height) + found.line + newlines.cumsum() - newlines
     if rejects:
         ordered = np.array(_lines(file, [start for start, *_ in rejects])) - np.arange(len(rejects))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import polars as pl
 
 from lab.base import META, REASON, BadInput, Entity, Problem, nearest
@@ -17,6 +18,8 @@ from lab.domain.trace.instants import Moments, moments
 from lab.domain.trace.raw import AT, COMMITTED, DELETED, PLACE, TRUNCATES, TURN, Raw
 from lab.domain.trace.typed import typed
 from lab.scenario import EntityTable
+from lab.spill import ROWS, here, reordered, taken
+from lab.statistics.grouped import rows_by_key
 
 SEPARATOR = "|"
 ESCAPE = "\\"
@@ -130,7 +133,7 @@ def prepare(raw: Raw, table: EntityTable, kinds: Mapping[str, str], where: str) 
     by = _order(raw.frame[table.revision]) if table.revision else pl.lit(None)
     frame = raw.frame.with_columns(_key(table.key, kinds).alias(ITS_KEY), deleted.alias(IS_GONE), by.alias(BY))
     if table.time or not raw.is_log:
-        frame = frame.with_columns((second + nano.cast(pl.Float64) / 1e9).alias(AT))
+        frame = frame.with_columns(_seconds(second, nano))
     if raw.is_log:
         frame = frame.with_columns(pl.lit(True).alias(COMMITTED)) if table.time else frame
         # Of a table's rows, a deletion has its own time also if it tells nothing else but the key.
@@ -140,9 +143,8 @@ def prepare(raw: Raw, table: EntityTable, kinds: Mapping[str, str], where: str) 
         return Prepared(_changes(made.frame, kinds), made.timed, raw, (*notes, *made.notes))
     if not _rising(second, nano):
         # Floating-point seconds don't tell nanoseconds apart.
-        frame = frame[
-            pl.DataFrame({"s": second, "n": nano}).select(pl.arg_sort_by("s", "n", maintain_order=True)).to_series()
-        ]
+        by_time = pl.DataFrame({"s": second, "n": nano}).select(pl.arg_sort_by("s", "n", maintain_order=True))
+        frame = reordered(frame, by_time.to_series().to_numpy(), here())
     if table.revision:
         frame = _by_revision(frame)
     return Prepared(_changes(frame, kinds), bool(table.time), raw, tuple(notes))
@@ -151,12 +153,29 @@ def prepare(raw: Raw, table: EntityTable, kinds: Mapping[str, str], where: str) 
 def _changes(frame: pl.DataFrame, kinds: Mapping[str, str]) -> pl.DataFrame:
     """Return rows in their order as changes, with revisions counted from 1."""
     names = entity_names(kinds)
-    order = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(ITS_KEY)
     of_log = [name for name in (TURN, PLACE) if name in frame.columns]
     return frame.select(
-        AT, *of_log, pl.col(ITS_KEY).alias("key"), order.alias("revision"), pl.col(IS_GONE).alias("deleted"),
+        AT, *of_log, pl.col(ITS_KEY).alias("key"), _revisions(frame[ITS_KEY]), pl.col(IS_GONE).alias("deleted"),
         *(pl.col(name).alias(names[name]) for name in kinds),
     )  # fmt: skip
+
+
+def _revisions(keys: pl.Series) -> pl.Series:
+    """Return the revision of each row: how many rows there are of its record by then, itself included."""
+    found = here().empty(keys.len(), np.int64)
+    nth = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("key")
+    for rows in rows_by_key(keys):
+        found[rows] = taken(keys.to_frame("key"), rows).select(nth).to_series().to_numpy()
+    return here().series(pl.Series("revision", found))
+
+
+def _seconds(second: pl.Series, nano: pl.Series) -> pl.Series:
+    """Return times in seconds, as floating-point numbers."""
+    pieces = (
+        pl.DataFrame({AT: second[at : at + ROWS] + nano[at : at + ROWS].cast(pl.Float64) / 1e9})
+        for at in range(0, second.len(), ROWS)
+    )
+    return here().frame(pieces, {AT: pl.Float64()}).to_series()
 
 
 def _deletions(raw: Raw, table: EntityTable, notes: list[str]) -> tuple[Raw, pl.Series]:

@@ -11,6 +11,7 @@ import polars as pl
 
 from lab.domain.trace.calendar import DayOrder, amount, parts
 from lab.domain.trace.numerals import NULLS
+from lab.spill import here
 from lab.statistics.quantiles import reached
 
 BLOCK = 200_000  # Values of text that are taken apart together.
@@ -20,6 +21,8 @@ DAY = 86_400
 # Excel's serial numbers of 1982 to 2119, and the day that they count from, in days since 1970.
 EXCEL = (30_000, 80_000)
 EXCEL_ZERO = -25_569
+# What is found of each value of text.
+SCHEMA = {"second": pl.Int64(), "nano": pl.Int64(), "absent": pl.Boolean(), "zero": pl.Boolean()}
 # No time at all: MySQL's zero date, the smallest and the largest date that databases know.
 NEVER = r"^(?:0000-00-00|0001-01-01|9999-12-31)(?:[T ]|$)"
 
@@ -72,8 +75,8 @@ def moments(values: pl.Series, dates: str | None = None, scale: int = 0) -> Mome
     if values.dtype.is_numeric():
         return _numbers(values, dates, scale)
     written = DayOrder.of(values, dates)
-    blocks = [_block(values.slice(begin, BLOCK), written) for begin in range(0, max(1, values.len()), BLOCK)]
-    found = pl.concat(blocks)
+    blocks = (_block(values.slice(begin, BLOCK), written) for begin in range(0, max(1, values.len()), BLOCK))
+    found = here().frame(blocks, SCHEMA)
     second = found["second"].rename(values.name)
     return Moments(second, found["nano"], found["absent"], found["zero"], written.form, written.doubt)
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from lab.base import BadInput, Problem
 from lab.domain.trace.numerals import Understood
+from lab.spill import ROWS, here
 
 # Columns that the readers add; no column of a file begins with this character.
 LINE = "\1line"  # int: the line or row of the file that a row comes from, from 1
@@ -99,7 +100,10 @@ class Raw:
             bad += [Bad(line, why, self.unit) for line in rows[LINE].head(SHOWN).to_list()]
             wrong = wrong | mask
         count = int(wrong.sum())
-        kept = frame.filter(~wrong) if count else frame
+        kept = frame
+        if count:
+            pieces = (frame[at : at + ROWS].filter(~wrong[at : at + ROWS]) for at in range(0, frame.height, ROWS))
+            kept = here().frame(pieces, dict(frame.schema))
         shown = tuple(sorted(bad)[:SHOWN])
         return replace(self, frame=kept, bad=shown, bad_count=self.bad_count + count)
 

@@ -10,6 +10,7 @@ import polars as pl
 from lab.decimals import dtype_of, parsed, scale_of, spelt
 from lab.domain.trace.numerals import POINT, Understood, rounded
 from lab.domain.trace.raw import OWN, Raw, SourceCount
+from lab.spill import breathe, here
 
 BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 # How JSON and other formats without null among numbers write that there is none.
@@ -29,6 +30,7 @@ def typed(raw: Raw, kinds: Mapping[str, str]) -> Raw:
         if name not in raw.frame.columns:
             columns.append(pl.Series(name, [None], dtype_of(kind)).new_from_index(0, raw.frame.height))
             continue
+        breathe()
         values, absent = raw.frame[name], None
         if scale_of(kind) is not None and values.dtype != pl.String:
             values = spelt(values)
@@ -38,7 +40,7 @@ def typed(raw: Raw, kinds: Mapping[str, str]) -> Raw:
             notes += [f"Column `{name}`: {note}." for _, _, note in more]
         else:
             values = values.cast(dtype_of(kind), strict=False)
-        columns.append(values)
+        columns.append(here().series(values))
         if values.null_count() > raw.frame[name].null_count():
             lost = values.is_null() & raw.frame[name].is_not_null()
             lost = lost & ~absent if absent is not None else lost

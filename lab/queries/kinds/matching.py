@@ -14,9 +14,12 @@ from lab.queries.kinds.base import Pool, QueryClass, Statement, apart, apart_col
 from lab.queries.model import AnswerColumn, Parameter, Query
 from lab.queries.reader import QueryReader
 from lab.queries.sql import bind, columns, cut, live, order, quoted, source, where
+from lab.spill import taken
 
 # What an operator adds to the name of a parameter.
 SUFFIX = {"=": "", ">=": "_at_least", "<": "_less_than"}
+# The column of places among live records; no entity's column begins with this character.
+PLACE = "\1place"
 
 
 class Filter(QueryClass):
@@ -119,7 +122,7 @@ class Aggregate(Filter):
 
     def answer(self, query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> list[Row]:
         """Group the matching records."""
-        return grouped(matching(query, parameters, tables).lazy(), query).collect().rows()
+        return grouped(matching(query, parameters, tables), query).collect().rows()
 
     def sql(self, query: Query, keeps: str, dialect: str) -> Statement:
         """Group the matching records, or read the running aggregate."""
@@ -163,15 +166,15 @@ def grouped(frame: pl.LazyFrame, query: Query) -> pl.LazyFrame:
     return chosen.group_by(groups).agg(pl.len().cast(pl.Int64).alias("records"), *sums).sort(groups, nulls_last=True)
 
 
-def matching(query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> pl.DataFrame:
-    """Select the live records that satisfy every condition."""
-    frame = tables[query.entity.name].live
+def matching(query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> pl.LazyFrame:
+    """Select the live records that satisfy every condition; their places among all live ones are in `PLACE`."""
+    found = tables[query.entity.name].live.lazy().with_row_index(PLACE)
     values: Row = bind(_arguments(query), parameters)
     tests: list[pl.Expr] = []
     for condition, value in zip(query.where, values, strict=True):
         if value is None:
             # As in SQL: nothing equals null, or is more or less than it.
-            return frame.clear()
+            return found.clear()
         column = pl.col(condition.column)
         match condition.operator:
             case "=":
@@ -180,16 +183,18 @@ def matching(query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]
                 tests.append(column >= value)
             case _:
                 tests.append(column < value)
-    return frame.filter(*tests) if tests else frame
+    return found.filter(*tests) if tests else found
 
 
 def ordered(query: Query, parameters: Row, tables: Mapping[str, ReferenceTable]) -> pl.DataFrame:
     """Sort the matching records by `order_by`, nulls last, then by key; keep the first `limit`."""
-    frame = matching(query, parameters, tables)
     by = [query.order_by] if query.order_by else []
     descending = [query.descending] if by else []
-    frame = frame.sort(*by, "key", descending=[*descending, False], nulls_last=True)
-    return frame.head(query.limit) if query.limit else frame
+    # Records may be many: what they are sorted by is read of all, and the rest of those that are kept.
+    places = matching(query, parameters, tables).select(PLACE, *dict.fromkeys([*by, "key"]))
+    places = places.sort(*by, "key", descending=[*descending, False], nulls_last=True)
+    kept = (places.head(query.limit) if query.limit else places).select(PLACE).collect()
+    return taken(tables[query.entity.name].live, kept[PLACE].to_numpy())
 
 
 def draw_values(query: Query, frame: pl.DataFrame, rng: np.random.Generator) -> Row:
