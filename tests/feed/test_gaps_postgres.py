@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab.channel.faulty import MonotonicClock
 from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Command, Event, Record
+from lab.engines.postgres import Session
 from lab.feed.live import LiveFeed, TruthSource, live_strategy
 from lab.place import FolderPlace
 from lab.servers.postgres import SERVER
@@ -147,6 +149,33 @@ def test_a_reader_that_was_there_before_a_writer_goes_up_to_it(table: Table) -> 
         assert read(feed, b"1")[0] == [2, 3]
         second.end()
         assert feed.complete_to() == 4
+
+
+def test_a_writer_that_comes_between_the_two_looks_is_not_passed_over(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader looks at the sequence and then at the holders; the other way round it would take 2 for settled."""
+    table.first.execute(hire(1))
+    reader, straight = threading.current_thread(), Session.execute
+    looks, slow = list[str](), list[Slow]()
+
+    def execute(self: Session, statement: str, arguments: Any = (), /, prepare: bool | None = None) -> Any:
+        if threading.current_thread() is reader and not slow:
+            looks.append(statement)
+            if len(looks) == 2:
+                # The first look has been sent, and is over by then.
+                time.sleep(0.1)
+                slow.append(Slow(table, "naive", hire(2)))
+        return straight(self, statement, arguments, prepare=prepare)
+
+    with table.feed("horizon") as feed:
+        assert feed.complete_to() == 1
+        monkeypatch.setattr(Session, "execute", execute)
+        assert feed.complete_to() == 1
+        assert "lab_position" in looks[0]
+        assert "pg_locks" in looks[1]
+        slow[0].end()
+        assert feed.complete_to() == 2
 
 
 def test_with_serialise_a_writer_has_the_gate_for_itself(table: Table) -> None:
