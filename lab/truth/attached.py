@@ -45,6 +45,8 @@ class AttachedSchema:
         self.schema, self._writes, self._durability = schema, writes, durability
         self._sessions: dict[str, Session] = {}
         self._opened = 0
+        # What the server has been told to keep planned on the connection for commands, by the text of the statement.
+        self._prepared: dict[str, str] = {}
 
     @property
     def session(self) -> Session:
@@ -54,6 +56,7 @@ class AttachedSchema:
             return found
         does = "writes" if self._writes else "reads"
         made = self._connect("feed", does, read_only=not self._writes, durability=self._durability)
+        self._prepared.clear()
         if self._opened:
             try:
                 if (what := self._changed()) is not None:
@@ -73,6 +76,21 @@ class AttachedSchema:
         """Execute a statement on the connection for commands, prepared. Raises the lab's errors."""
         with driver.mapped(self.name):
             return self.session.execute(statement, arguments, prepare=True)
+
+    def prepared(self, what: str, statement: str, values: int) -> str:
+        """Return how this statement of so many values is called once the server has planned it; `what` names it."""
+        if statement not in self._prepared:
+            name = f"lab_{what}_{len(self._prepared)}"
+            self.session.connection.execute(b"PREPARE %s AS %s" % (name.encode(), driver.numbered(statement)))
+            self._prepared[statement] = f"EXECUTE {name}({', '.join('?' * values)})"
+        return self._prepared[statement]
+
+    def roll_back(self) -> None:
+        """Roll back, unless the connection is lost: then the server has done so. The driver forgets what is planned."""
+        if self.alive:
+            self._prepared.clear()
+            self.execute("ROLLBACK")
+            self.session.connection.execute("DEALLOCATE ALL")
 
     @property
     def name(self) -> str:

@@ -38,7 +38,6 @@ class GateLocks:
     def __init__(self, schema: str) -> None:
         self.schema = schema
         self.number, self.opening = _number(schema, "gate"), _number(schema, "opening")
-        self.arguments = (self.number,)
         high, low = divmod(self.number % 2**64, 2**32)
         self.halves = (high, low)
 
@@ -46,10 +45,9 @@ class GateLocks:
         """The number of a record's lock. Two records may have the same, and wait for each other in vain."""
         return _number(self.schema, "record", entity, repr(key))
 
-    @staticmethod
-    def statement(gaps: str) -> str:
-        """The statement that takes the gate lock until the transaction ends; under `serialise` for one writer alone."""
-        return f"SELECT pg_advisory_xact_lock{'' if gaps == 'serialise' else '_shared'}(?)"
+    def lock(self, gaps: str) -> str:
+        """The call that takes the gate lock until the transaction ends; under `serialise` for one writer alone."""
+        return f"pg_advisory_xact_lock{'' if gaps == 'serialise' else '_shared'}({self.number})"
 
 
 def _number(*names: str) -> int:

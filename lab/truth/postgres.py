@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -170,15 +171,25 @@ class Postgres(Relational):
                     raise
                 time.sleep(0.05)
 
-    def _write(self, entity: str, row: Row) -> int:
-        """Insert as always, under the gate lock."""
-        self._execute(self.gate.statement(self.gaps), self.gate.arguments)
-        return super()._write(entity, row)
+    @cached_property
+    def _appends(self) -> dict[str, str]:
+        """As in every engine, but the gate lock is taken before the position: what is materialised comes first."""
+        gate = f"WITH gate AS MATERIALIZED (SELECT {self.gate.lock(self.gaps)}) "
+        position, found = self.dialect.next_position(self.domain.entities), dict[str, str]()
+        for name in self.domain.entities:
+            marks = self.dialect.marks(len(self._columns(name)) - 1)
+            found[name] = gate + self._insert(name, f"SELECT {position}, {marks} FROM gate") + self.dialect.returning
+        return found
+
+    @cached_property
+    def placed(self) -> dict[str, str]:
+        """The statements that write a row at a position which has been taken before: for writers under `xmin`."""
+        inserts = {name: f"VALUES ({self.dialect.marks(len(self._columns(name)))})" for name in self.domain.entities}
+        return {name: self._insert(name, values) + self.dialect.returning for name, values in inserts.items()}
 
     def rollback(self) -> None:
         """Roll back; of a connection that was lost the server has done so."""
-        if self.on.alive:
-            super().rollback()
+        self.on.roll_back()
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 

@@ -55,7 +55,7 @@ class Transaction:
                 if self._sent and isinstance(error, psycopg.Error):
                     raise CommitUnknown(str(error)) from None
             else:
-                self.session.execute("ROLLBACK")
+                self.truth.on.roll_back()
             raise
 
     def get(self, entity: str, key: Key) -> Record | None:
@@ -64,9 +64,12 @@ class Transaction:
         if name not in self._records:
             _check(entity, key, (("key", key),))
             lock = (_LOCK_SHARED, (self.truth.gate.record(entity, key),))
-            _, found = self._sent_together([lock, (self.truth._gets[entity], (key,))])
+            _, found = self._sent_together([lock, self._get(entity, key)])
             self._records[name] = self.truth._read(entity, found)
         return self._records[name]
+
+    def _get(self, entity: str, key: Key) -> Step:
+        return self.truth.on.prepared("get", self.truth._gets[entity], 1), (key,)
 
     def _start(self, orders: Orders) -> None:
         truth = self.truth
@@ -79,8 +82,8 @@ class Transaction:
             [
                 ("BEGIN", ()),
                 *((_LOCK, (number,)) for number in locks),
-                *((truth._gets[entity], (key,)) for entity, key in names),
-                *((truth.looks_up, (request,)) for request in requests),
+                *(self._get(entity, key) for entity, key in names),
+                *((truth.on.prepared("request", truth.looks_up, 1), (request,)) for request in requests),
             ]
         )[1 + len(locks) :]
         self._records = {name: truth._read(name[0], rows) for name, rows in zip(names, found, strict=False)}
@@ -132,17 +135,30 @@ class Transaction:
                 values = tuple(truth._values(command.entity, record, event))
                 _check(command.entity, command.key, zip(names, values, strict=False))
                 rows.append((command.entity, (command.key, record.revision, record.deleted, command.at, *values)))
-        steps = [(truth.gate.statement(truth.gaps), truth.gate.arguments)]
-        steps += [(truth._appends[entity], row) for entity, row in rows]
+        appends = truth._appends
+        if truth.gaps == "xmin":
+            appends, rows = truth.placed, self._with_positions(rows)
+        steps = [(truth.on.prepared("append", appends[entity], len(row)), row) for entity, row in rows]
         self._sent = last
         found = self._sent_together([*steps, *([_COMMIT] if last else [])])
-        return [int(position) for ((position,),) in found[1 : len(rows) + 1]]
+        return [int(position) for ((position,),) in found[: len(rows)]]
+
+    def _with_positions(self, rows: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:
+        """Take a position for each row before any is written, as object mappers do."""
+        steps: list[Step] = [(f"SELECT {self.truth.gate.lock(self.truth.gaps)}", ())]
+        steps += [(f"SELECT {self.truth.dialect.next_position(())}", ())] * len(rows)
+        _, *found = self._sent_together(steps)
+        return [(entity, (position, *row)) for (entity, row), ((position,),) in zip(rows, found, strict=True)]
 
     def _commit(self, kept: Iterable[tuple[str, Answered]]) -> None:
         """Keep what requests came to, and commit; also where nothing was written, since a rollback costs more."""
         if self._sent:
             return
-        steps = [(self.truth.keeps_answer, self.truth.kept(request, answered)) for request, answered in kept]
+        truth = self.truth
+        steps = [
+            (truth.on.prepared("answer", truth.keeps_answer, 3), truth.kept(request, answered))
+            for request, answered in kept
+        ]
         self._sent = True
         self._sent_together([*steps, _COMMIT])
 
@@ -153,19 +169,20 @@ class Transaction:
         back; the driver's pipeline has as few round trips, but sends each statement by itself.
         """
         cursor = psycopg.ClientCursor(self.session.connection)
-        text = ";".join(_with_places(statement) for statement, _ in steps)
-        cursor.execute(text.encode(), [value for _, values in steps for value in values])
+        cursor.execute(_joined(*[statement for statement, _ in steps]), [one for _, values in steps for one in values])
         found: list[list[Row]] = []
         while True:
-            found.append(cursor.fetchall() if cursor.description else [])
+            gives = cursor.pgresult is not None and cursor.pgresult.nfields
+            found.append(cursor.fetchall() if gives else [])
             if not cursor.nextset():
                 return found
 
 
 @lru_cache(maxsize=1_024)
-def _with_places(statement: str) -> str:
-    """A statement with the driver's mark in the place of each `?` that stands outside of quotes."""
-    return _MARKS.sub(lambda found: "%s" if found[0] == "?" else found[0].replace("%", "%%"), statement)
+def _joined(*statements: str) -> bytes:
+    """The statements one after the other, with the driver's mark in the place of each `?` outside of quotes."""
+    text = ";".join(statements)
+    return _MARKS.sub(lambda found: "%s" if found[0] == "?" else found[0].replace("%", "%%"), text).encode()
 
 
 def _check(entity: str, key: Key, values: Iterable[tuple[str, Any]]) -> None:
