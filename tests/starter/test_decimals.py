@@ -236,7 +236,17 @@ def test_a_filter_is_read_as_a_decimal_or_refused() -> None:
     read = {"10.50": 1050, "10.5": 1050, "7": 700, '"92233720368547758.07"': INT_MAX, "-3.25": -325}
     for where, whole in read.items():
         assert [one.value for one in chosen(asked(query(where)), "mine").where] == [whole]
-    for where in ("10.505", "92233720368547758.07", "true", '"10,50"', '"ten"', "1e30", "inf", "nan"):
+    for where in (
+        "10.505",
+        "12345678901234567.25",
+        "92233720368547758.07",
+        "true",
+        '"10,50"',
+        '"ten"',
+        "1e30",
+        "inf",
+        "nan",
+    ):
         with pytest.raises(BadInput, match=r"is no value of `price`, which is decimal\(2\)"):
             asked(query(where))
 
@@ -354,6 +364,8 @@ def test_times_in_decimals_are_exact() -> None:
     Path("t.csv").write_text("id,ts,v\n" + "".join(f"{n},{one},x\n" for n, one in enumerate(seconds)))
     told = new("t.csv")
     assert told["guessed"]["time"]["columns"] == ["ts"]
+    small = moments(pl.Series([1_500_000_000_000]), scale=12)
+    assert (small.second[0], small.nano[0]) == (1, 500_000_000)
     days = moments(pl.Series([453_225, 453_230]), scale=1)
     assert "Excel" in days.form
     assert (days.second[1] - days.second[0]) == timedelta(days=0.5).total_seconds()
@@ -374,11 +386,12 @@ def test_files_of_a_folder_agree_on_a_scale() -> None:
 
 def test_nested_numbers_keep_their_digits() -> None:
     nested = '{"a":1.50,"b":[0.10,-0,1E5,{"c":12345678901234567.250}],"d":"é\\n","e":10}'
-    lines = [f'{{"id": {n}, "inside": {one}}}' for n, one in enumerate([nested, '{"a":2.0}', "7.10", '"text"', "null"])]
+    each = [nested, '{"a":2.0}', "[-0]", '{"a":1E5}', "[1.10]", "7.10", '"text"', "null"]
+    lines = [f'{{"id": {n}, "inside": {one}}}' for n, one in enumerate(each)]
     Path("t.ndjson").write_text("\n".join(lines) + "\n")
     told = new("t.ndjson", "--key", "id")
     made, _ = trace()
-    assert made.frames["t"].sort("id")["inside"].to_list() == [nested, '{"a":2.0}', "7.10", "text", None]
+    assert made.frames["t"].sort("id")["inside"].to_list() == [*each[:6], "text", None]
     assert any("nested values" in note for note in told["notes"])
     assert json.loads(nested)["a"] == 1.5
 

@@ -24,8 +24,8 @@ KINDS: dict[str, str] = {
 
 # Numbers with a point and at least 16 digits, or with 16 digits and an exponent; small ones, which get an exponent.
 LONG = r"\d{13}\.\d|\d{10}\.\d{4}|\d{7}\.\d{7}|\d{4}\.\d{10}|\.\d{13}|\d{16}[eE]|\.0000"
-# Numbers that DuckDB writes otherwise: with zeros at their end, with an exponent, minus zero.
-REWRITTEN = LONG + r"|\.\d*0(?:[^\d]|$)|\d[eE][+-]?\d|-0(?:[^.\d]|$)"
+# Numbers that DuckDB writes otherwise: with zeros at their end, with an exponent.
+REWRITTEN = LONG + r"|\.\d*0(?:[^\d]|$)|\d[eE][+-]?\d"
 
 
 class Json:
