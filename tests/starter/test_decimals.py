@@ -14,11 +14,13 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from effort import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from owndata import new, readable, runs, states, trace
+from owndata import new, readable, refused, runs, states, trace
 
 from lab.base import INT_MAX, INT_MIN, BadInput, Entity
 from lab.decimals import as_text, converted, fitting, fixed, parsed, scale_of, units, visible
@@ -399,3 +401,9 @@ def test_nested_numbers_keep_their_digits() -> None:
 def test_an_entity_tells_its_kinds() -> None:
     entity = Entity("t", "int", {"price": "int", "n": "int"}, scales={"price": 2})
     assert [entity.told(name) for name in ("price", "n", "key")] == ["decimal(2)", "int", "int"]
+
+
+def test_parquet_with_decimals_of_more_digits_than_any_reader_has_is_still_called_parquet() -> None:
+    wide = pa.array([Decimal("1.5")], pa.decimal256(50, 10))
+    pq.write_table(pa.table({"id": [1], "n": wide}), "t.parquet")
+    assert "Parquet that can't be read: precision" in refused("t.parquet")

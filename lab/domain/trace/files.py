@@ -26,6 +26,7 @@ from lab.domain.trace.servers import read_server, server_catalogue
 from lab.domain.trace.sqlite_catalogue import MAGIC as SQLITE
 from lab.domain.trace.sqlite_catalogue import catalogue
 from lab.domain.trace.sqlite_file import read_sqlite
+from lab.domain.trace.tables import MAGIC as PARQUET
 from lab.domain.trace.tables import read_parquet
 
 FORMATS = {
@@ -36,7 +37,7 @@ FORMATS = {
 DATABASES = {"sqlite": read_sqlite, "duckdb": read_duckdb}
 CATALOGUES = {"sqlite": catalogue, "duckdb": duckdb_catalogue}
 # Formats that are known by their first bytes, whatever a file is called.
-MAGIC = {"sqlite": (0, SQLITE), "duckdb": (8, DUCKDB), "parquet": (0, b"PAR1")}
+MAGIC = {"sqlite": (0, SQLITE), "duckdb": (8, DUCKDB), "parquet": (0, PARQUET)}
 READERS = {"parquet": read_parquet, "ndjson": read_ndjson}
 
 

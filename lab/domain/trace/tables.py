@@ -8,9 +8,12 @@ import polars as pl
 
 from lab.base import NotReadable
 from lab.decimals import SCALE_MAX, fitting, kind_of, units
+from lab.domain.trace.databases import starts_with
 from lab.domain.trace.numerals import DIGITS
 from lab.domain.trace.raw import LINE, Raw, SourceCount
 from lab.spill import ROWS, here
+
+MAGIC = b"PAR1"
 
 
 def read_parquet(path: Path) -> Raw:
@@ -19,7 +22,8 @@ def read_parquet(path: Path) -> Raw:
         # Rows are numbered while they are read, since no later step guarantees the order of the file.
         return typed_rows(pl.scan_parquet(path, row_index_name=LINE, row_index_offset=1), "parquet")
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise NotReadable(str(path), f"not Parquet: {str(error).splitlines()[0]}") from None
+        kind = "Parquet that can't be read" if starts_with(path, 0, MAGIC) else "not Parquet"
+        raise NotReadable(str(path), f"{kind}: {str(error).splitlines()[0]}") from None
 
 
 def typed_rows(lazy: pl.LazyFrame, form: str) -> Raw:
