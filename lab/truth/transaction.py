@@ -44,6 +44,8 @@ class Transaction:
         self._records: dict[tuple[str, Key], Record | None] = {}
         self._answered: dict[str, Answered] = {}
         self._sent = False
+        # What is written with the commit only.
+        self._put: list[Step] = []
 
     def run(self, orders: Orders) -> tuple[list[Outcome], list[Change]]:
         """Execute the commands and commit. Raises what the driver raises, after everything was rolled back."""
@@ -135,20 +137,22 @@ class Transaction:
                 values = tuple(truth._values(command.entity, record, event))
                 _check(command.entity, command.key, zip(names, values, strict=False))
                 rows.append((command.entity, (command.key, record.revision, record.deleted, command.at, *values)))
-        appends = truth._appends
         if truth.gaps == "xmin":
-            appends, rows = truth.placed, self._with_positions(rows)
-        steps = [(truth.on.prepared("append", appends[entity], len(row)), row) for entity, row in rows]
+            return self._put_off(rows)
+        steps = [(truth.on.prepared("append", truth._appends[entity], len(row)), row) for entity, row in rows]
         self._sent = last
         found = self._sent_together([*steps, *([_COMMIT] if last else [])])
         return [int(position) for ((position,),) in found[: len(rows)]]
 
-    def _with_positions(self, rows: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:
-        """Take a position for each row before any is written, as object mappers do."""
-        steps: list[Step] = [(f"SELECT {self.truth.gate.lock(self.truth.gaps)}", ())]
-        steps += [(f"SELECT {self.truth.dialect.next_position(())}", ())] * len(rows)
-        _, *found = self._sent_together(steps)
-        return [(entity, (position, *row)) for (entity, row), ((position,),) in zip(rows, found, strict=True)]
+    def _put_off(self, rows: Sequence[tuple[str, Row]]) -> list[int]:
+        """Take a position for each row now, and write them with the commit, as object mappers do."""
+        truth = self.truth
+        steps: list[Step] = [(f"SELECT {truth.gate.lock(truth.gaps)}", ())]
+        steps += [(f"SELECT {truth.dialect.next_position(())}", ())] * len(rows)
+        positions = [int(position) for ((position,),) in self._sent_together(steps)[1:]]
+        for position, (entity, row) in zip(positions, rows, strict=True):
+            self._put.append((truth.on.prepared("append", truth.placed[entity], 1 + len(row)), (position, *row)))
+        return positions
 
     def _commit(self, kept: Iterable[tuple[str, Answered]]) -> None:
         """Keep what requests came to, and commit; also where nothing was written, since a rollback costs more."""
@@ -156,8 +160,11 @@ class Transaction:
             return
         truth = self.truth
         steps = [
-            (truth.on.prepared("answer", truth.keeps_answer, 3), truth.kept(request, answered))
-            for request, answered in kept
+            *self._put,
+            *(
+                (truth.on.prepared("answer", truth.keeps_answer, 3), truth.kept(request, answered))
+                for request, answered in kept
+            ),
         ]
         self._sent = True
         self._sent_together([*steps, _COMMIT])

@@ -133,7 +133,8 @@ class Plan:
     def truth_joined(self, place: FolderPlace) -> Truth:
         """Open the source of truth for writing beside other writers. Raises BadInput and SourceLost."""
         table = self.scenario.truth
-        gaps = self.scenario.catch_up.gaps
+        # Beside a reader that goes by ids of transactions, writers take positions as those do for whom it is made.
+        gaps = "xmin" if any(item.gaps == "xmin" for item in self.projections) else self.scenario.catch_up.gaps
         return join_truth(table.engine, table.model, place, self.domain, table.durability, gaps)
 
     def live_gate(
