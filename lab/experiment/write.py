@@ -65,7 +65,7 @@ def write(plan: Plan, work: Path, progress: Progress, spill: Spill | None = None
         writes |= dict.fromkeys(("per_second", "p50_us", "p99_us", "p99_unbiased_us"))
         bulk = "The history was loaded in bulk, as fast as it goes: `writes` is no rate of commands."
         notes = [*trace.notes, bulk]
-        return Written(_published(plan, frames, spill), oracle, events, writes, notes, source=trace.source)
+        return Written(as_published(plan, frames, spill), oracle, events, writes, notes, source=trace.source)
     commands = list(plan.domain.workload(plan.options, stream(plan.scenario.seed, "workload")))
     truth = plan.truth(FolderPlace(work).within("written"))
     try:
@@ -84,7 +84,7 @@ def write(plan: Plan, work: Path, progress: Progress, spill: Spill | None = None
             f"From {plan.options.change_at:g} s on the write model of {changed} is another one, and its records are "
             f"migrated over {plan.options.change_takes:g} s; what is published of them stays as it was."
         )
-    return Written(_published(plan, frames, spill), oracle, events, writes, notes, settings)
+    return Written(as_published(plan, frames, spill), oracle, events, writes, notes, settings)
 
 
 def _execute(truth: Truth, commands: list[Command], progress: Progress) -> tuple[list[Change], dict[str, Any]]:
@@ -126,7 +126,7 @@ def _frames(plan: Plan, changes: list[Change]) -> dict[str, pl.DataFrame]:
     }
 
 
-def _published(plan: Plan, frames: dict[str, pl.DataFrame], spill: Spill) -> Published:
+def as_published(plan: Plan, frames: dict[str, pl.DataFrame], spill: Spill | None = None) -> Published:
     """As messages carry them: translated by the contracts, with before-images for projections that add changes up."""
     contracts = plan.domain.contracts
     frames = {name: published(frame, contracts.get(name)) for name, frame in frames.items()}

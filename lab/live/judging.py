@@ -13,8 +13,7 @@ import polars as pl
 from lab.base import TRUTH, Unsound
 from lab.experiment.project import Live, Projected
 from lab.experiment.strands import Strand
-from lab.experiment.write import Replay, Written
-from lab.feed.contracts import published
+from lab.experiment.write import Replay, Written, as_published
 from lab.feed.gaps import GivenUp
 from lab.feed.published import Published
 from lab.feed.reader import ChangeReader
@@ -152,7 +151,7 @@ def _bare(frames: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
 
 def _changes(plan: Plan, frames: dict[str, pl.DataFrame], began: float) -> Published:
     bare = _bare(frames)
-    changes = Published.of({name: published(frame, plan.domain.contracts.get(name)) for name, frame in bare.items()})
+    changes = as_published(plan, bare)
     # What was there before the load counts as committed at its beginning, and is left out of the lags.
     return changes.committed(np.maximum(0.0, changes.committed_at - began))
 

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,12 +71,16 @@ class Performance:
             thread = threading.Thread(target=self._run, args=(sockets, found), name="live")
             thread.start()
             try:
-                self._follow(thread, lasts, progress)
+                self._follow(found, lasts, progress)
             finally:
                 # What is started is ended, whatever happened.
-                with suppress(RuntimeError):
-                    self._loop.call_soon_threadsafe(self._stopped.set)
-                thread.join()
+                with stopping.held():
+                    with suppress(RuntimeError):
+                        self._loop.call_soon_threadsafe(self._stopped.set)
+                    # By small steps, so that this thread isn't taken for one that hangs.
+                    while not found.done():
+                        wait([found], _LOOK)
+                    thread.join()
         return found.result()
 
     def _prepare(self, progress: Progress) -> float:
@@ -91,11 +95,12 @@ class Performance:
             pickle.dump(commands, file, pickle.HIGHEST_PROTOCOL)
         return commands[-1].at if commands else 0.0
 
-    def _follow(self, thread: threading.Thread, lasts: float, progress: Progress) -> None:
+    def _follow(self, found: Future[Performed], lasts: float, progress: Progress) -> None:
         progress.step("starting the processes", 1)
         told = False
-        while thread.is_alive():
-            thread.join(_LOOK)
+        # A thread whose `join` is interrupted counts as ended in some versions of Python, although it isn't.
+        while not found.done():
+            wait([found], _LOOK)
             stopping.check()
             if self._began is not None:
                 if not told:

@@ -22,6 +22,8 @@ from lab.wiring import Plan
 # Seconds between two looks at whether the parent is still there; and between two slices of a history, which at a high
 # rate are committed together.
 LOOK, SLICE = 0.5, 0.002
+# Seconds to wait for the hub at the end.
+_CLOSES = 10.0
 # Changes that travel in one frame to the hub.
 _TOGETHER = 500
 
@@ -49,6 +51,15 @@ class Publisher:
             self._line.sendall(packed(1, REQUEST, encoded_message(PublishChanges(some))))
         with suppress(BlockingIOError):
             self._line.recv(2**16, socket.MSG_DONTWAIT)
+
+    def close(self) -> None:
+        """Wait until the hub has read everything: closed with unread replies, a socket takes back what was sent."""
+        self._line.settimeout(_CLOSES)
+        with suppress(OSError):
+            self._line.shutdown(socket.SHUT_WR)
+            while self._line.recv(2**16):
+                pass
+        self._line.close()
 
 
 class HistoryWriter:

@@ -160,8 +160,8 @@ def _begins() -> float | None:
 def _work(orders: WriterOrders) -> None:
     made, folder = orders.plan(), Path(orders.folder)
     truth = made.truth_joined(FolderPlace(folder).within(TRUTH))
+    publisher = Publisher(orders.hub) if orders.hub else None
     try:
-        publisher = Publisher(orders.hub) if orders.hub else None
         if made.domain.has_trace:
             history = HistoryWriter(made, truth, publisher, orders.journal)
             if (began := _begins()) is not None:
@@ -176,6 +176,8 @@ def _work(orders: WriterOrders) -> None:
             if (began := _begins()) is not None:
                 writer.work(commands, Tickets(tickets_file(folder)), began)
     finally:
+        if publisher is not None:
+            publisher.close()
         truth.close()
 
 

@@ -146,6 +146,55 @@ def performed(
     return outcomes, changes, rows
 
 
+FLIGHTS = """
+schema = 1
+name = "flights-live"
+seed = 1
+[domain]
+name = "flights"
+records = 1_500
+time_scale = 604_800.0
+[catch_up]
+every = 0.1
+[channel]
+lose = 0.05
+duplicate = 0.1
+[measure]
+trials = false
+samples = 2
+blocks = 0
+budget = 0.05
+[[projection]]
+name = "board"
+store = "sqlite.table"
+[[projection]]
+name = "delays"
+store = "sqlite.table"
+keeps = "totals"
+totals = "delays_by_carrier_and_month"
+guard = "ordered"
+"""
+
+
+class TestAHistory:
+    def test_is_committed_at_its_times_by_one_writer(self, tmp_path: Path) -> None:
+        # As much of it as lasts some seconds.
+        done = run_live(planned(tmp_path, FLIGHTS, "truth.model=history"), tmp_path / "runs")
+        assert {entry["name"]: entry["verdict"] for entry in done.manifest["projections"]} == {
+            "board": "pass",
+            "delays": "pass",
+        }
+        assert done.manifest["live"]["channel"]["board"]["sent"] == done.manifest["changes"]
+        (writes,) = done.table("writes").to_dicts()
+        assert writes["commands"] == done.manifest["changes"]
+        assert writes["p50_us"] is None
+        assert done.table("lag")["lag_seconds"].null_count() == 0
+
+    def test_has_no_second_writer(self, tmp_path: Path) -> None:
+        made = planned(tmp_path, f"{FLIGHTS}[writers]\ncount = 2\n", "truth.model=history")
+        assert [problem.where for problem in refused(made)] == ["small-live.toml: writers"]
+
+
 # Writers commit out of the order of their positions there, and a naive reader loses some.
 SERVER = ("truth.engine=postgres", "catch_up.gaps=horizon")
 
