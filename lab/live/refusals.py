@@ -21,6 +21,9 @@ def refused(plan: Plan) -> list[Problem]:
     if scenario.time.service == "modelled":
         what = "a model's times belong to the simulated clock: live, work takes as long as it takes"
         problems.append(Problem(f"{file}: time.service", what, 'service = "measured"'))
+    if {item.gaps for item in plan.projections} > {"serialise"}:
+        what = "writers take turns for all projections or for none, and some of these have another strategy"
+        problems.append(Problem(f"{file}: catch_up.gaps", what, 'set gaps = "serialise" in [catch_up] alone'))
     for item in plan.projections:
         where = f"{file}: projection.{item.name}"
         if item.faults.any:

@@ -134,7 +134,8 @@ class Plan:
         """Open the source of truth for writing beside other writers. Raises BadInput and SourceLost."""
         table = self.scenario.truth
         # Beside a reader that goes by ids of transactions, writers take positions as those do for whom it is made.
-        gaps = "xmin" if any(item.gaps == "xmin" for item in self.projections) else self.scenario.catch_up.gaps
+        wanted = {item.gaps for item in self.projections}
+        gaps = "xmin" if "xmin" in wanted else "serialise" if wanted == {"serialise"} else self.scenario.catch_up.gaps
         return join_truth(table.engine, table.model, place, self.domain, table.durability, gaps)
 
     def live_gate(

@@ -282,6 +282,12 @@ def _processes(folder: Path) -> list[tuple[int, str]]:
 
 
 class TestRefusals:
+    def test_writers_take_turns_for_all_or_for_none(self, tmp_path: Path) -> None:
+        text = f'{TEXT}gaps = "serialise"\n[writers]\ncount = 2\n'
+        (problem,) = refused(planned(tmp_path, text, "truth.engine=postgres"))
+        assert problem.where == "small-live.toml: catch_up.gaps"
+        assert not refused(planned(tmp_path, text, "truth.engine=postgres", "catch_up.gaps=serialise"))
+
     def test_each_has_its_place_and_a_way_out(self, tmp_path: Path) -> None:
         more = 'faults = { crash = 0.1 }\nrebuild = { at = 1.0 }\n[[projection]]\nname = "gone"\nstore = "memory"\n'
         made = planned(tmp_path, TEXT + more, "truth.engine=duckdb", "time.service=modelled")
