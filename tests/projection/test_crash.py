@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -96,6 +97,7 @@ sys.stdin.read()
 FILLED, PARTS = 40_000, 4
 
 
+@cache
 def bulky() -> list[Batch]:
     """Parts of a projection that is filled as a whole."""
     size = FILLED // PARTS
