@@ -25,6 +25,7 @@ from benchmarks.bench import (
     queries,
     rebuild,
     report,
+    server_stores,
     server_writes,
     writes,
 )
@@ -34,8 +35,8 @@ from lab import ending
 from lab.measure.machine import machine
 
 GROUPS = (
-    writes, server_writes, catch_up, apply, rebuild, events, channel, modelled, queries, asked, neighbour, memory,
-    growth,
+    writes, server_writes, catch_up, apply, rebuild, server_stores, events, channel, modelled, queries, asked,
+    neighbour, memory, growth,
 )  # fmt: skip
 
 
@@ -47,7 +48,8 @@ def every_row(bench: Bench) -> Iterator[Row]:
 
 def left_out(bench: Bench) -> dict[str, str]:
     """What this run has no figures for, and why."""
-    return writes.left_out() | server_writes.left_out() | memory.left_out(bench) | growth.left_out(bench)
+    servers = server_writes.left_out() | server_stores.left_out()
+    return writes.left_out() | servers | memory.left_out(bench) | growth.left_out(bench)
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:

@@ -170,6 +170,8 @@ class Session:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        # Temporary tables that were made, as far as their transaction was not undone.
+        self.temporary: set[str] = set()
 
     def execute(self, statement: str, arguments: Sequence[Any] = (), /, prepare: bool | None = None) -> Any:
         """Execute one statement; the result has `fetchall()` and `rowcount`. Prepared at its sixth execution."""
@@ -216,18 +218,21 @@ class Session:
 
 def as_text(rows: pl.DataFrame) -> bytes:
     """Return rows in COPY's text format. Raises CannotTake for a text with a NUL, which the server can't hold."""
+    written = _written(rows)
+    if b"\x00" in written:
+        raise CannotTake(NUL)
+    # Whatever is more than the ends of fields and rows, and the marks of nulls, is within a text.
+    height, width = rows.shape
+    nulls = sum(column.null_count() for column in rows.get_columns())
+    expected = ((b"\n", height), (b"\t", height * (width - 1)), (b"\\", nulls), (b"\r", 0))
+    if all(written.count(mark) == count for mark, count in expected):
+        return written
     texts = [name for name, dtype in rows.schema.items() if dtype == pl.String()]
-    if texts:
-        found = rows.select(
-            awkward=pl.any_horizontal(pl.col(name).str.contains_any(list(_ESCAPES)).any() for name in texts),
-            nul=pl.any_horizontal(pl.col(name).str.contains("\x00", literal=True).any() for name in texts),
-        )
-        if found["nul"].item():
-            raise CannotTake(NUL)
-        if found["awkward"].item():
-            rows = rows.with_columns(
-                pl.col(name).str.replace_many(list(_ESCAPES), list(_ESCAPES.values())) for name in texts
-            )
+    escaped = (pl.col(name).str.replace_many(list(_ESCAPES), list(_ESCAPES.values())) for name in texts)
+    return _written(rows.with_columns(*escaped))
+
+
+def _written(rows: pl.DataFrame) -> bytes:
     return rows.write_csv(
         include_header=False, separator="\t", quote_style="never", null_value="\\N", line_terminator="\n"
     ).encode()

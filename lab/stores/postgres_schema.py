@@ -97,6 +97,7 @@ class PostgresSchema(PostgresReading):
             try:
                 session.execute("COMMIT")
             except psycopg.OperationalError:
+                session.temporary.clear()
                 if number is None or not session.connection.closed or not self._committed(number):
                     raise
 
@@ -165,7 +166,9 @@ class PostgresSchema(PostgresReading):
             return
         incoming = _incoming(table)
         defined = ", ".join(f"{sql.quoted(name)} {TYPES[dtype]}" for name, dtype in schema.items())
-        session.execute(f"CREATE TEMP TABLE IF NOT EXISTS {incoming} ({defined}) ON COMMIT DELETE ROWS")
+        if incoming not in session.temporary:
+            session.execute(f"CREATE TEMP TABLE IF NOT EXISTS {incoming} ({defined}) ON COMMIT DELETE ROWS")
+            session.temporary.add(incoming)
         session.copy_in(incoming, names, fitting(rows, dict(schema)))
         session.execute(insert(table, names, identity, f"SELECT {sql.columns(names)} FROM {incoming}"))
 
@@ -184,6 +187,7 @@ def _key_of(table: str) -> str:
 
 def _roll_back(session: Session) -> None:
     """Undo; a session in which that can't be done is given up."""
+    session.temporary.clear()
     try:
         session.execute("ROLLBACK")
     except psycopg.Error:
