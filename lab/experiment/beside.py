@@ -63,7 +63,7 @@ def beside(
         Replay(truth, written.events).advance(cut, progress.done)
         times = _measure(plan, truth, _commits(written.events, cut), able, again)
     finally:
-        truth.close()
+        truth.drop()
     names = [COMMIT, *(one.query.name for one in able)]
     return [_row(name, times) for name in names if times.alone.get(name) and times.beside.get(name)]
 

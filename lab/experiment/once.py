@@ -74,12 +74,12 @@ def _rest(projected: Projected, truth: Truth) -> None:
 
 
 def _close(projected: Projected | None, truth: Truth) -> None:
-    """Close the stores and the sources of truth; of a run that failed early, there is only one source of truth."""
+    """Close the stores, and drop the sources of truth; of a run that failed early, there is only one."""
     for live in projected.lives if projected else ():
         live.projector.store.close()
     for strand in projected.every if projected else ():
-        strand.truth.close()
-    truth.close()
+        strand.truth.drop()
+    truth.drop()
 
 
 def replay_command(plan: Plan) -> str:

@@ -72,7 +72,7 @@ def write(plan: Plan, work: Path, progress: Progress, spill: Spill | None = None
         made, writes = _execute(truth, commands, progress)
         settings = truth.settings()
     finally:
-        truth.close()
+        truth.drop()
     events = _frames(plan, made)
     frames = {name: frame.drop("event") for name, frame in events.items()}
     oracle = Oracle.of_commands(plan.domain, commands)

@@ -77,7 +77,7 @@ def run_once(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
         every_revision = truth.publishes_every_revision
     finally:
         _close(found)
-        truth.close()
+        truth.drop()
     with phase("record"):
         written.notes.append(_note(plan, performed, chronicle.commands))
         record = _record(judged_as, written, found, judged, performed, chronicle, every_revision, folder)

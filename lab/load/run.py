@@ -162,7 +162,7 @@ def _judged(
     finally:
         for live in found.lives if found else ():
             live.projector.store.close()
-        truth.close()
+        truth.drop()
     written.notes.append(_note(order, seen))
     frames, _, end = tables(plan, written, found, judged, work / "pieces")
     # By the processes' own records: from outside it isn't known when a piece of work began.

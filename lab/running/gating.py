@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lab.feed.gaps import STRATEGIES, Hold, Reach, Strategy
+from lab.feed.gaps import Reach
+from lab.feed.live import live_strategy
 from lab.truth.evidence import LiveEvidence
 
 
@@ -19,8 +20,7 @@ class LiveGate:
         self, name: str, limit: float, evidence: Callable[[], LiveEvidence], gave_up: Callable[[float, int], None]
     ) -> None:
         self._made = name, limit, evidence, gave_up
-        # An engine that knows its transactions is asked whether a missing number will still come.
-        self.strategy: Strategy = Hold(limit, asks=True) if name == "hold" else STRATEGIES[name](limit)
+        self.strategy = live_strategy(name, limit)
         self._evidence, self._gave_up = evidence, gave_up
         self._reach, self._newest = Reach(), 0
 

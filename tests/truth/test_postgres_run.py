@@ -8,6 +8,10 @@ import pytest
 from pieces import SCENARIO
 from running import run_text, verdicts
 
+from lab.engines.postgres import Session
+from lab.servers import ledger
+from lab.servers.postgres import SERVER
+
 pytestmark = pytest.mark.server("postgres")
 SMALL = (
     "workload.commands=300", "domain.records=60", "measure.rebuild=false", "readers.sessions=0",
@@ -21,6 +25,10 @@ def test_every_write_model_carries_a_run(model: str, quick: None, tmp_path: Path
     assert finished.manifest["verdict"] == "pass"
     assert set(verdicts(finished).values()) == {"pass"}
     assert finished.manifest["truth"]["engine"] == "postgres"
+    # What it made on the server is gone with its work.
+    with SERVER.connect() as connection:
+        left = [line["folder"] for line in ledger.lines(Session(connection))]
+    assert not [folder for folder in left if folder.startswith(str(tmp_path))]
     queries = finished.table("queries").filter(projection="truth")
     if model == "events":
         assert queries.is_empty()
