@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,8 @@ def test_text_is_read_exactly_or_not_at_all(text: str, scale: int) -> None:
     if found is not None:
         assert decimal(found, scale) == Decimal(text)
     elif text.strip("-").replace(".", "", 1).isascii() and text.strip("-").replace(".", "", 1).isdigit():
-        beyond = Decimal(text).as_tuple().digits
-        scaled = Decimal(text).scaleb(scale) if len(beyond) < 28 else None
-        assert text.count("-") > 1 or scaled is None or scaled % 1 or not INT_MIN <= scaled <= INT_MAX
+        scaled = Fraction(Decimal(text)) * 10**scale
+        assert text.count("-") > 1 or scaled.denominator > 1 or not INT_MIN <= scaled <= INT_MAX
 
 
 @st.composite
