@@ -30,8 +30,10 @@ from lab.measure.machine import give_back, highest_rss_bytes
 from lab.measure.quiet import activity, quietness
 from lab.place import FolderPlace
 from lab.scenario import refuse
+from lab.servers import require
 from lab.statistics.quantiles import told, unbiased
 from lab.wiring import Plan
+from lab.wiring.needed import servers
 
 _BEHIND = "Not every projection had caught up a minute after the last commit."
 # What stands under `clocks` in the manifest: all of it is wall clock, taken by processes of one machine.
@@ -44,6 +46,7 @@ def run_once(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
     Raises BadInput for what has no meaning on the wall clock, and ProgramFailed.
     """
     refuse(refused(plan))
+    require(servers(plan))
     phases: dict[str, float] = {}
 
     @contextmanager

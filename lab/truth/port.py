@@ -30,6 +30,8 @@ class Truth(ABC):
 
     engine: ClassVar[str]
     model: ClassVar[str]
+    # The kind of server that it needs, as `lab.servers` calls it; "" for none.
+    server: ClassVar[str] = ""
     # The names of the files that it makes in its place, as patterns.
     files: ClassVar[tuple[str, ...]] = ("*",)
     # Whether other processes can read it while one writes, and whether several that `join` it write at the same time

@@ -53,7 +53,7 @@ _LOST_TO_ANOTHER = (errors.DeadlockDetected, errors.SerializationFailure, errors
 class Postgres(Relational):
     """The schema, the transaction, and how results are read."""
 
-    engine = "postgres"
+    engine = server = "postgres"
     files = (NAMED,)
     concurrent = True
     strategies = (*Truth.strategies, "xmin")

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from lab.stores import STORES
+from lab.truth import truth_class
 from lab.wiring.plan import Plan
 
 
 def servers(plan: Plan) -> list[tuple[str, str]]:
-    """Return the servers that its stores need, each after the key that asks for it: see `lab.servers.require`."""
-    asked = [(f"{plan.source.path.name}: projection.{item.name}.store", item.table.store) for item in plan.projections]
-    return [(where, STORES[store].server) for where, store in asked if STORES[store].server]
+    """Return the servers that its source of truth and its stores need: see `lab.servers.require`.
+
+    Each stands after the key that asks for it.
+    """
+    table, file = plan.scenario.truth, plan.source.path.name
+    asked = [(f"{file}: truth.engine", truth_class(table.engine, table.model).server)]
+    asked += [(f"{file}: projection.{item.name}.store", STORES[item.table.store].server) for item in plan.projections]
+    return [(where, server) for where, server in asked if server]

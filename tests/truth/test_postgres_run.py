@@ -8,6 +8,7 @@ import pytest
 from pieces import SCENARIO
 from running import run_text, verdicts
 
+from lab.base import BadInput
 from lab.engines.postgres import Session
 from lab.servers import ledger
 from lab.servers.postgres import SERVER
@@ -36,3 +37,12 @@ def test_every_write_model_carries_a_run(model: str, quick: None, tmp_path: Path
     assert set(queries["store"]) == {f"postgres.{model}"}
     assert queries["answer_ok"].all()
     assert finished.manifest["truth"]["answers"] == "pass"
+
+
+def test_a_server_that_is_not_reached_is_told_before_the_run_begins(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_POSTGRES", "postgresql://somebody:secret@127.0.0.1:1/nowhere")
+    with pytest.raises(BadInput, match=r"truth\.engine: no PostgreSQL server is reached: .*start one: ") as told:
+        run_text(tmp_path, SCENARIO, *SMALL)
+    assert "secret" not in str(told.value)
