@@ -26,7 +26,7 @@ def _begin() -> float:
     return perf_counter()
 
 
-class _Told(ChangeReader):
+class _TellsProgress(ChangeReader):
     """The same reader, which tells how many changes it has read."""
 
     def __init__(self, reader: ChangeReader, changes: int, stretch: Stretch) -> None:
@@ -52,7 +52,7 @@ def rebuilt_beside(
 
     def feed(before: bool) -> ChangeReader:
         # Most of it is read before anything is written.
-        return _Told(live.plan.subscription(truth, before=before), live.chosen.size, stretch.part(0.0, 0.5))
+        return _TellsProgress(live.plan.subscription(truth, before=before), live.chosen.size, stretch.part(0.0, 0.5))
 
     began = _begin()
     store.open()
