@@ -172,6 +172,8 @@ def _judged(
     frames |= {"queries": log.queries(seen.log.events, frames["queries"])}
     frames |= {"load": log.table(seen.log, frames["lag_summary"])}
     frames["queries"] = under_load(frames["queries"])
+    parts = [pl.read_parquet(file) for each in judged.projections for file in each.parts]
+    frames["lag_parts"] = pl.concat([TABLES["lag_parts"].frame(), *parts])
     del frames["query_samples"]
     if not plan.domain.has_trace and written.writes["accepted"]:
         progress.step("simulating the same", 1)

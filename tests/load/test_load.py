@@ -87,6 +87,12 @@ def test_a_load_is_a_run_with_lag_for_every_projection(loaded: tuple[dict[str, A
     for row in run.lag_summary.to_dicts():
         assert 0 <= row["changes"] - accepted <= rows["COMMAND"]["censored"]
         assert row["visible"] == row["changes"]
+    # What each lag was spent on adds up to it.
+    parts = run.table("lag_parts")
+    both = run.table("lag").join(parts, on=["projection", "position"], validate="1:1")
+    assert both.height == parts.height == run.table("lag").drop_nulls().height > 0
+    spent = both.select(pl.sum_horizontal(name for name in parts.columns if name.endswith("_seconds"))).to_series()
+    assert spent.to_list() == both["lag_seconds"].to_list()
     assert set(run.queries.filter(pl.col("projection") != "truth")["answer_ok"]) == {True}
     # Readers over HTTP have one temperature, and their times are in `events.parquet`.
     assert set(run.queries["temperature"]) == {"load"}
