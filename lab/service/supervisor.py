@@ -49,6 +49,14 @@ def inherited(more: Mapping[str, str] | None = None) -> dict[str, str]:
     return kept | {"PYTHONPATH": path} | dict(more or {})
 
 
+def standard_error() -> int:
+    """The descriptor of standard error; the process's own where a notebook or a test has another one in its place."""
+    try:
+        return sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):
+        return 2
+
+
 @dataclass
 class Program:
     """A Python program in a session of its own, for callers without an event loop; it ends with the `with` block.
@@ -184,7 +192,12 @@ class Child:
         A projection is tried again unless its input is wrong: the others needn't wait for it.
         """
         self._keeping = asyncio.create_task(self._keep())
-        await self.tried.wait()
+        tried = asyncio.create_task(self.tried.wait())
+        await asyncio.wait([self._keeping, tried], return_when=asyncio.FIRST_COMPLETED)
+        if not tried.done():
+            # It was not tried at all, and what prevented that is raised.
+            tried.cancel()
+            await self._keeping
         if not self.ready.is_set() and self.state == "stopped":
             what = f"`{self.name}` could not start: {self.reason}"
             raise LabError(what) if self.last_exit == BadInput.exit_status else ProgramFailed(what)
@@ -243,7 +256,7 @@ class Child:
         # A session of its own: a Ctrl-C in the terminal reaches the front alone.
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "lab.service.part", orders.json(),
-            stdin=asyncio.subprocess.PIPE, stdout=sys.stderr.fileno(), start_new_session=True, env=inherited(),
+            stdin=asyncio.subprocess.PIPE, stdout=standard_error(), start_new_session=True, env=inherited(),
         )  # fmt: skip
         if self._stopping and self._process.stdin is not None:
             self._process.stdin.close()

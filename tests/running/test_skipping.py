@@ -69,7 +69,7 @@ def _stall(story: Story, journal: Journal) -> dict[str, Any]:
     if gate is None or story.timeline is None:
         return {}
     visible = np.full(len(story.changes), np.inf)
-    row = gaps.row("p", gate, story.published(), journal, np.arange(visible.size), visible, story.timeline)
+    row = gaps.simulated("p", gate, story.published(), journal, np.arange(visible.size), visible, story.timeline)
     return {name: value for name, value in row.items() if name.startswith("stall")}
 
 
