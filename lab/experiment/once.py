@@ -33,13 +33,33 @@ from lab.wiring.needed import servers
 
 def run_once(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
     """Run a scenario into a folder that is there: tables and manifest. `name` is what the run is to be called."""
+    with prepared(plan, folder):
+        _run(plan, folder, name, progress)
+
+
+@contextmanager
+def prepared(plan: Plan, folder: Path) -> Iterator[None]:
+    """Reach the servers of a run that has this folder, drop what it made there, and measure it without a collector.
+
+    Raises BadInput without a server. What there is for each change goes to disk, wherever in the run it is made.
+    """
     require(servers(plan))
     try:
-        # What there is for each change goes to disk, wherever in the run it is made.
         with _without_collector(), spilling(Spill(folder / "work" / "spill")):
-            _run(plan, folder, name, progress)
+            yield
     finally:
         forget(servers(plan), folder)
+
+
+class Phases(dict[str, float]):
+    """Wall seconds of the steps of a run, by name."""
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Time the block as the step of this name."""
+        began = time.perf_counter()
+        yield
+        self[name] = time.perf_counter() - began
 
 
 @contextmanager
@@ -95,26 +115,19 @@ def replay_command(plan: Plan) -> str:
 
 
 def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
-    phases: dict[str, float] = {}
-
-    @contextmanager
-    def phase(name: str) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        phases[name] = time.perf_counter() - began
-
+    phases = Phases()
     started, began, before, clock = time.time(), time.perf_counter(), activity(), CalibrationClock()
     work = folder / "work"
     work.mkdir()
-    with phase("try"):
+    with phases.timed("try"):
         tried = try_stores(plan, work / "trials", progress)
-    with phase("write"):
+    with phases.timed("write"):
         written = write(plan, work, progress, here())
     clock.tick()
     truth = plan.truth(FolderPlace(work).within("truth"))
     projected: Projected | None = None
     try:
-        with phase("project"):
+        with phases.timed("project"):
             projected = project(plan, written, truth, FolderPlace(work / "live"), progress)
             for live in projected.lives:
                 live.conformance = tried[live.plan.name]
@@ -123,7 +136,7 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
             written.settings, written.writes = truth.settings(), written.writes | {"per_second": per_second}
         _rest(projected, truth)
         clock.tick()
-        with phase("query"):
+        with phases.timed("query"):
             answers = ask(plan, projected.lives, truth, written.oracle, progress)
             crowded = beside(plan, written, answers[TRUTH], FolderPlace(work).within("beside"), progress)
         _rest(projected, truth)
@@ -133,7 +146,7 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
     finally:
         _close(projected, truth)
     progress.step("writing the tables", 1)
-    with phase("record"):
+    with phases.timed("record"):
         frames, pieces, end = tables(plan, written, projected, judged, work / "pieces")
         frames["beside"] = TABLES["beside"].frame(crowded)
         pieces["lag_parts"] = [file for each in judged.projections for file in each.parts]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import polars as pl
 
 from lab.base import TRUTH
 from lab.experiment.judge import RunJudgement, ask, rebuild_and_judge
-from lab.experiment.once import replay_command
+from lab.experiment.once import Phases, prepared, replay_command
 from lab.experiment.progress import Progress
 from lab.experiment.project import Projected
 from lab.experiment.record import manifest, tables, write_tables
@@ -30,10 +28,8 @@ from lab.measure.machine import give_back, highest_rss_bytes
 from lab.measure.quiet import activity, quietness
 from lab.place import FolderPlace
 from lab.scenario import refuse
-from lab.servers import require
 from lab.statistics.quantiles import told, unbiased
 from lab.wiring import Plan
-from lab.wiring.needed import servers
 
 _BEHIND = "Not every projection had caught up a minute after the last commit."
 # What stands under `clocks` in the manifest: all of it is wall clock, taken by processes of one machine.
@@ -46,21 +42,18 @@ def run_once(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
     Raises BadInput for what has no meaning on the wall clock, and ProgramFailed.
     """
     refuse(refused(plan))
-    require(servers(plan))
-    phases: dict[str, float] = {}
+    with prepared(plan, folder):
+        _run(plan, folder, name, progress)
 
-    @contextmanager
-    def phase(name: str) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        phases[name] = time.perf_counter() - began
 
+def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
+    phases = Phases()
     started, before = time.time(), activity()
     work, served = folder / "work", folder / "work" / "served"
     served.mkdir(parents=True)
-    with phase("try"):
+    with phases.timed("try"):
         tried = try_stores(plan, work / "trials", progress)
-    with phase("live"):
+    with phases.timed("live"):
         performed = Performance(plan, served.absolute()).perform(progress)
     quiet = quietness(before, activity())
     # What was read at rest afterwards is asked as in any run; readers of a live run are yet to come.
@@ -73,7 +66,7 @@ def run_once(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
         found = projected(judged_as, truth, written, served, performed.began)
         for live in found.lives:
             live.conformance = tried[live.plan.name]
-        with phase("query"):
+        with phases.timed("query"):
             answers = ask(judged_as, found.lives, truth, written.oracle, progress)
         give_back()
         judged = rebuild_and_judge(judged_as, found, written, answers, FolderPlace(work / "rebuilt"), progress)
@@ -81,7 +74,7 @@ def run_once(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
     finally:
         _close(found)
         truth.drop()
-    with phase("record"):
+    with phases.timed("record"):
         written.notes.append(_note(plan, performed, chronicle.commands))
         record = _record(judged_as, written, found, judged, performed, chronicle, every_revision, folder)
         shutil.rmtree(work)
