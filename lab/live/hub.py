@@ -19,9 +19,12 @@ from lab.channel.memory import MemoryChannel
 from lab.ports import Message as Published
 from lab.scenario import ChannelTable
 from lab.service.messages import Message, PublishChanges
+from lab.service.part import PILE_MAX
 from lab.service.wire import MESSAGE, Reply, listen, packed
 
 _SEEDS = 2**31
+# Seconds until a projection is looked at again that reads nothing.
+_AGAIN = 0.05
 
 
 class Hub:
@@ -98,14 +101,20 @@ class Hub:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        now, waits = self._clock.now(), list[float]()
         for name, arriving in self._arriving.items():
             writer = self._listening.get(name)
             if writer is None or writer.is_closing():
+                # It is looked at again when it subscribes.
+                continue
+            if writer.transport.get_write_buffer_size() >= PILE_MAX:
+                # It reads nothing: its messages wait in the channel, which is bounded.
+                waits.append(now + _AGAIN)
                 continue
             if arrived := arriving.take(sys.maxsize, 0.0):
                 writer.write(packed(0, MESSAGE, json.dumps([item.message.body for item in arrived]).encode()))
                 arriving.acknowledge(arrived)
-        waits = [at for each in self._arriving.values() if (at := each.next_at()) is not None]
+            if (at := arriving.next_at()) is not None:
+                waits.append(at)
         if waits:
-            wait = max(0.0, min(waits) - self._clock.now())
-            self._timer = asyncio.get_running_loop().call_later(wait, self._deliver)
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, min(waits) - now), self._deliver)
