@@ -258,6 +258,26 @@ class TestWriters:
         assert not _processes(folder)
 
 
+def test_a_projection_that_is_killed_is_started_again_and_goes_on_at_its_checkpoint(tmp_path: Path) -> None:
+    made = planned(tmp_path, TEXT, "workload.rate=150.0")
+    with ThreadPoolExecutor(1) as other:
+        killing = other.submit(_kill_the_projections, tmp_path)
+        done = run_live(made, tmp_path / "runs")
+        killing.result()
+    assert all(restarts >= 1 for restarts in done.manifest["live"]["restarts"].values())
+    assert {entry["verdict"] for entry in done.manifest["projections"]} == {"pass"}
+    assert done.table("lag")["lag_seconds"].null_count() == 0
+
+
+def _kill_the_projections(folder: Path) -> None:
+    while not any(file.stat().st_size for file in folder.glob("runs/*/.*/work/served/writer-1.journal")):
+        time.sleep(0.01)
+    time.sleep(0.5)
+    for process, arguments in _processes(folder):
+        if "lab.service.part" in arguments:
+            os.kill(process, signal.SIGKILL)
+
+
 def _kill_the_writer(folder: Path) -> None:
     journal = folder / "writer-1.journal"
     while not journal.exists() or not journal.stat().st_size:
