@@ -59,7 +59,7 @@ NUL = "PostgreSQL holds no text with a NUL character"
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 # SQLSTATE by its first characters: https://www.postgresql.org/docs/current/errcodes-appendix.html
-_FOR_NOW = ("08", "28", "40", "53", "55", "57", "58", "25P03", "3D")
+_FOR_NOW = ("08", "28", "40", "53", "55", "57", "58", "25P03", "3D", "42501")
 _NEVER = ("21", "22", "23", "54")
 _DAMAGED = ("3F", "42P01", "XX001", "XX002")
 _READ_ONLY = "25006"

@@ -182,8 +182,10 @@ def sweep(connection: Connection) -> list[str]:
                 if line["owner"] == number and not (
                     line["kept"] and _named(line["name"], line["folder"], line["host"])
                 ):
-                    drop(session, line["kind"], line["name"])
-                    dropped.append(line["name"])
+                    # What is another role's, or locked, keeps nothing else from being dropped.
+                    with suppress(LabError, psycopg.Error):
+                        drop(session, line["kind"], line["name"])
+                        dropped.append(line["name"])
         finally:
             session.execute("SELECT pg_advisory_unlock(?::integer, ?::integer)", arguments)
     return dropped

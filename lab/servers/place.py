@@ -50,10 +50,12 @@ class ServerPlace(FolderPlace):
         number = ledger.owner(SERVER.connect)
         with self._session() as session:
             name = self.schema
+            kept = (self.path / IDENTITY).is_file()
             if name and session.execute("SELECT to_regnamespace(?)", (name,)).fetchone()[0] is not None:
+                # The folder may have been renamed, and its former owner has ended.
+                ledger.note(session, "schema", name, number, self.path, kept)
                 return name
             name = self._fresh_name()
-            kept = (self.path / IDENTITY).is_file()
             if kept:
                 # First: what the folder doesn't name is dropped.
                 replace_file(self.path / ledger.NAMED, name)

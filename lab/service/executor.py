@@ -163,6 +163,10 @@ class Executor:
             outcomes: list[Outcome | Reply] = list(self.truth.execute_together(orders))
             self.counts["commits"] += 1
             return outcomes
+        except Unavailable as error:
+            # It may have been committed, so nothing of it is done again.
+            self.counts["failed"] += len(orders)
+            return [problem(503, printable(f"it isn't known that the command was executed: {error}")) for _ in orders]
         except Exception:
             # One of them can't be carried out at all. Nothing was committed: each by itself, to find out which.
             return [self._alone(*order) for order in orders]

@@ -63,12 +63,12 @@ def serve(
     access = Access.of(address.host, address.token)
     require(servers(plan))
     if folder is None:
-        try:
-            with temporary_folder("lab-serve-") as made:
+        with temporary_folder("lab-serve-") as made:
+            try:
                 _serve(plan, made, access, address, tell, journal)
-        finally:
-            # What the folder named is nobody's now.
-            forget(servers(plan), made)
+            finally:
+                # What the folder names is nobody's from now on.
+                forget(servers(plan), made)
         return
     _serve(plan, folder, access, address, tell, journal, fresh)
     stopping.keeps(folder)

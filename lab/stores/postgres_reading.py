@@ -66,8 +66,14 @@ class PostgresReading(SqlFile[Session]):
 
     # -- sessions ------------------------------------------------------------------------------------------------------
 
+    # The schema that this store has opened. Another one in its place is empty, and nobody would know.
+    _known = ""
+
     def _connect(self) -> Session:
         schema = self._on.claim()
+        if self._known not in ("", schema):
+            raise Damaged(f"{self.name}: schema {self._known} is gone from the server")
+        self._known = schema
         session = Session(SERVER.connect(schema, durability=self.layout.durability))
         try:
             with engine.mapped(f"{self.name}, whose projection another process may be writing"):

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 import psycopg
 
-from lab.base import Batch, Entity, Key
+from lab.base import Batch, Damaged, Entity, Key, Unavailable
 from lab.engines import postgres as engine
 from lab.engines.postgres import ARRAYS, NAME_BYTES, TYPES, Session
 from lab.queries import sql
@@ -70,7 +70,8 @@ class PostgresSchema(PostgresReading):
 
     def _make_indexes(self, entity: Entity) -> None:
         for definition in self._indexes(entity):
-            name = sql.quoted(f"{entity.name[:20]}_{zlib.crc32(definition.encode()):08x}")
+            number = zlib.crc32(f"{entity.name} {definition}".encode())
+            name = sql.quoted(f"{entity.name[:20]}_{number:08x}")
             self._connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {sql.quoted(entity.name)} {definition}")
 
     def _indexes(self, entity: Entity) -> list[str]:
@@ -98,12 +99,19 @@ class PostgresSchema(PostgresReading):
                 session.execute("COMMIT")
             except psycopg.OperationalError:
                 session.temporary.clear()
-                if number is None or not session.connection.closed or not self._committed(number):
+                if number is None or not session.connection.closed or not self._landed(number):
                     raise
 
     @staticmethod
     def _number(session: Session) -> str:
         return str(session.execute("SELECT pg_current_xact_id()::text").fetchone()[0])
+
+    def _landed(self, number: str) -> bool:
+        """Ask whether a batch of increments is in. Raises Damaged where that can't be known: they might count twice."""
+        try:
+            return self._committed(number)
+        except Unavailable as error:
+            raise Damaged(f"{self.name}: it isn't known whether the last batch was committed: {error}") from None
 
     def _committed(self, number: str) -> bool:
         """Ask what became of a transaction whose answer was lost; its session has ended once this one writes."""
@@ -178,11 +186,14 @@ def _bytes(key: Key) -> bytes:
 
 
 def _incoming(table: str) -> str:
-    return sql.quoted(f"{INCOMING}{table.removeprefix('lab_memory_')}" + ("_m" if table.startswith("lab_") else ""))
+    return sql.quoted(f"{INCOMING}{table.removeprefix('lab_memory_')}" + (".m" if table.startswith("lab_") else ""))
 
 
 def _key_of(table: str) -> str:
-    return sql.quoted(f"lab_key_{table}"[:NAME_BYTES])
+    name = f"lab_key_{table}"
+    # What the server would cut off is what tells long names apart.
+    short = name if len(name.encode()) <= NAME_BYTES else f"lab_key_{zlib.crc32(table.encode()):08x}"
+    return sql.quoted(short)
 
 
 def _roll_back(session: Session) -> None:

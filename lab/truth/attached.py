@@ -89,8 +89,12 @@ class AttachedSchema:
         """Roll back, unless the connection is lost: then the server has done so. The driver forgets what is planned."""
         if self.alive:
             self._prepared.clear()
-            self.execute("ROLLBACK")
-            self.session.connection.execute("DEALLOCATE ALL")
+            connection = self.session.connection
+            try:
+                connection.execute("ROLLBACK")
+                connection.execute("DEALLOCATE ALL")
+            except psycopg.Error:
+                connection.close()
 
     @property
     def name(self) -> str:

@@ -15,8 +15,8 @@ from lab.experiment import run
 from lab.live import run_live
 from lab.measure.figures import figures
 from lab.scenario import ClaimTable, Source
-from lab.servers import SERVERS
 from lab.wiring import plan
+from lab.wiring.needed import servers
 
 SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").glob("*.toml"))
 # Modelled stores and few samples: what the claims count or simulate is the same, and takes a second.
@@ -62,9 +62,9 @@ def times(path: Path, claims: Sequence[ClaimTable]) -> str:
 
 
 def on_its_server(path: Path) -> Any:
-    """The parameter of a test that runs this scenario: with the mark of the server that it needs."""
-    engine = plan(Source(path)).scenario.truth.engine
-    return pytest.param(path, marks=pytest.mark.server(engine) if engine in SERVERS else ())
+    """The parameter of a test that runs this scenario: with the marks of the servers that it needs."""
+    names = dict.fromkeys(name for _, name in servers(plan(Source(path))))
+    return pytest.param(path, marks=[pytest.mark.server(name) for name in names])
 
 
 @pytest.mark.parametrize("path", [on_its_server(path) for path in SCENARIOS], ids=lambda path: path.stem)

@@ -145,7 +145,16 @@ def test_what_a_kept_folder_names_stays_until_the_folder_is_gone(session: Sessio
         SERVER.clean()
     assert there(session, name)
     assert place.claim() == name
-    # Renamed with its folder, it goes on; once the folder is gone, so is the schema.
+    # Renamed with its folder and used there, it goes on.
+    renamed = place.folder.rename(tmp_path / "renamed")
+    place = ServerPlace.of(FolderPlace(renamed))
+    assert place.claim() == name
+    assert {line["folder"] for line in ledger.lines(session) if line["name"] == name} == {str(renamed)}
+    for _ in range(3):
+        SERVER.clean()
+    assert there(session, name)
+    # Once the folder is gone, so is the schema: by the next process, since this one owns it now.
+    ledger.note(session, "schema", name, 1, place.folder, True)
     (place.folder / IDENTITY).unlink()
     (place.folder / ledger.NAMED).unlink()
     place.folder.rmdir()

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from serving import SMALL, TEXT, Served, hire, lived, until, written
 
-from lab.base import BadInput, Batch, CannotTake, stream
+from lab.base import BadInput, Batch, CannotTake, Unavailable, stream
 from lab.channel.fates import LiveFaults
 from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Command
@@ -185,6 +185,29 @@ def test_commands_that_wait_together_share_a_commit_and_each_has_its_own_outcome
         assert revisions.select(must.columns).equals(must)
 
     lived(made, tmp_path, story)
+
+
+def test_a_command_of_which_it_is_not_known_whether_it_was_committed_is_not_executed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(service: Served) -> None:
+        truth, execute = service.executor.truth, service.executor.truth.execute_together
+        asked: list[int] = []
+
+        def lost(orders: Any) -> Any:
+            asked.append(len(orders))
+            execute(orders)
+            raise Unavailable("the connection was lost at the commit")
+
+        monkeypatch.setattr(truth, "execute_together", lost)
+        found = await service.command(hire(1))
+        assert found.status_code == 503
+        assert "isn't known" in found.json()["detail"]
+        assert asked == [1]
+        monkeypatch.undo()
+        assert truth.head("employee") == 1
+
+    lived(written(tmp_path, text=SMALL), tmp_path, story)
 
 
 def test_a_command_that_fails_takes_no_other_with_it(

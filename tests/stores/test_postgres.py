@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from effort import examples
 
-from lab.base import Batch, CannotTake, Entity, NoAnswer, Unavailable, stream
+from lab.base import Batch, CannotTake, Damaged, Entity, NoAnswer, Unavailable, stream
 from lab.engines import budget
 from lab.engines.postgres import Session
 from lab.place import FolderPlace
@@ -207,3 +207,55 @@ def test_one_batch_larger_than_a_list_is_written_as_smaller_ones_are(many: int, 
     assert content(one) == content(other)
     one.drop()
     other.drop()
+
+
+def test_where_it_is_not_known_whether_an_increment_landed_the_projection_counts_as_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, execute = store_of(tmp_path / "store", "totals"), Session.execute
+    store.apply(Batch("item", sums(("a", True, 1, 10)), 1))
+
+    def losing(session: Session, statement: str, *arguments: Any, **options: Any) -> Any:
+        if statement == "COMMIT":
+            session.close()
+            raise psycopg.OperationalError("the connection was lost")
+        return execute(session, statement, *arguments, **options)
+
+    def away(*_: Any, **__: Any) -> Any:
+        raise Unavailable("the server is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "execute", losing)
+        patch.setattr(type(store), "_connect", away)
+        with pytest.raises(Damaged, match="it isn't known") as found:
+            store.apply(Batch("item", sums(("a", True, 1, 5)), 2))
+    # A service builds it anew; tried again, the increment might count twice.
+    assert store.damaged(found.value)
+    store.drop()
+
+
+def test_a_schema_that_is_gone_is_damage_and_no_empty_projection_takes_its_place(store: Any) -> None:
+    store.apply(Batch("item", items(item(1)), 1))
+    with SERVER.connect() as connection:
+        Session(connection).execute(f"DROP SCHEMA {store._on.schema} CASCADE")
+    ended(store._writer)
+    with pytest.raises(Unavailable):
+        store.apply(Batch("item", items(item(2)), 2))
+    with pytest.raises(Damaged, match="is gone from the server"):
+        store.apply(Batch("item", items(item(2)), 2))
+
+
+def test_entities_whose_names_begin_alike_have_indexes_and_tables_of_their_own(tmp_path: Path) -> None:
+    long = "entities_with_a_name_as_long_as_any_can_be"
+    names = ("customer_order_items_open", "customer_order_items_done", "item", "item_m", f"{long}_a", f"{long}_b")
+    entities = {name: Entity(name, "int", {"shelf": "str"}, indexes=(("shelf",),)) for name in names}
+    made = store_class("postgres.table")(FolderPlace(tmp_path / "s"), Layout("records", entities, memory=dict(IDS)))
+    made.open()
+    rows = [(number, number, 1, False, 0.0, "s") for number in range(1, 151)]
+    for name, entity in entities.items():
+        frame = pl.DataFrame(rows, schema=entity.schema, orient="row")
+        made.apply(Batch(name, frame, 150, pl.DataFrame({"id": range(150)})))
+        assert dump(made, name).height == 150
+    indexed = "SELECT tablename FROM pg_indexes WHERE schemaname = current_schema() AND indexdef LIKE '%shelf%'"
+    assert sorted(row[0] for row in made._connection.execute(indexed).fetchall()) == sorted(names)
+    made.drop()
