@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.base import TRUTH
+from lab.base import TRUTH, Problem
 from lab.experiment.beside import beside
 from lab.experiment.judge import ask, rebuild_and_judge
 from lab.experiment.progress import Progress
@@ -23,6 +23,7 @@ from lab.measure.clock import CalibrationClock
 from lab.measure.machine import give_back, highest_rss_bytes
 from lab.measure.quiet import activity, quietness
 from lab.place import FolderPlace
+from lab.scenario import refuse
 from lab.servers import forget, require
 from lab.spill import Spill, here, spilling
 from lab.tables import TABLES
@@ -33,6 +34,9 @@ from lab.wiring.needed import servers
 
 def run_once(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
     """Run a scenario into a folder that is there: tables and manifest. `name` is what the run is to be called."""
+    if plan.scenario.time.mode == "live":
+        where = f"{plan.source.path.name}: time.mode"
+        refuse([Problem(where, "this is a live run", "use `lab run`, or lab.live.run_live")])
     with prepared(plan, folder):
         _run(plan, folder, name, progress)
 

@@ -50,7 +50,7 @@ def troubles(plan: Plan, projected: Projected, live: Live, evidence: Evidence) -
         found["gaps"] = [stalled]
     elif isinstance(live.gate, GivenUp):
         seen = gaps.row(live.plan.name, live.gate.name, live.published, live.journal, live.chosen, live.visible)
-        rate = live.chosen.size / live.published.end if live.published.end else None
+        rate = live.published.changes / live.published.end if live.published.end else None
         more = {"writers": "processes", "given_up": len(live.gate.given_up), "per_second": rate, "throughput": None}
         found["gaps"] = [seen | more]
     read = readers.sessions(

@@ -1,7 +1,8 @@
 """The channel of a live run: what writers publish, and what becomes of it on the way to each projection.
 
 Every projection that listens has a group of its own, so that what is lost on the way to one arrives at another. While a
-projection's process is away its messages wait, as a broker would keep them.
+projection's process is away its messages wait. What had been sent to it when it was killed is lost, as it is where
+messages are acknowledged on receipt.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Hub:
         outages = [item.model_copy(update={"at": item.at + at}) for item in self._table.outages]
         options = LiveFaults.of(self._table)
         for name in self._names:
-            seed = int(stream(self._seed, "live channel", name).integers(_SEEDS))
+            drawn = () if self._table.draws == "shared" else (name,)
+            seed = int(stream(self._seed, "live channel", *drawn).integers(_SEEDS))
             subscription = self._channel.subscribe(name, "hub")
             fates = SampledFates(options, seed)
             self._arriving[name] = Faulty(subscription, fates, self._clock, outages, self._table.capacity)

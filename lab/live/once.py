@@ -62,6 +62,7 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
     truth, found = plan.truth(FolderPlace(served).within(TRUTH)), None
     try:
         written = acknowledged(judged_as, truth, chronicle, served, performed.began)
+        written = _told(plan, written)
         written = replace(written, writes=_writes(judged_as, chronicle, written.published.changes))
         found = projected(judged_as, truth, written, served, performed.began)
         for live in found.lives:
@@ -91,6 +92,14 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
         "order": {"feed": [], "rebuild": judged.order},
     }
     (folder / "manifest.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+
+
+def _told(plan: Plan, written: Written) -> Written:
+    """With what is said of a history: what was assumed, and what became of what was read."""
+    if not plan.domain.has_trace:
+        return written
+    trace = plan.domain.trace(plan.options)
+    return replace(written, notes=[*trace.notes], source=trace.source)
 
 
 def _without_sessions(plan: Plan) -> Any:
@@ -163,7 +172,8 @@ def _writes(plan: Plan, chronicle: Chronicle, changes: int) -> dict[str, Any]:
 
 def _note(plan: Plan, performed: Performed, commands: pl.DataFrame) -> str:
     if plan.domain.has_trace:
-        said = "Live: one writer committed the history at its times, what was due at one moment in one transaction."
+        said = "Live: one writer committed the history at its times, what was due at one moment in one transaction for "
+        said += "each entity."
         return said if performed.caught_up else f"{said} {_BEHIND}"
     writers = len(performed.journals)
     late = told(np.maximum(0.0, commands["began"].to_numpy() - commands["due"].to_numpy()), 0.99)

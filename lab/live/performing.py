@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 import sys
 import threading
@@ -18,9 +19,11 @@ from lab.base import TRUTH, stream
 from lab.ending import stopping
 from lab.experiment.progress import Progress
 from lab.live.hub import Hub
+from lab.live.refusals import too_long
 from lab.live.tickets import Tickets
 from lab.live.writer import READY, WriterOrders, commands_file, tickets_file
 from lab.place import FolderPlace
+from lab.scenario import refuse
 from lab.service.messages import ReadStatus
 from lab.service.part import Orders
 from lab.service.supervisor import POLITE, Child, ProgramFailed, inherited
@@ -87,13 +90,18 @@ class Performance:
         """Leave the commands where writers find them; return how many seconds they last, or the history does."""
         if self.plan.domain.has_trace:
             progress.step("reading the history", 1)
-            frames = self.plan.domain.trace(self.plan.options).frames.values()
-            return max((float(frame["committed_at"][-1]) for frame in frames if frame.height), default=0.0)
+            trace = self.plan.domain.trace(self.plan.options)
+            frames = trace.frames.values()
+            lasts = max((float(frame["committed_at"][-1]) for frame in frames if frame.height), default=0.0)
+            refuse(too_long(self.plan, lasts))
+            return lasts
         progress.step("drawing the commands", 1)
         commands = list(self.plan.domain.workload(self.plan.options, stream(self.plan.scenario.seed, "workload")))
         with commands_file(self.folder).open("wb") as file:
             pickle.dump(commands, file, pickle.HIGHEST_PROTOCOL)
-        return commands[-1].at if commands else 0.0
+        lasts = commands[-1].at if commands else 0.0
+        refuse(too_long(self.plan, lasts))
+        return lasts
 
     def _follow(self, found: Future[Performed], lasts: float, progress: Progress) -> None:
         progress.step("starting the processes", 1)
@@ -176,9 +184,11 @@ class Performance:
         head = await asyncio.get_running_loop().run_in_executor(None, self._head)
         polling = [children[item.name] for item in self.plan.projections if item.pace.polls]
         found = await asyncio.gather(*(_reached(child, head, until) for child in polling))
-        # A projection that lives on messages alone says nothing of where it is: what lingers is written by then.
-        await asyncio.sleep(_SETTLES + max((item.pace.linger for item in self.plan.projections), default=0.0))
-        return all(found)
+        # What was sent last is read by then.
+        await asyncio.sleep(_SETTLES)
+        listening = [children[item.name] for item in self.plan.projections if not item.pace.polls]
+        found += await asyncio.gather(*(_emptied(child, until) for child in listening))
+        return all(found) and (hub is None or hub.idle)
 
     def _head(self) -> int:
         truth = self.plan.truth_beside(FolderPlace(self.folder).within(TRUTH))
@@ -198,6 +208,16 @@ async def _reached(child: Child, head: int, until: float) -> bool:
             await asyncio.sleep(_LOOK)
             continue
         return reply.status == 200
+    return False
+
+
+async def _emptied(child: Child, until: float) -> bool:
+    """Wait until a projection that lives on messages alone has taken all of them; false if not in time."""
+    while time.monotonic() < until:
+        with suppress(Gone):
+            if not json.loads((await child.ask(ReadStatus())).body)["counts"]["inbox"]:
+                return True
+        await asyncio.sleep(_LOOK)
     return False
 
 

@@ -65,8 +65,9 @@ class Publisher:
 class HistoryWriter:
     """Commits a recorded history at its times, with its positions: the only writer, since their order is given.
 
-    What is due at one moment is committed in one transaction. The journal has a line of JSON for each: when it was
-    due, begun and acknowledged (seconds since 1970), and how many changes of each entity there are since.
+    What is due at one moment is committed in one transaction for each entity. The journal has a line of JSON for each
+    moment: when its first change was due, when it was begun and acknowledged (seconds since 1970), and how many changes
+    of each entity there are since.
     """
 
     def __init__(self, made: Plan, truth: Truth, publisher: Publisher | None, journal: Path) -> None:
@@ -89,7 +90,8 @@ class HistoryWriter:
                 now = time.time()
                 self.replay.advance(now - began)
                 if self.replay.loaded != loaded:
-                    journal.write(json.dumps([now, now, time.time(), self.replay.loaded]) + "\n")
+                    due = began + self._due(loaded)
+                    journal.write(json.dumps([due, now, time.time(), self.replay.loaded]) + "\n")
                     journal.flush()
                     self._publish(loaded)
                 if time.monotonic() - looked > LOOK:
@@ -97,6 +99,11 @@ class HistoryWriter:
                     if abandoned():
                         return
                 time.sleep(max(0.0, SLICE - (time.time() - now)))
+
+    def _due(self, former: dict[str, int]) -> float:
+        """When the first of the changes was due that have been committed since, in seconds of the scenario."""
+        firsts = [(name, first) for name, first in former.items() if self.replay.loaded[name] > first]
+        return min(float(self.frames[name]["committed_at"][first]) for name, first in firsts)
 
     def _publish(self, former: dict[str, int]) -> None:
         if self.publisher is None:

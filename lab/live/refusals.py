@@ -6,6 +6,18 @@ from lab.base import Problem
 from lab.truth import truth_class
 from lab.wiring import Plan
 
+# A longer run would take more than a day of real time.
+SECONDS_MAX = 86_400.0
+
+
+def too_long(plan: Plan, seconds: float) -> list[Problem]:
+    """Refuse commands or a history that last so many seconds, which a live run waits for."""
+    if seconds <= SECONDS_MAX:
+        return []
+    where = "domain.time_scale" if plan.domain.has_trace else "workload.rate"
+    what = f"live, it would take {seconds / 86_400:,.1f} days of real time"
+    return [Problem(f"{plan.source.path.name}: {where}", what, "raise it, or run it on the simulated clock")]
+
 
 def refused(plan: Plan) -> list[Problem]:
     """Every reason why a scenario can't run live, with its place and a way out."""
@@ -21,6 +33,9 @@ def refused(plan: Plan) -> list[Problem]:
     if scenario.time.service == "modelled":
         what = "a model's times belong to the simulated clock: live, work takes as long as it takes"
         problems.append(Problem(f"{file}: time.service", what, 'service = "measured"'))
+    if scenario.replicas is not None:
+        what = "replicas are read by the sessions of the simulated clock"
+        problems.append(Problem(f"{file}: replicas", what, "leave the table out"))
     if {item.gaps for item in plan.projections} > {"serialise"}:
         what = "writers take turns for all projections or for none, and some of these have another strategy"
         problems.append(Problem(f"{file}: catch_up.gaps", what, 'set gaps = "serialise" in [catch_up] alone'))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -11,21 +12,26 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from lab.base import BadInput
+from lab.base import BadInput, stream
+from lab.experiment import run as run_simulated
 from lab.experiment.progress import Quiet
-from lab.live import run_live
+from lab.live import performing, run_live
 from lab.live.performing import Performance
-from lab.live.refusals import refused
+from lab.live.refusals import refused, too_long
 from lab.live.tickets import Tickets
+from lab.live.writer import Pauses, Writer
+from lab.place import FolderPlace
 from lab.runs import Run, load_run
 from lab.scenario import Source
 from lab.service.supervisor import ProgramFailed
+from lab.service.wire import Reply
 from lab.wiring import Plan, plan
 
 TEXT = """
@@ -234,15 +240,37 @@ class TestWriters:
             revisions.setdefault(key, []).append(revision)
         assert all(found == list(range(1, len(found) + 1)) for found in revisions.values())
 
-    def test_sleep_in_their_transactions_and_roll_some_back_as_the_scenario_says(self, tmp_path: Path) -> None:
-        writers = "[writers]\ncount = 2\nabort = 0.3\nsleep = { share = 0.05, lasts = { mean = 0.05 } }\n"
+    def test_sleep_in_their_transactions_and_roll_some_back_as_the_scenario_says(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        writers = "[writers]\ncount = 2\nabort = 0.3\nsleep = { share = 0.2, lasts = { mean = 0.5 } }\n"
         made = planned(tmp_path, TEXT + writers, "workload.commands=100", "domain.records=20")
-        began = time.monotonic()
-        outcomes, _, rows = performed(made, tmp_path / "run")
-        assert len(outcomes) == 100
-        # A position that was given back is given again: this engine has one writer at a time.
-        assert [position for _, position, _ in rows] == list(range(1, len(rows) + 1))
-        assert time.monotonic() - began > 0.05
+        commands = list(made.domain.workload(made.options, stream(made.scenario.seed, "workload")))
+        pauses = Pauses.draw(made.scenario.writers, len(commands), made.scenario.seed)
+        assert 0 < pauses.aborted.sum() < 100
+        assert 0 < (pauses.seconds > 0).sum() < 50
+        truth, slept, rolled_back = made.truth(FolderPlace(tmp_path / "truth")), list[float](), list[int]()
+        rollback = truth.rollback
+        monkeypatch.setattr(truth, "rollback", lambda: (rolled_back.append(truth.head("employee")), rollback()))
+        monkeypatch.setattr(time, "sleep", slept.append)
+        journal = StringIO()
+        writer = Writer(made, truth, None, journal, pauses)
+        changed, waited = 0, list[float]()
+        for number, command in enumerate(commands):
+            before, backs = truth.head("employee"), len(rolled_back)
+            writer.execute(number, command, 0.0)
+            accepted = truth.head("employee") > before
+            changed += accepted
+            pause = float(pauses.seconds[number])
+            waited += [pause] if accepted and pause else []
+            # A first attempt is rolled back after it has taken its position; a command that is rejected takes none.
+            attempts = int(pauses.aborted[number])
+            assert len(rolled_back) - backs == (attempts if accepted else attempts + 1)
+        assert slept == waited
+        assert waited
+        assert len(journal.getvalue().splitlines()) == 100
+        assert changed == truth.head("employee")
+        truth.close()
 
     def test_one_that_dies_ends_the_run_with_one_line_and_leaves_nothing(self, tmp_path: Path) -> None:
         # Its transaction can't be committed: nothing may be written to the file any more.
@@ -301,7 +329,30 @@ def _processes(folder: Path) -> list[tuple[int, str]]:
     return found
 
 
+def test_a_projection_that_lives_on_messages_alone_is_waited_for_until_it_has_taken_them() -> None:
+    left = [3, 1, 0]
+
+    class Taking:
+        async def ask(self, _: object) -> Reply:
+            return Reply(200, json.dumps({"counts": {"inbox": left.pop(0)}}).encode())
+
+    assert asyncio.run(performing._emptied(Taking(), time.monotonic() + 10))  # type: ignore[arg-type]
+    assert not left
+    assert not asyncio.run(performing._emptied(Taking(), time.monotonic()))  # type: ignore[arg-type]
+
+
 class TestRefusals:
+    def test_what_would_take_more_than_a_day_is_refused(self, tmp_path: Path) -> None:
+        made = planned(tmp_path)
+        assert not too_long(made, 3_600.0)
+        (problem,) = too_long(made, 10 * 86_400.0)
+        assert problem.where == "small-live.toml: workload.rate"
+        assert "10.0 days" in problem.what
+
+    def test_a_live_scenario_is_not_simulated_unasked(self, tmp_path: Path) -> None:
+        with pytest.raises(BadInput, match="this is a live run"):
+            run_simulated(planned(tmp_path), tmp_path / "runs")
+
     def test_writers_take_turns_for_all_or_for_none(self, tmp_path: Path) -> None:
         text = f'{TEXT}gaps = "serialise"\n[writers]\ncount = 2\n'
         (problem,) = refused(planned(tmp_path, text, "truth.engine=postgres"))
