@@ -19,8 +19,8 @@ SCALE_MAX = 18
 _KINDS: dict[str, Kind] = {"int": "int", "float": "float", "str": "str", "bool": "bool"}
 KINDS = tuple(_KINDS)
 # A number without an exponent, as it stands in text.
-PLAIN = r"^-?(?:\d+\.?\d*|\.\d+)$"
-_KIND = re.compile(r"decimal\((\d|1[0-8])\)")
+PLAIN = r"^-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)$"
+_KIND = re.compile(r"decimal\(([0-9]|1[0-8])\)")
 _SUM = "sum_"
 
 
@@ -116,8 +116,8 @@ def _readable(value: Any, scale: int | None) -> Any:
 def parsed(text: pl.Expr, scale: int) -> pl.Expr:
     """Return text in whole units; null where it is no plain decimal, has more digits, or needs more than 64 bits."""
     bare = text.str.strip_prefix("-")
-    part = bare.str.extract(r"\.(\d*)$", 1).fill_null("").str.strip_chars_end("0")
-    digits = pl.concat_str(bare.str.extract(r"^(\d*)", 1), part.str.pad_end(scale, "0")).str.strip_chars_start("0")
+    part = bare.str.extract(r"\.([0-9]*)$", 1).fill_null("").str.strip_chars_end("0")
+    digits = pl.concat_str(bare.str.extract(r"^([0-9]*)", 1), part.str.pad_end(scale, "0")).str.strip_chars_start("0")
     sign = pl.when(text.str.starts_with("-")).then(pl.lit("-")).otherwise(pl.lit(""))
     whole = pl.when(digits == "").then(pl.lit("0")).otherwise(pl.concat_str(sign, digits))
     fits = text.str.contains(PLAIN) & (part.str.len_bytes() <= scale)
@@ -145,7 +145,10 @@ def converted(column: pl.Expr, own: str, other: str) -> pl.Expr:
     if theirs is not None:
         return parsed(as_text(column, own), theirs)
     if mine is None:
-        return column.cast(dtype_of(other), strict=False)
+        made = column.cast(dtype_of(other), strict=False)
+        if {own, other} != {"int", "float"}:
+            return made
+        return pl.when(made.cast(dtype_of(own), strict=False) == column).then(made)
     if other == "int":
         return pl.when(column % 10**mine == 0).then(column // 10**mine)
     return texts(column, mine).cast(dtype_of(other), strict=False)

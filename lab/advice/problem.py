@@ -92,12 +92,15 @@ def _reads_per_second(run: Run, wished: AdviceQuestion, lasts: float) -> float:
 
 
 def _indexed(truth: Mapping[str, Any]) -> bool | None:
-    """Return whether the source of truth has indexes for readers; None where it can have none."""
+    """Return whether the source of truth has indexes for readers; None where it can have none.
+
+    Without the engine's driver, that it has some is known from the run alone.
+    """
     engine, model = str(truth.get("engine")), str(truth.get("model"))
     try:
         able = engine in ENGINES and truth_class(engine, model).indexable
     except MissingDriver:
-        able = False
+        able = bool(truth.get("indexed"))
     return bool(truth.get("indexed", False)) if able else None
 
 

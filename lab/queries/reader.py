@@ -78,7 +78,9 @@ class QueryReader:
                     found = operand if operand == DRAWN else compared(operand, self.entity.told(column))
                     if found is None:
                         what = f"{shown(operand)} is no value of `{column}`, which is {self.entity.told(column)}"
-                        self.wrong(f"where.{column}", what, 'or "?", to draw it from the data')
+                        fixed = isinstance(operand, float) and scale_of(self.entity.told(column)) is not None
+                        quoted = "in quotation marks, to have all of its digits; " if fixed else ""
+                        self.wrong(f"where.{column}", what, f'{quoted}or "?", to draw it from the data')
                     else:
                         conditions.append(Condition(column, OPERATORS[operator], found))
         return tuple(conditions)

@@ -114,6 +114,14 @@ def test_canal_has_several_rows_truncations_and_types() -> None:
     assert found.seconds()[:2] == [0.0, 0.0]
 
 
+def test_a_decimal_without_a_fraction_is_a_whole_number_and_a_key_of_it_is_one() -> None:
+    line = {"data": [{"id": "5", "n": "12"}], "database": "d", "es": 1_580_000_000_000, "id": 1, "isDdl": False,
+            "old": None, "mysqlType": {"id": "decimal(20,0)", "n": "decimal(9,0)"}, "pkNames": ["id"], "sql": "",
+            "table": "t", "ts": 1_580_000_009_000, "type": "INSERT"}  # fmt: skip
+    found = read(write("t.ndjson", line))
+    assert found.rows("n") == [(5, False, 12)]
+
+
 # --- wal2json --------------------------------------------------------------------------------------------------------
 
 
@@ -145,7 +153,10 @@ def test_wal2json_of_format_1_has_a_transaction_on_each_line() -> None:
         transaction(
             1, {**values("update", id=9, v="c"), **old(id=1)}, {"kind": "message", "prefix": "x", "content": "y"}
         ),
-        transaction(2, {"kind": "delete", "schema": "public", "table": "t", **old(id=2)}),
+        # What is no list is no list of columns.
+        transaction(
+            2, {"kind": "delete", "schema": "public", "table": "t", "columnnames": 1, "columntypes": 1, **old(id=2)}
+        ),
         transaction(3, {**values("update", id=9), **old(id=9)}),
         transaction(4, {"kind": "truncate", "schema": "public", "table": "t"}),
     ]

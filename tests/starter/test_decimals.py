@@ -72,6 +72,7 @@ def test_whole_units_are_the_decimal_that_they_stand_for(whole: int, scale: int)
 
 @given(st.one_of(st.from_regex(r"-?[0-9]{0,21}\.?[0-9]{0,20}", fullmatch=True), st.text(max_size=5)), scales)
 @example("1e3", 2)
+@example("\N{ARABIC-INDIC DIGIT THREE}", 0)
 @example(".5", 1)
 @example("5.", 0)
 @example("-0.000", 2)
@@ -184,6 +185,8 @@ def test_a_scale_holds_every_number_or_there_is_none(
         ([1050], "decimal(2)", "float", [10.5]),
         (["10.5", "x", "1e3"], "str", "decimal(2)", [1050, None, None]),
         ([10.5, 0.1 + 0.2], "float", "decimal(2)", [1050, None]),
+        ([1.5, 2.0, None, 1e300], "float", "int", [None, 2, None, None]),
+        ([2**53, 2**53 + 1, None], "int", "float", [2.0**53, None, None]),
     ],
 )
 def test_a_column_becomes_another_kind_exactly_or_null(

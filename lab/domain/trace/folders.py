@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from lab.base import NotReadable
-from lab.decimals import dtype_of, fitting, is_number, kind_of, scale_of
+from lab.decimals import dtype_of, fitting, is_number, kind_of, scale_of, spelt
 from lab.domain.trace.numerals import Understood, understand
 from lab.domain.trace.raw import LINE, SHOWN, Bad, Raw
 
@@ -127,7 +127,7 @@ def _kinds(raws: Sequence[Raw]) -> dict[str, str]:
 
 def _decimal(name: str, having: Sequence[Raw], found: Collection[str]) -> str:
     """Return the kind of numbers that are decimals in some files: one that is exact for all of them, or text."""
-    values = pl.concat([raw.frame[name].cast(pl.String) for raw in having])
+    values = pl.concat([spelt(raw.frame[name]) for raw in having])
     if all(name in raw.notations for raw in having):
         return understand(values).kind
     scale = fitting(values, max(scale_of(kind) or 0 for kind in found))
@@ -162,7 +162,10 @@ def _frame(raw: Raw, kinds: Mapping[str, str], place: Mapping[str, str | None], 
         raw.frame
         if text
         else raw.frame.with_columns(
-            pl.col(name).cast(dtype) for name, dtype in typed.items() if raw.frame.schema[name] != dtype
+            # None with an exponent, as the decimals of other files are written.
+            spelt(raw.frame[name]) if scale_of(kinds[name]) is not None else pl.col(name).cast(dtype)
+            for name, dtype in typed.items()
+            if raw.frame.schema[name] != dtype
         )
     )
     added = [pl.lit(value, pl.String).alias(name) for name, value in place.items()]

@@ -172,7 +172,8 @@ class Gathered:
         if kinds and kinds <= {"int", "float"}:
             rounded = bool(inexact(values))
             if (declared or rounded) and (scale := fitting(values)) is not None:
-                return kind_of(scale), "", 0
+                whole = not scale and not values.str.contains(".", literal=True).any()
+                return "int" if whole else kind_of(scale), "", 0
             what = "numbers with more digits than a float keeps"
             return ("str", what, values.len() - values.null_count()) if rounded else ("float", "", 0)
         if kinds == {"bool"}:

@@ -83,7 +83,9 @@ class Wal2json(Format):
             keys = _names(one.get("pk"), "pknames") or old.get("keynames")
             state = _pairs(one, "columnnames", "columntypes", "columnvalues")
             made = _change(one, kind, state, _pairs(old, "keynames", "keytypes", "keyvalues"), keys)
-            self._declare(made.table, zip(one.get("columnnames") or (), one.get("columntypes") or (), strict=False))
+            names, types = one.get("columnnames"), one.get("columntypes")
+            if isinstance(names, list) and isinstance(types, list) and len(names) == len(types):
+                self._declare(made.table, zip(names, types, strict=True))
             made.at, made.group, made.sent = at, group, sent(message)
             made.order = padded(place, number) if place else ""
             if place or xid is not None:
@@ -124,7 +126,7 @@ class Wal2json(Format):
 
     def _declare(self, table: Table, types: Iterable[tuple[Any, Any]]) -> None:
         """Note the columns whose type is a decimal one."""
-        self.decimals.update((table, name) for name, kind in types if str(kind).startswith(FIXED))
+        self.decimals.update((table, str(name)) for name, kind in types if str(kind).startswith(FIXED))
 
 
 def _change(value: Mapping[str, Any], kind: str, state: dict[str, Any], old: dict[str, Any], keys: Any) -> LoggedChange:
