@@ -20,8 +20,8 @@ from lab.base import Batch
 from lab.place import FolderPlace
 from lab.ports import Missing
 from lab.servers import server
-from lab.servers.place import ServerPlace
 from lab.servers.postgres import SERVER
+from lab.servers.postgres_place import PostgresPlace
 from lab.statistics.quantiles import median
 from lab.stores import Store, store_class
 
@@ -91,7 +91,7 @@ def _dropping(attempt: Attempt, folder: Path) -> Attempt:
 
     def close() -> None:
         attempt.close()
-        ServerPlace.of(FolderPlace(folder)).drop()
+        PostgresPlace.of(FolderPlace(folder)).drop()
 
     return Attempt(attempt.run, attempt.check, close)
 
@@ -103,7 +103,7 @@ def _applied(bench: Bench, batch: int, changes: int, folder: Path) -> Attempt:
 def _bare(folder: Path) -> tuple[Store, psycopg.Connection[tuple[object, ...]]]:
     """A store with empty tables, closed, and a connection of psycopg to its schema."""
     store = empty_store(STORE, folder)
-    schema = ServerPlace.of(FolderPlace(folder / "limit")).schema
+    schema = PostgresPlace.of(FolderPlace(folder / "limit")).named
     options = f"-c search_path={schema} -c synchronous_commit=off -c jit=off"
     return store, psycopg.connect(SERVER.dsn().secret, options=options)
 
@@ -182,7 +182,7 @@ def _got(bench: Bench, folder: Path) -> dict[str, float]:
     store.open()
     states = last_of(bench.history.states)
     store.bulk(ENTITY, [Batch(ENTITY, states, bench.size.changes)])
-    schema = ServerPlace.of(FolderPlace(folder / "store")).schema
+    schema = PostgresPlace.of(FolderPlace(folder / "store")).named
     bare = psycopg.connect(SERVER.dsn().secret, options=f"-c search_path={schema}", autocommit=True)
     listed = ", ".join(f'"{name}"' for name in EMPLOYEE.row)
     statement = f"SELECT {listed} FROM {ENTITY} WHERE NOT deleted AND key = %s"

@@ -1,26 +1,22 @@
-"""A place on a server: a schema that a folder names.
+"""A place on a server: a schema, a database or a prefix of keys, that a folder names.
 
 The folder is as it is for stores on disk: it says whose data they are, which generation is the current one, and what
-was set aside. The data themselves are in a schema of their own, whose name a hidden file of the folder holds. So a copy
-of the folder at another place names the same schema, which only one process at a time can write.
+was set aside. The data themselves are on the server, in something of their own, whose name a hidden file of the folder
+holds. So a copy of the folder at another place names the same data, which only one process at a time can write.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from abc import abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, ClassVar, Self
 
 from lab.base import LabError
-from lab.engines import postgres as engine
-from lab.engines.postgres import NAME_BYTES, Session
 from lab.place import IDENTITY, FolderPlace, read_file, replace_file
-from lab.ports import Endpoint
-from lab.servers import ledger
-from lab.servers.postgres import SERVER, configured
+from lab.servers.ledger import NAMED, Ledger
 
 # Bytes of a random name: two places never share one.
 RANDOM_BYTES = 6
@@ -29,92 +25,107 @@ _NAME = re.compile(r"lab_[a-z0-9_]{1,58}")
 
 @dataclass(frozen=True)
 class ServerPlace(FolderPlace):
-    """One generation of data in a schema on a PostgreSQL server; `folder` names the schema, and goes with it."""
+    """One generation of data on a server; `folder` names where they are, and goes with them."""
+
+    # What a name is of, in the words of the ledger; and the most bytes of one.
+    kind: ClassVar[str]
+    name_bytes: ClassVar[int] = 63
 
     @classmethod
     def of(cls, place: FolderPlace) -> Self:
         """Return the place on the server that belongs to a folder."""
         return place if isinstance(place, cls) else cls(place.folder, place.generation, place.files)
 
+    # -- of each kind of server ----------------------------------------------------------------------------------------
+
     @property
-    def schema(self) -> str:
-        """The schema's name; "" where none was made yet, or where what names it was altered. Raises OSError."""
-        found = (read_file(self.path / ledger.NAMED) or "").strip()
+    @abstractmethod
+    def book(self) -> Ledger[Any]:
+        """Where what is made on this server is written down."""
+
+    @abstractmethod
+    def where(self) -> str:
+        """The server's URL without a password, without asking it. Raises BadInput."""
+
+    @abstractmethod
+    def within_reach(self) -> bool:
+        """Return whether the server answers now."""
+
+    @abstractmethod
+    def is_made(self, session: Any, name: str) -> bool:
+        """Return whether there is something of this name on the server."""
+
+    @abstractmethod
+    def make(self, session: Any, name: str) -> None:
+        """Make it, empty."""
+
+    @abstractmethod
+    def bytes_of(self, session: Any, name: str) -> int:
+        """What it takes on the server, in bytes."""
+
+    # -- of all --------------------------------------------------------------------------------------------------------
+
+    @property
+    def named(self) -> str:
+        """The name on the server; "" where none was made yet, or where what names it was altered. Raises OSError."""
+        found = (read_file(self.path / NAMED) or "").strip()
         return found if _NAME.fullmatch(found) else ""
 
     def claim(self) -> str:
-        """Return the name of the schema, which is made if need be, once it is written down. Raises Unavailable.
+        """Return the name on the server, where it is made if need be, once it is written down. Raises Unavailable.
 
-        A schema is kept as long as its folder if the folder says whose it is. All others end with this process.
+        It is kept as long as its folder if the folder says whose it is. All others end with this process.
         """
-        number = ledger.owner(SERVER.connect)
-        with self._session() as session:
-            name = self.schema
+        number = self.book.owner()
+        with self.book.session() as session:
+            name = self.named
             kept = (self.path / IDENTITY).is_file()
-            if name and session.execute("SELECT to_regnamespace(?)", (name,)).fetchone()[0] is not None:
+            if name and self.is_made(session, name):
                 # The folder may have been renamed, and its former owner has ended.
-                ledger.note(session, "schema", name, number, self.path, kept)
+                self.book.note(session, self.kind, name, number, self.path, kept)
                 return name
             name = self._fresh_name()
             if kept:
                 # First: what the folder doesn't name is dropped.
-                replace_file(self.path / ledger.NAMED, name)
-            ledger.note(session, "schema", name, number, self.path, kept)
-            session.execute(f"CREATE SCHEMA {name}")
+                replace_file(self.path / NAMED, name)
+            self.book.note(session, self.kind, name, number, self.path, kept)
+            self.make(session, name)
             if not kept:
                 self.path.mkdir(parents=True, exist_ok=True)
-                (self.path / ledger.NAMED).write_text(name, encoding="utf-8")
+                (self.path / NAMED).write_text(name, encoding="utf-8")
             return name
 
     def _fresh_name(self) -> str:
         ending = f"_{self.generation}_{secrets.token_hex(RANDOM_BYTES)}"
         plain = re.sub("[^a-z0-9]+", "_", self.namespace.lower()).strip("_") or "place"
-        return f"lab_{plain}"[: NAME_BYTES - len(ending)] + ending
+        return f"lab_{plain}"[: self.name_bytes - len(ending)] + ending
 
     def shown(self) -> str:
-        """The folder, with the schema and its server's URL without a password."""
+        """The folder, with the name on the server and the server's URL without a password."""
         with suppress(LabError):
-            return f"{self.path} (schema {self.schema or 'not made yet'} at {configured() or 'this machine'})"
+            return f"{self.path} ({self.kind} {self.named or 'not made yet'} at {self.where()})"
         return str(self.path)
 
     def drop(self) -> None:
-        """Drop the schema and remove the folder; a server that is away is swept later: the folder is gone then."""
+        """Drop the data and remove the folder; a server that is away is swept later: the folder is gone then."""
         with suppress(LabError, OSError):
-            if name := self.schema:
-                with self._session() as session:
-                    ledger.drop(session, "schema", name)
+            if name := self.named:
+                with self.book.session() as session:
+                    self.book.drop(session, self.kind, name)
         super().drop()
 
     def put_aside(self, reason: str) -> str:
-        """Rename the folder, which keeps its schema; returns the folder's new name. Raises OSError."""
-        schema, name = self.schema, super().put_aside(reason)
+        """Rename the folder, which keeps its data; returns the folder's new name. Raises OSError."""
+        former, name = self.named, super().put_aside(reason)
         with suppress(LabError):
-            if schema:
-                with self._session() as session:
-                    ledger.move(session, schema, self.folder.with_name(name))
+            if former:
+                with self.book.session() as session:
+                    self.book.move(session, self.kind, former, self.folder.with_name(name))
         return name
 
     def size_bytes(self) -> int:
-        """The size of all tables and indexes of the schema; 0 where there is none. Raises Unavailable."""
-        if not (name := self.schema):
+        """What the data take on the server; 0 where there are none. Raises Unavailable."""
+        if not (name := self.named):
             return 0
-        with self._session() as session:
-            found = session.execute(
-                "SELECT COALESCE(SUM(pg_total_relation_size(oid)), 0)::bigint FROM pg_class "
-                "WHERE relnamespace = to_regnamespace(?) AND relkind IN ('r', 'm')",
-                (name,),
-            )
-            return int(found.fetchone()[0])
-
-    def within_reach(self) -> bool:
-        """Return whether the server answers now."""
-        return isinstance(SERVER.find(), Endpoint)
-
-    @contextmanager
-    def _session(self) -> Iterator[Session]:
-        connection = SERVER.connect()
-        try:
-            with engine.mapped(str(self.path)):
-                yield Session(connection)
-        finally:
-            connection.close()
+        with self.book.session() as session:
+            return self.bytes_of(session, name)

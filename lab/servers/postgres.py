@@ -14,14 +14,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from lab.base import BadInput, LabError, Problem, Unavailable
+from lab.base import BadInput, LabError, Unavailable
 from lab.engines import postgres as engine
 from lab.engines.dsn import Dsn
 from lab.engines.postgres import Connection, Session
-from lab.formatting import first_line
-from lab.place import read_file
 from lab.ports import Endpoint, Missing
-from lab.servers import ledger
+from lab.servers.environment import said
+from lab.servers.postgres_ledger import PostgresLedger
 
 VARIABLE, FILE = "LAB_POSTGRES", "LAB_POSTGRES_FILE"
 PORT = 5432
@@ -68,28 +67,19 @@ class PostgresServer:
     def forget(self, folder: Path) -> None:
         """Drop what this process made for folders below one, unless it is kept. A server that is away is left alone."""
         with suppress(LabError):
-            connection = self.connect()
-            try:
-                with engine.mapped(str(self.dsn())):
-                    ledger.forget(connection, folder)
-            finally:
-                connection.close()
+            LEDGER.forget(folder)
 
     def begin(self) -> None:
         """Take this process's lock on the server: until it ends, what it makes there is its own. Raises Unavailable."""
-        ledger.owner(self.connect)
+        LEDGER.owner()
 
     def clean(self) -> list[str]:
         """Drop what ended processes of the lab left on the server; returns the names. Raises Unavailable."""
-        connection = self.connect()
-        try:
-            with engine.mapped(str(self.dsn())):
-                return ledger.sweep(connection)
-        finally:
-            connection.close()
+        return LEDGER.sweep()
 
 
 SERVER = PostgresServer()
+LEDGER = PostgresLedger(SERVER.connect)
 
 
 def configured() -> Dsn | None:
@@ -97,18 +87,9 @@ def configured() -> Dsn | None:
 
     Raises BadInput for a file that can't be read, and for a string that is none.
     """
-    if text := os.environ.get(VARIABLE, "").strip():
-        return Dsn(text, VARIABLE)
-    if not (name := os.environ.get(FILE, "").strip()):
+    if (found := said(VARIABLE, "a connection string")) is None:
         return None
-    try:
-        found = read_file(Path(name), "strict")
-    except (OSError, ValueError) as error:
-        raise BadInput([Problem(FILE, f"{name}: can't be read: {first_line(error)}")]) from None
-    if found is None or not found.strip():
-        what = f"{name}: there is no such file" if found is None else f"{name}: the file is empty"
-        raise BadInput([Problem(FILE, what, "write a connection string into it")])
-    return Dsn(found.strip().splitlines()[0], FILE)
+    return Dsn(*found)
 
 
 def _candidates() -> Iterator[Dsn]:

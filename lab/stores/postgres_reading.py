@@ -23,9 +23,9 @@ from lab.queries import sql
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS, translate
 from lab.queries.model import Query
-from lab.servers import ledger
-from lab.servers.place import ServerPlace
+from lab.servers.ledger import NAMED
 from lab.servers.postgres import SERVER
+from lab.servers.postgres_place import PostgresPlace
 from lab.stores.port import Layout
 from lab.stores.prepared import Answering, binding
 from lab.stores.sql_file import SqlFile
@@ -42,7 +42,7 @@ class PostgresReading(SqlFile[Session]):
     dialect = "postgres"
     durability = "full or normal (no wait for the disk); data and checkpoint in one transaction"
     capabilities = Capabilities(concurrent_readers=True, nul=False)
-    files = (ledger.NAMED,)
+    files = (NAMED,)
     reserves = frozenset({"ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"})
     # With the longest of the names before it, the server cuts nothing off an entity's.
     entity_bytes, column_bytes = NAME_BYTES - len(INCOMING) - 2, NAME_BYTES
@@ -51,13 +51,13 @@ class PostgresReading(SqlFile[Session]):
     _bounded: Session | None = None
 
     def __init__(self, place: FolderPlace, layout: Layout) -> None:
-        self._on = ServerPlace.of(place)
+        self._on = PostgresPlace.of(place)
         super().__init__(self._on, layout)
 
     @classmethod
     def placed(cls, place: FolderPlace) -> FolderPlace:
         """The schema that belongs to a folder."""
-        return ServerPlace.of(place)
+        return PostgresPlace.of(place)
 
     @classmethod
     def begin(cls) -> None:
@@ -95,7 +95,7 @@ class PostgresReading(SqlFile[Session]):
         found = self._bounded if bounded else self._reader
         if found is not None and not found.connection.closed:
             return found
-        if not (schema := self._on.schema):
+        if not (schema := self._on.named):
             raise Damaged(f"{self.name}: no schema is named in {self.path}")
         seconds = budget.ANSWER_SECONDS if bounded else 0.0
         found = Session(SERVER.connect(schema, read_only=True, statement_seconds=seconds))

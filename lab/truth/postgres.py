@@ -28,7 +28,7 @@ from lab.queries.answers import Row
 from lab.queries.sql import columns as listed
 from lab.queries.sql import quoted
 from lab.servers.ledger import NAMED
-from lab.servers.place import ServerPlace
+from lab.servers.postgres_place import PostgresPlace
 from lab.truth.attached import TIMELINE, AttachedSchema, there
 from lab.truth.dialect import SqlDialect
 from lab.truth.evidence import LiveEvidence
@@ -67,13 +67,13 @@ class Postgres(Relational):
     gate: GateLocks
 
     @property
-    def _home(self) -> ServerPlace:
-        return ServerPlace.of(self.place)
+    def _home(self) -> PostgresPlace:
+        return PostgresPlace.of(self.place)
 
     def open(self) -> None:
         """Make the schema and its tables, note the opening durably, and go on in the durability class."""
         home = self._home
-        if self.identity is not None and self.identity.begun and not there(home.schema):
+        if self.identity is not None and self.identity.begun and not there(home.named):
             raise SourceLost(f"{home.shown()}: the source of truth was here, and its schema is gone")
         self._attach(home.claim(), writes=True)
         try:
@@ -99,7 +99,7 @@ class Postgres(Relational):
     def _attached(self, writes: bool) -> bool:
         """Connect to what another one has opened; false, and not connected, where that has made no tables yet."""
         home = self._home
-        schema = home.schema
+        schema = home.named
         if not there(schema):
             if self.identity is not None and self.identity.begun:
                 raise SourceLost(f"{home.shown()}: the source of truth was here, and its schema is gone")

@@ -14,9 +14,10 @@ import pytest
 from lab.base import Unavailable
 from lab.engines.postgres import Session
 from lab.place import IDENTITY, FolderPlace
-from lab.servers import ledger
-from lab.servers.place import ServerPlace
-from lab.servers.postgres import SERVER
+from lab.servers.ledger import NAMED
+from lab.servers.postgres import LEDGER, SERVER
+from lab.servers.postgres_ledger import OWNERS
+from lab.servers.postgres_place import PostgresPlace
 
 pytestmark = pytest.mark.server("postgres")
 
@@ -25,12 +26,12 @@ OTHER = """
 import sys, time
 from pathlib import Path
 from lab.place import IDENTITY, FolderPlace
-from lab.servers.place import ServerPlace
+from lab.servers.postgres_place import PostgresPlace
 folder, how = Path(sys.argv[1]), sys.argv[2]
 folder.mkdir()
 if how == "kept":
     (folder / IDENTITY).write_text("{}")
-print(ServerPlace.of(FolderPlace(folder)).claim(), flush=True)
+print(PostgresPlace.of(FolderPlace(folder)).claim(), flush=True)
 if how == "waits" or how == "kept":
     time.sleep(120)
 """
@@ -47,12 +48,12 @@ def there(session: Session, schema: str) -> bool:
 
 
 def written(session: Session, schema: str) -> bool:
-    return any(line["name"] == schema for line in ledger.lines(session))
+    return any(line.name == schema for line in LEDGER.lines(session))
 
 
 def other(folder: Path, how: str) -> tuple[subprocess.Popen[str], str]:
     """Start another owner; its process and its schema."""
-    environment = {name: value for name, value in os.environ.items() if name != ledger.VARIABLE}
+    environment = {name: value for name, value in os.environ.items() if name != LEDGER.variable}
     command = [sys.executable, "-c", OTHER, str(folder), how]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
@@ -68,11 +69,11 @@ def ended(process: subprocess.Popen[str], how: int | None = None) -> None:
 
 
 def test_a_place_is_a_schema_that_is_written_down(session: Session, tmp_path: Path) -> None:
-    place = ServerPlace.of(FolderPlace(tmp_path / "My store"))
-    assert place.schema == ""
+    place = PostgresPlace.of(FolderPlace(tmp_path / "My store"))
+    assert place.named == ""
     assert place.size_bytes() == 0
     name = place.claim()
-    assert place.claim() == name == place.schema
+    assert place.claim() == name == place.named
     assert name.startswith("lab_my_store_0_")
     assert there(session, name)
     assert written(session, name)
@@ -88,25 +89,25 @@ def test_a_place_is_a_schema_that_is_written_down(session: Session, tmp_path: Pa
 
 
 def test_generations_are_schemas_beside_and_a_swap_drops_the_former(session: Session, tmp_path: Path) -> None:
-    first = ServerPlace.of(FolderPlace(tmp_path / "store"))
+    first = PostgresPlace.of(FolderPlace(tmp_path / "store"))
     names = [first.claim()]
     second = first.beside()
     names.append(second.claim())
     assert len(set(names)) == 2
-    assert first.current.schema == names[0]
+    assert first.current.named == names[0]
     first.swap(second)
-    assert first.current.schema == names[1]
+    assert first.current.named == names[1]
     assert [there(session, name) for name in names] == [False, True]
     aside = second.put_aside("it is damaged")
     assert there(session, names[1])
-    (line,) = [line for line in ledger.lines(session) if line["name"] == names[1]]
-    assert line["folder"] == str(tmp_path / aside)
+    (line,) = [line for line in LEDGER.lines(session) if line.name == names[1]]
+    assert line.folder == str(tmp_path / aside)
     first.erase()
     assert not there(session, names[1])
 
 
 def test_a_schema_that_is_gone_is_made_anew(session: Session, tmp_path: Path) -> None:
-    place = ServerPlace.of(FolderPlace(tmp_path / "store"))
+    place = PostgresPlace.of(FolderPlace(tmp_path / "store"))
     former = place.claim()
     session.execute(f"DROP SCHEMA {former} CASCADE")
     assert place.claim() != former
@@ -138,7 +139,7 @@ def test_a_process_that_ends_by_itself_leaves_nothing(session: Session, tmp_path
 
 
 def test_what_a_kept_folder_names_stays_until_the_folder_is_gone(session: Session, tmp_path: Path) -> None:
-    place = ServerPlace.of(FolderPlace(tmp_path / "store"))
+    place = PostgresPlace.of(FolderPlace(tmp_path / "store"))
     process, name = other(place.folder, "kept")
     ended(process, signal.SIGKILL)
     for _ in range(3):
@@ -147,16 +148,16 @@ def test_what_a_kept_folder_names_stays_until_the_folder_is_gone(session: Sessio
     assert place.claim() == name
     # Renamed with its folder and used there, it goes on.
     renamed = place.folder.rename(tmp_path / "renamed")
-    place = ServerPlace.of(FolderPlace(renamed))
+    place = PostgresPlace.of(FolderPlace(renamed))
     assert place.claim() == name
-    assert {line["folder"] for line in ledger.lines(session) if line["name"] == name} == {str(renamed)}
+    assert {line.folder for line in LEDGER.lines(session) if line.name == name} == {str(renamed)}
     for _ in range(3):
         SERVER.clean()
     assert there(session, name)
     # Once the folder is gone, so is the schema: by the next process, since this one owns it now.
-    ledger.note(session, "schema", name, 1, place.folder, True)
+    LEDGER.note(session, "schema", name, 1, place.folder, True)
     (place.folder / IDENTITY).unlink()
-    (place.folder / ledger.NAMED).unlink()
+    (place.folder / NAMED).unlink()
     place.folder.rmdir()
     for _ in range(100):
         SERVER.clean()
@@ -176,7 +177,7 @@ def test_nothing_is_dropped_that_is_not_written_down(session: Session) -> None:
 
 
 def test_only_what_belongs_to_a_folder_is_forgotten_with_it(session: Session, tmp_path: Path) -> None:
-    inside, beside = (ServerPlace.of(FolderPlace(tmp_path / name / "store")) for name in ("run", "run-2"))
+    inside, beside = (PostgresPlace.of(FolderPlace(tmp_path / name / "store")) for name in ("run", "run-2"))
     one, two = inside.claim(), beside.claim()
     SERVER.forget(tmp_path / "run")
     assert (there(session, one), there(session, two)) == (False, True)
@@ -184,13 +185,13 @@ def test_only_what_belongs_to_a_folder_is_forgotten_with_it(session: Session, tm
 
 
 def test_an_owner_whose_session_was_lost_takes_its_lock_again(session: Session, tmp_path: Path) -> None:
-    place = ServerPlace.of(FolderPlace(tmp_path / "store"))
-    name, number = place.claim(), ledger.owner(SERVER.connect)
+    place = PostgresPlace.of(FolderPlace(tmp_path / "store"))
+    name, number = place.claim(), LEDGER.owner()
     lock = "locktype = 'advisory' AND granted AND classid::bigint = ? AND objid::bigint = ?"
-    found = session.execute(f"SELECT pid FROM pg_locks WHERE {lock}", (ledger.OWNERS, number)).fetchall()
+    found = session.execute(f"SELECT pid FROM pg_locks WHERE {lock}", (OWNERS, number)).fetchall()
     assert len(found) == 1
     session.execute("SELECT pg_terminate_backend(?::integer, 5000)", found[0])
-    assert ledger.owner(SERVER.connect) == number
+    assert LEDGER.owner() == number
     assert name not in SERVER.clean()
     place.drop()
 
@@ -198,7 +199,7 @@ def test_an_owner_whose_session_was_lost_takes_its_lock_again(session: Session, 
 def test_a_server_that_is_away_is_told_and_a_folder_goes_without_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = ServerPlace.of(FolderPlace(tmp_path / "store"))
+    place = PostgresPlace.of(FolderPlace(tmp_path / "store"))
     name = place.claim()
     with monkeypatch.context() as away:
         away.setenv("LAB_POSTGRES", "postgresql://nobody@127.0.0.1:1/nothing")

@@ -237,7 +237,7 @@ def test_where_it_is_not_known_whether_an_increment_landed_the_projection_counts
 def test_a_schema_that_is_gone_is_damage_and_no_empty_projection_takes_its_place(store: Any) -> None:
     store.apply(Batch("item", items(item(1)), 1))
     with SERVER.connect() as connection:
-        Session(connection).execute(f"DROP SCHEMA {store._on.schema} CASCADE")
+        Session(connection).execute(f"DROP SCHEMA {store._on.named} CASCADE")
     ended(store._writer)
     with pytest.raises(Unavailable):
         store.apply(Batch("item", items(item(2)), 2))
