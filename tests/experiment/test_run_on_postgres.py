@@ -12,8 +12,7 @@ from lab.base import BadInput
 from lab.engines.postgres import Session
 from lab.experiment import run
 from lab.scenario import Source
-from lab.servers import ledger
-from lab.servers.postgres import SERVER
+from lab.servers.postgres import LEDGER, SERVER
 from lab.wiring import plan
 
 SCENARIO = ROOT / "scenarios" / "employees-postgres.toml"
@@ -43,7 +42,7 @@ def test_a_run_on_a_server_is_judged_and_leaves_nothing(tmp_path: Path, monkeypa
     assert found.table("queries").filter(pl.col("projection").str.ends_with("-server"))["answer_ok"].all()
     assert found.manifest["engines"]["directory-server"]["synchronous_commit"] == "off"
     with SERVER.connect() as connection:
-        left = [line for line in ledger.lines(Session(connection)) if line["folder"].startswith(str(tmp_path))]
+        left = [line for line in LEDGER.lines(Session(connection)) if line.folder.startswith(str(tmp_path))]
     assert left == []
     kept = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert kept

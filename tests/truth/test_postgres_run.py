@@ -10,8 +10,7 @@ from running import run_text, verdicts
 
 from lab.base import BadInput
 from lab.engines.postgres import Session
-from lab.servers import ledger
-from lab.servers.postgres import SERVER
+from lab.servers.postgres import LEDGER, SERVER
 
 pytestmark = pytest.mark.server("postgres")
 SMALL = (
@@ -28,7 +27,7 @@ def test_every_write_model_carries_a_run(model: str, quick: None, tmp_path: Path
     assert finished.manifest["truth"]["engine"] == "postgres"
     # What it made on the server is gone with its work.
     with SERVER.connect() as connection:
-        left = [line["folder"] for line in ledger.lines(Session(connection))]
+        left = [line.folder for line in LEDGER.lines(Session(connection))]
     assert not [folder for folder in left if folder.startswith(str(tmp_path))]
     queries = finished.table("queries").filter(projection="truth")
     if model == "events":
