@@ -24,7 +24,7 @@ def missing(name: str, _environment: str) -> str:
 
 def needed(name: str) -> None:
     """Skip the test without this server; fail it where the server is required."""
-    reason = missing(name, os.environ.get("LAB_POSTGRES", ""))
+    reason = missing(name, str(sorted(one for one in os.environ.items() if one[0].startswith("LAB_"))))
     if not reason:
         return
     if name in os.environ.get("LAB_REQUIRE", "").split(","):

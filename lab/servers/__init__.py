@@ -35,8 +35,8 @@ class KnownServer(Protocol):
 
 
 # Where each kind is described, as lazy strings: a driver that is not installed breaks nothing.
-_MODULES = {"postgres": "lab.servers.postgres"}
-_EXTRAS = {"postgres": "postgresql"}
+_MODULES = {"postgres": "lab.servers.postgres", "redis": "lab.servers.redis"}
+_EXTRAS = {"postgres": "postgresql", "redis": "redis"}
 SERVERS = tuple(_MODULES)
 
 

@@ -1,0 +1,80 @@
+"""Redis, or Valkey: found by the variable LAB_REDIS, by the file that LAB_REDIS_FILE names, or where it usually is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from lab.base import BadInput, LabError
+from lab.engines import redis as engine
+from lab.engines.urls import ServerUrl
+from lab.ports import Endpoint, Missing
+from lab.servers.environment import said
+from lab.servers.redis_ledger import RedisLedger
+
+VARIABLE = "LAB_REDIS"
+USUAL = "redis://127.0.0.1:6379/0"
+START = (
+    "start one: apt-get install redis-server && service redis-server start, "
+    "or docker run --rm -p 127.0.0.1:6379:6379 redis:8; "
+    f"say where it is: export {VARIABLE}={USUAL}"
+)
+
+
+class RedisServer:
+    """The Redis server that the environment names, or the one on this machine."""
+
+    def find(self) -> Endpoint | Missing:
+        """Ask the place where it is said to be for its version."""
+        try:
+            address = self.url()
+            client = engine.connect(address)
+            try:
+                with engine.mapped(str(address), address):
+                    version = str(engine.settings(client)["server_version"])
+            finally:
+                client.close()
+        except BadInput as error:
+            return Missing(str(error.problems[0]), START)
+        except LabError as error:
+            return Missing(f"no Redis server is reached: {error}", START)
+        return Endpoint(str(address), version, lambda: engine.connect(address))
+
+    def url(self) -> ServerUrl:
+        """Where the environment says that it is, or else the usual place. Raises BadInput."""
+        text, where = said(VARIABLE, "a URL") or (USUAL, VARIABLE)
+        return engine.url(text, where)
+
+    def connect(self, name: str = "lab") -> redis.Redis:
+        """Return a client. Raises BadInput; that no server answers shows at its first command."""
+        return engine.connect(self.url(), name)
+
+    def settings(self) -> Mapping[str, Any]:
+        """The settings that matter, as read back from it. Raises Unavailable."""
+        client = self.connect()
+        try:
+            with engine.mapped(str(self.url()), self.url()):
+                return engine.settings(client)
+        finally:
+            client.close()
+
+    def forget(self, folder: Path) -> None:
+        """Drop what this process made for folders below one, unless it is kept. A server that is away is left alone."""
+        with suppress(LabError):
+            LEDGER.forget(folder)
+
+    def begin(self) -> None:
+        """Say that this process lives: until it ends, what it makes there is its own. Raises Unavailable."""
+        LEDGER.owner()
+
+    def clean(self) -> list[str]:
+        """Drop what ended processes of the lab left on the server; returns the names. Raises Unavailable."""
+        return LEDGER.sweep()
+
+
+SERVER = RedisServer()
+LEDGER = RedisLedger(SERVER.connect)
