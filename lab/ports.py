@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
 import polars as pl
@@ -277,19 +276,16 @@ class Missing:
 
 
 class ServerManager(Protocol):
-    """Finds, starts and stops one kind of server; never touches an instance that it didn't start."""
+    """One instance of a server with its data in one folder; never touches an instance that it didn't start."""
 
     def find(self) -> Endpoint | Missing:
-        """Look at the environment variable, then the usual loopback port, then an instance of the lab's own."""
+        """Return where it answers, or why it doesn't and how it is started."""
 
-    def start(self, folder: Path) -> Endpoint:
-        """Start an instance with its data in `folder`; it ends with this process. Raises MissingDriver."""
+    def start(self, settings: Mapping[str, str] | None = None) -> Endpoint:
+        """Start it and wait until it answers; one that runs is left as it is. Raises MissingDriver, Unavailable."""
 
     def stop(self, how: Literal["clean", "kill"]) -> None:
-        """Stop the instance that `start` started: politely, or as a crash would."""
-
-    def settings(self) -> Mapping[str, Any]:
-        """The server's settings, as read back from it."""
+        """Stop it, politely or as a crash would, and wait until it has ended."""
 
 
 __all__ = [

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from lab.base import MissingDriver
 from lab.ports import Missing
-from lab.servers import server
+from lab.servers import Instance, instance, server
 
 
 @cache
@@ -25,11 +30,46 @@ def missing(name: str, _environment: str) -> str:
 def needed(name: str) -> None:
     """Skip the test without this server; fail it where the server is required."""
     reason = missing(name, str(sorted(one for one in os.environ.items() if one[0].startswith("LAB_"))))
-    if not reason:
-        return
+    if reason:
+        absent(name, reason)
+
+
+def absent(name: str, reason: str) -> None:
+    """Skip the test, or fail it where the server is required."""
     if name in os.environ.get("LAB_REQUIRE", "").split(","):
         pytest.fail(f"LAB_REQUIRE names {name}, and {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+@contextmanager
+def instance_folder(name: str) -> Iterator[Path]:
+    """A folder for an instance of the lab's own, which every user can reach; the test is skipped without its program.
+
+    Where the server is required, a program that is missing fails the test.
+    """
+    try:
+        instance(name, Path("nowhere")).kind.binary()
+    except MissingDriver as error:
+        absent(name, str(error))
+    # Not below pytest's own folder, which another user can't enter.
+    folder = Path(tempfile.mkdtemp(prefix=f"lab-{name}-", dir="/var/tmp"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def own_instance(name: str, settings: Mapping[str, str] | None = None) -> Iterator[Instance]:
+    """An instance of the lab's own that runs, with these settings of the server; it is gone at the end."""
+    with instance_folder(name) as folder:
+        one = instance(name, folder, bound=True)
+        one.start(settings)
+        try:
+            yield one
+        finally:
+            if one.process:
+                one.stop("kill")
 
 
 def pytest_configure(config: pytest.Config) -> None:

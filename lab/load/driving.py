@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from subprocess import TimeoutExpired
 
 import psutil
 
+from lab.servers.processes import free_port
 from lab.service.supervisor import Program, ProgramFailed
 
 # Seconds between two looks at the service while Locust runs.
@@ -86,12 +86,6 @@ def _closed(log: Path) -> bool:
         return False
 
 
-def _free_port() -> str:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return str(one.getsockname()[1])
-
-
 def drive(url: str, order: Order, seed: int, events: Path, failed: Callable[[], str | None] = lambda: None) -> None:
     """Run Locust until the load is over; its workers write to the folder `events`. Raises ProgramFailed.
 
@@ -101,7 +95,7 @@ def drive(url: str, order: Order, seed: int, events: Path, failed: Callable[[], 
     users = max(order.users, order.processes) if closed else order.processes
     # A load ends by itself (`lab.load.users.quit_when_over`); Locust's own limit is for one that doesn't.
     lasts = order.seconds + order.drain + SLACK
-    port = _free_port()
+    port = str(free_port())
     arguments = [
         "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--host", url,
         "--users", str(users), "--spawn-rate", str(users), "--processes", str(order.processes),

