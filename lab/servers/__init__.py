@@ -36,8 +36,12 @@ class KnownServer(Protocol):
 
 
 # Where each kind is described, as lazy strings: a driver that is not installed breaks nothing.
-_MODULES = {"postgres": "lab.servers.postgres", "redis": "lab.servers.redis"}
-_EXTRAS = {"postgres": "postgresql", "redis": "redis"}
+_MODULES = {
+    "postgres": "lab.servers.postgres",
+    "mariadb": "lab.servers.mariadb",
+    "redis": "lab.servers.redis",
+}
+_EXTRAS = {"postgres": "postgresql", "mariadb": "mysql", "redis": "redis"}
 SERVERS = tuple(_MODULES)
 # Kinds that the lab can start: each module has a `KIND`.
 _KINDS = {"postgres": "lab.servers.postgres_instance"}
