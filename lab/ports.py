@@ -132,17 +132,56 @@ class Subscription(Protocol):
         """Leave the group: what was taken and not acknowledged goes to the other members. Twice is allowed."""
 
 
+@dataclass(frozen=True)
+class ChannelPromises:
+    """What a channel promises beyond this: each message reaches each group at least once, in order within a record.
+
+    `ordered`: in order of publication over all records. `whole`: what is published together is stored or refused
+    together. `bounded`: a full queue refuses. `attempts`: how many are counted: all; only whether it is a repeat; none
+    that another member had. `left_first`: what a member left comes before what is newer. `replaces`: a member that
+    joins again under its name gets at once what it had taken before. `durable`: messages outlive every process.
+    """
+
+    ordered: bool = True
+    whole: bool = True
+    bounded: bool = True
+    attempts: Literal["all", "repeated", "own"] = "all"
+    left_first: bool = True
+    replaces: bool = True
+    durable: bool = True
+
+
 class Channel(Protocol):
-    """Asynchronous messages between the write model and consumer groups. Every queue is bounded."""
+    """Asynchronous messages between the write model and consumer groups, shared by all that open it by its name.
+
+    Every call has a time limit, and a channel that was away is used again once it is back.
+    """
+
+    @property
+    def promises(self) -> ChannelPromises:
+        """What may be relied on."""
+
+    @property
+    def name(self) -> str:
+        """By which other processes open it; "" where it is within one process."""
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Store all of them, in order. Raises Unavailable when full or away: it is unknown what was stored; repeat."""
 
+    def declare(self, group: str) -> None:
+        """Make a consumer group, if it is new: it gets what is published from now on. Raises Unavailable."""
+
     def subscribe(self, group: str, member: str) -> Subscription:
         """Join a consumer group, which is made if new and then gets what is published from now on."""
 
+    def backlog(self, group: str) -> int:
+        """How many messages wait for a group; what is taken and not acknowledged may count, too. Raises Unavailable."""
+
+    def close(self) -> None:
+        """Release the connections; queues and groups stay. Closing twice is allowed."""
+
     def drop(self) -> None:
-        """Remove all queues and groups that this channel made."""
+        """Close, and remove all queues and groups that this channel made."""
 
 
 @dataclass(frozen=True)
@@ -289,6 +328,6 @@ class ServerManager(Protocol):
 
 
 __all__ = [
-    "Blocker", "Capabilities", "Channel", "Clock", "Delivery", "Endpoint", "Feed", "Message", "Missing",
-    "Page", "Place", "RefreshingStore", "ServerManager", "StorePort", "Subscription", "WriteModel",
+    "Blocker", "Capabilities", "Channel", "ChannelPromises", "Clock", "Delivery", "Endpoint", "Feed", "Message",
+    "Missing", "Page", "Place", "RefreshingStore", "ServerManager", "StorePort", "Subscription", "WriteModel",
 ]  # fmt: skip

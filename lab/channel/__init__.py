@@ -8,7 +8,13 @@ from typing import Any
 from lab.ports import Channel
 from lab.registry import Registry
 
-SHIPPED = {"memory": "lab.channel.memory:MemoryChannel"}
+SHIPPED = {
+    "memory": "lab.channel.memory:MemoryChannel",
+    "redis": "lab.channel.redis:RedisChannel",
+    "nats": "lab.channel.nats:NatsChannel",
+    "rabbitmq": "lab.channel.rabbit:RabbitChannel",
+    "kafka": "lab.channel.kafka:KafkaChannel",
+}
 
 
 def _problem(name: str, found: Any) -> str:
@@ -16,5 +22,5 @@ def _problem(name: str, found: Any) -> str:
     return f"is no channel: it has no {', '.join(missing)}" if missing else ""
 
 
-# Each makes a channel whose queues hold at most so many messages.
-CHANNELS: Registry[Callable[[int], Channel]] = Registry("lab.channels", SHIPPED, _problem)
+# Each opens the channel of this name, whose queues hold at most so many messages; or makes a new one, if it is "".
+CHANNELS: Registry[Callable[[int, str], Channel]] = Registry("lab.channels", SHIPPED, _problem)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from lab.base import Unavailable
-from lab.ports import Delivery, Message
+from lab.ports import ChannelPromises, Delivery, Message
 
 
 @dataclass
@@ -23,8 +23,10 @@ class _Group:
 class MemoryChannel:
     """A `Channel` for the threads of one process. Each group's queue holds at most `capacity` messages."""
 
-    def __init__(self, capacity: int = 1_000_000) -> None:
-        self.capacity = capacity
+    promises = ChannelPromises(durable=False)
+
+    def __init__(self, capacity: int = 1_000_000, name: str = "") -> None:
+        self.capacity, self.name = capacity, name
         self._groups: dict[str, _Group] = {}
         self._tags = count(1)
         self._changed = threading.Condition()
@@ -39,6 +41,11 @@ class MemoryChannel:
                 group.waiting.extend(Delivery(message, next(self._tags)) for message in messages)
             self._changed.notify_all()
 
+    def declare(self, group: str) -> None:
+        """Make a group."""
+        with self._changed:
+            self._groups.setdefault(group, _Group())
+
     def subscribe(self, group: str, member: str) -> MemorySubscription:
         """Join a group. A member of this name that is there already counts as dead: what it left is delivered first."""
         with self._changed:
@@ -46,6 +53,15 @@ class MemoryChannel:
             self._give_back(found, member)
             found.taken[member] = {}
         return MemorySubscription(self, found, member)
+
+    def backlog(self, group: str) -> int:
+        """What waits and what is taken."""
+        with self._changed:
+            found = self._groups.get(group, _Group())
+            return len(found.waiting) + sum(map(len, found.taken.values()))
+
+    def close(self) -> None:
+        """Nothing: it has no connections."""
 
     def drop(self) -> None:
         """Remove all groups; their members take nothing any more."""

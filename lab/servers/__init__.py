@@ -38,13 +38,20 @@ class KnownServer(Protocol):
 # Where each kind is described, as lazy strings: a driver that is not installed breaks nothing.
 _MODULES = {
     "postgres": "lab.servers.postgres",
-    "mariadb": "lab.servers.mariadb",
     "redis": "lab.servers.redis",
+    "nats": "lab.servers.nats",
+    "rabbitmq": "lab.servers.rabbit",
+    "kafka": "lab.servers.kafka",
 }
-_EXTRAS = {"postgres": "postgresql", "mariadb": "mysql", "redis": "redis"}
+# The extras that have their drivers, where these are called otherwise.
+_EXTRAS = {"postgres": "postgresql"}
 SERVERS = tuple(_MODULES)
 # Kinds that the lab can start: each module has a `KIND`.
-_KINDS = {"postgres": "lab.servers.postgres_instance"}
+_KINDS = {
+    "postgres": "lab.servers.postgres_instance",
+    "redis": "lab.servers.redis_instance",
+    "nats": "lab.servers.nats_instance",
+}
 STARTED = tuple(_KINDS)
 # Where `lab servers start NAME` keeps its data if no folder is named, below the working directory.
 FOLDER = Path("servers")
@@ -65,7 +72,8 @@ def _described(name: str, modules: Mapping[str, str]) -> Any:
     try:
         return import_module(modules[name])
     except ModuleNotFoundError as error:
-        raise MissingDriver(f"{name}: {error}; get it with: pip install 'polyglot-lab[{_EXTRAS[name]}]'") from None
+        extra = _EXTRAS.get(name, name)
+        raise MissingDriver(f"{name}: {error}; get it with: pip install 'polyglot-lab[{extra}]'") from None
 
 
 def require(wanted: Iterable[tuple[str, str]]) -> None:

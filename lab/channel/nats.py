@@ -1,0 +1,228 @@
+"""NATS JetStream as a live channel: one stream, and a durable pull consumer for each group.
+
+The stream keeps a message until every group has acknowledged it, and refuses what has no room. The server doesn't know
+a group's members: what one has taken that vanished comes again after `ack_wait` seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription as Inbox
+from nats.errors import Error as NatsError
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType
+from nats.js.api import StreamConfig as Stream
+from nats.js.client import JetStreamContext
+from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
+
+from lab.channel.looping import LIMIT, LoopThread
+from lab.channel.wire import decoded, encoded, plain
+from lab.ports import ChannelPromises, Delivery, Message
+from lab.servers.broker import SILENCE
+from lab.servers.nats import ERRORS, SERVER
+
+# Seconds after which a message is deleted that nobody acknowledges: a run that was killed leaves no more than that.
+_EXPIRES = 86_400.0
+# Messages that are on their way to the server at once, and that one request asks for.
+_TOGETHER = 500
+
+
+class NatsChannel:
+    """A `Channel` in the stream of this name; a new one, written down first, if it is empty."""
+
+    # What is given back comes before what is newer, mostly; what a vanished member had, after its time.
+    promises = ChannelPromises(whole=False, left_first=False, replaces=False)
+
+    def __init__(self, capacity: int = 1_000_000, name: str = "", ack_wait: float = 30.0) -> None:
+        """`ack_wait` is after how many seconds without an acknowledgement another member may have a message."""
+        self.capacity, self.ack_wait = capacity, ack_wait
+        self.name = name or SERVER.fresh()
+        self.thread = LoopThread("nats", SERVER.failed, ERRORS)
+        self._client: Client | None = None
+        self._there = False
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Store all; the server confirms each, many at a time. Without a group, nothing is kept."""
+        for first in range(0, len(messages), _TOGETHER):
+            self.thread.run(self._publish([encoded(each) for each in messages[first : first + _TOGETHER]]))
+
+    def declare(self, group: str) -> None:
+        """Make the stream, and in it a consumer."""
+        self.thread.run(self._declare(group))
+
+    def subscribe(self, group: str, member: str) -> NatsSubscription:
+        """Join a group. The server doesn't tell members apart."""
+        self.declare(group)
+        return NatsSubscription(self, plain(group))
+
+    def backlog(self, group: str) -> int:
+        """What was not delivered yet, and what is not acknowledged."""
+        return self.thread.run(self._backlog(plain(group)))
+
+    def close(self) -> None:
+        """Close the connection."""
+        if not self.thread.loop.is_closed():
+            if self._client is not None:
+                self.thread.run(self._client.close())
+            self.thread.close()
+
+    def drop(self) -> None:
+        """Delete the stream."""
+        SERVER.drop("stream", self.name)
+        self.close()
+
+    # -- in the loop --------------------------------------------------------------------------------------------------
+
+    async def connected(self) -> Client:
+        """The client, which connects again by itself once it has been connected."""
+        if self._client is None or self._client.is_closed:
+            self._client = await SERVER.connect(reconnects=True)
+        if not self._client.is_connected:
+            raise NatsError("the connection is lost")
+        return self._client
+
+    async def _stream(self) -> JetStreamContext:
+        return (await self.connected()).jetstream(timeout=SILENCE)
+
+    async def _made(self) -> JetStreamContext:
+        """The stream, made if there is none: a server that is only just back says so of every stream."""
+        stream = await self._stream()
+        if not self._there:
+            config = Stream(
+                name=self.name, subjects=[self.name], retention=RetentionPolicy.INTEREST, max_msgs=self.capacity,
+                discard=DiscardPolicy.NEW, storage=StorageType.FILE, max_age=_EXPIRES,
+            )  # fmt: skip
+            await stream.add_stream(config)
+            self._there = True
+        return stream
+
+    async def _publish(self, bodies: Sequence[bytes]) -> None:
+        stream = await self._made()
+        sent = [await stream.publish_async(self.name, body) for body in bodies]
+        done, late = await asyncio.wait(sent, timeout=SILENCE)
+        for each in late:
+            each.cancel()
+        if late:
+            raise NatsError(f"{len(late)} of {len(sent)} messages were not confirmed within {SILENCE:g} s")
+        try:
+            for each in done:
+                each.result()
+        except NoStreamResponseError:
+            self._there = False
+            raise
+
+    async def _declare(self, group: str) -> None:
+        stream = await self._made()
+        with suppress(NotFoundError):
+            await stream.consumer_info(self.name, plain(group))
+            return
+        consumer = ConsumerConfig(
+            durable_name=plain(group), ack_policy=AckPolicy.EXPLICIT, ack_wait=self.ack_wait,
+            deliver_policy=DeliverPolicy.NEW, max_ack_pending=self.capacity,
+        )  # fmt: skip
+        await stream.add_consumer(self.name, consumer)
+
+    async def _backlog(self, group: str) -> int:
+        try:
+            told = await (await self._stream()).consumer_info(self.name, group)
+        except NotFoundError:
+            return 0
+        return (told.num_pending or 0) + (told.num_ack_pending or 0)
+
+
+class NatsSubscription:
+    """A member of a group. It asks for as many messages as it is to take, and has no others."""
+
+    def __init__(self, channel: NatsChannel, group: str) -> None:
+        self._channel = channel
+        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{channel.name}.{group}"
+        self._mine: dict[int, Msg] = {}
+        self._inbox: Inbox | None = None
+        self._client: Client | None = None
+        self._gone = False
+
+    def take(self, most: int, seconds: float) -> list[Delivery]:
+        """At most `most` of what is there; if nothing is, wait for the first one."""
+        if self._gone or not most:
+            return []
+        found = self._channel.thread.run(self._take(min(most, _TOGETHER), seconds), seconds + LIMIT)
+        return [self._delivery(each) for each in found]
+
+    def acknowledge(self, done: Sequence[Delivery]) -> None:
+        """Acknowledge what is this member's."""
+        self._settle(b"+ACK", done)
+
+    def refuse(self, given_back: Sequence[Delivery]) -> None:
+        """Give back at once."""
+        self._settle(b"-NAK", given_back)
+
+    def close(self) -> None:
+        """Give back what isn't acknowledged."""
+        if not self._gone:
+            self._gone = True
+            if not self._channel.thread.loop.is_closed():
+                self._channel.thread.run(self._leave())
+
+    def _delivery(self, message: Msg) -> Delivery:
+        about = message.metadata
+        tag = about.sequence.stream
+        self._mine[tag] = message
+        return Delivery(decoded(message.data), tag, about.num_delivered)
+
+    def _settle(self, how: bytes, deliveries: Sequence[Delivery]) -> None:
+        mine = [self._mine.pop(item.tag) for item in deliveries if item.tag in self._mine]
+        if mine and not self._gone:
+            self._channel.thread.run(self._answer(how, mine))
+
+    # -- in the loop --------------------------------------------------------------------------------------------------
+
+    async def _answer(self, how: bytes, messages: Sequence[Msg]) -> None:
+        client = await self._channel.connected()
+        for message in messages:
+            await client.publish(message.reply, how)
+        # Sent, that is; whether the server has it shows when it doesn't deliver them again.
+        await client.flush(int(SILENCE))
+
+    async def _leave(self) -> None:
+        await self._answer(b"-NAK", [*self._mine.values()])
+        self._mine.clear()
+        if self._inbox is not None:
+            await self._inbox.unsubscribe()
+
+    async def _take(self, most: int, seconds: float) -> list[Msg]:
+        until = time.monotonic() + seconds
+        while True:
+            if found := await self._request(most, {"batch": most, "no_wait": True}, SILENCE):
+                return found
+            left = until - time.monotonic()
+            if left <= 0:
+                return []
+            nanoseconds = round(left * 1e9)
+            if first := await self._request(1, {"batch": 1, "expires": nanoseconds}, left + SILENCE):
+                more = most - len(first)
+                return first + (await self._request(more, {"batch": more, "no_wait": True}, SILENCE) if more else [])
+
+    async def _request(self, most: int, asked: dict[str, object], seconds: float) -> list[Msg]:
+        """Ask the server, and return what it sends until it has said that there is no more."""
+        client = await self._channel.connected()
+        if self._inbox is None or self._client is not client:
+            self._client, self._inbox = client, await client.subscribe(client.new_inbox())
+        inbox, found = self._inbox, list[Msg]()
+        await client.publish(self._subject, json.dumps(asked).encode(), reply=inbox.subject)
+        until = time.monotonic() + seconds
+        while len(found) < most:
+            message = await inbox.next_msg(timeout=max(0.001, until - time.monotonic()))
+            status = (message.headers or {}).get("Status", "")
+            if message.reply and not status:
+                found.append(message)
+            elif status == "503":
+                raise APIError(code=503, description="no consumer answers")
+            elif status and status != "100":
+                break
+        return found

@@ -1,0 +1,261 @@
+"""Redis Streams as a live channel: one stream, a consumer group for each group, and acknowledgement of each message.
+
+A stream has no queue for each group, and no idea of who is alive. Scripts, each executed as a whole, add both: the
+stream is cut off below what every group has acknowledged, refuses what has no room, and what a member leaves goes to a
+consumer of its own, `/left`, from which it is taken first. What a member has taken that has vanished is taken over
+after `ack_wait` seconds.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from redis import ResponseError
+
+from lab.base import LabError
+from lab.channel.wire import decoded, encoded
+from lab.engines import redis as engine
+from lab.ports import ChannelPromises, Delivery, Message
+from lab.servers.broker import channel_name
+from lab.servers.redis import LEDGER, SERVER
+
+# Seconds after which a stream that nothing is published to is gone, if nobody has dropped it; and seconds that one read
+# waits, so that what a member left is found meanwhile.
+_EXPIRES, _SLICE = 86_400, 0.25
+# Messages in one script, and entries beyond which a stream is cut off below what every group has acknowledged.
+_TOGETHER, _UNTRIMMED = 500, 4_096
+
+_PUBLISH = """
+local stream, capacity = KEYS[1], tonumber(ARGV[1])
+if redis.call('EXISTS', stream) == 0 then return 0 end
+local function has_room(limit) return redis.call('XLEN', stream) + #ARGV - 3 <= limit end
+if not has_room(math.min(capacity, tonumber(ARGV[3]))) then
+  local first_ms, first_number = math.huge, 0
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local told = {}
+    for place = 1, #group, 2 do told[group[place]] = group[place + 1] end
+    local id, more = told['last-delivered-id'], 1
+    if told['pending'] > 0 then id, more = redis.call('XPENDING', stream, told['name'])[2], 0 end
+    local ms, number = string.match(id, '(%d+)-(%d+)')
+    ms, number = tonumber(ms), tonumber(number) + more
+    if ms < first_ms or (ms == first_ms and number < first_number) then first_ms, first_number = ms, number end
+  end
+  if first_ms ~= math.huge then
+    redis.call('XTRIM', stream, 'MINID', string.format('%.0f-%.0f', first_ms, first_number))
+  end
+  if not has_room(capacity) then return redis.error_reply('FULL') end
+end
+for place = 4, #ARGV do redis.call('XADD', stream, '*', 'm', ARGV[place]) end
+redis.call('EXPIRE', stream, ARGV[2])
+return #ARGV - 3
+"""
+
+# What members of this name, and not of this token, have taken goes to `/left`; a token of its own makes a new member.
+_JOIN = """
+local stream, members, group, member, token = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]
+local field = group .. '/' .. member
+if token ~= '' then
+  redis.call('HSET', members, field, token)
+  redis.call('EXPIRE', members, ARGV[4])
+elseif redis.call('HGET', members, field) ~= ARGV[5] then return 0
+else redis.call('HDEL', members, field) end
+if redis.call('EXISTS', stream) == 0 then return 0 end
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
+  local name = consumer[2]
+  if string.sub(name, 1, #member + 1) == member .. '/' and name ~= member .. '/' .. token then
+    local left = redis.call('XPENDING', stream, group, '-', '+', 1000, name)
+    while #left > 0 do
+      for _, entry in ipairs(left) do
+        redis.call('XCLAIM', stream, group, '/left', 0, entry[1], 'IDLE', 1000000000, 'JUSTID')
+      end
+      left = redis.call('XPENDING', stream, group, '-', '+', 1000, name)
+    end
+    redis.call('XGROUP', 'DELCONSUMER', stream, group, name)
+  end
+end
+return 1
+"""
+
+_TAKE_OVER = """
+local stream, group, member, token, most = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+if redis.call('HGET', KEYS[2], group .. '/' .. member) ~= token then return redis.error_reply('REPLACED') end
+local me, found = member .. '/' .. token, {}
+local function claim(entries)
+  for _, entry in ipairs(entries) do
+    if entry[2] ~= me and #found < 3 * most then
+      local got = redis.call('XCLAIM', stream, group, me, 0, entry[1])
+      if got[1] then
+        for _, part in ipairs({entry[1], got[1][2][2], entry[4] + 1}) do found[#found + 1] = part end
+      end
+    end
+  end
+end
+claim(redis.call('XPENDING', stream, group, '-', '+', most, '/left'))
+if ARGV[5] ~= '' then claim(redis.call('XPENDING', stream, group, 'IDLE', ARGV[5], '-', '+', most)) end
+return found
+"""
+
+_SETTLE = """
+local stream, group, member, token = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+if redis.call('HGET', KEYS[2], group .. '/' .. member) ~= token then return 0 end
+for place = 5, #ARGV do
+  if ARGV[4] == 'done' then redis.call('XACK', stream, group, ARGV[place])
+  else redis.call('XCLAIM', stream, group, '/left', 0, ARGV[place], 'IDLE', 1000000000, 'JUSTID') end
+end
+return #ARGV - 4
+"""
+
+
+class RedisChannel:
+    """A `Channel` in the stream of this name; a new one, written down first, if it is empty."""
+
+    promises = ChannelPromises()
+
+    def __init__(self, capacity: int = 1_000_000, name: str = "", ack_wait: float = 30.0) -> None:
+        """`ack_wait` is after how many seconds without an acknowledgement another member may have a message."""
+        self.capacity, self.ack_wait = capacity, ack_wait
+        self._url = SERVER.url()
+        self._client = SERVER.connect(name or "lab")
+        self.name = name or self._fresh()
+        self.stream = f"{self.name}:stream"
+        self.keys = [self.stream, f"{self.name}:members"]
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Append to the stream, each script's messages all or nothing. Without a group, nothing is kept."""
+        for first in range(0, len(messages), _TOGETHER):
+            bodies = [encoded(message) for message in messages[first : first + _TOGETHER]]
+            self.execute(_PUBLISH, [self.capacity, _EXPIRES, _UNTRIMMED, *bodies])
+
+    def declare(self, group: str) -> None:
+        """Make a group at the end of the stream."""
+        with self.mapped():
+            try:
+                self._client.xgroup_create(self.stream, group, "$", mkstream=True)
+                self._client.expire(self.stream, _EXPIRES)
+            except ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+
+    def subscribe(self, group: str, member: str) -> RedisSubscription:
+        """Join a group. A member of this name counts as dead: what it has taken is delivered first."""
+        self.declare(group)
+        return RedisSubscription(self, group, member)
+
+    def backlog(self, group: str) -> int:
+        """What was not delivered yet, and what is taken."""
+        with self.mapped():
+            if not self._client.exists(self.stream):
+                return 0
+            told = {each["name"].decode(): each for each in self._client.xinfo_groups(self.stream)}
+        found = told.get(group)
+        # Where entries were deleted the server doesn't know the first of the two.
+        return int(found["pending"] + (found["lag"] or 0)) if found else 0
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def drop(self) -> None:
+        """Remove the stream."""
+        with self.mapped():
+            LEDGER.drop(self._client, "prefix", self.name)
+        self.close()
+
+    def mapped(self) -> AbstractContextManager[None]:
+        """Raise the lab's errors in place of the driver's."""
+        return engine.mapped(f"Redis at {self._url}", self._url)
+
+    def _fresh(self) -> str:
+        """A name that is written down."""
+        name = channel_name()
+        with self.mapped():
+            LEDGER.note(self._client, "prefix", name, LEDGER.owner(), Path("/"))
+        return name
+
+    def execute(self, script: str, arguments: Sequence[Any]) -> Any:
+        """Execute a script as a whole. Raises Unavailable."""
+        with self.mapped():
+            return self._client.register_script(script)(keys=self.keys, args=list(arguments))
+
+    def read(self, group: str, consumer: str, most: int, seconds: float) -> list[tuple[bytes, bytes]]:
+        """The next messages of a group that nobody has taken, as pairs of id and bytes. Raises Unavailable."""
+        with self.mapped():
+            # The server takes 0 for ever.
+            block = max(1, round(seconds * 1_000)) if seconds > 0 else None
+            found: Any = self._client.xreadgroup(group, consumer, {self.stream: ">"}, count=most, block=block)
+        return [(name, fields[b"m"]) for _, entries in found or () for name, fields in entries if fields]
+
+
+class RedisSubscription:
+    """A member of a group: a consumer of its own, which a later member of the same name replaces."""
+
+    def __init__(self, channel: RedisChannel, group: str, member: str) -> None:
+        self._channel, self._group, self._member = channel, group, member
+        self._token = secrets.token_hex(8)
+        self._mine: dict[int, bytes] = {}
+        self._gone = False
+        self._looks_at = time.monotonic()
+        channel.execute(_JOIN, [group, member, self._token, _EXPIRES])
+
+    def take(self, most: int, seconds: float) -> list[Delivery]:
+        """At most `most`; what was left comes first, then what is new."""
+        until = time.monotonic() + seconds
+        most = min(most, _TOGETHER)
+        while not self._gone and most:
+            if (found := self._left(most)) is None:
+                self._gone = True
+                break
+            if len(found) < most:
+                waits = 0.0 if found else min(_SLICE, until - time.monotonic())
+                consumer = f"{self._member}/{self._token}"
+                new = self._channel.read(self._group, consumer, most - len(found), waits)
+                found += [self._delivery(name, body, 1) for name, body in new]
+            if found or time.monotonic() >= until:
+                return found
+        return []
+
+    def acknowledge(self, done: Sequence[Delivery]) -> None:
+        """Acknowledge what is this member's."""
+        self._settle("done", done)
+
+    def refuse(self, given_back: Sequence[Delivery]) -> None:
+        """Give back, to be delivered first."""
+        self._settle("left", given_back)
+
+    def close(self) -> None:
+        """Leave the group, and leave what isn't acknowledged."""
+        if not self._gone:
+            self._gone = True
+            self._channel.execute(_JOIN, [self._group, self._member, "", _EXPIRES, self._token])
+
+    def _left(self, most: int) -> list[Delivery] | None:
+        """What was left, as far as it is to be had; None once another member has this name."""
+        looks = time.monotonic() >= self._looks_at
+        if looks:
+            self._looks_at = time.monotonic() + self._channel.ack_wait / 4
+        idle = round(self._channel.ack_wait * 1_000) if looks else ""
+        try:
+            found = self._channel.execute(_TAKE_OVER, [self._group, self._member, self._token, most, idle])
+        except LabError as error:
+            if "REPLACED" not in str(error):
+                raise
+            return None
+        return [self._delivery(*found[first : first + 3]) for first in range(0, len(found), 3)]
+
+    def _delivery(self, name: bytes, body: bytes, attempt: int) -> Delivery:
+        milliseconds, number = name.split(b"-")
+        tag = int(milliseconds) << 32 | int(number)
+        self._mine[tag] = name
+        return Delivery(decoded(body), tag, int(attempt))
+
+    def _settle(self, how: str, deliveries: Sequence[Delivery]) -> None:
+        names = {item.tag: self._mine[item.tag] for item in deliveries if item.tag in self._mine}
+        if names and not self._gone:
+            self._channel.execute(_SETTLE, [self._group, self._member, self._token, how, *names.values()])
+        for tag in names:
+            del self._mine[tag]

@@ -1,0 +1,37 @@
+"""What it takes to start a server that is one program, needs no preparation and may run as root."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from lab.servers.instances import How, missing_program
+
+
+class ProgramKind:
+    """What such kinds have in common; each has its own command, and says how it answers."""
+
+    name: ClassVar[str]
+    variable: ClassVar[str]
+    # Its program in the path, how to get that, and what its URL begins with.
+    program: ClassVar[str]
+    ways: ClassVar[str]
+    scheme: ClassVar[str]
+    as_root = True
+    signals: Mapping[How, signal.Signals] = {"clean": signal.SIGTERM, "kill": signal.SIGKILL}
+
+    def binary(self) -> Path:
+        """Return the program in the path."""
+        if (found := shutil.which(self.program)) is None:
+            raise missing_program(self.name, self.ways)
+        return Path(found)
+
+    def prepare(self, binary: Path, data: Path, execute: Callable[[Sequence[str]], None]) -> None:
+        """Nothing: it fills its folder itself."""
+
+    def url(self, port: int) -> str:
+        """Return its URL."""
+        return f"{self.scheme}://127.0.0.1:{port}"

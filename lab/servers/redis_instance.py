@@ -1,0 +1,36 @@
+"""How Redis is started, with messages and data that outlive it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from lab.engines import redis as engine
+from lab.ports import Endpoint
+from lab.servers.program_kind import ProgramKind
+
+
+class RedisKind(ProgramKind):
+    """Redis, which writes each command to its log: a killed process loses nothing, a machine a second of them."""
+
+    name, variable, scheme = "redis", "LAB_REDIS", "redis"
+    program, ways = "redis-server", "apt-get install redis-server"
+
+    def command(self, binary: Path, data: Path, port: int, settings: Mapping[str, str]) -> list[str]:
+        """Return the command, with settings as arguments."""
+        given = {"appendonly": "yes", "appendfsync": "everysec", "save": ""} | dict(settings)
+        given |= {"port": str(port), "bind": "127.0.0.1", "dir": str(data)}
+        return [str(binary), *(word for name, value in given.items() for word in (f"--{name}", value))]
+
+    def answers(self, port: int) -> Endpoint:
+        """Connect to it, and ask for its version."""
+        url = engine.url(self.url(port), self.variable)
+        client = engine.connect(url)
+        try:
+            with engine.mapped(str(url), url):
+                return Endpoint(str(url), str(engine.settings(client)["server_version"]), lambda: engine.connect(url))
+        finally:
+            client.close()
+
+
+KIND = RedisKind()

@@ -1,0 +1,115 @@
+"""How brokers are found, that no password is shown, and that only what a dead process left is dropped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.channel import CHANNELS
+from lab.ports import Endpoint, Missing
+from lab.servers import instance, server
+from lab.servers.broker import Broker
+
+SECRET = "hunter2-é"
+BROKERS = ("nats", "rabbitmq", "kafka")
+# Another owner, whose process then waits for its end.
+OTHER = """
+import sys, time
+from lab.channel import CHANNELS
+channel = CHANNELS[sys.argv[1]](100, "")
+channel.declare("group")
+print(channel.name, flush=True)
+time.sleep(120)
+"""
+
+
+def broker(name: str) -> Broker:
+    found = server(name)
+    assert isinstance(found, Broker)
+    return found
+
+
+def other(name: str, state: Path) -> tuple[subprocess.Popen[str], str]:
+    """Start another owner; its process and its channel."""
+    mine = broker(name).ledger.variable
+    environment = {key: value for key, value in os.environ.items() if key != mine}
+    environment["XDG_STATE_HOME"] = str(state)
+    command = [sys.executable, "-c", OTHER, name]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    return process, process.stdout.readline().strip()
+
+
+@pytest.mark.parametrize("name", BROKERS)
+def test_no_password_is_shown_of_a_broker_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    scheme = broker(name).schemes[0]
+    monkeypatch.setenv(broker(name).variable, f"{scheme}://someone:{SECRET}@127.0.0.1:1/x")
+    found = broker(name).find()
+    assert isinstance(found, Missing)
+    assert f"{scheme}://someone@127.0.0.1:1/x" in found.reason
+    assert f"export {broker(name).variable}=" in found.way_out
+    assert "hunter2" not in f"{found}"
+    monkeypatch.setenv(broker(name).variable, f"http://{SECRET}")
+    found = broker(name).find()
+    assert isinstance(found, Missing)
+    assert "hunter2" not in f"{found}"
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.server(name)) for name in BROKERS[:2]])
+def test_what_a_killed_process_left_is_dropped_and_what_a_living_one_has_is_not(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    living, mine = other(name, tmp_path)
+    killed, left = other(name, tmp_path)
+    try:
+        killed.send_signal(signal.SIGKILL)
+        killed.wait(30)
+        names = {line.name for line in broker(name).ledger.lines(None)}
+        assert {mine, left} <= names
+        dropped = broker(name).clean()
+        assert left in dropped
+        assert not [one for one in dropped if one.startswith(mine)]
+        assert mine in {line.name for line in broker(name).ledger.lines(None)}
+        assert broker(name).clean() == []
+        # A message to what was dropped reaches nobody, and one to the other waits for its group.
+        channel = CHANNELS[name](100, mine)
+        assert channel.backlog("group") == 0
+        channel.close()
+    finally:
+        for process in (living, killed):
+            process.kill()
+            process.wait(30)
+            assert process.stdout is not None
+            process.stdout.close()
+    assert mine in broker(name).clean()
+    assert not [*tmp_path.rglob("*.ledger")]
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.server(name)) for name in ("redis", "nats")])
+def test_an_instance_of_the_lab_s_own_keeps_messages_over_a_kill(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lab.testing.channels import messages, taken
+
+    one = instance(name, tmp_path / "server", bound=True)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    try:
+        assert isinstance(one.start(), Endpoint)
+        monkeypatch.setenv(f"LAB_{name.upper()}", one.url)
+        # The owner of before is another server's.
+        channel = CHANNELS[name](100, "lab_channel_of_a_test")
+        channel.declare("group")
+        channel.publish(messages([1, 2]))
+        one.stop("kill")
+        one.start()
+        subscription = channel.subscribe("group", "one")
+        assert [item.message.position for item in taken(subscription, 2)] == [1, 2]
+        channel.close()
+    finally:
+        one.stop("kill")
