@@ -9,8 +9,9 @@ or index; and before a large load the standard library's connections are closed.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,21 @@ def rest(*connections: sqlite3.Connection | None) -> None:
             connection.execute("PRAGMA shrink_memory")
 
 
+@contextlib.contextmanager
+def sorting(connection: sqlite3.Connection) -> Iterator[None]:
+    """Sort in files, not in memory, within the block: an index over many millions of rows. Not in a transaction."""
+    connection.execute("PRAGMA temp_store = FILE")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA temp_store = MEMORY")
+
+
+def folded(connection: sqlite3.Connection) -> bool:
+    """Copy the log into the file; return False if another reader, which holds an older state, is in the way."""
+    return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+
+
 def settings(connection: sqlite3.Connection) -> dict[str, Any]:
     """Return the settings that affect durability and speed, as the engine reports them."""
     names = ("journal_mode", "synchronous", "cache_size", "page_size", "wal_autocheckpoint")
@@ -108,7 +124,7 @@ def frame(
     The connection must be between transactions, and the only one that writes. If the log can't be copied into the file
     because another reader holds an older state, the rows are read one by one.
     """
-    if rows < ROWS_FOR_ARROW or connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+    if rows < ROWS_FOR_ARROW or not folded(connection):
         return as_frame(connection.execute(sql, tuple(arguments)).fetchall(), schema)
     path = Path(connection.execute("PRAGMA database_list").fetchone()[2])
     # ADBC infers types from a batch. The batch is as large as the result, so a column that is null at first and real

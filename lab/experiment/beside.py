@@ -17,9 +17,11 @@ import numpy as np
 import polars as pl
 
 from lab.base import NotAnswered, stream
+from lab.experiment.ask import call_limits
 from lab.experiment.progress import Progress
 from lab.experiment.write import Replay, Written
 from lab.measure.asked import Asked
+from lab.measure.asking import longer
 from lab.measure.lag import in_order
 from lab.place import FolderPlace
 from lab.queries.answers import Row
@@ -44,13 +46,15 @@ class _Times:
 
 
 def beside(
-    plan: Plan, written: Written, asked: Sequence[Asked], place: FolderPlace, progress: Progress
+    plan: Plan, written: Written, asked: Sequence[Asked], main: Truth, place: FolderPlace, progress: Progress
 ) -> list[dict[str, Any]]:
     """Return the rows of the table `beside`; none if the source of truth answered nothing, or has too few changes.
 
-    It takes `measure.budget` for each of the three kinds of block, at the most one block longer.
+    It takes `measure.budget` for each of the three kinds of block, at the most one block longer. `main` has all of the
+    changes. What takes longer than `measure.limit` is not asked: a note of the run says so.
     """
-    able = [one for one in asked if one.answers and not one.refused and not one.wrong]
+    limit = call_limits(plan).limit_seconds
+    able = [one for one in asked if one.answers and not one.refused and not one.wrong and not longer(one, limit)]
     at = written.published.committed_at
     at = at if in_order(at) else np.sort(at)
     if not able or at.size < 4 * _BLOCK:
@@ -60,7 +64,9 @@ def beside(
     try:
         cut = float(at[-again - 1])
         progress.step("loading a source of truth to be read beside", at.size - again)
-        Replay(truth, written.events).advance(cut, progress.done)
+        later = {name: _later(frame, cut)["position"].to_list() for name, frame in written.events.items()}
+        if not truth.copy(main, later):
+            Replay(truth, written.events).advance(cut, progress.done)
         times = _measure(plan, truth, _commits(written.events, cut), able, again)
     finally:
         truth.drop()
@@ -68,14 +74,17 @@ def beside(
     return [_row(name, times) for name in names if times.alone.get(name) and times.beside.get(name)]
 
 
+def _later(frame: pl.DataFrame, cut: float) -> pl.DataFrame:
+    """Return the changes after a moment."""
+    return frame.filter(pl.col("committed_at") > cut)
+
+
 def _commits(events: dict[str, pl.DataFrame], cut: float) -> Iterator[tuple[str, pl.DataFrame]]:
     """Yield each change after a moment as a frame of one row, in the order of their commits."""
     rows = [
         (moment, entity, number)
         for entity, frame in events.items()
-        for number, moment in frame.select(pl.int_range(pl.len()), "committed_at")
-        .filter(pl.col("committed_at") > cut)
-        .iter_rows()
+        for number, moment in _later(frame.with_row_index(), cut).select("index", "committed_at").iter_rows()
     ]
     for _, entity, number in sorted(rows):
         yield entity, events[entity][number : number + 1]

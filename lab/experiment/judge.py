@@ -1,4 +1,4 @@
-"""The last steps: ask every projection the same questions, rebuild each, and judge each by the evidence."""
+"""The last steps: rebuild each projection, and judge each by the evidence."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from lab.base import TRUTH, Totals, stream
+from lab.experiment.ask import Answers
 from lab.experiment.dumped import dumped
 from lab.experiment.explained import explain
 from lab.experiment.progress import Progress, Stretch
@@ -20,23 +21,16 @@ from lab.experiment.rebuilt import rebuilt_beside
 from lab.experiment.troubles import Rows, lost_messages, parked, troubles
 from lab.experiment.work import own_work
 from lab.experiment.write import Written
-from lab.measure import accounting, asking, queries
+from lab.measure import accounting
 from lab.measure.asked import Asked
 from lab.measure.machine import give_back
 from lab.place import FolderPlace
-from lab.queries.answers import Row
-from lab.queries.kinds import KINDS
-from lab.queries.model import Query
 from lab.spill import ROWS, breathe
 from lab.tables import TABLES
-from lab.truth import Truth
 from lab.verdict.checks import judge, judge_truth
 from lab.verdict.evidence import Evidence
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan
-
-# What was asked of each projection by its name, and of the source of truth by `TRUTH`.
-Answers = dict[str, list[Asked]]
 
 
 @dataclass(frozen=True)
@@ -78,44 +72,6 @@ class RunJudgement:
     def seconds(self, phase: str) -> float:
         """The wall time of a phase, `rebuild` or `judge`, over all projections."""
         return sum(each.seconds[phase] for each in self.projections)
-
-
-def ask(plan: Plan, lives: list[Live], truth: Truth, oracle: Oracle, progress: Progress) -> Answers:
-    """Time every query of every projection that can answer it, and compare the answers with the oracle's.
-
-    They are asked in single calls first (cold), then in blocks (hot). The source of truth is asked along with them as
-    a baseline: what it answers well enough needs no projection. Its budget also counts the warm-up, since it has no
-    read indexes and one answer may take seconds.
-    """
-    measure, seed = plan.scenario.measure, plan.scenario.seed
-    turns = measure.warm_up + measure.samples
-    drawn = {
-        query.name: KINDS[query.kind].draw(query, _tables(oracle, query), turns, stream(seed, "query", query.name))
-        for query in plan.queries
-    }
-    answers: Answers = {
-        live.plan.name: [Asked(live.plan.name, live.projector.store, query) for query in live.plan.queries]
-        for live in lives
-    }
-    answers[TRUTH] = [
-        Asked(TRUTH, truth, query, patient=False) for query in plan.queries if measure.truth and truth.answers(query)
-    ]
-    asked = [one for several in answers.values() for one in several]
-    progress.step("asking", turns + measure.blocks)
-    turn = iter(range(1, turns + measure.blocks + 1))
-    each = asking.CallLimits(measure.warm_up, measure.samples, measure.budget)
-    asking.in_rounds(asked, drawn, each, stream(seed, "rounds"), lambda: progress.done(next(turn)))
-    asking.in_blocks(asked, drawn, measure.blocks, each, stream(seed, "blocks"), lambda: progress.done(next(turn)))
-
-    def right(query: Query, parameters: Row) -> list[Row]:
-        return KINDS[query.kind].answer(query, parameters, _tables(oracle, query))
-
-    queries.check(asked, right)
-    return answers
-
-
-def _tables(oracle: Oracle, query: Query) -> dict[str, Any]:
-    return oracle.histories if KINDS[query.kind].past else oracle.tables
 
 
 def rebuild_and_judge(

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab.base import TRUTH, Problem
+from lab.experiment.ask import ask, cut_short
 from lab.experiment.beside import beside
-from lab.experiment.judge import ask, rebuild_and_judge
+from lab.experiment.judge import rebuild_and_judge
 from lab.experiment.progress import Progress
 from lab.experiment.project import Projected, project
 from lab.experiment.record import manifest, tables, write_tables
@@ -142,7 +143,8 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
         clock.tick()
         with phases.timed("query"):
             answers = ask(plan, projected.lives, truth, written.oracle, progress)
-            crowded = beside(plan, written, answers[TRUTH], FolderPlace(work).within("beside"), progress)
+            written.notes += cut_short(plan, answers)
+            crowded = beside(plan, written, answers[TRUTH], truth, FolderPlace(work).within("beside"), progress)
         _rest(projected, truth)
         clock.tick()
         judged = rebuild_and_judge(plan, projected, written, answers, FolderPlace(work / "rebuilt"), progress)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, perf_counter_ns
@@ -172,17 +172,28 @@ class Replay:
         """
         for name, times in self._times.items():
             last = int(np.searchsorted(times, at, side="right"))
-            began, order = perf_counter(), self._order[name]
-            for first in range(self._loaded[name], last, LOADED_AT_ONCE):
-                breathe()
-                some = slice(first, min(first + LOADED_AT_ONCE, last))
-                frame = self.events[name]
-                self.truth.load(name, frame[some] if order is None else taken(frame, np.sort(order[some])))
-                done(sum(self._loaded.values()) + some.stop - self._loaded[name])
+            began = perf_counter()
+            for some in self._slices(name, last, done):
+                self.truth.load(name, some)
             if last > self._loaded[name]:
                 self.seconds += perf_counter() - began
                 self._loaded[name] = last
 
     def finish(self, done: Callable[[int], None] = lambda _: None) -> None:
-        """Commit every change that is not committed yet."""
+        """Commit every change that is not committed yet; all at once where nothing was."""
+        for name in [one for one, loaded in self._loaded.items() if not loaded and self._times[one].size]:
+            began = perf_counter()
+            self.truth.fill(name, self._slices(name, self._times[name].size, done))
+            self.seconds += perf_counter() - began
+            self._loaded[name] = self._times[name].size
         self.advance(float("inf"), done)
+
+    def _slices(self, name: str, last: int, done: Callable[[int], None]) -> Iterator[pl.DataFrame]:
+        """Yield the changes of an entity that are not committed yet, up to the last one, some at a time."""
+        frame, order, first = self.events[name], self._order[name], self._loaded[name]
+        before = sum(self._loaded.values()) - first
+        for start in range(first, last, LOADED_AT_ONCE):
+            breathe()
+            some = slice(start, min(start + LOADED_AT_ONCE, last))
+            yield frame[some] if order is None else taken(frame, np.sort(order[some]))
+            done(before + some.stop)

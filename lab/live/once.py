@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from lab.base import TRUTH
-from lab.experiment.judge import RunJudgement, ask, rebuild_and_judge
+from lab.experiment.ask import ask, cut_short
+from lab.experiment.judge import RunJudgement, rebuild_and_judge
 from lab.experiment.once import Phases, prepared, replay_command
 from lab.experiment.progress import Progress
 from lab.experiment.project import Projected
@@ -69,6 +70,7 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
             live.conformance = tried[live.plan.name]
         with phases.timed("query"):
             answers = ask(judged_as, found.lives, truth, written.oracle, progress)
+            written.notes += cut_short(judged_as, answers)
         give_back()
         judged = rebuild_and_judge(judged_as, found, written, answers, FolderPlace(work / "rebuilt"), progress)
         every_revision = truth.publishes_every_revision

@@ -14,7 +14,8 @@ import polars as pl
 
 from lab.base import TRUTH, BadInput, Problem
 from lab.experiment import reported
-from lab.experiment.judge import RunJudgement, ask, rebuild_and_judge
+from lab.experiment.ask import ask
+from lab.experiment.judge import RunJudgement, rebuild_and_judge
 from lab.experiment.progress import Progress
 from lab.experiment.project import Projected
 from lab.experiment.record import lag_tables, manifest, tables, write_tables

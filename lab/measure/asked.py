@@ -5,6 +5,7 @@ The wall clock is read around the store's `query`, which returns a complete list
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Protocol
@@ -78,8 +79,8 @@ class Asked:
     """The samples of one query in one projection: times in nanoseconds, parameters and answers.
 
     One that is asked without patience spends its budget from the first round on, warm-up or not; with it, only the
-    rounds that count. `spent` and `spent_hot` are in nanoseconds. `nanoseconds` are of single calls (cold), `places`
-    their rounds and their places within them, and `blocks` has the calls in blocks (hot).
+    rounds that count. `spent`, `spent_warm` and `spent_hot` are in nanoseconds. `nanoseconds` are of single calls
+    (cold), `places` their rounds and their places within them, and `blocks` has the calls in blocks (hot).
     """
 
     projection: str
@@ -87,6 +88,7 @@ class Asked:
     query: Query
     patient: bool = True
     spent: int = 0
+    spent_warm: int = 0
     nanoseconds: list[int] = field(default_factory=list)
     places: list[tuple[int, int]] = field(default_factory=list)
     spent_hot: int = 0
@@ -94,7 +96,7 @@ class Asked:
     # The answers to single calls; and those in blocks that differ from every answer to the same question before.
     answers: list[tuple[Row, list[Row]]] = field(default_factory=list)
     others: list[tuple[Row, list[Row]]] = field(default_factory=list)
-    # The numbers of the answers that are given in every run, whatever time the others took.
+    # The numbers of the answers that are given in every run in which no limit cuts the least number of calls.
     always: set[int] = field(default_factory=set)
     wrong: list[Wrong] = field(default_factory=list)
     # Why a question came to no answer. A statement of the user's own that comes to none is not asked again.
@@ -107,16 +109,24 @@ class Asked:
 
     @property
     def few(self) -> int:
-        """How often it is timed at the least, whatever the budget."""
+        """How often it is timed at the least, whatever the budget, unless the limit cuts that short."""
         return SAMPLES_MIN if self.patient else SAMPLES_FEW
+
+    def cut(self, limit_seconds: float) -> bool:
+        """Whether the limit has cut the least number of single calls, or of calls in blocks."""
+        spent = max(self.spent + self.spent_warm, self.spent_hot) > limit_seconds * 1e9
+        return spent and min(len(times) for times in (self.nanoseconds, self.hot or self.nanoseconds)) < self.few
 
     @property
     def hot(self) -> list[int]:
         """The times of all blocks in nanoseconds."""
         return [one for block in self.blocks for one in block.nanoseconds]
 
-    def ask(self, parameters: Row, counts: bool) -> None:
-        """Ask once, timed; the time is kept as a sample if the round counts (not in warm-up)."""
+    def ask(self, parameters: Row, counts: bool, limit_seconds: float = math.inf) -> None:
+        """Ask once, timed; the time is kept as a sample if the round counts.
+
+        In warm-up it doesn't, unless it takes longer than the limit: nothing has to be warmed up for such a call.
+        """
         began = perf_counter_ns()
         try:
             rows = self.store.query(self.query, parameters)
@@ -130,20 +140,29 @@ class Asked:
         if not self.answers or (len(self.nanoseconds) < few if counts else self.patient):
             self.always.add(len(self.answers))
         self.answers.append((parameters, rows))
-        if counts:
+        if counts or took > limit_seconds * 1e9:
             self.nanoseconds.append(took)
             self.spent += took
-        elif not self.patient:
+        elif self.patient:
+            self.spent_warm += took
+        else:
             self.spent += took
 
-    def over_hot(self, budget_seconds: float) -> bool:
+    def over_hot(self, budget_seconds: float, limit_seconds: float = math.inf) -> bool:
         """Whether it has used up its budget for blocks, or needs none: what came to no answer once has no time."""
-        return bool(self.refused) or (self.spent_hot > budget_seconds * 1e9 and len(self.hot) >= self.few)
+        if self.refused:
+            return True
+        few = self.few if self.spent_hot <= limit_seconds * 1e9 else 1
+        return self.spent_hot > budget_seconds * 1e9 and len(self.hot) >= few
 
-    def over(self, counts: bool, budget_seconds: float) -> bool:
-        """Whether it has used up its budget for single calls, and been asked as often as is needed all the same."""
+    def over(self, counts: bool, budget_seconds: float, limit_seconds: float = math.inf) -> bool:
+        """Whether it has used up its budget for single calls, and been asked as often as is needed all the same.
+
+        What has taken the limit needs one call, and no more.
+        """
         if self.refused and KINDS[self.query.kind].own:
             return True
-        if self.spent <= budget_seconds * 1e9:
-            return False
-        return (not counts and not self.patient) or len(self.nanoseconds) >= self.few
+        limited = self.spent + self.spent_warm > limit_seconds * 1e9
+        if counts:
+            return self.spent > budget_seconds * 1e9 and len(self.nanoseconds) >= (1 if limited else self.few)
+        return limited or (not self.patient and self.spent > budget_seconds * 1e9)

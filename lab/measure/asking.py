@@ -44,13 +44,14 @@ def nothing() -> None:
 class CallLimits:
     """How often a query is asked of a store: calls of warm-up, calls that count, and the seconds that they may take.
 
-    `few` calls count although the time is used up.
+    `few` calls count although the time is used up, unless these take longer than `limit_seconds`.
     """
 
     warm_up: int
     samples: int
     budget_seconds: float
     few: int = 1
+    limit_seconds: float = math.inf
 
 
 def in_rounds(
@@ -68,9 +69,9 @@ def in_rounds(
         for place, chosen in enumerate(rng.permutation(len(asked))):
             one = asked[chosen]
             drawn, counts = parameters[one.query.name], turn >= limits.warm_up
-            if drawn and not one.over(counts, limits.budget_seconds):
+            if drawn and not one.over(counts, limits.budget_seconds, limits.limit_seconds):
                 before = len(one.nanoseconds)
-                one.ask(drawn[turn % len(drawn)], counts)
+                one.ask(drawn[turn % len(drawn)], counts, limits.limit_seconds)
                 one.places += [(turn, place)] * (len(one.nanoseconds) - before)
         progress()
 
@@ -91,7 +92,7 @@ def in_blocks(
     In every other round the order of the blocks is drawn, and the next round has it reversed (ABBA): a drift that is
     linear in time adds the same to each of those that have all their blocks. The n-th call of a query has the same
     parameters in every projection. One that has used up its budget, and been timed as often as it must, has no further
-    block.
+    block. A single call that took longer than the limit stands for a block: it made its caches itself.
     """
     warm_up = max(limits.warm_up, math.ceil(limits.samples * WARM_UP_SHARE))
     number, order = 0, list[int]()
@@ -99,12 +100,19 @@ def in_blocks(
         order = order[::-1] if turn % 2 else rng.permutation(len(asked)).tolist()
         for one in (asked[place] for place in order):
             drawn = parameters[one.query.name]
-            if drawn and not one.over_hot(limits.budget_seconds):
+            if longer(one, limits.limit_seconds):
+                one.blocks = one.blocks or [HotBlock(number, 0, one.nanoseconds[:1])]
+            elif drawn and not one.over_hot(limits.budget_seconds, limits.limit_seconds):
                 share, few = limits.budget_seconds / blocks, math.ceil(one.few / blocks)
                 cut = 0 if _slow(one) else warm_up
-                ask_block(one, drawn, number, CallLimits(cut, limits.samples, share, few))
+                ask_block(one, drawn, number, CallLimits(cut, limits.samples, share, few, limits.limit_seconds))
             number += 1
         progress()
+
+
+def longer(one: Asked, limit_seconds: float) -> bool:
+    """True if the first single call took longer than the limit."""
+    return bool(one.nanoseconds) and not one.refused and one.nanoseconds[0] > limit_seconds * 1e9
 
 
 def _slow(one: Asked) -> bool:
@@ -160,7 +168,8 @@ def _timed(
             warming = calls < limits.warm_up and share < WARM_UP_SHARE
             continue
         times.append(took)
-        if len(times) >= limits.few and (spent > budget or rows_held > ROWS_MAX):
+        few = limits.few if one.spent_hot + spent <= limits.limit_seconds * 1e9 else 1
+        if len(times) >= few and (spent > budget or rows_held > ROWS_MAX):
             break
         if len(times) >= limits.samples and (spent > QUICK_NANOSECONDS or len(times) >= most):
             break

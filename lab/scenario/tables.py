@@ -197,6 +197,7 @@ class MeasureTable(ScenarioTable):
     blocks: int = Field(4, ge=0, le=100, multiple_of=2)
     warm_up: int = Field(3, ge=0, le=1_000)
     budget: Annotated[float, Field(ge=INTERVAL_MIN, le=3_600.0)] = 1.0
+    limit: Annotated[float, Field(ge=INTERVAL_MIN, le=86_400.0)] = 3.0
     rebuild: bool = True
     truth: bool = True
     trials: bool = True

@@ -50,10 +50,12 @@ class _Log(Relational):
     """Base of the models that append a row for each change."""
 
     publishes_every_revision = True
+    # What the table says of revisions, unless an index of its own does.
+    _unique = ", UNIQUE (key, revision)"
 
     def _table(self, entity: str) -> str:
         declared = self._declared(entity, " PRIMARY KEY")
-        return f"CREATE TABLE IF NOT EXISTS {quoted(entity)} ({declared}, UNIQUE (key, revision))"
+        return f"CREATE TABLE IF NOT EXISTS {quoted(entity)} ({declared}{self._unique})"
 
 
 class History(_Log):

@@ -8,7 +8,7 @@ Nothing is ever physically deleted.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -211,6 +211,21 @@ class Truth(ABC):
         Each record's revisions are later than those that are there; positions need not be, as with writers that
         commit late.
         """
+
+    def fill(self, entity: str, slices: Iterable[pl.DataFrame]) -> None:
+        """Load the whole history of an entity that has none, a slice at a time; see `load`.
+
+        An engine that can builds its indexes last. What is interrupted is not to be gone on with.
+        """
+        for frame in slices:
+            self.load(entity, frame)
+
+    def copy(self, other: Truth, without: Mapping[str, Sequence[int]]) -> bool:
+        """Fill this one, which is empty, with what another of its kind holds, but for some positions of each entity.
+
+        Returns False, and changes nothing, where that is no quicker than to load it.
+        """
+        return False
 
     @abstractmethod
     def changes_since(

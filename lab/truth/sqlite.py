@@ -6,7 +6,9 @@ order: a reader of the feed can't be overtaken by a late commit.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,8 +40,10 @@ class Sqlite(Relational):
 
     indexable = True
 
-    # Whether a row takes the place of one with the same key.
+    # Whether a row takes the place of one with the same key. If not, an index says that revisions are unique: unlike a
+    # constraint of the table, it can be built last.
     _replaces = False
+    _unique = ""
     _shared = False
     _reader: sqlite3.Connection | None = None
     _watch: Watch
@@ -139,6 +143,54 @@ class Sqlite(Relational):
             self._connect(self.durability)
             self._execute("SELECT 1 FROM lab_timeline").fetchall()
             self._watch = Watch(*self._watch.opened)
+
+    def fill(self, entity: str, slices: Iterable[pl.DataFrame]) -> None:
+        """The index of revisions is built last: row by row, it would be written again and again as a whole."""
+        if self._replaces or self._shared or self.head(entity):
+            super().fill(entity, slices)
+            return
+        self._execute(f"DROP INDEX IF EXISTS {self._revisions(entity)}")
+        try:
+            super().fill(entity, slices)
+        finally:
+            with sqlite.sorting(self._connection):
+                self._index(entity)
+
+    def copy(self, other: Truth, without: Mapping[str, Sequence[int]]) -> bool:
+        """The file is copied. Its timeline stays that of this place."""
+        if self._replaces or not isinstance(other, type(self)) or not sqlite.folded(other._connection):
+            return False
+        openings = self._execute("SELECT * FROM lab_timeline").fetchall()
+        self.close()
+        try:
+            shutil.copyfile(other._file, self._file)
+        finally:
+            self._connect(self.durability)
+        self.begin()
+        self._execute("DELETE FROM lab_timeline")
+        self._connection.executemany(f"INSERT INTO lab_timeline VALUES ({self.dialect.marks(3)})", openings)
+        for entity, positions in without.items():
+            self._connection.executemany(
+                f"DELETE FROM {quoted(entity)} WHERE position = ?", [(one,) for one in positions]
+            )
+        self.commit()
+        self._watch = Watch(*self._watch.opened)
+        return True
+
+    def _index(self, entity: str) -> None:
+        """Those for readers, and the one of revisions, unless the table of an earlier version declares it."""
+        super()._index(entity)
+        declared = self._execute(f"SELECT 1 FROM pragma_index_list({quoted(entity)}) WHERE origin = 'u'").fetchall()
+        if not self._replaces and not declared:
+            self._order(entity)
+
+    def _order(self, entity: str) -> None:
+        name = self._revisions(entity)
+        self._execute(f"CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {quoted(entity)} (key, revision)")
+
+    @staticmethod
+    def _revisions(entity: str) -> str:
+        return quoted(f"lab_{entity}_revisions")
 
     def _write(self, entity: str, row: Row) -> int:
         # RETURNING would cost as much as the INSERT itself.

@@ -196,6 +196,41 @@ def test_what_takes_longer_than_its_budget_is_timed_a_few_times(patient: bool, s
     assert len(machine.calls) == samples * len(QUERIES)
 
 
+@pytest.mark.parametrize(
+    ("patient", "seconds", "asks", "samples"),
+    [
+        # One call takes longer than the limit: there is no other, and it stands for a block.
+        (True, 4.0, 1, (1, 1)),
+        (False, 4.0, 1, (1, 1)),
+        # Warm-up has used up the limit: one call counts, and in blocks as many as the limit has room for.
+        (True, 1.6, 5, (1, 2)),
+        (False, 1.6, 4, (1, 2)),
+        # Warm-up and five calls are within the limit: all of the least number are made.
+        (True, 0.35, 14, (5, 6)),
+    ],
+)
+def test_the_limit_ends_the_least_number_of_calls(
+    patient: bool, seconds: float, asks: int, samples: tuple[int, int], machine: Machine
+) -> None:
+    limits = CallLimits(3, 100, 0.5, limit_seconds=3.0)
+    every = answering(Fake("slow", machine, microseconds=seconds * 1e6), Fake("quick", machine), patient=patient)
+    in_rounds(every, DRAWN, limits, stream(1, "rounds"))
+    in_blocks(every, DRAWN, 4, limits, stream(1, "blocks"))
+    table, kept = queries.table(every), queries.samples(every)
+    for one in every[: len(QUERIES)]:
+        assert sum(call[:2] == ("slow", one.query.name) for call in machine.calls) == asks
+        assert (len(one.nanoseconds), len(one.hot)) == samples
+        assert one.cut(3.0) == (min(samples) < one.few)
+        assert len(one.places) == samples[0]
+        row = table.row(by_predicate=(pl.col("projection") == "slow") & (pl.col("query") == one.query.name), named=True)
+        assert (row["cold_samples"], row["samples"]) == samples
+        assert row["p50_us"] == row["cold_p50_us"] == pytest.approx(seconds * 1e6)
+        assert row["p99_interval_reason"]
+        assert kept.filter(projection="slow", query=one.query.name).height == sum(samples)
+    for one in every[len(QUERIES) :]:
+        assert (len(one.nanoseconds), one.cut(3.0)) == (100, False)
+
+
 def test_a_block_ends_before_its_answers_fill_the_memory(machine: Machine) -> None:
     store = Fake("wide", machine)
     rows: list[Row] = [(number,) for number in range(20_000)]

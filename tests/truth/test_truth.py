@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -30,12 +31,15 @@ from lab.feed.fold import fold
 from lab.feed.reader import ChangeReader, with_before
 from lab.place import FolderPlace
 from lab.truth import Change, Truth, open_truth
+from lab.truth.sqlite import Sqlite
 
 MODELS = ("snapshot", "history", "events")
 each_model = pytest.mark.parametrize("model", MODELS)
 OpenTruth = Callable[..., Truth]
 ENTITY = EMPLOYEES.entities["employee"]
 ALL = 10**9
+# What engines raise for a revision that is there already.
+TWICE = (sqlite3.IntegrityError, adbc_driver_manager.Error, duckdb.ConstraintException, CannotTake)
 
 
 # A command takes DuckDB milliseconds, and a server some round trips: there the same is shown with fewer of them.
@@ -468,6 +472,67 @@ def test_a_trace_loaded_in_slices_gives_the_feed_of_its_commands(
     assert loaded.head("employee") == head
     assert loaded.execute(hire(10**6)) == outcome
     loaded.drop()
+
+
+@each_model
+@pytest.mark.parametrize("rows", [1, 10_000], ids=["straight from Arrow", "row by row"])
+def test_a_history_that_is_filled_in_at_once_is_as_one_loaded_in_slices(
+    model: str, rows: int, opened: OpenTruth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "ROWS_FOR_INGEST", rows)
+    filled, loaded, whole = opened(model), opened(model), trace()
+    loaded.load("employee", whole)
+    filled.fill("employee", whole.iter_slices(90))
+    assert filled.changes_since("employee", 0, ALL).equals(loaded.changes_since("employee", 0, ALL))
+    assert filled.execute(hire(10**6)) == loaded.execute(hire(10**6))
+    if model != "snapshot":
+        # No record has a revision twice, although it was looked for last.
+        with pytest.raises(TWICE):
+            filled.load("employee", whole[:3].with_columns(pl.col("position") + 10**6))
+        with pytest.raises(TWICE):
+            opened(model).fill("employee", [whole[:90], whole[:3].with_columns(pl.col("position") + 10**6)])
+
+
+@pytest.mark.parametrize("model", ["history", "events"])
+def test_a_copy_is_the_history_without_what_is_left_out(
+    model: str, engine: str, new_folder: Callable[[], Path]
+) -> None:
+    places = [FolderPlace(new_folder()) for _ in "abc"]
+    full, part, copied = (open_truth(engine, model, place, EMPLOYEES, "normal") for place in places)
+    whole = trace(COMMANDS[engine])
+    full.load("employee", whole)
+    part.load("employee", whole[:-5])
+    if copied.copy(full, {"employee": whole["position"][-5:].to_list()}):
+        # It has a timeline of its own, so its place knows it again.
+        own = copied.timeline()
+        assert own[0].id != full.timeline()[0].id
+        assert copied.changes_since("employee", 0, ALL).equals(part.changes_since("employee", 0, ALL))
+        copied.load("employee", whole[-5:])
+        copied.close()
+        copied = open_truth(engine, model, places[2], EMPLOYEES, "normal")
+        assert copied.timeline()[: len(own)] == own
+        assert copied.changes_since("employee", 0, ALL).equals(full.changes_since("employee", 0, ALL))
+    else:
+        assert engine != "sqlite"
+        assert copied.head("employee") == 0
+    for truth in (full, part, copied):
+        truth.drop()
+
+
+@pytest.mark.parametrize("model", ["history", "events"])
+def test_a_file_of_an_earlier_version_has_no_second_index_of_revisions(
+    model: str, new_folder: Callable[[], Path]
+) -> None:
+    place = FolderPlace(new_folder())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Sqlite, "_unique", ", UNIQUE (key, revision)")
+        open_truth("sqlite", model, place, EMPLOYEES, "normal").close()
+    truth = open_truth("sqlite", model, place, EMPLOYEES, "normal")
+    assert isinstance(truth, Sqlite)
+    assert len(truth._ask("SELECT name FROM pragma_index_list('employee')", ())) == 1
+    truth.fill("employee", trace().iter_slices(90))
+    assert len(truth._ask("SELECT name FROM pragma_index_list('employee')", ())) == 1
+    truth.close()
 
 
 @pytest.mark.parametrize("model", ["history", "events"])

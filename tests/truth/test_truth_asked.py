@@ -165,7 +165,8 @@ def test_nothing_is_indexed_for_readers(engine: str, tmp_path: Path) -> None:
             (),
         )
     elif engine == "sqlite":
-        found = truth._ask("SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL", ())
+        # Revisions are unique by an index, where other engines have a constraint.
+        found = truth._ask("SELECT sql FROM sqlite_master WHERE type = 'index' AND sql NOT LIKE 'CREATE UNIQUE%'", ())
     else:
         found = truth._ask("SELECT index_name FROM duckdb_indexes()", ())
     assert found == []
