@@ -19,6 +19,7 @@ from psycopg import conninfo, pq, sql
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoader
 
 from lab.base import CannotTake, Damaged, LabError, ReadOnly, Unavailable
+from lab.engines import tabbed
 from lab.engines.dsn import Dsn
 from lab.formatting import first_line
 
@@ -55,8 +56,6 @@ SYNCHRONOUS = {"full": "on", "normal": "off"}
 
 _PARTS = re.compile(r""""(?:[^"]|"")*"|'(?:[^']|'')*'|/\*.*?\*/|--[^\n]*|\?""", re.DOTALL)
 NUL = "PostgreSQL holds no text with a NUL character"
-# In COPY's text format.
-_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 # SQLSTATE by its first characters: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _FOR_NOW = ("08", "28", "40", "53", "55", "57", "58", "25P03", "3D", "42501")
@@ -216,28 +215,6 @@ class Session:
         return sql.Literal(value).as_string(self.connection)
 
 
-def as_text(rows: pl.DataFrame) -> bytes:
-    """Return rows in COPY's text format. Raises CannotTake for a text with a NUL, which the server can't hold."""
-    written = _written(rows)
-    if b"\x00" in written:
-        raise CannotTake(NUL)
-    # Whatever is more than the ends of fields and rows, and the marks of nulls, is within a text.
-    height, width = rows.shape
-    nulls = sum(column.null_count() for column in rows.get_columns())
-    expected = ((b"\n", height), (b"\t", height * (width - 1)), (b"\\", nulls), (b"\r", 0))
-    if all(written.count(mark) == count for mark, count in expected):
-        return written
-    texts = [name for name, dtype in rows.schema.items() if dtype == pl.String()]
-    escaped = (pl.col(name).str.replace_many(list(_ESCAPES), list(_ESCAPES.values())) for name in texts)
-    return _written(rows.with_columns(*escaped))
-
-
-def _written(rows: pl.DataFrame) -> bytes:
-    return rows.write_csv(
-        include_header=False, separator="\t", quote_style="never", null_value="\\N", line_terminator="\n"
-    ).encode()
-
-
 def settings(session: Session) -> dict[str, Any]:
     """Return the settings that affect durability and speed, as the server reports them."""
     names = (
@@ -256,3 +233,11 @@ def settings(session: Session) -> dict[str, Any]:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def as_text(rows: pl.DataFrame) -> bytes:
+    """Return rows in COPY's text format. Raises CannotTake for a text with a NUL, which the server can't hold."""
+    try:
+        return tabbed.as_text(rows, nul="")
+    except ValueError:
+        raise CannotTake(NUL) from None

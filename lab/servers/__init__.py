@@ -38,13 +38,14 @@ class KnownServer(Protocol):
 # Where each kind is described, as lazy strings: a driver that is not installed breaks nothing.
 _MODULES = {
     "postgres": "lab.servers.postgres",
+    "mariadb": "lab.servers.mariadb",
     "redis": "lab.servers.redis",
     "nats": "lab.servers.nats",
     "rabbitmq": "lab.servers.rabbit",
     "kafka": "lab.servers.kafka",
 }
 # The extras that have their drivers, where these are called otherwise.
-_EXTRAS = {"postgres": "postgresql"}
+_EXTRAS = {"postgres": "postgresql", "mariadb": "mysql"}
 SERVERS = tuple(_MODULES)
 # Kinds that the lab can start: each module has a `KIND`.
 _KINDS = {

@@ -8,7 +8,7 @@ from typing import ClassVar
 from lab.engines.postgres import NAME_BYTES, Session
 from lab.ports import Endpoint
 from lab.servers.place import ServerPlace
-from lab.servers.postgres import LEDGER, SERVER, configured
+from lab.servers.postgres import LEDGER, SERVER
 from lab.servers.postgres_ledger import PostgresLedger
 
 
@@ -26,7 +26,7 @@ class PostgresPlace(ServerPlace):
 
     def where(self) -> str:
         """The server's URL without a password."""
-        return str(configured() or "this machine")
+        return str(SERVER.configured() or "this machine")
 
     def within_reach(self) -> bool:
         """Return whether the server answers now."""
