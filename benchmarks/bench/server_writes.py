@@ -23,7 +23,8 @@ from lab.ports import Missing
 from lab.servers import server
 from lab.servers.postgres import SERVER
 from lab.truth import join_truth, open_truth
-from lab.truth.postgres import SEQUENCE, Postgres
+from lab.truth.postgres import Postgres
+from lab.truth.transaction import SEQUENCE
 
 WRITERS = 8
 ROOT = Path(__file__).parent.parent.parent

@@ -28,6 +28,7 @@ from lab.running.simulated import Arrivals, drive
 from lab.running.worker import Worker
 from lab.running.worklog import ANSWERED, CAUGHT_UP, HEARD, READ, TAKEN, WORK_SUFFIX, lateness, read_work
 from lab.tables import TABLES
+from lab.truth.delivery import POLL
 from lab.wiring import Plan, ProjectionPlan
 
 # The simulation is run with so many seeds, and the lags of all are taken together.
@@ -46,6 +47,9 @@ def foretell(
     measured = {row["projection"]: row for row in loaded.to_dicts()}
     rows = []
     for item in plan.projections:
+        if item.feed != POLL:
+            # The simulation knows polls and messages only.
+            continue
         records = read_work((folder / item.name).with_suffix(WORK_SUFFIX), began)
         lags = []
         for repetition in range(REPETITIONS):

@@ -24,7 +24,7 @@ from lab.experiment.write import Written
 from lab.live.foretelling import foretell, worked
 from lab.live.judging import Chronicle, acknowledged, projected
 from lab.live.performing import Performance, Performed
-from lab.live.refusals import refused
+from lab.live.refusals import refused, unfit_server
 from lab.measure.machine import give_back, highest_rss_bytes
 from lab.measure.quiet import activity, quietness
 from lab.place import FolderPlace
@@ -44,6 +44,7 @@ def run_once(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
     """
     refuse(refused(plan))
     with prepared(plan, folder):
+        refuse(unfit_server(plan))
         _run(plan, folder, name, progress)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lab.base import Problem
 from lab.truth import truth_class
+from lab.truth.delivery import LOG
 from lab.wiring import Plan
 
 # A longer run would take more than a day of real time.
@@ -17,6 +18,18 @@ def too_long(plan: Plan, seconds: float) -> list[Problem]:
     where = "domain.time_scale" if plan.domain.has_trace else "workload.rate"
     what = f"live, it would take {seconds / 86_400:,.1f} days of real time"
     return [Problem(f"{plan.source.path.name}: {where}", what, "raise it, or run it on the simulated clock")]
+
+
+def unfit_server(plan: Plan) -> list[Problem]:
+    """Refuse feeds that the server of the source of truth can't give as it is set up. Raises Unavailable."""
+    fed = [item.name for item in plan.projections if item.feed == LOG]
+    if not fed:
+        return []
+    # Imported here: the driver of the server is there, since the scenario was planned.
+    from lab.truth.slots import refusal
+
+    found = refusal()
+    return [] if found is None else [Problem(f"{plan.source.path.name}: projection.{fed[0]}.feed", *found)]
 
 
 def refused(plan: Plan) -> list[Problem]:

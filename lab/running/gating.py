@@ -37,6 +37,11 @@ class LiveGate:
         return self._reach.number
 
     @property
+    def shown(self) -> int:
+        """The position up to which everything was in when the engine was asked: none above what there is."""
+        return min(self._reach.number, self._newest)
+
+    @property
     def keeps_back(self) -> bool:
         """True if something newer was committed when the engine was asked."""
         return self._reach.number < self._newest

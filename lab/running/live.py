@@ -201,6 +201,10 @@ class LiveService:
         """The frame itself."""
         return piece
 
+    def caught_up(self) -> None:
+        """What is applied from now on is what catch-up has brought."""
+        self._kind = CAUGHT_UP
+
     def begin(self) -> float:
         """Nothing: the clock is read when work ends."""
         return 0.0
@@ -238,7 +242,7 @@ class Follower(Worker):
             if isinstance(self.gate, LiveGate):
                 with reading():
                     self.gate.ask(start)
-                head = self.gate.look(start)
+                head = self.gate.shown
             else:
                 head = service.source.head()
         except Unavailable as error:

@@ -39,6 +39,8 @@ from lab.scenario.values import (
     is_whole,
 )
 
+# How a projection gets at what is committed; the names are those of `lab.truth.delivery`.
+FeedKind = Literal["poll", "notify", "outbox", "log"]
 GapStrategy = Literal["naive", "serialise", "horizon", "hold", "xmin"]
 # Whether the checkpoint is committed with the data or in a transaction of its own, so a crash can separate the two.
 CheckpointOrder = Literal["with-data", "after-data", "before-data"]
@@ -77,8 +79,9 @@ class TruthTable(ScenarioTable):
 
 
 class CatchUpTable(ScenarioTable):
-    """The catch-up subscription: the interval between polls, the page size, and the strategy for gaps."""
+    """The catch-up subscription: how it is fed, the interval between polls, the page size, the strategy for gaps."""
 
+    feed: FeedKind = "poll"
     every: Interval = 1.0
     page: int = Field(10_000, ge=1, le=1_000_000)
     gaps: GapStrategy = "naive"
@@ -155,6 +158,7 @@ class ProjectionTable(ScenarioTable):
     subscribe: Literal["catch-up", "channel", "both"] = "both"
     batch: int = Field(1_000, ge=1, le=1_000_000)
     linger: Seconds = 0.0
+    feed: FeedKind | None = None
     every: Interval | None = None
     model: ServiceModel | None = None
     hold: int = Field(1_000_000, ge=1, le=COUNT_MAX)

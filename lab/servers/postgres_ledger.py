@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -13,9 +14,11 @@ from lab.servers.ledger import Held, Ledger, Line
 SCHEMA = "lab_ledger"
 # The first of the two numbers of the advisory locks: of owners, and of the ledger while it is made.
 OWNERS, MAKING = 0x6C61_6201, 0x6C61_6202
+# Seconds in which a slot's reader must have ended.
+ACTIVE_SECONDS = 5.0
 # How each kind of thing is dropped. A slot holds back the server's log, so it goes first.
 _DROPS = {
-    "slot": "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = ? AND NOT active",
+    "slot": "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = ?",
     "publication": "DROP PUBLICATION IF EXISTS {}",
     "schema": "DROP SCHEMA IF EXISTS {} CASCADE",
     "database": "DROP DATABASE IF EXISTS {}",
@@ -87,10 +90,20 @@ class PostgresLedger(Ledger[Session]):
         """Drop a slot, a publication, a schema or a database."""
         statement = _DROPS[kind]
         with engine.mapped(name):
+            if kind == "slot":
+                _hang_up(session, name)
             if "{}" in statement:
                 session.execute(statement.format('"' + name.replace('"', '""') + '"'))
             else:
                 session.execute(statement, (name,))
+
+
+def _hang_up(session: Session, slot: str) -> None:
+    """End the session that reads a slot: its process has ended, or is about to."""
+    until = time.monotonic() + ACTIVE_SECONDS
+    asked = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = ? AND active"
+    while session.execute(asked, (slot,)).fetchall() and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 class AdvisoryLock:

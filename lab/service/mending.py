@@ -24,6 +24,7 @@ from lab.projection.projector import Projector
 from lab.running.live import reading
 from lab.stores import Store, store_class
 from lab.truth import follows
+from lab.truth.timeline import Diverged
 from lab.wiring import Plan, ProjectionPlan
 from lab.wiring.traits import projection_identity
 
@@ -32,10 +33,6 @@ ORIGIN_FILE = ".lab-source.json"
 # How the name of the file ends that has the highest position that was ever to be written.
 REACHED = ".reached"
 POSITION = struct.Struct("<q")
-
-
-class Diverged(Exception):
-    """A projection was read from another history than that which the source of truth has now."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ class ProjectionHome:
     """The folder of one projection within a service's; `tell` gets what is done about it, in a sentence."""
 
     def __init__(self, plan: Plan, item: ProjectionPlan, folder: Path, tell: Callable[[str], None]) -> None:
-        self.plan, self.item, self.tell = plan, item, tell
+        self.plan, self.item, self.folder, self.tell = plan, item, folder, tell
         kind = store_class(item.table.store)
         self.place = kind.placed(FolderPlace(folder).within(item.name, kind.files))
 

@@ -22,7 +22,8 @@ from lab.running.live import Follower, Heard, LiveService, LiveSource, Waiting
 from lab.running.notes import BOUNDS, BoundedJournal
 from lab.running.wall import WallClock, WallRunner
 from lab.running.worklog import ANSWERED, HEARD, WORK_SUFFIX, WorkLog
-from lab.service.mending import Diverged, Lineage, ProjectionHome, reason_of
+from lab.service.following import Feeding
+from lab.service.mending import Lineage, ProjectionHome, reason_of
 from lab.service.messages import AskQuery, Message, ReadApplied, ReadStatus, StartRebuild, Subscribe, encoded_message
 from lab.service.problems import encoded, problem
 from lab.service.querying import Latest, rows_of, told
@@ -30,6 +31,7 @@ from lab.service.rebuilding import Rebuild
 from lab.service.values import named
 from lab.service.waiting import WaitingReaders
 from lab.service.wire import MESSAGE, REQUEST, SENT, Reply, packed, read
+from lab.truth.timeline import Diverged
 from lab.wiring import Plan
 
 Answer = TypeVar("Answer")
@@ -59,12 +61,11 @@ class Projection:
         self.inbox = Waiting(item.pace.capacity, self.journal.overflow)
         self.log = WorkLog(clock.now, None if journal is None else journal.with_suffix(WORK_SUFFIX))
         live = LiveService(self.source, entities, self.log, item.faults.retry_parked)
-        projector, page = home.open(renew), plan.scenario.catch_up.page
         # Why the files can't be gone on with, once that is known: then nothing is answered from them any more.
         self.unfit = ""
         self.lineage = Lineage(home)
-        gate = plan.live_gate(item, self.source.evidence, self.journal.gave_up)
-        follower = Follower(projector, live, self.inbox, self.journal, page, item.pace.batch, gate)
+        self.feeding = Feeding(plan, item, home.folder)
+        follower = self.feeding.follower(home.open(renew), live, self.inbox, self.journal)
         follower.confirm, follower.reaching = self._confirm, self.lineage.reached.note
         # A service runs until it is stopped, and its first poll is due at once.
         self.lane = Lane(item.pace, self.inbox, math.inf, follower, spans=self.log.spans)
@@ -228,6 +229,7 @@ class Projection:
         """What follows a piece of work: readers who wait are answered, and the first checkpoint is remembered."""
         if any(self.worker.settled.values()):
             self.lineage.begin()
+        self.feeding.watch(self.lane, self.runner)
         self.readers.wake()
 
     # -- at work ------------------------------------------------------------------------------------------------------
@@ -294,7 +296,5 @@ class Projection:
             await self._rebuilding
         with contextlib.suppress(*([Exception] if self.unfit else [])):
             self.worker.projector.store.close()
-        self.source.close()
-        self.lineage.reached.close()
-        self.journal.close()
-        self.log.close()
+        for one in (self.feeding, self.source, self.lineage.reached, self.journal, self.log):
+            one.close()

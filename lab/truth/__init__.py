@@ -13,6 +13,7 @@ from lab.domain.model import Domain
 from lab.identity import Identity, Trait
 from lab.place import FolderPlace
 from lab.truth.deciding import Answered, Change
+from lab.truth.delivery import NO_DELIVERY, Delivery
 from lab.truth.port import Truth
 from lab.truth.timeline import Opening, follows
 
@@ -69,15 +70,16 @@ def open_truth(
     more: Mapping[str, Trait] = NOTHING,
     epoch: str | None = None,
     indexed: bool = False,
+    delivery: Delivery = NO_DELIVERY,
 ) -> Truth:
     """Open a source of truth for writing, and claim its place: `more` traits are those of the scenario.
 
     With an epoch only the source of truth that has it is opened, and none is made. `indexed`: readers have the indexes
-    of the entities; else those that are there are dropped. Raises BadInput for a place that
-    holds anything else, and SourceLost for one whose data are gone or another's.
+    of the entities; else those that are there are dropped. `delivery` is for readers that don't poll. Raises
+    BadInput for a place that holds anything else, and SourceLost for one whose data are gone or another's.
     """
     truth = make_truth(engine, model, place, domain, durability)
-    truth.indexed = indexed
+    truth.indexed, truth.delivery = indexed, delivery
     wanted = truth_identity(engine, model, domain, more)
     if epoch is not None:
         _confirm_epoch(place, epoch)
@@ -111,7 +113,13 @@ def open_beside(
 
 
 def join_truth(
-    engine: str, model: str, place: FolderPlace, domain: Domain, durability: str, gaps: str = "naive"
+    engine: str,
+    model: str,
+    place: FolderPlace,
+    domain: Domain,
+    durability: str,
+    gaps: str = "naive",
+    delivery: Delivery = NO_DELIVERY,
 ) -> Truth:
     """Open a source of truth for writing beside other writers; with `gaps` "serialise" they take turns.
 
@@ -120,7 +128,7 @@ def join_truth(
     """
     found = _understood(engine, model, place, domain)
     truth = make_truth(engine, model, place, domain, durability)
-    truth.identity, truth.gaps = found, gaps
+    truth.identity, truth.gaps, truth.delivery = found, gaps, delivery
     truth.join()
     return truth
 

@@ -29,7 +29,9 @@ from lab.queries.sql import columns as listed
 from lab.queries.sql import quoted
 from lab.servers.ledger import NAMED
 from lab.servers.postgres_place import PostgresPlace
+from lab.truth import outbox
 from lab.truth.attached import TIMELINE, AttachedSchema, there
+from lab.truth.delivery import LOG, NOTIFY, OUTBOX, POLL
 from lab.truth.dialect import SqlDialect
 from lab.truth.evidence import LiveEvidence
 from lab.truth.files import belonging
@@ -37,9 +39,8 @@ from lab.truth.gate import DrainEvidence, GateLocks, XminEvidence
 from lab.truth.models import Events, History, Snapshot
 from lab.truth.port import Truth
 from lab.truth.relational import Relational
-from lab.truth.transaction import CommitUnknown, Transaction
+from lab.truth.transaction import SEQUENCE, CommitUnknown, Step, Transaction, Unanswered
 
-SEQUENCE = "lab_position"
 # How often a transaction is tried again that lost to another one: a deadlock, or two of one request.
 TRIES = 20
 # How long a writer tries to reach a server that has gone away, in seconds.
@@ -57,6 +58,7 @@ class Postgres(Relational):
     files = (NAMED,)
     concurrent = True
     strategies = (*Truth.strategies, "xmin")
+    feeds = (POLL, NOTIFY, OUTBOX, LOG)
     indexable = True
     name_bytes = driver.NAME_BYTES
     reserves = frozenset(("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"))
@@ -124,6 +126,8 @@ class Postgres(Relational):
             self._execute("SET synchronous_commit = on")
             self._execute(f"CREATE SEQUENCE IF NOT EXISTS {SEQUENCE}")
             super()._make_tables()
+            if self.delivery.outboxes:
+                self._execute(outbox.DECLARED)
             self._execute(f"SET synchronous_commit = {driver.SYNCHRONOUS[self.durability]}")
         finally:
             if self.on.alive:
@@ -138,10 +142,11 @@ class Postgres(Relational):
         and one of which it isn't known whether it was committed, if each command has the id of a request: under it the
         first outcome is found. Raises Unavailable where that can't be known, and while the server stays away.
         """
-        until = time.monotonic() + AWAY_SECONDS
+        until, unknown = time.monotonic() + AWAY_SECONDS, Unanswered()
         for tried in range(TRIES):
+            transaction = Transaction(self, self._reached(until))
             try:
-                outcomes, changes = Transaction(self, self._reached(until)).run(orders)
+                outcomes, changes = transaction.run(orders)
             except _LOST_TO_ANOTHER as error:
                 if tried == TRIES - 1:
                     raise Unavailable(f"{self.on.name}: lost {TRIES} times to other transactions: {error}") from None
@@ -153,9 +158,11 @@ class Postgres(Relational):
                     raise Unavailable(f"{self.on.name}: {UNKNOWN}") from None
                 if tried == TRIES - 1:
                     raise self.on.told(error) from None
+                if isinstance(error, CommitUnknown):
+                    unknown = Unanswered(*transaction.drafted)
             else:
                 if self.publish is not None:
-                    for change in changes:
+                    for change in changes or unknown.committed(outcomes):
                         self.publish(change)
                 return outcomes
             self.tried_again += 1
@@ -187,6 +194,11 @@ class Postgres(Relational):
         inserts = {name: f"VALUES ({self.dialect.marks(len(self._columns(name)))})" for name in self.domain.entities}
         return {name: self._insert(name, values) + self.dialect.returning for name, values in inserts.items()}
 
+    @property
+    def notification(self) -> list[Step]:
+        """What sends a notification with the commit, if readers wait for one; its channel is the schema's name."""
+        return [("SELECT pg_notify(?, '')", (self.on.schema,))] if self.delivery.notifies else []
+
     def rollback(self) -> None:
         """Roll back; of a connection that was lost the server has done so."""
         self.on.roll_back()
@@ -206,6 +218,8 @@ class Postgres(Relational):
             taken = f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {SEQUENCE}"
             newest = int(rows["position"].to_numpy().max())
             self._execute(f"SELECT setval('{SEQUENCE}', GREATEST(?, ({taken})))", (newest,))
+        for statement, values in self.notification:
+            self._execute(statement, values)
 
     @property
     def _seen(self) -> str:

@@ -13,6 +13,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 
+class Diverged(Exception):
+    """A projection was read from another history than that which the source of truth has now."""
+
+
 class Opening(NamedTuple):
     """One opening of a source of truth for writing: a random id, and the newest position at that moment."""
 

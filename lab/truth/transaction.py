@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from lab.base import CannotTake, Key
 from lab.domain.model import Command, Outcome, Record
 from lab.engines.postgres import NUL, Session, alive
 from lab.queries.answers import Row
+from lab.truth import outbox
 from lab.truth.deciding import Answered, Change, Draft, accepted, decided, repeated
 
 if TYPE_CHECKING:
@@ -28,12 +30,27 @@ Step = tuple[str, Sequence[Any]]
 _LOCK = "SELECT pg_advisory_xact_lock(?)"
 _LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared(?)"
 _COMMIT: Step = ("COMMIT", ())
+# What positions are taken from.
+SEQUENCE = "lab_position"
 # A quoted name or text, in which a question mark is none; a mark; and what the driver takes for the start of one.
 _MARKS = re.compile(r""""(?:[^"]|"")*"|'(?:[^']|'')*'|\?|%""")
 
 
 class CommitUnknown(psycopg.OperationalError):
     """The connection was lost after the commit was sent: it isn't known whether it happened."""
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """What a transaction came to whose commit was not answered: outcomes, and the changes that nobody was told of."""
+
+    outcomes: Sequence[Outcome] = ()
+    changes: Sequence[Change] = ()
+
+    def committed(self, found: Sequence[Outcome]) -> Sequence[Change]:
+        """Return the changes if these outcomes, found under the ids of the requests, say that they were committed."""
+        before = [outcome.position for outcome in self.outcomes]
+        return self.changes if before == [outcome.position for outcome in found] else ()
 
 
 class Transaction:
@@ -44,6 +61,8 @@ class Transaction:
         self._records: dict[tuple[str, Key], Record | None] = {}
         self._answered: dict[str, Answered] = {}
         self._sent = False
+        # What a run came to before it was committed.
+        self.drafted: tuple[list[Outcome], list[Change]] = ([], [])
         # What is written with the commit only.
         self._put: list[Step] = []
 
@@ -122,8 +141,9 @@ class Transaction:
             outcomes[number] = repeated(command, Answered(orders[one][0].digest, outcomes[one]))
         if changes and self.truth.committing is not None:
             self.truth.committing(changes)
+        self.drafted = [outcomes[number] for number in range(len(orders))], changes
         self._commit((request, Answered(orders[one][0].digest, outcomes[one])) for request, one in first.items())
-        return [outcomes[number] for number in range(len(orders))], changes
+        return self.drafted
 
     def _written(self, drafted: Sequence[tuple[int, Command, list[Draft]]], last: bool) -> list[int]:
         """Write the drafts, and commit with them if nothing comes after; return their positions."""
@@ -139,10 +159,23 @@ class Transaction:
                 rows.append((command.entity, (command.key, record.revision, record.deleted, command.at, *values)))
         if truth.gaps == "xmin":
             return self._put_off(rows)
-        steps = [(truth.on.prepared("append", truth._appends[entity], len(row)), row) for entity, row in rows]
+        steps: list[Step] = []
+        for (entity, row), delivered in zip(rows, self._delivered(drafted), strict=True):
+            steps += [(truth.on.prepared("append", truth._appends[entity], len(row)), row), *delivered]
         self._sent = last
-        found = self._sent_together([*steps, *([_COMMIT] if last else [])])
-        return [int(position) for ((position,),) in found[: len(rows)]]
+        each = len(steps) // len(rows)
+        found = self._sent_together([*steps, *truth.notification, *([_COMMIT] if last else [])])
+        return [int(position) for ((position,),) in found[: len(steps) : each]]
+
+    def _delivered(self, drafted: Sequence[tuple[int, Command, list[Draft]]]) -> list[list[Step]]:
+        """For each draft what writes it into the outbox, if there is one."""
+        readers = self.truth.delivery.outboxes
+        columns = {name: list(entity.columns) for name, entity in self.truth.domain.entities.items()}
+        return [
+            [outbox.step(command, draft, columns[command.entity], readers, SEQUENCE)] if readers else []
+            for _, command, drafts in drafted
+            for draft in drafts
+        ]
 
     def _put_off(self, rows: Sequence[tuple[str, Row]]) -> list[int]:
         """Take a position for each row now, and write them with the commit, as object mappers do."""
@@ -152,6 +185,7 @@ class Transaction:
         positions = [int(position) for ((position,),) in self._sent_together(steps)[1:]]
         for position, (entity, row) in zip(positions, rows, strict=True):
             self._put.append((truth.on.prepared("append", truth.placed[entity], 1 + len(row)), (position, *row)))
+        self._put += truth.notification
         return positions
 
     def _commit(self, kept: Iterable[tuple[str, Answered]]) -> None:

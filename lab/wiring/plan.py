@@ -40,8 +40,9 @@ from lab.scenario import (
 from lab.stores import Layout, Store, store_class
 from lab.stores.kept import KEPT
 from lab.truth import Truth, join_truth, open_beside, open_truth, truth_class, truth_identity
+from lab.truth.delivery import STREAMS, Delivery
 from lab.truth.evidence import LiveEvidence
-from lab.wiring import chance, choices, claims, effort, meaning, replicas, reserved
+from lab.wiring import chance, choices, claims, effort, feeds, meaning, replicas, reserved
 from lab.wiring.every_store import expanded
 from lab.wiring.identities import digest, truth_traits
 
@@ -57,6 +58,7 @@ class ProjectionPlan:
     model: ServiceModel
     # What its times are drawn from, by source, if they are drawn from a measured run.
     recorded: Mapping[str, RecordedWork] | None
+    feed: str
     gaps: str
     gap_limit: float
     faults: FaultsTable
@@ -122,8 +124,8 @@ class Plan:
         Raises BadInput for a place that holds another one, SourceLost for one whose data are gone.
         """
         table = self.scenario.truth
-        kind, traits = (table.engine, table.model), self.truth_traits
-        return open_truth(*kind, place, self.domain, table.durability, traits, epoch, indexed=table.indexed)
+        rest = self.domain, table.durability, self.truth_traits, epoch, table.indexed, self.delivery
+        return open_truth(table.engine, table.model, place, *rest)
 
     def truth_beside(self, place: FolderPlace, gaps: str = "naive") -> Truth | None:
         """Open the source of truth read-only while others write; None if there is nothing to read yet."""
@@ -136,13 +138,20 @@ class Plan:
         # Beside a reader that goes by ids of transactions, writers take positions as those do for whom it is made.
         wanted = {item.gaps for item in self.projections}
         gaps = "xmin" if "xmin" in wanted else "serialise" if wanted == {"serialise"} else self.scenario.catch_up.gaps
-        return join_truth(table.engine, table.model, place, self.domain, table.durability, gaps)
+        return join_truth(table.engine, table.model, place, self.domain, table.durability, gaps, self.delivery)
+
+    @property
+    def delivery(self) -> Delivery:
+        """Return what the source of truth does for those of its readers that don't poll alone."""
+        return Delivery.of((item.name, item.feed) for item in self.projections)
 
     def live_gate(
         self, item: ProjectionPlan, evidence: Callable[[], LiveEvidence], gave_up: Callable[[float, int], None]
     ) -> LiveGate | None:
         """Create a projection's gate on the wall clock; None for one that reads all that is there, or has no gaps."""
         table = self.scenario.truth
+        if item.feed in STREAMS:
+            return LiveGate("horizon", item.gap_limit, evidence, gave_up)
         if item.gaps in ("naive", "serialise") or not truth_class(table.engine, table.model).concurrent:
             return None
         return LiveGate(item.gaps, item.gap_limit, evidence, gave_up)
@@ -259,6 +268,7 @@ def _projection(
     problems += meaning.capabilities(table, keeps, where)
     problems += meaning.feed(table, keeps, scenario, where)
     problems += meaning.gaps(table, scenario, where)
+    problems += feeds.problems(table, keeps, scenario, where)
     problems += meaning.rebuild(table, where)
     known = {query.name for query in queries}
     for name in table.queries or ():
@@ -285,6 +295,5 @@ def _projection(
     capacity = scenario.channel.capacity if scenario.channel else 1
     pace = Pace(table.batch, table.linger, table.every or scenario.catch_up.every, polls, capacity)
     catch_up = scenario.catch_up
-    strategy, limit = table.gaps or catch_up.gaps, table.gap_limit or catch_up.gap_limit
-    faults = table.faults or scenario.faults
-    return ProjectionPlan(table, layout, asked, pace, model, recorded, strategy, limit, faults), []
+    fed = feeds.kind(table, scenario), feeds.strategy(table, scenario), table.gap_limit or catch_up.gap_limit
+    return ProjectionPlan(table, layout, asked, pace, model, recorded, *fed, table.faults or scenario.faults), []

@@ -1,0 +1,174 @@
+"""Workers whose changes come by themselves, and workers that are told when to ask: see `lab.feed.streams`.
+
+What a stream brings is applied in the order of commits, which is not that of positions. The checkpoint moves to a
+position once the stream has passed the place in it at which the engine said that nothing below that is open any more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import polars as pl
+
+from lab.base import Unavailable
+from lab.feed.source import TruthReader
+from lab.feed.streams import ChangeStream, Notices, Streamed
+from lab.projection.projector import Projector
+from lab.running.gating import LiveGate
+from lab.running.journal import CATCH_UP
+from lab.running.live import RETRY, Follower, Heard, LiveService, reading
+from lab.running.trouble import Interrupted
+from lab.running.worker import Worker
+from lab.running.worklog import READ
+
+
+class NotifiedFollower(Follower):
+    """Polls, and hears notifications: what was heard before a poll begins is what the poll finds."""
+
+    listens: Callable[[TruthReader], Notices]
+    notices: Notices | None = None
+
+    @property
+    def socket(self) -> int | None:
+        """Where a notification arrives; None while it isn't listened for."""
+        return None if self.notices is None else self.notices.socket
+
+    def poll(self, start: float) -> tuple[float, bool]:
+        """Poll; without a connection to listen at, polls alone find what there is."""
+        source = self._live.source
+        try:
+            if source.found():
+                self.notices = self.notices or self.listens(_there(source.truth))
+                self.notices.open()
+                self.notices.heard()
+        except Unavailable:
+            pass
+        return super().poll(start)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self.notices is not None:
+            self.notices.close()
+
+    @property
+    def _live(self) -> LiveService:
+        assert isinstance(self.service, LiveService)
+        return self.service
+
+
+class StreamFollower(Follower):
+    """Applies what a stream brings. `every` is how often it asks up to where everything is in, in seconds."""
+
+    streams: Callable[[TruthReader], ChangeStream]
+    every: float
+    stream: ChangeStream | None = None
+    _asked_at = -math.inf
+    # Up to where the tables must be read first, since earlier changes won't come; and what the engine last told.
+    _tables_to = _bound = 0
+
+    @property
+    def socket(self) -> int | None:
+        """Where a change arrives; None while there is no stream, or one that must be asked."""
+        return None if self.stream is None else self.stream.socket
+
+    def poll(self, start: float) -> tuple[float, bool]:
+        """Read the tables as long as that must be; then take what has come, and apply it."""
+        try:
+            stream = self._opened(start)
+        except Unavailable as error:
+            raise self._refused(start, error) from None
+        if self.position < self._tables_to:
+            return super().poll(start)
+        self._tables_to = 0
+        self.polls += 1
+        self.journal.polled(start, True)
+        now = self._retry(start)
+        try:
+            if start - self._asked_at >= self.every:
+                self._ask(stream, start)
+            found = stream.take(self.page)
+            read_at = self._live.now(now)
+            self._live.work.note(READ, len(found), start, read_at - start)
+            now = self._applied(self._frames(found), self._bound if stream.passed else None, read_at)
+            stream.acknowledge()
+        except Unavailable as error:
+            raise self._refused(self._live.now(now), error) from None
+        if stream.passed:
+            self.verified_at = self._asked_at
+        return now - start, len(found) >= self.page
+
+    def close(self) -> None:
+        """Hang up."""
+        if self.stream is not None:
+            self.stream.close()
+
+    def beside(self, projector: Projector) -> Worker:
+        """A worker that reads the tables by position: what comes by the stream meanwhile is there, too."""
+        found = Follower(
+            projector, self.service, self.inbox, self.journal.beside(), self.page, self.batch,
+            None if self.gate is None else self.gate.afresh(), self.trouble,
+        )  # fmt: skip
+        found.confirm, found.reaching = self.confirm, self.reaching
+        return found
+
+    @property
+    def _live(self) -> LiveService:
+        assert isinstance(self.service, LiveService)
+        return self.service
+
+    def _opened(self, start: float) -> ChangeStream:
+        source = self._live.source
+        if not source.found():
+            raise Interrupted(start, start + RETRY)
+        self.stream = self.stream or self.streams(_there(source.truth))
+        if self.stream.open():
+            with reading():
+                self._tables_to = source.evidence().newest()
+        return self.stream
+
+    def _ask(self, stream: ChangeStream, start: float) -> None:
+        """Ask how far everything is settled, and then where in the stream that is."""
+        assert isinstance(self.gate, LiveGate)
+        with reading():
+            self.gate.ask(start)
+        self._bound, self._asked_at = self.gate.shown, start
+        stream.mark()
+        self.confirm()
+
+    def _frames(self, found: Sequence[Streamed]) -> dict[str, pl.DataFrame]:
+        """The changes of each entity as a change frame, in the order of their commits."""
+        heard: dict[str, list[Heard]] = {name: [] for name in self.entities}
+        for change in found:
+            if change.entity in heard:
+                heard[change.entity].append(Heard(*change))
+        return {name: self._live.source.frame(name, some) for name, some in heard.items()}
+
+    def _applied(self, frames: dict[str, pl.DataFrame], settled: int | None, now: float) -> float:
+        """Apply frames, with the last batch of each the checkpoint, if everything up to `settled` is in by then."""
+        self._live.caught_up()
+        for entity, frame in frames.items():
+            newest = max(self.highest[entity], int(frame["position"].to_numpy().max(initial=0)))
+            place = None if settled is None else min(settled, newest)
+            moves = place is not None and place > self.settled[entity]
+            for first in range(0, max(frame.height, int(moves)), self.batch):
+                last = first + self.batch >= frame.height
+                checkpoint = place if moves and last else None
+                now = self._work(entity, frame[first : first + self.batch], now, checkpoint, CATCH_UP)
+                if checkpoint is not None:
+                    self.positions[entity] = self.settled[entity] = checkpoint
+                    self.journal.checkpoint(now, entity, checkpoint)
+                self.watched(now)
+            if settled is not None:
+                self.covered[entity] = max(self.covered[entity], settled)
+        return now
+
+    def _interrupted(self, kind: str, at: float, lasts: float, step: str, detail: str = "") -> Interrupted:
+        """What was taken and not kept must come again."""
+        self.close()
+        return super()._interrupted(kind, at, lasts, step, detail)
+
+
+def _there(truth: TruthReader | None) -> TruthReader:
+    assert truth is not None
+    return truth

@@ -1,0 +1,81 @@
+"""How the process of a projection is fed: which worker follows the source of truth, and what wakes it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from lab.feed.source import TruthReader
+from lab.projection.projector import Projector
+from lab.running.lane import Lane
+from lab.running.live import Follower, LiveService, Waiting
+from lab.running.notes import BoundedJournal
+from lab.running.wall import WallRunner
+from lab.truth.delivery import NOTIFY, STREAMS
+from lab.wiring import Plan, ProjectionPlan
+
+if TYPE_CHECKING:
+    from lab.running.streaming import NotifiedFollower, StreamFollower
+    from lab.truth.postgres import Postgres
+
+
+class Feeding:
+    """Makes a projection's worker by the kind of its feed, and wakes its lane when something arrives."""
+
+    def __init__(self, plan: Plan, item: ProjectionPlan, folder: Path) -> None:
+        """`folder` is the service's."""
+        self._plan, self._item, self._folder = plan, item, folder / item.name
+        self._worker: NotifiedFollower | StreamFollower | None = None
+        self._watched: int | None = None
+
+    def follower(self, projector: Projector, live: LiveService, inbox: Waiting, journal: BoundedJournal) -> Follower:
+        """The worker that follows the source of truth."""
+        plan, item = self._plan, self._item
+        gate = plan.live_gate(item, live.source.evidence, journal.gave_up)
+        rest = projector, live, inbox, journal, plan.scenario.catch_up.page, item.pace.batch, gate
+        if item.feed == NOTIFY:
+            return self._notified(*rest)
+        return self._streamed(*rest) if item.feed in STREAMS else Follower(*rest)
+
+    def _notified(self, *rest: object) -> Follower:
+        # Imported here: drivers of servers are loaded where they are needed.
+        from lab.feed.streams import Notices
+        from lab.running.streaming import NotifiedFollower
+
+        found = self._worker = NotifiedFollower(*rest)  # type: ignore[arg-type]
+        found.listens = lambda truth: Notices(cast("Postgres", truth).on.schema)
+        return found
+
+    def _streamed(self, *rest: object) -> Follower:
+        from lab.feed.streams import ChangeStream, open_stream
+        from lab.running.streaming import StreamFollower
+
+        def streams(truth: TruthReader) -> ChangeStream:
+            return open_stream(self._item.feed, cast("Postgres", truth), self._item.name, self._folder)
+
+        found = self._worker = StreamFollower(*rest)  # type: ignore[arg-type]
+        found.streams, found.every = streams, self._item.pace.every
+        return found
+
+    def watch(self, lane: Lane, runner: WallRunner) -> None:
+        """Have the lane poll at once when something arrives; called after each piece of work, which reads it."""
+        loop = asyncio.get_running_loop()
+        if self._watched is not None:
+            # It may have been closed, and its number be another's.
+            loop.remove_reader(self._watched)
+        self._watched = None if self._worker is None else self._worker.socket
+        if self._watched is not None:
+            loop.add_reader(self._watched, self._arrived, lane, runner)
+
+    def _arrived(self, lane: Lane, runner: WallRunner) -> None:
+        assert self._watched is not None
+        asyncio.get_running_loop().remove_reader(self._watched)
+        self._watched = None
+        lane.due_at = min(lane.due_at, runner.clock.now())
+        runner.wake()
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._worker is not None:
+            self._worker.close()

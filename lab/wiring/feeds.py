@@ -1,0 +1,64 @@
+"""How projections are fed: by polls, notifications, an outbox or the log of the source of truth; and what can't be."""
+
+from __future__ import annotations
+
+from lab.base import LabError, Problem
+from lab.projection.guards import guard_class
+from lab.scenario import ProjectionTable, Scenario
+from lab.stores.kept import KEPT
+from lab.truth import truth_class
+from lab.truth.delivery import LOG, OUTBOX, POLL, STREAMS
+
+
+def kind(table: ProjectionTable, scenario: Scenario) -> str:
+    """Return how a projection is fed."""
+    return table.feed or scenario.catch_up.feed
+
+
+def strategy(table: ProjectionTable, scenario: Scenario) -> str:
+    """Return its strategy for gaps; of what comes in the order of commits the engine says how far it is complete."""
+    chosen = table.gaps or scenario.catch_up.gaps
+    if kind(table, scenario) not in STREAMS or chosen == "serialise":
+        return chosen
+    return "horizon"
+
+
+def problems(table: ProjectionTable, keeps: str, scenario: Scenario, where: str) -> list[Problem]:
+    """Refuse a feed that the engine, the clock or the projection can't have, with the reason and the way out."""
+    feed, truth = kind(table, scenario), scenario.truth
+    if feed == POLL:
+        return []
+    place = f"{where}.feed" if table.feed else f"{where.partition(':')[0]}: catch_up.feed"
+    try:
+        feeds = truth_class(truth.engine, truth.model).feeds
+    except LabError:
+        # An engine that is unknown or not installed is reported as such.
+        return []
+    if feed not in feeds:
+        what, way_out = f"`{truth.engine}` has no `{feed}`: its readers poll", 'truth.engine = "postgres"'
+        return [Problem(place, what, f'set {way_out}, or feed = "poll"')]
+    if scenario.time.mode != "live":
+        what = f"`{feed}` is for the wall clock: on the simulated one every reader polls"
+        return [Problem(place, what, 'run it with --live, or set time.mode = "live"')]
+    if table.subscribe == "channel":
+        what = f"it lives on messages alone, and `{feed}` is how catch-up is fed"
+        return [Problem(place, what, 'subscribe = "catch-up", or leave feed out')]
+    return [Problem(place, *refused) for refused in [_streamed(table, feed, keeps, scenario)] if refused]
+
+
+def _streamed(table: ProjectionTable, feed: str, keeps: str, scenario: Scenario) -> tuple[str, str] | None:
+    if feed not in STREAMS:
+        return None
+    if table.gaps is not None:
+        return f"`{feed}` comes in the order of commits and has no gaps", "leave gaps out"
+    if feed == LOG and scenario.truth.model == "events":
+        return "the log of an event-sourced model has events, and a projection takes states", 'feed = "outbox"'
+    if feed == LOG and KEPT[keeps].adds and not guard_class(table.guard, KEPT[keeps]).remembers_contributions:
+        what = f"adding up under guard `{table.guard}` needs each record as it was before, and the log doesn't have it"
+        return what, 'guard = "revision", or feed = "outbox"'
+    if feed == OUTBOX and any((other.gaps or scenario.catch_up.gaps) == "xmin" for other in scenario.projection):
+        what = "beside a reader with `xmin` writers write rows with the commit, and the outbox has no part in that"
+        return what, "leave the projection with `xmin` out"
+    if feed == OUTBOX and not scenario.workload.commands:
+        return "a history is loaded in bulk, without commands that write into an outbox", 'feed = "log"'
+    return None

@@ -1,0 +1,265 @@
+"""Feeds by which changes come by themselves: complete whatever the order of commits, and again after a crash."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reachable import own_instance
+
+from lab.base import Unavailable, Unsound
+from lab.domain.employees import EMPLOYEES
+from lab.domain.model import Command
+from lab.engines.pgoutput import PgOutput
+from lab.engines.postgres import Session
+from lab.engines.replication import lsn
+from lab.feed.streams import ChangeStream, Notices, Streamed, open_stream
+from lab.place import FolderPlace
+from lab.servers.postgres import LEDGER, SERVER
+from lab.truth import join_truth, open_truth, slots
+from lab.truth.delivery import Delivery
+from lab.truth.postgres import Postgres
+
+DELIVERY = Delivery(notifies=True, outboxes=("reader", "other"))
+WRITERS, COMMANDS = 4, 40
+
+
+@pytest.fixture(scope="module")
+def logical() -> Iterator[None]:
+    """A server of the tests' own, whose log can be read."""
+    before = os.environ.get("LAB_POSTGRES")
+    with own_instance("postgres") as one:
+        os.environ["LAB_POSTGRES"] = one.url
+        yield
+        if before is None:
+            del os.environ["LAB_POSTGRES"]
+        else:
+            os.environ["LAB_POSTGRES"] = before
+
+
+@pytest.fixture(params=["history", "snapshot"])
+def truth(request: pytest.FixtureRequest, tmp_path: Path, logical: None) -> Iterator[Postgres]:
+    """An empty source of truth with readers of each kind."""
+    kind = ("postgres", request.param, FolderPlace(tmp_path / "truth"), EMPLOYEES, "full")
+    found = open_truth(*kind, delivery=DELIVERY)
+    assert isinstance(found, Postgres)
+    yield found
+    found.drop()
+
+
+def hire(key: int) -> Command:
+    fields = {"name": f"Nº {key} 'x'", "manager": None if key == 1 else 1, "department": "Sales", "salary": 3_000 + key}
+    return Command("employee", "hire", key, fields, at=0.1 + key)
+
+
+def raised(key: int, salary: int) -> Command:
+    return Command("employee", "give_raise", key, {"salary": salary})
+
+
+def commands(seed: int) -> list[list[Command]]:
+    """What each writer does: all of them on the same few records, and on some of their own."""
+    rng = random.Random(seed)
+    found = []
+    for writer in range(WRITERS):
+        own = [hire(100 * (writer + 1) + number) for number in range(COMMANDS // 2)]
+        shared = [raised(rng.randint(1, 3), rng.randint(3_001, 99_000)) for _ in range(COMMANDS // 2)]
+        orders = own + shared
+        rng.shuffle(orders)
+        found.append(orders)
+    return found
+
+
+def write(truth: Postgres, orders: list[Command], seed: int) -> None:
+    """Execute them as one of several writers, whose transactions are open for moments of different length."""
+    rng = random.Random(seed)
+    kind = ("postgres", truth.model, truth.place, EMPLOYEES, "full")
+    with closing(join_truth(*kind, delivery=DELIVERY)) as writer:
+        writer.committing = lambda _: time.sleep(rng.random() * 0.01)
+        for order in orders:
+            writer.execute(order)
+
+
+def rows(truth: Postgres) -> Counter[tuple[Any, ...]]:
+    return Counter(truth.changes_since("employee", 0, 10_000).rows())
+
+
+def until_passed(stream: ChangeStream, seen: list[Streamed], acknowledges: bool = True) -> None:
+    """Take everything that had been committed by now."""
+    until = time.monotonic() + 30
+    stream.mark()
+    while time.monotonic() < until:
+        seen += stream.take(7)
+        if acknowledges:
+            stream.acknowledge()
+        if stream.passed:
+            return
+        time.sleep(0.005)
+    raise AssertionError("the stream didn't come to its mark")
+
+
+@pytest.mark.parametrize("feed", ["outbox", "log"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_stream_brings_every_change_in_the_order_of_its_record_and_again_after_a_crash(
+    truth: Postgres, feed: str, seed: int, tmp_path: Path
+) -> None:
+    rng, seen = random.Random(seed), list[Streamed]()
+    stream = open_stream(feed, truth, "reader", tmp_path)
+    assert stream.open()
+    for key in (1, 2, 3):
+        truth.execute(hire(key))
+    writers = [
+        threading.Thread(target=write, args=(truth, orders, seed + number))
+        for number, orders in enumerate(commands(seed))
+    ]
+    for writer in writers:
+        writer.start()
+    crashed = 0
+    while any(writer.is_alive() for writer in writers):
+        try:
+            stream.open()
+            seen += stream.take(rng.randint(1, 20))
+            if rng.random() < 0.2:
+                # What was taken and not acknowledged comes again.
+                stream.close()
+                crashed += 1
+            else:
+                stream.acknowledge()
+        except Unavailable:
+            # The server has not noticed yet that the former connection is gone.
+            time.sleep(0.005)
+    for writer in writers:
+        writer.join()
+    until = time.monotonic() + 20
+    while True:
+        try:
+            assert not stream.open()
+            break
+        except Unavailable:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    until_passed(stream, seen)
+    stream.close()
+    first = dict[tuple[int, int], Streamed]()
+    for change in seen:
+        assert change.entity == "employee"
+        first.setdefault((change.row[1], change.row[2]), change)
+    if truth.publishes_every_revision:
+        assert Counter(tuple(change.row) for change in first.values()) == rows(truth)
+    else:
+        last = {change.row[1]: tuple(change.row) for change in first.values()}
+        assert Counter(last.values()) == rows(truth)
+    revisions = dict[int, list[int]]()
+    for key, revision in first:
+        revisions.setdefault(key, []).append(revision)
+    assert all(found == list(range(1, len(found) + 1)) for found in revisions.values())
+    assert crashed
+    if feed == "outbox":
+        left = Session(SERVER.connect(truth.on.schema))
+        counts = dict(left.execute("SELECT reader, count(*) FROM lab_outbox GROUP BY reader").fetchall())
+        left.close()
+        # Each reader has rows of its own.
+        assert counts == {"other": len(first)}
+
+
+def test_the_outbox_has_the_record_as_it_was_before(truth: Postgres, tmp_path: Path) -> None:
+    stream = open_stream("outbox", truth, "reader", tmp_path)
+    stream.open()
+    truth.execute(hire(1))
+    truth.execute(raised(1, 4_000))
+    first, second = stream.take(10)
+    columns = list(EMPLOYEES.entities["employee"].columns)
+    assert first.before[0] is False
+    assert second.before[0] is True
+    assert dict(zip(columns, second.before[1:], strict=True))["salary"] == 3_001
+    stream.close()
+
+
+def test_what_is_rolled_back_comes_by_no_stream(truth: Postgres, tmp_path: Path) -> None:
+    streams = [open_stream(feed, truth, "reader", tmp_path) for feed in ("outbox", "log")]
+    for stream in streams:
+        stream.open()
+
+    class Stop(Exception):
+        pass
+
+    def stop(_: object) -> None:
+        raise Stop
+
+    truth.committing = stop
+    with pytest.raises(Stop):
+        truth.execute(hire(1))
+    truth.committing = None
+    truth.execute(hire(1))
+    for stream in streams:
+        seen: list[Streamed] = []
+        until_passed(stream, seen)
+        assert [(change.row[0], change.row[1]) for change in seen] == [(2, 1)]
+        stream.close()
+
+
+def test_a_commit_notifies_and_a_rollback_does_not(truth: Postgres) -> None:
+    notices = Notices(truth.on.schema)
+    notices.open()
+    assert not notices.heard()
+    truth.execute(hire(1))
+    until = time.monotonic() + 20
+    while not notices.heard():
+        assert time.monotonic() < until
+    assert not notices.heard()
+    truth.execute(Command("employee", "hire", 1, {}))
+    assert not notices.heard()
+    notices.close()
+
+
+def test_slot_and_publication_are_in_the_ledger_and_dropped_with_their_folder(truth: Postgres, tmp_path: Path) -> None:
+    stream = open_stream("log", truth, "reader", tmp_path / "reader")
+    stream.open()
+    name = slots.slot_name(truth.on.schema, "reader")
+    with LEDGER.session() as session:
+        lines = {(line.kind, line.folder) for line in LEDGER.lines(session) if line.name == name}
+    assert lines == {("slot", str(tmp_path / "reader")), ("publication", str(tmp_path / "reader"))}
+    assert slots.states([name])[0].active
+    # The stream is still open: its session is ended.
+    assert set(LEDGER.forget(tmp_path / "reader")) == {name}
+    assert slots.states([name]) == []
+    time.sleep(0.2)
+    with pytest.raises(Unavailable, match="slot"):
+        stream.take(10)
+
+
+def test_a_slot_waits_for_who_writes_and_names_them(
+    truth: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "MAKES_SECONDS", 0.5)
+    with SERVER.connect(application_name="somebody else") as connection:
+        session = Session(connection)
+        session.execute("BEGIN")
+        session.execute(f"INSERT INTO {truth.on.schema}.lab_requests VALUES ('x', '', '{{}}')")
+        with pytest.raises(Unavailable, match=r"can't be made while a transaction writes: somebody else \(pid \d+, "):
+            open_stream("log", truth, "reader", tmp_path).open()
+        session.execute("ROLLBACK")
+    stream = open_stream("log", truth, "reader", tmp_path)
+    stream.open()
+    stream.close()
+
+
+def test_places_in_the_log_are_numbers() -> None:
+    assert lsn("0/0") == 0
+    assert lsn("1/A0") == (1 << 32) + 160
+    assert lsn("FFFFFFFF/FFFFFFFF") == 2**64 - 1
+
+
+def test_a_value_that_the_log_does_not_have_is_no_value() -> None:
+    decoder = PgOutput()
+    relation = b"R" + (7).to_bytes(4) + b"s\0t\0d" + (1).to_bytes(2) + b"\0x\0" + bytes(8)
+    assert decoder.message(relation) is None
+    with pytest.raises(Unsound, match="not the value itself"):
+        decoder.message(b"U" + (7).to_bytes(4) + b"N" + (1).to_bytes(2) + b"u")
