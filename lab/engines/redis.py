@@ -82,7 +82,7 @@ def mapped(what: str, address: ServerUrl | None = None) -> Iterator[None]:
         raise found from None
 
 
-class Line:
+class RedisLine:
     """One connection of a client, on which whole sequences of commands travel at once."""
 
     def __init__(self, client: redis.Redis) -> None:
@@ -132,7 +132,6 @@ def settings(client: redis.Redis) -> dict[str, Any]:
         "server_version": str(info.get("valkey_version") or info.get("redis_version", "")),
         "server": str(info.get("server_name") or "redis"),
         "role": str(info.get("role", "")),
-        "used_memory": int(info.get("used_memory", 0)),
     }
     for name in ("maxmemory", "maxmemory-policy", "appendonly", "appendfsync", "save"):
         # A server may keep its configuration to itself.

@@ -28,7 +28,7 @@ def request_key(workload: str, number: int) -> str:
 
 
 @dataclass
-class Ledger:
+class TortureLedger:
     """The acknowledgements of the service: for each request its outcome and its position (None: no change)."""
 
     rows: dict[int, tuple[str, int | None]] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Ledger:
             self.contradictions.append(f"request {request} was answered {former}, and then {(outcome, position)}")
 
 
-def judge(plan: Plan, folder: Path, ledger: Ledger, problems: list[str]) -> dict[str, Any]:
+def judge(plan: Plan, folder: Path, ledger: TortureLedger, problems: list[str]) -> dict[str, Any]:
     """Compare the files of a stopped service with what they must be; `problems` are those known before.
 
     `processes` has a row for the source of truth, for each projection and for the front: its store, and how many rows
@@ -85,7 +85,7 @@ def judge(plan: Plan, folder: Path, ledger: Ledger, problems: list[str]) -> dict
     }
 
 
-def _decided_again(plan: Plan, truth: Truth, ledger: Ledger, found: Frames) -> tuple[Oracle, int]:
+def _decided_again(plan: Plan, truth: Truth, ledger: TortureLedger, found: Frames) -> tuple[Oracle, int]:
     """The oracle of all commands that were decided, and how many these are.
 
     A command is committed when it arrives, on the wall clock: its time is taken from its change.
@@ -103,7 +103,7 @@ def _decided_again(plan: Plan, truth: Truth, ledger: Ledger, found: Frames) -> t
     return Oracle.of_commands(plan.domain, stamped), len(stamped)
 
 
-def _unkept(ledger: Ledger, oracle: Oracle, found: Frames) -> list[str]:
+def _unkept(ledger: TortureLedger, oracle: Oracle, found: Frames) -> list[str]:
     """Acknowledgements that don't hold: a status that the command doesn't deserve, or a change that is not there."""
     there = {position for frame in found.values() for position in frame["position"]}
     statuses = {"accepted": 0, "rejected": 0, "conflict": 0}
@@ -125,7 +125,7 @@ def _unkept(ledger: Ledger, oracle: Oracle, found: Frames) -> list[str]:
     return problems[:20]
 
 
-def _acknowledged(ledger: Ledger, found: Frames) -> dict[str, Any]:
+def _acknowledged(ledger: TortureLedger, found: Frames) -> dict[str, Any]:
     """The front's row: commands acknowledged with a change, those of which there is none, and changes given twice."""
     told = [position for _, position in ledger.rows.values() if position is not None]
     there = {position for frame in found.values() for position in frame["position"]}

@@ -21,7 +21,7 @@ from lab.ending import say, stopping
 from lab.formatting import printable
 from lab.service.messages import Message
 from lab.service.part import RENEWED, Orders
-from lab.service.wire import ENDS_WITH_STDIN, Line, Reply
+from lab.service.wire import ENDS_WITH_STDIN, Reply, WireLine
 
 # Seconds before a part that died is started again: doubled from death to death, unless it had lived for a while. One
 # that was killed comes back sooner than one that ended with an error, which will most likely meet it again.
@@ -152,7 +152,7 @@ class Child:
     """
 
     orders: Orders
-    line: Line = field(default_factory=Line)
+    line: WireLine = field(default_factory=WireLine)
     state: str = "starting"
     restarts: int = 0
     last_exit: int | None = None
@@ -260,7 +260,7 @@ class Child:
         )  # fmt: skip
         if self._stopping and self._process.stdin is not None:
             self._process.stdin.close()
-        line, ended = Line(), asyncio.create_task(self._process.wait())
+        line, ended = WireLine(), asyncio.create_task(self._process.wait())
         while not ended.done():
             try:
                 await line.connect(socket)

@@ -24,7 +24,7 @@ import numpy as np
 
 from lab.base import TRUTH, BadInput, Problem, stream
 from lab.domain.model import Command
-from lab.service.aftermath import Ledger, judge, request_key
+from lab.service.aftermath import TortureLedger, judge, request_key
 from lab.service.local import LocalService
 from lab.service.supervisor import ProgramFailed
 from lab.statistics.quantiles import reached
@@ -124,7 +124,7 @@ class Sender(threading.Thread):
     """
 
     def __init__(
-        self, service: LocalService, commands: Iterable[Command], rate: float, ledger: Ledger, workload: str
+        self, service: LocalService, commands: Iterable[Command], rate: float, ledger: TortureLedger, workload: str
     ) -> None:
         super().__init__(daemon=True)
         self.workload = workload
@@ -194,7 +194,7 @@ def torture(
     _judgeable(plan)
     parts = [Victim(item.name, kills, AT_WORK) for item in plan.projections]
     victims = [Victim(TRUTH, kills, EXECUTING), *parts, Victim(FRONT, -(-kills // FRONT_EVERY), EXECUTING)]
-    ledger, began, problems = Ledger(), time.monotonic(), []
+    ledger, began, problems = TortureLedger(), time.monotonic(), []
     commands = plan.domain.workload(plan.options, stream(plan.scenario.seed, "workload"))
     # What can't be removed must not hide the result, or the error that ends it.
     with tempfile.TemporaryDirectory(prefix="torture-", ignore_cleanup_errors=True) as made:

@@ -97,7 +97,7 @@ async def read(reader: asyncio.StreamReader) -> tuple[int, int, int, bytes]:
     return number, status, position, await reader.readexactly(length)
 
 
-class Line:
+class WireLine:
     """One connection to a process, shared by many requests at once."""
 
     def __init__(self) -> None:

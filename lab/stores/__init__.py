@@ -59,6 +59,10 @@ _SHIPPED = (
         "postgres.search", "lab.stores.postgres_search:PostgresSearch", "search index", "inverted index", "#35020E",
         extra="postgresql", packages=("psycopg",), server="postgres",
     ),
+    StoreSpec(
+        "redis.keyvalue", "lab.stores.redis_keyvalue:RedisKeyvalue", "key/value", "map of keys in memory", "#FF0055",
+        extra="redis", packages=("redis",), server="redis",
+    ),
 )  # fmt: skip
 
 STORES: Registry[StoreSpec] = Registry("lab.stores", {spec.name: spec for spec in _SHIPPED}, problem)

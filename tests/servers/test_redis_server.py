@@ -127,7 +127,7 @@ def test_what_the_driver_raises_is_told_apart(client: redis.Redis, tmp_path: Pat
         client.execute_command("SET", f"{name}:text", object())
     with pytest.raises(Unavailable), engine.mapped("here"):
         engine.connect(engine.url("redis://127.0.0.1:1/0", "x")).ping()
-    line = engine.Line(client)
+    line = engine.RedisLine(client)
     found = line.ask([("SET", f"{name}:a", "1"), ("HGET", f"{name}:a", "b"), ("GET", f"{name}:a")])
     assert (found[0], found[2]) == (b"OK", b"1")
     assert "WRONGTYPE" in str(found[1])

@@ -18,7 +18,7 @@ from running import call
 from lab.base import BadInput, Batch, stream
 from lab.place import FolderPlace
 from lab.scenario import Source
-from lab.service.aftermath import Ledger, judge, request_key
+from lab.service.aftermath import TortureLedger, judge, request_key
 from lab.service.locking import owned
 from lab.service.messages import CLIENT
 from lab.service.torture import torture
@@ -67,9 +67,9 @@ def made(tmp_path: Path) -> Callable[..., Plan]:
     return make
 
 
-def executed(ready: Plan, folder: Path, count: int) -> Ledger:
+def executed(ready: Plan, folder: Path, count: int) -> TortureLedger:
     """So many commands executed and acknowledged, as the service does it; the workload has more."""
-    ledger, truth = Ledger(), ready.truth(FolderPlace(folder / "truth"))
+    ledger, truth = TortureLedger(), ready.truth(FolderPlace(folder / "truth"))
     workload = ready.domain.workload(ready.options, stream(ready.scenario.seed, "workload"))
     for number, command in enumerate(itertools.islice(workload, count)):
         outcome = truth.execute(command, CLIENT + request_key(ready.workload_digest, number))
@@ -93,7 +93,7 @@ def projected(ready: Plan, folder: Path, torn: str = "") -> None:
     truth.close()
 
 
-def counted(ready: Plan, folder: Path, ledger: Ledger) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+def counted(ready: Plan, folder: Path, ledger: TortureLedger) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """The verdict on the files, and its rows by name."""
     found = judge(ready, folder, ledger, [])
     names = ["truth", *(item.name for item in ready.projections), "front"]
@@ -194,7 +194,7 @@ def test_a_command_that_was_carried_out_twice_is_counted(made: Callable[..., Pla
     assert "records is not what the source of truth amounts to" in found["problems"]
 
 
-LIES: dict[str, Callable[[Ledger], Any]] = {
+LIES: dict[str, Callable[[TortureLedger], Any]] = {
     "a change that is not there": lambda ledger: ledger.rows.update({7: ("accepted", 9_999)}),
     "two with one position": lambda ledger: ledger.rows.update({7: ledger.rows[8]}),
     "another status": lambda ledger: ledger.rows.update({7: ("rejected", ledger.rows[7][1])}),
