@@ -60,7 +60,7 @@ _SHIPPED = (
         extra="postgresql", packages=("psycopg",), server="postgres",
     ),
     StoreSpec(
-        "redis.keyvalue", "lab.stores.redis_keyvalue:RedisKeyvalue", "key/value", "map of keys in memory", "#FF0055",
+        "redis.keyvalue", "lab.stores.redis_keyvalue:RedisKeyvalue", "key/value", "map of keys in memory", "#44AA44",
         extra="redis", packages=("redis",), server="redis",
     ),
 )  # fmt: skip
