@@ -6,13 +6,15 @@ protocols, one file each in the rooms above. All times are in seconds, all sizes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
 import polars as pl
 
 from lab.base import Batch, Key
+from lab.ports.channel import Channel, ChannelPromises, Delivery, Message, Subscription
+from lab.ports.server import Endpoint, Missing, ServerManager
 
 if TYPE_CHECKING:  # Types alone: at run time this module needs nothing above `base`.
     from lab.domain.model import Command, Outcome
@@ -94,94 +96,6 @@ class Feed(Protocol):
 
     def blockers(self) -> list[Blocker]:
         """The open transactions that keep `complete_to` below the newest position, the oldest first."""
-
-
-@dataclass(frozen=True)
-class Message:
-    """One published change. `position` numbers messages from 1 and identifies them; `record` is its ordering key."""
-
-    position: int
-    record: tuple[str, Key]
-    published_at: float
-    body: Any
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """One copy of a message as a consumer took it. `tag` is the broker's, `attempt` counts from 1."""
-
-    message: Message
-    tag: int
-    attempt: int = 1
-    copy: int = 0
-
-
-class Subscription(Protocol):
-    """One member of a consumer group. Each message goes to one member of each group, at least once."""
-
-    def take(self, most: int, seconds: float) -> list[Delivery]:
-        """At most `most` deliveries, those that a dead member left first; waits at most `seconds` for the first one."""
-
-    def acknowledge(self, done: Sequence[Delivery]) -> None:
-        """Mark as processed, after the projection's commit and never before. Unknown tags are ignored."""
-
-    def refuse(self, given_back: Sequence[Delivery]) -> None:
-        """Give back unprocessed: they are delivered again, with `attempt` one higher."""
-
-    def close(self) -> None:
-        """Leave the group: what was taken and not acknowledged goes to the other members. Twice is allowed."""
-
-
-@dataclass(frozen=True)
-class ChannelPromises:
-    """What a channel promises beyond this: each message reaches each group at least once, in order within a record.
-
-    `ordered`: in order of publication over all records. `whole`: what is published together is stored or refused
-    together. `bounded`: a full queue refuses. `attempts`: how many are counted: all; only whether it is a repeat; none
-    that another member had. `left_first`: what a member left comes before what is newer. `replaces`: a member that
-    joins again under its name gets at once what it had taken before. `durable`: messages outlive every process.
-    """
-
-    ordered: bool = True
-    whole: bool = True
-    bounded: bool = True
-    attempts: Literal["all", "repeated", "own"] = "all"
-    left_first: bool = True
-    replaces: bool = True
-    durable: bool = True
-
-
-class Channel(Protocol):
-    """Asynchronous messages between the write model and consumer groups, shared by all that open it by its name.
-
-    Every call has a time limit, and a channel that was away is used again once it is back.
-    """
-
-    @property
-    def promises(self) -> ChannelPromises:
-        """What may be relied on."""
-
-    @property
-    def name(self) -> str:
-        """By which other processes open it; "" where it is within one process."""
-
-    def publish(self, messages: Sequence[Message]) -> None:
-        """Store all of them, in order. Raises Unavailable when full or away: it is unknown what was stored; repeat."""
-
-    def declare(self, group: str) -> None:
-        """Make a consumer group, if it is new: it gets what is published from now on. Raises Unavailable."""
-
-    def subscribe(self, group: str, member: str) -> Subscription:
-        """Join a consumer group, which is made if new and then gets what is published from now on."""
-
-    def backlog(self, group: str) -> int:
-        """How many messages wait for a group; what is taken and not acknowledged may count, too. Raises Unavailable."""
-
-    def close(self) -> None:
-        """Release the connections; queues and groups stay. Closing twice is allowed."""
-
-    def drop(self) -> None:
-        """Close, and remove all queues and groups that this channel made."""
 
 
 @dataclass(frozen=True)
@@ -295,36 +209,6 @@ class WriteModel(Protocol):
 
     def settings(self) -> Mapping[str, Any]:
         """The engine's settings, as read back from it; `durability` is what they amount to."""
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A server that answers: its URL without credentials, its version, and how to connect to it."""
-
-    url: str
-    version: str
-    connect: Callable[[], Any]
-
-
-@dataclass(frozen=True)
-class Missing:
-    """No server: the reason, and the command that would start one."""
-
-    reason: str
-    way_out: str
-
-
-class ServerManager(Protocol):
-    """One instance of a server with its data in one folder; never touches an instance that it didn't start."""
-
-    def find(self) -> Endpoint | Missing:
-        """Return where it answers, or why it doesn't and how it is started."""
-
-    def start(self, settings: Mapping[str, str] | None = None) -> Endpoint:
-        """Start it and wait until it answers; one that runs is left as it is. Raises MissingDriver, Unavailable."""
-
-    def stop(self, how: Literal["clean", "kill"]) -> None:
-        """Stop it, politely or as a crash would, and wait until it has ended."""
 
 
 __all__ = [
