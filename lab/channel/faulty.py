@@ -34,8 +34,10 @@ class Faulty:
     """Hands on what a subscription takes as its fates say: lost, twice, late, out of order. A `Subscription` itself.
 
     A lost copy is acknowledged below and never handed on. A message is acknowledged below once all of its copies are,
-    so the broker must wait for longer than the longest delay; what it repeats meanwhile is ignored, and counted in
-    `repeated`. At most `capacity` copies are on their way; one that finds no room is dropped, and counted.
+    so the broker should wait for longer than the longest delay; what it repeats meanwhile is ignored. What it repeats
+    later, since nobody had acknowledged it, fares as it did the first time. `repeated` counts both. At most `capacity`
+    copies are on their way; one that finds no room is dropped, and counted. With `real`, the clock is the computer's,
+    and a wait for messages is left to the subscription.
     """
 
     def __init__(
@@ -46,18 +48,19 @@ class Faulty:
         outages: Sequence[Outage] = (),
         capacity: int = 1_000_000,
         every_seconds: float = 0.005,
+        real: bool = False,
     ) -> None:
         self.fates = fates
         self.counts = dict.fromkeys(("sent", "delivered", "duplicated", "lost", "overflowed"), 0)
         self.repeated = 0
         self._subscription, self._clock, self._outages = subscription, clock, outages
-        self._capacity, self._every = capacity, every_seconds
+        self._capacity, self._every, self._real = capacity, every_seconds, real
         # By arrival; at one moment first copies before second ones, as the simulated channel has it.
         self._on_the_way: list[_Copy] = []
         self._held: list[_Copy] = []
         self._ready: list[_Copy] = []
         self._last: dict[tuple[str, int | str], float] = {}
-        # What was taken below and isn't acknowledged there: the delivery, and how many of its copies are open.
+        # What was taken below and isn't acknowledged there, by position: the delivery, and how many copies are open.
         self._open: dict[int, tuple[Delivery, int]] = {}
         self._handed: dict[int, tuple[int, _Copy]] = {}
         self._tags = count(1)
@@ -71,26 +74,40 @@ class Faulty:
         """When the next copy arrives, on the clock's time; None when none is on its way."""
         return self._on_the_way[0][0] if self._on_the_way else None
 
-    def pull(self) -> None:
-        """Take everything that is ready below, and decide what becomes of it."""
-        while taken := self._subscription.take(sys.maxsize, 0.0):
+    @property
+    def open(self) -> int:
+        """How many messages are not acknowledged below."""
+        return len(self._open)
+
+    def pull(self, seconds: float = 0.0) -> None:
+        """Take everything that is ready below, and decide what becomes of it; wait so long for the first one."""
+        taken = self._subscription.take(sys.maxsize, seconds)
+        while taken:
             for delivery in taken:
-                if delivery.tag in self._open:
-                    self.repeated += 1
+                position = delivery.message.position
+                self.repeated += position in self._open or delivery.attempt > 1
+                if position in self._open:
+                    # The broker waits for an acknowledgement of its newest copy.
+                    self._open[position] = delivery, self._open[position][1]
                 else:
                     self._send(delivery)
+            taken = self._subscription.take(sys.maxsize, 0.0)
 
     def take(self, most: int, seconds: float) -> list[Delivery]:
         """At most `most` copies that have arrived, in the order of their arrival; waits for the first one."""
         until = self._clock.now() + seconds
+        waits = 0.0
         while True:
-            self.pull()
+            self.pull(waits)
             self._arrive()
             now = self._clock.now()
             if self._ready or now >= until:
                 chosen, self._ready = self._ready[:most], self._ready[most:]
                 return [self._hand_over(copy) for copy in chosen]
-            self._clock.wait(min(until, now + self._every, self.next_at() or until))
+            if self._real:
+                waits = max(0.0, min(until, self.next_at() or until) - now)
+            else:
+                self._clock.wait(min(until, now + self._every, self.next_at() or until))
 
     def acknowledge(self, done: Sequence[Delivery]) -> None:
         """Acknowledge below what has no other copy open."""
@@ -132,9 +149,9 @@ class Faulty:
         self.counts["overflowed"] += len(kept[room:])
         for number in kept[:room]:
             heapq.heappush(self._on_the_way, (arrives[number], number, message.position, delivery))
-        self._open[delivery.tag] = delivery, len(kept[:room])
+        self._open[message.position] = delivery, len(kept[:room])
         if not kept[:room]:
-            self._close_copy(delivery.tag, 0)
+            self._close_copy(message.position, 0)
 
     def _arrive(self) -> None:
         now, arrived = self._clock.now(), []
@@ -149,7 +166,7 @@ class Faulty:
             case "lost":
                 self.counts["lost"] += len(arrived)
                 for *_, delivery in arrived:
-                    self._close_copy(delivery.tag)
+                    self._close_copy(delivery.message.position)
             case _:
                 self.counts["delivered"] += len(self._held) + len(arrived)
                 self._ready += self._held + arrived
@@ -158,12 +175,12 @@ class Faulty:
     def _hand_over(self, copy: _Copy) -> Delivery:
         _, number, _, below = copy
         tag = next(self._tags)
-        self._handed[tag] = below.tag, copy
+        self._handed[tag] = below.message.position, copy
         return replace(below, tag=tag, copy=number)
 
-    def _close_copy(self, tag: int, copies: int = 1) -> None:
-        delivery, still = self._open[tag]
-        self._open[tag] = delivery, still - copies
+    def _close_copy(self, position: int, copies: int = 1) -> None:
+        delivery, still = self._open[position]
+        self._open[position] = delivery, still - copies
         if still <= copies:
-            del self._open[tag]
+            del self._open[position]
             self._subscription.acknowledge([delivery])

@@ -13,8 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.base import stream
-from lab.channel.fates import LiveFaults, SampledFates
+from lab.channel.arriving import arriving
 from lab.channel.faulty import Faulty, MonotonicClock
 from lab.channel.memory import MemoryChannel
 from lab.ports import Message as Published
@@ -23,7 +22,6 @@ from lab.service.messages import Message, PublishChanges
 from lab.service.part import PILE_MAX
 from lab.service.wire import MESSAGE, Reply, listen, packed
 
-_SEEDS = 2**31
 # Seconds until a projection is looked at again that reads nothing.
 _AGAIN = 0.05
 
@@ -43,14 +41,9 @@ class Hub:
 
     def begin(self, at: float) -> None:
         """Start the scenario's clock at `at` seconds of the monotonic clock: by it outages come and go."""
-        outages = [item.model_copy(update={"at": item.at + at}) for item in self._table.outages]
-        options = LiveFaults.of(self._table)
         for name in self._names:
-            drawn = () if self._table.draws == "shared" else (name,)
-            seed = int(stream(self._seed, "live channel", *drawn).integers(_SEEDS))
             subscription = self._channel.subscribe(name, "hub")
-            fates = SampledFates(options, seed)
-            self._arriving[name] = Faulty(subscription, fates, self._clock, outages, self._table.capacity)
+            self._arriving[name] = arriving(self._table, self._seed, name, subscription, self._clock, at)
 
     async def listen(self, path: Path) -> None:
         """Answer at this path until `close`."""
@@ -61,8 +54,7 @@ class Hub:
         if self._names:
             await self._complete.wait()
 
-    @property
-    def idle(self) -> bool:
+    async def idle(self) -> bool:
         """True if nothing is on its way any more."""
         return not any(each.waiting for each in self._arriving.values())
 
@@ -104,7 +96,7 @@ class Hub:
             self._timer.cancel()
             self._timer = None
         now, waits = self._clock.now(), list[float]()
-        for name, arriving in self._arriving.items():
+        for name, faulty in self._arriving.items():
             writer = self._listening.get(name)
             if writer is None or writer.is_closing():
                 # It is looked at again when it subscribes.
@@ -113,10 +105,10 @@ class Hub:
                 # It reads nothing: its messages wait in the channel, which is bounded.
                 waits.append(now + _AGAIN)
                 continue
-            if arrived := arriving.take(sys.maxsize, 0.0):
+            if arrived := faulty.take(sys.maxsize, 0.0):
                 writer.write(packed(0, MESSAGE, json.dumps([item.message.body for item in arrived]).encode()))
-                arriving.acknowledge(arrived)
-            if (at := arriving.next_at()) is not None:
+                faulty.acknowledge(arrived)
+            if (at := faulty.next_at()) is not None:
                 waits.append(at)
         if waits:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, min(waits) - now), self._deliver)

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lab.base import TRUTH, stream
 from lab.ending import stopping
 from lab.experiment.progress import Progress
+from lab.live.broker import BrokerHub
 from lab.live.hub import Hub
 from lab.live.refusals import too_long
 from lab.live.tickets import Tickets
@@ -126,23 +128,25 @@ class Performance:
     # -- in the loop ---------------------------------------------------------------------------------------------------
 
     async def _live(self, sockets: Path) -> Performed:
-        scenario, source = self.plan.scenario, self.plan.source
+        source = self.plan.source
         listeners = [item.name for item in self.plan.projections if item.by_messages]
-        hub = Hub(scenario.channel, scenario.seed, listeners) if scenario.channel is not None else None
+        hub = await self._hub(listeners)
         named = str(source.path.absolute()), source.overrides, source.seed, str(self.folder), str(sockets)
-        copy = str(self.folder / "scenario.toml")
+        copy, channel = str(self.folder / "scenario.toml"), hub.name if isinstance(hub, BrokerHub) else ""
         children = {
-            item.name: Child(Orders(item.name, *named, time.time(), journal=True, copy=copy))
+            item.name: Child(Orders(item.name, *named, time.time(), journal=True, copy=copy, channel=channel))
             for item in self.plan.projections
         }
         crew = _Crew()
         try:
-            if hub is not None:
+            if isinstance(hub, Hub):
                 await hub.listen(children[self.plan.projections[0].name].orders.socket(TRUTH))
             await self._or_stopped(asyncio.gather(*(child.start() for child in children.values())))
-            if hub is not None:
+            if isinstance(hub, Hub):
                 await self._or_stopped(hub.joined())
-            path = "" if hub is None else str(next(iter(children.values())).orders.socket(TRUTH))
+            path = (
+                channel or "" if not isinstance(hub, Hub) else str(next(iter(children.values())).orders.socket(TRUTH))
+            )
             orders = [
                 WriterOrders(number, named[0], named[1], named[2], named[3], copy, path)
                 for number in range(1, self.writers + 1)
@@ -164,6 +168,16 @@ class Performance:
             if hub is not None:
                 await hub.close()
 
+    async def _hub(self, listeners: Sequence[str]) -> Hub | BrokerHub | None:
+        scenario = self.plan.scenario
+        if (table := scenario.channel) is None:
+            return None
+        if table.broker is None:
+            return Hub(table, scenario.seed, listeners)
+        # In a thread: it waits for the broker, and some drivers have a loop of their own.
+        make = partial(BrokerHub, table, listeners, self.folder)
+        return await asyncio.get_running_loop().run_in_executor(None, make)
+
     async def _or_stopped(self, work: Any) -> Any:
         """Await it, unless the run is stopped before; then raise KeyboardInterrupt's stand-in for this thread."""
         task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(self._stopped.wait())
@@ -176,10 +190,10 @@ class Performance:
             await task
         raise ProgramFailed("the live run was stopped")
 
-    async def _caught_up(self, children: dict[str, Child], hub: Hub | None) -> bool:
+    async def _caught_up(self, children: dict[str, Child], hub: Hub | BrokerHub | None) -> bool:
         """Wait until nothing is on its way and all projections that poll are at the head; false if not in time."""
         until = time.monotonic() + CATCHES_UP
-        while hub is not None and not hub.idle and time.monotonic() < until:
+        while hub is not None and not await hub.idle() and time.monotonic() < until:
             await asyncio.sleep(_LOOK)
         head = await asyncio.get_running_loop().run_in_executor(None, self._head)
         polling = [children[item.name] for item in self.plan.projections if item.pace.polls]
@@ -188,7 +202,7 @@ class Performance:
         await asyncio.sleep(_SETTLES)
         listening = [children[item.name] for item in self.plan.projections if not item.pace.polls]
         found += await asyncio.gather(*(_emptied(child, until) for child in listening))
-        return all(found) and (hub is None or hub.idle)
+        return all(found) and (hub is None or await hub.idle())
 
     def _head(self) -> int:
         truth = self.plan.truth_beside(FolderPlace(self.folder).within(TRUTH))

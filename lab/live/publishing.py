@@ -13,6 +13,7 @@ import polars as pl
 
 from lab.experiment.write import Replay
 from lab.feed.reader import with_before
+from lab.live.broker import BrokerPublisher
 from lab.running.live import Heard
 from lab.service.messages import PublishChanges, encoded_message
 from lab.service.wire import REQUEST, abandoned, packed
@@ -70,7 +71,7 @@ class HistoryWriter:
     of each entity there are since.
     """
 
-    def __init__(self, made: Plan, truth: Truth, publisher: Publisher | None, journal: Path) -> None:
+    def __init__(self, made: Plan, truth: Truth, publisher: Publisher | BrokerPublisher | None, journal: Path) -> None:
         self.publisher, self.journal = publisher, journal
         frames = made.domain.trace(made.options).frames
         self.replay, self.frames = Replay(truth, frames), frames

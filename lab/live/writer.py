@@ -22,6 +22,7 @@ import numpy as np
 from lab.base import TRUTH, stream
 from lab.domain.model import Command
 from lab.ending import complain, output
+from lab.live.broker import BrokerPublisher, opened
 from lab.live.publishing import LOOK, HistoryWriter, Publisher, wait
 from lab.live.tickets import Tickets
 from lab.place import FolderPlace
@@ -43,7 +44,8 @@ class RolledBack(Exception):
 class WriterOrders:
     """What a writer is to do: `number` among the writers, the scenario, the folder of the run's files.
 
-    `copy` has the scenario's text, `hub` is the path of the hub's socket; "" without messages.
+    `copy` has the scenario's text, `hub` is the path of the hub's socket, or the name of a broker's channel; "" without
+    messages.
     """
 
     number: int
@@ -63,6 +65,15 @@ class WriterOrders:
         """Plan the scenario again."""
         text = Path(self.copy).read_text(encoding="utf-8")
         return plan(Source(Path(self.scenario), self.overrides, self.seed, text))
+
+    def publisher(self, made: Plan) -> Publisher | BrokerPublisher | None:
+        """Return what publishes; None without messages."""
+        table = made.scenario.channel
+        if not self.hub or table is None:
+            return None
+        if table.broker is None:
+            return Publisher(self.hub)
+        return BrokerPublisher(opened(table, self.hub), table.capacity, self.number)
 
     def json(self) -> str:
         """Serialise to the argument of the process."""
@@ -101,7 +112,9 @@ class Pauses:
 class Writer:
     """Executes commands on a source of truth that it has open beside other writers."""
 
-    def __init__(self, made: Plan, truth: Truth, publisher: Publisher | None, journal: TextIO, pauses: Pauses) -> None:
+    def __init__(
+        self, made: Plan, truth: Truth, publisher: Publisher | BrokerPublisher | None, journal: TextIO, pauses: Pauses
+    ) -> None:
         self.plan, self.truth, self.publisher, self.pauses = made, truth, publisher, pauses
         self._journal = journal
         self._changes: list[Change] = []
@@ -160,7 +173,7 @@ def _begins() -> float | None:
 def _work(orders: WriterOrders) -> None:
     made, folder = orders.plan(), Path(orders.folder)
     truth = made.truth_joined(FolderPlace(folder).within(TRUTH))
-    publisher = Publisher(orders.hub) if orders.hub else None
+    publisher = orders.publisher(made)
     try:
         if made.domain.has_trace:
             history = HistoryWriter(made, truth, publisher, orders.journal)

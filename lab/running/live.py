@@ -51,7 +51,12 @@ class Heard(NamedTuple):
 
 
 class Waiting:
-    """The inbox of a live lane: messages are added as they arrive; `lost` gets the positions of those without room."""
+    """The inbox of a live lane: messages are added as they arrive; `lost` gets the positions of those without room.
+
+    `taken` is told how many of the first messages have left it, once they are in the store.
+    """
+
+    taken: Callable[[int], object] = staticmethod(lambda _: None)
 
     def __init__(self, capacity: int, lost: Callable[[np.ndarray], None]) -> None:
         self.capacity, self.lost = capacity, lost
@@ -83,6 +88,7 @@ class Waiting:
         """Remove the first `count` messages."""
         for _ in range(count):
             self._queue.popleft()
+        self.taken(count)
 
 
 @contextlib.contextmanager

@@ -132,6 +132,7 @@ class ChannelFaults(ScenarioTable):
 class ChannelTable(ChannelFaults):
     """Asynchronous publishing over messages. Every fault is zero by default."""
 
+    broker: Word | None = None
     draws: Literal["each", "shared"] = "each"
     outages: tuple[Outage, ...] = Field((), strict=False, max_length=PERIODS_MAX)
     capacity: int = Field(1_000_000, ge=1, le=COUNT_MAX)

@@ -22,6 +22,7 @@ from lab.scenario import Source
 from lab.service.executor import Executor
 from lab.service.feeding import ChangeServer, feed_socket, finder
 from lab.service.locking import CLOSING_SECONDS, owned
+from lab.service.membership import member_of
 from lab.service.mending import ProjectionHome, reason_of
 from lab.service.projection import Projection
 from lab.service.wire import MESSAGE, abandoned, listen, packed, run, watch_stdin
@@ -40,7 +41,8 @@ class Orders:
     `journal`: whether each part writes down what it saw of every change, beside its files. `epoch`: that of the source
     of truth which was there before; the executor opens no other one and begins none. `renew`: why a projection's files
     are to be set aside first. `copy`: a file with the scenario's text, where it is no longer what the scenario's file
-    holds, or there is none.
+    holds, or there is none. `channel`: the name of the broker's channel that projections take their messages from; ""
+    where a socket brings them.
     """
 
     part: str
@@ -54,6 +56,7 @@ class Orders:
     epoch: str | None = None
     renew: str = ""
     copy: str = ""
+    channel: str = ""
 
     @property
     def written_down(self) -> Path | None:
@@ -144,13 +147,20 @@ async def _project(orders: Orders, made: Plan) -> None:
     find = finder(made, folder, orders.feed, item.gaps)
     projection = Projection(made, home, find, orders.since, orders.written_down, orders.renew)
     server = await listen(orders.socket(orders.part), projection.handle)
-    listening = asyncio.create_task(projection.listen(orders.socket(TRUTH)))
+    # In a live run on a broker nobody else sends messages.
+    listening = None if orders.channel else asyncio.create_task(projection.listen(orders.socket(TRUTH)))
+    member = member_of(projection, orders.channel, folder) if orders.channel and item.by_messages else None
+    if member is not None:
+        member.start()
     work = asyncio.create_task(projection.work())
     ended = asyncio.create_task(_ended())
     # Work that fails ends the process: it starts again at its checkpoint, and the front tells.
     await asyncio.wait([work, ended], return_when=asyncio.FIRST_COMPLETED)
     server.close()
-    listening.cancel()
+    if listening is not None:
+        listening.cancel()
+    if member is not None:
+        await member.stop()
     if work.done() and (error := work.exception()) is not None:
         projection.suspect(error)
     await projection.stop()

@@ -7,7 +7,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,14 +23,15 @@ from lab.running.notes import BOUNDS, BoundedJournal
 from lab.running.wall import WallClock, WallRunner
 from lab.running.worklog import ANSWERED, HEARD, WORK_SUFFIX, WorkLog
 from lab.service.following import Feeding
+from lab.service.listening import follow
 from lab.service.mending import Lineage, ProjectionHome, reason_of
-from lab.service.messages import AskQuery, Message, ReadApplied, ReadStatus, StartRebuild, Subscribe, encoded_message
+from lab.service.messages import AskQuery, Message, ReadApplied, ReadStatus, StartRebuild
 from lab.service.problems import encoded, problem
 from lab.service.querying import Latest, rows_of, told
 from lab.service.rebuilding import Rebuild
 from lab.service.values import named
 from lab.service.waiting import WaitingReaders
-from lab.service.wire import MESSAGE, REQUEST, SENT, Reply, packed, read
+from lab.service.wire import SENT, Reply
 from lab.truth.timeline import Diverged
 from lab.wiring import Plan
 
@@ -238,30 +239,20 @@ class Projection:
         """Put what the channel has brought into the inbox."""
         if self.item.by_messages:
             began = self.log.now()
-            heard = [Heard(*one) for one in json.loads(message) if one[0] in self.item.layout.entities]
-            self.journal.counts["messages"] += len(heard)
-            arrived = self.log.now()
-            self.inbox.arrive(heard, arrived)
-            self.runner.wake()
-            for one in heard:
-                self.log.note(HEARD, one.row[0], began, (arrived - began) / len(heard), arrived)
+            self.arrived([Heard(*one) for one in json.loads(message) if one[0] in self.item.layout.entities], began)
+
+    def arrived(self, heard: Sequence[Heard], began: float) -> None:
+        """Put messages into the inbox; they began to be read at `began`, on the runner's clock."""
+        self.journal.counts["messages"] += len(heard)
+        arrived = self.log.now()
+        self.inbox.arrive(heard, arrived)
+        self.runner.wake()
+        for one in heard:
+            self.log.note(HEARD, one.row[0], began, (arrived - began) / len(heard), arrived)
 
     async def listen(self, executor: Path) -> None:
-        """Hear the executor's messages, for as long as there is one; what is missed meanwhile is caught up with."""
-        while not self._stopping:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                reader, writer = await asyncio.open_unix_connection(str(executor))
-                # It may be another executor than before, on other files.
-                self.check_source()
-                writer.write(packed(0, REQUEST, encoded_message(Subscribe(self.item.name))))
-                try:
-                    while True:
-                        _, status, _, body = await read(reader)
-                        if status == MESSAGE:
-                            self._heard(body)
-                finally:
-                    writer.close()
-            await asyncio.sleep(0.05)
+        """Hear the executor's messages: it may be another one than before, on other files."""
+        await follow(executor, self.item.name, self.check_source, self._heard)
 
     def _heard(self, body: bytes) -> None:
         """Hear a message; one that can't be read is counted and told, and the next one is heard all the same."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from lab.base import TRUTH, LabError, MissingDriver, Problem, nearest
+from lab.channel import CHANNELS
 from lab.domain.model import Domain
 from lab.projection.guards import guard_class
 from lab.queries.kinds import KINDS
@@ -84,6 +85,25 @@ def engine(scenario: Scenario, file: str) -> list[Problem]:
         truth_class(table.engine, table.model)
     except MissingDriver as error:
         return [Problem(where, str(error))]
+    return []
+
+
+def broker(scenario: Scenario, file: str) -> list[Problem]:
+    """Refuse a broker that is unknown, or whose driver is missing, and one on the simulated clock."""
+    if scenario.channel is None or (name := scenario.channel.broker) is None:
+        return []
+    where = f"{file}: channel.broker"
+    if name not in CHANNELS:
+        return [CHANNELS.unknown(name, where)]
+    if name == "memory":
+        return [Problem(where, "messages are kept in memory without a broker", "leave `broker` out")]
+    if scenario.time.mode != "live":
+        what = f"a broker delivers when it does, and on the simulated clock `{name}` has no time for that"
+        return [Problem(where, what, "run it with --live, or leave `broker` out")]
+    try:
+        _ = CHANNELS[name]
+    except ModuleNotFoundError as error:
+        return [Problem(where, f"{error}", f"get it with: pip install 'polyglot-lab[{name}]'")]
     return []
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from lab.servers import SERVERS
 from lab.stores import STORES
 from lab.truth import truth_class
 from lab.wiring.plan import Plan
 
 
 def servers(plan: Plan) -> list[tuple[str, str]]:
-    """Return the servers that its source of truth and its stores need: see `lab.servers.require`.
+    """Return the servers that its source of truth, its stores and its channel need: see `lab.servers.require`.
 
     Each stands after the key that asks for it.
     """
     table, file = plan.scenario.truth, plan.source.path.name
     asked = [(f"{file}: truth.engine", truth_class(table.engine, table.model).server)]
     asked += [(f"{file}: projection.{item.name}.store", STORES[item.table.store].server) for item in plan.projections]
+    channel = plan.scenario.channel
+    if channel is not None and channel.broker in SERVERS:
+        asked.append((f"{file}: channel.broker", channel.broker))
     return [(where, server) for where, server in asked if server]

@@ -182,7 +182,7 @@ def plan(source: Source) -> Plan:
     scenario, wrong = chance.with_values(scenario, source.path.parent, file)
     problems += wrong
     problems += meaning.engine(scenario, file) + meaning.names(scenario, file) + meaning.indexed(scenario, file)
-    problems += meaning.unknown_stores(scenario, file)
+    problems += meaning.broker(scenario, file) + meaning.unknown_stores(scenario, file)
     if scenario.domain.name not in DOMAINS:
         problems.append(DOMAINS.unknown(scenario.domain.name, f"{file}: domain.name"))
         for table in scenario.projection:

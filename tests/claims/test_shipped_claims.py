@@ -36,6 +36,7 @@ SMALLER = {
     "torture": ("workload.commands=3_000", "domain.records=100"),
     "feeds": ("workload.commands=400", "domain.records=100"),
     "gaps-live": ("workload.commands=1_500", "domain.records=700"),
+    "brokers-live": ("workload.commands=900", "domain.records=100"),
 }
 # Lags without an interval within a repetition: in twenty seconds there are four polls of five, and all changes of one
 # depend on each other.

@@ -62,10 +62,10 @@ def test_a_projection_that_is_away_gets_its_messages_when_it_is_back_and_the_hub
         before = looks
         await asyncio.sleep(0.3)
         assert looks == before
-        assert not hub.idle
+        assert not await hub.idle()
         back, other = await subscribed(tmp_path / "hub", "away")
         assert await heard(back, 20) == list(range(1, 21))
-        assert hub.idle
+        assert await hub.idle()
         await closed(hub, one, other, publisher)
 
     asyncio.run(away())
