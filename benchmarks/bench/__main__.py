@@ -24,6 +24,7 @@ from benchmarks.bench import (
     neighbour,
     queries,
     rebuild,
+    redis_store,
     report,
     server_stores,
     server_writes,
@@ -35,8 +36,8 @@ from lab import ending
 from lab.measure.machine import machine
 
 GROUPS = (
-    writes, server_writes, catch_up, apply, rebuild, server_stores, events, channel, modelled, queries, asked,
-    neighbour, memory, growth,
+    writes, server_writes, catch_up, apply, rebuild, server_stores, redis_store, events, channel, modelled, queries,
+    asked, neighbour, memory, growth,
 )  # fmt: skip
 
 
@@ -48,7 +49,7 @@ def every_row(bench: Bench) -> Iterator[Row]:
 
 def left_out(bench: Bench) -> dict[str, str]:
     """What this run has no figures for, and why."""
-    servers = server_writes.left_out() | server_stores.left_out()
+    servers = server_writes.left_out() | server_stores.left_out() | redis_store.left_out()
     return writes.left_out() | servers | memory.left_out(bench) | growth.left_out(bench)
 
 

@@ -85,10 +85,9 @@ class RedisKeyvalue(RedisPrefix):
             return self._added(fitting(batch.rows, schema).rows())
         rows = tuples(batch.rows, list(schema))
         if self.layout.kept.replaces:
-            before = self._key("row", entity, b"")
-            words: list[Any] = ["MSET"]
-            for row in rows:
-                words += (before + _text(row[1]), marshal.dumps(row))
+            words: list[Any] = ["MSET"] * (2 * len(rows) + 1)
+            words[1::2] = self._names("row", entity, rows)
+            words[2::2] = map(marshal.dumps, rows)
             return [tuple(words)]
         commands: list[Command] = []
         for row in rows:
@@ -97,6 +96,13 @@ class RedisKeyvalue(RedisPrefix):
             commands.append(("ZREMRANGEBYLEX", key, b"[" + revision, b"(" + _BIG(row[2] + 1)))
             commands.append(("ZADD", key, 0, revision + marshal.dumps(row)))
         return commands
+
+    def _names(self, kind: str, entity: str, rows: Sequence[Row]) -> list[bytes]:
+        """The keys of the records of these rows."""
+        before = self._key(kind, entity, b"")
+        if self.layout.entities[entity].key == "int":
+            return [b"%b%d" % (before, row[1]) for row in rows]
+        return [before + _text(row[1]) for row in rows]
 
     def _added(self, rows: list[Row]) -> list[Command]:
         """The command that writes groups, with what is there already added; there is no other writer meanwhile."""

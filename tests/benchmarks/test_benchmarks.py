@@ -19,6 +19,7 @@ from benchmarks.bench import (
     channel,
     peer,
     rebuild,
+    redis_store,
     report,
     server_stores,
     server_writes,
@@ -62,7 +63,9 @@ def results(bench: Bench) -> list[dict[str, Any]]:
 
 def test_every_row_runs_and_every_contestant_s_final_state_is_right(results: list[dict[str, Any]]) -> None:
     grouped = {"execute_grouped"} if hasattr(Truth, "execute_together") else set()
-    servers = {"postgres_commands", *server_stores.NAMES} - set(server_writes.left_out() | server_stores.left_out())
+    servers = {"postgres_commands", *server_stores.NAMES, *redis_store.NAMES} - set(
+        server_writes.left_out() | server_stores.left_out() | redis_store.left_out()
+    )
     assert {row["row"] for row in results} == EVERY | grouped | servers
     assert [(row["row"], row["missed"]) for row in results if not row["verified"]] == []
     for row in results:
