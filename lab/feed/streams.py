@@ -16,8 +16,8 @@ from lab.engines.postgres import Connection, Session
 from lab.engines.replication import ReplicationStream, lsn
 from lab.servers.postgres import SERVER
 from lab.truth import slots
-from lab.truth.delivery import OUTBOX
 from lab.truth.outbox import OutboxRows
+from lab.truth.outlets import OUTBOX
 
 if TYPE_CHECKING:
     from lab.truth.postgres import Postgres

@@ -28,7 +28,7 @@ from lab.running.simulated import Arrivals, drive
 from lab.running.worker import Worker
 from lab.running.worklog import ANSWERED, CAUGHT_UP, HEARD, READ, TAKEN, WORK_SUFFIX, lateness, read_work
 from lab.tables import TABLES
-from lab.truth.delivery import POLL
+from lab.truth.outlets import POLL
 from lab.wiring import Plan, ProjectionPlan
 
 # The simulation is run with so many seeds, and the lags of all are taken together.

@@ -20,6 +20,7 @@ from lab.feed.reader import ChangeReader
 from lab.measure import lag
 from lab.measure.parts import Arrived
 from lab.place import FolderPlace
+from lab.running.blocked import BLOCKED_SUFFIX, read_blocked
 from lab.running.journal import Journal
 from lab.running.notes import read_given_up, read_notes
 from lab.running.spans import SPANS_SUFFIX, read_spans
@@ -230,6 +231,12 @@ def _none_missing(entity: str, written: pl.DataFrame, found: pl.DataFrame) -> No
         if alone.height:
             first = int(alone["position"].sort()[0])
             raise Unsound(f"{entity}: position {first} {what} ({alone.height:,} such changes)")
+
+
+def held_back(names: Sequence[str], folder: Path, began: float) -> pl.DataFrame:
+    """The table `blockers`: which transactions held the readers of these projections back for too long."""
+    rows = [row for name in names for row in read_blocked((folder / name).with_suffix(BLOCKED_SUFFIX), name, began)]
+    return TABLES["blockers"].frame(rows)
 
 
 def projected(plan: Plan, truth: Truth, written: Written, folder: Path, began: float) -> Projected:

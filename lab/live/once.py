@@ -22,7 +22,7 @@ from lab.experiment.record import manifest, tables, write_tables
 from lab.experiment.trials import try_stores
 from lab.experiment.write import Written
 from lab.live.foretelling import foretell, worked
-from lab.live.judging import Chronicle, acknowledged, projected
+from lab.live.judging import Chronicle, acknowledged, held_back, projected
 from lab.live.performing import Performance, Performed
 from lab.live.refusals import refused, unfit_server
 from lab.measure.machine import give_back, highest_rss_bytes
@@ -30,6 +30,7 @@ from lab.measure.quiet import activity, quietness
 from lab.place import FolderPlace
 from lab.scenario import refuse
 from lab.statistics.quantiles import told, unbiased
+from lab.truth.outlets import POLL
 from lab.wiring import Plan
 
 _BEHIND = "Not every projection had caught up a minute after the last commit."
@@ -128,14 +129,17 @@ def _record(
     """Write the tables, and return the manifest as far as it is the run's own."""
     frames, pieces, end = tables(plan, written, found, judged, folder / "work" / "pieces")
     pieces["lag_parts"] = [file for each in judged.projections for file in each.parts]
-    frames["work"] = worked([item.name for item in plan.projections], performed.folder, performed.began)
+    names = [item.name for item in plan.projections]
+    frames["work"] = worked(names, performed.folder, performed.began)
     if written.writes["accepted"]:
         lags = frames["lag_summary"]
         frames["foretold"] = foretell(plan, written, every_revision, lags, performed.folder, performed.began)
+    frames["blockers"] = held_back(names, performed.folder, performed.began)
+    frames |= _of_feeds(plan, performed, frames["lag_summary"], written.published.changes, folder)
     write_tables(folder, frames, pieces)
     record = manifest(plan, written, judged, end)
     record["clocks"] = dict.fromkeys(("lag", "visibility", "staleness", "channel"), LIVE)
-    record["clocks"] |= dict.fromkeys(("writes", "rebuild", "queries"), "wall")
+    record["clocks"] |= dict.fromkeys(("writes", "rebuild", "queries", "feeds"), "wall")
     record["writers"] = {"how": "processes that commit at the same time", "count": len(performed.journals)}
     late = chronicle.commands["began"].to_numpy() - chronicle.commands["due"].to_numpy()
     record["live"] = {
@@ -148,6 +152,17 @@ def _record(
         "channel": performed.channel,
     }
     return record
+
+
+def _of_feeds(plan: Plan, performed: Performed, lags: pl.DataFrame, changes: int, folder: Path) -> dict[str, Any]:
+    """What feeds cost and slots kept, in a run with other feeds than polls."""
+    if plan.domain.has_trace or all(item.feed == POLL for item in plan.projections) or performed.slots is None:
+        return {}
+    # Imported here: the driver of the server is there, since the scenario was planned.
+    from lab.live.costs import feeds_table
+
+    found = feeds_table(plan, performed, lags, changes, folder / "work" / "costs")
+    return {"feeds": found, "slots": performed.slots.table(performed.began)}
 
 
 def _writes(plan: Plan, chronicle: Chronicle, changes: int) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from lab.experiment.progress import Progress
 from lab.live.broker import BrokerHub
 from lab.live.hub import Hub
 from lab.live.refusals import too_long
+from lab.live.slots import SlotWatch
 from lab.live.tickets import Tickets
 from lab.live.writer import READY, WriterOrders, commands_file, tickets_file
 from lab.place import FolderPlace
@@ -45,7 +46,7 @@ class Performed:
     """What a live run has left in its folder, beside its files.
 
     `began` is the scenario's first moment, in seconds since 1970. `channel` counts what became of messages, for each
-    projection that listens. `restarts` are those of projections' processes.
+    projection that listens. `restarts` are those of projections' processes, `slots` what was seen of their slots.
     """
 
     folder: Path
@@ -54,6 +55,7 @@ class Performed:
     caught_up: bool
     channel: dict[str, dict[str, int]] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
+    slots: SlotWatch | None = None
 
 
 class Performance:
@@ -70,7 +72,9 @@ class Performance:
         """Perform it, in a folder that is there. Raises ProgramFailed when a process ends before its time."""
         lasts = self._prepare(progress)
         (self.folder / "scenario.toml").write_text(self.plan.source.text, encoding="utf-8")
-        self.plan.truth(FolderPlace(self.folder).within(TRUTH)).close()
+        truth = self.plan.truth(FolderPlace(self.folder).within(TRUTH))
+        self._slots = SlotWatch(self.plan, truth)
+        truth.close()
         with temporary_folder("lab-") as sockets:
             found: Future[Performed] = Future()
             thread = threading.Thread(target=self._run, args=(sockets, found), name="live")
@@ -138,6 +142,7 @@ class Performance:
             for item in self.plan.projections
         }
         crew = _Crew()
+        watch = asyncio.create_task(self._slots.run())
         try:
             if isinstance(hub, Hub):
                 await hub.listen(children[self.plan.projections[0].name].orders.socket(TRUTH))
@@ -161,8 +166,10 @@ class Performance:
             caught_up = await self._or_stopped(self._caught_up(children, hub))
             restarts = {name: child.restarts for name, child in children.items()}
             counts = {} if hub is None else hub.counts()
-            return Performed(self.folder, [each.journal for each in orders], began, bool(caught_up), counts, restarts)
+            journals = [each.journal for each in orders]
+            return Performed(self.folder, journals, began, bool(caught_up), counts, restarts, self._slots)
         finally:
+            watch.cancel()
             await crew.stop()
             await asyncio.gather(*(child.stop() for child in children.values()), return_exceptions=True)
             if hub is not None:

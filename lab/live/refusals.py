@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.base import Problem
 from lab.truth import truth_class
-from lab.truth.delivery import LOG
+from lab.truth.outlets import LOG
 from lab.wiring import Plan
 
 # A longer run would take more than a day of real time.

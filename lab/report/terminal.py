@@ -45,6 +45,9 @@ _SUMMARY_TABLES = (
     "verdicts",
     "channel",
     "gaps",
+    "feeds",
+    "slots",
+    "blockers",
     "readers",
     "replicas",
     "rebuilds",
@@ -145,6 +148,25 @@ def plain_table(*numbers: str, texts: tuple[str, ...]) -> Table:
     return table
 
 
+def _feed_tables(run: Run) -> Iterator[tuple[str, Table]]:
+    """Yield what feeds cost, and who held readers back, each only if the run has it."""
+    if rows := run.table("feeds").to_dicts():
+        numbers = ("lag\np50", "lag\np99", "reads\n/change", "command\np50", "ratio", "log\n/command")
+        table = plain_table(*numbers, texts=("projection", "feed"))
+        for row in rows:
+            read = f"{row['reads_per_change'] or 0:.2g}"
+            lags = (duration(row["lag_p50_seconds"]), duration(row["lag_p99_seconds"]), read)
+            costs = (duration(row["command_p50_us"] / 1e6), f"{row['command_ratio']:.2f}")
+            table.add_row(Text(row["projection"]), Text(row["feed"]), *lags, *costs, size(row["wal_bytes_per_command"]))
+        yield "feeds, and what they cost the source of truth", table
+    if rows := run.table("blockers").to_dicts():
+        table = plain_table("at", "open for", texts=("projection", "transaction that held it back"))
+        for row in rows:
+            when = (duration(row["at_seconds"]), duration(row["open_seconds"]))
+            table.add_row(Text(row["projection"]), Text(row["transaction"]), *when)
+        yield "held back", table
+
+
 def _optional_tables(run: Run) -> Iterator[tuple[str, Table]]:
     """Yield load, gaps, readers, replicas and rebuilds as small tables, each only if the run has it."""
     if rows := [row for row in run.table("load").to_dicts() if worth_a_line(row)]:
@@ -160,6 +182,7 @@ def _optional_tables(run: Run) -> Iterator[tuple[str, Table]]:
             rest = (count(row["given_up"]), duration(row["stall_p99_seconds"]), share(row["throughput"]))
             table.add_row(Text(row["projection"]), Text(row["strategy"]), _violations(row["lost"]), *rest)
         yield "gaps", table
+    yield from _feed_tables(run)
     if rows := run.table("readers").to_dicts():
         table = plain_table("reads", "stale", "unread", "back-\nward", "wait\np99", texts=("projection", "token"))
         for row in rows:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from lab.feed.gaps import Reach
 from lab.feed.live import live_strategy
+from lab.ports import Blocker
 from lab.truth.evidence import LiveEvidence
 
 
@@ -14,21 +15,37 @@ class LiveGate:
 
     What is committed between the two lies beyond the bound, so a page that is cut there lacks nothing below it.
     `evidence` is called once the source of truth has been found; `gave_up` is told which position is skipped, and when.
+    `blocked` is told which transactions are open for longer than `limit` seconds, if the reader has not got on for as
+    long.
     """
 
     def __init__(
-        self, name: str, limit: float, evidence: Callable[[], LiveEvidence], gave_up: Callable[[float, int], None]
+        self,
+        name: str,
+        limit: float,
+        evidence: Callable[[], LiveEvidence],
+        gave_up: Callable[[float, int], None],
+        blocked: Callable[[float, Blocker], None] = lambda at, blocker: None,
     ) -> None:
-        self._made = name, limit, evidence, gave_up
-        self.strategy = live_strategy(name, limit)
-        self._evidence, self._gave_up = evidence, gave_up
+        self._made = name, limit, evidence, gave_up, blocked
+        self.strategy, self._limit = live_strategy(name, limit), limit
+        self._evidence, self._gave_up, self._blocked = evidence, gave_up, blocked
         self._reach, self._newest = Reach(), 0
+        # When the reader last got on, or was last found to be held back.
+        self._moved_at: float | None = None
 
     def ask(self, at: float) -> None:
         """Ask the engine how far a reader may go now."""
         evidence = self._evidence()
-        self._newest = evidence.newest()
+        self._newest, before = evidence.newest(), self._reach.number
         self._reach = self.strategy.look(self._reach, evidence, at)
+        if self._moved_at is None or self._reach.number != before:
+            self._moved_at = at
+        elif at - self._moved_at >= self._limit and self.strategy.waits:
+            self._moved_at = at
+            for blocker in evidence.blockers(at):
+                if at - blocker.since >= self._limit:
+                    self._blocked(at, blocker)
         for position in self._reach.skipped:
             self._gave_up(at, position)
 

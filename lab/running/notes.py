@@ -43,7 +43,7 @@ class BoundedJournal:
     def __init__(
         self, since: float, now: Callable[[], float], path: Path | None = None, entities: Sequence[str] = ()
     ) -> None:
-        self.since, self._now, self._entities = since, now, tuple(entities)
+        self.since, self._now, self._entities, self.path = since, now, tuple(entities), path
         self._file = None if path is None else _appended(path)
         self._converted = (0.0, 0.0)
         self.counts = dict.fromkeys(("applied", "refused", "dropped", "overflowed", "messages", "polls", "batches"), 0)

@@ -39,7 +39,7 @@ from lab.scenario.values import (
     is_whole,
 )
 
-# How a projection gets at what is committed; the names are those of `lab.truth.delivery`.
+# How a projection gets at what is committed; the names are those of `lab.truth.outlets`.
 FeedKind = Literal["poll", "notify", "outbox", "log"]
 GapStrategy = Literal["naive", "serialise", "horizon", "hold", "xmin"]
 # Whether the checkpoint is committed with the data or in a transaction of its own, so a crash can separate the two.

@@ -6,13 +6,18 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from lab.ending import say
 from lab.feed.source import TruthReader
+from lab.formatting import printable
 from lab.projection.projector import Projector
+from lab.running.blocked import BlockedNotes
+from lab.running.gating import LiveGate
 from lab.running.lane import Lane
 from lab.running.live import Follower, LiveService, Waiting
 from lab.running.notes import BoundedJournal
 from lab.running.wall import WallRunner
-from lab.truth.delivery import NOTIFY, STREAMS
+from lab.truth import truth_class
+from lab.truth.outlets import NOTIFY, STREAMS
 from lab.wiring import Plan, ProjectionPlan
 
 if TYPE_CHECKING:
@@ -32,11 +37,22 @@ class Feeding:
     def follower(self, projector: Projector, live: LiveService, inbox: Waiting, journal: BoundedJournal) -> Follower:
         """The worker that follows the source of truth."""
         plan, item = self._plan, self._item
-        gate = plan.live_gate(item, live.source.evidence, journal.gave_up)
+        blocked = BlockedNotes(
+            live.work.now, journal.path, lambda said: say(printable(f"{item.name}: {said}"), err=True)
+        )
+        gate = self._gate(live, journal, blocked)
         rest = projector, live, inbox, journal, plan.scenario.catch_up.page, item.pace.batch, gate
         if item.feed == NOTIFY:
             return self._notified(*rest)
         return self._streamed(*rest) if item.feed in STREAMS else Follower(*rest)
+
+    def _gate(self, live: LiveService, journal: BoundedJournal, blocked: BlockedNotes) -> LiveGate | None:
+        """Its strategy for gaps on the wall clock; None for one that reads all that is there, or has no gaps."""
+        table, item = self._plan.scenario.truth, self._item
+        name = "horizon" if item.feed in STREAMS else item.gaps
+        if name in ("naive", "serialise") or not truth_class(table.engine, table.model).concurrent:
+            return None
+        return LiveGate(name, item.gap_limit, live.source.evidence, journal.gave_up, blocked)
 
     def _notified(self, *rest: object) -> Follower:
         # Imported here: drivers of servers are loaded where they are needed.

@@ -13,7 +13,7 @@ from lab.domain.model import Domain
 from lab.identity import Identity, Trait
 from lab.place import FolderPlace
 from lab.truth.deciding import Answered, Change
-from lab.truth.delivery import NO_DELIVERY, Delivery
+from lab.truth.outlets import NO_OUTLETS, FeedOutlets
 from lab.truth.port import Truth
 from lab.truth.timeline import Opening, follows
 
@@ -70,16 +70,16 @@ def open_truth(
     more: Mapping[str, Trait] = NOTHING,
     epoch: str | None = None,
     indexed: bool = False,
-    delivery: Delivery = NO_DELIVERY,
+    outlets: FeedOutlets = NO_OUTLETS,
 ) -> Truth:
     """Open a source of truth for writing, and claim its place: `more` traits are those of the scenario.
 
     With an epoch only the source of truth that has it is opened, and none is made. `indexed`: readers have the indexes
-    of the entities; else those that are there are dropped. `delivery` is for readers that don't poll. Raises
+    of the entities; else those that are there are dropped. `outlets` is for readers that don't poll. Raises
     BadInput for a place that holds anything else, and SourceLost for one whose data are gone or another's.
     """
     truth = make_truth(engine, model, place, domain, durability)
-    truth.indexed, truth.delivery = indexed, delivery
+    truth.indexed, truth.outlets = indexed, outlets
     wanted = truth_identity(engine, model, domain, more)
     if epoch is not None:
         _confirm_epoch(place, epoch)
@@ -119,7 +119,7 @@ def join_truth(
     domain: Domain,
     durability: str,
     gaps: str = "naive",
-    delivery: Delivery = NO_DELIVERY,
+    outlets: FeedOutlets = NO_OUTLETS,
 ) -> Truth:
     """Open a source of truth for writing beside other writers; with `gaps` "serialise" they take turns.
 
@@ -128,7 +128,7 @@ def join_truth(
     """
     found = _understood(engine, model, place, domain)
     truth = make_truth(engine, model, place, domain, durability)
-    truth.identity, truth.gaps, truth.delivery = found, gaps, delivery
+    truth.identity, truth.gaps, truth.outlets = found, gaps, outlets
     truth.join()
     return truth
 

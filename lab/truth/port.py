@@ -21,8 +21,8 @@ from lab.place import FolderPlace
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.truth.deciding import Answered, Change, accepted, decided, repeated
-from lab.truth.delivery import POLL, Delivery
 from lab.truth.evidence import LiveEvidence, QueuedEvidence
+from lab.truth.outlets import POLL, FeedOutlets
 from lab.truth.timeline import Opening
 
 
@@ -43,7 +43,7 @@ class Truth(ABC):
     # set before it is opened: with `serialise` writers take turns, with `xmin` a reader is shown what that shows.
     strategies: ClassVar[tuple[str, ...]] = ("naive", "serialise", "horizon", "hold")
     gaps: str = "naive"
-    # What its readers can be fed by: see `lab.truth.delivery`.
+    # What its readers can be fed by: see `lab.truth.outlets`.
     feeds: ClassVar[tuple[str, ...]] = (POLL,)
     # How many bytes of a name it keeps, None for all; and names of columns, in lower case, that it has for itself.
     name_bytes: ClassVar[int | None] = None
@@ -62,7 +62,7 @@ class Truth(ABC):
         self.domain = domain
         self.durability = durability
         # Given before it is opened for writing.
-        self.delivery = Delivery()
+        self.outlets = FeedOutlets()
         self.publish: Callable[[Change], None] | None = None
         # Called before each commit that changes anything, with its changes; what it raises rolls the transaction back.
         self.committing: Callable[[Sequence[Change]], None] | None = None

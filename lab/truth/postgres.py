@@ -31,15 +31,15 @@ from lab.servers.ledger import NAMED
 from lab.servers.postgres_place import PostgresPlace
 from lab.truth import outbox
 from lab.truth.attached import TIMELINE, AttachedSchema, there
-from lab.truth.delivery import LOG, NOTIFY, OUTBOX, POLL
 from lab.truth.dialect import SqlDialect
 from lab.truth.evidence import LiveEvidence
 from lab.truth.files import belonging
 from lab.truth.gate import DrainEvidence, GateLocks, XminEvidence
 from lab.truth.models import Events, History, Snapshot
+from lab.truth.outlets import LOG, NOTIFY, OUTBOX, POLL
 from lab.truth.port import Truth
 from lab.truth.relational import Relational
-from lab.truth.transaction import SEQUENCE, CommitUnknown, Step, Transaction, Unanswered
+from lab.truth.transaction import SEQUENCE, CommitUnknown, Step, Transaction, UnknownCommit
 
 # How often a transaction is tried again that lost to another one: a deadlock, or two of one request.
 TRIES = 20
@@ -126,7 +126,7 @@ class Postgres(Relational):
             self._execute("SET synchronous_commit = on")
             self._execute(f"CREATE SEQUENCE IF NOT EXISTS {SEQUENCE}")
             super()._make_tables()
-            if self.delivery.outboxes:
+            if self.outlets.outboxes:
                 self._execute(outbox.DECLARED)
             self._execute(f"SET synchronous_commit = {driver.SYNCHRONOUS[self.durability]}")
         finally:
@@ -142,7 +142,7 @@ class Postgres(Relational):
         and one of which it isn't known whether it was committed, if each command has the id of a request: under it the
         first outcome is found. Raises Unavailable where that can't be known, and while the server stays away.
         """
-        until, unknown = time.monotonic() + AWAY_SECONDS, Unanswered()
+        until, unknown = time.monotonic() + AWAY_SECONDS, UnknownCommit()
         for tried in range(TRIES):
             transaction = Transaction(self, self._reached(until))
             try:
@@ -159,7 +159,7 @@ class Postgres(Relational):
                 if tried == TRIES - 1:
                     raise self.on.told(error) from None
                 if isinstance(error, CommitUnknown):
-                    unknown = Unanswered(*transaction.drafted)
+                    unknown = UnknownCommit(*transaction.drafted)
             else:
                 if self.publish is not None:
                     for change in changes or unknown.committed(outcomes):
@@ -197,7 +197,7 @@ class Postgres(Relational):
     @property
     def notification(self) -> list[Step]:
         """What sends a notification with the commit, if readers wait for one; its channel is the schema's name."""
-        return [("SELECT pg_notify(?, '')", (self.on.schema,))] if self.delivery.notifies else []
+        return [("SELECT pg_notify(?, '')", (self.on.schema,))] if self.outlets.notifies else []
 
     def rollback(self) -> None:
         """Roll back; of a connection that was lost the server has done so."""

@@ -41,7 +41,7 @@ class CommitUnknown(psycopg.OperationalError):
 
 
 @dataclass(frozen=True)
-class Unanswered:
+class UnknownCommit:
     """What a transaction came to whose commit was not answered: outcomes, and the changes that nobody was told of."""
 
     outcomes: Sequence[Outcome] = ()
@@ -169,7 +169,7 @@ class Transaction:
 
     def _delivered(self, drafted: Sequence[tuple[int, Command, list[Draft]]]) -> list[list[Step]]:
         """For each draft what writes it into the outbox, if there is one."""
-        readers = self.truth.delivery.outboxes
+        readers = self.truth.outlets.outboxes
         columns = {name: list(entity.columns) for name, entity in self.truth.domain.entities.items()}
         return [
             [outbox.step(command, draft, columns[command.entity], readers, SEQUENCE)] if readers else []

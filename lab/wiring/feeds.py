@@ -7,7 +7,7 @@ from lab.projection.guards import guard_class
 from lab.scenario import ProjectionTable, Scenario
 from lab.stores.kept import KEPT
 from lab.truth import truth_class
-from lab.truth.delivery import LOG, OUTBOX, POLL, STREAMS
+from lab.truth.outlets import LOG, OUTBOX, POLL, STREAMS
 
 
 def kind(table: ProjectionTable, scenario: Scenario) -> str:

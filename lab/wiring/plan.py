@@ -6,7 +6,7 @@ combinations (here).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -23,7 +23,6 @@ from lab.projection.projector import Projector
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.queries.resolve import resolve
-from lab.running.gating import LiveGate
 from lab.running.lane import Pace
 from lab.running.service_times import RecordedWork, together
 from lab.running.trouble import StoreFaults, faulty
@@ -39,9 +38,8 @@ from lab.scenario import (
 )
 from lab.stores import Layout, Store, store_class
 from lab.stores.kept import KEPT
-from lab.truth import Truth, join_truth, open_beside, open_truth, truth_class, truth_identity
-from lab.truth.delivery import STREAMS, Delivery
-from lab.truth.evidence import LiveEvidence
+from lab.truth import Truth, join_truth, open_beside, open_truth, truth_identity
+from lab.truth.outlets import FeedOutlets
 from lab.wiring import chance, choices, claims, effort, feeds, meaning, replicas, reserved
 from lab.wiring.every_store import expanded
 from lab.wiring.identities import digest, truth_traits
@@ -124,7 +122,7 @@ class Plan:
         Raises BadInput for a place that holds another one, SourceLost for one whose data are gone.
         """
         table = self.scenario.truth
-        rest = self.domain, table.durability, self.truth_traits, epoch, table.indexed, self.delivery
+        rest = self.domain, table.durability, self.truth_traits, epoch, table.indexed, self.outlets
         return open_truth(table.engine, table.model, place, *rest)
 
     def truth_beside(self, place: FolderPlace, gaps: str = "naive") -> Truth | None:
@@ -138,23 +136,12 @@ class Plan:
         # Beside a reader that goes by ids of transactions, writers take positions as those do for whom it is made.
         wanted = {item.gaps for item in self.projections}
         gaps = "xmin" if "xmin" in wanted else "serialise" if wanted == {"serialise"} else self.scenario.catch_up.gaps
-        return join_truth(table.engine, table.model, place, self.domain, table.durability, gaps, self.delivery)
+        return join_truth(table.engine, table.model, place, self.domain, table.durability, gaps, self.outlets)
 
     @property
-    def delivery(self) -> Delivery:
+    def outlets(self) -> FeedOutlets:
         """Return what the source of truth does for those of its readers that don't poll alone."""
-        return Delivery.of((item.name, item.feed) for item in self.projections)
-
-    def live_gate(
-        self, item: ProjectionPlan, evidence: Callable[[], LiveEvidence], gave_up: Callable[[float, int], None]
-    ) -> LiveGate | None:
-        """Create a projection's gate on the wall clock; None for one that reads all that is there, or has no gaps."""
-        table = self.scenario.truth
-        if item.feed in STREAMS:
-            return LiveGate("horizon", item.gap_limit, evidence, gave_up)
-        if item.gaps in ("naive", "serialise") or not truth_class(table.engine, table.model).concurrent:
-            return None
-        return LiveGate(item.gaps, item.gap_limit, evidence, gave_up)
+        return FeedOutlets.of((item.name, item.feed) for item in self.projections)
 
     def confirm_truth(self, place: FolderPlace) -> Identity | None:
         """Return whose source of truth a place holds; None if it holds nothing. Raises BadInput as `truth` does."""

@@ -25,10 +25,10 @@ from lab.feed.streams import ChangeStream, Notices, Streamed, open_stream
 from lab.place import FolderPlace
 from lab.servers.postgres import LEDGER, SERVER
 from lab.truth import join_truth, open_truth, slots
-from lab.truth.delivery import Delivery
+from lab.truth.outlets import FeedOutlets
 from lab.truth.postgres import Postgres
 
-DELIVERY = Delivery(notifies=True, outboxes=("reader", "other"))
+OUTLETS = FeedOutlets(notifies=True, outboxes=("reader", "other"))
 WRITERS, COMMANDS = 4, 40
 
 
@@ -49,7 +49,7 @@ def logical() -> Iterator[None]:
 def truth(request: pytest.FixtureRequest, tmp_path: Path, logical: None) -> Iterator[Postgres]:
     """An empty source of truth with readers of each kind."""
     kind = ("postgres", request.param, FolderPlace(tmp_path / "truth"), EMPLOYEES, "full")
-    found = open_truth(*kind, delivery=DELIVERY)
+    found = open_truth(*kind, outlets=OUTLETS)
     assert isinstance(found, Postgres)
     yield found
     found.drop()
@@ -81,7 +81,7 @@ def write(truth: Postgres, orders: list[Command], seed: int) -> None:
     """Execute them as one of several writers, whose transactions are open for moments of different length."""
     rng = random.Random(seed)
     kind = ("postgres", truth.model, truth.place, EMPLOYEES, "full")
-    with closing(join_truth(*kind, delivery=DELIVERY)) as writer:
+    with closing(join_truth(*kind, outlets=OUTLETS)) as writer:
         writer.committing = lambda _: time.sleep(rng.random() * 0.01)
         for order in orders:
             writer.execute(order)

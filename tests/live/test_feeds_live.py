@@ -127,3 +127,18 @@ def test_a_feed_that_cannot_be_is_refused_when_the_scenario_is_read(
     with pytest.raises(BadInput, match=said) as refused:
         planned(tmp_path, "history", (feed,), "", *set_)
     assert any(problem.way_out for problem in refused.value.problems) or feed == "rumour"
+
+
+def test_what_feeds_cost_is_told_and_what_slots_kept(run: Run) -> None:
+    feeds = run.table("feeds")
+    assert feeds["projection"].to_list() == [each["name"] for each in run.manifest["projections"]]
+    assert feeds["feed"].to_list()[-1] == "outbox"
+    by_feed = {row["feed"]: row for row in feeds.to_dicts()}
+    assert by_feed["poll"]["command_ratio"] == 1.0
+    # A second row for each change, which is deleted again; nothing is said of times.
+    assert by_feed["outbox"]["wal_bytes_per_command"] > by_feed["poll"]["wal_bytes_per_command"]
+    assert (feeds["commands"] == 300).all()
+    slots = run.table("slots")
+    assert set(slots["projection"]) == ({"log"} if "log" in by_feed else set())
+    assert slots.filter(pl.col("retained_bytes") < 0).is_empty()
+    assert slots["safe_bytes"].null_count() == slots.height

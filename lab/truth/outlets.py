@@ -16,18 +16,18 @@ STREAMS = frozenset((OUTBOX, LOG))
 
 
 @dataclass(frozen=True)
-class Delivery:
+class FeedOutlets:
     """Whether commits notify; and the readers for each of which a change is a row of the outbox, by their names."""
 
     notifies: bool = False
     outboxes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, readers: Iterable[tuple[str, str]]) -> Delivery:
+    def of(cls, readers: Iterable[tuple[str, str]]) -> FeedOutlets:
         """What is to be done for these readers, each a name and the kind of its feed."""
         found = list(readers)
         outboxes = tuple(name for name, feed in found if feed == OUTBOX)
         return cls(any(feed == NOTIFY for _, feed in found), outboxes)
 
 
-NO_DELIVERY = Delivery()
+NO_OUTLETS = FeedOutlets()

@@ -1,0 +1,56 @@
+"""The tables that only a live run has: what feeds cost at the source of truth, and what slots keep of its log."""
+
+from __future__ import annotations
+
+from lab.tables.schema import BOOL, FLOAT, INT, NINETY_NINE, PROJECTION, TEXT, Schema, columns
+
+SCHEMAS = (
+    Schema(
+        "feeds",
+        "A row for each projection of a live run whose source of truth is on a server that has other feeds than polls. "
+        "What a feed costs there was measured after the run: by one writer, on empty sources of truth, "
+        "the kinds of feeds in turn by blocks of commands.",
+        columns(
+            projection=PROJECTION,
+            feed=(TEXT, "`poll`, `notify`, `outbox` or `log`"),
+            every_seconds=(FLOAT, "between its polls, or questions how far everything is settled"),
+            lag_p50_seconds=(FLOAT, "of half of its changes at most. Null: not told"),
+            lag_p99_seconds=NINETY_NINE,
+            reads=(INT, "how often it read, during the run"),
+            reads_per_change=(FLOAT, "of these, for each change that was committed"),
+            commands=(INT, "commands of which the cost was measured"),
+            command_p50_us=(FLOAT, "microseconds of such a command beside this kind of feed, for half of them at most"),
+            command_p99_us=NINETY_NINE,
+            command_ratio=(FLOAT, "its median by that of a command of which no feed is told; 1: it costs no time"),
+            wal_bytes_per_command=(
+                FLOAT,
+                "bytes in the server's log for each, with what its reader writes there; the median of the blocks",
+            ),
+        ),
+    ),
+    Schema(
+        "blockers",
+        "A row for each open transaction that had held a projection's reader back for longer than its `gap_limit`, in "
+        "whichever database of the server. Not there without one.",
+        columns(
+            projection=PROJECTION,
+            at_seconds=(FLOAT, "when it was noticed, on the run's clock"),
+            transaction=(TEXT, "the application's name, its process on the server, and the database"),
+            open_seconds=(FLOAT, "for how long it had been open"),
+            above=(INT, "the position above which nothing could be read"),
+        ),
+    ),
+    Schema(
+        "slots",
+        "What the replication slots of a live run kept back of the server's log, looked at twice a second. Not there "
+        "without a projection that is fed by the log.",
+        columns(
+            projection=PROJECTION,
+            at_seconds=(FLOAT, "when, on the run's clock"),
+            active=(BOOL, "whether it was being read"),
+            retained_bytes=(INT, "bytes of the log that it kept"),
+            status=(TEXT, "in the server's words: `reserved`, `extended`, `unreserved`, `lost`"),
+            safe_bytes=(INT, "what may still be written until it can be lost. Null: nothing bounds it"),
+        ),
+    ),
+)
