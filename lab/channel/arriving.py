@@ -19,7 +19,8 @@ def arriving(
     table: ChannelTable, seed: int, name: str, below: Subscription, clock: Clock, at: float, real: bool = False
 ) -> Faulty:
     """Decorate a projection's subscription. The scenario begins at `at` on the clock: by it outages come and go."""
-    outages = [item.model_copy(update={"at": item.at + at}) for item in table.outages]
+    # Where the link fails, nothing else need.
+    outages = [item.model_copy(update={"at": item.at + at}) for item in table.outages if item.link is None]
     drawn = () if table.draws == "shared" else (name,)
     fates = SampledFates(LiveFaults.of(table), int(stream(seed, "live channel", *drawn).integers(_SEEDS)))
     return Faulty(below, fates, clock, outages, table.capacity, real=real)

@@ -39,6 +39,12 @@ class ServerUrl:
         """The URL as it is, password included: to connect with, never to print or to record."""
         return self._text
 
+    def at(self, port: int) -> str:
+        """The URL as it is, but at this port of 127.0.0.1; to connect with, never to print or to record."""
+        parts = urlsplit(self._text)
+        user, at, _ = parts.netloc.rpartition("@")
+        return parts._replace(netloc=f"{user}{at}127.0.0.1:{port}").geturl()
+
     def without_secrets(self, text: str) -> str:
         """Return a text in which the password doesn't occur."""
         return text.replace(self.password, "***") if self.password else text

@@ -7,27 +7,34 @@ that a broker that is away delays no command.
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from lab.base import LabError, Unavailable
 from lab.channel import CHANNELS
 from lab.channel.patient import BackOff
 from lab.ending import say
+from lab.engines.urls import ServerUrl
 from lab.formatting import printable
+from lab.live.link import Link
 from lab.place import replace_file
 from lab.ports import Channel
 from lab.ports import Message as Published
 from lab.running.live import Heard
-from lab.scenario import ChannelTable
+from lab.scenario import ChannelTable, Outage
+from lab.servers import server
 from lab.service.listening import ChannelFiles
 
 # Messages that are published at once; seconds to look for more, and in which the last ones must be stored.
 _TOGETHER, _LOOK, _CLOSES = 500, 0.1, 60.0
+# Where the kinds of brokers listen whose URL names no port.
+_PORTS = {"redis": 6379, "nats": 4222, "rabbitmq": 5672}
 # Seconds between two looks at an end: both must find nothing, as a message may be between broker and process.
 _TWICE = 0.15
 
@@ -102,8 +109,10 @@ class BrokerHub:
 
     def __init__(self, table: ChannelTable, names: Sequence[str], folder: Path) -> None:
         """Make the channel, and a group for each projection. Raises Unavailable."""
-        self._names, self._files = tuple(names), ChannelFiles(folder)
+        self._names, self._files, self._table = tuple(names), ChannelFiles(folder), table
         self._channel = opened(table)
+        self._link: Link | None = None
+        self._former: str | None = None
         for name in names:
             self._channel.declare(name)
 
@@ -112,9 +121,23 @@ class BrokerHub:
         """The channel's name, by which writers and projections open it."""
         return self._channel.name
 
+    async def open(self) -> None:
+        """Put a link that can fail before the broker, if the scenario has such outages: processes go through it."""
+        if self._failures:
+            found: Any = server(f"{self._table.broker}")
+            url: ServerUrl = found.url()
+            if not url.host:
+                raise Unavailable(f"{url}: a socket of this machine has no link that could fail")
+            self._link = Link(url.host, url.port or _PORTS[f"{self._table.broker}"])
+            await self._link.open()
+            self._former = os.environ.get(self._variable)
+            os.environ[self._variable] = url.at(self._link.port)
+
     def begin(self, at: float) -> None:
         """Tell the projections the scenario's first moment, in seconds of the monotonic clock."""
         replace_file(self._files.began, repr(at))
+        if self._link is not None:
+            self._link.fail(self._failures, at)
 
     async def idle(self) -> bool:
         """True if no message waits at the broker, and none is open in a projection's process."""
@@ -136,7 +159,21 @@ class BrokerHub:
 
     async def close(self) -> None:
         """Drop the channel; of a broker that is away, it is swept later."""
+        if self._link is not None:
+            await self._link.close()
+            # What was written down is the server's own.
+            os.environ.pop(self._variable)
+            if self._former is not None:
+                os.environ[self._variable] = self._former
         await asyncio.get_running_loop().run_in_executor(None, self._drop)
+
+    @property
+    def _variable(self) -> str:
+        return f"LAB_{self._table.broker}".upper()
+
+    @property
+    def _failures(self) -> list[Outage]:
+        return [item for item in self._table.outages if item.link is not None]
 
     def _backlog(self) -> int:
         return sum(self._channel.backlog(name) for name in self._names)

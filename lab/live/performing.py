@@ -183,7 +183,9 @@ class Performance:
             return Hub(table, scenario.seed, listeners)
         # In a thread: it waits for the broker, and some drivers have a loop of their own.
         make = partial(BrokerHub, table, listeners, self.folder)
-        return await asyncio.get_running_loop().run_in_executor(None, make)
+        made = await asyncio.get_running_loop().run_in_executor(None, make)
+        await made.open()
+        return made
 
     async def _or_stopped(self, work: Any) -> Any:
         """Await it, unless the run is stopped before; then raise KeyboardInterrupt's stand-in for this thread."""

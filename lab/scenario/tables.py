@@ -112,11 +112,12 @@ class WritersTable(ScenarioTable):
 
 
 class Outage(ScenarioTable):
-    """The channel is cut off: messages wait until it is back, or are lost."""
+    """The channel is cut off: messages wait until it is back, or are lost; or the link to a real broker fails."""
 
     at: Seconds
     lasts: Seconds
     loses: bool = False
+    link: Literal["cut", "hole"] | None = None
 
 
 class ChannelFaults(ScenarioTable):

@@ -10,7 +10,7 @@ from lab.domain.model import Domain
 from lab.projection.guards import guard_class
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
-from lab.scenario import ProjectionTable, Scenario
+from lab.scenario import ChannelTable, ProjectionTable, Scenario
 from lab.stores import STORES, Store, store_class
 from lab.stores.kept import KEPT
 from lab.truth import ENGINES, Truth, truth_class
@@ -90,9 +90,12 @@ def engine(scenario: Scenario, file: str) -> list[Problem]:
 
 def broker(scenario: Scenario, file: str) -> list[Problem]:
     """Refuse a broker that is unknown, or whose driver is missing, and one on the simulated clock."""
-    if scenario.channel is None or (name := scenario.channel.broker) is None:
+    if scenario.channel is None:
         return []
-    where = f"{file}: channel.broker"
+    name, where = scenario.channel.broker, f"{file}: channel.broker"
+    problems = _links(scenario.channel, file)
+    if name is None:
+        return problems
     if name not in CHANNELS:
         return [CHANNELS.unknown(name, where)]
     if name == "memory":
@@ -104,7 +107,24 @@ def broker(scenario: Scenario, file: str) -> list[Problem]:
         _ = CHANNELS[name]
     except ModuleNotFoundError as error:
         return [Problem(where, f"{error}", f"get it with: pip install 'polyglot-lab[{name}]'")]
-    return []
+    return problems
+
+
+def _links(channel: ChannelTable, file: str) -> list[Problem]:
+    """Refuse a link that fails where there is none, or none that the lab could be in between of."""
+    problems = []
+    for number, outage in enumerate(channel.outages, 1):
+        where = f"{file}: channel.outages.{number}.link"
+        if outage.link is None:
+            continue
+        if channel.broker is None:
+            problems.append(Problem(where, "without a broker there is no link that could fail", "leave it out"))
+        elif channel.broker == "kafka":
+            what = "clients of Kafka ask it for the addresses of its brokers, and go past the link that fails"
+            problems.append(Problem(where, what, "leave it out, or take another broker"))
+        elif outage.loses:
+            problems.append(Problem(where, "a link that fails loses nothing: messages are sent again", "loses = false"))
+    return problems
 
 
 def names_in_truth(scenario: Scenario, business: Domain, file: str) -> list[Problem]:
