@@ -12,13 +12,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from lab.feed.published import Published
 from lab.projection.applied import NONE, NOTHING, Applied
 from lab.running.journal import Fault, Journal
+from lab.running.records import appended, read_records
 
 # Bounds of the lag's histogram, in seconds.
 BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -44,7 +44,7 @@ class BoundedJournal:
         self, since: float, now: Callable[[], float], path: Path | None = None, entities: Sequence[str] = ()
     ) -> None:
         self.since, self._now, self._entities, self.path = since, now, tuple(entities), path
-        self._file = None if path is None else _appended(path)
+        self._file = None if path is None else appended(path, NOTE)
         self._converted = (0.0, 0.0)
         self.counts = dict.fromkeys(("applied", "refused", "dropped", "overflowed", "messages", "polls", "batches"), 0)
         self.lags = np.zeros(len(BOUNDS) + 1, np.int64)
@@ -191,19 +191,12 @@ class BoundedJournal:
             self._file.close()
 
 
-def _appended(path: Path) -> BinaryIO:
-    """Open a file of notes for appending. What a killed process wrote of a note is cut off: the next ones are whole."""
-    file = path.open("ab")
-    file.truncate(file.tell() // NOTE.itemsize * NOTE.itemsize)
-    return file
-
-
 def read_notes(path: Path, changes: Published, began: float, entities: Sequence[str] = ()) -> Journal:
     """The notes of a service's projection as the journal of a run whose clock began at `began`.
 
     `entities` are those of the projection, in the order in which its own journal had them.
     """
-    found, notes = Journal(), _notes(path)
+    found, notes = Journal(), read_records(path, NOTE)
     for kind, position, at in notes[notes["kind"] >= CHECKPOINT].tolist():
         if kind - CHECKPOINT < len(entities):
             found.checkpoints.append((at - began, entities[kind - CHECKPOINT], position))
@@ -221,11 +214,5 @@ def read_notes(path: Path, changes: Published, began: float, entities: Sequence[
 
 def read_given_up(path: Path, began: float) -> list[tuple[float, int]]:
     """When which positions were given up, by the same clock."""
-    notes = _notes(path)
+    notes = read_records(path, NOTE)
     return [(at - began, position) for _, position, at in notes[notes["kind"] == GIVEN_UP].tolist()]
-
-
-def _notes(path: Path) -> np.ndarray:
-    # What was being written when a process was killed is no whole note.
-    size = path.stat().st_size // NOTE.itemsize if path.exists() else 0
-    return np.fromfile(path, NOTE, size) if size else np.empty(0, NOTE)

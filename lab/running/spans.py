@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from array import array
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
+from lab.running.records import TimedRecords, read_records
 
 # A batch of messages, a poll, a time at which the projector was down, and one at which another took over from it.
 TAKE, POLL, DOWN, TAKEN_OVER = range(4)
@@ -44,8 +45,6 @@ class Spans:
 # A span in a file; times are seconds since 1970. The file's name is that of the journal with this suffix.
 SPAN = np.dtype([("kind", "<i1"), ("due", "<f8"), ("start", "<f8"), ("end", "<f8")])
 SPANS_SUFFIX = ".spans"
-# So many spans are kept in memory until they are written.
-_BUFFERED = 1_024
 
 
 class WrittenSpans(Spans):
@@ -53,36 +52,20 @@ class WrittenSpans(Spans):
 
     def __init__(self, path: Path, now: Callable[[], float]) -> None:
         super().__init__()
-        self._file, self._now = path.open("ab"), now
-        # What a killed process wrote of a span is cut off.
-        self._file.truncate(self._file.tell() // SPAN.itemsize * SPAN.itemsize)
+        self._records = TimedRecords(path, SPAN, ("due", "start", "end"), now)
 
     def note(self, kind: int, due: float, start: float, end: float) -> None:
         """Add a span."""
-        super().note(kind, due, start, end)
-        if len(self) >= _BUFFERED:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what is in memory."""
-        found = np.empty(len(self), SPAN)
-        found["kind"] = self.kinds
-        for place, name in enumerate(("due", "start", "end")):
-            found[name] = self.times[:, place] + (time.time() - self._now())
-        self._file.write(found.tobytes())
-        self._file.flush()
-        self._kinds, self._times = array("b"), array("d")
+        self._records.note((kind, due, start, end))
 
     def close(self) -> None:
         """Write what is in memory and close the file."""
-        self.flush()
-        self._file.close()
+        self._records.close()
 
 
 def read_spans(path: Path, began: float) -> Spans:
     """Read the spans that a process wrote, if it did; their times count from `began`, in seconds since 1970."""
-    size = path.stat().st_size // SPAN.itemsize if path.exists() else 0
     found = Spans()
-    for kind, *times in (np.fromfile(path, SPAN, size) if size else np.empty(0, SPAN)).tolist():
+    for kind, *times in read_records(path, SPAN).tolist():
         found.note(kind, *(at - began for at in times))
     return found

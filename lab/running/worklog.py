@@ -5,12 +5,12 @@ A simulation draws the times of its own work from it, so that both have the same
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from lab.running.records import TimedRecords, read_records
 from lab.running.spans import SPANS_SUFFIX, WrittenSpans
 
 # What was done: a page read, a piece of a page applied, a piece of a batch of messages applied (its frame included), a
@@ -21,8 +21,6 @@ READ, CAUGHT_UP, TAKEN, ANSWERED, HEARD = range(5)
 WORK = np.dtype([("kind", "<i1"), ("rows", "<i8"), ("due", "<f8"), ("began", "<f8"), ("seconds", "<f8")])
 # The file's name is that of the journal with this suffix.
 WORK_SUFFIX = ".work"
-# So many records are kept in memory until they are written.
-BUFFERED = 1_024
 
 
 class WorkLog:
@@ -35,9 +33,8 @@ class WorkLog:
         self.now = now
         # When the lane wanted the work to start that is going on.
         self.due = 0.0
-        self._file = None if path is None else path.open("ab")
+        self._records = None if path is None else TimedRecords(path, WORK, ("due", "began"), now)
         self.spans = None if path is None else WrittenSpans(path.with_suffix(SPANS_SUFFIX), now)
-        self._found: list[tuple[int, int, float, float, float]] = []
 
     def starts(self, due: float) -> None:
         """Note when the next pieces were due, on the runner's clock."""
@@ -45,26 +42,14 @@ class WorkLog:
 
     def note(self, kind: int, rows: int, began: float, seconds: float, due: float | None = None) -> None:
         """Note a piece of work that has just ended; times on the runner's clock."""
-        if self._file is not None:
-            self._found.append((kind, rows, self.due if due is None else due, began, seconds))
-            if len(self._found) >= BUFFERED:
-                self.flush()
-
-    def flush(self) -> None:
-        """Write what is in memory."""
-        if self._file is not None:
-            records = np.array(self._found, WORK)
-            for name in ("due", "began"):
-                records[name] += time.time() - self.now()
-            self._file.write(records.tobytes())
-            self._found.clear()
+        if self._records is not None:
+            self._records.note((kind, rows, self.due if due is None else due, began, seconds))
 
     def close(self) -> None:
         """Write what is in memory and close the file."""
-        if self._file is not None:
-            self.flush()
-            self._file.close()
-            self._file = None
+        if self._records is not None:
+            self._records.close()
+            self._records = None
         if self.spans is not None:
             self.spans.close()
             self.spans = None
@@ -72,8 +57,7 @@ class WorkLog:
 
 def read_work(path: Path, since: float) -> np.ndarray:
     """The records from `since` (seconds since 1970) on, with times that count from it, in the order of their start."""
-    size = path.stat().st_size // WORK.itemsize if path.exists() else 0
-    records = np.fromfile(path, WORK, size) if size else np.empty(0, WORK)
+    records = read_records(path, WORK)
     for name in ("due", "began"):
         records[name] -= since
     records = records[records["began"] >= 0.0]

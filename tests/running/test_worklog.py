@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from lab.base import stream
 from lab.live.foretelling import worked
+from lab.running.records import BUFFERED, BUFFERED_SECONDS
 from lab.running.service_times import NEAREST, MeasuredTimes, RecordedWork
+from lab.running.spans import TAKE, read_spans
 from lab.running.worklog import (
     ANSWERED,
-    BUFFERED,
     CAUGHT_UP,
     READ,
     TAKEN,
@@ -44,6 +45,30 @@ def test_records_are_read_back_as_times_since_the_load_began(tmp_path: Path) -> 
     assert later.size == BUFFERED - 90
     assert later["began"][1] == pytest.approx(1.0, abs=0.01)
     assert later["due"][0] == pytest.approx(-101.0, abs=0.01)
+
+
+def test_what_a_kill_takes_is_a_tenth_of_a_second_and_a_torn_record_spoils_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "one.work"
+    log = WorkLog(time.monotonic, file)
+    log.note(TAKEN, 1, time.monotonic(), 0.5)
+    time.sleep(BUFFERED_SECONDS)
+    log.note(TAKEN, 2, time.monotonic(), 0.5)
+    log.spans.note(TAKE, 1.0, 2.0, 3.0)
+    time.sleep(BUFFERED_SECONDS)
+    log.spans.note(TAKE, 4.0, 5.0, 6.0)
+    # Killed now, it would close nothing.
+    assert read_work(file, 0.0)["rows"].tolist() == [1, 2]
+    assert len(read_spans(file.with_suffix(".spans"), 0.0)) == 2
+    log.close()
+    for torn in (file, file.with_suffix(".spans")):
+        with torn.open("ab") as opened:
+            opened.write(b"torn")
+    again = WorkLog(time.monotonic, file)
+    again.note(TAKEN, 3, time.monotonic(), 0.5)
+    again.spans.note(TAKE, 7.0, 8.0, 9.0)
+    again.close()
+    assert read_work(file, 0.0)["rows"].tolist() == [1, 2, 3]
+    assert [end - start for _, start, end in read_spans(file.with_suffix(".spans"), 0.0).times.tolist()] == [1.0] * 3
 
 
 def test_without_a_file_nothing_is_kept(tmp_path: Path) -> None:
