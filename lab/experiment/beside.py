@@ -22,10 +22,10 @@ from lab.experiment.progress import Progress
 from lab.experiment.write import Replay, Written
 from lab.measure.asked import Asked
 from lab.measure.asking import longer
-from lab.measure.lag import in_order
 from lab.place import FolderPlace
 from lab.queries.answers import Row
 from lab.queries.model import Query
+from lab.statistics.grouped import in_order
 from lab.statistics.intervals import intervals
 from lab.statistics.quantiles import told
 from lab.truth import Truth

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from lab.spill import Spill
+from lab.statistics.grouped import in_order
 
 
 class FeedArrays:
@@ -30,9 +31,9 @@ class FeedArrays:
         self.positions = kept(frame["position"].to_numpy())
         self.committed_at = kept(frame["committed_at"].to_numpy()) if committed_at is None else committed_at
         # The earliest commit from each row on: what lies beyond the last that is not later than t, t can't show.
-        self._earliest = np.minimum.accumulate(self.committed_at[::-1])[::-1]
-        self.in_order = bool(np.array_equal(self._earliest, self.committed_at))
-        self._earliest = self.committed_at if self.in_order else kept(self._earliest)
+        self.in_order = in_order(self.committed_at)
+        at = self.committed_at
+        self._earliest = at if self.in_order else kept(np.minimum.accumulate(at[::-1])[::-1])
         self._overwritten_at = None if every_revision else self._overwritten(frame)
 
     def _overwritten(self, frame: pl.DataFrame) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from lab.spill import ROWS, Spill, breathe, taken
-from lab.statistics.grouped import rows_by_key
+from lab.statistics.grouped import in_order, rows_by_key
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,12 @@ class Published:
         With concurrent writers that need not be the change that comes next.
         """
         if entity not in self._earliest:
-            times = np.minimum.accumulate(np.append(self.times(entity), np.inf)[::-1])[::-1]
-            kept = self.spill.array
-            self._earliest[entity] = kept(self.frames[entity]["position"].to_numpy()), kept(times)
+            times, kept = self.times(entity), self.spill.array
+            earliest = times if in_order(times) else kept(np.minimum.accumulate(times[::-1])[::-1])
+            self._earliest[entity] = kept(self.frames[entity]["position"].to_numpy()), earliest
         positions, earliest = self._earliest[entity]
-        return float(earliest[np.searchsorted(positions, position, side="right")])
+        place = int(np.searchsorted(positions, position, side="right"))
+        return float(earliest[place]) if place < earliest.size else np.inf
 
     def of_entities(self, names: tuple[str, ...]) -> np.ndarray:
         """Return the indices of the changes of these entities, in commit order."""

@@ -14,6 +14,7 @@ from lab.projection.applied import NONE
 from lab.running.journal import Journal
 from lab.spill import chosen_of
 from lab.statistics import grouped
+from lab.statistics.grouped import in_order
 from lab.statistics.intervals import intervals
 from lab.statistics.quantiles import BOUNDED, SHARES, told, unbiased
 from lab.statistics.steady import NOT_STABLE, growth, warm_up
@@ -177,11 +178,6 @@ def _steady(seconds: np.ndarray, committed: np.ndarray | None, calm: np.ndarray 
     began = None if cut is None or not at.size else float(at[cut] - at[0])
     told = (stable, reason, grown.slope, grown.low, grown.high, began)
     return dict(zip(columns, told, strict=True))
-
-
-def in_order(times: np.ndarray) -> bool:
-    """Return whether times never fall."""
-    return bool(np.all(times[1:] >= times[:-1]))
 
 
 def visibility(projection: str, lag: pl.DataFrame) -> pl.DataFrame:

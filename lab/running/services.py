@@ -24,10 +24,11 @@ from lab.running.service_times import RecordedWork, times_by_source
 from lab.scenario import ServiceModel
 from lab.spill import taken
 
-# Modelled batches are applied together up to this many rows, since engines are quicker with large pages.
-ROWS_AT_ONCE = 100_000
+# Modelled batches are applied together up to this many rows: engines are quicker with large pages, and a tree that
+# rows of all keys go to is written as a whole at each commit.
+ROWS_AT_ONCE = 250_000
 # So many such pages are planned before they are applied: memory doesn't grow with the run.
-GROUPS_MAX = 4
+GROUPS_MAX = 2
 
 
 class Service(Protocol):

@@ -56,6 +56,11 @@ def blocks(size: int, backwards: bool = False) -> Iterator[slice]:
         yield slice(first, min(first + BLOCK, size))
 
 
+def in_order(times: np.ndarray) -> bool:
+    """Return whether times never fall."""
+    return bool(np.all(times[1:] >= times[:-1]))
+
+
 def rows_by_key(keys: pl.Series) -> Iterator[np.ndarray]:
     """Yield rows, about `TOGETHER` at a time and ascending: all rows of a key come together.
 

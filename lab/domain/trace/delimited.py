@@ -188,13 +188,14 @@ def _numbered(raw: Raw, file: Path, path: Path, found: CsvDialect, rejects: list
     shown = _lines(file, [start for start, *_ in rejects[:SHOWN]])
     bad = tuple(Bad(line, why.rstrip(".")) for line, (_, _, why, _) in zip(shown, rejects, strict=False))
     count = pl.sum_horizontal(pl.col(found.names).str.count_matches("\n", literal=True).fill_null(0))
-    newlines = np.concatenate(
-        [np.empty(0, np.uint32), *(some.select(count).to_series().to_numpy() for some in frame.iter_slices(ROWS))]
-    )
-    lines = np.arange(frame.height) + found.line + newlines.cumsum() - newlines
-    if rejects:
-        ordered = np.array(_lines(file, [start for start, *_ in rejects])) - np.arange(len(rejects))
-        lines = lines + np.searchsorted(ordered, lines, side="right")
+    ordered = np.array(_lines(file, [start for start, *_ in rejects]), np.int64) - np.arange(len(rejects))
+    lines, line = here().empty(frame.height, np.int64), found.line
+    for begin in range(0, frame.height, ROWS):
+        breathe()
+        newlines = frame[begin : begin + ROWS].select(count).to_series().to_numpy().astype(np.int64)
+        own = line + np.arange(newlines.size) + newlines.cumsum() - newlines
+        line += newlines.size + int(newlines.sum())
+        lines[begin : begin + ROWS] = own + np.searchsorted(ordered, own, side="right")
     return replace(raw, frame=frame.with_columns(pl.Series(LINE, lines, pl.Int64)), bad=bad, bad_count=len(rejects))
 
 
