@@ -190,7 +190,13 @@ class MariadbSession:
 
         The server executes each after the one before it, and none after one that fails.
         """
-        text = ";".join(written(*step) for step in steps)
+        return self._sent(";".join(written(*step) for step in steps)) if steps else []
+
+    def execute_text(self, statement: str) -> Rows:
+        """Execute a statement in which all values have been written already."""
+        return self._sent(statement)[-1]
+
+    def _sent(self, text: str) -> list[Rows]:
         cursor = self.connection.cursor()
         try:
             cursor.execute(text)
@@ -201,6 +207,11 @@ class MariadbSession:
         finally:
             with suppress(pymysql.Error):
                 cursor.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the connection is open, as far as this side knows."""
+        return alive(self.connection)
 
     def close(self) -> None:
         """Close the connection. Closing twice is allowed."""

@@ -177,6 +177,11 @@ class Session:
         cursor = self.connection.cursor(binary=True)
         return cursor.execute(numbered(statement), tuple(arguments), prepare=prepare)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the connection is open, as far as this side knows."""
+        return alive(self.connection)
+
     def close(self) -> None:
         """Close the connection. Closing twice is allowed."""
         self.connection.close()

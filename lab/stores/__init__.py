@@ -56,6 +56,10 @@ _SHIPPED = (
         extra="postgresql", packages=("psycopg",), server="postgres",
     ),
     StoreSpec(
+        "mariadb.table", "lab.stores.mariadb_table:MariadbTable", "relational", "relational table", "#774477",
+        extra="mysql", packages=("PyMySQL",), server="mariadb",
+    ),
+    StoreSpec(
         "postgres.search", "lab.stores.postgres_search:PostgresSearch", "search index", "inverted index", "#35020E",
         extra="postgresql", packages=("psycopg",), server="postgres",
     ),

@@ -6,21 +6,19 @@ transaction.
 
 from __future__ import annotations
 
-import contextlib
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import polars as pl
 import psycopg
 
-from lab.base import Batch, Damaged, Entity, Key, Unavailable
-from lab.engines import postgres as engine
+from lab.base import Batch, Entity
 from lab.engines.postgres import ARRAYS, NAME_BYTES, TYPES, Session
 from lab.queries import sql
-from lab.stores.parked import ParkedRow, encoded
-from lab.stores.postgres_reading import INCOMING, PARKED, PostgresReading
+from lab.stores.postgres_reading import INCOMING, PostgresReading
+from lab.stores.server_store import PARKED
 from lab.stores.slices import fitting
 
 # Up to so many rows are bound as lists; more are copied into a temporary table first.
@@ -52,12 +50,6 @@ class PostgresSchema(PostgresReading):
                 session.execute(f"DROP TABLE {sql.quoted(table)}")
             self._make_tables()
 
-    def _make_tables(self) -> None:
-        self._make_table("lab_checkpoint", {"entity": pl.String(), "position": pl.Int64()}, "entity")
-        super()._make_tables()
-        for entity in self.layout.entities.values():
-            self._make_indexes(entity)
-
     def _make_table(self, name: str, schema: dict[str, pl.DataType], key: Any, computed: Sequence[str] = ()) -> None:
         if name.startswith(PARKED):
             # A key that the server can't hold is among what is parked.
@@ -68,53 +60,23 @@ class PostgresSchema(PostgresReading):
             defined.append(f"CONSTRAINT {_key_of(name)} PRIMARY KEY ({sql.columns(columns)})")
         self._connection.execute(f"CREATE TABLE IF NOT EXISTS {sql.quoted(name)} ({', '.join([*defined, *computed])})")
 
-    def _make_indexes(self, entity: Entity) -> None:
-        for definition in self._indexes(entity):
-            number = zlib.crc32(f"{entity.name} {definition}".encode())
-            name = sql.quoted(f"{entity.name[:20]}_{number:08x}")
-            self._connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {sql.quoted(entity.name)} {definition}")
-
     def _indexes(self, entity: Entity) -> list[str]:
-        """What follows the table in the definition of each index: of live records, in the order of answers."""
-        if not self.layout.kept.replaces:
-            return []
-        sought = [*entity.indexes, *([(entity.parent,)] if entity.parent else [])]
-        return [f"({sql.columns([*columns, 'key'])}) WHERE NOT deleted" for columns in sought]
+        """Of live records, in the order of answers."""
+        return [f"({sql.columns([*columns, 'key'])}) WHERE NOT deleted" for columns in self._sought(entity)]
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[Session]:
-        with engine.mapped(self.name):
-            session = self._connection
-            session.execute("BEGIN")
-            try:
-                yield session
-                # What is added twice counts twice: so whether a lost commit was one has to be known.
-                number = self._number(session) if self.layout.kept.adds else None
-            except BaseException:
-                _roll_back(session)
-                raise
-            try:
-                session.execute("COMMIT")
-            except psycopg.OperationalError:
-                session.temporary.clear()
-                if number is None or not session.connection.closed or not self._landed(number):
-                    raise
+    def _undo(self, session: Session) -> None:
+        session.temporary.clear()
+        try:
+            session.execute("ROLLBACK")
+        except psycopg.Error:
+            session.close()
 
-    @staticmethod
-    def _number(session: Session) -> str:
+    def _number(self, session: Session) -> str:
         return str(session.execute("SELECT pg_current_xact_id()::text").fetchone()[0])
 
-    def _landed(self, number: str) -> bool:
-        """Ask whether a batch of increments is in. Raises Damaged where that can't be known: they might count twice."""
-        try:
-            return self._committed(number)
-        except Unavailable as error:
-            raise Damaged(f"{self.name}: it isn't known whether the last batch was committed: {error}") from None
-
     def _committed(self, number: str) -> bool:
-        """Ask what became of a transaction whose answer was lost; its session has ended once this one writes."""
         found = self._connection.execute("SELECT pg_xact_status(?::xid8)", (number,)).fetchone()[0]
         return bool(found == "committed")
 
@@ -145,22 +107,19 @@ class PostgresSchema(PostgresReading):
                 session.execute(f"ANALYZE {table}")
             self._settle(entity)
 
-    def _write(self, batch: Batch, replace: bool) -> None:
-        session, layout = self._connection, self.layout
-        self._put(batch, replace)
-        if batch.memory is not None and batch.memory.height:
-            self._upsert(f"lab_memory_{batch.entity}", layout.memory, batch.memory, ("id",))
-        if batch.checkpoint is not None:
-            statement = insert("lab_checkpoint", ("entity", "position"), ("entity",), "VALUES (?, ?)")
-            session.execute(statement, (batch.entity, batch.checkpoint))
-        parked = f"{PARKED}{batch.entity}"
-        if batch.release:
-            keys = [_bytes(key) for key in batch.release]
-            session.execute(f"DELETE FROM {sql.quoted(parked)} WHERE key = ANY(?::bytea[])", (keys,))
-        for row in encoded(batch.park):
-            values = (row.position, _bytes(row.key), row.reason.replace("\x00", "\\x00"), row.change)
-            statement = insert(parked, ParkedRow._fields, (), "VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
-            session.execute(statement, values)
+    def _keep(self, table: str, names: tuple[str, ...], identity: tuple[str, ...], row: Sequence[object]) -> None:
+        marks = f"VALUES ({', '.join('?' * len(names))}){'' if identity else ' ON CONFLICT DO NOTHING'}"
+        self._connection.execute(insert(table, names, identity, marks), row)
+
+    def _remove(self, table: str, keys: Sequence[bytes]) -> None:
+        self._connection.execute(f"DELETE FROM {sql.quoted(table)} WHERE key = ANY(?::bytea[])", (list(keys),))
+
+    def _reason(self, reason: str) -> str:
+        return reason.replace("\x00", "\\x00")
+
+    def _fill(self, table: str, schema: dict[str, pl.DataType], rows: pl.DataFrame) -> None:
+        """By COPY, into a table that was emptied in this transaction."""
+        self._connection.copy_in(sql.quoted(table), list(schema), fitting(rows, schema), frozen=True)
 
     def _upsert(
         self, table: str, schema: dict[str, pl.DataType], rows: pl.DataFrame, identity: tuple[str, ...]
@@ -181,10 +140,6 @@ class PostgresSchema(PostgresReading):
         session.execute(insert(table, names, identity, f"SELECT {sql.columns(names)} FROM {incoming}"))
 
 
-def _bytes(key: Key) -> bytes:
-    return str(key).encode()
-
-
 def _incoming(table: str) -> str:
     return sql.quoted(f"{INCOMING}{table.removeprefix('lab_memory_')}" + (".m" if table.startswith("lab_") else ""))
 
@@ -194,12 +149,3 @@ def _key_of(table: str) -> str:
     # What the server would cut off is what tells long names apart.
     short = name if len(name.encode()) <= NAME_BYTES else f"lab_key_{zlib.crc32(table.encode()):08x}"
     return sql.quoted(short)
-
-
-def _roll_back(session: Session) -> None:
-    """Undo; a session in which that can't be done is given up."""
-    session.temporary.clear()
-    try:
-        session.execute("ROLLBACK")
-    except psycopg.Error:
-        session.close()

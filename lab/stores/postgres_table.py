@@ -6,12 +6,11 @@ from types import MappingProxyType
 
 import polars as pl
 
-from lab.base import Batch
 from lab.engines.postgres import ARRAYS
 from lab.queries import sql
 from lab.queries.kinds import KINDS
 from lab.stores.postgres_schema import PostgresSchema
-from lab.stores.slices import fitting, tuples
+from lab.stores.slices import tuples
 
 
 class PostgresTable(PostgresSchema):
@@ -20,37 +19,6 @@ class PostgresTable(PostgresSchema):
     name = "postgres.table"
     answers = frozenset(KINDS) - {"search"}
     gaps = MappingProxyType({"search": "not yet: words are in no index of this table; see postgres.search"})
-
-    def _make_shape(self) -> None:
-        layout = self.layout
-        if layout.totals is not None:
-            self._make_table("totals", layout.totals_schema(), None)
-            return
-        key = layout.identity if len(layout.identity) > 1 else "key"
-        for name in layout.entities:
-            self._make_table(name, self._stored(name), key, self._computed(name))
-
-    def _stored(self, entity: str) -> dict[str, pl.DataType]:
-        """The columns that are written."""
-        return self.layout.schema(entity)
-
-    def _computed(self, entity: str) -> list[str]:
-        """The definitions of columns that the server works out from those."""
-        return []
-
-    def _put(self, batch: Batch, replace: bool) -> None:
-        if self.layout.kept.adds:
-            self._add(batch.rows)
-        elif batch.rows.height:
-            schema, rows = self._stored(batch.entity), self._rows(batch)
-            if replace:
-                self._upsert(batch.entity, schema, rows, self.layout.identity)
-            else:
-                self._connection.copy_in(sql.quoted(batch.entity), list(schema), fitting(rows, schema), frozen=True)
-
-    def _rows(self, batch: Batch) -> pl.DataFrame:
-        """The rows as they are stored."""
-        return batch.rows
 
     def _add(self, rows: pl.DataFrame) -> None:
         """Add to the groups that are there, insert the rest. A group's value may be null."""

@@ -166,5 +166,5 @@ class SqlFile(PreparedQueries, Generic[Connection]):
 
     def parked(self, entity: str) -> pl.DataFrame:
         """Return the parked changes, decoded from their table."""
-        found = self._connection.execute(f"SELECT change FROM {sql.quoted(f'lab_parked_{entity}')}").fetchall()
+        found = self._connection.execute(f'SELECT "change" FROM {sql.quoted(f"lab_parked_{entity}")}').fetchall()
         return decoded((change for (change,) in found), self.layout.entities[entity])

@@ -15,8 +15,8 @@ from lab.queries import sql
 from lab.queries.answers import Row
 from lab.stores.bodies import STORED, bodies
 from lab.stores.documents import Dialect, Documents, embeds, holders
-from lab.stores.slices import FEW, tuples
-from lab.stores.sqlite_file import SqliteFile, in_lists
+from lab.stores.slices import FEW, in_lists, tuples
+from lab.stores.sqlite_file import SqliteFile
 
 DIALECT = Dialect(
     merge="json_patch",

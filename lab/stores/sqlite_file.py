@@ -19,11 +19,10 @@ from lab.queries.kinds.traversal import BOTH, lines, meeting
 from lab.queries.model import Query
 from lab.stores.parked import ParkedRow, encoded
 from lab.stores.prepared import Answering
+from lab.stores.slices import in_lists
 from lab.stores.sql_file import SqlFile
 
 PYTHON_TYPES = {"INTEGER": int, "REAL": float, "TEXT": str, "BLOB": bytes}
-# Keys of one look-up: the engine takes up to 32,766 parameters, and a longer list is no quicker.
-KEYS_AT_ONCE = 4_096
 
 
 @lru_cache(maxsize=1024)
@@ -270,17 +269,6 @@ class SqliteFile(SqlFile[sqlite3.Connection]):
     def settings(self) -> dict[str, Any]:
         """The PRAGMAs that matter, read back."""
         return sqlite.settings(self._connection)
-
-
-def in_lists(keys: Sequence[Key]) -> Iterator[tuple[Sequence[Key], str]]:
-    """Some thousands of keys at a time, with the list that a statement has for them.
-
-    Lists are as long as a power of two: few statements, which the connection keeps prepared.
-    """
-    for start in range(0, len(keys), KEYS_AT_ONCE):
-        some = keys[start : start + KEYS_AT_ONCE]
-        length = 1 << (len(some) - 1).bit_length()
-        yield (*some, *[some[-1]] * (length - len(some))), f"({', '.join('?' * length)})"
 
 
 def _index_name(table: str, columns: tuple[str, ...]) -> str:
