@@ -16,10 +16,10 @@ from lab.domain.model import Command, Options
 from lab.projection import recent
 from lab.running.lane import Lane, Pace
 from lab.running.simulated import Arrivals
-from lab.truth import ENGINES
+from lab.truth import ENGINES, EXTRAS
 
 # Engines of a source of truth as parameters of tests: one on a server needs its server; files are looked at by name.
-TRUTHS = tuple(pytest.param(name, marks=pytest.mark.server(name)) if name == "postgres" else name for name in ENGINES)
+TRUTHS = tuple(pytest.param(name, marks=pytest.mark.server(name)) if name in EXTRAS else name for name in ENGINES)
 IN_FILES = ("sqlite", "duckdb")
 
 

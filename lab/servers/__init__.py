@@ -50,6 +50,7 @@ SERVERS = tuple(_MODULES)
 # Kinds that the lab can start: each module has a `KIND`.
 _KINDS = {
     "postgres": "lab.servers.postgres_instance",
+    "mariadb": "lab.servers.mariadb_instance",
     "redis": "lab.servers.redis_instance",
     "nats": "lab.servers.nats_instance",
 }

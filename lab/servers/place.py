@@ -71,6 +71,13 @@ class ServerPlace(FolderPlace):
         found = (read_file(self.path / NAMED) or "").strip()
         return found if _NAME.fullmatch(found) else ""
 
+    def exists(self) -> bool:
+        """Return whether what the folder names is on the server. Raises Unavailable."""
+        if not (name := self.named):
+            return False
+        with self.book.session() as session:
+            return self.is_made(session, name)
+
     def claim(self) -> str:
         """Return the name on the server, where it is made if need be, once it is written down. Raises Unavailable.
 

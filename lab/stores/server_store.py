@@ -28,7 +28,7 @@ from lab.stores.sql_file import SqlFile
 PARKED = "lab_parked_"
 
 
-class ServerSession(Protocol):
+class StoreSession(Protocol):
     """A connection to a server."""
 
     @property
@@ -42,7 +42,7 @@ class ServerSession(Protocol):
         """Close the connection."""
 
 
-SessionT = TypeVar("SessionT", bound=ServerSession)
+SessionT = TypeVar("SessionT", bound=StoreSession)
 
 
 class ServerStore(SqlFile[SessionT]):

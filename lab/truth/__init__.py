@@ -21,9 +21,10 @@ ENGINES: dict[str, str] = {
     "sqlite": "lab.truth.sqlite:MODELS",
     "duckdb": "lab.truth.duckdb:MODELS",
     "postgres": "lab.truth.postgres:MODELS",
+    "mariadb": "lab.truth.mariadb:MODELS",
 }
 # The extra of this package that brings an engine's driver, if that isn't always there.
-EXTRAS = {"postgres": "postgresql"}
+EXTRAS = {"postgres": "postgresql", "mariadb": "mysql"}
 NOTHING: Mapping[str, Trait] = MappingProxyType({})
 
 

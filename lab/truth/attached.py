@@ -1,63 +1,121 @@
-"""The schema of a source of truth on a PostgreSQL server, as one process has it open: its connections, and its loss.
+"""The place of a source of truth on a server, as one process has it open: its connections, and its loss.
 
-A connection that the server has closed is opened anew at its next use, so a server that was away is gone on with. The
-schema must still be the one that was opened.
+A connection that the server has closed is opened anew at its next use, so a server that was away is gone on with. What
+is there must still be what was opened.
 """
 
 from __future__ import annotations
 
-import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import polars as pl
-import psycopg
 
 from lab.base import Damaged, NoAnswer, SourceLost, Unavailable
 from lab.engines import budget
-from lab.engines import postgres as driver
-from lab.engines.postgres import Session
 from lab.formatting import first_line
 from lab.queries.answers import Row
-from lab.servers.postgres import SERVER
 
 TIMELINE = "lab_timeline"
-# A quoted name, in which a question mark is none, or a mark.
-_MARKS = re.compile(r'"(?:[^"]|"")*"|\?')
+Step = tuple[str, Sequence[Any]]
 
 
-def there(schema: str) -> bool:
-    """Return whether the server has a schema of this name. Raises Unavailable."""
-    if not schema:
-        return False
-    connection = SERVER.connect()
-    try:
-        found = Session(connection).execute("SELECT to_regnamespace(?)::oid IS NOT NULL", (schema,))
-        return bool(found.fetchone()[0])
-    finally:
-        connection.close()
-
-
-class AttachedSchema:
-    """One schema and its connections: for the feed and for commands, for queries, for statements of a user's own."""
-
-    def __init__(self, schema: str, writes: bool, durability: str) -> None:
-        self.schema, self._writes, self._durability = schema, writes, durability
-        self._sessions: dict[str, Session] = {}
-        self._opened = 0
-        # What the server has been told to keep planned on the connection for commands, by the text of the statement.
-        self._prepared: dict[str, str] = {}
+class TruthSession(Protocol):
+    """A connection to a server."""
 
     @property
-    def session(self) -> Session:
+    def alive(self) -> bool:
+        """Whether it is open, as far as this side knows."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+SessionT = TypeVar("SessionT", bound=TruthSession)
+
+
+class AttachedPlace(ABC, Generic[SessionT]):
+    """One place and its connections: for the feed and for commands, for queries, for statements of a user's own."""
+
+    # What the server calls it, and what its driver raises.
+    called: ClassVar[str]
+    errors: ClassVar[tuple[type[Exception], ...]]
+
+    def __init__(self, named: str, writes: bool, durability: str) -> None:
+        self.named, self._writes, self._durability = named, writes, durability
+        self._sessions: dict[str, SessionT] = {}
+        # What tells it from another one that was put in its place; None before it is opened.
+        self._opened: Any = None
+
+    # -- of each kind of server ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _connected(self, does: str, read_only: bool, seconds: float) -> SessionT:
+        """Connect; `does` says what for. `seconds` limits each statement; 0 doesn't."""
+
+    @abstractmethod
+    def mapped(self) -> AbstractContextManager[None]:
+        """Translate what the driver raises in the block."""
+
+    @abstractmethod
+    def told(self, error: Exception) -> Exception:
+        """The lab's error for one of the driver's; itself where there is none."""
+
+    @abstractmethod
+    def timed_out(self, error: Exception) -> bool:
+        """Whether the server ended a statement that took too long."""
+
+    @abstractmethod
+    def _rows(self, session: SessionT, statement: str, arguments: Row) -> Any:
+        """The result of a statement, which has `fetchall()` and `fetchone()`."""
+
+    @abstractmethod
+    def together(self, session: SessionT, steps: Sequence[Step]) -> list[list[Row]]:
+        """Send statements as one text, with their values in it, and return the rows of each."""
+
+    @abstractmethod
+    def roll_back(self) -> None:
+        """Roll back, unless the connection is lost: then the server has done so."""
+
+    @abstractmethod
+    def has(self, tables: Sequence[str]) -> bool:
+        """Whether all these tables are there."""
+
+    @abstractmethod
+    def _mark(self) -> Any:
+        """What tells this place from another one that was put in its place; None where it is gone."""
+
+    @abstractmethod
+    def frame(self, statement: str, numbers: Sequence[Any], schema: dict[str, pl.DataType]) -> pl.DataFrame:
+        """The rows of a statement whose parameters are whole numbers."""
+
+    def prepared(self, what: str, statement: str, values: int) -> str:
+        """Return how this statement of so many values is called; `what` names it."""
+        return statement
+
+    def held(self, rows: Sequence[Row]) -> None:
+        """Look at what a statement gave that takes a lock. Raises Unavailable for a lock that was not given."""
+
+    def _limited(self, statement: str) -> str:
+        """A statement that gives no more rows than are looked at."""
+        return f"SELECT * FROM ({statement}) AS lab_answer LIMIT {budget.ANSWER_ROWS + 1}"
+
+    def _renewed(self) -> None:
+        """Called when the connection for commands was opened."""
+
+    # -- of all --------------------------------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> SessionT:
         """The connection for commands, or for the feed. Raises Unavailable, and SourceLost where it must be renewed."""
         found = self._sessions.get("feed")
-        if found is not None and not found.connection.closed:
+        if found is not None and found.alive:
             return found
-        does = "writes" if self._writes else "reads"
-        made = self._connect("feed", does, read_only=not self._writes, durability=self._durability)
-        self._prepared.clear()
-        if self._opened:
+        made = self._connect("feed", "writes" if self._writes else "reads", not self._writes)
+        self._renewed()
+        if self._opened is not None:
             try:
                 if (what := self._changed()) is not None:
                     raise SourceLost(what)
@@ -70,64 +128,33 @@ class AttachedSchema:
     def alive(self) -> bool:
         """Whether the connection for commands is open, as far as this side knows."""
         found = self._sessions.get("feed")
-        return found is not None and not found.connection.closed
+        return found is not None and found.alive
 
     def execute(self, statement: str, arguments: Row = ()) -> Any:
-        """Execute a statement on the connection for commands, prepared. Raises the lab's errors."""
-        with driver.mapped(self.name):
-            return self.session.execute(statement, arguments, prepare=True)
-
-    def prepared(self, what: str, statement: str, values: int) -> str:
-        """Return how this statement of so many values is called once the server has planned it; `what` names it."""
-        if statement not in self._prepared:
-            name = f"lab_{what}_{len(self._prepared)}"
-            self.session.connection.execute(b"PREPARE %s AS %s" % (name.encode(), driver.numbered(statement)))
-            self._prepared[statement] = f"EXECUTE {name}({', '.join('?' * values)})"
-        return self._prepared[statement]
-
-    def roll_back(self) -> None:
-        """Roll back, unless the connection is lost: then the server has done so. The driver forgets what is planned."""
-        if self.alive:
-            self._prepared.clear()
-            connection = self.session.connection
-            try:
-                connection.execute("ROLLBACK")
-                connection.execute("DEALLOCATE ALL")
-            except psycopg.Error:
-                connection.close()
+        """Execute a statement on the connection for commands. Raises the lab's errors."""
+        with self.mapped():
+            return self._rows(self.session, statement, arguments)
 
     @property
     def name(self) -> str:
         """What it is called in errors."""
-        return f"source of truth {self.schema}"
-
-    def told(self, error: Exception) -> Exception:
-        """The lab's error for one of the driver's; itself where there is none."""
-        return driver.translated(self.name, error) or error
-
-    def frame(self, statement: str, numbers: Sequence[Any], schema: dict[str, pl.DataType]) -> pl.DataFrame:
-        """The rows of a statement whose parameters are whole numbers, by COPY, which takes no parameters."""
-        rest = iter(numbers)
-        text = _MARKS.sub(lambda found: str(int(next(rest))) if found[0] == "?" else found[0], statement)
-        with driver.mapped(self.name):
-            return self.session.frame(text, schema)
+        return f"source of truth {self.named}"
 
     def ask(self, statement: str, arguments: Row, bounded: bool) -> list[Row]:
         """The rows of a query, on a connection that can't write; bounded, they may raise NoAnswer."""
         if bounded:
             return self._within_bounds(statement, arguments)
-        with driver.mapped(self.name):
-            found: list[Row] = self._reader("queries").execute(statement, arguments, prepare=True).fetchall()
+        with self.mapped():
+            found: list[Row] = self._rows(self._reader("queries"), statement, arguments).fetchall()
             return found
 
     def _within_bounds(self, statement: str, arguments: Row) -> list[Row]:
-        limited = f"SELECT * FROM ({statement}) AS lab_answer LIMIT {budget.ANSWER_ROWS + 1}"
         session = self._reader("statements", budget.ANSWER_SECONDS)
         try:
-            found: list[Row] = session.execute(limited, arguments, prepare=True).fetchall()
-        except psycopg.errors.QueryCanceled:
-            raise NoAnswer(f"no answer within {budget.ANSWER_SECONDS:g} s") from None
-        except (psycopg.Error, OverflowError) as error:
+            found: list[Row] = self._rows(session, self._limited(statement), arguments).fetchall()
+        except self.errors as error:
+            if self.timed_out(error):
+                raise NoAnswer(f"no answer within {budget.ANSWER_SECONDS:g} s") from None
             if isinstance(lost := self.told(error), Unavailable | Damaged):
                 raise lost from None
             raise NoAnswer(f"the engine refuses it: {first_line(error)}") from None
@@ -135,34 +162,26 @@ class AttachedSchema:
             raise NoAnswer(f"an answer of more than {budget.ANSWER_ROWS:,} rows")
         return found
 
-    def _reader(self, purpose: str, seconds: float = 0.0) -> Session:
+    def _reader(self, purpose: str, seconds: float = 0.0) -> SessionT:
         found = self._sessions.get(purpose)
-        if found is not None and not found.connection.closed:
-            return found
-        return self._connect(purpose, "asks", read_only=True, statement_seconds=seconds)
+        return found if found is not None and found.alive else self._connect(purpose, "asks", True, seconds)
 
-    def _connect(self, purpose: str, does: str, **options: Any) -> Session:
-        made = Session(SERVER.connect(self.schema, application_name=f"lab {does} {self.schema}", **options))
-        self._sessions[purpose] = made
+    def _connect(self, purpose: str, does: str, read_only: bool, seconds: float = 0.0) -> SessionT:
+        made = self._sessions[purpose] = self._connected(f"lab {does} {self.named}", read_only, seconds)
         return made
 
-    def number(self, table: str) -> int:
-        """What the server knows a table by; 0 for one that isn't there."""
-        found = self.execute("SELECT COALESCE(to_regclass(?)::oid::bigint, 0)", (table,))
-        return int(found.fetchone()[0])
-
     def remember(self) -> None:
-        """Note which schema was opened: from now on another one in its place is a loss."""
-        self._opened = self.number(TIMELINE)
+        """Note what was opened: from now on another one in its place is a loss."""
+        self._opened = self._mark()
 
     def _changed(self) -> str | None:
-        found = self.number(TIMELINE)
+        found = self._mark()
         if found == self._opened:
             return None
-        return f"schema {self.schema} was {'replaced by another one' if found else 'dropped'}"
+        return f"{self.called} {self.named} was {'dropped' if found is None else 'replaced by another one'}"
 
     def lost(self) -> str | None:
-        """Return what became of the schema; None if it is there, and while the server is away."""
+        """Return what became of the place; None if it is there, and while the server is away."""
         try:
             return self._changed()
         except Unavailable:

@@ -21,6 +21,11 @@ class SqlDialect:
     begin: str = "BEGIN"
     # Follows the declaration of a table that is looked up by its key alone.
     clustered: str = ""
+    # What it is called in `lab.queries` and by sqlglot, if not as the engine.
+    name: str = ""
+    # The type of a text of the lab's own, and of one that is a key.
+    text: str = "TEXT"
+    key_text: str = "TEXT"
     # The scalar function that gives the largest of its arguments.
     greatest: str = "GREATEST"
     # Follows an INSERT, so that its result is the position that the engine gave to the row.

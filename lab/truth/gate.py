@@ -20,7 +20,7 @@ from lab.base import Key
 from lab.engines import postgres as driver
 from lab.ports import Blocker
 from lab.queries.sql import quoted
-from lab.truth.attached import AttachedSchema
+from lab.truth.postgres_attached import AttachedSchema
 
 # A lock's 64 bits are shown as two numbers of 32.
 _HELD = (

@@ -139,7 +139,9 @@ class Events(_Log):
     def earlier(self, entity: str, position: int, limit: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """From each record's first event on: what a fold of the page needs."""
         table, mark, schema = quoted(entity), self.dialect.mark, self._chosen(entity, columns)
-        keys = f"SELECT key FROM {table} WHERE position > {mark} ORDER BY position LIMIT {mark}"
+        page = f"SELECT key FROM {table} WHERE position > {mark} ORDER BY position LIMIT {mark}"
+        # Not every engine takes a LIMIT in what IN looks at.
+        keys = f"SELECT key FROM ({page}) AS page"
         chosen = listed(list(schema))
         statement = f"SELECT {chosen} FROM {table} WHERE position <= {mark} AND key IN ({keys})"
         return self._frame(statement, (position, position, limit), schema, position)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import polars as pl
@@ -43,6 +44,8 @@ class Truth(ABC):
     # set before it is opened: with `serialise` writers take turns, with `xmin` a reader is shown what that shows.
     strategies: ClassVar[tuple[str, ...]] = ("naive", "serialise", "horizon", "hold")
     gaps: str = "naive"
+    # Why readers can't have others of them.
+    refusals: ClassVar[Mapping[str, str]] = MappingProxyType({})
     # What its readers can be fed by: see `lab.truth.outlets`.
     feeds: ClassVar[tuple[str, ...]] = (POLL,)
     # How many bytes of a name it keeps, None for all; and names of columns, in lower case, that it has for itself.

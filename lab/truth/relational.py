@@ -55,9 +55,10 @@ class Relational(Truth):
         """Make what is missing and note this opening in the timeline: all of it, or nothing. Raises SourceLost."""
         self.begin()
         try:
-            columns = "number INTEGER PRIMARY KEY, id TEXT NOT NULL, head BIGINT NOT NULL"
+            columns = f"number INTEGER PRIMARY KEY, id {self.dialect.text} NOT NULL, head BIGINT NOT NULL"
             self._execute(f"CREATE TABLE IF NOT EXISTS lab_timeline ({columns})")
-            columns = "id TEXT PRIMARY KEY, digest TEXT NOT NULL, outcome TEXT NOT NULL"
+            text = self.dialect.text
+            columns = f"id {self.dialect.key_text} PRIMARY KEY, digest {text} NOT NULL, outcome {text} NOT NULL"
             self._execute(f"CREATE TABLE IF NOT EXISTS lab_requests ({columns}) {self.dialect.clustered}")
             for name in self.domain.entities:
                 self._execute(self._table(name))
@@ -213,7 +214,7 @@ class Relational(Truth):
         return self._answered(query, parameters)
 
     def _answered(self, query: Query, parameters: Row) -> list[Row]:
-        statement, arguments = translate(query, self.reads, self.engine)
+        statement, arguments = translate(query, self.reads, self.dialect.name or self.engine)
         return self._ask(statement, bind(arguments, parameters), KINDS[query.kind].own)
 
     def _at_most(self, entity: str, position: int, limit: int) -> int:

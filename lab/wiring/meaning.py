@@ -229,6 +229,9 @@ def gaps(table: ProjectionTable, scenario: Scenario, where: str) -> list[Problem
     if scenario.writers is None:
         what = f"`{strategy}` is for writers that commit side by side, and here they take turns"
         return [Problem(place, what, "add a [writers] table")]
+    found = _truth(scenario)
+    if found is not None and (reason := found.refusals.get(strategy)) is not None:
+        return [Problem(place, reason, 'use "hold" or "serialise", or set truth.engine to "postgres"')]
     if strategy == "xmin" and (refused := _xmin(scenario)) is not None:
         return [Problem(place, *refused)]
     if strategy == "hold" and scenario.truth.model == "snapshot":

@@ -27,7 +27,7 @@ def states(truth: Truth) -> pl.DataFrame:
 
 
 # A commit takes DuckDB milliseconds, and a server some round trips.
-COUNTS = {"sqlite": 120, "duckdb": 12, "postgres": 30}
+COUNTS = {"sqlite": 120, "duckdb": 12, "postgres": 30, "mariadb": 30}
 
 
 @pytest.mark.parametrize("engine", TRUTHS)
