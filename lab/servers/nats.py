@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
-import nats
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
@@ -39,11 +39,20 @@ class NatsServer(Broker):
 
     async def connect(self, url: ServerUrl | None = None, reconnects: bool = False) -> Client:
         """Connect; with `reconnects`, for as long as it takes whenever the connection is lost."""
-        return await nats.connect(
-            (url or self.url()).secret, connect_timeout=CONNECTS, error_cb=_quiet, allow_reconnect=reconnects,
-            max_reconnect_attempts=-1 if reconnects else 0, reconnect_time_wait=0.25, ping_interval=SILENCE,
-            max_outstanding_pings=1,
-        )  # fmt: skip
+        client = Client()
+        # The driver takes parts of seconds, and declares whole ones.
+        limits: dict[str, Any] = {
+            "connect_timeout": CONNECTS, "allow_reconnect": reconnects, "reconnect_time_wait": 0.25,
+            "max_reconnect_attempts": -1 if reconnects else 0, "ping_interval": SILENCE, "max_outstanding_pings": 1,
+        }  # fmt: skip
+        try:
+            await client.connect((url or self.url()).secret, error_cb=_quiet, **limits)
+        except BaseException:
+            # What was opened so far is nobody's else.
+            with suppress(*ERRORS):
+                await client.close()
+            raise
+        return client
 
     def ask(self, url: ServerUrl) -> dict[str, Any]:
         """Its version, the largest message, and what JetStream may use; it must be on. Raises Unavailable."""

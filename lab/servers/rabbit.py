@@ -6,6 +6,7 @@ The protocol has no list of queues, so each queue is written down by itself; it 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,6 +20,9 @@ from lab.base import Unavailable
 from lab.engines.urls import ServerUrl
 from lab.servers.broker import CONNECTS, SILENCE, Broker
 from lab.servers.disk_ledger import DiskLedger
+
+# It writes what it raises to standard error, too.
+logging.getLogger("pika").addHandler(logging.NullHandler())
 
 ERRORS: tuple[type[Exception], ...] = (AMQPError, OSError, TimeoutError)
 

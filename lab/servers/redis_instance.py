@@ -11,14 +11,18 @@ from lab.servers.program_kind import ProgramKind
 
 
 class RedisKind(ProgramKind):
-    """Redis, which writes each command to its log: a killed process loses nothing, a machine a second of them."""
+    """Redis, which has each command on disk before it answers.
+
+    With `everysec` it puts off what it writes for up to two seconds while the disk is at work: a process that is killed
+    then takes with it what it had confirmed.
+    """
 
     name, variable, scheme = "redis", "LAB_REDIS", "redis"
     program, ways = "redis-server", "apt-get install redis-server"
 
     def command(self, binary: Path, data: Path, port: int, settings: Mapping[str, str]) -> list[str]:
         """Return the command, with settings as arguments."""
-        given = {"appendonly": "yes", "appendfsync": "everysec", "save": ""} | dict(settings)
+        given = {"appendonly": "yes", "appendfsync": "always", "save": ""} | dict(settings)
         given |= {"port": str(port), "bind": "127.0.0.1", "dir": str(data)}
         return [str(binary), *(word for name, value in given.items() for word in (f"--{name}", value))]
 

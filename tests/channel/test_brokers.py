@@ -2,20 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 from confluent_kafka import Producer
 
+from lab.base import Unavailable
+from lab.channel import CHANNELS
 from lab.channel.kafka import KafkaChannel
 from lab.channel.nats import NatsChannel
 from lab.channel.rabbit import RabbitChannel
 from lab.channel.redis import RedisChannel
-from lab.testing.channels import channel_contract
+from lab.ports import Channel
+from lab.testing.channels import channel_contract, messages, taken
 
 test_redis = pytest.mark.server("redis")(channel_contract(RedisChannel))
 test_nats = pytest.mark.server("nats")(channel_contract(NatsChannel))
 test_rabbitmq = pytest.mark.server("rabbitmq")(channel_contract(RabbitChannel))
+
+
+# Takes messages, says so, and waits for its end.
+MEMBER = """
+import sys, time
+from lab.channel import CHANNELS
+from lab.testing.channels import taken
+channel = CHANNELS[sys.argv[1]](100, sys.argv[2])
+subscription = channel.subscribe("group", "one")
+found = taken(subscription, 3)
+subscription.acknowledge([found[1]])
+print(found[1].message.position, flush=True)
+time.sleep(120)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        pytest.param("redis", RedisChannel, marks=pytest.mark.server("redis")),
+        pytest.param("nats", lambda capacity: NatsChannel(capacity, ack_wait=2.0), marks=pytest.mark.server("nats")),
+        pytest.param("rabbitmq", RabbitChannel, marks=pytest.mark.server("rabbitmq")),
+    ],
+)
+def test_what_a_killed_member_had_not_acknowledged_comes_again(name: str, make: Callable[[int], Channel]) -> None:
+    channel = make(100)
+    try:
+        channel.declare("group")
+        channel.publish(messages(range(1, 6)))
+        command = [sys.executable, "-c", MEMBER, name, channel.name]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            done = int(process.stdout.readline())
+            process.kill()
+        subscription = channel.subscribe("group", "one")
+        found = taken(subscription, 4)
+        assert {item.message.position for item in found} == set(range(1, 6)) - {done}
+        assert {item.attempt for item in found if item.message.position <= 3} == {2}
+        subscription.acknowledge(found)
+    finally:
+        channel.drop()
+
+
+@pytest.mark.parametrize("name", ["redis", "nats", "rabbitmq", "kafka"])
+def test_a_silent_server_is_given_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip({"rabbitmq": "pika", "kafka": "confluent_kafka"}.get(name, name))
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        scheme = "amqp" if name == "rabbitmq" else name
+        monkeypatch.setenv(f"LAB_{name.upper()}", f"{scheme}://someone:hunter2@127.0.0.1:{silent.getsockname()[1]}")
+        channel = CHANNELS[name](100, "lab_channel_of_nobody")
+        with pytest.raises(Unavailable) as lost:
+            channel.publish(messages([1]))
+        assert "hunter2" not in str(lost.value)
+        channel.close()
 
 
 @pytest.fixture(scope="module", autouse=True)
