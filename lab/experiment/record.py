@@ -20,11 +20,12 @@ from lab.experiment.write import Written
 from lab.measure import lag, machine, queries, replicas
 from lab.runs import FORMAT, gather_table, write_table
 from lab.scenario.values import ScenarioTable
+from lab.servers import described
 from lab.spill import Spill, chosen_of
 from lab.statistics.grouped import blocks
 from lab.tables import ALWAYS, SIMULATED, TABLES, WALL
 from lab.tables.pieces import write_pieces
-from lab.wiring import Plan
+from lab.wiring import Plan, needed
 from lab.wiring.replicas import replica_names
 
 # So many values of an empirical delay are listed in the manifest; of more, their number, ends and SHA-256.
@@ -210,6 +211,7 @@ def manifest(plan: Plan, written: Written, judged: RunJudgement, duration_second
         "machine": machine.machine(),
         "versions": machine.versions() | {"python": platform.python_version()},
         "engines": {"truth": written.settings} | {each.entry["name"]: each.settings for each in judged.projections},
+        "servers": described(needed.servers(plan)),
         "durability": written.settings.get("durability", scenario.truth.durability),
         "truth": {"model": scenario.truth.model, "engine": scenario.truth.engine, "answers": judged.truth}
         | ({"indexed": True} if scenario.truth.indexed else {}),

@@ -85,10 +85,13 @@ def require(wanted: Iterable[tuple[str, str]]) -> None:
     those that are reached is removed.
     """
     problems: list[Problem] = []
+    asked: dict[str, list[str]] = {}
     for where, name in wanted:
+        asked.setdefault(name, []).append(where)
+    for name, places in asked.items():
         match server(name).find():
             case Missing(reason, way_out):
-                problems.append(Problem(where, reason, way_out))
+                problems += [Problem(where, reason, way_out) for where in places]
             case _:
                 server(name).clean()
                 server(name).begin()
@@ -102,10 +105,10 @@ def forget(wanted: Iterable[tuple[str, str]], folder: Path) -> None:
         server(name).forget(folder)
 
 
-def catalogue() -> list[dict[str, Any]]:
+def catalogue(names: Iterable[str] = SERVERS) -> list[dict[str, Any]]:
     """A row for each kind of server, for `lab servers`: whether it is reached, its version and settings."""
     rows = []
-    for name in SERVERS:
+    for name in names:
         row: dict[str, Any] = {
             "server": name, "reachable": False, "url": "", "version": "", "settings": {}, "reason": "", "start": "",
         }  # fmt: skip
@@ -122,4 +125,14 @@ def catalogue() -> list[dict[str, Any]]:
     return rows
 
 
-__all__ = ["SERVERS", "STARTED", "Instance", "KnownServer", "catalogue", "forget", "instance", "require", "server"]
+def described(wanted: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]]:
+    """What a run records of each server that it needed: URL, version and settings; if it is away, why."""
+    told = ("url", "version", "settings", "reason")
+    names = dict.fromkeys(name for _, name in wanted)
+    return {str(row["server"]): {each: row[each] for each in told if row[each]} for row in catalogue(names)}
+
+
+__all__ = [
+    "SERVERS", "STARTED", "Instance", "KnownServer", "catalogue", "described", "forget", "instance", "require",
+    "server",
+]  # fmt: skip

@@ -60,8 +60,10 @@ class NatsServer(Broker):
         async def asked(client: Client) -> dict[str, Any]:
             account = await client.jetstream(timeout=SILENCE).account_info()
             limits = account.limits
+            # Of its version the driver has numbers and its own way of printing them.
+            version = repr(client.connected_server_version).removeprefix("<nats server v").rstrip(">")
             return {
-                "version": str(client.connected_server_version), "max_payload": client.max_payload,
+                "version": version, "max_payload": client.max_payload,
                 "jetstream": "on", "streams": account.streams, "max_memory": limits.max_memory,
                 "max_storage": limits.max_storage,
             }  # fmt: skip

@@ -41,6 +41,9 @@ def test_a_run_on_a_server_is_judged_and_leaves_nothing(tmp_path: Path, monkeypa
     assert set(tried["verdict"]) == {"pass"}
     assert found.table("queries").filter(pl.col("projection").str.ends_with("-server"))["answer_ok"].all()
     assert found.manifest["engines"]["directory-server"]["synchronous_commit"] == "off"
+    assert set(found.manifest["servers"]) == {"postgres"}
+    told = found.manifest["servers"]["postgres"]
+    assert (told["version"], PASSWORD in told["url"]) == (told["settings"]["server_version"], False)
     with SERVER.connect() as connection:
         left = [line for line in LEDGER.lines(Session(connection)) if line.folder.startswith(str(tmp_path))]
     assert left == []
