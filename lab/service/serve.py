@@ -19,6 +19,7 @@ from lab.ending import stopping
 from lab.feed.source import TruthReader
 from lab.identity import Identity, read
 from lab.place import FolderPlace
+from lab.scenario import refuse
 from lab.servers import forget, require
 from lab.service.backend import Backend, PartHandle
 from lab.service.changes import Changes
@@ -61,6 +62,7 @@ def serve(
     other settings, and for an address that can't be had.
     """
     access = Access.of(address.host, address.token)
+    refuse(_of_live_runs(plan))
     require(servers(plan))
     if folder is None:
         with temporary_folder("lab-serve-") as made:
@@ -72,6 +74,15 @@ def serve(
         return
     _serve(plan, folder, access, address, tell, journal, fresh)
     stopping.keeps(folder)
+
+
+def _of_live_runs(plan: Plan) -> list[Problem]:
+    """Refuse what only a live run does."""
+    channel = plan.scenario.channel
+    if channel is None or channel.broker is None:
+        return []
+    where = f"{plan.source.path.name}: channel.broker"
+    return [Problem(where, "a service sends its messages itself", "leave it out, or use lab run --live")]
 
 
 def _serve(

@@ -27,6 +27,7 @@ from lab.runs import Run
 from lab.scenario import Source
 from lab.servers import server
 from lab.service.listening import ChannelFiles
+from lab.service.serve import Address, serve
 from lab.testing.channels import messages
 from lab.wiring import Plan, plan
 
@@ -154,6 +155,11 @@ def test_a_broker_has_no_time_on_the_simulated_clock_and_a_name(tmp_path: Path) 
     for name, said in (("reddis", "no channel is called `reddis`"), ("memory", "leave `broker` out")):
         with pytest.raises(BadInput, match=said):
             plan(Source(path, (f"channel.broker={name}", "time.mode=live")))
+
+
+def test_a_service_sends_its_messages_itself_and_refuses_a_broker(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"channel\.broker: a service sends its messages itself"):
+        serve(planned(tmp_path, TEXT), None, Address("127.0.0.1", 0), print)
 
 
 def test_a_run_whose_broker_is_away_says_so_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
