@@ -23,6 +23,7 @@ START = (
     "or docker run --rm -p 127.0.0.1:6379:6379 redis:8; "
     f"say where it is: export {VARIABLE}={USUAL}"
 )
+KEEPS = "redis-cli config set maxmemory-policy noeviction: a batch is then refused when the memory is full, and waits"
 
 
 class RedisServer:
@@ -35,14 +36,17 @@ class RedisServer:
             client = engine.connect(address)
             try:
                 with engine.mapped(str(address), address):
-                    version = str(engine.settings(client)["server_version"])
+                    settings = engine.settings(client)
             finally:
                 client.close()
         except BadInput as error:
             return Missing(str(error.problems[0]), START)
         except LabError as error:
             return Missing(f"no Redis server is reached: {error}", START)
-        return Endpoint(str(address), version, lambda: engine.connect(address))
+        if evicts(settings):
+            what = f"{address} removes keys when its memory is full (maxmemory-policy {settings['maxmemory_policy']})"
+            return Missing(f"{what}: what it removes is lost, and nobody is told", KEEPS)
+        return Endpoint(str(address), str(settings["server_version"]), lambda: engine.connect(address))
 
     def url(self) -> ServerUrl:
         """Where the environment says that it is, or else the usual place. Raises BadInput."""
@@ -74,6 +78,13 @@ class RedisServer:
     def clean(self) -> list[str]:
         """Drop what ended processes of the lab left on the server; returns the names. Raises Unavailable."""
         return LEDGER.sweep()
+
+
+def evicts(settings: Mapping[str, Any]) -> bool:
+    """Return whether a server with these settings removes keys that nobody gave a time to live."""
+    return str(settings.get("maxmemory", "0")) != "0" and str(settings.get("maxmemory_policy", "")).startswith(
+        "allkeys"
+    )
 
 
 SERVER = RedisServer()

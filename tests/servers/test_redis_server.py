@@ -108,6 +108,29 @@ def test_no_password_is_printed_by_any_way_of_failing(monkeypatch: pytest.Monkey
     assert "projection.mine.store: no Redis server is reached" in said[1]
 
 
+@pytest.mark.parametrize(
+    ("most", "policy", "refused"),
+    [
+        ("0", "allkeys-lru", False),
+        ("100", "noeviction", False),
+        ("100", "volatile-lru", False),
+        ("1", "allkeys-lfu", True),
+    ],
+)
+def test_a_server_that_removes_keys_is_none_for_the_lab(
+    most: str, policy: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"server_version": "7", "maxmemory": most, "maxmemory_policy": policy}
+    monkeypatch.setattr(engine, "settings", lambda client: settings)
+    match SERVER.find():
+        case Missing(reason, way_out):
+            assert refused
+            assert policy in reason
+            assert "noeviction" in way_out
+        case _:
+            assert not refused
+
+
 @NEEDED
 def test_lab_servers_tells_version_and_settings() -> None:
     rows = json.loads(CliRunner().invoke(lab, ["servers", "--json"]).output)
