@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -20,16 +19,16 @@ from lab.base import TRUTH, stream
 from lab.ending import stopping
 from lab.experiment.progress import Progress
 from lab.live.broker import BrokerHub
+from lab.live.crew import Crew
 from lab.live.hub import Hub
 from lab.live.refusals import too_long
 from lab.live.slots import SlotWatch
-from lab.live.tickets import Tickets
-from lab.live.writer import READY, WriterOrders, commands_file, tickets_file
+from lab.live.writer import WriterOrders, commands_file
 from lab.place import FolderPlace
 from lab.scenario import refuse
 from lab.service.messages import ReadStatus
 from lab.service.part import Orders
-from lab.service.supervisor import POLITE, Child, ProgramFailed, inherited
+from lab.service.supervisor import Child, ProgramFailed
 from lab.service.temporary import temporary_folder
 from lab.service.wire import Gone
 from lab.wiring import Plan
@@ -141,7 +140,7 @@ class Performance:
             item.name: Child(Orders(item.name, *named, time.time(), journal=True, copy=copy, channel=channel))
             for item in self.plan.projections
         }
-        crew = _Crew()
+        crew = Crew()
         watch = asyncio.create_task(self._slots.run())
         try:
             if isinstance(hub, Hub):
@@ -242,64 +241,3 @@ async def _emptied(child: Child, until: float) -> bool:
                 return True
         await asyncio.sleep(_LOOK)
     return False
-
-
-class _Crew:
-    """The writers' processes."""
-
-    def __init__(self) -> None:
-        self._processes: list[tuple[WriterOrders, asyncio.subprocess.Process, Path]] = []
-
-    async def start(self, orders: Sequence[WriterOrders]) -> None:
-        """Start a process for each, and wait until all are ready. Raises ProgramFailed when one isn't to be had."""
-        Tickets(tickets_file(Path(orders[0].folder))).close()
-        for each in orders:
-            log = each.journal.with_suffix(".log")
-            with log.open("w", encoding="utf-8") as file:
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "lab.live.writer", each.json(), stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE, stderr=file, start_new_session=True, env=inherited(),
-                )  # fmt: skip
-            self._processes.append((each, process, log))
-        for each, process, log in self._processes:
-            assert process.stdout is not None
-            if (await process.stdout.readline()).decode().strip() != READY:
-                await process.wait()
-                raise _failed(each, process, log)
-
-    async def begin(self, at: float) -> None:
-        """Tell all of them when the scenario begins, in seconds since 1970."""
-        for _, process, _ in self._processes:
-            assert process.stdin is not None
-            process.stdin.write(f"{at!r}\n".encode())
-            await process.stdin.drain()
-
-    async def finished(self) -> None:
-        """Wait until all have ended. Raises ProgramFailed for the first one that fails."""
-        waits = {asyncio.create_task(process.wait()): number for number, (_, process, _) in enumerate(self._processes)}
-        pending = set(waits)
-        while pending:
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                if task.result():
-                    for other in pending:
-                        other.cancel()
-                    raise _failed(*self._processes[waits[task]])
-
-    async def stop(self) -> None:
-        """Close their standard input, by which they end; kill those that don't."""
-        for _, process, _ in self._processes:
-            if process.stdin is not None:
-                process.stdin.close()
-        for _, process, _ in self._processes:
-            try:
-                await asyncio.wait_for(process.wait(), POLITE)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-
-
-def _failed(orders: WriterOrders, process: asyncio.subprocess.Process, log: Path) -> ProgramFailed:
-    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-    said = lines[-1] if lines else f"it ended with {process.returncode} and said nothing"
-    return ProgramFailed(f"writer {orders.number} ended before its time: {said}")

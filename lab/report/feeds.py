@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 from matplotlib.figure import Figure
 
-from lab.formatting import count, duration, listed, share, short_count, size, tick
+from lab.formatting import count, duration, listed, share, size, tick
 from lab.report.panels import Panel, side_by_side
 from lab.report.style import Look, elided, look_of
 
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 def feeds(table: pl.DataFrame, looks: Mapping[str, Look]) -> Figure:
     """Draw a row for each projection, and a panel for its lag, its reads, commands beside it, and bytes in the log."""
-    rows = table.to_dicts()
+    rows = table.with_columns(command_seconds=pl.col("command_p50_us") / 1e6).to_dicts()
     names = [_named(row) for row in rows]
     colours = [look_of(looks, row["projection"]).colour for row in rows]
     lags = [
@@ -30,7 +30,7 @@ def feeds(table: pl.DataFrame, looks: Mapping[str, Look]) -> Figure:
     ]
     costs = [
         _panel(rows, "reads", "for each change", "reads_per_change", lambda value: f"{value:.2g}"),
-        _panel(rows, "a command, p50", "(µs)", "command_p50_us", lambda value: short_count(round(value))),
+        _panel(rows, "a command, p50", "(µs to s)", "command_seconds", duration),
         _panel(rows, "server's log", "bytes a command", "wal_bytes_per_command", size),
     ]
     return side_by_side(names, colours, [lags, costs])

@@ -230,12 +230,14 @@ class Follower(Worker):
     """A worker of a service: it knows up to where everything is in, and by when everything was that had been committed.
 
     `verified_at` is on the runner's clock; None until a poll has come to the feed's end. `reaching` is told the highest
-    position of all that is handed over, before it is written; `confirm`, that a page was read, before it is applied.
+    position of all that is handed over, before it is written, and `handing` the frame; `confirm`, that a page was read,
+    before it is applied.
     """
 
     verified_at: float | None = None
     reaching: Callable[[int], None] = staticmethod(lambda _: None)
     confirm: Callable[[], object] = staticmethod(lambda: None)
+    handing: Callable[[str, pl.DataFrame], None] = staticmethod(lambda entity, frame: None)
 
     def poll(self, start: float) -> tuple[float, bool]:
         """Poll as ever, once there is a source of truth."""
@@ -270,6 +272,7 @@ class Follower(Worker):
 
     def _do(self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int) -> float:
         self.reaching(self.newest)
+        self.handing(entity, piece)
         return super()._do(entity, piece, start, checkpoint, source)
 
     def beside(self, projector: Projector) -> Worker:

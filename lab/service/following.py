@@ -13,11 +13,12 @@ from lab.projection.projector import Projector
 from lab.running.blocked import BlockedNotes
 from lab.running.gating import LiveGate
 from lab.running.lane import Lane
-from lab.running.live import Follower, LiveService, Waiting
+from lab.running.live import Follower, LiveService, LiveSource, Waiting
 from lab.running.notes import BoundedJournal
 from lab.running.wall import WallRunner
+from lab.service.behind import RowsBehind
 from lab.truth import truth_class
-from lab.truth.outlets import NOTIFY, STREAMS
+from lab.truth.outlets import LOG, NOTIFY, OUTBOX, STREAMS
 from lab.wiring import Plan, ProjectionPlan
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Feeding:
     def __init__(self, plan: Plan, item: ProjectionPlan, folder: Path) -> None:
         """`folder` is the service's."""
         self._plan, self._item, self._folder = plan, item, folder / item.name
+        self._behind = RowsBehind()
         self._worker: NotifiedFollower | StreamFollower | None = None
         self._watched: int | None = None
 
@@ -42,9 +44,16 @@ class Feeding:
         )
         gate = self._gate(live, journal, blocked)
         rest = projector, live, inbox, journal, plan.scenario.catch_up.page, item.pace.batch, gate
-        if item.feed == NOTIFY:
-            return self._notified(*rest)
-        return self._streamed(*rest) if item.feed in STREAMS else Follower(*rest)
+        made = {NOTIFY: self._notified, OUTBOX: self._streamed, LOG: self._streamed}.get(item.feed, Follower)
+        found = made(*rest)
+        if item.table.subscribe != "channel":
+            found.handing = self._behind.note
+        return found
+
+    def confirm(self, source: LiveSource) -> None:
+        """Compare what was read last with the source, if it was connected to anew. Raises Diverged, and Unavailable."""
+        if truth_class(self._plan.scenario.truth.engine, self._plan.scenario.truth.model).server:
+            self._behind.confirm(source)
 
     def _gate(self, live: LiveService, journal: BoundedJournal, blocked: BlockedNotes) -> LiveGate | None:
         """Its strategy for gaps on the wall clock; None for one that reads all that is there, or has no gaps."""

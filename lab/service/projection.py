@@ -218,6 +218,7 @@ class Projection:
     def _confirm(self) -> bool:
         """Compare the source of truth with what the projection was read from; whether it was opened anew."""
         assert self.source.truth is not None
+        self.feeding.confirm(self.source)
         return self.lineage.confirm(self.source.truth, self.worker.newest)
 
     def _unfit(self, error: BaseException) -> Reply | None:

@@ -48,6 +48,8 @@ class AttachedPlace(ABC, Generic[SessionT]):
         self._sessions: dict[str, SessionT] = {}
         # What tells it from another one that was put in its place; None before it is opened.
         self._opened: Any = None
+        # How often the connection for commands was opened.
+        self.connections = 0
 
     # -- of each kind of server ----------------------------------------------------------------------------------------
 
@@ -114,6 +116,7 @@ class AttachedPlace(ABC, Generic[SessionT]):
         if found is not None and found.alive:
             return found
         made = self._connect("feed", "writes" if self._writes else "reads", not self._writes)
+        self.connections += 1
         self._renewed()
         if self._opened is not None:
             try:
@@ -167,6 +170,9 @@ class AttachedPlace(ABC, Generic[SessionT]):
         return found if found is not None and found.alive else self._connect(purpose, "asks", True, seconds)
 
     def _connect(self, purpose: str, does: str, read_only: bool, seconds: float = 0.0) -> SessionT:
+        if purpose in self._sessions:
+            # The server has closed it, and this side has not.
+            self._sessions[purpose].close()
         made = self._sessions[purpose] = self._connected(f"lab {does} {self.named}", read_only, seconds)
         return made
 

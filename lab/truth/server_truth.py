@@ -190,6 +190,11 @@ class ServerTruth(Relational):
     def _ask(self, statement: str, arguments: Row, bounded: bool = False) -> list[Row]:
         return self.on.ask(statement, arguments, bounded)
 
+    @property
+    def connections(self) -> int:
+        """How often it was connected to: what was read before the last time may have been lost by the server since."""
+        return self.on.connections
+
     def lost(self) -> str | None:
         """Ask for the table of the timeline; while the server is away nothing is known, and nothing is lost."""
         return self.on.lost()
