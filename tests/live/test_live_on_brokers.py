@@ -136,7 +136,9 @@ def test_a_killed_projection_gets_again_what_it_had_not_acknowledged(tmp_path: P
     # Nothing is lost on the way, and nothing else brings what the kill took: each has messages alone.
     text = TEXT.replace("lose = 0.05", "lose = 0.0").replace('expect = "fail"\n', "")
     text = text.replace('name = "board"\nstore = "sqlite.table"', 'name = "board"\nstore = "lmdb.keyvalue"')
-    text = text.replace('subscribe = "channel"\n', "").replace('store = "', 'subscribe = "channel"\nstore = "')
+    # Messages wait in the process for a while, so that a kill finds some there.
+    text = text.replace('subscribe = "channel"\n', "")
+    text = text.replace('store = "', 'subscribe = "channel"\nlinger = 0.3\nstore = "')
     made = planned(tmp_path, text, "workload.rate=150.0")
     killing = threading.Thread(target=_kill_the_projections, args=(tmp_path,))
     killing.start()
