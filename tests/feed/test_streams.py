@@ -27,6 +27,7 @@ from lab.servers.postgres import LEDGER, SERVER
 from lab.truth import join_truth, open_truth, slots
 from lab.truth.outlets import FeedOutlets
 from lab.truth.postgres import Postgres
+from lab.truth.timeline import Diverged
 
 OUTLETS = FeedOutlets(notifies=True, outboxes=("reader", "other"))
 WRITERS, COMMANDS = 4, 40
@@ -249,6 +250,31 @@ def test_a_slot_waits_for_who_writes_and_names_them(
     stream = open_stream("log", truth, "reader", tmp_path)
     stream.open()
     stream.close()
+
+
+def test_a_slot_that_is_lost_is_told_and_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with own_instance("postgres", {"max_slot_wal_keep_size": "1MB", "max_wal_size": "32MB"}) as one:
+        monkeypatch.setenv("LAB_POSTGRES", one.url)
+        truth = open_truth("postgres", "history", FolderPlace(tmp_path / "truth"), EMPLOYEES, "full")
+        assert isinstance(truth, Postgres)
+        stream = open_stream("log", truth, "reader", tmp_path)
+        assert stream.open()
+        stream.close()
+        name = slots.slot_name(truth.on.schema, "reader")
+        with SERVER.connect() as connection:
+            session = Session(connection)
+            for _ in range(4):
+                session.execute("SELECT pg_logical_emit_message(true, 'x', repeat('x', 1000000)), pg_switch_wal()")
+            session.execute("CHECKPOINT")
+        (state,) = slots.states([name])
+        assert (state.status, state.active) == ("lost", False)
+        with pytest.raises(Diverged, match=rf"slot {name} is lost: .* max_slot_wal_keep_size, 1MB"):
+            stream.open()
+        assert slots.states([name]) == []
+        # The projection is built anew, from the tables and a new slot.
+        assert stream.open()
+        stream.close()
+        truth.drop()
 
 
 def test_places_in_the_log_are_numbers() -> None:

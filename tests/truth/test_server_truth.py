@@ -265,12 +265,14 @@ def test_a_connection_that_is_lost_at_the_commit_is_asked_about_under_the_reques
 ) -> None:
     """The commit is not sent to a connection that has been ended: nothing was committed, and it is done again."""
     truth = joined()
-    once = iter([True])
+    once, published = iter([True]), list[int]()
+    truth.publish = lambda change: published.append(change.revision)
     truth.committing = lambda _: terminate(truth) if next(once, False) else None
     outcome = truth.execute(hire(1), "one")
     assert (outcome.status, outcome.revision) == ("accepted", 1)
     assert truth.execute(hire(1), "one") == outcome
     assert len(rows(truth)) == 1
+    assert published == [1]
     truth.committing = lambda _: terminate(truth)
     with pytest.raises(Unavailable, match="without the id of a request it can't be found out"):
         truth.execute(hire(2, 1))
@@ -298,7 +300,10 @@ def test_an_answer_that_was_lost_after_the_commit_is_the_first_one(
     assert [(one.status, one.position) for one in outcomes] == [("accepted", 1), ("accepted", 2)]
     assert truth.tried_again == 1
     assert [row[0] for row in rows(truth)] == [1, 2]
+    # Messages of it are sent all the same, and once.
+    assert published == [1, 2]
     assert truth.execute_together(orders) == outcomes
+    assert published == [1, 2]
 
 
 def test_a_place_that_is_gone_is_missed(engine: str, tmp_path: Path) -> None:
