@@ -42,8 +42,9 @@ NAME_BYTES = 64
 
 # Seconds until a connection is given up that isn't answered; and until one is that has fallen silent.
 CONNECT_SECONDS, SILENT_SECONDS = 5, 15
-# How long a statement waits for a lock that another session holds.
-LOCK_SECONDS = 10
+# How long a statement waits for a lock that another session holds; and until a statement that has no limit of its own
+# is given up: a table of many millions of rows is filled or sorted in less.
+LOCK_SECONDS, STATEMENT_SECONDS = 10, 600
 # A statement is kept below this size, and below what the server takes.
 STATEMENT_BYTES = 2**20
 
@@ -86,7 +87,8 @@ def connect(
     """Connect, with autocommit; the caller begins and ends transactions. Raises Unavailable.
 
     Tables are looked for in `database`. A `read_only` connection can't write. `statement_seconds` limits each
-    statement; 0 doesn't. With `bulk` the server may ask for the file of a LOAD DATA LOCAL.
+    statement; 0 is `STATEMENT_SECONDS`, on this side alone. A server that accepts and says nothing is given up.
+    With `bulk` the server may ask for the file of a LOAD DATA LOCAL.
     """
     words = dsn.words
     with mapped(str(dsn), dsn):
@@ -98,6 +100,9 @@ def connect(
             conv=_DECODERS,
             client_flag=CLIENT.MULTI_STATEMENTS | CLIENT.FOUND_ROWS,
             connect_timeout=CONNECT_SECONDS,
+            # These hold for the handshake as well, which `connect_timeout` leaves out.
+            read_timeout=CONNECT_SECONDS,
+            write_timeout=CONNECT_SECONDS,
             local_infile=bulk,
             program_name="lab",
             defer_connect=True,
@@ -107,6 +112,9 @@ def connect(
             made.query(_settings(made.server_version, read_only, statement_seconds))
             while made.next_result():
                 pass
+            # The server ends what takes too long; where it is silent about that too, this side does.
+            limit = statement_seconds + SILENT_SECONDS if statement_seconds else STATEMENT_SECONDS
+            made._read_timeout = made._write_timeout = limit
         except BaseException:
             with suppress(pymysql.Error):
                 made.close()

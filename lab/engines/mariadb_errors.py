@@ -40,6 +40,8 @@ def translated(what: str, error: Exception) -> LabError | None:
     code = number(error)
     lines = str(error.args[-1] if error.args else error).splitlines()
     said = f"{what}: {lines[0] if lines and lines[0] else 'the connection was lost'}"
+    if isinstance(error.__context__, TimeoutError):
+        return Unavailable(f"{what}: the server is silent: it gave no answer in time")
     if code in _DAMAGED:
         return Damaged(said)
     if code in _READ_ONLY:

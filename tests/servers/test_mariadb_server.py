@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 
 from lab.base import BadInput, CannotTake, Damaged, ReadOnly, Unavailable
 from lab.cli import lab
-from lab.engines.mariadb import KEY_TEXT, TYPES, MariadbSession, collation, settings
+from lab.engines.mariadb import KEY_TEXT, TYPES, MariadbSession, collation, connect, settings
 from lab.engines.mariadb_errors import mapped
 from lab.engines.mariadb_text import literal, pieces, written
 from lab.engines.mariadb_url import MariadbUrl
@@ -78,6 +80,22 @@ def test_no_password_is_printed_by_any_way_of_failing(monkeypatch: pytest.Monkey
     assert "mariadb://other@127.0.0.1:1/" in str(SERVER.find())
 
 
+def test_a_server_that_accepts_and_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.engines.mariadb.CONNECT_SECONDS", 0.3)
+    with socket.socket() as silent, ThreadPoolExecutor(1) as beside:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = MariadbUrl(f"mariadb://somebody:{SECRET}@127.0.0.1:{silent.getsockname()[1]}/")
+        tried = beside.submit(connect, url)
+        try:
+            found = tried.exception(20)
+        finally:
+            # What still waits is let go.
+            silent.close()
+    assert isinstance(found, Unavailable)
+    assert str(found) == f"{url}: the server is silent: it gave no answer in time"
+
+
 def test_a_question_mark_within_quotes_and_comments_is_no_parameter() -> None:
     statement = """SELECT "a?", '?''?', '\\'?', ? /* ? */ -- ?\n FROM "?""?" WHERE x = ?"""
     assert len(pieces(statement)) == 3
@@ -126,6 +144,18 @@ def test_a_connection_has_its_limits_and_settings(session: MariadbSession) -> No
             reader.execute(statement)
     with pytest.raises(pymysql.ProgrammingError), mapped("here"):
         session.execute("SELEC 1")
+
+
+@SERVER_MARK
+def test_a_server_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.engines.mariadb.STATEMENT_SECONDS", 0.3)
+    monkeypatch.setattr("lab.engines.mariadb.SILENT_SECONDS", 3)
+    quiet, limited = SERVER.connect("test"), SERVER.connect("test", statement_seconds=20.0)
+    assert limited.execute("SELECT SLEEP(1)").fetchall() == [(0,)]
+    limited.close()
+    with pytest.raises(Unavailable, match="here: the server is silent"), mapped("here"):
+        quiet.execute("SELECT SLEEP(3)")
+    assert not quiet.alive
 
 
 @SERVER_MARK
