@@ -139,6 +139,16 @@ def here() -> Spill:
     return _HERE.get() or Spill()
 
 
+def briefly(values: np.ndarray) -> np.ndarray:
+    """Return the same values, in a file of their own if they are many: its room is free once they are not used."""
+    spill = here()
+    if spill.folder is None or values.nbytes < LEAST_OWN_BYTES:
+        return values
+    found = spill.empty(values.size, values.dtype)
+    found[:] = values
+    return found
+
+
 def taken(frame: pl.DataFrame, rows: np.ndarray) -> pl.DataFrame:
     """Return these rows of a frame in their order; of a spilled one only the part is read that they are in."""
     if frame.n_chunks() == 1 or not rows.size:

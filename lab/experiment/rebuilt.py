@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
@@ -12,7 +11,6 @@ from lab.base import CannotTake
 from lab.experiment.dumped import dumped
 from lab.experiment.progress import Stretch
 from lab.experiment.project import Live
-from lab.feed.reader import ChangeReader
 from lab.measure import machine
 from lab.place import FolderPlace
 from lab.projection.rebuild import follow, rebuild
@@ -26,21 +24,6 @@ def _begin() -> float:
     return perf_counter()
 
 
-class _TellsProgress(ChangeReader):
-    """The same reader, which tells how many changes it has read."""
-
-    def __init__(self, reader: ChangeReader, changes: int, stretch: Stretch) -> None:
-        super().__init__(reader.truth, reader.before, reader.columns)
-        self._read, self._changes, self._stretch = 0, max(changes, 1), stretch
-
-    def pages(self, entity: str, limit: int) -> Iterator[pl.DataFrame]:
-        """The same pages."""
-        for page in super().pages(entity, limit):
-            self._read += page.height
-            self._stretch.done(self._read / self._changes)
-            yield page
-
-
 def rebuilt_beside(
     live: Live, truth: Truth, place: FolderPlace, oracle: Oracle, stretch: Stretch
 ) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
@@ -50,19 +33,21 @@ def rebuilt_beside(
     """
     store, spill = live.plan.store(place), Spill(live.journal.spill.folder)
 
-    def feed(before: bool) -> ChangeReader:
+    changes, reading = max(live.chosen.size, 1), stretch.part(0.0, 0.5)
+
+    def told(read: int) -> None:
         # Most of it is read before anything is written.
-        return _TellsProgress(live.plan.subscription(truth, before=before), live.chosen.size, stretch.part(0.0, 0.5))
+        reading.done(read / changes)
 
     began = _begin()
     store.open()
     try:
         with spilling(spill):
-            changes = rebuild(store, feed(False), live.plan.table.guard)
+            read = rebuild(store, live.plan.subscription(truth, before=False), live.plan.table.guard, told)
     except CannotTake:
         # The rebuild begins again by following the feed; the time of the first attempt doesn't count.
         began = _begin()
-        changes = follow(store, feed(True), live.plan.table.guard)
+        read = follow(store, live.plan.subscription(truth, before=True), live.plan.table.guard, told)
     store.close()
     seconds = perf_counter() - began
     peak = machine.peak_rss_bytes()
@@ -74,9 +59,9 @@ def rebuilt_beside(
     row = {
         "projection": live.plan.name,
         "store": store.name,
-        "changes": changes,
+        "changes": read,
         "seconds": seconds,
-        "changes_per_second": changes / seconds,
+        "changes_per_second": read / seconds,
         "size_bytes": size,
         "peak_rss_bytes": peak,
     }

@@ -6,7 +6,7 @@ and indexes are built last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import polars as pl
 
@@ -25,25 +25,25 @@ PILE = 400_000
 ROWS_AT_ONCE = 400_000
 
 
-def rebuild(store: Store, subscription: ChangeReader, policy: str) -> int:
-    """Fill an empty, open projection from the feed; returns how many changes were read."""
+def rebuild(store: Store, subscription: ChangeReader, policy: str, told: Callable[[int], None] = lambda _: None) -> int:
+    """Fill an empty, open projection from the feed; returns how many changes were read, and tells it meanwhile."""
     read = 0
     # Parents come first, so that a document's embedded parts exist when it is written.
     for entity in store.layout.embedded_first():
-        counted = _Counted(subscription, entity)
+        counted = _Counted(subscription, entity, read, told)
         if store.layout.kept.every_revision:
             store.bulk(entity, (Batch(entity, page, int(page["position"][-1])) for page in counted))
         else:
             last = _LastRevisions(counted, store.layout, entity)
             store.bulk(entity, _batches(entity, last, store, policy, counted))
-        read += counted.read
+        read = counted.read
     return read
 
 
-def follow(store: Store, reader: ChangeReader, policy: str) -> int:
+def follow(store: Store, reader: ChangeReader, policy: str, told: Callable[[int], None] = lambda _: None) -> int:
     """Fill a store as `rebuild` does, by catching up: what the store can't take is parked, and the rest is in.
 
-    For a running aggregate the reader gives before-images. Returns how many changes were read.
+    For a running aggregate the reader gives before-images. Returns how many changes were read, and tells it meanwhile.
     """
     store.reset()
     read, projector = 0, Projector(store, policy, hold=0)
@@ -51,20 +51,22 @@ def follow(store: Store, reader: ChangeReader, policy: str) -> int:
         for page in reader.pages(entity, PAGE):
             projector.apply(entity, page, int(page["position"][-1]))
             read += page.height
+            told(read)
     return read
 
 
 class _Counted:
-    """Iterates over the feed's pages from the first, and counts the changes."""
+    """Iterates over the feed's pages from the first, and counts the changes, after those of entities before it."""
 
-    def __init__(self, subscription: ChangeReader, entity: str) -> None:
-        self.subscription, self.entity = subscription, entity
-        self.position = self.read = 0
+    def __init__(self, subscription: ChangeReader, entity: str, read: int, told: Callable[[int], None]) -> None:
+        self.subscription, self.entity, self._told = subscription, entity, told
+        self.position, self.read = 0, read
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         for page in self.subscription.pages(self.entity, PAGE):
             self.position = int(page["position"][-1])
             self.read += page.height
+            self._told(self.read)
             yield page
 
 
@@ -121,7 +123,7 @@ class _Part:
     """Last revisions of records, on disk if they are many; those of which a later one is elsewhere are left out."""
 
     def __init__(self, frame: pl.DataFrame) -> None:
-        self.frame = here().kept(frame)
+        self.frame = here().kept(frame) if frame.height >= PILE else frame
         self.count = frame.height
         self._last = pl.Series([True]).new_from_index(0, frame.height)
 

@@ -24,7 +24,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from lab.spill import Spill, here
+from lab.spill import briefly
 from lab.statistics.grouped import blocks
 
 Floats = npt.NDArray[np.float64]
@@ -56,11 +56,11 @@ class Worth:
 
 def ranks(samples: npt.ArrayLike) -> Floats:
     """Return the rank of each sample, from 0. Equal samples, and so all infinite ones, share their mean rank."""
-    values, spill = np.asarray(samples, dtype=np.float64), Spill(here().folder)
+    values = np.asarray(samples, dtype=np.float64)
     if not values.size:
         return values
-    values = spill.array(values)
-    ordered, found = spill.array(np.sort(values)), np.empty(values.size)
+    values = briefly(values)
+    ordered, found = briefly(np.sort(values)), np.empty(values.size)
     for block in blocks(values.size):
         # Sorted, they are found in one pass.
         order = np.argsort(values[block])

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lab.spill import Spill, here
+from lab.spill import briefly
 from lab.statistics.dependence import Floats, Worth, common, ranks, too_few, worth
 from lab.statistics.quantiles import quantile, rank, samples_needed
 
@@ -41,12 +41,12 @@ class Interval:
 
 def intervals(samples: npt.ArrayLike, shares: Sequence[float], confidence: float = CONFIDENCE) -> list[Interval]:
     """Return the interval of each quantile, in the unit of `samples`, which are in time order and may be dependent."""
-    values, kept = np.asarray(samples, dtype=np.float64), Spill(here().folder).array
-    ordered = kept(np.sort(values))
+    values = np.asarray(samples, dtype=np.float64)
+    ordered = briefly(np.sort(values))
     # In single precision, lags that differ by the rounding of the clock alone are equal. Else rounding, which grows in
     # steps with the time, would look like dependence.
     single = values.astype(np.float32)
-    placed = kept(ranks(single))
+    placed = briefly(ranks(single))
     return [_interval(single, ordered, placed, share, confidence) for share in shares]
 
 

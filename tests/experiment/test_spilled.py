@@ -11,13 +11,16 @@ import pytest
 from running import run_text, shipped
 
 from lab import spill
-from lab.domain.trace import delimited, frame, instants, raw
+from lab.domain import trace
+from lab.domain.trace import delimited, frame, instants, raw, typed
 from lab.experiment import write
 from lab.feed import published
 from lab.projection import rebuild
 from lab.runs import Run
+from lab.scenario import Source
 from lab.statistics import grouped
 from lab.verdict import oracle
+from lab.wiring import plan
 
 # Tables of wall time differ from run to run.
 WALL = {"writes", "rebuild", "rebuilds", "queries", "query_samples", "beside", "work", "fan_out"}
@@ -95,7 +98,8 @@ def spilled(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, value in (
         (spill, "LEAST_BYTES", 1), (spill, "LEAST_OWN_BYTES", 1), (spill, "ROWS", 60), (published, "ROWS", 60),
         (grouped, "BLOCK", 77), (grouped, "TOGETHER", 90), (write, "LOADED_AT_ONCE", 150),
-        (oracle, "ROWS", 60), (delimited, "ROWS", 60), (frame, "ROWS", 60), (raw, "ROWS", 60), (instants, "BLOCK", 60),
+        (oracle, "ROWS", 60), (delimited, "ROWS", 60), (frame, "ROWS", 60), (raw, "ROWS", 60), (typed, "ROWS", 60),
+        (instants, "BLOCK", 60),
         (rebuild, "PILE", 70), (rebuild, "PAGE", 50), (rebuild, "ROWS_AT_ONCE", 33),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
@@ -139,6 +143,23 @@ def test_a_run_of_own_data_is_the_same(tmp_path: Path, request: pytest.FixtureRe
     must = once("memory")
     request.getfixturevalue("spilled")
     same(once("disk"), must)
+
+
+def test_a_scenario_is_planned_without_its_rows_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it declares neither columns nor queries, the file is read before there is a run."""
+    files(tmp_path)
+    (tmp_path / "own.toml").write_text(OWN)
+    folders, read = [], trace.read
+
+    def watched(*given):  # type: ignore[no-untyped-def]
+        folders.append(spill.here().folder)
+        return read(*given)
+
+    monkeypatch.setattr(trace, "read", watched)
+    planned = plan(Source(tmp_path / "own.toml"))
+    assert planned.queries
+    assert len(folders) > 1
+    assert all(folder is not None and not folder.exists() for folder in folders)
 
 
 @pytest.mark.parametrize("name", ["poison", "rebuild-under-fire", "gaps"])

@@ -6,7 +6,9 @@ changes in the files were accepted when they happened.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +28,7 @@ from lab.domain.trace.questions import link_questions, questions
 from lab.domain.trace.raw import AT, PLACE, TURN, Raw, SourceCount, refuse_bad
 from lab.domain.trace.reading import CsvReading
 from lab.scenario import DomainTable, EntityTable
-from lab.spill import ROWS, here
+from lab.spill import ROWS, Spill, here, spilling
 
 SKIP = "mend them, or leave them out by skip_bad_rows = true"
 
@@ -79,7 +81,8 @@ class Traced:
     @cached_property
     def entities(self) -> Mapping[str, Entity]:
         """Return an entity for each table; a file is read only if the scenario doesn't declare its columns."""
-        kinds = {name: self._kinds(item) for name, item in self.tables.items()}
+        with _spilling_aside():
+            kinds = {name: self._kinds(item) for name, item in self.tables.items()}
         if problems := link_problems(self.tables, kinds, self._where):
             raise BadInput(problems)
         return {name: linked_entity(name, self.tables, kinds) for name in self.tables}
@@ -107,13 +110,14 @@ class Traced:
         """Return queries that suit any data; unused if the scenario declares queries."""
         found: list[Mapping[str, Any]] = []
         every = {}
-        for name, item in self.tables.items():
-            raw = self._read(item)
-            every[name] = kinds = self._kinds(item, raw)
-            frame = prepare(raw, item, kinds, self._where(name)).frame
-            names = entity_names(kinds)
-            key = [names[column] for column in item.key]
-            found += questions(entity(item, kinds), frame, key, names.get(item.time or ""))
+        with _spilling_aside():
+            for name, item in self.tables.items():
+                raw = self._read(item)
+                every[name] = kinds = self._kinds(item, raw)
+                frame = prepare(raw, item, kinds, self._where(name)).frame
+                names = entity_names(kinds)
+                key = [names[column] for column in item.key]
+                found += questions(entity(item, kinds), frame, key, names.get(item.time or ""))
         for name, item in self.tables.items():
             links = [(link_column(one, every[name]), one.to) for one in item.link]
             found += link_questions(self.entities[name], links, self.entities)
@@ -171,6 +175,16 @@ class Traced:
             schema = {**self.entities[name].schema, "event": pl.String()}
             frames[name] = here().frame(_timed(frame, mine, first, scale, schema), schema)
         return frames
+
+
+@contextmanager
+def _spilling_aside() -> Iterator[None]:
+    """Spill what is read in the block, also before there is a run: a scenario is planned before it has a folder."""
+    if here().folder is not None:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="lab-") as folder, spilling(Spill(Path(folder))):
+        yield
 
 
 def _source(name: str, made: Prepared, used: pl.DataFrame) -> list[dict[str, Any]]:
