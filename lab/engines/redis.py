@@ -10,12 +10,13 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from lab.base import CannotTake, Damaged, LabError, Unavailable
+from lab.base import BadInput, CannotTake, Damaged, LabError, Problem, Unavailable
 from lab.engines.urls import ServerUrl
 from lab.formatting import first_line
 
@@ -30,8 +31,18 @@ _NEVER = ("string exceeds maximum allowed size", "value is not", "invalid bulk l
 
 
 def url(text: str, where: str) -> ServerUrl:
-    """Return the address of a server. Raises BadInput."""
-    return ServerUrl(text, where, SCHEMES, EXAMPLE)
+    """Return the address of a server. Raises BadInput, also for an option that the driver doesn't know."""
+    found = ServerUrl(text, where, SCHEMES, EXAMPLE)
+    path = urlsplit(found.secret).path.strip("/")
+    try:
+        if not found.secret.startswith("unix:") and path and not path.isdecimal():
+            raise ValueError
+        # Makes a connection without opening it.
+        connect(found).connection_pool.make_connection()
+    except (ValueError, TypeError):
+        what = "the number of the database, or an option behind `?`, is none that its driver takes"
+        raise BadInput([Problem(where, f"{found}: {what}", f"for example {EXAMPLE}")]) from None
+    return found
 
 
 def connect(address: ServerUrl, name: str = "lab") -> redis.Redis:
@@ -39,6 +50,8 @@ def connect(address: ServerUrl, name: str = "lab") -> redis.Redis:
 
     A command that fails is tried again by nobody: whoever gave it has to know.
     """
+    # A socket of this machine has nothing to be kept alive.
+    lasting = {} if address.secret.startswith("unix:") else {"socket_keepalive": True}
     return redis.Redis.from_url(
         address.secret,
         single_connection_client=False,
@@ -46,9 +59,9 @@ def connect(address: ServerUrl, name: str = "lab") -> redis.Redis:
         client_name=name,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=SILENT_SECONDS,
-        socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
+        **lasting,
     )
 
 
@@ -92,6 +105,7 @@ class RedisLine:
     def __init__(self, client: redis.Redis) -> None:
         self._pool = client.connection_pool
         self._connection = self._pool.get_connection()
+        self._closed = False
 
     def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Send all, then read an answer to each; an error that the server answers is returned in its place.
@@ -112,9 +126,12 @@ class RedisLine:
         return bool(self._connection.is_connected)
 
     def close(self) -> None:
-        """Close the connection. Closing twice is allowed."""
-        with suppress(redis.RedisError, OSError):
-            self._connection.disconnect()
+        """Close the connection and give it back. Closing twice is allowed."""
+        if not self._closed:
+            self._closed = True
+            with suppress(redis.RedisError, OSError):
+                self._connection.disconnect()
+            self._pool.release(self._connection)
 
 
 def _packed(connection: Any, commands: Sequence[Sequence[Any]]) -> Any:

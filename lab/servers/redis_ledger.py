@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import ClassVar
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar
 
 import redis
 
@@ -21,6 +22,8 @@ from lab.servers.ledger import Held, Ledger, Line
 BOOK = b"lab_ledger"
 # Seconds after which a sweep that died no longer keeps others from sweeping.
 _SWEEPS = 60
+# Seconds between two looks at a subscription; and after its start, a server knows who listens.
+_LOOKS, _SETTLED = 0.5, 5
 # Keys that are looked through, and removed, at a time.
 _AT_ONCE = 1_000
 # Ends a sweep's own lock, and no other's.
@@ -55,7 +58,7 @@ class RedisLedger(Ledger[redis.Redis]):
     def dead(self, session: redis.Redis, number: int) -> Iterator[bool]:
         """Whether nobody listens to an owner's topic, and no other sweep is at work on what it left."""
         lock, token = f"lab_sweep:{number}", secrets.token_hex(8)
-        mine = not _listened(session, number) and bool(session.set(lock, token, nx=True, ex=_SWEEPS))
+        mine = _silent(session, number) and bool(session.set(lock, token, nx=True, ex=_SWEEPS))
         try:
             yield mine
         finally:
@@ -85,17 +88,35 @@ class RedisLedger(Ledger[redis.Redis]):
 
 
 class Subscribed:
-    """A subscription that says that an owner lives."""
+    """A subscription that says that an owner lives; one that is lost is taken again at once, by a thread."""
 
     def __init__(self, client: redis.Redis, number: int) -> None:
-        self._client, self._number = client, number
-        self._topic = client.pubsub()
-        self._topic.subscribe(_topic(number))
+        self._client, self._number, self._ends = client, number, threading.Event()
+        self._topic = self._subscribe()
+        self._thread = threading.Thread(target=self._listen, name=f"{_topic(number)}", daemon=True)
+        self._thread.start()
+
+    def _subscribe(self) -> Any:
+        topic = self._client.pubsub()
+        topic.subscribe(_topic(self._number))
         # Until the server has answered, nobody listens.
-        self._topic.get_message(timeout=engine.SILENT_SECONDS)
+        topic.get_message(timeout=engine.SILENT_SECONDS)
+        return topic
+
+    def _listen(self) -> None:
+        while not self._ends.is_set():
+            try:
+                self._topic.get_message(timeout=_LOOKS)
+            except (redis.RedisError, OSError, ValueError):
+                self._ends.wait(_LOOKS / 5)
+                if not self._ends.is_set():
+                    with suppress(redis.RedisError, OSError):
+                        self._topic.close()
+                    with suppress(redis.RedisError, OSError):
+                        self._topic = self._subscribe()
 
     def alive(self) -> bool:
-        """Whether the server knows of it; after a restart it doesn't."""
+        """Whether the server knows of it; after a restart it doesn't, for a moment."""
         try:
             there = _listened(self._client, self._number)
         except (redis.RedisError, OSError):
@@ -106,7 +127,11 @@ class Subscribed:
 
     def close(self) -> None:
         """End it."""
-        self._topic.close()
+        self._ends.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join(2 * _LOOKS)
+        with suppress(redis.RedisError, OSError):
+            self._topic.close()
         self._client.close()
 
 
@@ -123,6 +148,14 @@ def keys_of(session: redis.Redis, prefix: str, within: bytes = b"*") -> Iterator
             found = []
     if found:
         yield found
+
+
+def _silent(session: redis.Redis, number: int) -> bool:
+    """Whether nobody listens to an owner's topic, now and a moment later; soon after a restart that isn't known."""
+    if _listened(session, number) or int(session.info("server").get("uptime_in_seconds", _SETTLED)) < _SETTLED:
+        return False
+    time.sleep(2 * _LOOKS)
+    return not _listened(session, number)
 
 
 def _listened(session: redis.Redis, number: int) -> bool:

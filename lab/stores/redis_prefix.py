@@ -29,6 +29,8 @@ from lab.stores.prepared import PreparedQueries
 Command = tuple[Any, ...]
 # Keys that are removed at a time.
 _AT_ONCE = 1_000
+# Gives the owner's key another token, unless somebody else is the owner.
+_RENEW = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end return 0"
 
 
 class RedisPrefix(PreparedQueries):
@@ -75,6 +77,10 @@ class RedisPrefix(PreparedQueries):
 
     def _connect(self, first: Sequence[Command] = ()) -> None:
         """Open a connection to write on, and watch who the owner is. Raises as `_lost` does if it isn't this writer."""
+        if not first:
+            # What may still be under way on a connection that was lost is of a former owner from now on.
+            former, self._token = self._token, secrets.token_hex(8)
+            first = [("EVAL", _RENEW, 1, owner_key(self._known), former, self._token)]
         with engine.mapped(self.name):
             line = RedisLine(self._reader())
             try:
@@ -153,14 +159,16 @@ class RedisPrefix(PreparedQueries):
             # A command that the server didn't understand, or had no memory for, makes it refuse all of them.
             _raised(queued)
             _raised([owner])
-        if isinstance(done, Exception) or done is None or owner != self._token.encode():
+            if owner == self._token.encode():
+                # Refused as a whole, or one by one within the transaction: a key of another kind. Then the rest is in.
+                _raised([done] if isinstance(done, Exception) else done or ())
+        if done is None or owner != self._token.encode():
             self._lost(owner)
-        # Refused one by one within the transaction: a key of another kind. The rest is in, and can't be taken back.
-        with engine.mapped(self.name):
-            _raised(done)
 
     def _writing(self) -> RedisLine:
         """The connection to write on; one that was lost is opened anew, and the owner is who it was."""
+        if self._line is not None and not self._line.open:
+            self._disconnect()
         if self._line is None:
             if self._token:
                 self._connect()
@@ -192,13 +200,13 @@ class RedisPrefix(PreparedQueries):
             raise Damaged(f"{self.name}: it isn't known whether the last batch was committed: {error}") from None
 
     def reset(self) -> None:
-        """Remove all keys but that of the owner."""
-        self._writing()
+        """Remove all keys but those that tell writers and their batches apart."""
+        self._commit([])
+        keep = {owner_key(self._known).encode(), self._key("batch")}
         with engine.mapped(self.name):
-            client, keep = self._reader(), owner_key(self._known).encode()
-            for some in keys_of(client, self._known):
-                if gone := [key for key in some if key != keep]:
-                    client.unlink(*gone)
+            keys = [key for some in keys_of(self._reader(), self._known) for key in some if key not in keep]
+        for first in range(0, len(keys), _AT_ONCE):
+            self._commit([("UNLINK", *keys[first : first + _AT_ONCE])])
 
     # -- reading -------------------------------------------------------------------------------------------------------
 

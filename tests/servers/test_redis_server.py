@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -82,6 +83,18 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert str(found) == repr(found) == shown
     assert found.secret == url
     assert SECRET not in found.without_secrets(f"wrong password {SECRET}")
+
+
+@pytest.mark.parametrize("more", ["/0?db=abc", "/0?nothing=1", "/zero", "/0?socket_timeout=soon"])
+def test_an_option_that_the_driver_doesnt_take_is_told(more: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_REDIS", f"redis://:{SECRET}@127.0.0.1{more}")
+    match SERVER.find():
+        case Missing(reason, _):
+            assert "LAB_REDIS: redis://127.0.0.1" in reason
+            assert "is none that its driver takes" in reason
+            assert SECRET not in reason
+        case found:
+            raise AssertionError(found)
 
 
 @pytest.mark.parametrize("text", [f"password {SECRET}", "http://here", "redis://", "redis://host:port:7"])
@@ -219,8 +232,15 @@ def test_an_owner_whose_subscription_was_lost_takes_it_again(client: redis.Redis
     place = RedisPlace.of(FolderPlace(tmp_path / "store"))
     name, number = place.claim(), LEDGER.owner()
     assert LEDGER._owner is not None
-    assert LEDGER._owner.held is not None
-    LEDGER._owner.held.close()
+    held: Any = LEDGER._owner.held
+    # As a server that restarts, or a network, does: the connection alone is lost.
+    port = held._topic.connection._sock.getsockname()[1]
+    (lost,) = [one for one in client.client_list() if one["addr"].endswith(f":{port}")]
+    client.client_kill_filter(_id=lost["id"])
+    for _ in range(5):
+        assert name not in SERVER.clean()
+    assert written(client, name)
+    held.close()
     assert LEDGER.owner() == number
     assert name not in SERVER.clean()
     place.drop()

@@ -11,6 +11,7 @@ import pytest
 from effort import examples
 
 from lab.base import Batch, Damaged, Entity, Unavailable
+from lab.engines.redis import RedisLine
 from lab.place import FolderPlace
 from lab.servers.redis import SERVER
 from lab.servers.redis_ledger import keys_of
@@ -49,7 +50,10 @@ def test_a_writer_that_was_replaced_changes_nothing(store: Any, tmp_path: Path) 
     other = store_of(tmp_path / "store")
     other.apply(Batch("item", items(item(2)), 2))
     before = content(other)
-    for _ in range(2):
+    with pytest.raises(Unavailable, match="another process"):
+        store.reset()
+    assert content(other) == before
+    for _ in range(10):
         with pytest.raises(Unavailable, match="another process writes this projection now"):
             store.apply(Batch("item", items(item(3)), 3))
         with pytest.raises(Unavailable, match="another process"):
@@ -89,8 +93,50 @@ class Cut:
             self.line.ask(commands)
         raise ConnectionResetError("the answer was lost")
 
+    open = True
+
     def close(self) -> None:
         self.line.close()
+
+
+class Late(Cut):
+    """A line whose commands arrive only once they have been sent again on another one."""
+
+    def __init__(self, line: Any) -> None:
+        super().__init__(line, False)
+        self.held: list[Any] = []
+
+    def ask(self, commands: Any) -> Any:
+        self.held.append(commands)
+        return super().ask(commands)
+
+    def close(self) -> None:
+        """The other side of the network still has it."""
+
+
+@pytest.mark.parametrize("keeps", ["records", "totals"])
+def test_a_batch_that_arrives_after_it_was_sent_again_changes_nothing(keeps: str, tmp_path: Path) -> None:
+    store = store_of(tmp_path / "store", keeps)
+    rows = items(item(1)) if keeps == "records" else sums(("a", True, 2, 5))
+    store.apply(Batch("item", rows, 1))
+    # A connection of its own, which outlives the one that it stands for.
+    client = SERVER.connect()
+    late = Late(RedisLine(client))
+    late.line.ask(store._watching())
+    store._line.close()
+    store._line = late
+    with pytest.raises(Unavailable, match="the answer was lost"):
+        store.apply(Batch("item", rows, 2))
+    store.apply(Batch("item", rows, 2))
+    store.apply(Batch("item", rows, 3))
+    before = content(store)
+    late.line.ask(late.held[0])
+    assert content(store) == before
+    assert store.checkpoint("item") == 3
+    store.apply(Batch("item", rows, 4))
+    late.line.close()
+    client.close()
+    store.drop()
 
 
 @pytest.mark.parametrize("carried_out", [True, False])
@@ -163,10 +209,11 @@ def test_names_with_letters_that_are_patterns_keep_entities_apart(tmp_path: Path
     store.drop()
 
 
-def test_the_owner_key_outlives_a_reset(store: Any) -> None:
+def test_what_tells_writers_apart_outlives_a_reset(store: Any) -> None:
     store.apply(Batch("item", items(item(1)), 1))
     store.reset()
     client = SERVER.connect()
-    assert [key for some in keys_of(client, store._on.named) for key in some] == [owner_key(store._on.named).encode()]
+    left = {key for some in keys_of(client, store._on.named) for key in some}
+    assert left == {owner_key(store._on.named).encode(), store._key("batch")}
     store.apply(Batch("item", items(item(2)), 2))
     client.close()
