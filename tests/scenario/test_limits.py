@@ -183,4 +183,4 @@ def test_a_history_is_weighed_as_changes_and_not_as_commands() -> None:
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert "workload.commands" in found(there // 2_500, replayed=False)
     assert "GB of memory" not in found(there // 2_500, replayed=True)
-    assert "domain.days or domain.records" in found(there // 100, replayed=True)
+    assert "domain.days or domain.records" in found(there // 50, replayed=True)
