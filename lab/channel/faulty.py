@@ -60,8 +60,9 @@ class Faulty:
         self._held: list[_Copy] = []
         self._ready: list[_Copy] = []
         self._last: dict[tuple[str, int | str], float] = {}
-        # What was taken below and isn't acknowledged there, by position: the delivery, and how many copies are open.
-        self._open: dict[int, tuple[Delivery, int]] = {}
+        # What was taken below and isn't acknowledged there, by position: each delivery, by its tag, as a message that
+        # was published twice has two; and how many copies are open.
+        self._open: dict[int, tuple[dict[int, Delivery], int]] = {}
         self._handed: dict[int, tuple[int, _Copy]] = {}
         self._tags = count(1)
 
@@ -87,8 +88,8 @@ class Faulty:
                 position = delivery.message.position
                 self.repeated += position in self._open or delivery.attempt > 1
                 if position in self._open:
-                    # The broker waits for an acknowledgement of its newest copy.
-                    self._open[position] = delivery, self._open[position][1]
+                    # The broker waits for an acknowledgement of each.
+                    self._open[position][0][delivery.tag] = delivery
                 else:
                     self._send(delivery)
             taken = self._subscription.take(sys.maxsize, 0.0)
@@ -149,7 +150,7 @@ class Faulty:
         self.counts["overflowed"] += len(kept[room:])
         for number in kept[:room]:
             heapq.heappush(self._on_the_way, (arrives[number], number, message.position, delivery))
-        self._open[message.position] = delivery, len(kept[:room])
+        self._open[message.position] = {delivery.tag: delivery}, len(kept[:room])
         if not kept[:room]:
             self._close_copy(message.position, 0)
 
@@ -179,8 +180,8 @@ class Faulty:
         return replace(below, tag=tag, copy=number)
 
     def _close_copy(self, position: int, copies: int = 1) -> None:
-        delivery, still = self._open[position]
-        self._open[position] = delivery, still - copies
+        deliveries, still = self._open[position]
+        self._open[position] = deliveries, still - copies
         if still <= copies:
             del self._open[position]
-            self._subscription.acknowledge([delivery])
+            self._subscription.acknowledge([*deliveries.values()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,11 +13,14 @@ from confluent_kafka import Producer
 
 from lab.base import Unavailable
 from lab.channel import CHANNELS
+from lab.channel.fates import SampledFates
+from lab.channel.faulty import Faulty, MonotonicClock
 from lab.channel.kafka import KafkaChannel
 from lab.channel.nats import NatsChannel
 from lab.channel.rabbit import RabbitChannel
 from lab.channel.redis import RedisChannel
-from lab.ports import Channel
+from lab.ports import Channel, Delivery
+from lab.scenario import ChannelFaults
 from lab.testing.channels import channel_contract, messages, taken
 
 test_redis = pytest.mark.server("redis")(channel_contract(RedisChannel))
@@ -91,3 +95,36 @@ def kafka() -> Iterator[None]:
 
 
 test_kafka = channel_contract(KafkaChannel)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "memory",
+        *(pytest.param(name, marks=pytest.mark.server(name)) for name in ("redis", "nats", "rabbitmq")),
+        "kafka",
+    ],
+)
+def test_what_was_published_twice_is_acknowledged_twice_through_the_faults(name: str) -> None:
+    channel = CHANNELS[name](100, "")
+    try:
+        faulty = Faulty(
+            channel.subscribe("group", "one"), SampledFates(ChannelFaults(), 1), MonotonicClock(), real=True
+        )
+        # Its positions are still open when they come a second time.
+        channel.publish(messages([1, 2, 3]))
+        channel.publish(messages([1, 2, 3]))
+        found = list[Delivery]()
+        until = time.monotonic() + 20
+        while faulty.repeated < 3 and time.monotonic() < until:
+            found += faulty.take(10, 0.05)
+        assert sorted(item.message.position for item in found) == [1, 2, 3]
+        faulty.acknowledge(found)
+        assert faulty.open == 0
+        faulty.close()
+        while channel.backlog("group") and time.monotonic() < until:
+            time.sleep(0.02)
+        assert channel.backlog("group") == 0
+        assert channel.subscribe("group", "one").take(10, 0.3) == []
+    finally:
+        channel.drop()
