@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from lab.base import LabError, Unavailable
+from lab.base import LabError
 from lab.ports import Delivery, Subscription
 
 # Seconds until a broker that was away is tried again: doubled from try to try.
@@ -25,7 +25,7 @@ class BackOff:
         """True if it may be tried now."""
         return time.monotonic() >= self.again_at
 
-    def failed(self, error: Unavailable) -> None:
+    def failed(self, error: LabError) -> None:
         """Wait, for twice as long as before."""
         if not self._pause:
             self._tell(f"{error}; it is tried again until it answers")
@@ -42,7 +42,8 @@ class BackOff:
 class Patient:
     """A `Subscription` that is opened when it is needed, and again after each failure.
 
-    While the broker is away it delivers nothing. What is acknowledged meanwhile is told to it later, or comes again.
+    While the broker is away, or holds something else than a channel, it delivers nothing. What is acknowledged
+    meanwhile is told to it later, or comes again.
     """
 
     def __init__(self, subscribe: Callable[[], Subscription], tell: Callable[[str], None]) -> None:
@@ -61,7 +62,7 @@ class Patient:
                 self._below = self._subscribe()
             self._pay(self._below)
             found = self._below.take(most, seconds)
-        except Unavailable as error:
+        except LabError as error:
             self._lost(error)
             return []
         self._back_off.succeeded()
@@ -76,7 +77,7 @@ class Patient:
         if self._below is not None:
             try:
                 self._below.refuse(given_back)
-            except Unavailable as error:
+            except LabError as error:
                 self._lost(error)
 
     def close(self) -> None:
@@ -92,7 +93,7 @@ class Patient:
             below.acknowledge(self._owed)
             self._owed = []
 
-    def _lost(self, error: Unavailable) -> None:
+    def _lost(self, error: LabError) -> None:
         self._back_off.failed(error)
         if self._below is not None:
             with suppress(LabError):

@@ -65,12 +65,13 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def arrive(self, messages: Sequence[Heard], at: float) -> None:
-        """Messages that have arrived at `at` seconds, in their order."""
+    def arrive(self, messages: Sequence[Heard], at: float) -> int:
+        """Messages that have arrived at `at` seconds, in their order; returns how many of the first ones had room."""
         room = max(0, self.capacity - len(self._queue))
         self._queue.extend((at, message) for message in messages[:room])
         if len(messages) > room:
             self.lost(np.array([message.row[0] for message in messages[room:]], np.int64))
+        return min(room, len(messages))
 
     def arrival(self, number: int) -> float:
         """When the message of this number in the queue arrived; infinity if there is none yet."""

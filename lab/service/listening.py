@@ -84,18 +84,22 @@ class BrokerListener:
         self, table: ChannelTable, channel: str, seed: int, name: str, files: ChannelFiles,
         room: Callable[[], int], hear: Callable[[Sequence[Delivery]], None],
     ) -> None:  # fmt: skip
-        """`channel` is the channel's name, `room` how many more messages are wanted, `hear` is called in the loop."""
+        """`channel` is the channel's name, `room` how many more the inbox takes, `hear` is called in the loop."""
         self._table, self._channel, self._seed, self._name = table, channel, seed, name
         self._files, self._room, self._hear = files, room, hear
         self._loop = asyncio.get_running_loop()
+        # Gets the error that has ended the thread before its time: then nothing is delivered any more.
+        self.failed: asyncio.Future[None] = self._loop.create_future()
         # In the projection's inbox, in its order; in it no more, and held back by its guard; to be acknowledged.
         self._inbox: deque[Delivery] = deque()
         self._held: list[Delivery] = []
         self._done: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
         self._unsettled = 0
+        # How many messages the thread has handed over so far, and how many of them the loop has put into the inbox.
+        self._posted, self._heard = 0, 0
         self._base = files.counted(name)
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"channel of {name}", daemon=True)
+        self._thread = threading.Thread(target=self._run_or_fail, name=f"channel of {name}", daemon=True)
 
     def start(self) -> None:
         """Begin to take messages, as soon as the scenario begins."""
@@ -119,7 +123,7 @@ class BrokerListener:
         self._held = [delivery for delivery in self._held if delivery.message.position in still]
 
     def refused(self, deliveries: Sequence[Delivery]) -> None:
-        """These are of no interest to the projection, or can't be read."""
+        """These are of no interest to the projection, or have no room in its inbox."""
         for delivery in deliveries:
             self._done.put(delivery)
 
@@ -127,7 +131,31 @@ class BrokerListener:
         """These are in the inbox now."""
         self._inbox.extend(deliveries)
 
+    def _hear_posted(self, deliveries: Sequence[Delivery]) -> None:
+        try:
+            self._hear(deliveries)
+        finally:
+            self._heard += len(deliveries)
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(error)
+
     # -- in the thread ------------------------------------------------------------------------------------------------
+
+    def _run_or_fail(self) -> None:
+        try:
+            self._run()
+        except Exception as error:
+            # A loop that is closed has nothing to be told.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._fail, error)
+
+    def _vacant(self) -> int:
+        # What a busy loop has yet to hear takes room, too. It is read first: what is heard in between counts twice,
+        # and never not at all.
+        unheard = self._posted - self._heard
+        return max(0, self._room() - unheard)
 
     def _run(self) -> None:
         while not self._files.began.exists():
@@ -136,19 +164,16 @@ class BrokerListener:
         began = float(self._files.began.read_text(encoding="utf-8"))
         clock = MonotonicClock()
         assert self._table.broker is not None
-        try:
-            channel = CHANNELS[self._table.broker](self._table.capacity, self._channel)
-        except LabError as error:
-            self._tell(str(error))
-            return
+        channel = CHANNELS[self._table.broker](self._table.capacity, self._channel)
         patient = Patient(lambda: channel.subscribe(self._name, self._name), self._tell)
         faulty = arriving(self._table, self._seed, self._name, patient, clock, began, real=True)
         noted_at = 0.0
         while not self._stopping.is_set():
-            room = self._room()
+            room = self._vacant()
             if found := faulty.take(room, _WAITS) if room else []:
                 self._unsettled += len(found)
-                self._loop.call_soon_threadsafe(self._hear, found)
+                self._posted += len(found)
+                self._loop.call_soon_threadsafe(self._hear_posted, found)
             elif not room:
                 self._stopping.wait(_LOOKS)
             self._acknowledge(faulty)

@@ -23,8 +23,10 @@ def member_of(projection: Projection, channel: str, folder: Path) -> BrokerListe
         began = projection.log.now()
         mine = [one for one in deliveries if one.message.record[0] in item.layout.entities]
         listener.refused([one for one in deliveries if one.message.record[0] not in item.layout.entities])
-        listener.arrived(mine)
-        projection.arrived([Heard(*one.message.body) for one in mine], began)
+        took = projection.arrived([Heard(*one.message.body) for one in mine], began)
+        listener.arrived(mine[:took])
+        # Counted as lost for want of room: the broker isn't to deliver them again.
+        listener.refused(mine[took:])
 
     def held() -> set[int]:
         worker = projection.worker

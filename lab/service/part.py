@@ -155,7 +155,8 @@ async def _project(orders: Orders, made: Plan) -> None:
     work = asyncio.create_task(projection.work())
     ended = asyncio.create_task(_ended())
     # Work that fails ends the process: it starts again at its checkpoint, and the front tells.
-    await asyncio.wait([work, ended], return_when=asyncio.FIRST_COMPLETED)
+    waits = [work, ended, *([] if member is None else [member.failed])]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     server.close()
     if listening is not None:
         listening.cancel()
@@ -169,6 +170,9 @@ async def _project(orders: Orders, made: Plan) -> None:
         orders.said.write_text(projection.unfit, encoding="utf-8")
         sys.exit(RENEWED)
     await work
+    if member is not None and member.failed.done():
+        # Without its messages it would go on in silence: started again, it takes them again.
+        member.failed.result()
 
 
 def main(argument: str) -> None:

@@ -242,14 +242,15 @@ class Projection:
             began = self.log.now()
             self.arrived([Heard(*one) for one in json.loads(message) if one[0] in self.item.layout.entities], began)
 
-    def arrived(self, heard: Sequence[Heard], began: float) -> None:
-        """Put messages into the inbox; they began to be read at `began`, on the runner's clock."""
+    def arrived(self, heard: Sequence[Heard], began: float) -> int:
+        """Put messages into the inbox, which began to be read at `began` on the runner's clock; how many had room."""
         self.journal.counts["messages"] += len(heard)
         arrived = self.log.now()
-        self.inbox.arrive(heard, arrived)
+        took = self.inbox.arrive(heard, arrived)
         self.runner.wake()
         for one in heard:
             self.log.note(HEARD, one.row[0], began, (arrived - began) / len(heard), arrived)
+        return took
 
     async def listen(self, executor: Path) -> None:
         """Hear the executor's messages: it may be another one than before, on other files."""
