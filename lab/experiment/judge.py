@@ -176,7 +176,7 @@ def _evidence(
         chosen=live.chosen,
         size=live.published.committed_at.size,
         journal=live.journal,
-        waiting=np.concatenate([np.fromiter(aside, np.int64, len(aside)), *waiting]),
+        waiting=np.concatenate([np.fromiter(aside, np.int64, len(aside)), live.journal.held, *waiting]),
         given_up=np.fromiter(given_up, np.int64, len(given_up)),
         visible=live.visible,
     )

@@ -122,6 +122,8 @@ class Journal:
     notes: list[Note] = field(default_factory=list)
     overflowed: list[np.ndarray] = field(default_factory=list)
     forgotten: list[np.ndarray] = field(default_factory=list)
+    # What a process had held back in memory when it ended; in a run of one process its projector knows.
+    held: np.ndarray = field(default_factory=lambda: NONE)
     checkpoints: list[tuple[float, str, int]] = field(default_factory=list)
     polled_at: list[float] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)

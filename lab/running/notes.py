@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,9 +24,11 @@ from lab.running.records import appended, read_records
 BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 # What became of a change that was handed over, and when; of handed positions the kind is HANDED. Each piece of work
 # begins with one of kind BEGAN: when, and in the place of the position the source. GIVEN_UP is a position that is no
-# longer waited for; from CHECKPOINT on, the kind says of which entity the checkpoint was moved there, by its number.
+# longer waited for; HELD one that was held back in memory when the process ended; STARTED the start of a process, which
+# knows nothing of what an earlier one had in memory. From CHECKPOINT on, the kind says of which entity the checkpoint
+# was moved there, by its number.
 NOTE = np.dtype([("kind", "<i1"), ("position", "<i8"), ("at", "<f8")])
-HANDED, APPLIED, REFUSED, DROPPED, BEGAN, GIVEN_UP = range(6)
+HANDED, APPLIED, REFUSED, DROPPED, BEGAN, GIVEN_UP, HELD, STARTED = range(8)
 CHECKPOINT = 16
 # So many of the last applied changes can be asked for, and of the last faults.
 TAIL_MAX = 100_000
@@ -46,6 +48,7 @@ class BoundedJournal:
         self.since, self._now, self._entities, self.path = since, now, tuple(entities), path
         self._file = None if path is None else appended(path, NOTE)
         self._converted = (0.0, 0.0)
+        self._append(STARTED, 0, now())
         self.counts = dict.fromkeys(("applied", "refused", "dropped", "overflowed", "messages", "polls", "batches"), 0)
         self.lags = np.zeros(len(BOUNDS) + 1, np.int64)
         self.lag_sum = 0.0
@@ -145,6 +148,11 @@ class BoundedJournal:
             self._file.write(np.array([(kind, position, self._of_day(at))], NOTE).tobytes())
             self._file.flush()
 
+    def held(self, at: float, positions: np.ndarray) -> None:
+        """Note what is still held back in memory when the process ends."""
+        for position in positions.tolist():
+            self._append(HELD, position, at)
+
     def fault(self, fault: Fault) -> None:
         """Keep the last faults."""
         self.faults.append(fault)
@@ -200,6 +208,8 @@ def read_notes(path: Path, changes: Published, began: float, entities: Sequence[
     for kind, position, at in notes[notes["kind"] >= CHECKPOINT].tolist():
         if kind - CHECKPOINT < len(entities):
             found.checkpoints.append((at - began, entities[kind - CHECKPOINT], position))
+    found.held = notes["position"][notes["kind"] == HELD]
+    found.forgotten = list(_forgotten(notes))
     work = notes[notes["kind"] <= BEGAN]
     starts = np.flatnonzero(work["kind"] == BEGAN)
     for group in np.split(work, starts[1:]) if starts.size else ():
@@ -210,6 +220,16 @@ def read_notes(path: Path, changes: Published, began: float, entities: Sequence[
         found.note(entity, applied, kinds[HANDED], source, min(began_at, visible_at), visible_at)
         found.batches += 1
     return found
+
+
+def _forgotten(notes: np.ndarray) -> Iterator[np.ndarray]:
+    """What had been handed to a process, and was neither written nor refused when the next one started."""
+    for start in np.flatnonzero(notes["kind"] == STARTED).tolist():
+        before = notes[:start]
+        settled = np.isin(before["kind"], (APPLIED, REFUSED, DROPPED))
+        lost = np.setdiff1d(before["position"][before["kind"] == HANDED], before["position"][settled])
+        if lost.size:
+            yield lost
 
 
 def read_given_up(path: Path, began: float) -> list[tuple[float, int]]:

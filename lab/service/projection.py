@@ -287,6 +287,8 @@ class Projection:
         self.rebuild.stop()
         if self._rebuilding is not None:
             await self._rebuilding
+        for name in self.worker.entities:
+            self.journal.held(self.log.now(), self.worker.projector.held(name))
         with contextlib.suppress(*([Exception] if self.unfit else [])):
             self.worker.projector.store.close()
         for one in (self.feeding, self.source, self.lineage.reached, self.journal, self.log):

@@ -12,6 +12,7 @@ import pytest
 
 from lab.base import Batch, CannotTake, Unavailable
 from lab.feed.published import Published
+from lab.measure.accounting import account, balances
 from lab.place import FolderPlace
 from lab.projection.applied import NONE, Applied
 from lab.projection.projector import Projector
@@ -45,6 +46,50 @@ def test_notes_after_one_that_was_cut_off_are_read_as_they_were_written(torn: in
     found = read_notes(path, Published.of({"item": FRAME}), 0.0)
     assert found.all("positions").tolist() == [1, 2, 3, 4]
     assert found.all("handed").tolist() == [1, 2, 3, 4]
+
+
+def handed(journal: BoundedJournal, *positions: int, written: tuple[int, ...] = ()) -> None:
+    """A guard that holds back all but some of what it is given."""
+    journal.note("item", Applied(np.array(written), NONE, NONE, NONE), np.array(positions), CHANNEL, 0.0, 1.0)
+
+
+def accounted(path: Path) -> dict[str, Any]:
+    """The account of four changes by what was noted."""
+    journal = read_notes(path, Published.of({"item": FRAME}), 0.0)
+    visible = np.full(4, np.inf)
+    visible[journal.all("positions") - 1] = 1.0
+    return account("directory", 4, np.arange(4), 4, journal, journal.held, NONE, visible)
+
+
+def test_what_a_guard_holds_back_when_its_process_ends_is_accounted_for(tmp_path: Path) -> None:
+    path = tmp_path / "directory.journal"
+    journal = BoundedJournal(0.0, time.monotonic, path)
+    handed(journal, 1, 3, 4, written=(1,))
+    journal.held(2.0, np.array([3, 4]))
+    journal.close()
+    found = accounted(path)
+    assert (found["applied"], found["parked"], found["pending"], balances(found)) == (1, 2, 1, 0)
+
+
+def test_what_a_killed_process_held_back_is_forgotten_unless_it_comes_again(tmp_path: Path) -> None:
+    path = tmp_path / "directory.journal"
+    killed = BoundedJournal(0.0, time.monotonic, path)
+    handed(killed, 1, 3, 4, written=(1,))
+    killed.close()
+    again = BoundedJournal(0.0, time.monotonic, path)
+    handed(again, 3, written=(3,))
+    again.close()
+    found = accounted(path)
+    assert (found["applied"], found["pending"], balances(found)) == (2, 2, 0)
+
+
+def test_a_change_that_is_lost_within_the_life_of_a_process_is_nowhere(tmp_path: Path) -> None:
+    path = tmp_path / "directory.journal"
+    journal = BoundedJournal(0.0, time.monotonic, path)
+    handed(journal, 1, 2, 3, 4, written=(1, 3))
+    journal.held(2.0, np.array([4]))
+    journal.close()
+    assert balances(accounted(path)) == 1
 
 
 def test_checkpoints_sources_and_what_was_given_up_come_back_by_the_same_clock(tmp_path: Path) -> None:
