@@ -72,6 +72,14 @@ def own_instance(name: str, settings: Mapping[str, str] | None = None) -> Iterat
                 one.stop("kill")
 
 
+@contextmanager
+def logical_server() -> Iterator[None]:
+    """A PostgreSQL server of the tests' own, whose log can be read: that of a shared one seldom can."""
+    with own_instance("postgres") as one, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_POSTGRES", one.url)
+        yield
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the mark."""
     config.addinivalue_line("markers", "server(name): needs this server")

@@ -45,7 +45,10 @@ class ChangeStream(Protocol):
         """Whether everything has been taken that had been committed when `mark` was called."""
 
     def open(self) -> bool:
-        """Connect, if need be; true if earlier changes are to be read from the tables, as they won't come."""
+        """Connect, if need be; true if it was: what was taken and not acknowledged before then comes again.
+
+        What has been acknowledged, or was committed before the stream was there, is in the tables alone.
+        """
 
     def mark(self) -> None:
         """Remember where the source of truth is now."""
@@ -70,15 +73,16 @@ class OutboxStream:
         self._rows: OutboxRows | None = None
         self._connection: Connection | None = None
         self._taken: list[int] = []
-        self.passed = self._begun = False
+        self.passed = False
 
     def open(self) -> bool:
-        """Connect; what was committed before this reader was known is in the tables alone."""
-        if self._connection is None or self._connection.closed:
-            self._connection = SERVER.connect(self._schema, application_name=f"lab relays {self._schema}")
-            self._rows = OutboxRows(Session(self._connection), self._reader, f"outbox {self._schema}")
-        first, self._begun = not self._begun, True
-        return first
+        """Connect; rows that were read and not deleted are read again."""
+        if self._connection is not None and not self._connection.closed:
+            return False
+        self._taken, self.passed = [], False
+        self._connection = SERVER.connect(self._schema, application_name=f"lab relays {self._schema}")
+        self._rows = OutboxRows(Session(self._connection), self._reader, f"outbox {self._schema}")
+        return True
 
     def mark(self) -> None:
         """Nothing is known until the outbox is read."""
@@ -123,17 +127,18 @@ class LogStream:
 
     @property
     def passed(self) -> bool:
-        """Whether the log has been taken up to the mark."""
-        return self._stream is not None and self._stream.passed >= self._marked
+        """Whether the log has been taken up to the mark; not before there is one."""
+        return self._stream is not None and 0 < self._marked <= self._stream.passed
 
     def open(self) -> bool:
         """Connect to the slot, which is made if there is none. Raises SlotLost."""
         if self._stream is not None:
             return False
-        name, made = slots.ensure(*self._made)
+        self.close()
+        name = slots.ensure(*self._made)
         self._asks = Session(SERVER.connect(read_only=True, application_name=f"lab marks {name}"))
         self._stream = slots.streamed(name)
-        return made
+        return True
 
     def mark(self) -> None:
         """Read the place in the log, and have the server say how far it has come."""
@@ -170,6 +175,8 @@ class LogStream:
             if one is not None:
                 one.close()
         self._stream = self._asks = None
+        # What was taken may never have been applied: the next connection takes it again before it acknowledges it.
+        self._marked = self._taken = 0
 
     def _change(self, row: LoggedRow) -> Streamed:
         values = row.values

@@ -19,11 +19,7 @@ from lab.domain.model import Domain
 from lab.feed.contracts import before_images, published
 from lab.feed.reader import ChangeReader
 from lab.feed.source import TruthReader
-from lab.projection.projector import Projector
-from lab.running.gating import LiveGate
 from lab.running.lane import INFINITY
-from lab.running.trouble import Interrupted
-from lab.running.worker import Worker
 from lab.running.worklog import CAUGHT_UP, READ, TAKEN, WorkLog
 from lab.truth import Change, Truth
 from lab.truth.evidence import LiveEvidence
@@ -225,75 +221,3 @@ class LiveService:
     def now(self, at: float) -> float:
         """The present time."""
         return self._clock()
-
-
-class Follower(Worker):
-    """A worker of a service: it knows up to where everything is in, and by when everything was that had been committed.
-
-    `verified_at` is on the runner's clock; None until a poll has come to the feed's end. `reaching` is told the highest
-    position of all that is handed over, before it is written, and `handing` the frame; `confirm`, that a page was read,
-    before it is applied.
-    """
-
-    verified_at: float | None = None
-    reaching: Callable[[int], None] = staticmethod(lambda _: None)
-    confirm: Callable[[], object] = staticmethod(lambda: None)
-    handing: Callable[[str, pl.DataFrame], None] = staticmethod(lambda entity, frame: None)
-
-    def poll(self, start: float) -> tuple[float, bool]:
-        """Poll as ever, once there is a source of truth."""
-        service = self.service
-        assert isinstance(service, LiveService)
-        try:
-            if not service.source.found():
-                raise Interrupted(start, start + RETRY)
-            # Asked before the poll: what a poll finds is at least as new.
-            if isinstance(self.gate, LiveGate):
-                with reading():
-                    self.gate.ask(start)
-                head = self.gate.shown
-            else:
-                head = service.source.head()
-        except Unavailable as error:
-            raise self._refused(start, error) from None
-        seconds, more = super().poll(start)
-        for name, settled in self.settled.items():
-            self.covered[name] = max(self.covered[name], settled, 0 if more else head)
-        if not more:
-            self.verified_at = start
-        return seconds, more
-
-    def _read(self, entity: str, start: float, now: float) -> tuple[Any, bool, float]:
-        read = super()._read(entity, start, now)
-        try:
-            self.confirm()
-        except Unavailable as error:
-            raise self._refused(now, error) from None
-        return read
-
-    def _do(self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int) -> float:
-        self.reaching(self.newest)
-        self.handing(entity, piece)
-        return super()._do(entity, piece, start, checkpoint, source)
-
-    def beside(self, projector: Projector) -> Worker:
-        """Return such a worker on another store, for a rebuild."""
-        found = super().beside(projector)
-        assert isinstance(found, Follower)
-        found.confirm, found.reaching = self.confirm, self.reaching
-        return found
-
-    def _find_place(self) -> None:
-        super()._find_place()
-        # Up to where everything is in, by entity: beyond the checkpoint where a poll has found nothing more.
-        self.covered = dict(self.positions)
-
-    @property
-    def position(self) -> int:
-        """Everything up to here is in."""
-        return min(self.covered.values())
-
-    @property
-    def newest(self) -> int:
-        """The highest position of all that was handed over."""
-        return max(self.position, *self.highest.values())

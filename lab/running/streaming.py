@@ -15,11 +15,11 @@ from lab.base import Unavailable
 from lab.feed.source import TruthReader
 from lab.feed.streams import ChangeStream, Notices, Streamed
 from lab.projection.projector import Projector
+from lab.running.follower import Follower
 from lab.running.gating import LiveGate
 from lab.running.journal import CATCH_UP
-from lab.running.live import RETRY, Follower, Heard, LiveService, reading
+from lab.running.live import RETRY, Heard, LiveService, reading
 from lab.running.trouble import Interrupted
-from lab.running.worker import Worker
 from lab.running.worklog import READ
 
 
@@ -51,6 +51,19 @@ class NotifiedFollower(Follower):
         if self.notices is not None:
             self.notices.close()
 
+    def beside(self, projector: Projector) -> NotifiedFollower:
+        """Return such a worker on another store; it listens for itself."""
+        found = super().beside(projector)
+        assert isinstance(found, NotifiedFollower)
+        found.listens = self.listens
+        return found
+
+    def take_over(self, other: Follower) -> None:
+        """Go on in the place of another worker, which listens no more."""
+        super().take_over(other)
+        assert isinstance(other, NotifiedFollower)
+        other.close()
+
     @property
     def _live(self) -> LiveService:
         assert isinstance(self.service, LiveService)
@@ -64,21 +77,27 @@ class StreamFollower(Follower):
     every: float
     stream: ChangeStream | None = None
     _asked_at = -math.inf
-    # Up to where the tables must be read first, since earlier changes won't come; and what the engine last told.
-    _tables_to = _bound = 0
+    # Whether it is built beside another, which reads the stream.
+    _builds = False
+    # Up to where the tables must be read first, since earlier changes won't come; None until that is known.
+    _tables_to: int | None = None
+    # What the engine last told.
+    _bound = 0
 
     @property
     def socket(self) -> int | None:
-        """Where a change arrives; None while there is no stream, or one that must be asked."""
-        return None if self.stream is None else self.stream.socket
+        """Where a change arrives; None while there is no stream, one that must be asked, or tables are read first."""
+        return self.stream.socket if self.stream is not None and self._tables_to == 0 else None
 
     def poll(self, start: float) -> tuple[float, bool]:
         """Read the tables as long as that must be; then take what has come, and apply it."""
+        if self._builds:
+            return super().poll(start)
         try:
             stream = self._opened(start)
         except Unavailable as error:
             raise self._refused(start, error) from None
-        if self.position < self._tables_to:
+        if self._tables_to is None or self.position < self._tables_to:
             return super().poll(start)
         self._tables_to = 0
         self.polls += 1
@@ -103,14 +122,18 @@ class StreamFollower(Follower):
         if self.stream is not None:
             self.stream.close()
 
-    def beside(self, projector: Projector) -> Worker:
-        """A worker that reads the tables by position: what comes by the stream meanwhile is there, too."""
-        found = Follower(
-            projector, self.service, self.inbox, self.journal.beside(), self.page, self.batch,
-            None if self.gate is None else self.gate.afresh(), self.trouble,
-        )  # fmt: skip
-        found.confirm, found.reaching = self.confirm, self.reaching
+    def beside(self, projector: Projector) -> StreamFollower:
+        """A worker that reads the tables by position until it takes over: a stream has one reader at a time."""
+        found = super().beside(projector)
+        assert isinstance(found, StreamFollower)
+        found.streams, found.every, found._builds = self.streams, self.every, True
         return found
+
+    def take_over(self, other: Follower) -> None:
+        """Go on with the stream of another worker, once the tables have been read up to where they are now."""
+        super().take_over(other)
+        assert isinstance(other, StreamFollower)
+        self.stream, other.stream, self._builds = other.stream, None, False
 
     @property
     def _live(self) -> LiveService:
@@ -123,9 +146,17 @@ class StreamFollower(Follower):
             raise Interrupted(start, start + RETRY)
         self.stream = self.stream or self.streams(_there(source.truth))
         if self.stream.open():
+            # Whatever the stream is at: the store has what its checkpoint says, and not what was acknowledged once.
+            self._tables_to, self._asked_at = None, -math.inf
+        if self._tables_to is None:
             with reading():
                 self._tables_to = source.evidence().newest()
         return self.stream
+
+    def _find_place(self) -> None:
+        super()._find_place()
+        # The store may be behind what was acknowledged: it is another one, was emptied, or has lost its last commits.
+        self._tables_to = None
 
     def _ask(self, stream: ChangeStream, start: float) -> None:
         """Ask how far everything is settled, and then where in the stream that is."""

@@ -11,9 +11,10 @@ from lab.feed.source import TruthReader
 from lab.formatting import printable
 from lab.projection.projector import Projector
 from lab.running.blocked import BlockedNotes
+from lab.running.follower import Follower
 from lab.running.gating import LiveGate
 from lab.running.lane import Lane
-from lab.running.live import Follower, LiveService, LiveSource, Waiting
+from lab.running.live import LiveService, LiveSource, Waiting
 from lab.running.notes import BoundedJournal
 from lab.running.wall import WallRunner
 from lab.service.behind import RowsBehind
@@ -22,7 +23,6 @@ from lab.truth.outlets import LOG, NOTIFY, OUTBOX, STREAMS
 from lab.wiring import Plan, ProjectionPlan
 
 if TYPE_CHECKING:
-    from lab.running.streaming import NotifiedFollower, StreamFollower
     from lab.truth.postgres import Postgres
 
 
@@ -33,7 +33,6 @@ class Feeding:
         """`folder` is the service's."""
         self._plan, self._item, self._folder = plan, item, folder / item.name
         self._behind = RowsBehind()
-        self._worker: NotifiedFollower | StreamFollower | None = None
         self._watched: int | None = None
 
     def follower(self, projector: Projector, live: LiveService, inbox: Waiting, journal: BoundedJournal) -> Follower:
@@ -68,7 +67,7 @@ class Feeding:
         from lab.feed.streams import Notices
         from lab.running.streaming import NotifiedFollower
 
-        found = self._worker = NotifiedFollower(*rest)  # type: ignore[arg-type]
+        found = NotifiedFollower(*rest)  # type: ignore[arg-type]
         found.listens = lambda truth: Notices(cast("Postgres", truth).on.schema)
         return found
 
@@ -79,7 +78,7 @@ class Feeding:
         def streams(truth: TruthReader) -> ChangeStream:
             return open_stream(self._item.feed, cast("Postgres", truth), self._item.name, self._folder)
 
-        found = self._worker = StreamFollower(*rest)  # type: ignore[arg-type]
+        found = StreamFollower(*rest)  # type: ignore[arg-type]
         found.streams, found.every = streams, self._item.pace.every
         return found
 
@@ -89,7 +88,9 @@ class Feeding:
         if self._watched is not None:
             # It may have been closed, and its number be another's.
             loop.remove_reader(self._watched)
-        self._watched = None if self._worker is None else self._worker.socket
+        # A rebuild swaps the worker.
+        assert isinstance(lane.worker, Follower)
+        self._watched = lane.worker.socket
         if self._watched is not None:
             loop.add_reader(self._watched, self._arrived, lane, runner)
 
@@ -99,8 +100,3 @@ class Feeding:
         self._watched = None
         lane.due_at = min(lane.due_at, runner.clock.now())
         runner.wake()
-
-    def close(self) -> None:
-        """Hang up."""
-        if self._worker is not None:
-            self._worker.close()

@@ -17,8 +17,9 @@ from lab.feed.source import TruthReader
 from lab.formatting import printable
 from lab.queries.answers import Row
 from lab.queries.model import Query
+from lab.running.follower import Follower
 from lab.running.lane import Lane
-from lab.running.live import Follower, Heard, LiveService, LiveSource, Waiting
+from lab.running.live import Heard, LiveService, LiveSource, Waiting
 from lab.running.notes import BOUNDS, BoundedJournal
 from lab.running.wall import WallClock, WallRunner
 from lab.running.worklog import ANSWERED, HEARD, WORK_SUFFIX, WorkLog
@@ -291,5 +292,5 @@ class Projection:
             self.journal.held(self.log.now(), self.worker.projector.held(name))
         with contextlib.suppress(*([Exception] if self.unfit else [])):
             self.worker.projector.store.close()
-        for one in (self.feeding, self.source, self.lineage.reached, self.journal, self.log):
+        for one in (self.worker, self.source, self.lineage.reached, self.journal, self.log):
             one.close()

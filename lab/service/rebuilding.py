@@ -22,8 +22,8 @@ from lab.feed.source import TruthReader
 from lab.place import FolderPlace
 from lab.projection.projector import Projector
 from lab.projection.rebuild import rebuild
+from lab.running.follower import Follower
 from lab.running.lane import Lane
-from lab.running.live import Follower
 from lab.running.swap import BlueGreen
 from lab.running.wall import WallRunner
 from lab.service.mending import ProjectionHome
@@ -143,7 +143,12 @@ class Rebuild:
         self.checked()
         swapped = self._swapped = asyncio.get_running_loop().create_future()
 
+        former = lane.worker
+        assert isinstance(former, Follower)
+
         def taken_over() -> None:
+            assert isinstance(lane.worker, Follower)
+            lane.worker.take_over(former)
             if not swapped.done():
                 swapped.set_result(None)
 
@@ -152,9 +157,8 @@ class Rebuild:
             if not swapped.done():
                 swapped.set_exception(error)
 
-        assert isinstance(lane.worker, Follower)
         now = runner.clock.now()
-        runner.timed = CatchUp(lane, lane.worker, now, lambda: projector, point, taken_over, failed=failed)
+        runner.timed = CatchUp(lane, former, now, lambda: projector, point, taken_over, failed=failed)
         runner.wake()
         await swapped
         runner.timed = lane

@@ -66,8 +66,8 @@ def refusal() -> tuple[str, str] | None:
     return None
 
 
-def ensure(schema: str, reader: str, tables: Iterable[str], folder: Path) -> tuple[str, bool]:
-    """Return the name of the reader's slot, and whether it had to be made.
+def ensure(schema: str, reader: str, tables: Iterable[str], folder: Path) -> str:
+    """Return the name of the reader's slot, which is made if there is none.
 
     Raises SlotLost for one that is lost, which is dropped, and Unavailable with the transactions that are waited for.
     """
@@ -75,7 +75,7 @@ def ensure(schema: str, reader: str, tables: Iterable[str], folder: Path) -> tup
     with LEDGER.session() as session:
         found = session.execute("SELECT wal_status FROM pg_replication_slots WHERE slot_name = ?", (name,)).fetchone()
         if found is not None and found[0] != "lost":
-            return name, False
+            return name
         if found is not None:
             (limit,) = session.execute("SELECT current_setting('max_slot_wal_keep_size')").fetchone()
             LEDGER.drop(session, "slot", name)
@@ -92,7 +92,7 @@ def ensure(schema: str, reader: str, tables: Iterable[str], folder: Path) -> tup
         except psycopg.errors.QueryCanceled:
             waits = "; ".join(_writing(session)) or "a transaction that has ended since"
             raise Unavailable(f"slot {name} can't be made while a transaction writes: {waits}") from None
-    return name, True
+    return name
 
 
 def _writing(session: Session) -> list[str]:

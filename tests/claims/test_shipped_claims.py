@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from reachable import own_instance
+from reachable import logical_server
 
 from lab.claims import INCONCLUSIVE, REFUTED, VERIFIED, judge, read
 from lab.experiment import run
@@ -72,14 +72,6 @@ def on_its_server(path: Path) -> Any:
     return pytest.param(path, marks=[pytest.mark.server(name) for name in names])
 
 
-@contextmanager
-def on_logical_server() -> Iterator[None]:
-    """A server of the tests' own, whose log can be read: that of a shared one seldom can."""
-    with own_instance("postgres") as one, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAB_POSTGRES", one.url)
-        yield
-
-
 @pytest.mark.parametrize("path", [on_its_server(path) for path in SCENARIOS], ids=lambda path: path.stem)
 def test_its_claims_hold_in_a_small_form_and_their_opposites_are_refuted(path: Path, tmp_path: Path) -> None:
     claims = plan(Source(path)).scenario.claim
@@ -88,7 +80,7 @@ def test_its_claims_hold_in_a_small_form_and_their_opposites_are_refuted(path: P
     live = plan(Source(path)).scenario.time.mode == "live"
     quick = [item for item in QUICK if not (live and item == MODELLED)]
     small = filter(None, (times(path, claims), *quick, *SMALLER.get(path.stem, ())))
-    with on_logical_server() if path.stem == "feeds" else nullcontext():
+    with logical_server() if path.stem == "feeds" else nullcontext():
         done = (run_live if live else run)(plan(Source(path, list(small))), tmp_path, report=False)
     found = judge(claims, done, figures)
     for name, verdict, reason in found.select("claim", "verdict", "reason").iter_rows():

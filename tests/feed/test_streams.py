@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reachable import own_instance
+from reachable import logical_server, own_instance
 
 from lab.base import Unavailable, Unsound
 from lab.domain.employees import EMPLOYEES
@@ -35,15 +34,9 @@ WRITERS, COMMANDS = 4, 40
 
 @pytest.fixture(scope="module")
 def logical() -> Iterator[None]:
-    """A server of the tests' own, whose log can be read."""
-    before = os.environ.get("LAB_POSTGRES")
-    with own_instance("postgres") as one:
-        os.environ["LAB_POSTGRES"] = one.url
+    """One server for all tests of this file."""
+    with logical_server():
         yield
-        if before is None:
-            del os.environ["LAB_POSTGRES"]
-        else:
-            os.environ["LAB_POSTGRES"] = before
 
 
 @pytest.fixture(params=["history", "snapshot"])
@@ -92,18 +85,29 @@ def rows(truth: Postgres) -> Counter[tuple[Any, ...]]:
     return Counter(truth.changes_since("employee", 0, 10_000).rows())
 
 
-def until_passed(stream: ChangeStream, seen: list[Streamed], acknowledges: bool = True) -> None:
+def until_passed(stream: ChangeStream, seen: list[Streamed]) -> None:
     """Take everything that had been committed by now."""
     until = time.monotonic() + 30
     stream.mark()
     while time.monotonic() < until:
         seen += stream.take(7)
-        if acknowledges:
-            stream.acknowledge()
+        stream.acknowledge()
         if stream.passed:
             return
         time.sleep(0.005)
     raise AssertionError("the stream didn't come to its mark")
+
+
+def reopened(stream: ChangeStream) -> None:
+    """Connect again, as soon as the server has noticed that the former connection is gone."""
+    until = time.monotonic() + 20
+    while True:
+        try:
+            assert stream.open()
+            return
+        except Unavailable:
+            assert time.monotonic() < until
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize("feed", ["outbox", "log"])
@@ -126,13 +130,16 @@ def test_a_stream_brings_every_change_in_the_order_of_its_record_and_again_after
     while any(writer.is_alive() for writer in writers):
         try:
             stream.open()
-            seen += stream.take(rng.randint(1, 20))
+            found = stream.take(rng.randint(1, 20))
             if rng.random() < 0.2:
-                # What was taken and not acknowledged comes again.
+                # What was taken and not acknowledged comes again: to the same reader, or to its next process.
                 stream.close()
+                if rng.random() < 0.5:
+                    stream = open_stream(feed, truth, "reader", tmp_path)
                 crashed += 1
             else:
                 stream.acknowledge()
+                seen += found
         except Unavailable:
             # The server has not noticed yet that the former connection is gone.
             time.sleep(0.005)
@@ -141,7 +148,7 @@ def test_a_stream_brings_every_change_in_the_order_of_its_record_and_again_after
     until = time.monotonic() + 20
     while True:
         try:
-            assert not stream.open()
+            stream.open()
             break
         except Unavailable:
             assert time.monotonic() < until
@@ -168,6 +175,34 @@ def test_a_stream_brings_every_change_in_the_order_of_its_record_and_again_after
         left.close()
         # Each reader has rows of its own.
         assert counts == {"other": len(first)}
+
+
+@pytest.mark.parametrize("feed", ["outbox", "log"])
+def test_what_was_taken_before_a_store_refused_is_not_acknowledged_by_the_next_connection(
+    truth: Postgres, feed: str, tmp_path: Path
+) -> None:
+    stream = open_stream(feed, truth, "reader", tmp_path)
+    stream.open()
+    for key in range(1, 20):
+        truth.execute(hire(key))
+    taken: set[int] = set()
+    until = time.monotonic() + 20
+    while len(taken) < 19:
+        taken |= {change.row[1] for change in stream.take(50)}
+        assert time.monotonic() < until
+    stream.close()
+    reopened(stream)
+    assert not stream.passed
+    # Before the server has said anything.
+    found = stream.take(0)
+    stream.acknowledge()
+    stream.close()
+    seen = list(found)
+    stream = open_stream(feed, truth, "reader", tmp_path)
+    reopened(stream)
+    until_passed(stream, seen)
+    stream.close()
+    assert [change.row[1] for change in seen] == list(range(1, 20))
 
 
 def test_the_outbox_has_the_record_as_it_was_before(truth: Postgres, tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ from lab.place import FolderPlace
 from lab.projection.applied import Applied
 from lab.projection.guards import guarded_layout
 from lab.projection.projector import Projector
+from lab.running.follower import Follower
 from lab.running.journal import Journal
 from lab.running.lane import INFINITY, Lane, Pace, Timed
-from lab.running.live import Follower, Heard, LiveService, LiveSource, Waiting
+from lab.running.live import Heard, LiveService, LiveSource, Waiting
 from lab.running.services import Modelled
 from lab.running.simulated import Arrivals, drive
 from lab.running.swap import BlueGreen, InPlace

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from manual import Story, on_the_wall, simulated
 
 from lab.feed.writers import Timeline
+from lab.running.follower import Follower
 from lab.running.journal import Journal
 from lab.running.lane import Lane, Pace
-from lab.running.live import Follower, Heard, Waiting
+from lab.running.live import Heard, Waiting
 from lab.running.worker import Worker
 from lab.scenario import FaultsTable, ServiceModel
 

@@ -29,7 +29,7 @@ from lab.feed.reader import ChangeReader
 from lab.place import FolderPlace, replace_file
 from lab.queries.answers import ReferenceTable
 from lab.queries.kinds import KINDS
-from lab.running.live import Follower
+from lab.running.follower import Follower
 from lab.service.changes import ARROW
 from lab.service.gate import BODY_MAX, Access
 from lab.service.messages import (
