@@ -24,7 +24,7 @@ from lab.truth.attached import TIMELINE, AttachedPlace, Step
 from lab.truth.deciding import Draft
 from lab.truth.files import belonging
 from lab.truth.relational import Relational
-from lab.truth.transaction import CommitUnknown, Transaction, UnknownCommit
+from lab.truth.transaction import CommitUnknown, Overtaken, Transaction, UnknownCommit
 
 # How often a transaction is tried again that lost to another one: a deadlock, or two of one request.
 TRIES = 20
@@ -157,8 +157,8 @@ class ServerTruth(Relational):
                 if tried == TRIES - 1 or any(request is None for _, request in orders):
                     raise Unavailable(f"{self.on.name}: {UNKNOWN}") from None
                 unknown = UnknownCommit(*transaction.drafted)
-            except self.on.errors as error:
-                if self.came_second(error):
+            except (*self.on.errors, Overtaken) as error:
+                if isinstance(error, Overtaken) or self.came_second(error):
                     if tried == TRIES - 1:
                         what = f"lost {TRIES} times to other transactions: {error}"
                         raise Unavailable(f"{self.on.name}: {what}") from None

@@ -29,6 +29,10 @@ class CommitUnknown(Exception):
     """The connection was lost after the commit was sent: it isn't known whether it happened."""
 
 
+class Overtaken(Exception):
+    """A record that wasn't there when a decision looked for it has been made by another transaction since."""
+
+
 @dataclass(frozen=True)
 class UnknownCommit:
     """What a transaction came to whose commit was not answered: outcomes, and the changes that nobody was told of."""
@@ -54,6 +58,8 @@ class Transaction:
         self.drafted: tuple[list[Outcome], list[Change]] = ([], [])
         # What is written with the commit only.
         self._put: list[Step] = []
+        # Records that a decision looked for, are not there, and that the engine has no lock of.
+        self._missing: list[tuple[str, Key]] = []
 
     def run(self, orders: Orders) -> tuple[list[Outcome], list[Change]]:
         """Execute the commands and commit. Raises what the driver raises, after everything was rolled back."""
@@ -73,8 +79,14 @@ class Transaction:
         name = (entity, key)
         if name not in self._records:
             self.truth.check(entity, key, (("key", key),))
-            locked, found = self._sent_together([self.truth.shared_lock(entity, key), self._get(entity, key)])
+            steps = [self.truth.shared_lock(entity, key), self._get(entity, key)]
+            locked, found = self._sent_together(steps)
+            if found and not locked:
+                # It was made between the two statements: now there is something to lock.
+                locked, found = self._sent_together(steps)
             self.truth.on.held(locked)
+            if not locked:
+                self._missing.append(name)
             self._records[name] = self.truth._read(entity, found)
         return self._records[name]
 
@@ -155,10 +167,22 @@ class Transaction:
         deliveries = [truth.delivered(command, draft) for _, command, drafts in drafted for draft in drafts]
         for (entity, row), delivered in zip(rows, deliveries, strict=True):
             steps += [(truth.on.prepared("append", truth._appends[entity], len(row)), row), *delivered]
+        last = last and not self._missing
         self._sent = last
         each = len(steps) // len(rows)
         found = self._sent_together([*steps, *truth.notification, *(truth.commits if last else [])])
+        self._still_missing()
         return [truth.position(rows) for rows in found[: len(steps) : each]]
+
+    def _still_missing(self) -> None:
+        """Raise Overtaken if a record is there by now that a decision found missing.
+
+        What is written here can be seen by such locks, so of two transactions that each miss what the other one makes,
+        one finds it, or both wait and the server ends one.
+        """
+        for entity, key in self._missing:
+            if self._sent_together([self.truth.shared_lock(entity, key)])[0]:
+                raise Overtaken(f"{entity} {key!r} was made by another transaction")
 
     def _put_off(self, rows: Sequence[tuple[str, Row]]) -> list[int]:
         """Take a position for each row now, and write them with the commit, as object mappers do."""

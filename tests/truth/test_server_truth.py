@@ -16,8 +16,8 @@ import pytest
 from pieces import commands
 
 from lab.base import SourceLost, Unavailable
-from lab.domain.employees import EMPLOYEES
-from lab.domain.model import Command, Outcome
+from lab.domain.employees import EMPLOYEES, Employees
+from lab.domain.model import Command, Event, Outcome, Rejection, View
 from lab.place import FolderPlace
 from lab.truth import EXTRAS, Truth, join_truth, open_beside, open_truth
 from lab.truth.server_truth import ServerTruth
@@ -161,6 +161,38 @@ def test_what_a_decision_has_read_holds_when_it_is_committed(joined: Joined, mon
         thread.join()
     assert sorted(outcome.status for outcome in outcomes.values()) == ["accepted", "rejected"]
     assert one.tried_again + other.tried_again >= 1
+
+
+class OneOfTwo(Employees):
+    """Of the numbers 1 and 2, one is hired at the most."""
+
+    def __init__(self) -> None:
+        self.met = threading.Barrier(2)
+
+    def decide(self, view: View, command: Command) -> tuple[Event, ...] | Rejection:
+        """Wait until both have looked for the other one, where the engine lets both of them."""
+        other = view.get("employee", 3 - command.key)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            self.met.wait(5)
+        self.met.abort()
+        return Rejection(("the other one is there",)) if other else super().decide(view, command)
+
+
+@each_model
+def test_what_a_decision_has_not_found_is_still_missing_when_it_is_committed(model: str, joined: Joined) -> None:
+    one, other = joined(), joined()
+    one.domain = other.domain = OneOfTwo()
+    outcomes: dict[int, Outcome] = {}
+    threads = [
+        threading.Thread(target=lambda truth=truth, order=order: outcomes.update({order.key: truth.execute(order)}))
+        for truth, order in ((one, hire(1)), (other, hire(2)))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcome.status for outcome in outcomes.values()) == ["accepted", "rejected"]
+    assert len(rows(one)) == 1
 
 
 @each_model
