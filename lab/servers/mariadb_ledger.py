@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 import pymysql
 
+from lab.base import Unavailable
+from lab.engines import mariadb as engine
 from lab.engines.mariadb import MariadbSession, alive
 from lab.engines.mariadb_errors import mapped
 from lab.servers.ledger import Held, Ledger, Line
@@ -41,10 +43,14 @@ class MariadbLedger(Ledger[MariadbSession]):
             session.close()
 
     def hold(self, number: int) -> Held:
-        """A session with the lock that is named after the owner."""
+        """A session with the lock that is named after the owner; without the lock, a sweep would take it for dead."""
         held = NamedLock(self._connect())
         with mapped("the lab's lock on the server"):
-            held.session.execute("SELECT GET_LOCK(?, 10)", (_lock(number),))
+            wait = engine.LOCK_SECONDS
+            if held.session.execute("SELECT GET_LOCK(?, ?)", (_lock(number), wait)).fetchone() != (1,):
+                held.close()
+                what = f"another session holds the lock {_lock(number)}, by which the lab tells that this process lives"
+                raise Unavailable(f"MariaDB: {what}: it was not given within {wait} s")
             # Idle sessions are ended by the server after a time, and this one is idle until the process ends.
             held.session.execute("SET SESSION wait_timeout = 2147483")
         return held

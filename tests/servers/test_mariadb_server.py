@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import secrets
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +26,7 @@ from lab.engines.mariadb_text import literal, pieces, written
 from lab.engines.mariadb_url import MariadbUrl
 from lab.ports import Endpoint
 from lab.servers import require
-from lab.servers.mariadb import SERVER
+from lab.servers.mariadb import LEDGER, SERVER
 
 SECRET = "hunter2-é"
 SERVER_MARK = pytest.mark.server("mariadb")
@@ -156,6 +158,25 @@ def test_a_server_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(Unavailable, match="here: the server is silent"), mapped("here"):
         quiet.execute("SELECT SLEEP(3)")
     assert not quiet.alive
+
+
+@SERVER_MARK
+def test_an_owner_is_not_taken_for_living_without_its_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a sweep would take it for dead, and drop what it has."""
+    monkeypatch.setattr("lab.engines.mariadb.LOCK_SECONDS", 1)
+    number = 2**31 + secrets.randbelow(2**31)
+    first = LEDGER.hold(number)
+    with pytest.raises(Unavailable, match=f"another session holds the lock lab_owner_{number}"):
+        LEDGER.hold(number)
+    first.close()
+    with LEDGER.session() as session:
+        for _ in range(100):
+            with LEDGER.dead(session, number) as dead:
+                if dead:
+                    break
+            time.sleep(0.05)
+        assert dead
+    LEDGER.hold(number).close()
 
 
 @SERVER_MARK
