@@ -6,9 +6,8 @@ where all their bytes are, and ordered by code points. What the driver raises is
 
 from __future__ import annotations
 
-import socket
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +20,8 @@ from pymysql.converters import decoders, escape_string
 
 from lab.base import CannotTake
 from lab.engines.mariadb_errors import mapped
-from lab.engines.mariadb_text import NOT_FINITE, written
+from lab.engines.mariadb_socket import reached
+from lab.engines.mariadb_text import NOT_FINITE, literal, written
 from lab.engines.mariadb_url import MariadbUrl
 from lab.engines.tabbed import as_text
 
@@ -45,8 +45,9 @@ CONNECT_SECONDS, SILENT_SECONDS = 5, 15
 # How long a statement waits for a lock that another session holds; and until a statement that has no limit of its own
 # is given up: a table of many millions of rows is filled or sorted in less.
 LOCK_SECONDS, STATEMENT_SECONDS = 10, 600
-# A statement is kept below this size, and below what the server takes.
-STATEMENT_BYTES = 2**20
+# Statements that are sent as one text, and the rows of one statement, are cut where they are longer. Both servers take
+# 16 MiB as they are installed.
+TEXT_CHARACTERS = 2**20
 
 _MODES = "ANSI_QUOTES,PIPES_AS_CONCAT,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 
@@ -108,7 +109,7 @@ def connect(
             defer_connect=True,
         )
         try:
-            made.connect(_reached(words))
+            made.connect(reached(words, CONNECT_SECONDS, SILENT_SECONDS))
             made.query(_settings(made.server_version, read_only, statement_seconds))
             while made.next_result():
                 pass
@@ -120,31 +121,6 @@ def connect(
                 made.close()
             raise
         return made
-
-
-def _reached(words: dict[str, Any]) -> socket.socket:
-    """A socket whose other end is given up once it has been silent: the driver has no such limit of its own."""
-    if (path := words.get("unix_socket")) is not None:
-        local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        local.settimeout(CONNECT_SECONDS)
-        try:
-            local.connect(path)
-        except OSError as error:
-            local.close()
-            raise pymysql.OperationalError(2002, f"{path}: {error.strerror or error}") from None
-        return local
-    try:
-        found = socket.create_connection((words["host"], words["port"]), CONNECT_SECONDS)
-    except OSError as error:
-        raise pymysql.OperationalError(2003, f"{error.strerror or error}") from None
-    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    third = SILENT_SECONDS // 3
-    limits = {"TCP_KEEPIDLE": third, "TCP_KEEPINTVL": third, "TCP_KEEPCNT": 2}
-    for name, value in (limits | {"TCP_USER_TIMEOUT": SILENT_SECONDS * 1_000}).items():
-        if (option := getattr(socket, name, None)) is not None:
-            found.setsockopt(socket.IPPROTO_TCP, option, value)
-    return found
 
 
 def is_mysql(version: str) -> bool:
@@ -188,6 +164,14 @@ class MariadbSession:
         self.connection = connection
         # Temporary tables that were made: they stay, whatever becomes of a transaction.
         self.temporary: set[str] = set()
+        self._loads: bool | None = None
+
+    @property
+    def loads(self) -> bool:
+        """Whether the server takes a file from this side, as it is set; asked once."""
+        if self._loads is None:
+            self._loads = bool(self.execute("SELECT @@local_infile").fetchone()[0])
+        return self._loads
 
     def execute(self, statement: str, arguments: Sequence[Any] = (), /) -> Rows:
         """Execute one statement."""
@@ -196,13 +180,15 @@ class MariadbSession:
     def together(self, steps: Sequence[tuple[str, Sequence[Any]]]) -> list[Rows]:
         """Send statements as one text, with their values in it, and return what each gave, in order.
 
-        The server executes each after the one before it, and none after one that fails.
+        The server executes each after the one before it, and none after one that fails. Many come as several texts.
         """
-        return self._sent(";".join(written(*step) for step in steps)) if steps else []
+        texts = [written(*step) for step in steps]
+        return [one for some in _cut(texts) for one in self._sent(";".join(some))]
 
-    def execute_text(self, statement: str) -> Rows:
-        """Execute a statement in which all values have been written already."""
-        return self._sent(statement)[-1]
+    def insert(self, start: str, end: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Execute `start` VALUES (...), (...) `end` with all rows, as several statements where they are many."""
+        for some in _cut(f"({', '.join(map(literal, row))})" for row in rows):
+            self._sent(f"{start}VALUES {', '.join(some)}{end}")
 
     def _sent(self, text: str) -> list[Rows]:
         cursor = self.connection.cursor()
@@ -239,15 +225,31 @@ class MariadbSession:
                     file.write(as_text(_plain(part), nul="\\0"))
                 file.close()
                 cursor = self.connection.cursor()
+                # Asked anew if this one fails, since the server may have been set in another way meanwhile.
+                loads, self._loads = self._loads, None
                 cursor.execute(
                     f"LOAD DATA LOCAL INFILE '{escape_string(file.name)}' INTO TABLE {table} CHARACTER SET utf8mb4 "
                     f"FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' ({listed})"
                 )
+                self._loads = loads
             finally:
                 Path(file.name).unlink()
         if cursor.rowcount != rows.height or cursor.warning_count:
             (_, _, said) = self.execute("SHOW WARNINGS LIMIT 1").fetchone() or ("", 0, "not all rows were taken")
             raise CannotTake(f"{table}: {said}")
+
+
+def _cut(texts: Iterable[str]) -> Iterator[list[str]]:
+    """As many at a time as are short enough together; one at least."""
+    some, size = list[str](), 0
+    for text in texts:
+        if some and size + len(text) > TEXT_CHARACTERS:
+            yield some
+            some, size = [], 0
+        some.append(text)
+        size += len(text)
+    if some:
+        yield some
 
 
 def _rows(cursor: Any) -> Rows:

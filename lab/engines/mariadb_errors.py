@@ -16,12 +16,13 @@ _NEVER = (
 )  # fmt: skip
 _DAMAGED = (1049, 1146, 1034, 1035, 1194, 1195, 1712, 1812, 1813, 1814, 1815, 1932)
 _READ_ONLY = (1792,)
-# A lost connection, a server that stops, is full or busy, a lock that isn't given, a time limit.
+# A lost connection, a server that stops, is full or busy, a lock that isn't given, a time limit, a file that the server
+# doesn't take from a client any more.
 _FOR_NOW = (
-    3, 20, 28, 1021, 1026, 1037, 1038, 1040, 1041, 1044, 1045, 1053, 1077, 1114, 1129, 1130, 1142, 1158, 1159, 1160,
-    1161, 1180, 1181, 1203, 1205, 1213, 1226, 1227, 1290, 1317, 1665, 1836, 1927, 1969, 3024, 4031, 9001,
+    3, 20, 28, 1021, 1026, 1037, 1038, 1040, 1041, 1044, 1045, 1053, 1077, 1114, 1129, 1130, 1142, 1148, 1158, 1159,
+    1160, 1161, 1180, 1181, 1203, 1205, 1213, 1226, 1227, 1290, 1317, 1665, 1836, 1927, 1969, 3024, 3948, 4031, 4166,
+    9001,
 )  # fmt: skip
-LOST = (2006, 2013, 1927, 1053, 4031)
 DEADLOCK, DUPLICATE, LOCK_TIMEOUT = 1213, 1062, 1205
 TIMED_OUT = (1969, 3024)
 

@@ -18,7 +18,6 @@ import pymysql
 
 from lab.base import Batch, Entity
 from lab.engines.mariadb import KEY_CHARACTERS, KEY_TEXT, TYPES, MariadbSession
-from lab.engines.mariadb_text import literal
 from lab.queries import sql
 from lab.stores.mariadb_reading import FORMER, NEW, MariadbReading
 from lab.stores.server_store import PARKED
@@ -26,8 +25,6 @@ from lab.stores.slices import fitting
 
 # Up to so many rows are values of a statement; more are loaded from a file.
 FEW = 256
-# A statement of many rows is ended at this size.
-STATEMENT_CHARACTERS = 2**20
 
 
 @lru_cache(maxsize=1024)
@@ -196,8 +193,9 @@ class MariadbDatabase(MariadbReading):
 
     def _fill(self, table: str, schema: dict[str, pl.DataType], rows: pl.DataFrame) -> None:
         """By LOAD DATA, straight into the table."""
-        if self._loads:
-            self._connection.load(sql.quoted(self._into(table)), list(schema), fitting(rows, schema))
+        session = self._connection
+        if session.loads:
+            session.load(sql.quoted(self._into(table)), list(schema), fitting(rows, schema))
         else:
             self._bring(table, schema, rows, self.layout.identity)
 
@@ -205,7 +203,7 @@ class MariadbDatabase(MariadbReading):
         names, session = tuple(schema), self._connection
         start, end = _insert(self._into(table), names, identity)
         fitted = fitting(rows, dict(schema))
-        if rows.height > FEW and self._loads:
+        if rows.height > FEW and session.loads:
             defined = ", ".join(f"{sql.quoted(name)} {_type(one, name in identity)}" for name, one in schema.items())
             drop = ("DROP TEMPORARY TABLE IF EXISTS lab_incoming", ())
             # It takes no part in the transaction, so that it is filled at once and dropped at once.
@@ -213,16 +211,7 @@ class MariadbDatabase(MariadbReading):
             session.load("lab_incoming", names, fitted)
             session.together([(f"{start}SELECT {sql.columns(names)} FROM lab_incoming{end}", ()), drop])
             return
-        some, size = list[str](), 0
-        for row in fitted.iter_rows():
-            written = f"({', '.join(map(literal, row))})"
-            if some and size + len(written) > STATEMENT_CHARACTERS:
-                session.execute_text(f"{start}VALUES {', '.join(some)}{end}")
-                some, size = [], 0
-            some.append(written)
-            size += len(written)
-        if some:
-            session.execute_text(f"{start}VALUES {', '.join(some)}{end}")
+        session.insert(start, end, fitted.iter_rows())
 
     def _keep(self, table: str, names: tuple[str, ...], identity: tuple[str, ...], row: Sequence[object]) -> None:
         start, end = _insert(self._into(table), names, identity)

@@ -40,9 +40,6 @@ class MariadbReading(ServerTables[MariadbSession]):
     capabilities = Capabilities(concurrent_readers=True)
     entity_bytes, column_bytes = NAME_BYTES - max(len(PARKED), len("lab_memory_")) - len(NEW), NAME_BYTES
 
-    # Whether the server takes a file from this side.
-    _loads = True
-
     @classmethod
     def begin(cls) -> None:
         """Become the owner of what this process and those that it starts make on the server."""
@@ -52,10 +49,7 @@ class MariadbReading(ServerTables[MariadbSession]):
 
     def _session(self, name: str, *, read_only: bool = False, seconds: float = 0.0) -> MariadbSession:
         made = SERVER.connect(name, read_only=read_only, statement_seconds=seconds, bulk=not read_only)
-        if not read_only:
-            with mapped(self.name):
-                self._loads = bool(made.execute("SELECT @@local_infile").fetchone()[0])
-        elif seconds:
+        if seconds:
             made.execute(f"SET SESSION sql_select_limit = {budget.ANSWER_ROWS + 1}")
         return made
 

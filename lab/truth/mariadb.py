@@ -26,7 +26,7 @@ from lab.base import BadInput, CannotTake, Key, Problem, Unavailable
 from lab.engines import mariadb as driver
 from lab.engines.mariadb import KEY_TEXT, LOCK_SECONDS, NAME_BYTES, is_mysql
 from lab.engines.mariadb_errors import DEADLOCK, DUPLICATE, mapped, number
-from lab.engines.mariadb_text import literal
+from lab.engines.mariadb_text import literal, pieces
 from lab.ports import Blocker
 from lab.queries.answers import Row
 from lab.queries.sql import columns as listed
@@ -187,10 +187,10 @@ class Mariadb(ServerTruth):
                 self._execute(f"DROP INDEX IF EXISTS {name} ON {table}")
 
     def _fill(self, entity: str, rows: pl.DataFrame) -> None:
-        """By LOAD DATA into a temporary table; the sequence goes on above what was loaded."""
+        """By LOAD DATA into a temporary table, where the server takes files; the sequence goes on above it."""
         names, session = self._columns(entity), self.on.session
         with mapped(self.on.name):
-            if rows.height > FEW:
+            if rows.height > FEW and session.loads:
                 defined = self._declared(entity)
                 session.execute("DROP TEMPORARY TABLE IF EXISTS lab_incoming")
                 session.execute(f"CREATE TEMPORARY TABLE lab_incoming ({defined}) ENGINE=MyISAM")
@@ -199,8 +199,8 @@ class Mariadb(ServerTruth):
                 session.execute(self._insert(entity, chosen))
                 session.execute("DROP TEMPORARY TABLE lab_incoming")
             else:
-                statement = self._insert(entity, f"VALUES ({self.dialect.marks(rows.width)})")
-                session.together([(statement, row) for row in rows.iter_rows()])
+                start, end = pieces(self._insert(entity, "?"))
+                session.insert(start, end, rows.iter_rows())
             # It is never set to less than it has given.
             session.execute(f"SELECT SETVAL({SEQUENCE}, ?)", (int(rows["position"].to_numpy().max()),))
 
@@ -244,9 +244,11 @@ class SeenEvidence:
         """The transactions that have been open for a second, the oldest first, if this user may look at them."""
         try:
             rows = self._on.execute(
-                "SELECT p.user, p.id, COALESCE(p.db, ''), TIMESTAMPDIFF(SECOND, t.trx_started, NOW()) "
+                # When they began is told in the zone of the server's machine, whatever that of the session is.
+                "SELECT p.user, p.id, COALESCE(p.db, ''), TIMESTAMPDIFF(SECOND, "
+                "CONVERT_TZ(t.trx_started, 'SYSTEM', '+00:00'), UTC_TIMESTAMP()) AS age "
                 "FROM information_schema.innodb_trx AS t JOIN information_schema.processlist AS p "
-                "ON p.id = t.trx_mysql_thread_id WHERE t.trx_started < NOW() - INTERVAL 1 SECOND ORDER BY 4 DESC"
+                "ON p.id = t.trx_mysql_thread_id HAVING age > 1 ORDER BY age DESC"
             ).fetchall()
         except pymysql.Error:
             return []

@@ -128,12 +128,12 @@ def test_a_number_that_is_not_finite_is_refused_with_its_whole_batch(many: int, 
 
 @pytest.mark.parametrize("loads", [True, False])
 def test_keys_that_differ_in_case_or_in_blanks_at_the_end_are_different(
-    loads: bool, store: Any, tmp_path: Path
+    loads: bool, store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(MariadbSession, "loads", loads)
     keys = ["a", "A", "a ", "á", "", " ", "\U0001f600", *(f"k{at}" for at in range(600))]
     own = store_class("mariadb.table")(FolderPlace(tmp_path / "own"), Layout("records", {"shelf": SHELF}))
     own.open()
-    own._loads = loads
     rows = [(at + 1, key, 1, False, 0.5, *[None] * len(SHELF.columns)) for at, key in enumerate(keys)]
     frame = pl.DataFrame(rows, schema=SHELF.schema, orient="row")
     for revision in (1, 2):
