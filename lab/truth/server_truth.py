@@ -149,6 +149,7 @@ class ServerTruth(Relational):
         first outcome is found. Raises Unavailable where that can't be known, and while the server stays away.
         """
         until, unknown = time.monotonic() + AWAY_SECONDS, UnknownCommit()
+        lost: tuple[type[Exception], ...] = (Overtaken, *self.on.errors)
         for tried in range(TRIES):
             transaction = Transaction(self, self._reached(until))
             try:
@@ -157,7 +158,7 @@ class ServerTruth(Relational):
                 if tried == TRIES - 1 or any(request is None for _, request in orders):
                     raise Unavailable(f"{self.on.name}: {UNKNOWN}") from None
                 unknown = UnknownCommit(*transaction.drafted)
-            except (*self.on.errors, Overtaken) as error:
+            except lost as error:
                 if isinstance(error, Overtaken) or self.came_second(error):
                     if tried == TRIES - 1:
                         what = f"lost {TRIES} times to other transactions: {error}"
