@@ -7,16 +7,17 @@ that a broker that is away delays no command.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
-import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lab.base import LabError, Unavailable
+from lab.base import CannotTake, LabError, Unavailable
 from lab.channel import CHANNELS
 from lab.channel.patient import BackOff
 from lab.ending import say
@@ -31,8 +32,9 @@ from lab.scenario import ChannelTable, Outage
 from lab.servers import server
 from lab.service.listening import ChannelFiles
 
-# Messages that are published at once; seconds to look for more, and in which the last ones must be stored.
-_TOGETHER, _LOOK, _CLOSES = 500, 0.1, 60.0
+# Messages that are published at once; seconds to look for more, in which the last ones must be stored, and in which a
+# call to a broker ends by itself.
+_TOGETHER, _LOOK, _CLOSES, _LAST_CALL = 500, 0.1, 60.0, 20.0
 # Where the kinds of brokers listen whose URL names no port.
 _PORTS = {"redis": 6379, "nats": 4222, "rabbitmq": 5672}
 # Seconds between two looks at an end: both must find nothing, as a message may be between broker and process.
@@ -46,58 +48,98 @@ def opened(table: ChannelTable, name: str = "") -> Channel:
 
 
 class BrokerPublisher:
-    """Publishes what a writer commits, in order; again and again while the broker is away."""
+    """Publishes what a writer commits, in order, from a thread of its own; again and again while the broker is away.
 
-    def __init__(self, channel: Channel, capacity: int, writer: int) -> None:
-        self._channel, self._writer = channel, writer
-        self._waiting: queue.Queue[Published] = queue.Queue(capacity)
+    A message that the broker never takes is dropped, and so is one that comes when `most` wait. What was never
+    published is counted by its reason, each of which is told once.
+    """
+
+    def __init__(
+        self, channel: Channel, capacity: int, writer: int,
+        gone: Callable[[], bool] = lambda: False, tally: Path | None = None, most: int = 1_000_000,
+    ) -> None:  # fmt: skip
+        """`gone` tells if nobody waits for this process any more; the counts are written to `tally` at the end."""
+        self._channel, self._writer, self._gone, self._tally = channel, writer, gone, tally
+        # More than that at once never have room in the broker's queue.
+        self._together, self._most = min(_TOGETHER, capacity), most
+        self._waiting = deque[Published]()
+        self._some = threading.Event()
+        self._given = self._stored = 0
+        self._dropped = Counter[str]()
+        self._failed: Exception | None = None
         self._closing_at: float | None = None
         self._back_off = BackOff(self._tell)
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
 
     def publish(self, changes: Sequence[Heard]) -> None:
-        """Have changes published; waits only where too many wait already."""
+        """Have changes published, and don't wait for it. Raises the error that has ended the thread, a defect."""
+        if self._failed is not None:
+            raise self._failed
         at = time.monotonic()
         for entity, row, before in changes:
-            self._waiting.put(Published(row[0], (entity, row[1]), at, [entity, row, before]))
+            self._given += 1
+            if len(self._waiting) < self._most:
+                self._waiting.append(Published(row[0], (entity, row[1]), at, [entity, row, before]))
+            else:
+                self._drop(1, f"{self._most:,} waited for the broker already")
+        self._some.set()
 
     def close(self) -> None:
-        """Wait until everything is stored; what isn't within a minute is given up, and counted."""
+        """Wait until everything is stored; what isn't within a minute is given up. Raises as `publish` does."""
         self._closing_at = time.monotonic() + _CLOSES
-        self._thread.join()
-        if left := self._waiting.qsize():
-            self._tell(f"{left:,} messages were never published: the broker was away until the end")
-        with suppress(LabError):
-            self._channel.close()
+        self._some.set()
+        # A call that is under way ends by its own time limit.
+        while self._thread.is_alive() and time.monotonic() < self._closing_at + _LAST_CALL and not self._gone():
+            self._thread.join(_LOOK)
+        if left := self._given - self._stored - sum(self._dropped.values()):
+            self._drop(left, "the broker was away until the end")
+        if self._dropped and self._tally is not None:
+            replace_file(self._tally, json.dumps(self._dropped))
+        if not self._thread.is_alive():
+            with suppress(LabError):
+                self._channel.close()
+        if self._failed is not None:
+            raise self._failed
 
     def _run(self) -> None:
-        while self._closing_at is None or not self._waiting.empty():
-            if (found := self._next()) and not self._stored(found):
-                for message in found:
-                    self._waiting.put(message)
-                return
+        try:
+            while self._closing_at is None or self._waiting:
+                if not self._waiting:
+                    self._some.wait(_LOOK)
+                    self._some.clear()
+                found = [self._waiting.popleft() for _ in range(min(self._together, len(self._waiting)))]
+                if found and not self._published(found):
+                    return
+        except Exception as error:
+            # A defect, which is raised to the writer.
+            self._failed = error
 
-    def _next(self) -> list[Published]:
-        found = list[Published]()
-        with suppress(queue.Empty):
-            found.append(self._waiting.get(timeout=_LOOK))
-            while len(found) < _TOGETHER:
-                found.append(self._waiting.get_nowait())
-        return found
-
-    def _stored(self, messages: Sequence[Published]) -> bool:
+    def _published(self, messages: Sequence[Published]) -> bool:
+        """Publish until they are stored, or never will be; false once it is too late."""
         while True:
             try:
                 self._channel.publish(messages)
-            except Unavailable as error:
+            except CannotTake as error:
+                if len(messages) > 1:
+                    # Which of them it is shows when each is published by itself.
+                    return all(self._published([each]) for each in messages)
+                self._drop(1, str(error))
+                return True
+            except LabError as error:
                 self._back_off.failed(error)
                 if self._closing_at is not None and time.monotonic() > self._closing_at:
                     return False
                 time.sleep(max(0.0, self._back_off.again_at - time.monotonic()))
             else:
                 self._back_off.succeeded()
+                self._stored += len(messages)
                 return True
+
+    def _drop(self, count: int, why: str) -> None:
+        if why not in self._dropped:
+            self._tell(f"messages are never published: {why}")
+        self._dropped[why] += count
 
     def _tell(self, what: str) -> None:
         with suppress(OSError):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from lab.live.tickets import Tickets
 from lab.live.writer import READY, WriterOrders, tickets_file
+from lab.place import read_file
 from lab.service.supervisor import POLITE, ProgramFailed, inherited
 
 
@@ -53,6 +56,13 @@ class Crew:
                     for other in pending:
                         other.cancel()
                     raise _failed(*self._processes[waits[task]])
+
+    def unpublished(self) -> dict[str, int]:
+        """Count the messages that the writers, which have ended, could never publish to a broker, by reason."""
+        found = Counter[str]()
+        for each, _, _ in self._processes:
+            found.update(json.loads(read_file(each.unpublished) or "{}"))
+        return dict(found)
 
     async def stop(self) -> None:
         """Close their standard input, by which they end; kill those that don't."""

@@ -81,6 +81,7 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
         truth.drop()
     with phases.timed("record"):
         written.notes.append(_note(plan, performed, chronicle.commands))
+        written.notes += [f"Messages never published: {n:,}; {why}." for why, n in performed.unpublished.items()]
         record = _record(judged_as, written, found, judged, performed, chronicle, every_revision, folder)
         shutil.rmtree(work)
     phases |= {step: judged.seconds(step) for step in ("rebuild", "judge")}
@@ -150,6 +151,7 @@ def _record(
         "caught_up": performed.caught_up,
         "restarts": performed.restarts,
         "channel": performed.channel,
+        "unpublished": sum(performed.unpublished.values()),
     }
     return record
 

@@ -45,7 +45,8 @@ class Performed:
     """What a live run has left in its folder, beside its files.
 
     `began` is the scenario's first moment, in seconds since 1970. `channel` counts what became of messages, for each
-    projection that listens. `restarts` are those of projections' processes, `slots` what was seen of their slots.
+    projection that listens. `restarts` are those of projections' processes, `slots` what was seen of their slots;
+    `unpublished` counts by reason the messages that never came to a broker.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class Performed:
     channel: dict[str, dict[str, int]] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
     slots: SlotWatch | None = None
+    unpublished: dict[str, int] = field(default_factory=dict)
 
 
 class Performance:
@@ -166,7 +168,8 @@ class Performance:
             restarts = {name: child.restarts for name, child in children.items()}
             counts = {} if hub is None else hub.counts()
             journals = [each.journal for each in orders]
-            return Performed(self.folder, journals, began, bool(caught_up), counts, restarts, self._slots)
+            seen = counts, restarts, self._slots, crew.unpublished()
+            return Performed(self.folder, journals, began, bool(caught_up), *seen)
         finally:
             watch.cancel()
             await crew.stop()

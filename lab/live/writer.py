@@ -61,6 +61,11 @@ class WriterOrders:
         """Return the file in which this writer writes down what it did."""
         return Path(self.folder) / f"writer-{self.number}.journal"
 
+    @property
+    def unpublished(self) -> Path:
+        """Return the file with how many messages this writer could never publish to a broker, by reason; if any."""
+        return self.journal.with_suffix(".unpublished")
+
     def plan(self) -> Plan:
         """Plan the scenario again."""
         text = Path(self.copy).read_text(encoding="utf-8")
@@ -73,7 +78,7 @@ class WriterOrders:
             return None
         if table.broker is None:
             return Publisher(self.hub)
-        return BrokerPublisher(opened(table, self.hub), table.capacity, self.number)
+        return BrokerPublisher(opened(table, self.hub), table.capacity, self.number, abandoned, self.unpublished)
 
     def json(self) -> str:
         """Serialise to the argument of the process."""
@@ -189,9 +194,11 @@ def _work(orders: WriterOrders) -> None:
             if (began := _begins()) is not None:
                 writer.work(commands, Tickets(tickets_file(folder)), began)
     finally:
-        if publisher is not None:
-            publisher.close()
-        truth.close()
+        try:
+            if publisher is not None:
+                publisher.close()
+        finally:
+            truth.close()
 
 
 def main(argument: str) -> None:
