@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from lab.base import Unavailable
+from lab.base import CannotTake, LabError, Unavailable
 from lab.channel.wire import decoded, encoded, plain
 from lab.ports import ChannelPromises, Delivery, Message
 from lab.servers.broker import SILENCE
@@ -58,7 +58,7 @@ class KafkaChannel:
                 self._send(self._producer, message, failed)
             left = self._producer.flush(2 * SILENCE)
         if left or failed:
-            raise SERVER.failed(failed[0] if failed else f"{left} messages were not confirmed")
+            raise _reason(failed[0]) if failed else SERVER.failed(f"{left} messages were not confirmed")
 
     def _send(self, producer: Producer, message: Message, failed: list[KafkaError]) -> None:
         def confirmed(error: KafkaError | None, _: Any) -> None:
@@ -239,13 +239,20 @@ class KafkaSubscription:
             self._again = deque(item for item in self._again if item.tag // _OFFSETS != lost)
 
 
+def _reason(error: KafkaError | KafkaException) -> LabError:
+    """Return CannotTake for a message that is larger than the broker or its driver takes, else Unavailable."""
+    found, within = SERVER.failed(error), error.args[0] if isinstance(error, KafkaException) else error
+    too_large = isinstance(within, KafkaError) and within.code() == KafkaError.MSG_SIZE_TOO_LARGE
+    return CannotTake(str(found)) if too_large else found
+
+
 @contextmanager
 def mapped() -> Iterator[None]:
     """Raise Unavailable in place of the driver's errors."""
     try:
         yield
     except KafkaException as error:
-        raise SERVER.failed(error) from None
+        raise _reason(error) from None
     except RuntimeError as error:
         # A consumer that was closed.
         raise Unavailable(str(error)) from None

@@ -6,7 +6,6 @@ a group's members: what one has taken that vanished comes again after `ack_wait`
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Sequence
@@ -16,11 +15,13 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as Inbox
 from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeout
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType
 from nats.js.api import StreamConfig as Stream
 from nats.js.client import JetStreamContext
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
+from lab.base import CannotTake
 from lab.channel.looping import LIMIT, LoopThread
 from lab.channel.wire import decoded, encoded, plain
 from lab.ports import ChannelPromises, Delivery, Message
@@ -103,19 +104,36 @@ class NatsChannel:
         return stream
 
     async def _publish(self, bodies: Sequence[bytes]) -> None:
-        stream = await self._made()
-        sent = [await stream.publish_async(self.name, body) for body in bodies]
-        done, late = await asyncio.wait(sent, timeout=SILENCE)
-        for each in late:
-            each.cancel()
-        if late:
-            raise NatsError(f"{len(late)} of {len(sent)} messages were not confirmed within {SILENCE:g} s")
+        await self._made()
+        client = await self.connected()
+        if any(len(body) > client.max_payload for body in bodies):
+            most = f"{client.max_payload:,} bytes"
+            raise CannotTake(f"{SERVER.title} at {SERVER.url()}: a message is larger than the {most} that it takes")
+        inbox = await client.subscribe(client.new_inbox())
         try:
-            for each in done:
-                each.result()
-        except NoStreamResponseError:
-            self._there = False
-            raise
+            for body in bodies:
+                await client.publish(self.name, body, reply=inbox.subject)
+            await self._confirmed(inbox, len(bodies))
+        finally:
+            with suppress(NatsError):
+                await inbox.unsubscribe()
+
+    async def _confirmed(self, inbox: Inbox, count: int) -> None:
+        """Read the answers to so many messages: the driver's own way to publish many loses those that refuse."""
+        until, refused = time.monotonic() + SILENCE, list[str]()
+        for number in range(count):
+            try:
+                answer = await inbox.next_msg(timeout=max(0.001, until - time.monotonic()))
+            except NatsTimeout:
+                late = f"{count - number} of {count} messages were not confirmed within {SILENCE:g} s"
+                raise NatsError(late) from None
+            if (answer.headers or {}).get("Status") == "503":
+                self._there = False
+                raise NoStreamResponseError
+            if error := json.loads(answer.data).get("error"):
+                refused.append(error["description"])
+        if refused:
+            raise NatsError(f"{len(refused)} of {count} messages were refused: {refused[0]}")
 
     async def _declare(self, group: str) -> None:
         stream = await self._made()

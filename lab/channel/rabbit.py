@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 from pika.adapters.asyncio_connection import AsyncioConnection
@@ -17,6 +18,7 @@ from pika.channel import Channel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 from pika.spec import Basic, BasicProperties
 
+from lab.base import CannotTake
 from lab.channel.looping import LIMIT, LoopThread
 from lab.channel.wire import decoded, encoded, plain
 from lab.ports import ChannelPromises, Delivery, Message
@@ -45,6 +47,8 @@ class RabbitChannel:
         self._connection: AsyncioConnection | None = None
         self._publisher: _Publisher | None = None
         self._groups: set[str] = set()
+        # Numbers the connections of all members: a tag of one is none of another's.
+        self.openings = count(1)
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Store all; the server confirms each, many at a time. Without a group, nothing is kept."""
@@ -155,7 +159,7 @@ class _Publisher:
             raise AMQPError(f"{len(late)} of {len(sent)} messages were not confirmed within {SILENCE:g} s")
         refused = [each.exception() for each in done]
         if any(refused):
-            raise next(error for error in refused if error is not None)
+            raise _reason(next(error for error in refused if error is not None))
 
     def _confirmed(self, frame: Any) -> None:
         tag, multiple = frame.method.delivery_tag, frame.method.multiple
@@ -175,6 +179,13 @@ class _Publisher:
                 found.set_exception(error)
                 found.exception()
         self._open.clear()
+
+
+def _reason(error: BaseException) -> BaseException:
+    """Return CannotTake for a message that is larger than the server takes, else the error itself."""
+    if isinstance(error, ChannelClosedByBroker) and "message size" in error.reply_text:
+        return CannotTake(f"{SERVER.title} at {SERVER.url()}: {error.reply_text}")
+    return error
 
 
 class RabbitSubscription:
@@ -233,7 +244,7 @@ class RabbitSubscription:
             return
         await self._channel._declare(self._group)
         line = await opened(await self._channel.connected())
-        self._line, self._opened = line, self._opened + 1
+        self._line, self._opened = line, next(self._channel.openings)
         self._arrived.clear()
         line.add_on_close_callback(lambda *_: self._woken.set())
         # 0 would be without a limit, and a number has two bytes.

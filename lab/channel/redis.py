@@ -17,7 +17,7 @@ from typing import Any
 
 from redis import ResponseError
 
-from lab.base import LabError
+from lab.base import LabError, Unavailable
 from lab.channel.wire import decoded, encoded
 from lab.engines import redis as engine
 from lab.ports import ChannelPromises, Delivery, Message
@@ -52,6 +52,7 @@ if not has_room(math.min(capacity, tonumber(ARGV[3]))) then
 end
 for place = 4, #ARGV do redis.call('XADD', stream, '*', 'm', ARGV[place]) end
 redis.call('EXPIRE', stream, ARGV[2])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
 return #ARGV - 3
 """
 
@@ -83,7 +84,10 @@ return 1
 
 _TAKE_OVER = """
 local stream, group, member, token, most = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-if redis.call('HGET', KEYS[2], group .. '/' .. member) ~= token then return redis.error_reply('REPLACED') end
+local joined = redis.call('HGET', KEYS[2], group .. '/' .. member)
+if not joined then return redis.error_reply('FORGOTTEN') end
+if joined ~= token then return redis.error_reply('REPLACED') end
+redis.call('EXPIRE', KEYS[2], ARGV[6])
 local me, found = member .. '/' .. token, {}
 local function claim(entries)
   for _, entry in ipairs(entries) do
@@ -129,7 +133,13 @@ class RedisChannel:
         """Append to the stream, each script's messages all or nothing. Without a group, nothing is kept."""
         for first in range(0, len(messages), _TOGETHER):
             bodies = [encoded(message) for message in messages[first : first + _TOGETHER]]
-            self.execute(_PUBLISH, [self.capacity, _EXPIRES, _UNTRIMMED, *bodies])
+            try:
+                self.execute(_PUBLISH, [self.capacity, _EXPIRES, _UNTRIMMED, *bodies])
+            except Unavailable as error:
+                if "FULL" not in str(error):
+                    raise
+                left = f"{len(bodies):,} more have no room: it keeps {self.capacity:,} until each group acknowledges"
+                raise Unavailable(f"Redis at {self._url}: the stream is full, {left}") from None
 
     def declare(self, group: str) -> None:
         """Make a group at the end of the stream."""
@@ -217,6 +227,9 @@ class RedisSubscription:
                 found += [self._delivery(name, body, 1) for name, body in new]
             if found or time.monotonic() >= until:
                 return found
+        if self._gone:
+            # As long as any take of nothing.
+            time.sleep(max(0.0, until - time.monotonic()))
         return []
 
     def acknowledge(self, done: Sequence[Delivery]) -> None:
@@ -240,11 +253,15 @@ class RedisSubscription:
             self._looks_at = time.monotonic() + self._channel.ack_wait / 4
         idle = round(self._channel.ack_wait * 1_000) if looks else ""
         try:
-            found = self._channel.execute(_TAKE_OVER, [self._group, self._member, self._token, most, idle])
+            me = [self._group, self._member, self._token]
+            found = self._channel.execute(_TAKE_OVER, [*me, most, idle, _EXPIRES])
         except LabError as error:
-            if "REPLACED" not in str(error):
-                raise
-            return None
+            if "REPLACED" in str(error):
+                return None
+            if "FORGOTTEN" in str(error):
+                # Its key was evicted, or has expired: who joins again gets what it had taken.
+                raise Unavailable(f"{self._channel.name}: the server has forgotten the members of its groups") from None
+            raise
         return [self._delivery(*found[first : first + 3]) for first in range(0, len(found), 3)]
 
     def _delivery(self, name: bytes, body: bytes, attempt: int) -> Delivery:

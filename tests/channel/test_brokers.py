@@ -10,16 +10,18 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from confluent_kafka import Producer
+from pika.exceptions import ChannelClosedByBroker
 
-from lab.base import Unavailable
-from lab.channel import CHANNELS
+from lab.base import CannotTake, Unavailable
+from lab.channel import CHANNELS, rabbit
 from lab.channel.fates import SampledFates
 from lab.channel.faulty import Faulty, MonotonicClock
 from lab.channel.kafka import KafkaChannel
 from lab.channel.nats import NatsChannel
+from lab.channel.patient import Patient
 from lab.channel.rabbit import RabbitChannel
 from lab.channel.redis import RedisChannel
-from lab.ports import Channel, Delivery
+from lab.ports import Channel, Delivery, Message
 from lab.scenario import ChannelFaults
 from lab.testing.channels import channel_contract, messages, taken
 
@@ -126,5 +128,85 @@ def test_what_was_published_twice_is_acknowledged_twice_through_the_faults(name:
             time.sleep(0.02)
         assert channel.backlog("group") == 0
         assert channel.subscribe("group", "one").take(10, 0.3) == []
+    finally:
+        channel.drop()
+
+
+@pytest.mark.parametrize("name", [pytest.param("nats", marks=pytest.mark.server("nats")), "kafka"])
+def test_a_message_larger_than_the_broker_takes_is_never_to_be_repeated(name: str) -> None:
+    channel = CHANNELS[name](100, "")
+    try:
+        subscription = channel.subscribe("group", "one")
+        large = Message(2, ("item", 2), 0.0, "x" * 5_000_000)
+        with pytest.raises(CannotTake):
+            channel.publish([large])
+        channel.publish(messages([3]))
+        assert [item.message.position for item in taken(subscription, 1)] == [3]
+    finally:
+        channel.drop()
+
+
+def test_rabbitmq_says_so_when_it_closes_the_line() -> None:
+    closed = ChannelClosedByBroker(406, "PRECONDITION_FAILED - message size 9 is larger than configured max size 8")
+    assert isinstance(rabbit._reason(closed), CannotTake)
+    other = ChannelClosedByBroker(404, "NOT_FOUND")
+    assert rabbit._reason(other) is other
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        pytest.param("redis", "the stream is full, 4 more have no room", marks=pytest.mark.server("redis")),
+        pytest.param("nats", "maximum messages exceeded", marks=pytest.mark.server("nats")),
+        pytest.param("rabbitmq", "a queue is full", marks=pytest.mark.server("rabbitmq")),
+    ],
+)
+def test_a_full_queue_is_named_as_the_reason(name: str, why: str) -> None:
+    channel = CHANNELS[name](3, "")
+    try:
+        channel.declare("group")
+        with pytest.raises(Unavailable, match=why):
+            channel.publish(messages([1, 2, 3, 4]))
+    finally:
+        channel.drop()
+
+
+@pytest.mark.server("redis")
+def test_a_member_that_redis_has_forgotten_says_so_and_joins_again() -> None:
+    channel, said = RedisChannel(100), list[str]()
+    try:
+        patient = Patient(lambda: channel.subscribe("group", "one"), said.append)
+        assert patient.take(10, 0.0) == []
+        channel.publish(messages([1, 2]))
+        assert [item.message.position for item in patient.take(10, 0.0)] == [1, 2]
+        # What eviction does to it, or its time.
+        channel._client.delete(channel.keys[1])
+        found = list[Delivery]()
+        until = time.monotonic() + 20
+        while not found and time.monotonic() < until:
+            found = patient.take(10, 0.05)
+        assert [item.message.position for item in found] == [1, 2]
+        assert "has forgotten the members" in said[0]
+        # The key lives as long as messages come and are taken.
+        channel._client.expire(channel.keys[1], 100)
+        patient.take(1, 0.0)
+        assert channel._client.ttl(channel.keys[1]) > 100
+        channel._client.expire(channel.keys[1], 100)
+        channel.publish(messages([3]))
+        assert channel._client.ttl(channel.keys[1]) > 100
+    finally:
+        channel.drop()
+
+
+@pytest.mark.server("redis")
+def test_a_member_that_was_replaced_does_not_ask_without_pause() -> None:
+    channel = RedisChannel(100)
+    try:
+        former = channel.subscribe("group", "one")
+        channel.subscribe("group", "one")
+        # It waits for as long as it is told, with each take.
+        began = time.monotonic()
+        assert [former.take(10, 0.2) for _ in range(3)] == [[], [], []]
+        assert time.monotonic() - began >= 0.6
     finally:
         channel.drop()
