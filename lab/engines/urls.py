@@ -10,11 +10,11 @@ from lab.base import BadInput, Problem
 class ServerUrl:
     """The URL of a server that is never shown with its password: `str` and `repr` give what may be printed."""
 
-    __slots__ = ("_shown", "_text", "host", "password", "port", "user")
+    __slots__ = ("_shown", "_text", "host", "password", "port", "user", "where")
 
     def __init__(self, text: str, where: str, schemes: tuple[str, ...], example: str) -> None:
         """`where` says what gave it, `schemes` what may stand before `://`. Raises BadInput, which doesn't quote it."""
-        self._text = text.strip()
+        self._text, self.where = text.strip(), where
         try:
             parts = urlsplit(self._text)
             self.host, self.port = parts.hostname or "", parts.port or 0

@@ -11,6 +11,8 @@ from lab.scenario import Outage
 
 State = Literal["open", "cut", "hole"]
 _BYTES = 2**16
+# Seconds until a port that is taken is tried again.
+_AGAIN = 0.1
 
 
 class Link:
@@ -62,7 +64,16 @@ class Link:
             await asyncio.sleep(at + outage.at - now())
             await self.become(outage.link)
             await asyncio.sleep(at + outage.at + outage.lasts - now())
-            await self.become("open")
+            await self._mend()
+
+    async def _mend(self) -> None:
+        while True:
+            try:
+                await self.become("open")
+                return
+            except OSError:
+                # Another process has the port: clients know no other one.
+                await asyncio.sleep(_AGAIN)
 
     async def _cut(self) -> None:
         if self._server is not None:

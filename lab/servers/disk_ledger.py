@@ -119,8 +119,9 @@ class Locked:
 def _folded(path: Path) -> dict[tuple[str, str, str], tuple[str, Line]]:
     """What a file names and doesn't strike out again, each with its server's URL."""
     found: dict[tuple[str, str, str], tuple[str, Line]] = {}
-    for text in path.read_text(encoding="utf-8").splitlines():
-        # The last line of a process that was killed may be cut off: what it names was not made.
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        # The last line of a process that was killed may be cut off: what it names was not made. A damaged disk may have
+        # left anything, and other lines still count.
         with suppress(ValueError, TypeError, LookupError):
             url, *row = json.loads(text)
             key = (url, row[0], row[1])

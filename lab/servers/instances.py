@@ -149,7 +149,14 @@ class Instance:
         state = self._known()
         if not self.process:
             raise self._refusal(f"no {self.kind.name} that the lab started runs in {self.folder}", "lab servers")
-        os.kill(state.process, self.kind.signals[how])
+        try:
+            os.kill(state.process, self.kind.signals[how])
+        except ProcessLookupError:
+            # It has ended by itself since.
+            return
+        except PermissionError:
+            what = f"{self.kind.name}, process {state.process}, belongs to another user"
+            raise self._refusal(what, "stop it as that user, or as root") from None
         until = time.monotonic() + STOPS
         while self.process:
             if time.monotonic() > until:

@@ -16,7 +16,7 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
 from pika.exceptions import AMQPError
 
-from lab.base import Unavailable
+from lab.base import BadInput, Problem, Unavailable
 from lab.engines.urls import ServerUrl
 from lab.servers.broker import CONNECTS, SILENCE, Broker
 from lab.servers.disk_ledger import DiskLedger
@@ -69,7 +69,7 @@ class RabbitServer(Broker):
     async def connect(self, url: ServerUrl | None = None) -> AsyncioConnection:
         """Connect, in the running loop; one that is silent is given up."""
         loop, found = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
-        parameters = pika.URLParameters((url or self.url()).secret)
+        parameters = self._parameters(url or self.url())
         parameters.connection_attempts, parameters.heartbeat = 1, int(SILENCE)
         parameters.socket_timeout = parameters.stack_timeout = CONNECTS
         parameters.blocked_connection_timeout = SILENCE
@@ -85,6 +85,14 @@ class RabbitServer(Broker):
         while (within := getattr(error, "exceptions", None)) or (within := [getattr(error, "exception", None)])[0]:
             error = within[-1]
         return super().failed(error)
+
+    def _parameters(self, url: ServerUrl) -> pika.URLParameters:
+        try:
+            return pika.URLParameters(url.secret)
+        except (ValueError, TypeError, LookupError):
+            # The driver quotes what it can't read, which may be a password.
+            what = "its options, after the `?`, can't be read"
+            raise BadInput([Problem(url.where, what, f"for example {self.usual}?heartbeat=5")]) from None
 
     def _once(self, work: Callable[[AsyncioConnection], Any], url: ServerUrl | None = None) -> Any:
         async def done() -> Any:

@@ -77,6 +77,27 @@ def test_nothing_gets_through_a_hole_and_what_was_sent_arrives_after_it() -> Non
     asyncio.run(story())
 
 
+def test_a_link_whose_port_is_taken_meanwhile_opens_once_it_is_free() -> None:
+    async def story() -> None:
+        link, server = await linked()
+        link.fail([Outage(at=0.0, lasts=0.2, link="cut")], asyncio.get_running_loop().time())
+        # Cut, and its port taken before it is open again.
+        await asyncio.sleep(0.05)
+        taken = await asyncio.start_server(echo, "127.0.0.1", link.port)
+        await asyncio.sleep(0.4)
+        taken.close()
+        for _ in range(200):
+            await asyncio.sleep(0.05)
+            if link._server is not None:
+                break
+        reader, writer = await asyncio.open_connection("127.0.0.1", link.port)
+        writer.write(b"one")
+        assert await asyncio.wait_for(reader.readexactly(3), 10) == b"one"
+        await closed(link, server, writer)
+
+    asyncio.run(story())
+
+
 @pytest.mark.server("redis")
 @pytest.mark.parametrize("how", ["cut", "hole"])
 def test_a_run_goes_on_after_its_link_has_failed(how: str, tmp_path: Path) -> None:

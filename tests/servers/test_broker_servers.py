@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -113,3 +114,24 @@ def test_an_instance_of_the_lab_s_own_keeps_messages_over_a_kill(
         channel.close()
     finally:
         one.stop("kill")
+
+
+@pytest.mark.parametrize("options", ["heartbeat=hunter2", "hello=hunter2", "ssl_options=hunter2", "frame_max=hunter2"])
+def test_a_url_of_rabbitmq_whose_options_cant_be_read_is_refused_without_being_quoted(
+    options: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_RABBITMQ", f"amqp://127.0.0.1:1/?{options}")
+    found = broker("rabbitmq").find()
+    assert isinstance(found, Missing)
+    assert found.reason == "LAB_RABBITMQ: its options, after the `?`, can't be read (" + (
+        "for example amqp://127.0.0.1:5672?heartbeat=5)"
+    )
+
+
+def test_a_ledger_that_is_no_text_is_read_as_far_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("LAB_NATS", "nats://127.0.0.1:1")
+    line = json.dumps(["nats://127.0.0.1:1", "stream", "lab_channel_1", 7, "host", "/", False]).encode()
+    (tmp_path / "polyglot-lab").mkdir()
+    (tmp_path / "polyglot-lab" / "nats-7.ledger").write_bytes(b"\xff\xfe\n" + line + b"\n")
+    assert [found.name for found in broker("nats").ledger.lines(None)] == ["lab_channel_1"]

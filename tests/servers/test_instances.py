@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -89,6 +90,7 @@ def test_an_instance_that_is_bound_ends_with_the_process_that_started_it() -> No
     program = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from lab.servers import instance
 one = instance("postgres", Path(sys.argv[1]), bound=True)
 one.start()
@@ -159,3 +161,20 @@ def test_every_kind_says_how_it_is_ended(name: str) -> None:
     kind = instance(name, Path("nowhere")).kind
     assert kind.name == name
     assert set(kind.signals) == {"clean", "kill"}
+
+
+def test_a_process_that_cant_be_ended_is_told_and_one_that_has_ended_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(number: int, what: int) -> None:
+        raise error
+
+    own = instance("nats", tmp_path)
+    monkeypatch.setattr(type(own), "process", 5)
+    monkeypatch.setattr(own, "_known", lambda: SimpleNamespace(process=5))
+    monkeypatch.setattr("lab.servers.instances.os.kill", kill)
+    error: OSError = PermissionError()
+    with pytest.raises(BadInput, match="process 5, belongs to another user"):
+        own.stop()
+    error = ProcessLookupError()
+    own.stop()
