@@ -93,6 +93,8 @@ def connect(
         "synchronous_commit": SYNCHRONOUS[durability],
         "statement_timeout": str(int(statement_seconds * 1_000)),
         "lock_timeout": str(LOCK_SECONDS * 1_000),
+        # Below 1, which a database or a role may have set, a float loses its last digits in COPY and in the log.
+        "extra_float_digits": "1",
         # To compile a statement takes longer than most of the lab's statements do.
         "jit": "off",
     }

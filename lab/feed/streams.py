@@ -1,6 +1,8 @@
-"""Feeds by which committed changes come by themselves, in the order of their commits, each until it is acknowledged.
+"""Feeds by which committed changes come by themselves, each until it is acknowledged.
 
 No position is asked for, so no order of commits can hide a change. After a crash what was not acknowledged comes again.
+Changes of one record come in the order of its revisions. The log brings transactions in the order of their commits, the
+outbox rows in the order in which they were written.
 """
 
 from __future__ import annotations
@@ -44,17 +46,22 @@ class ChangeStream(Protocol):
     def passed(self) -> bool:
         """Whether everything has been taken that had been committed when `mark` was called."""
 
-    def open(self) -> bool:
-        """Connect, if need be; true if it was: what was taken and not acknowledged before then comes again.
+    @property
+    def opened(self) -> bool:
+        """Whether it is connected, as far as this side knows."""
 
-        What has been acknowledged, or was committed before the stream was there, is in the tables alone.
+    def open(self) -> bool:
+        """Connect, if need be, which can take seconds; true if it was.
+
+        What was taken and not acknowledged before then comes again. What has been acknowledged, or was committed before
+        the stream was there, is in the tables alone.
         """
 
     def mark(self) -> None:
         """Remember where the source of truth is now."""
 
     def take(self, most: int) -> list[Streamed]:
-        """About `most` changes that have come, in the order of their commits."""
+        """About `most` changes that have come, those of one record in the order of its revisions."""
 
     def acknowledge(self) -> None:
         """Tell that what was taken is kept: it is not sent again."""
@@ -75,9 +82,14 @@ class OutboxStream:
         self._taken: list[int] = []
         self.passed = False
 
+    @property
+    def opened(self) -> bool:
+        """Whether there is a connection."""
+        return driver.alive(self._connection)
+
     def open(self) -> bool:
         """Connect; rows that were read and not deleted are read again."""
-        if self._connection is not None and not self._connection.closed:
+        if self.opened:
             return False
         self._taken, self.passed = [], False
         self._connection = SERVER.connect(self._schema, application_name=f"lab relays {self._schema}")
@@ -130,9 +142,17 @@ class LogStream:
         """Whether the log has been taken up to the mark; not before there is one."""
         return self._stream is not None and 0 < self._marked <= self._stream.passed
 
+    @property
+    def opened(self) -> bool:
+        """Whether there is a replication connection."""
+        return self._stream is not None
+
     def open(self) -> bool:
-        """Connect to the slot, which is made if there is none. Raises SlotLost."""
-        if self._stream is not None:
+        """Connect to the slot, which is made if there is none: then every transaction that writes is waited for.
+
+        Raises SlotLost.
+        """
+        if self.opened:
             return False
         self.close()
         name = slots.ensure(*self._made)

@@ -17,9 +17,18 @@ from lab.truth.deciding import Draft
 
 TABLE = "lab_outbox"
 DECLARED = (
-    f"CREATE TABLE IF NOT EXISTS {TABLE} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
-    "reader text NOT NULL, entity text NOT NULL, position bigint NOT NULL, change text NOT NULL)"
+    f"CREATE TABLE IF NOT EXISTS {TABLE} (id bigint GENERATED ALWAYS AS IDENTITY, reader text NOT NULL, "
+    # Readers ask for the oldest of their own rows.
+    "entity text NOT NULL, position bigint NOT NULL, change text NOT NULL, PRIMARY KEY (reader, id))"
 )
+
+
+def declared(readers: Sequence[str]) -> list[tuple[str, tuple[Any, ...]]]:
+    """The statements that make the outbox of these readers, and drop what waits for any other one."""
+    if not readers:
+        return [(f"DROP TABLE IF EXISTS {TABLE}", ())]
+    # A reader that was taken out of the scenario would leave its rows for ever. If it comes back, it reads the tables.
+    return [(DECLARED, ()), (f"DELETE FROM {TABLE} WHERE reader <> ALL(?)", (list(readers),))]
 
 
 def step(command: Command, draft: Draft, columns: Sequence[str], readers: Sequence[str], sequence: str) -> Any:
@@ -54,5 +63,5 @@ class OutboxRows:
     def delete(self, numbers: Sequence[int]) -> None:
         """Delete rows by their ids: what they say has been committed."""
         with driver.mapped(self._name):
-            statement = f"DELETE FROM {TABLE} WHERE id = ANY(?)"
-            self._session.execute(statement, (list(numbers),), prepare=True)
+            statement = f"DELETE FROM {TABLE} WHERE reader = ? AND id = ANY(?)"
+            self._session.execute(statement, (self._reader, list(numbers)), prepare=True)

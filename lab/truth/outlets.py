@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 POLL, NOTIFY, OUTBOX, LOG = "poll", "notify", "outbox", "log"
-# Changes come by themselves, in the order of commits: nothing is asked for by position.
+# Changes come by themselves, once they are committed: nothing is asked for by position.
 STREAMS = frozenset((OUTBOX, LOG))
 
 

@@ -74,8 +74,8 @@ class Postgres(ServerTruth):
             self._execute("SET synchronous_commit = on")
             self._execute(f"CREATE SEQUENCE IF NOT EXISTS {SEQUENCE}")
             super()._make_tables()
-            if self.outlets.outboxes:
-                self._execute(outbox.DECLARED)
+            for statement, values in outbox.declared(self.outlets.outboxes):
+                self._execute(statement, values)
             self._execute(f"SET synchronous_commit = {driver.SYNCHRONOUS[self.durability]}")
         finally:
             if self.on.alive:

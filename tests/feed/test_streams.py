@@ -8,9 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from reachable import logical_server, own_instance
 
@@ -24,6 +26,7 @@ from lab.feed.streams import ChangeStream, Notices, Streamed, open_stream
 from lab.place import FolderPlace
 from lab.servers.postgres import LEDGER, SERVER
 from lab.truth import join_truth, open_truth, slots
+from lab.truth.outbox import OutboxRows
 from lab.truth.outlets import FeedOutlets
 from lab.truth.postgres import Postgres
 from lab.truth.timeline import Diverged
@@ -216,6 +219,56 @@ def test_the_outbox_has_the_record_as_it_was_before(truth: Postgres, tmp_path: P
     assert second.before[0] is True
     assert dict(zip(columns, second.before[1:], strict=True))["salary"] == 3_001
     stream.close()
+
+
+def test_floats_keep_all_their_digits_where_the_database_is_set_to_round_them(truth: Postgres, tmp_path: Path) -> None:
+    exact = 0.1 + 0.2
+    with SERVER.connect() as connection:
+        session = Session(connection)
+        (base,) = session.execute("SELECT current_database()").fetchone()
+        session.execute(f"ALTER DATABASE {base} SET extra_float_digits = 0")
+        try:
+            stream = open_stream("log", truth, "reader", tmp_path)
+            stream.open()
+            truth.execute(replace(hire(1), at=exact))
+            seen: list[Streamed] = []
+            until_passed(stream, seen)
+            stream.close()
+            with SERVER.connect(truth.on.schema) as other:
+                found = Session(other).frame("SELECT committed_at FROM employee", {"committed_at": pl.Float64()})
+        finally:
+            session.execute(f"ALTER DATABASE {base} RESET extra_float_digits")
+    assert [change.row[4] for change in seen] == [exact]
+    assert found["committed_at"].to_list() == [exact]
+
+
+def test_a_reader_finds_its_rows_of_the_outbox_by_the_key_and_deletes_no_others(truth: Postgres) -> None:
+    for key in (1, 2, 3):
+        truth.execute(hire(key))
+    with SERVER.connect(truth.on.schema) as connection:
+        session = Session(connection)
+        for otherwise in ("seqscan", "bitmapscan"):
+            session.execute(f"SET enable_{otherwise} = off")
+        asked = "EXPLAIN SELECT id FROM lab_outbox WHERE reader = 'reader' ORDER BY id LIMIT 10"
+        plan = "\n".join(row[0] for row in session.execute(asked).fetchall())
+        assert "Sort" not in plan
+        assert "Index Cond: (reader = 'reader'" in plan
+        mine, others = OutboxRows(session, "reader", "outbox"), OutboxRows(session, "other", "outbox")
+        mine.delete([number for number, *_ in others.read(10)])
+        assert [len(rows.read(10)) for rows in (mine, others)] == [3, 3]
+        mine.delete([number for number, *_ in mine.read(2)])
+        assert [len(rows.read(10)) for rows in (mine, others)] == [1, 3]
+
+
+def test_rows_of_a_reader_that_was_taken_out_go_with_the_next_opening(truth: Postgres) -> None:
+    truth.execute(hire(1))
+    kind = ("postgres", truth.model, truth.place, EMPLOYEES, "full")
+    with SERVER.connect(truth.on.schema) as connection:
+        session = Session(connection)
+        open_truth(*kind, outlets=FeedOutlets(outboxes=("reader",))).close()
+        assert session.execute("SELECT reader, count(*) FROM lab_outbox GROUP BY reader").fetchall() == [("reader", 1)]
+        open_truth(*kind).close()
+        assert session.execute("SELECT to_regclass('lab_outbox')").fetchone() == (None,)
 
 
 def test_what_is_rolled_back_comes_by_no_stream(truth: Postgres, tmp_path: Path) -> None:
