@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -66,8 +67,8 @@ def _written() -> int:
 def measured(plan: Plan, folder: Path) -> dict[str, _Costs]:
     """Execute commands beside each kind of feed that the scenario has, and beside none of them."""
     kinds = dict.fromkeys([POLL, *(item.feed for item in plan.projections)])
-    options = replace(plan.options, commands=min(COMMANDS, plan.options.commands))
-    commands = list(plan.domain.workload(options, stream(plan.scenario.seed, "costs")))
+    drawn = plan.domain.workload(plan.options, stream(plan.scenario.seed, "workload"))
+    commands = list(islice(drawn, COMMANDS))
     with ExitStack() as made:
         costs = {kind: _made(plan, kind, folder, made) for kind in kinds}
         turns = list(costs.values())

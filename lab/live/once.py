@@ -139,7 +139,7 @@ def _record(
     frames |= _of_feeds(plan, performed, frames["lag_summary"], written.published.changes, folder)
     write_tables(folder, frames, pieces)
     record = manifest(plan, written, judged, end)
-    record["clocks"] = dict.fromkeys(("lag", "visibility", "staleness", "channel"), LIVE)
+    record["clocks"] = dict.fromkeys(("lag", "visibility", "staleness", "channel", "blockers", "slots"), LIVE)
     record["clocks"] |= dict.fromkeys(("writes", "rebuild", "queries", "feeds"), "wall")
     record["writers"] = {"how": "processes that commit at the same time", "count": len(performed.journals)}
     late = chronicle.commands["began"].to_numpy() - chronicle.commands["due"].to_numpy()

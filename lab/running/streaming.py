@@ -1,13 +1,16 @@
 """Workers whose changes come by themselves, and workers that are told when to ask: see `lab.feed.streams`.
 
-What a stream brings is applied in the order of commits, which is not that of positions. The checkpoint moves to a
-position once the stream has passed the place in it at which the engine said that nothing below that is open any more.
+What a stream brings is applied in the order in which it comes, which is not that of positions. The checkpoint moves to
+a position once the stream has passed the place in it at which the engine said that nothing below that is open any more.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TypeVar
 
 import polars as pl
 
@@ -21,6 +24,8 @@ from lab.running.journal import CATCH_UP
 from lab.running.live import RETRY, Heard, LiveService, reading
 from lab.running.trouble import Interrupted
 from lab.running.worklog import READ
+
+T = TypeVar("T")
 
 
 class NotifiedFollower(Follower):
@@ -77,6 +82,8 @@ class StreamFollower(Follower):
     every: float
     stream: ChangeStream | None = None
     _asked_at = -math.inf
+    # The connection that a thread is making: a new slot waits for transactions, and queries are answered meanwhile.
+    _opening: Future[bool] | None = None
     # Whether it is built beside another, which reads the stream.
     _builds = False
     # Up to where the tables must be read first, since earlier changes won't come; None until that is known.
@@ -118,9 +125,12 @@ class StreamFollower(Follower):
         return now - start, len(found) >= self.page
 
     def close(self) -> None:
-        """Hang up."""
-        if self.stream is not None:
-            self.stream.close()
+        """Hang up, also once a connection that is still being made is there."""
+        stream, opening = self.stream, self._opening
+        if opening is not None and stream is not None:
+            opening.add_done_callback(lambda _: stream.close())
+        elif stream is not None:
+            stream.close()
 
     def beside(self, projector: Projector) -> StreamFollower:
         """A worker that reads the tables by position until it takes over: a stream has one reader at a time."""
@@ -133,7 +143,8 @@ class StreamFollower(Follower):
         """Go on with the stream of another worker, once the tables have been read up to where they are now."""
         super().take_over(other)
         assert isinstance(other, StreamFollower)
-        self.stream, other.stream, self._builds = other.stream, None, False
+        self.stream, self._opening, self._builds = other.stream, other._opening, False
+        other.stream = other._opening = None
 
     @property
     def _live(self) -> LiveService:
@@ -145,7 +156,13 @@ class StreamFollower(Follower):
         if not source.found():
             raise Interrupted(start, start + RETRY)
         self.stream = self.stream or self.streams(_there(source.truth))
-        if self.stream.open():
+        if self._opening is None and not self.stream.opened:
+            self._opening = in_thread(self.stream.open, "connects")
+        if self._opening is not None:
+            if not self._opening.done():
+                raise Interrupted(start, start + RETRY)
+            opening, self._opening = self._opening, None
+            opening.result()
             # Whatever the stream is at: the store has what its checkpoint says, and not what was acknowledged once.
             self._tables_to, self._asked_at = None, -math.inf
         if self._tables_to is None:
@@ -168,7 +185,7 @@ class StreamFollower(Follower):
         self.confirm()
 
     def _frames(self, found: Sequence[Streamed]) -> dict[str, pl.DataFrame]:
-        """The changes of each entity as a change frame, in the order of their commits."""
+        """The changes of each entity as a change frame, in the order in which they came."""
         heard: dict[str, list[Heard]] = {name: [] for name in self.entities}
         for change in found:
             if change.entity in heard:
@@ -198,6 +215,20 @@ class StreamFollower(Follower):
         """What was taken and not kept must come again."""
         self.close()
         return super()._interrupted(kind, at, lasts, step, detail)
+
+
+def in_thread(work: Callable[[], T], name: str) -> Future[T]:
+    """Do work in a thread that the end of the process doesn't wait for."""
+    found: Future[T] = Future()
+
+    def done() -> None:
+        try:
+            found.set_result(work())
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=done, name=name, daemon=True).start()
+    return found
 
 
 def _there(truth: TruthReader | None) -> TruthReader:

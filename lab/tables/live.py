@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.tables.schema import BOOL, FLOAT, INT, NINETY_NINE, PROJECTION, TEXT, Schema, columns
+from lab.tables.schema import BOOL, FLOAT, INT, NINETY_NINE, PROJECTION, TEXT, WALL, Schema, columns
 
 SCHEMAS = (
     Schema(
@@ -27,6 +27,7 @@ SCHEMAS = (
                 "bytes in the server's log for each, with what its reader writes there; the median of the blocks",
             ),
         ),
+        clock=WALL,
     ),
     Schema(
         "blockers",
@@ -39,6 +40,7 @@ SCHEMAS = (
             open_seconds=(FLOAT, "for how long it had been open"),
             above=(INT, "the position above which nothing could be read"),
         ),
+        clock=WALL,
     ),
     Schema(
         "slots",
@@ -52,5 +54,6 @@ SCHEMAS = (
             status=(TEXT, "in the server's words: `reserved`, `extended`, `unreserved`, `lost`"),
             safe_bytes=(INT, "what may still be written until it can be lost. Null: nothing bounds it"),
         ),
+        clock=WALL,
     ),
 )

@@ -16,7 +16,7 @@ def kind(table: ProjectionTable, scenario: Scenario) -> str:
 
 
 def strategy(table: ProjectionTable, scenario: Scenario) -> str:
-    """Return its strategy for gaps; of what comes in the order of commits the engine says how far it is complete."""
+    """Return its strategy for gaps; of what comes by itself the engine says how far it is complete."""
     chosen = table.gaps or scenario.catch_up.gaps
     if kind(table, scenario) not in STREAMS or chosen == "serialise":
         return chosen
@@ -50,7 +50,7 @@ def _streamed(table: ProjectionTable, feed: str, keeps: str, scenario: Scenario)
     if feed not in STREAMS:
         return None
     if table.gaps is not None:
-        return f"`{feed}` comes in the order of commits and has no gaps", "leave gaps out"
+        return f"`{feed}` brings what is committed, whatever its position, and has no gaps", "leave gaps out"
     if feed == LOG and scenario.truth.model == "events":
         return "the log of an event-sourced model has events, and a projection takes states", 'feed = "outbox"'
     if feed == LOG and KEPT[keeps].adds and not guard_class(table.guard, KEPT[keeps]).remembers_contributions:

@@ -115,7 +115,11 @@ def test_a_log_that_is_for_replicas_only_is_refused_with_the_way_out(
         ("notify", ("truth.engine=sqlite",), "`sqlite` has no `notify`"),
         ("outbox", ("time.mode=simulated", "writers.abort=0"), "`outbox` is for the wall clock"),
         ("log", ("truth.model=events",), "`postgres` has no `log`|has events, and a projection takes states"),
-        ("outbox", ("projection.outbox.gaps=hold",), "comes in the order of commits and has no gaps"),
+        (
+            "outbox",
+            ("projection.outbox.gaps=hold",),
+            "brings what is committed, whatever its position",
+        ),
         ("outbox", ("catch_up.gaps=xmin",), "beside a reader with `xmin`"),
         ("log", ("projection.log.keeps=totals", "projection.log.guard=ordered"), "each record as it was before"),
         ("rumour", (), "feed"),
@@ -138,6 +142,7 @@ def test_what_feeds_cost_is_told_and_what_slots_kept(run: Run) -> None:
     # A second row for each change, which is deleted again; nothing is said of times.
     assert by_feed["outbox"]["wal_bytes_per_command"] > by_feed["poll"]["wal_bytes_per_command"]
     assert (feeds["commands"] == 300).all()
+    assert run.manifest["clocks"] | {"feeds": "wall", "slots": "wall, live"} == run.manifest["clocks"]
     slots = run.table("slots")
     assert set(slots["projection"]) == ({"log"} if "log" in by_feed else set())
     assert slots.filter(pl.col("retained_bytes") < 0).is_empty()

@@ -101,6 +101,26 @@ def test_a_projection_fed_by_the_log_that_is_killed_has_everything_again(tmp_pat
         service.stop()
 
 
+def test_queries_are_answered_while_a_slot_waits_for_a_transaction_that_writes(tmp_path: Path) -> None:
+    made = written(tmp_path, text=TEXT.format(feed="log"))
+    makes = "FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_create_logical%'"
+
+    with SERVER.connect() as connection:
+        session = Session(connection)
+        session.execute("BEGIN")
+        session.execute("SELECT pg_current_xact_id()")
+
+        async def story(service: Served) -> None:
+            await hired(service, 1, 1)
+            # Seen in this loop while the slot waits: so the loop goes on.
+            await until(lambda: asked(f"SELECT count(*) {makes}") == 1)
+            assert (await service.query("directory/employee", key=1)).status_code == 200
+            session.execute("ROLLBACK")
+            assert await shown(service) == [1]
+
+        lived(made, tmp_path, story)
+
+
 def asked(statement: str) -> int:
     """One number from the server."""
     with SERVER.connect() as connection:
