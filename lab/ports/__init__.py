@@ -104,6 +104,7 @@ class Capabilities:
 
     `atomic`: what lands together with the checkpoint: a batch, a limited number of rows, or one item. `guards`: refuses
     an older revision itself. `nul`: its texts can have NUL characters; without it, such a change is refused.
+    `signed_zero`: -0.0 keeps its sign; without it, it comes back as 0.0, which equals it.
     """
 
     atomic: Literal["batch", "limited", "item"] = "batch"
@@ -113,6 +114,7 @@ class Capabilities:
     durability: Literal["fsync", "interval", "memory"] = "fsync"
     level: Literal["real", "emulated", "dialect", "written"] = "real"
     nul: bool = True
+    signed_zero: bool = True
 
 
 class StorePort(Protocol):

@@ -46,7 +46,7 @@ class SqliteFile(SqlFile[sqlite3.Connection]):
     begins = "BEGIN IMMEDIATE"
     refuses = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError)
     durability = "full or normal; data and checkpoint in one transaction"
-    capabilities = Capabilities(concurrent_readers=True)
+    capabilities = Capabilities(concurrent_readers=True, signed_zero=False)
     files = tuple(f"projection.sqlite{end}" for end in ("", "-wal", "-shm", "-journal"))
 
     def damaged(self, error: BaseException) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import copysign
+
 import polars as pl
 import pytest
 
@@ -211,6 +213,16 @@ def a_text_with_a_nul_is_kept_or_refused_with_its_whole_batch(trial: Trial) -> N
             with pytest.raises(CannotTake):
                 store.apply(batch)
             assert content(store) == before
+
+
+@promise("records", "revisions")
+def a_negative_zero_keeps_its_sign_or_is_said_to_lose_it(trial: Trial) -> None:
+    for many in (1, 2_500):
+        store = trial.fresh()
+        store.apply(Batch("item", items(*(item(at, weight=-0.0) for at in range(1, many + 1)))))
+        (sign,) = {copysign(1, weight) for weight in dump(store, "item")["weight"]}
+        assert sign == (-1 if trial.store.capabilities.signed_zero else 1)
+        store.close()
 
 
 @promise()
