@@ -22,12 +22,12 @@ from lab.base import BadInput, LabError, MissingDriver, Problem, Unavailable
 from lab.formatting import printable
 from lab.place import read_file, replace_file
 from lab.ports import Endpoint, Missing
-from lab.servers.processes import ends_with_parent, enters, free_port, is_free, started
+from lab.servers.processes import alone_in, completed, ends_with_parent, enters, free_port, is_free, started
 
 # Beside the data: which process has them. What it says goes into the log.
 STATE, LOG = "instance.json", "server.log"
-# Seconds until a server must answer, or must have ended.
-STARTS, STOPS = 60.0, 30.0
+# Seconds until a server must answer, or must have ended; and until a program must have ended that makes its data.
+STARTS, STOPS, PREPARES = 60.0, 30.0, 120.0
 _LOOK = 0.02
 # Users that a server is started as that refuses root, if the folder isn't that of another user than root.
 _USERS = ("postgres", "nobody")
@@ -125,12 +125,23 @@ class Instance:
         `settings` are the server's own, for this start; None takes those of the last one. Raises MissingDriver without
         a program, BadInput for a folder that can't be used, Unavailable with its last words if it ends.
         """
-        binary, state = self.kind.binary(), self._state()
-        if self.process and state is not None:
-            return self.kind.answers(state.port)
-        user = self._user()
-        self._make_folder(user)
-        self._prepare(binary, user)
+        binary, user = self.kind.binary(), self._user()
+        with self._made():
+            state = self._state()
+            if self.process and state is not None:
+                return self.kind.answers(state.port)
+            if user is not None:
+                os.chown(self.folder, user.pw_uid, user.pw_gid)
+            self._prepare(binary, user)
+            return self._start(binary, user, state, settings)
+
+    def _start(
+        self,
+        binary: Path,
+        user: pwd.struct_passwd | None,
+        state: InstanceState | None,
+        settings: Mapping[str, str] | None,
+    ) -> Endpoint:
         given = dict(settings) if settings is not None else dict(state.settings if state else {})
         port = state.port if state is not None and is_free(state.port) else free_port()
         child = self._spawn(self.kind.command(binary, self.folder / "data", port, given), user)
@@ -203,11 +214,15 @@ class Instance:
                 return user
         raise self._refusal(f"{self.kind.name} refuses to run as root", "run it as another user")
 
-    def _make_folder(self, user: pwd.struct_passwd | None) -> None:
+    @contextmanager
+    def _made(self) -> Iterator[None]:
+        """Make the folder, if it isn't there, and keep others from starting a server in it meanwhile."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if user is not None:
-                os.chown(self.folder, user.pw_uid, user.pw_gid)
+            with alone_in(self.folder, PREPARES + STARTS):
+                yield
+        except TimeoutError:
+            raise Unavailable(f"{self.folder}: another process has been starting a server in it") from None
         except OSError as error:
             raise self._refusal(f"{self.folder}: {error.strerror}", "name another folder") from None
 
@@ -223,9 +238,13 @@ class Instance:
 
     def _execute(self, words: Sequence[str], user: pwd.struct_passwd | None) -> None:
         with self._log() as log:
-            child = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._as(user))
-        if child.returncode:
-            raise Unavailable(f"{Path(words[0]).name} ended with {child.returncode}: {self._last_words()}")
+            try:
+                status = completed(words, PREPARES, stdout=log, stderr=log, **self._as(user))
+            except subprocess.TimeoutExpired:
+                what = f"{Path(words[0]).name} didn't end within {PREPARES:g} s: {self._last_words()}"
+                raise Unavailable(what) from None
+        if status:
+            raise Unavailable(f"{Path(words[0]).name} ended with {status}: {self._last_words()}")
 
     def _as(self, user: pwd.struct_passwd | None) -> dict[str, Any]:
         given: dict[str, Any] = {"cwd": self.folder}

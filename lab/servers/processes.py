@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import pwd
 import signal
 import socket
+import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 # From linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
@@ -43,6 +48,38 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+@contextmanager
+def alone_in(folder: Path, seconds: float) -> Iterator[None]:
+    """Have a folder to oneself among those that ask for it so. Raises TimeoutError if it isn't given up in time."""
+    lock, until = os.open(folder, os.O_RDONLY), time.monotonic() + seconds
+    try:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise TimeoutError from None
+            time.sleep(0.02)
+        yield
+    finally:
+        os.close(lock)
+
+
+def completed(words: Sequence[str], seconds: float, **more: Any) -> int:
+    """Run a program, and return its exit status; one that takes longer is ended with all that it has started.
+
+    Raises subprocess.TimeoutExpired.
+    """
+    child = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True, **more)
+    try:
+        return child.wait(seconds)
+    except BaseException:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        raise
 
 
 def enters(folder: Path, user: pwd.struct_passwd) -> bool:

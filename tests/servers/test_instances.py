@@ -6,9 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -108,6 +111,44 @@ input()
         while started(number) and time.monotonic() < until:
             time.sleep(0.05)
         assert not started(number)
+
+
+def test_two_that_start_one_folder_at_once_start_one_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    spawned, together, spawn = list[object](), threading.Barrier(2), Instance._spawn
+
+    def counted(self: Instance, *given: Any) -> Any:
+        spawned.append(given)
+        return spawn(self, *given)
+
+    monkeypatch.setattr(Instance, "_spawn", counted)
+    with instance_folder("redis") as folder, ThreadPoolExecutor(2) as beside:
+
+        def start() -> int:
+            one = instance("redis", folder)
+            together.wait(30)
+            one.start()
+            return one.process
+
+        try:
+            first, second = (started.result(90) for started in [beside.submit(start), beside.submit(start)])
+        finally:
+            instance("redis", folder).stop("kill")
+    assert first == second > 0
+    assert len(spawned) == 1
+
+
+def test_a_program_that_makes_the_data_and_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.servers.instances.PREPARES", 1.0)
+    with instance_folder("redis") as folder:
+        one = instance("redis", folder)
+        program = ["sh", "-c", "echo still at it; sleep 600 & echo $! > child; wait"]
+        monkeypatch.setattr(type(one.kind), "prepare", lambda *given: given[-1](program))
+        with pytest.raises(Unavailable, match=r"sh didn't end within 1 s: still at it"):
+            one.start()
+        child, until = int((folder / "child").read_text()), time.monotonic() + 30
+        while started(child) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not started(child)
 
 
 def test_the_command_starts_and_stops_and_says_how_to_use_it() -> None:
