@@ -6,6 +6,7 @@ a group's members: what one has taken that vanished comes again after `ack_wait`
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Sequence
@@ -15,7 +16,6 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as Inbox
 from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeout
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType
 from nats.js.api import StreamConfig as Stream
 from nats.js.client import JetStreamContext
@@ -109,31 +109,35 @@ class NatsChannel:
         if any(len(body) > client.max_payload for body in bodies):
             most = f"{client.max_payload:,} bytes"
             raise CannotTake(f"{SERVER.title} at {SERVER.url()}: a message is larger than the {most} that it takes")
-        inbox = await client.subscribe(client.new_inbox())
+        answers, complete = list[Msg](), asyncio.Event()
+
+        async def hear(answer: Msg) -> None:
+            answers.append(answer)
+            if len(answers) == len(bodies):
+                complete.set()
+
+        # The driver's own way to publish many loses the answers that refuse.
+        inbox = await client.subscribe(client.new_inbox(), cb=hear)
         try:
             for body in bodies:
                 await client.publish(self.name, body, reply=inbox.subject)
-            await self._confirmed(inbox, len(bodies))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(complete.wait(), SILENCE)
         finally:
             with suppress(NatsError):
                 await inbox.unsubscribe()
+        self._check(answers, len(bodies))
 
-    async def _confirmed(self, inbox: Inbox, count: int) -> None:
-        """Read the answers to so many messages: the driver's own way to publish many loses those that refuse."""
-        until, refused = time.monotonic() + SILENCE, list[str]()
-        for number in range(count):
-            try:
-                answer = await inbox.next_msg(timeout=max(0.001, until - time.monotonic()))
-            except NatsTimeout:
-                late = f"{count - number} of {count} messages were not confirmed within {SILENCE:g} s"
-                raise NatsError(late) from None
-            if (answer.headers or {}).get("Status") == "503":
-                self._there = False
-                raise NoStreamResponseError
-            if error := json.loads(answer.data).get("error"):
-                refused.append(error["description"])
+    def _check(self, answers: Sequence[Msg], count: int) -> None:
+        """Read the answers to so many messages. Raises NatsError unless all are stored."""
+        if any((answer.headers or {}).get("Status") == "503" for answer in answers):
+            self._there = False
+            raise NoStreamResponseError
+        refused = [error["description"] for answer in answers if (error := json.loads(answer.data).get("error"))]
         if refused:
             raise NatsError(f"{len(refused)} of {count} messages were refused: {refused[0]}")
+        if late := count - len(answers):
+            raise NatsError(f"{late} of {count} messages were not confirmed within {SILENCE:g} s")
 
     async def _declare(self, group: str) -> None:
         stream = await self._made()
