@@ -29,6 +29,9 @@ from lab.servers.kafka import SERVER
 _PARTITIONS, _BYTES_MAX = 4, 1_048_588
 _OFFSETS = 2**48
 _OLDER = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
+# What a broker says while members come and go; and for how many seconds that is waited for, a poll at a time.
+_REARRANGED = {KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID}
+_REBALANCES, _AGAIN = SILENCE, 0.1
 
 
 class KafkaChannel:
@@ -202,8 +205,22 @@ class KafkaSubscription:
             if (settled := partition.settled()) is not None:
                 offsets.append(TopicPartition(self._channel.name, number, settled))
         if offsets and not self._gone:
+            self._commit(offsets)
+
+    def _commit(self, offsets: Sequence[TopicPartition]) -> None:
+        """Commit; while the group is being arranged anew, which takes polls, later. What was lost by it is nobody's."""
+        until = time.monotonic() + _REBALANCES
+        while mine := [one for one in offsets if one.partition in self._partitions]:
+            try:
+                self._consumer.commit(offsets=mine, asynchronous=False)
+                return
+            except KafkaException as error:
+                if error.args[0].code() not in _REARRANGED or time.monotonic() > until:
+                    raise _reason(error) from None
             with mapped():
-                self._consumer.commit(offsets=offsets, asynchronous=False)
+                found = self._consumer.poll(_AGAIN)
+            if found is not None and self._fits(found):
+                self._again.append(self._delivery(found))
 
     def refuse(self, given_back: Sequence[Delivery]) -> None:
         """Keep them, to be taken again first: the protocol gives nothing back."""

@@ -24,6 +24,7 @@ class MemoryChannel:
     """A `Channel` for the threads of one process. Each group's queue holds at most `capacity` messages."""
 
     promises = ChannelPromises(durable=False)
+    name = ""
 
     def __init__(self, capacity: int = 1_000_000, name: str = "") -> None:
         self.capacity, self.name = capacity, name

@@ -38,6 +38,7 @@ class MariadbReading(ServerTables[MariadbSession]):
     errors = (pymysql.Error,)
     durability = "full or normal, as the server is set for all that write to it; data and checkpoint in one transaction"
     capabilities = Capabilities(concurrent_readers=True, signed_zero=False)
+    plain_names = True
     entity_bytes, column_bytes = NAME_BYTES - max(len(PARKED), len("lab_memory_")) - len(NEW), NAME_BYTES
 
     @classmethod

@@ -126,6 +126,8 @@ class Store(ABC):
     # How long, in bytes of UTF-8, the names of entities and of columns can be; None for any length.
     entity_bytes: ClassVar[int | None] = None
     column_bytes: ClassVar[int | None] = None
+    # Whether names of entities and columns have characters up to U+FFFF only.
+    plain_names: ClassVar[bool] = False
     # The most rows of one page of `pages`.
     page_rows: int = 100_000
     # What the lab may rely on; a scenario that needs more is refused when it is read.

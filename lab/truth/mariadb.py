@@ -74,6 +74,7 @@ class Mariadb(ServerTruth):
         }
     )
     name_bytes = NAME_BYTES
+    plain_names = True
     dialect = MariadbDialect(driver.TYPES, sequence=SEQUENCE, name="mysql", text="LONGTEXT", key_text=KEY_TEXT)
     home = MariadbPlace
     commits = (("COMMIT", ()), ("DO RELEASE_ALL_LOCKS()", ()))

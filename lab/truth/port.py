@@ -50,6 +50,8 @@ class Truth(ABC):
     feeds: ClassVar[tuple[str, ...]] = (POLL,)
     # How many bytes of a name it keeps, None for all; and names of columns, in lower case, that it has for itself.
     name_bytes: ClassVar[int | None] = None
+    # Whether names of entities and columns have characters up to U+FFFF only.
+    plain_names: ClassVar[bool] = False
     reserves: ClassVar[frozenset[str]] = frozenset()
     # Whether it can keep indexes for readers, and whether it does: set before it is opened.
     indexable: ClassVar[bool] = False

@@ -33,7 +33,12 @@ def names(business: Domain, file: str) -> list[Problem]:
 def in_store(store: type[Store], entities: Collection[Entity], where: str) -> list[Problem]:
     """Problems with names that this store has for itself."""
     way_out = "take another store, or leave the entity out of the projection's `entities`"
-    return [*_too_long(store, entities, where, way_out)] + [
+    found = [*_too_long(store, entities, where, way_out)]
+    if store.plain_names:
+        for name in _beyond(entities):
+            said = f"`{store.name}` has names of characters up to U+FFFF, and `{cut(name, 40)}` has others"
+            found.append(Problem(f"{where}.store", said, way_out))
+    return found + [
         Problem(f"{where}.store", f"`{store.name}` has a column `{name}` of its own, as `{one.name}` has", way_out)
         for one in entities
         for name in one.columns
@@ -44,6 +49,11 @@ def in_store(store: type[Store], entities: Collection[Entity], where: str) -> li
 def in_truth(truth: type[Truth], entities: Iterable[Entity], where: str) -> list[Problem]:
     """Problems with names that the engine of a source of truth has for itself, or cuts off."""
     problems, way_out = list[Problem](), 'call it something else, or set truth.engine to "sqlite"'
+    entities = list(entities)
+    if truth.plain_names:
+        for name in _beyond(entities):
+            what = f"`{truth.engine}` has names of characters up to U+FFFF, and `{cut(name, 40)}` has others"
+            problems.append(Problem(where, what, way_out))
     for one in entities:
         # An index of an entity is called by the entity's name with some letters more.
         for name, more in ((one.name, INDEX_BYTES), *((column, 0) for column in one.columns)):
@@ -56,6 +66,12 @@ def in_truth(truth: type[Truth], entities: Iterable[Entity], where: str) -> list
             if name.lower() in truth.reserves
         ]
     return problems
+
+
+def _beyond(entities: Iterable[Entity]) -> Iterator[str]:
+    """Names with characters that take more than two bytes of UTF-16."""
+    for one in entities:
+        yield from (name for name in (one.name, *one.columns) if any(ord(letter) > 0xFFFF for letter in name))
 
 
 def _too_long(store: type[Store], entities: Collection[Entity], where: str, way_out: str) -> Iterator[Problem]:
