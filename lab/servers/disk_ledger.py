@@ -105,8 +105,11 @@ class Locked:
         self._path, self._file = path, file
 
     def alive(self) -> bool:
-        """Whether the file is there still."""
-        return self._path.exists()
+        """Whether the file is there still; without it the lock says nothing, and is given up."""
+        if there := self._path.exists():
+            return there
+        self._file.close()
+        return False
 
     def close(self) -> None:
         """Free it, and remove it if it names nothing any more."""

@@ -15,6 +15,7 @@ from lab.channel import CHANNELS
 from lab.ports import Endpoint, Missing
 from lab.servers import instance, server
 from lab.servers.broker import Broker
+from lab.servers.disk_ledger import DiskLedger
 
 SECRET = "hunter2-é"
 BROKERS = ("nats", "rabbitmq", "kafka")
@@ -135,3 +136,20 @@ def test_a_ledger_that_is_no_text_is_read_as_far_as_it_is(tmp_path: Path, monkey
     (tmp_path / "polyglot-lab").mkdir()
     (tmp_path / "polyglot-lab" / "nats-7.ledger").write_bytes(b"\xff\xfe\n" + line + b"\n")
     assert [found.name for found in broker("nats").ledger.lines(None)] == ["lab_channel_1"]
+
+
+def test_a_ledger_whose_file_is_gone_is_begun_anew_and_keeps_none_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    ledger = DiskLedger("broker", lambda: "broker://here", lambda name: None)
+    ledger.variable = "LAB_OWNER_OF_A_TEST"  # type: ignore[misc]
+    number = ledger.owner()
+    assert ledger._owner is not None
+    first = ledger._owner.held
+    ledger._file(number).unlink()
+    assert ledger.owner() == number
+    assert first._file.closed  # type: ignore[union-attr]
+    assert ledger._owner.held is not first
+    ledger.leave()
+    assert not [*tmp_path.rglob("*.ledger")]
