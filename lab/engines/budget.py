@@ -11,13 +11,13 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import duckdb
 
-from lab.base import NoAnswer
+from lab.base import Damaged, NoAnswer, Unavailable
 from lab.formatting import first_line
 
 # A query of a read model takes milliseconds; ten seconds means that the statement is wrong or too large.
@@ -110,3 +110,27 @@ def _interrupted(error: Exception) -> bool:
     if isinstance(error, sqlite3.Error):
         return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
     return isinstance(error, duckdb.InterruptException)
+
+
+def within(
+    ask: Callable[[], list[Any]],
+    errors: tuple[type[Exception], ...],
+    timed_out: Callable[[Exception], bool],
+    lost: Callable[[Exception], object],
+) -> list[Any]:
+    """The rows that a server answers, which bounds the time itself. Raises NoAnswer for whatever it doesn't answer.
+
+    `errors` are the driver's, `timed_out` tells those of the limit, and `lost` translates one: Unavailable and Damaged
+    are raised as such, since they are no fault of the statement.
+    """
+    try:
+        found = ask()
+    except errors as error:
+        if timed_out(error):
+            raise NoAnswer(f"no answer within {ANSWER_SECONDS:g} s") from None
+        if isinstance(told := lost(error), Unavailable | Damaged):
+            raise told from None
+        raise NoAnswer(f"the engine refuses it: {first_line(error)}") from None
+    if len(found) > ANSWER_ROWS:
+        raise NoAnswer(f"an answer of more than {ANSWER_ROWS:,} rows")
+    return found

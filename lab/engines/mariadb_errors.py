@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pymysql
 
 from lab.base import CannotTake, Damaged, LabError, ReadOnly, Unavailable
-from lab.engines.mariadb_url import MariadbUrl
+from lab.engines.mapping import mapping
 
 # By number: https://mariadb.com/kb/en/mariadb-error-codes/
 _NEVER = (
@@ -54,15 +51,4 @@ def translated(what: str, error: Exception) -> LabError | None:
     return None
 
 
-@contextmanager
-def mapped(what: str, dsn: MariadbUrl | None = None) -> Iterator[None]:
-    """Translate what the driver raises in the block; of a `dsn`, no password is in the message."""
-    try:
-        yield
-    except pymysql.Error as error:
-        found = translated(what, error)
-        if found is None:
-            raise
-        if dsn is not None:
-            found = type(found)(dsn.without_secrets(str(found)))
-        raise found from None
+mapped = mapping((pymysql.Error,), translated)

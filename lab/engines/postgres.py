@@ -7,8 +7,7 @@ frames by COPY. What the driver raises is translated by its SQLSTATE: see `trans
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -21,6 +20,7 @@ from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper, NumericBinaryLoa
 from lab.base import CannotTake, Damaged, LabError, ReadOnly, Unavailable
 from lab.engines import tabbed
 from lab.engines.dsn import Dsn
+from lab.engines.mapping import mapping
 from lab.formatting import first_line
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -137,18 +137,7 @@ def translated(what: str, error: Exception) -> LabError | None:
     return None
 
 
-@contextmanager
-def mapped(what: str, dsn: Dsn | None = None) -> Iterator[None]:
-    """Translate what the driver raises in the block; of a `dsn`, no password is in the message."""
-    try:
-        yield
-    except (psycopg.Error, OverflowError) as error:
-        found = translated(what, error)
-        if found is None:
-            raise
-        if dsn is not None:
-            found = type(found)(dsn.without_secrets(str(found)))
-        raise found from None
+mapped = mapping((psycopg.Error, OverflowError), translated)
 
 
 @lru_cache(maxsize=4_096)

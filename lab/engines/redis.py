@@ -5,8 +5,8 @@ Valkey and other servers of its protocol are opened in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from lab.base import BadInput, CannotTake, Damaged, LabError, Problem, Unavailable
+from lab.engines.mapping import mapping
 from lab.engines.urls import ServerUrl
 from lab.formatting import first_line
 
@@ -85,18 +86,7 @@ def translated(what: str, error: Exception) -> LabError | None:
     return None
 
 
-@contextmanager
-def mapped(what: str, address: ServerUrl | None = None) -> Iterator[None]:
-    """Translate what the driver raises in the block; of an `address`, no password is in the message."""
-    try:
-        yield
-    except (redis.RedisError, OSError) as error:
-        found = translated(what, error)
-        if found is None:
-            raise
-        if address is not None:
-            found = type(found)(address.without_secrets(str(found)))
-        raise found from None
+mapped = mapping((redis.RedisError, OSError), translated)
 
 
 class RedisLine:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import polars as pl
 
-from lab.base import CannotTake, Damaged, Key, LabError, NoAnswer, NotAnswered, ReadOnly, Unavailable
+from lab.base import CannotTake, Damaged, Key, LabError, NotAnswered, ReadOnly
 from lab.engines import budget
 from lab.formatting import first_line
 from lab.place import FolderPlace
@@ -187,17 +187,11 @@ class ServerStore(SqlFile[SessionT]):
             raise ReadOnly(f"{self.name}: a query may not change a projection: {statement[:80]}") from None
 
     def _within_bounds(self, statement: str, arguments: Sequence[Any]) -> list[Row]:
-        try:
+        def ask() -> list[Row]:
             found: list[Row] = self._reading(bounded=True).execute(self._limited(statement), arguments).fetchall()
-        except self.errors as error:
-            if self._timed_out(error):
-                raise NoAnswer(f"no answer within {budget.ANSWER_SECONDS:g} s") from None
-            if isinstance(lost := self._told(error), Unavailable | Damaged):
-                raise lost from None
-            raise NoAnswer(f"the engine refuses it: {first_line(error)}") from None
-        if len(found) > budget.ANSWER_ROWS:
-            raise NoAnswer(f"an answer of more than {budget.ANSWER_ROWS:,} rows")
-        return found
+            return found
+
+        return budget.within(ask, self.errors, self._timed_out, self._told)
 
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
         """Each page is found by the last key of the page before it."""

@@ -13,9 +13,8 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import polars as pl
 
-from lab.base import Damaged, NoAnswer, SourceLost, Unavailable
+from lab.base import SourceLost, Unavailable
 from lab.engines import budget
-from lab.formatting import first_line
 from lab.queries.answers import Row
 
 TIMELINE = "lab_timeline"
@@ -153,17 +152,12 @@ class AttachedPlace(ABC, Generic[SessionT]):
 
     def _within_bounds(self, statement: str, arguments: Row) -> list[Row]:
         session = self._reader("statements", budget.ANSWER_SECONDS)
-        try:
+
+        def ask() -> list[Row]:
             found: list[Row] = self._rows(session, self._limited(statement), arguments).fetchall()
-        except self.errors as error:
-            if self.timed_out(error):
-                raise NoAnswer(f"no answer within {budget.ANSWER_SECONDS:g} s") from None
-            if isinstance(lost := self.told(error), Unavailable | Damaged):
-                raise lost from None
-            raise NoAnswer(f"the engine refuses it: {first_line(error)}") from None
-        if len(found) > budget.ANSWER_ROWS:
-            raise NoAnswer(f"an answer of more than {budget.ANSWER_ROWS:,} rows")
-        return found
+            return found
+
+        return budget.within(ask, self.errors, self.timed_out, self.told)
 
     def _reader(self, purpose: str, seconds: float = 0.0) -> SessionT:
         found = self._sessions.get(purpose)
