@@ -9,7 +9,7 @@ from typing import Protocol
 from lab.base import LabError
 
 
-class Address(Protocol):
+class WithSecrets(Protocol):
     """Where a server is, with what must not be told of it."""
 
     def without_secrets(self, text: str) -> str:
@@ -19,7 +19,7 @@ class Address(Protocol):
 class Mapped(Protocol):
     """What `mapping` returns."""
 
-    def __call__(self, what: str, address: Address | None = None) -> AbstractContextManager[None]:
+    def __call__(self, what: str, address: WithSecrets | None = None) -> AbstractContextManager[None]:
         """Translate what the driver raises in the block. With an `address`, its password is in no message."""
 
 
@@ -30,7 +30,7 @@ def mapping(caught: tuple[type[Exception], ...], translated: Callable[[str, Exce
     """
 
     @contextmanager
-    def mapped(what: str, address: Address | None = None) -> Iterator[None]:
+    def mapped(what: str, address: WithSecrets | None = None) -> Iterator[None]:
         try:
             yield
         except caught as error:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +14,7 @@ from lab.engines.urls import ServerUrl
 from lab.ports import Endpoint, Missing
 from lab.servers.disk_ledger import DiskLedger
 from lab.servers.environment import said
+from lab.servers.listed import Listed
 
 # Seconds to connect, and of silence after which a call fails.
 CONNECTS, SILENCE = 3.0, 5.0
@@ -22,7 +22,7 @@ CONNECTS, SILENCE = 3.0, 5.0
 _NOWHERE = Path("/")
 
 
-class Broker(ABC):
+class Broker(Listed):
     """One kind of broker. A subclass says how to ask one for its version and settings, and how to drop a thing."""
 
     name: ClassVar[str]
@@ -42,7 +42,7 @@ class Broker(ABC):
         """Remove a stream or queue with all that is in it; nothing if it is gone. Raises Unavailable."""
 
     @cached_property
-    def ledger(self) -> DiskLedger:
+    def book(self) -> DiskLedger:
         """What processes of this machine have made there."""
         return self.ledger_class(self.name, lambda: str(self.url()), self.remove)
 
@@ -66,31 +66,18 @@ class Broker(ABC):
         """The settings that matter, as read back from it. Raises Unavailable."""
         return {name: value for name, value in self.ask(self.url()).items() if name != "version"}
 
-    def begin(self) -> None:
-        """Lock this process's file of the ledger. Raises Unavailable."""
-        self.ledger.owner()
-
-    def forget(self, folder: Path) -> None:
-        """Drop what this process made for folders below one. A server that is away is left alone, and swept later."""
-        with suppress(LabError):
-            self.ledger.forget(folder)
-
-    def clean(self) -> list[str]:
-        """Drop what ended processes of this machine left; returns the names. Raises Unavailable."""
-        return self.ledger.sweep()
-
     def fresh(self) -> str:
         """Return the name of a stream that is to be made, once it is written down. Raises Unavailable."""
         return self.note("stream", channel_name())
 
     def note(self, kind: str, thing: str) -> str:
         """Write down what is about to be made; returns its name. Raises Unavailable."""
-        self.ledger.note(None, kind, thing, self.ledger.owner(), _NOWHERE)
+        self.book.note(None, kind, thing, self.book.owner(), _NOWHERE)
         return thing
 
     def drop(self, kind: str, thing: str) -> None:
         """Remove a stream or queue, and strike it out. Raises Unavailable."""
-        self.ledger.drop(None, kind, thing)
+        self.book.drop(None, kind, thing)
 
     def failed(self, error: object) -> Unavailable:
         """Return the lab's error for one of the driver's, with the server's URL."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import redis
@@ -14,6 +13,7 @@ from lab.engines import redis as engine
 from lab.engines.urls import ServerUrl
 from lab.ports import Endpoint, Missing
 from lab.servers.environment import said
+from lab.servers.listed import Listed
 from lab.servers.redis_ledger import RedisLedger
 
 VARIABLE = "LAB_REDIS"
@@ -26,8 +26,13 @@ START = (
 KEEPS = "redis-cli config set maxmemory-policy noeviction: a batch is then refused when the memory is full, and waits"
 
 
-class RedisServer:
+class RedisServer(Listed):
     """The Redis server that the environment names, or the one on this machine."""
+
+    @cached_property
+    def book(self) -> RedisLedger:
+        """The ledger of the server that the environment names."""
+        return RedisLedger(self.connect)
 
     def find(self) -> Endpoint | Missing:
         """Ask the place where it is said to be for its version."""
@@ -66,19 +71,6 @@ class RedisServer:
         finally:
             client.close()
 
-    def forget(self, folder: Path) -> None:
-        """Drop what this process made for folders below one, unless it is kept. A server that is away is left alone."""
-        with suppress(LabError):
-            LEDGER.forget(folder)
-
-    def begin(self) -> None:
-        """Say that this process lives: until it ends, what it makes there is its own. Raises Unavailable."""
-        LEDGER.owner()
-
-    def clean(self) -> list[str]:
-        """Drop what ended processes of the lab left on the server; returns the names. Raises Unavailable."""
-        return LEDGER.sweep()
-
 
 def evicts(settings: Mapping[str, Any]) -> bool:
     """Return whether a server with these settings removes keys that nobody gave a time to live."""
@@ -88,4 +80,4 @@ def evicts(settings: Mapping[str, Any]) -> bool:
 
 
 SERVER = RedisServer()
-LEDGER = RedisLedger(SERVER.connect)
+LEDGER = SERVER.book

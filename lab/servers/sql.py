@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import getpass
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from lab.base import BadInput, LabError, Unavailable
+from lab.base import BadInput, Unavailable
 from lab.ports import Endpoint, Missing
 from lab.servers.environment import said
-from lab.servers.ledger import Ledger
+from lab.servers.listed import Listed
 
 DsnT = TypeVar("DsnT")
 
 
-class SqlServer(ABC, Generic[DsnT]):
+class SqlServer(Listed, Generic[DsnT]):
     """The server of one kind that the environment names, or the one on this machine."""
 
     # What it is called, the variable that says where it is, and how to start one.
@@ -37,11 +35,6 @@ class SqlServer(ABC, Generic[DsnT]):
         self._found = lru_cache(maxsize=8)(self._find)
 
     # -- of each kind of server ----------------------------------------------------------------------------------------
-
-    @property
-    @abstractmethod
-    def book(self) -> Ledger[Any]:
-        """The ledger of the server that the environment names."""
 
     @abstractmethod
     def parsed(self, text: str, where: str) -> DsnT:
@@ -107,19 +100,6 @@ class SqlServer(ABC, Generic[DsnT]):
                 # Of several places, the first is where most people look.
                 why = why or str(error)
         return f"no {self.called} server is reached: {why}"
-
-    def forget(self, folder: Path) -> None:
-        """Drop what this process made for folders below one, unless it is kept. A server that is away is left alone."""
-        with suppress(LabError):
-            self.book.forget(folder)
-
-    def begin(self) -> None:
-        """Take this process's lock on the server: until it ends, what it makes there is its own. Raises Unavailable."""
-        self.book.owner()
-
-    def clean(self) -> list[str]:
-        """Drop what ended processes of the lab left on the server; returns the names. Raises Unavailable."""
-        return self.book.sweep()
 
 
 def this_user(otherwise: str) -> str:

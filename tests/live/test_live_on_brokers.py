@@ -108,7 +108,7 @@ def left_on(name: str) -> list[Any]:
 
         with LEDGER.session() as session:
             return [line for line in LEDGER.lines(session) if line.name.startswith("lab_channel")]
-    return list(found.ledger.lines(None))
+    return list(found.book.lines(None))
 
 
 BROKERS = [pytest.param(name, marks=pytest.mark.server(name)) for name in ("redis", "nats", "rabbitmq")]

@@ -7,10 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from lab.base import Unavailable
 from lab.channel import CHANNELS
 from lab.ports import Endpoint, Missing
 from lab.servers import instance, server
@@ -38,7 +41,7 @@ def broker(name: str) -> Broker:
 
 def other(name: str, state: Path) -> tuple[subprocess.Popen[str], str]:
     """Start another owner; its process and its channel."""
-    mine = broker(name).ledger.variable
+    mine = broker(name).book.variable
     environment = {key: value for key, value in os.environ.items() if key != mine}
     environment["XDG_STATE_HOME"] = str(state)
     command = [sys.executable, "-c", OTHER, name]
@@ -72,12 +75,12 @@ def test_what_a_killed_process_left_is_dropped_and_what_a_living_one_has_is_not(
     try:
         killed.send_signal(signal.SIGKILL)
         killed.wait(30)
-        names = {line.name for line in broker(name).ledger.lines(None)}
+        names = {line.name for line in broker(name).book.lines(None)}
         assert {mine, left} <= names
         dropped = broker(name).clean()
         assert left in dropped
         assert not [one for one in dropped if one.startswith(mine)]
-        assert mine in {line.name for line in broker(name).ledger.lines(None)}
+        assert mine in {line.name for line in broker(name).book.lines(None)}
         assert broker(name).clean() == []
         # A message to what was dropped reaches nobody, and one to the other waits for its group.
         channel = CHANNELS[name](100, mine)
@@ -110,6 +113,12 @@ def test_an_instance_of_the_lab_s_own_keeps_messages_over_a_kill(
         channel.publish(messages([1, 2]))
         one.stop("kill")
         one.start()
+        # A driver connects again by itself, and until then says that the server is away.
+        for _ in range(100):
+            with suppress(Unavailable):
+                channel.backlog("group")
+                break
+            time.sleep(0.1)
         subscription = channel.subscribe("group", "one")
         assert [item.message.position for item in taken(subscription, 2)] == [1, 2]
         channel.close()
@@ -135,7 +144,7 @@ def test_a_ledger_that_is_no_text_is_read_as_far_as_it_is(tmp_path: Path, monkey
     line = json.dumps(["nats://127.0.0.1:1", "stream", "lab_channel_1", 7, "host", "/", False]).encode()
     (tmp_path / "polyglot-lab").mkdir()
     (tmp_path / "polyglot-lab" / "nats-7.ledger").write_bytes(b"\xff\xfe\n" + line + b"\n")
-    assert [found.name for found in broker("nats").ledger.lines(None)] == ["lab_channel_1"]
+    assert [found.name for found in broker("nats").book.lines(None)] == ["lab_channel_1"]
 
 
 def test_a_ledger_whose_file_is_gone_is_begun_anew_and_keeps_none_open(
