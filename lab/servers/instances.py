@@ -22,7 +22,7 @@ from lab.base import BadInput, LabError, MissingDriver, Problem, Unavailable
 from lab.formatting import printable
 from lab.place import read_file, replace_file
 from lab.ports import Endpoint, Missing
-from lab.servers.processes import alone_in, completed, ends_with_parent, enters, free_port, is_free, started
+from lab.servers.processes import alone_in, completed, ends_with_parent, enters, free_port, gets_free, started
 
 # Beside the data: which process has them. What it says goes into the log.
 STATE, LOG = "instance.json", "server.log"
@@ -143,7 +143,7 @@ class Instance:
         settings: Mapping[str, str] | None,
     ) -> Endpoint:
         given = dict(settings) if settings is not None else dict(state.settings if state else {})
-        port = state.port if state is not None and is_free(state.port) else free_port()
+        port = state.port if state is not None and gets_free(state.port) else free_port()
         child = self._spawn(self.kind.command(binary, self.folder / "data", port, given), user)
         _children[child.pid] = child
         state = InstanceState(self.kind.name, child.pid, started(child.pid), port, given)

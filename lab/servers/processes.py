@@ -50,6 +50,14 @@ def is_free(port: int) -> bool:
         return True
 
 
+def gets_free(port: int, seconds: float = 2.0) -> bool:
+    """Return whether a port is free within some seconds: a process that has just ended can have it a moment more."""
+    until = time.monotonic() + seconds
+    while not (free := is_free(port)) and time.monotonic() < until:
+        time.sleep(0.01)
+    return free
+
+
 @contextmanager
 def alone_in(folder: Path, seconds: float) -> Iterator[None]:
     """Have a folder to oneself among those that ask for it so. Raises TimeoutError if it isn't given up in time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -24,7 +25,7 @@ from lab.engines.postgres import Session, connect
 from lab.ports import Endpoint, Missing
 from lab.servers import STARTED, instance
 from lab.servers.instances import STATE, Instance
-from lab.servers.processes import started
+from lab.servers.processes import gets_free, started
 
 
 def words(*given: str) -> tuple[int, str]:
@@ -219,3 +220,13 @@ def test_a_process_that_cant_be_ended_is_told_and_one_that_has_ended_is_none(
         own.stop()
     error = ProcessLookupError()
     own.stop()
+
+
+def test_a_port_that_is_given_up_a_moment_later_is_had_again() -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        port = one.getsockname()[1]
+        assert not gets_free(port, 0.05)
+        threading.Timer(0.2, one.close).start()
+        assert gets_free(port)
