@@ -123,6 +123,7 @@ def told(story: Story, journal: Journal, batches: bool) -> dict[str, Any]:
     rest["committed_when_asked"] = np.searchsorted(np.sort(story.committed_at), asked_at, side="right").tolist()
     for name in ("overflowed", "forgotten"):
         rest[name] = [position for group in rest[name] for position in group.tolist()]
+    rest["held"] = rest["held"].tolist()
     # Sizes of files are no matter of time.
     del rest["notes"], rest["peak_bytes"]
     return rows | rest
