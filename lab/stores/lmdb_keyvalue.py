@@ -12,7 +12,6 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from types import MappingProxyType
 from typing import Any
 
 import lmdb
@@ -20,36 +19,20 @@ import polars as pl
 
 from lab.base import Batch, Key
 from lab.queries.answers import Row
-from lab.queries.model import Query
 from lab.stores.key_bytes import integer_keys, key_bytes, record_prefix
+from lab.stores.keyvalue import Backwards, KeyValue, seen
 from lab.stores.lmdb_file import CHECKPOINTS, MEMORY, PARKED, TOTALS, LmdbFile
 from lab.stores.parked import ParkedRow, changed, decoded
-from lab.stores.port import Layout
 from lab.stores.prepared import Answering
 from lab.stores.slices import fitting, rows_within, tuples
 
 AT_ONCE, AT_ONCE_BYTES = 20_000, 2**26
 
 
-class LmdbKeyvalue(LmdbFile):
+class LmdbKeyvalue(KeyValue, LmdbFile):
     """A map for each entity: rows by key, or by key and revision."""
 
     name = "lmdb.keyvalue"
-    answers = frozenset({"get", "get_many", "aggregate", "as_of", "history"})
-    gaps = MappingProxyType(
-        {
-            "filter": "never: a map is asked by key; each other way in would be a map of its own",
-            "join": "never: a map knows no other",
-            "traverse": "never: a map knows no links",
-            "search": "never: a map knows no words",
-            "sql": "never: a map has no language",
-        }
-    )
-
-    @classmethod
-    def can_answer(cls, query: Query, layout: Layout) -> bool:
-        """An aggregate is only looked up, where it is what the projection keeps."""
-        return super().can_answer(query, layout) and (query.kind != "aggregate" or layout.kept.adds)
 
     def apply(self, batch: Batch) -> None:
         """Write rows, the guard's memory and the checkpoint in one transaction."""
@@ -137,28 +120,6 @@ class LmdbKeyvalue(LmdbFile):
                 row = (*row[:width], *self.layout.added(before[width:], row[width:]))
             transaction.put(name, marshal.dumps(row), db=database)
 
-    def _answering(self, query: Query) -> Answering:
-        """Look up by key, and walk over the revisions of one record."""
-        name = query.entity.name
-        match query.kind:
-            case "get" if self.layout.kept.replaces:
-                return self._get(name)
-            case "get_many" if self.layout.kept.replaces:
-                return self._get_many(name)
-            case "aggregate":
-                return lambda _: (
-                    self._totals(name).filter(pl.col("records") != 0).sort(query.group_by, nulls_last=True).rows()
-                )
-            case "history":
-                return self._within(name, lambda found, parameters: [row[1:] for row in found(parameters[0])][::-1])
-            case "as_of":
-                return self._within(
-                    name, lambda found, p: _seen(next((row for row in found(p[0]) if row[4] <= p[1]), None))
-                )
-        return self._within(
-            name, lambda found, keys: [row for key in sorted(set(keys)) for row in _seen(next(found(key), None))]
-        )
-
     def _get(self, entity: str) -> Answering:
         """One look-up. The library keeps a read transaction that has ended, and the next one renews it."""
         begin, database, loads = self._opened().begin, self._of[entity], marshal.loads
@@ -169,7 +130,7 @@ class LmdbKeyvalue(LmdbFile):
                 found = transaction.get(key_bytes(parameters[0]))
             finally:
                 transaction.abort()
-            return [] if found is None else _seen(loads(found))
+            return [] if found is None else seen(loads(found))
 
         return answer
 
@@ -185,7 +146,7 @@ class LmdbKeyvalue(LmdbFile):
 
         return answer
 
-    def _within(self, entity: str, answer: Callable[[Callable[[Any], Iterator[Row]], Row], list[Row]]) -> Answering:
+    def _within(self, entity: str, answer: Callable[[Backwards, Row], list[Row]]) -> Answering:
         """Answer in one transaction by a record's revisions, the last first."""
         begin, database = self._opened().begin, self._of[entity]
 
@@ -260,8 +221,3 @@ class LmdbKeyvalue(LmdbFile):
     def parked(self, entity: str) -> pl.DataFrame:
         """Return the parked changes, decoded from their map."""
         return decoded(self._values(self._maps[(PARKED + entity).encode()]), self.layout.entities[entity])
-
-
-def _seen(row: Row | None) -> list[Row]:
-    """Return a row as readers see it; None if it is deleted."""
-    return [] if row is None or row[3] else [(row[1], row[2], *row[5:])]

@@ -10,7 +10,6 @@ import marshal
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -18,11 +17,10 @@ import polars as pl
 from lab.base import INT_MAX, INT_MIN, Batch, CannotTake, Key, LabError
 from lab.engines import redis as engine
 from lab.queries.answers import Row
-from lab.queries.model import Query
 from lab.servers.redis_ledger import keys_of
 from lab.stores.key_bytes import key_bytes
+from lab.stores.keyvalue import Backwards, KeyValue, seen
 from lab.stores.parked import changed, decoded
-from lab.stores.port import Layout
 from lab.stores.prepared import Answering
 from lab.stores.redis_prefix import Command, RedisPrefix
 from lab.stores.slices import fitting, rows_within, tuples
@@ -34,25 +32,10 @@ _FEW = 16
 _BIG = struct.Struct(">Q").pack
 
 
-class RedisKeyvalue(RedisPrefix):
+class RedisKeyvalue(KeyValue, RedisPrefix):
     """A value for each record, or a sorted set of its revisions."""
 
     name = "redis.keyvalue"
-    answers = frozenset({"get", "get_many", "aggregate", "as_of", "history"})
-    gaps = MappingProxyType(
-        {
-            "filter": "never: a map is asked by key; each other way in would be a map of its own",
-            "join": "never: a map knows no other",
-            "traverse": "never: a map knows no links",
-            "search": "never: a map knows no words",
-            "sql": "never: a map has no language",
-        }
-    )
-
-    @classmethod
-    def can_answer(cls, query: Query, layout: Layout) -> bool:
-        """An aggregate is only looked up, where it is what the projection keeps."""
-        return super().can_answer(query, layout) and (query.kind != "aggregate" or layout.kept.adds)
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
@@ -144,36 +127,22 @@ class RedisKeyvalue(RedisPrefix):
 
     # -- answers -------------------------------------------------------------------------------------------------------
 
-    def _answering(self, query: Query) -> Answering:
-        """Look up by key, and walk over the revisions of one record."""
-        name = query.entity.name
-        match query.kind:
-            case "get" if self.layout.kept.replaces:
-                return self._one(name)
-            case "get_many" if self.layout.kept.replaces:
-                return lambda keys: [seen for row in self._many(name, sorted(set(keys))) if row for seen in _seen(row)]
-            case "aggregate":
-                return lambda _: (
-                    self._totals(name).filter(pl.col("records") != 0).sort(query.group_by, nulls_last=True).rows()
-                )
-            case "history":
-                return lambda keys: [row[1:] for row in self._backwards(name, keys[0])][::-1]
-            case "as_of":
-                return lambda p: _seen(next((row for row in self._backwards(name, p[0]) if row[4] <= p[1]), None))
-        return lambda keys: [
-            seen for key in sorted(set(keys)) for seen in _seen(next(self._backwards(name, key), None))
-        ]
-
-    def _one(self, entity: str) -> Callable[[Row], list[Row]]:
+    def _get(self, entity: str) -> Answering:
         ask: Callable[..., Any] = self._reader().execute_command
         before, loads = self._key("row", entity, b""), marshal.loads
 
         def answer(parameters: Row) -> list[Row]:
             with engine.mapped(self.name):
                 found = ask("GET", before + _text(parameters[0]))
-            return [] if found is None else _seen(loads(found))
+            return [] if found is None else seen(loads(found))
 
         return answer
+
+    def _get_many(self, entity: str) -> Answering:
+        return lambda keys: [one for row in self._many(entity, sorted(set(keys))) for one in seen(row)]
+
+    def _within(self, entity: str, answer: Callable[[Backwards, Row], list[Row]]) -> Answering:
+        return lambda parameters: answer(lambda key: self._backwards(entity, key), parameters)
 
     def _many(self, entity: str, keys: Sequence[Key]) -> list[Row | None]:
         """The rows of these keys, in their order; None where there is none."""
@@ -265,8 +234,3 @@ def _text(key: Any) -> bytes:
 
 def _texted(name: bytes) -> str:
     return name.decode("utf-8", "surrogatepass")
-
-
-def _seen(row: Row | None) -> list[Row]:
-    """Return a row as readers see it; nothing if it is deleted."""
-    return [] if row is None or row[3] else [(row[1], row[2], *row[5:])]

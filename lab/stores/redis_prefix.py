@@ -72,7 +72,7 @@ class RedisPrefix(PreparedQueries):
             raise Damaged(f"{self.name}: the keys of {self._known} are gone from the server")
         self._known, self._token = prefix, secrets.token_hex(8)
         self._connect([("SET", owner_key(prefix), self._token)])
-        if self._get(self._key("bulk")) is not None:
+        if self._value(self._key("bulk")) is not None:
             self.reset()
 
     def _connect(self, first: Sequence[Command] = ()) -> None:
@@ -128,7 +128,7 @@ class RedisPrefix(PreparedQueries):
         with engine.mapped(self.name):
             return self._reader().execute_command(*command)
 
-    def _get(self, key: bytes) -> bytes | None:
+    def _value(self, key: bytes) -> bytes | None:
         found: bytes | None = self._ask("GET", key)
         return found
 
@@ -192,7 +192,7 @@ class RedisPrefix(PreparedQueries):
         self._disconnect()
         try:
             self._connect()
-            return self._get(self._key("batch")) == batch.encode()
+            return self._value(self._key("batch")) == batch.encode()
         except LabError as error:
             if not self.layout.kept.adds or isinstance(error, Damaged):
                 raise
