@@ -14,6 +14,7 @@ from effort import examples
 from hypothesis import HealthCheck, settings
 
 import lab.experiment
+import lab.report
 from lab.conformance.job import Conformance
 from lab.experiment.progress import Progress
 from lab.wiring import Plan
@@ -76,7 +77,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs without their report and without trials of their stores, which have tests of their own."""
-    monkeypatch.setattr(lab.experiment, "write_report", lambda _: None)
+    monkeypatch.setattr(lab.report, "write_report", lambda _: None)
     monkeypatch.setattr(lab.experiment.once, "try_stores", _nothing_tried)
 
 

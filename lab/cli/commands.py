@@ -69,7 +69,7 @@ def run(
 def _way(plan: Plan) -> Callable[[Plan, Path, Progress], Run]:
     """How a scenario is run: on the simulated clock, or live. The one doesn't import what the other needs."""
     if plan.scenario.time.mode == "live":
-        from lab.live import run_live
+        from lab.live.run import run_live
 
         return run_live
     from lab.experiment import run as run_simulated

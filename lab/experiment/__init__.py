@@ -15,7 +15,6 @@ from lab.experiment.claims import claimed
 from lab.experiment.once import run_once
 from lab.experiment.progress import Progress, Quiet
 from lab.experiment.repeating import run_all
-from lab.report import write_report
 from lab.runs import Run, new_run
 from lab.wiring import Plan
 
@@ -46,6 +45,9 @@ def run(
 def reported(run: Run) -> Run:
     """Write the report of a finished run; what prevents it is in the run's `unreported`, and nothing is lost."""
     try:
+        # Imported here: what draws takes longest to load, and most processes that load this package draw nothing.
+        from lab.report import write_report
+
         write_report(run)
     except Exception as error:
         # An interrupted engine raises what it likes.

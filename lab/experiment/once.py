@@ -37,7 +37,7 @@ def run_once(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
     """Run a scenario into a folder that is there: tables and manifest. `name` is what the run is to be called."""
     if plan.scenario.time.mode == "live":
         where = f"{plan.source.path.name}: time.mode"
-        refuse([Problem(where, "this is a live run", "use `lab run`, or lab.live.run_live")])
+        refuse([Problem(where, "this is a live run", "use `lab run`, or lab.live.run.run_live")])
     with prepared(plan, folder):
         _run(plan, folder, name, progress)
 

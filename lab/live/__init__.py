@@ -4,7 +4,3 @@ The *writers* are processes that execute the scenario's commands at their times;
 itself. The *projections* are the processes that a service has too. The *hub* passes on messages, and loses, doubles and
 delays them as the scenario says. What they write down is judged afterwards (`judging`), as that of a load is.
 """
-
-from lab.live.run import run_live
-
-__all__ = ["run_live"]

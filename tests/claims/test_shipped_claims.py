@@ -14,7 +14,7 @@ from reachable import logical_server
 
 from lab.claims import INCONCLUSIVE, REFUTED, VERIFIED, judge, read
 from lab.experiment import run
-from lab.live import run_live
+from lab.live.run import run_live
 from lab.measure.figures import figures
 from lab.scenario import ClaimTable, Source
 from lab.wiring import plan

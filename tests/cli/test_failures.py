@@ -24,7 +24,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-import lab.experiment
+import lab.report
 from lab.base import BadInput, Problem
 from lab.cli import lab as command
 from lab.cli import shared
@@ -207,8 +207,8 @@ def test_a_finished_run_outlives_its_report(tmp_path: Path, monkeypatch: pytest.
     def fail(_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    whole = lab.experiment.write_report
-    monkeypatch.setattr(lab.experiment, "write_report", fail)
+    whole = lab.report.write_report
+    monkeypatch.setattr(lab.report, "write_report", fail)
     found = call("run", "mine.toml")
     assert found.exit_code == 4
     assert "PASS" in found.stdout
@@ -222,7 +222,7 @@ def test_a_finished_run_outlives_its_report(tmp_path: Path, monkeypatch: pytest.
     # A run on a medium that can't be written is shown all the same.
     shown = call("report", "mine")
     assert (shown.exit_code, "PASS" in shown.stdout) == (4, True)
-    monkeypatch.setattr(lab.experiment, "write_report", whole)
+    monkeypatch.setattr(lab.report, "write_report", whole)
     assert call("report", "mine").exit_code == 0
     assert (latest / "report.html").is_file()
     damaged(latest)

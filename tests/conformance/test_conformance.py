@@ -17,7 +17,7 @@ import pytest
 from pieces import SCENARIO
 from running import call, failed, run_text, verdicts, witness
 
-import lab.experiment
+import lab.report
 from lab.conformance import trying
 from lab.conformance.crashes import APPLY, Counted, Death, deaths
 from lab.conformance.trying import job_of, tried
@@ -189,7 +189,7 @@ def test_a_run_on_tame_data_finds_broken_stores_out(tmp_path: Path, monkeypatch:
 
 
 def test_trials_can_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab.experiment, "write_report", lambda _: None)
+    monkeypatch.setattr(lab.report, "write_report", lambda _: None)
     plant(monkeypatch, trims="TrimsTexts", behind="WritesBehind")
     (tmp_path / "mine.toml").write_text(BROKEN)
     words = ("--json", "--set", "measure.trials=false", "--set", "workload.commands=300")

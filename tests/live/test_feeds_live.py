@@ -10,7 +10,7 @@ from reachable import own_instance
 
 from lab.base import BadInput
 from lab.engines.postgres import Session
-from lab.live import run_live
+from lab.live.run import run_live
 from lab.runs import Run
 from lab.scenario import Source
 from lab.servers.postgres import LEDGER, SERVER

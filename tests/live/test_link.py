@@ -10,8 +10,8 @@ from test_live_on_brokers import TEXT, verdicts
 from test_live_run import planned
 
 from lab.base import BadInput
-from lab.live import run_live
 from lab.live.link import Link
+from lab.live.run import run_live
 from lab.scenario import Outage
 
 OUTAGE = 'broker = "redis"\noutages = [{ at = 0.5, lasts = 1.0, link = "%s" }]'

@@ -19,8 +19,8 @@ from lab.channel.arriving import arriving
 from lab.channel.faulty import MonotonicClock
 from lab.channel.memory import MemoryChannel
 from lab.channel.patient import PAUSE, Patient
-from lab.live import run_live
 from lab.live.broker import BrokerPublisher
+from lab.live.run import run_live
 from lab.ports import Delivery
 from lab.running.live import Heard
 from lab.runs import Run

@@ -22,9 +22,10 @@ import pytest
 from lab.base import BadInput, stream
 from lab.experiment import run as run_simulated
 from lab.experiment.progress import Quiet
-from lab.live import performing, run_live
+from lab.live import performing
 from lab.live.performing import Performance
 from lab.live.refusals import refused, too_long
+from lab.live.run import run_live
 from lab.live.tickets import Tickets
 from lab.live.writer import Pauses, Writer
 from lab.place import FolderPlace

@@ -13,9 +13,9 @@ from test_live_run import TEXT, planned
 import lab.live.broker as broker
 from lab.base import CannotTake, Damaged, LabError, Unavailable
 from lab.channel.memory import MemoryChannel
-from lab.live import run_live
 from lab.live.broker import BrokerPublisher
 from lab.live.crew import Crew
+from lab.live.run import run_live
 from lab.live.writer import WriterOrders
 from lab.ports import Message
 from lab.running.live import Heard
