@@ -199,6 +199,7 @@ class LabError(Exception):
     ├── ReadOnly          a query tried to change a projection
     ├── CannotTake        a store can't take a change, however often it is tried: the change is poison to it
     ├── Unavailable       a store refused a batch for now; the same batch may succeed later
+    ├── Fenced            another process was given the partition that this one writes to
     ├── Damaged           a store's files are not what was written there
     ├── NotAnswered       the store can't answer this class of query
     │   └── NoAnswer      a statement of the user's own came to no answer: an error, too long, too large
@@ -245,6 +246,12 @@ class CannotTake(LabError):
 
 class Unavailable(LabError):
     """A store refused a batch for now."""
+
+    exit_status = 4
+
+
+class Fenced(LabError):
+    """The owner of a partition was replaced: nothing of its batch is written."""
 
     exit_status = 4
 

@@ -14,6 +14,7 @@ import polars as pl
 
 from lab.base import Batch, Key
 from lab.ports.channel import Channel, ChannelPromises, Delivery, Message, Subscription
+from lab.ports.group import Assignment, GroupMember, KeySlice, partition_of
 from lab.ports.server import Endpoint, Missing, ServerManager
 
 if TYPE_CHECKING:  # Types alone: at run time this module needs nothing above `base`.
@@ -103,12 +104,14 @@ class Capabilities:
     """What a store promises. A scenario that needs more is refused when it is read.
 
     `atomic`: what lands together with the checkpoint: a batch, a limited number of rows, or one item. `guards`: refuses
-    an older revision itself. `nul`: its texts can have NUL characters; without it, such a change is refused.
-    `signed_zero`: -0.0 keeps its sign; without it, it comes back as 0.0, which equals it.
+    an older revision itself. `fences`: several processes write at a time, each to partitions that it has claimed, and
+    an owner that was replaced is refused. `nul`: its texts can have NUL characters; without it, such a change is
+    refused. `signed_zero`: -0.0 keeps its sign; without it, it comes back as 0.0, which equals it.
     """
 
     atomic: Literal["batch", "limited", "item"] = "batch"
     guards: bool = False
+    fences: bool = False
     concurrent_readers: bool = False
     visible: Literal["at-once", "refresh"] = "at-once"
     durability: Literal["fsync", "interval", "memory"] = "fsync"
@@ -171,6 +174,17 @@ class RefreshingStore(StorePort, Protocol):
         """True once a query sees this revision of a record or a later one."""
 
 
+class FencingStore(StorePort, Protocol):
+    """A store that the owners of several partitions write at a time: `Capabilities.fences`."""
+
+    def claim(self, assignment: Assignment) -> None:
+        """Write as the owner of a partition from the next opening on, where its checkpoint and what it parked are seen.
+
+        The opening fences every earlier generation: its `apply` raises Fenced and writes nothing. Opening and `apply`
+        raise Fenced themselves where a later generation has been claimed.
+        """
+
+
 class WriteModel(Protocol):
     """The source of truth: strongly consistent, the only place where commands are decided."""
 
@@ -214,6 +228,7 @@ class WriteModel(Protocol):
 
 
 __all__ = [
-    "Blocker", "Capabilities", "Channel", "ChannelPromises", "Clock", "Delivery", "Endpoint", "Feed", "Message",
-    "Missing", "Page", "Place", "RefreshingStore", "ServerManager", "StorePort", "Subscription", "WriteModel",
+    "Assignment", "Blocker", "Capabilities", "Channel", "ChannelPromises", "Clock", "Delivery", "Endpoint", "Feed",
+    "FencingStore", "GroupMember", "KeySlice", "Message", "Missing", "Page", "Place", "RefreshingStore",
+    "ServerManager", "StorePort", "Subscription", "WriteModel", "partition_of",
 ]  # fmt: skip

@@ -21,23 +21,25 @@ from lab.queries.answers import Row
 from lab.queries.mysql import as_mysql
 from lab.servers.mariadb import SERVER
 from lab.servers.mariadb_place import MariadbPlace
+from lab.stores.fenced_tables import FencedTables
 from lab.stores.prepared import Answering
 from lab.stores.server_store import PARKED
-from lab.stores.server_tables import ServerTables
 from lab.stores.slices import in_lists
 
+# Seconds after which the server ends a transaction that the owner of a partition has left open.
+IDLE_SECONDS = 10
 # Before the name of a table: one that is built to take its place, and one whose place was taken.
 NEW, FORMER = "lab_new_", "lab_old_"
 
 
-class MariadbReading(ServerTables[MariadbSession]):
+class MariadbReading(FencedTables[MariadbSession]):
     """Base of the stores in a database of a MariaDB server."""
 
     dialect = "mysql"
     home = MariadbPlace
     errors = (pymysql.Error,)
     durability = "full or normal, as the server is set for all that write to it; data and checkpoint in one transaction"
-    capabilities = Capabilities(concurrent_readers=True, signed_zero=False)
+    capabilities = Capabilities(fences=True, concurrent_readers=True, signed_zero=False)
     plain_names = True
     entity_bytes, column_bytes = NAME_BYTES - max(len(PARKED), len("lab_memory_")) - len(NEW), NAME_BYTES
 
@@ -58,10 +60,13 @@ class MariadbReading(ServerTables[MariadbSession]):
         """As it is: two columns of one name can't be selected from, and the session has a limit."""
         return statement
 
-    def _take_lock(self, session: MariadbSession, name: str) -> None:
+    def _take_writers_lock(self, session: MariadbSession, name: str) -> None:
         (taken,) = session.execute("SELECT GET_LOCK(?, ?)", (f"w{name}"[:64], engine.LOCK_SECONDS)).fetchone()
         if not taken:
             raise pymysql.OperationalError(1205, "the lock of the writer is not given")
+
+    def _bound(self, session: MariadbSession) -> None:
+        session.execute(f"SET SESSION idle_transaction_timeout = {IDLE_SECONDS}")
 
     def _mapped(self, what: str) -> AbstractContextManager[None]:
         return mapped(what)

@@ -33,6 +33,7 @@ class Layout:
     """What a projection keeps: the last revision of each record, all revisions, or a running aggregate.
 
     `memory` are the columns that the guard wants kept with the data, `id` first; without any, it wants none.
+    `partitions`: how many parts of the records are written by processes of their own; 0: one process writes all.
     """
 
     keeps: str
@@ -40,6 +41,7 @@ class Layout:
     totals: Totals | None = None
     memory: dict[str, pl.DataType] = field(default_factory=dict)
     durability: str = "normal"
+    partitions: int = 0
 
     @cached_property
     def kept(self) -> Kept:

@@ -20,22 +20,24 @@ from lab.queries.kinds import KINDS, translate
 from lab.queries.model import Query
 from lab.servers.postgres import SERVER
 from lab.servers.postgres_place import PostgresPlace
+from lab.stores.fenced_tables import FencedTables
 from lab.stores.prepared import Answering, binding
-from lab.stores.server_tables import ServerTables
 
 # The first number of the advisory locks of the sessions that write: one for each schema.
 WRITERS = 0x6C61_6203
+# Seconds after which the server ends a transaction that the owner of a partition has left open, and a statement of it.
+IDLE_SECONDS, STATEMENT_SECONDS = 10, 60
 # Before the name of an entity: the table of a batch that comes in.
 INCOMING = "lab_incoming_"
 
 
-class PostgresReading(ServerTables[Session]):
+class PostgresReading(FencedTables[Session]):
     """Base of the stores in a schema of a PostgreSQL server."""
 
     dialect = "postgres"
     home = PostgresPlace
     errors = (psycopg.Error, OverflowError)
-    capabilities = Capabilities(concurrent_readers=True, nul=False)
+    capabilities = Capabilities(fences=True, concurrent_readers=True, nul=False)
     reserves = frozenset({"ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"})
     # With the longest of the names before it, the server cuts nothing off an entity's.
     entity_bytes, column_bytes = NAME_BYTES - len(INCOMING) - 2, NAME_BYTES
@@ -49,9 +51,13 @@ class PostgresReading(ServerTables[Session]):
         durability = "full" if read_only else self.layout.durability
         return Session(SERVER.connect(name, read_only=read_only, durability=durability, statement_seconds=seconds))
 
-    def _take_lock(self, session: Session, name: str) -> None:
+    def _take_writers_lock(self, session: Session, name: str) -> None:
         numbers = WRITERS, zlib.crc32(name.encode()) - 2**31
         session.execute("SELECT pg_advisory_lock(?::integer, ?::integer)", numbers)
+
+    def _bound(self, session: Session) -> None:
+        session.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
+        session.execute(f"SET statement_timeout = '{STATEMENT_SECONDS}s'")
 
     def _mapped(self, what: str) -> AbstractContextManager[None]:
         return engine.mapped(what)

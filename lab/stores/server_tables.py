@@ -136,14 +136,17 @@ class ServerTables(ServerStore[SessionT]):
         if batch.memory is not None and batch.memory.height:
             self._upsert(f"lab_memory_{batch.entity}", layout.memory, batch.memory, ("id",))
         if batch.checkpoint is not None:
-            row = (batch.entity, batch.checkpoint)
-            self._keep("lab_checkpoint", ("entity", "position"), ("entity",), row)
+            self._move(batch.entity, batch.checkpoint)
         parked = f"{PARKED}{batch.entity}"
         if batch.release:
             self._remove(parked, [_bytes(key) for key in batch.release])
         for one in encoded(batch.park):
             values = (one.position, _bytes(one.key), self._reason(one.reason), one.change)
             self._keep(parked, ParkedRow._fields, (), values)
+
+    def _move(self, entity: str, checkpoint: int) -> None:
+        """Move the checkpoint, within a transaction."""
+        self._keep("lab_checkpoint", ("entity", "position"), ("entity",), (entity, checkpoint))
 
     def _reason(self, reason: str) -> str:
         """A reason as this server can hold it."""

@@ -21,7 +21,8 @@ from lab.testing.promises import EXAMPLES, PROMISES, Case
 def store_cases(store: type[Store]) -> Iterator[Case]:
     """Every promise of the store contract, with everything that this store can keep."""
     try:
-        from lab.testing import store_answers, store_lookups, store_trials, store_writes  # noqa: F401 (they add to PROMISES)
+        # They add to PROMISES.
+        from lab.testing import store_answers, store_lookups, store_partitions, store_trials, store_writes  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingDriver(f"{error}; get it with: pip install 'polyglot-lab[test]'") from None
     for one in PROMISES:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from lab.place import FolderPlace
+from lab.ports import Assignment, FencingStore
 from lab.stores import Store
 from lab.testing.sample import layout
 
@@ -28,11 +29,32 @@ class Trial:
     examples: int = EXAMPLES
     _opened: list[Store] = field(default_factory=list)
     _cases: int = 0
+    _partitions: int = 0
 
     def open(self, memory: Mapping[str, pl.DataType] | None = None, at: str = "store") -> Store:
         """Open a store in the folder `at`; two at one place share it, as a process and its successor do."""
         store = self.store(FolderPlace(self.folder / at), layout(self.keeps, dict(memory or {})))
         store.open()
+        self._opened.append(store)
+        return store
+
+    def shared(self, partitions: int) -> Store:
+        """Open a store whose records are written in so many partitions, as the one that owns none of them."""
+        self._partitions = partitions
+        store = self._partitioned()
+        store.open()
+        return store
+
+    def owner(self, assignment: Assignment) -> Store:
+        """Open that store again as the owner of a partition. Raises Fenced."""
+        store = self._partitioned()
+        cast(FencingStore, store).claim(assignment)
+        store.open()
+        return store
+
+    def _partitioned(self) -> Store:
+        made = replace(layout(self.keeps), partitions=self._partitions)
+        store = self.store(FolderPlace(self.folder / "shared"), made)
         self._opened.append(store)
         return store
 
@@ -57,12 +79,13 @@ Check = Callable[[Trial], None]
 class Promise:
     """One sentence of a contract. Tried with each of `keeps` that the store can keep; with its first one if empty.
 
-    `durable` promises are those of stores that outlive their process.
+    `durable` promises are those of stores that outlive their process, those that `fences` of stores that do.
     """
 
     check: Check
     keeps: tuple[str, ...]
     durable: bool
+    fences: bool = False
 
     @property
     def sentence(self) -> str:
@@ -72,6 +95,8 @@ class Promise:
     def tried_with(self, store: type[Store]) -> list[str]:
         """What the store is to keep when this is tried; nothing where the promise is not for it."""
         if self.durable and store.capabilities.durability == "memory":
+            return []
+        if self.fences and not store.capabilities.fences:
             return []
         return [keeps for keeps in self.keeps if keeps in store.holds] if self.keeps else [store.holds[0]]
 
@@ -99,11 +124,11 @@ class Case:
 PROMISES: list[Promise] = []
 
 
-def promise(*keeps: str, durable: bool = False) -> Callable[[Check], Check]:
+def promise(*keeps: str, durable: bool = False, fences: bool = False) -> Callable[[Check], Check]:
     """Make a function on a `Trial` a promise of the store contract."""
 
     def kept(check: Check) -> Check:
-        PROMISES.append(Promise(check, keeps, durable))
+        PROMISES.append(Promise(check, keeps, durable, fences))
         return check
 
     return kept

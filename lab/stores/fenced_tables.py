@@ -1,0 +1,117 @@
+"""Stores whose tables several processes write at a time, each the owner of a partition of the records.
+
+The rows of all partitions lie in the same tables. Each partition has a checkpoint of its own, and a row with the
+generation of its owner, which is locked and compared in the transaction of every batch: an owner that was replaced, and
+doesn't know yet, is refused as a whole.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import polars as pl
+
+from lab.base import Batch, Damaged, Fenced
+from lab.ports import Assignment, KeySlice
+from lab.stores.server_store import SessionT
+from lab.stores.server_tables import ServerTables
+
+# The tables of owners and of the checkpoints of partitions.
+OWNERS, PLACES = "lab_partition", "lab_partition_checkpoint"
+
+
+class FencedTables(ServerTables[SessionT]):
+    """Base of the stores on a server that know partitions. Without `claim`, the whole projection is written.
+
+    Such a writer makes the tables: it must have opened the store before an owner does.
+    """
+
+    # What is written to; None for the whole.
+    _claimed: Assignment | None = None
+
+    @abstractmethod
+    def _bound(self, session: SessionT) -> None:
+        """Have the server end a transaction of this session that is left open, so that it holds up no next owner."""
+
+    def claim(self, assignment: Assignment) -> None:
+        """Write as the owner of a partition, from the next opening on."""
+        self.close()
+        self._claimed = assignment
+
+    def _take_lock(self, session: SessionT, name: str) -> None:
+        """An owner waits for no other process: what replaces it is its generation."""
+        if self._claimed is None:
+            self._take_writers_lock(session, name)
+        else:
+            self._bound(session)
+
+    @abstractmethod
+    def _take_writers_lock(self, session: SessionT, name: str) -> None:
+        """Wait for the lock of the session that writes the whole: one for each place."""
+
+    def _make_tables(self) -> None:
+        """An owner finds them made, and takes its place. Raises Fenced."""
+        if self._claimed is not None:
+            self._take_over(self._claimed)
+            return
+        super()._make_tables()
+        if not self.layout.partitions:
+            return
+        self._make_table(OWNERS, {"number": pl.Int64(), "generation": pl.Int64()}, "number")
+        places = {"number": pl.Int64(), "entity": pl.String(), "position": pl.Int64()}
+        self._make_table(PLACES, places, ("number", "entity"))
+        for number in range(self.layout.partitions):
+            self._keep(OWNERS, ("number", "generation"), (), (number, 0))
+
+    def _take_over(self, mine: Assignment) -> None:
+        generation = self._generation(mine.partition)
+        self._compare(generation, mine)
+        if generation < mine.generation:
+            self._keep(OWNERS, ("number", "generation"), ("number",), (mine.partition, mine.generation))
+
+    def _generation(self, partition: int) -> int:
+        """That of the owner; its row stays locked until the transaction ends."""
+        asked = f"SELECT generation FROM {OWNERS} WHERE number = ? FOR UPDATE"
+        found = self._connection.execute(asked, (partition,)).fetchall()
+        if not found:
+            raise Damaged(f"{self.name}: there is no partition {partition}")
+        return int(found[0][0])
+
+    def _compare(self, generation: int, mine: Assignment) -> None:
+        if generation > mine.generation:
+            what = f"partition {mine.partition} was given away: generation {generation} has it"
+            raise Fenced(f"{self.name}: {what}, and this is {mine.generation}")
+
+    def _write(self, batch: Batch, replace: bool) -> None:
+        """Write a batch, if its owner is still the owner. Raises Fenced."""
+        if self._claimed is not None:
+            self._compare(self._generation(self._claimed.partition), self._claimed)
+        super()._write(batch, replace)
+
+    def _move(self, entity: str, checkpoint: int) -> None:
+        """Of an owner, that of its partition; else those of all partitions."""
+        if not self.layout.partitions:
+            super()._move(entity, checkpoint)
+            return
+        numbers = range(self.layout.partitions) if self._claimed is None else [self._claimed.partition]
+        for number in numbers:
+            row = (number, entity, checkpoint)
+            self._keep(PLACES, ("number", "entity", "position"), ("number", "entity"), row)
+
+    def checkpoint(self, entity: str) -> int:
+        """Return an owner's own position; of the whole, that up to which every partition has come."""
+        if not self.layout.partitions:
+            return super().checkpoint(entity)
+        with self._mapped(self.name):
+            asked = f"SELECT number, position FROM {PLACES} WHERE entity = ?"
+            found = dict(self._connection.execute(asked, (entity,)).fetchall())
+        if self._claimed is not None:
+            return int(found.get(self._claimed.partition, 0))
+        return min((int(found.get(number, 0)) for number in range(self.layout.partitions)), default=0)
+
+    def parked(self, entity: str) -> pl.DataFrame:
+        """Return the parked changes, of an owner those of its own records."""
+        found = super().parked(entity)
+        if self._claimed is None:
+            return found
+        return KeySlice(self._claimed.partition, self.layout.partitions).of(found)

@@ -1,0 +1,120 @@
+"""What a store promises that several processes write at a time, each the owner of partitions: hand-overs and fences."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from lab.base import Batch, Fenced
+from lab.ports import Assignment, KeySlice
+from lab.stores import Store, dump
+from lab.testing.promises import Trial, promise
+from lab.testing.sample import ITEM, item, items, parked
+
+# A key of each partition: numbers count as they are.
+PARTITIONS = 4
+
+
+def _row(key: int, revision: int, label: str) -> Batch:
+    return Batch("item", items(item(key, revision, label=label)), checkpoint=revision)
+
+
+def _labels(store: Store) -> list[tuple[int, str]]:
+    return [*dump(store, "item").select("key", "label").rows()]
+
+
+@promise("records", "revisions", fences=True)
+def what_an_owner_that_was_replaced_writes_is_refused_as_a_whole(trial: Trial) -> None:
+    whole = trial.shared(PARTITIONS)
+    former = trial.owner(Assignment(1, 3))
+    former.apply(_row(1, 1, "former"))
+    trial.owner(Assignment(1, 4))
+    row = items(item(1, 2, label="stale"))
+    aside = parked(ITEM, "too large", (9, 5, 1, False, 9.0))
+    for stale in (
+        Batch("item", row), Batch("item", row, checkpoint=2), Batch("item", row[:0], checkpoint=2),
+        Batch("item", row[:0], park=aside),
+    ):  # fmt: skip
+        with pytest.raises(Fenced, match="partition 1 was given away: generation 4"):
+            former.apply(stale)
+    assert _labels(whole) == [(1, "former")]
+    assert whole.parked("item").height == 0
+    assert trial.owner(Assignment(1, 5)).checkpoint("item") == 1
+
+
+@promise("records", fences=True)
+def a_take_over_goes_on_at_the_checkpoint_of_its_partition(trial: Trial) -> None:
+    whole = trial.shared(PARTITIONS)
+    one, other = trial.owner(Assignment(1, 1)), trial.owner(Assignment(2, 1))
+    one.apply(_row(1, 7, "one"))
+    other.apply(_row(2, 9, "other"))
+    assert [one.checkpoint("item"), other.checkpoint("item"), one.checkpoint("shelf")] == [7, 9, 0]
+    later = trial.owner(Assignment(1, 2))
+    assert later.checkpoint("item") == 7
+    later.apply(_row(5, 8, "later"))
+    other.apply(_row(6, 10, "still there"))
+    assert _labels(whole) == [(1, "one"), (2, "other"), (5, "later"), (6, "still there")]
+    assert [later.checkpoint("item"), other.checkpoint("item")] == [8, 10]
+
+
+@promise("records", fences=True)
+def an_owner_of_an_earlier_generation_can_not_take_over(trial: Trial) -> None:
+    trial.shared(PARTITIONS)
+    trial.owner(Assignment(3, 8)).apply(_row(3, 1, "eighth"))
+    with pytest.raises(Fenced, match="generation 8 has it, and this is 7"):
+        trial.owner(Assignment(3, 7))
+    # Other partitions have generations of their own.
+    trial.owner(Assignment(2, 1)).apply(_row(2, 1, "first"))
+
+
+@promise("records", fences=True)
+def an_owner_that_opens_again_is_still_the_owner_and_no_longer_one_once_replaced(trial: Trial) -> None:
+    whole = trial.shared(PARTITIONS)
+    owner = trial.owner(Assignment(1, 2))
+    owner.apply(_row(1, 1, "before"))
+    owner.close()
+    owner.open()
+    owner.apply(_row(1, 2, "after"))
+    trial.owner(Assignment(1, 3))
+    owner.close()
+    with pytest.raises(Fenced):
+        owner.open()
+    assert _labels(whole)[-1] == (1, "after")
+
+
+@promise("records", fences=True)
+def the_whole_has_come_as_far_as_the_partition_that_is_furthest_behind(trial: Trial) -> None:
+    whole = trial.shared(PARTITIONS)
+    for number, position in enumerate((4, 9, 3)):
+        trial.owner(Assignment(number, 1)).apply(_row(number, position, ""))
+    assert whole.checkpoint("item") == 0
+    trial.owner(Assignment(3, 1)).apply(_row(3, 5, ""))
+    assert whole.checkpoint("item") == 3
+    # A writer of the whole, as for a rebuild, moves all of them.
+    whole.apply(Batch("item", ITEM.empty(), checkpoint=12))
+    assert [whole.checkpoint("item"), trial.owner(Assignment(0, 2)).checkpoint("item")] == [12, 12]
+
+
+@promise("records", fences=True)
+def an_owner_sees_the_parked_changes_of_its_own_records(trial: Trial) -> None:
+    whole = trial.shared(PARTITIONS)
+    for number, key in ((1, 1), (2, 6)):
+        change = parked(ITEM, "too large", (10 + key, key, 1, False, 1.0))
+        trial.owner(Assignment(number, 1)).apply(Batch("item", ITEM.empty(), park=change))
+    assert sorted(whole.parked("item")["key"]) == [1, 6]
+    assert trial.owner(Assignment(2, 2)).parked("item")["key"].to_list() == [6]
+    assert trial.owner(Assignment(3, 1)).parked("item").height == 0
+
+
+@promise("records", fences=True)
+def owners_with_a_batch_open_hold_up_no_other(trial: Trial) -> None:
+    """Many rows, which travel otherwise than few, from all owners in turn."""
+    whole = trial.shared(PARTITIONS)
+    owners = [trial.owner(Assignment(number, 1)) for number in range(PARTITIONS)]
+    rows = items(*(item(key, 1, label=f"{key}") for key in range(1, 1_201)))
+    for number, owner in enumerate(owners):
+        mine = KeySlice(number, PARTITIONS).of(rows)
+        for first in range(0, mine.height, 150):
+            owner.apply(Batch("item", mine[first : first + 150], checkpoint=first + 150))
+    found = dump(whole, "item")
+    assert found.select("key", "label").rows() == rows.select(pl.col("key"), pl.col("label")).rows()

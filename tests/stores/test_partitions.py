@@ -1,0 +1,216 @@
+"""Partitions of one projection, whose owners come and go: nothing is lost or doubled, and no stale one writes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from effort import examples
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from lab.base import Fenced
+from lab.ports import Assignment, KeySlice, partition_of
+from lab.projection.projector import Projector
+from lab.stores import Store, dump
+from lab.stores.postgres_table import PostgresTable
+from lab.testing import store_partitions
+from lab.testing.promises import Trial
+from lab.testing.sample import item, items
+
+PARTITIONS, KEYS = 2, 4
+
+
+class Unfenced(PostgresTable):
+    """Lets any owner write."""
+
+    def _compare(self, generation: int, mine: Assignment) -> None:
+        pass
+
+
+class PlacedAlike(PostgresTable):
+    """Has one checkpoint for all partitions."""
+
+    def checkpoint(self, entity: str) -> int:
+        found = self._connection.execute("SELECT MAX(position) FROM lab_partition_checkpoint").fetchall()
+        return int(found[0][0] or 0)
+
+
+class Member:
+    """An owner of a partition, which polls behind a position of its own and hears messages."""
+
+    def __init__(self, store: Store, assignment: Assignment) -> None:
+        self.assignment, self.projector = assignment, Projector(store, "revision", 100)
+        self.position = self.projector.checkpoint("item")
+
+
+class Owners(RuleBasedStateMachine):
+    """Commits, hand-overs, polls, messages and deaths in any order."""
+
+    store: type[PostgresTable] = PostgresTable
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory(prefix="lab-owners-")
+        self.trial = Trial(self.store, Path(self.folder.name), "records")
+        self.whole = self.trial.shared(PARTITIONS)
+        self.changes = items()
+        self.generations = [0] * PARTITIONS
+        self.members: list[Member] = []
+        self.applied = Counter[int]()
+        for number in range(PARTITIONS):
+            self._given(number)
+
+    def teardown(self) -> None:
+        try:
+            for number in range(PARTITIONS):
+                last = self._given(number)
+                while last.position < self._head(number):
+                    self._poll(last, 3)
+            last_rows = self.changes.unique("key", keep="last").sort("key")
+            assert dump(self.whole, "item").equals(last_rows)
+        finally:
+            self.trial.close()
+            self.folder.cleanup()
+
+    def _given(self, partition: int) -> Member:
+        self.generations[partition] += 1
+        assignment = Assignment(partition, self.generations[partition])
+        self.members.append(Member(self.trial.owner(assignment), assignment))
+        return self.members[-1]
+
+    def _slice(self, partition: int) -> pl.DataFrame:
+        return KeySlice(partition, PARTITIONS).of(self.changes)
+
+    def _head(self, partition: int) -> int:
+        mine = self._slice(partition)["position"]
+        return int(mine[-1]) if len(mine) else 0
+
+    def _poll(self, member: Member, limit: int) -> None:
+        page = self._slice(member.assignment.partition).filter(pl.col("position") > member.position)[:limit]
+        if page.height:
+            self._apply(member, page, int(page["position"][-1]))
+
+    def _apply(self, member: Member, frame: pl.DataFrame, checkpoint: int | None) -> None:
+        stale = member.assignment.generation < self.generations[member.assignment.partition]
+        before = dump(self.whole, "item") if stale else None
+        try:
+            applied = member.projector.apply("item", frame, checkpoint)
+        except Fenced:
+            assert stale
+            self.members.remove(member)
+        else:
+            self.applied.update(applied.positions.tolist())
+            # A stale one may find that there is nothing to write.
+            assert not stale or (checkpoint is None and not applied.positions.size)
+            member.position = checkpoint or member.position
+        assert before is None or dump(self.whole, "item").equals(before)
+
+    @rule(key=st.integers(0, KEYS - 1), deleted=st.booleans())
+    def commit(self, key: int, deleted: bool) -> None:
+        revision = self.changes.filter(pl.col("key") == key).height + 1
+        position = self.changes.height + 1
+        row = items(item(key, revision, deleted, label=f"{key}-{revision}"))
+        self.changes = pl.concat([self.changes, row.with_columns(position=pl.lit(position, pl.Int64))])
+
+    @rule(partition=st.integers(0, PARTITIONS - 1))
+    def hand_over(self, partition: int) -> None:
+        self._given(partition)
+
+    @precondition(lambda self: self.members)
+    @rule(data=st.data(), limit=st.integers(1, 3))
+    def poll(self, data: st.DataObject, limit: int) -> None:
+        self._poll(data.draw(st.sampled_from(self.members)), limit)
+
+    @precondition(lambda self: self.members and self.changes.height)
+    @rule(data=st.data())
+    def hear(self, data: st.DataObject) -> None:
+        """Messages come in any order, and more than once."""
+        member = data.draw(st.sampled_from(self.members))
+        mine = self._slice(member.assignment.partition)
+        if mine.height:
+            rows = data.draw(st.lists(st.integers(0, mine.height - 1), min_size=1, max_size=4))
+            self._apply(member, mine[rows], None)
+
+    @precondition(lambda self: self.members)
+    @rule(data=st.data())
+    def die(self, data: st.DataObject) -> None:
+        member = data.draw(st.sampled_from(self.members))
+        self.members.remove(member)
+        member.projector.store.close()
+
+    @invariant()
+    def what_is_below_a_checkpoint_is_in_once(self) -> None:
+        shown = {key: (revision, label) for key, revision, label in self._shown().rows()}
+        places = [0] * PARTITIONS
+        for number, position in self._places():
+            places[number] = position
+        for position, key, revision in self.changes.select("position", "key", "revision").rows():
+            if position <= places[partition_of(key, PARTITIONS)]:
+                assert shown[key][0] >= revision
+        assert all(label == f"{key}-{revision}" for key, (revision, label) in shown.items())
+        assert not self.applied or max(self.applied.values()) == 1
+
+    def _shown(self) -> pl.DataFrame:
+        return dump(self.whole, "item").select("key", "revision", "label")
+
+    def _places(self) -> Any:
+        asked = "SELECT number, position FROM lab_partition_checkpoint"
+        return self.whole._connection.execute(asked).fetchall()  # type: ignore[attr-defined]
+
+
+def of(store: type[PostgresTable]) -> type[Owners]:
+    return type(f"OwnersOf{store.__name__}", (Owners,), {"store": store})
+
+
+@pytest.mark.server("postgres")
+def test_nothing_is_lost_or_doubled_or_stale_however_owners_take_turns() -> None:
+    run_state_machine_as_test(
+        Owners, settings=settings(max_examples=examples(6), stateful_step_count=25, deadline=None)
+    )
+
+
+@pytest.mark.server("postgres")
+def test_a_store_without_fences_is_found_out() -> None:
+    # The first counter-example is enough.
+    known = settings(
+        max_examples=100, stateful_step_count=20, deadline=None, database=None, derandomize=True,
+        phases=[Phase.generate], report_multiple_bugs=False,
+    )  # fmt: skip
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(of(Unfenced), settings=known)
+
+
+@pytest.mark.server("postgres")
+def test_one_checkpoint_for_all_partitions_breaks_the_contract(tmp_path: Path) -> None:
+    trial = Trial(PlacedAlike, tmp_path, "records")
+    try:
+        with pytest.raises(AssertionError):
+            store_partitions.a_take_over_goes_on_at_the_checkpoint_of_its_partition(trial)
+    finally:
+        trial.close()
+
+
+@pytest.mark.server("postgres")
+def test_without_the_fence_a_stale_write_goes_through_and_the_contract_says_so(tmp_path: Path) -> None:
+    trial = Trial(Unfenced, tmp_path, "records")
+    try:
+        with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+            store_partitions.what_an_owner_that_was_replaced_writes_is_refused_as_a_whole(trial)
+        assert dump(trial._opened[0], "item")["label"].to_list() == ["stale"]
+    finally:
+        trial.close()
+
+
+def test_a_record_is_in_one_partition_and_in_the_same_one_everywhere() -> None:
+    rows = items(*(item(key) for key in range(-5, 20)))
+    slices = [KeySlice(number, 3).of(rows) for number in range(3)]
+    assert sorted(key for one in slices for key in one["key"]) == sorted(rows["key"])
+    # The remainder of a number; of a text's hash, which is the same on every machine.
+    assert [partition_of(key, 4) for key in (5, -1, 2**62)] == [1, 3, 0]
+    assert [partition_of(key, 16) for key in ("a", "ü", "")] == [9, 5, 9]
