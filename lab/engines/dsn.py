@@ -40,7 +40,8 @@ class Dsn:
         found = conninfo.conninfo_to_dict(self._text)
         for name in ("password", "sslpassword"):
             if value := str(found.get(name) or ""):
-                text = text.replace(value, "***")
+                # As it is, and as a URL has it.
+                text = text.replace(value, "***").replace(quote(value, safe=""), "***")
         return text
 
 

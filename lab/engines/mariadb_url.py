@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from lab.base import BadInput, Problem
 from lab.engines.urls import ServerUrl
@@ -27,8 +27,10 @@ class MariadbUrl(ServerUrl):
             what = "it names a database, and the lab makes databases of its own"
             raise BadInput([Problem(where, what, f"for example {EXAMPLE}")])
         self.words: dict[str, Any] = {"host": self.host or "127.0.0.1", "port": self.port or PORT}
-        self.words |= {name: one for name, one in (("user", self.user), ("password", self.password)) if one}
-        for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        # Of a text the driver would take the bytes of Latin 1.
+        words = (("user", self.user), ("password", self.password.encode()))
+        self.words |= {name: one for name, one in words if one}
+        for name, value in self.parameters.items():
             if name in FLAGS:
                 self.words[name] = value.lower() in ("1", "true", "yes")
             elif name in TEXTS:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import ClassVar
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from lab.base import BadInput, Problem
 
@@ -10,7 +11,22 @@ from lab.base import BadInput, Problem
 class ServerUrl:
     """The URL of a server that is never shown with its password: `str` and `repr` give what may be printed."""
 
-    __slots__ = ("_shown", "_text", "host", "password", "port", "user", "where")
+    __slots__ = (
+        "_hidden",
+        "_shown",
+        "_text",
+        "host",
+        "parameters",
+        "password",
+        "port",
+        "scheme",
+        "token",
+        "user",
+        "where",
+    )
+
+    # Whether a user without a password is a token, and as secret as one.
+    tokens: ClassVar[bool] = False
 
     def __init__(self, text: str, where: str, schemes: tuple[str, ...], example: str) -> None:
         """`where` says what gave it, `schemes` what may stand before `://`. Raises BadInput, which doesn't quote it."""
@@ -23,10 +39,19 @@ class ServerUrl:
             parts = urlsplit("")
         if parts.scheme not in schemes or not (parts.netloc or parts.path):
             raise BadInput([Problem(where, f"it is no URL that begins with {schemes[0]}://", f"for example {example}")])
-        secret = {unquote(value) for name, value in parse_qsl(parts.query) if "pass" in name.lower()}
-        user, at, server = parts.netloc.rpartition("@")
-        self._shown = f"{parts.scheme}://{user.partition(':')[0]}{at if user.partition(':')[0] else ''}{server}"
-        self._shown += parts.path
+        self.scheme, self.token = parts.scheme, ""
+        # What stands behind the `?`.
+        self.parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
+        secret = {value for name, value in self.parameters.items() if "pass" in name.lower()}
+        user, _, server = parts.netloc.rpartition("@")
+        user = user.partition(":")[0]
+        if self.tokens and self.user and parts.password is None:
+            self.token, self.user, user = self.user, "", ""
+        self._shown = f"{parts.scheme}://{user}{'@' if user else ''}{server}{parts.path}"
+        # Each as it is, and as it is written in a URL.
+        written = {parts.password or "", *({parts.username or ""} if self.token else ())}
+        plain = {self.password, self.token, *secret} - {""}
+        self._hidden = sorted((plain | written | {quote(one, safe="") for one in plain}) - {""}, key=len, reverse=True)
         self.password = self.password or next(iter(secret), "")
 
     def __str__(self) -> str:
@@ -45,6 +70,13 @@ class ServerUrl:
         user, at, _ = parts.netloc.rpartition("@")
         return parts._replace(netloc=f"{user}{at}127.0.0.1:{port}").geturl()
 
+    def without(self, *parameters: str) -> str:
+        """The URL as it is, but without these parameters; to connect with, never to print or to record."""
+        kept = {name: value for name, value in self.parameters.items() if name not in parameters}
+        return urlsplit(self._text)._replace(query=urlencode(kept)).geturl()
+
     def without_secrets(self, text: str) -> str:
-        """Return a text in which the password doesn't occur."""
-        return text.replace(self.password, "***") if self.password else text
+        """Return a text in which no password and no token occurs."""
+        for one in self._hidden:
+            text = text.replace(one, "***")
+        return text

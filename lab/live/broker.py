@@ -35,8 +35,10 @@ from lab.service.listening import ChannelFiles
 # Messages that are published at once; seconds to look for more, in which the last ones must be stored, and in which a
 # call to a broker ends by itself.
 _TOGETHER, _LOOK, _CLOSES, _LAST_CALL = 500, 0.1, 60.0, 20.0
-# Where the kinds of brokers listen whose URL names no port.
-_PORTS = {"redis": 6379, "nats": 4222, "rabbitmq": 5672}
+# Where a broker listens whose URL names no port.
+_PORTS = {"redis": 6379, "rediss": 6379, "nats": 4222, "tls": 4222, "amqp": 5672, "amqps": 5671}
+# What a link puts in a server's place, and which URLs are checked against the server's certificate.
+_HERE, _CHECKED = "127.0.0.1", ("rediss", "tls", "amqps")
 # Seconds between two looks at an end: both must find nothing, as a message may be between broker and process.
 _TWICE = 0.15
 
@@ -170,7 +172,10 @@ class BrokerHub:
             url: ServerUrl = found.url()
             if not url.host:
                 raise Unavailable(f"{url}: a socket of this machine has no link that could fail")
-            self._link = Link(url.host, url.port or _PORTS[f"{self._table.broker}"])
+            if url.scheme in _CHECKED and url.host != _HERE:
+                what = f"{url}: an outage with `link` puts {_HERE} in its place, for which its certificate isn't"
+                raise Unavailable(f"{what}; take a server without TLS, or leave the outage out")
+            self._link = Link(url.host, url.port or _PORTS[url.scheme])
             await self._link.open()
             self._former = os.environ.get(self._variable)
             os.environ[self._variable] = url.at(self._link.port)

@@ -13,7 +13,7 @@ from lab.base import BadInput, LabError, Unavailable
 from lab.engines.urls import ServerUrl
 from lab.ports import Endpoint, Missing
 from lab.servers.disk_ledger import DiskLedger
-from lab.servers.environment import said
+from lab.servers.environment import said, way_out
 from lab.servers.listed import Listed
 
 # Seconds to connect, and of silence after which a call fails.
@@ -48,19 +48,22 @@ class Broker(Listed):
 
     def url(self) -> ServerUrl:
         """Return where it is: as the environment says, or where it usually is. Raises BadInput."""
-        text, where = said(self.variable, "a URL") or (self.usual, self.variable)
+        return self.parsed(*(said(self.variable, "a URL") or (self.usual, self.variable)))
+
+    def parsed(self, text: str, where: str) -> ServerUrl:
+        """Return a URL of this kind of server; `where` is the variable that has it. Raises BadInput."""
         return ServerUrl(text, where, self.schemes, self.usual)
 
     def find(self) -> Endpoint | Missing:
         """Connect once to where it must be."""
-        way_out = f"start one: {self.start}; say where it is: export {self.variable}={self.usual}"
+        start = f"start one: {self.start}; say where it is: export {self.variable}={self.usual}"
         try:
             url = self.url()
             return Endpoint(str(url), str(self.ask(url)["version"]), self.url)
         except BadInput as error:
-            return Missing(str(error.problems[0]), way_out)
+            return Missing(str(error.problems[0]), start)
         except LabError as error:
-            return Missing(f"no {self.title} server is reached: {error}", way_out)
+            return Missing(f"no {self.title} server is reached: {error}", way_out(str(error), self.variable, start))
 
     def settings(self) -> Mapping[str, Any]:
         """The settings that matter, as read back from it. Raises Unavailable."""
@@ -81,6 +84,9 @@ class Broker(Listed):
 
     def failed(self, error: object) -> Unavailable:
         """Return the lab's error for one of the driver's, with the server's URL."""
+        if isinstance(error, ConnectionRefusedError):
+            # asyncio's own words for it are others.
+            error = "Connection refused"
         url = self.url()
         words = url.without_secrets(" ".join(f"{error}".split())) or type(error).__name__
         return Unavailable(f"{self.title} at {url}: {words}")

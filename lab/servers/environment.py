@@ -1,4 +1,7 @@
-"""Where the environment says that a server is: a variable with its address, or one that names a file with it."""
+"""Where the environment says that a server is: a variable with its address, or one that names a file with it.
+
+And what to do about one that is there and refuses.
+"""
 
 from __future__ import annotations
 
@@ -28,3 +31,18 @@ def said(variable: str, what: str) -> tuple[str, str] | None:
         reason = f"{name}: there is no such file" if found is None else f"{name}: the file is empty"
         raise BadInput([Problem(by_file, reason, f"write {what} into it")])
     return found.strip().splitlines()[0], by_file
+
+
+# What servers and drivers say of a wrong user or password; and of a certificate that nobody vouches for.
+_LOGIN = ("password", "access denied", "authorization", "authentication", "access_refused", "login was refused")
+_TRUST = ("certificate", "ssl error", "[ssl")
+
+
+def way_out(reason: str, variable: str, start: str) -> str:
+    """What to do about a server that isn't reached: `start` tells how one is started."""
+    said_of = reason.lower()
+    if any(word in said_of for word in _TRUST):
+        return f"it answers, and TLS fails: {variable} or {variable}_FILE must name the authority of its certificate"
+    if any(word in said_of for word in _LOGIN):
+        return f"it answers, and refuses who connects: put user and password into {variable} or {variable}_FILE"
+    return start

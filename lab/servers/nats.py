@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -12,11 +13,22 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
+from lab.base import BadInput, Problem
+from lab.engines import tls
 from lab.engines.urls import ServerUrl
+from lab.formatting import printable
 from lab.servers.broker import CONNECTS, SILENCE, Broker
 from lab.servers.disk_ledger import DiskLedger
 
 T = TypeVar("T")
+PORT = 4222
+# Parameters of a URL, as the options of NATS's own program are called: authorities, and a client's own certificate.
+FILES = ("tlsca", "tlscert", "tlskey")
+_PLAIN = "the server speaks no TLS, so it is told nothing: give it a certificate, or begin its URL with nats://"
+# Seconds until a connection that failed is left to the system.
+_ENDS = 0.5
+# Said by asyncio whenever a server ends a connection that this driver has raised to TLS.
+logging.getLogger("asyncio").addFilter(lambda record: "eof_received() has no effect" not in record.getMessage())
 ERRORS: tuple[type[Exception], ...] = (NatsError, OSError, TimeoutError)
 
 
@@ -24,6 +36,13 @@ class NatsLedger(DiskLedger):
     """The ledger of NATS."""
 
     variable = "LAB_NATS_OWNER"
+
+
+class NatsUrl(ServerUrl):
+    """A URL of NATS: a user without a password is a token, and the files of TLS are parameters."""
+
+    __slots__ = ()
+    tokens = True
 
 
 class NatsServer(Broker):
@@ -37,20 +56,51 @@ class NatsServer(Broker):
         "or docker run --rm -p 127.0.0.1:4222:4222 nats:2 --jetstream"
     )
 
+    def parsed(self, text: str, where: str) -> NatsUrl:
+        """A URL whose parameters are known."""
+        url = NatsUrl(text, where, self.schemes, self.usual)
+        if unknown := sorted(set(url.parameters) - set(FILES)):
+            what = f"its parameter `{printable(unknown[0])}` isn't known"
+            raise BadInput([Problem(where, what, f"known are {', '.join(FILES)}")])
+        return url
+
     async def connect(self, url: ServerUrl | None = None, reconnects: bool = False) -> Client:
         """Connect; with `reconnects`, for as long as it takes whenever the connection is lost."""
-        client = Client()
+        client, url, connected = Client(), url or self.url(), False
+
+        async def hear(error: Exception) -> None:
+            # The driver tries a server that refuses for ever, also where it is told not to connect again.
+            if not connected:
+                raise error
+
+        def told(secret: str) -> Callable[[], str]:
+            # Asked for at each connection, once it is known whether the server speaks TLS: the driver doesn't insist.
+            def tell() -> str:
+                if url.scheme == "tls" and not client._server_info.get("tls_required"):
+                    raise NatsError(_PLAIN)
+                return secret
+
+            return tell
+
         # The driver takes parts of seconds, and declares whole ones.
         limits: dict[str, Any] = {
             "connect_timeout": CONNECTS, "allow_reconnect": reconnects, "reconnect_time_wait": 0.25,
             "max_reconnect_attempts": -1 if reconnects else 0, "ping_interval": SILENCE, "max_outstanding_pings": 1,
         }  # fmt: skip
+        names = {"user": url.user, "password": url.password, "token": url.token}
+        limits |= {name: told(one) for name, one in names.items() if one}
+        if url.scheme == "tls" or url.parameters:
+            limits["tls"] = tls.context(url, *FILES)
+        host = f"[{url.host}]" if ":" in url.host else url.host
         try:
-            await client.connect((url or self.url()).secret, error_cb=_quiet, **limits)
+            await client.connect(f"{url.scheme}://{host}:{url.port or PORT}", error_cb=hear, **limits)
+            connected = True
+            if url.scheme == "tls" and not client._server_info.get("tls_required"):
+                raise NatsError(_PLAIN)
         except BaseException:
-            # What was opened so far is nobody's else.
+            # What was opened so far is nobody's else. The driver waits for ever for the end of a TLS that never began.
             with suppress(*ERRORS):
-                await client.close()
+                await asyncio.wait_for(client.close(), _ENDS)
             raise
         return client
 
@@ -98,10 +148,6 @@ class NatsServer(Broker):
                 return thread.submit(lambda: asyncio.run(limited())).result()
         except ERRORS as error:
             raise self.failed(error) from None
-
-
-async def _quiet(_: Exception) -> None:
-    """Say nothing: who waits for an answer gets the error."""
 
 
 SERVER = NatsServer()

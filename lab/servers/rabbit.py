@@ -17,6 +17,7 @@ from pika.channel import Channel
 from pika.exceptions import AMQPError
 
 from lab.base import BadInput, Problem, Unavailable
+from lab.engines import tls
 from lab.engines.urls import ServerUrl
 from lab.servers.broker import CONNECTS, SILENCE, Broker
 from lab.servers.disk_ledger import DiskLedger
@@ -24,6 +25,8 @@ from lab.servers.disk_ledger import DiskLedger
 # It writes what it raises to standard error, too.
 logging.getLogger("pika").addHandler(logging.NullHandler())
 
+# Parameters of a URL, as RabbitMQ's own clients call them: authorities, and a client's own certificate.
+FILES = ("cacertfile", "certfile", "keyfile")
 ERRORS: tuple[type[Exception], ...] = (AMQPError, OSError, TimeoutError)
 
 
@@ -87,12 +90,19 @@ class RabbitServer(Broker):
         return super().failed(error)
 
     def _parameters(self, url: ServerUrl) -> pika.URLParameters:
+        if url.scheme == "amqp" and (given := [name for name in FILES if name in url.parameters]):
+            raise BadInput([Problem(url.where, f"its parameter `{given[0]}` is of TLS", "begin it with amqps://")])
+        if url.user and not url.password:
+            raise BadInput([Problem(url.where, f"{url}: it names a user without a password", "put both into it")])
         try:
-            return pika.URLParameters(url.secret)
+            found = pika.URLParameters(url.without(*FILES))
         except (ValueError, TypeError, LookupError):
             # The driver quotes what it can't read, which may be a password.
             what = "its options, after the `?`, can't be read"
             raise BadInput([Problem(url.where, what, f"for example {self.usual}?heartbeat=5")]) from None
+        if url.scheme == "amqps" and "ssl_options" not in url.parameters:
+            found.ssl_options = pika.SSLOptions(tls.context(url, *FILES), url.host)
+        return found
 
     def _once(self, work: Callable[[AsyncioConnection], Any], url: ServerUrl | None = None) -> Any:
         async def done() -> Any:

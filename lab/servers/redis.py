@@ -12,7 +12,7 @@ from lab.base import BadInput, LabError
 from lab.engines import redis as engine
 from lab.engines.urls import ServerUrl
 from lab.ports import Endpoint, Missing
-from lab.servers.environment import said
+from lab.servers.environment import said, way_out
 from lab.servers.listed import Listed
 from lab.servers.redis_ledger import RedisLedger
 
@@ -47,7 +47,7 @@ class RedisServer(Listed):
         except BadInput as error:
             return Missing(str(error.problems[0]), START)
         except LabError as error:
-            return Missing(f"no Redis server is reached: {error}", START)
+            return Missing(f"no Redis server is reached: {error}", way_out(str(error), VARIABLE, START))
         if evicts(settings):
             what = f"{address} removes keys when its memory is full (maxmemory-policy {settings['maxmemory_policy']})"
             return Missing(f"{what}: what it removes is lost, and nobody is told", KEEPS)

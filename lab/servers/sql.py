@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from lab.base import BadInput, Unavailable
 from lab.ports import Endpoint, Missing
-from lab.servers.environment import said
+from lab.servers.environment import said, way_out
 from lab.servers.listed import Listed
 
 DsnT = TypeVar("DsnT")
@@ -73,7 +73,7 @@ class SqlServer(Listed, Generic[DsnT]):
                 case (dsn, str() as version):
                     return Endpoint(str(dsn), version, lambda: self.open(dsn))
                 case reason:
-                    return Missing(str(reason), self.start)
+                    return Missing(str(reason), way_out(str(reason), self.variable, self.start))
         except BadInput as error:
             return Missing(str(error.problems[0]), self.start)
 
@@ -88,7 +88,7 @@ class SqlServer(Listed, Generic[DsnT]):
             case (dsn, _):
                 return dsn
             case reason:
-                raise Unavailable(f"{reason}; {self.start}")
+                raise Unavailable(f"{reason}; {way_out(reason, self.variable, self.start)}")
 
     def _look(self) -> tuple[DsnT, str] | str:
         """The first server that answers, and its version; or why none does."""

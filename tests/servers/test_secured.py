@@ -1,0 +1,248 @@
+"""TLS and passwords: each kind of server is reached with both, and no password is left or printed anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from secured import MARK, PASSWORD, SECURED, Certificates, Secured, nats
+
+from lab.channel import CHANNELS
+from lab.cli import lab
+from lab.engines.urls import ServerUrl
+from lab.ports import Endpoint, Missing
+from lab.runs import load_run
+from lab.servers import catalogue, server
+from lab.servers.nats import SERVER as NATS
+from lab.testing.channels import messages, taken
+
+# All of them at once: the source of truth and its log, stores, and the channel.
+TEXT = """
+schema = 1
+name = "secured"
+seed = 5
+[domain]
+name = "employees"
+records = 30
+[workload]
+commands = 120
+rate = 200.0
+[truth]
+engine = "postgres"
+model = "history"
+[catch_up]
+every = 0.2
+feed = "log"
+[channel]
+broker = "nats"
+lose = 0.05
+[measure]
+trials = false
+samples = 2
+blocks = 0
+budget = 0.05
+[[projection]]
+name = "table"
+store = "postgres.table"
+[[projection]]
+name = "rows"
+store = "mariadb.table"
+[[projection]]
+name = "values"
+store = "redis.keyvalue"
+"""
+ONE = """
+schema = 1
+name = "alone"
+seed = 1
+[domain]
+name = "employees"
+[workload]
+commands = 10
+[[projection]]
+name = "mine"
+"""
+# What makes a scenario need one kind of server alone.
+ALONE = {
+    "postgres": 'store = "postgres.table"', "mariadb": 'store = "mariadb.table"', "redis": 'store = "redis.keyvalue"',
+    "nats": 'store = "sqlite.table"\n[channel]\nbroker = "nats"',
+}  # fmt: skip
+KINDS = [pytest.param(name, marks=pytest.mark.server(name)) for name in SECURED]
+Of = Callable[[str], Secured]
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def of(certificates: Certificates) -> Iterator[Of]:
+    """The server of each kind, started when it is first asked for."""
+    found: dict[str, Secured] = {}
+    with ExitStack() as stack:
+
+        def one(name: str) -> Secured:
+            if name not in found:
+                found[name] = stack.enter_context(SECURED[name](certificates))
+            return found[name]
+
+        yield one
+
+
+def said(*words: str) -> tuple[int, str]:
+    found = CliRunner().invoke(lab, words)
+    assert found.exception is None or isinstance(found.exception, SystemExit), found.exception
+    return found.exit_code, found.output
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_server_is_reached_with_tls_and_a_password_by_variable_or_file(
+    name: str, of: Of, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = of(name)
+    monkeypatch.setenv(one.variable, one.url(PASSWORD, certificates.authority))
+    assert isinstance(server(name).find(), Endpoint)
+    monkeypatch.delenv(one.variable)
+    (tmp_path / "url").write_text(one.url(PASSWORD, certificates.authority))
+    monkeypatch.setenv(f"{one.variable}_FILE", str(tmp_path / "url"))
+    (row,) = catalogue([name])
+    assert row["reachable"]
+    assert MARK not in json.dumps(row)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_wrong_password_and_an_authority_that_signed_nothing_are_one_line_each(
+    name: str, of: Of, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = of(name)
+    scenario = tmp_path / "alone.toml"
+    scenario.write_text(f"{ONE}{ALONE[name]}\n")
+    wrong = one.url(f"{PASSWORD}-not", certificates.authority)
+    monkeypatch.setenv(one.variable, wrong)
+    for url, why, way_out in (
+        (wrong, one.refuses, "put user and password into"),
+        (one.url(PASSWORD, certificates.other), one.distrusted, "must name the authority of its certificate"),
+        (re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:1", wrong), "efused", "start one: "),
+    ):
+        monkeypatch.setenv(one.variable, url)
+        found = server(name).find()
+        assert isinstance(found, Missing)
+        status, output = said("run", str(scenario), "--live", "--runs", str(tmp_path / "runs"))
+        assert status == 2
+        (line,) = [line for line in output.splitlines() if line.strip()]
+        assert why in line
+        assert f"{one.variable}" in line
+        assert way_out in line
+        assert MARK not in f"{output}{found}{catalogue([name])}"
+    assert not list(tmp_path.glob("runs/*/2*"))
+
+
+def watched(process: subprocess.Popen[str], seen: set[str]) -> None:
+    """Note each argument of any process of this machine that has the password, for as long as a process runs."""
+    while process.poll() is None:
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                arguments = entry.read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if MARK in arguments:
+                seen.add(arguments)
+            if "lab.service.part" in arguments:
+                seen.add("a projection's process")
+        threading.Event().wait(0.05)
+
+
+def test_a_run_on_all_of_them_leaves_and_prints_no_password(of: Of, certificates: Certificates, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LAB_")}
+    environment["XDG_STATE_HOME"] = str(tmp_path / "state")
+    for name in SECURED:
+        one = of(name)
+        url = one.url(PASSWORD, certificates.authority)
+        if name in ("mariadb", "nats"):
+            file = certificates.folder / f"{name}.url"
+            file.write_text(url)
+            environment[f"{one.variable}_FILE"] = str(file)
+        else:
+            environment[one.variable] = url
+    (tmp_path / "secured.toml").write_text(TEXT)
+    command = [sys.executable, "-m", "lab", "run", "secured.toml", "--live", "--runs", "runs"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    seen = set[str]()
+    watching = threading.Thread(target=watched, args=(process, seen))
+    watching.start()
+    printed, errors = process.communicate(timeout=300)
+    watching.join()
+    assert process.returncode == 0, printed + errors
+    assert MARK not in printed + errors
+    assert seen == {"a projection's process"}
+    kept = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert [file for file in kept if MARK.encode() in file.read_bytes()] == []
+    (folder,) = tmp_path.glob("runs/secured/2*")
+    told = load_run(str(folder)).manifest["servers"]
+    assert set(told) == set(SECURED)
+    assert all(one["url"] for one in told.values())
+
+
+@pytest.mark.server("nats")
+def test_a_token_of_nats_is_as_secret_as_a_password(
+    certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with nats(certificates, f'token: "{PASSWORD}"') as one:
+        url = one.url(PASSWORD, certificates.authority)
+        monkeypatch.setenv(one.variable, url.replace(f"//{url.split('//')[1].split(':')[0]}:", "//"))
+        shown = str(NATS.url())
+        assert "@" not in shown
+        assert isinstance(server("nats").find(), Endpoint)
+        channel = CHANNELS["nats"](100, "")
+        subscription = channel.subscribe("group", "one")
+        channel.publish(messages([1, 2]))
+        assert [item.message.position for item in taken(subscription, 2)] == [1, 2]
+        channel.drop()
+    found = server("nats").find()
+    assert MARK not in f"{shown}{found}"
+
+
+@pytest.mark.server("nats")
+def test_a_server_without_tls_is_not_told_who_connects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver would send the password in the clear."""
+    usual = ServerUrl(NATS.usual, "here", NATS.schemes, NATS.usual)
+    url = os.environ.get("LAB_NATS", str(usual)).rpartition("@")[2].rpartition("//")[2]
+    for login in (f"someone:{MARK}@", f"{MARK}@", ""):
+        monkeypatch.setenv("LAB_NATS", f"tls://{login}{url}")
+        found = server("nats").find()
+        assert isinstance(found, Missing)
+        assert "the server speaks no TLS" in found.reason
+        assert MARK not in f"{found}"
+
+
+@pytest.mark.parametrize(
+    ("variable", "url", "said"),
+    [
+        ("LAB_NATS", "tls://127.0.0.1:1?tlsca=/nowhere/ca.pem", "the file of `tlsca`, /nowhere/ca.pem, can't be used"),
+        ("LAB_NATS", "tls://127.0.0.1:1?tlscert=/nowhere/me.pem", "the file of `tlscert`, /nowhere/me.pem, can't be"),
+        ("LAB_NATS", "tls://127.0.0.1:1?ca=x", "its parameter `ca` isn't known (known are tlsca, tlscert, tlskey)"),
+        ("LAB_RABBITMQ", "amqps://127.0.0.1:1?cacertfile=/nowhere", "the file of `cacertfile`, /nowhere, can't be"),
+        ("LAB_RABBITMQ", "amqp://127.0.0.1:1?cacertfile=/nowhere", "`cacertfile` is of TLS (begin it with amqps://)"),
+        ("LAB_RABBITMQ", "amqp://me@127.0.0.1:1", "it names a user without a password (put both into it)"),
+    ],
+)
+def test_files_and_words_that_cant_be_used_are_told(
+    variable: str, url: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, url)
+    found = server(variable.removeprefix("LAB_").lower()).find()
+    assert isinstance(found, Missing)
+    assert said in found.reason
