@@ -37,8 +37,10 @@ _CENTRAL = (0.25, 0.75)
 ALARM = 0.01
 _CRITICAL = NormalDist().inv_cdf(1 - ALARM)
 _WINDOW = 5.0
-# Of a longer series only the first distances are looked at, and further ones if its memory is longer.
+# Of a longer series only the first distances are looked at, and further ones if its memory is longer: up to this part of
+# the series. One whose memory is longer still is worth less than `WORTH_MIN`, by the width of the window.
 _LONG = 1 << 22
+_FURTHEST = round(WORTH_MIN / _WINDOW)
 # Student's t with 31 degrees of freedom, at 97.5 %, beside the normal quantile: the variance is an estimate itself.
 _SHRINK = (NormalDist().inv_cdf(0.975) / 2.0395) ** 2
 # Batches of nearly one period of a poll drift in phase. They are alike, but vary far less than the memory lets expect.
@@ -97,19 +99,23 @@ def dependent(ordered: Floats) -> bool:
 
 
 def autocorrelation_time(values: Floats) -> float:
-    """Return the integrated autocorrelation time in samples, at least 1: by it the variance of the mean is larger."""
+    """Return the integrated autocorrelation time in samples, at least 1: by it the variance of the mean is larger.
+
+    Of a long series whose memory is longer than `_FURTHEST` tells, it is the time up to there.
+    """
     if _squares(values) == 0:
         return 1.0
-    centred, lags = values - values.mean(), values.size
+    centred, most = values - values.mean(), values.size
     if values.size > _LONG:
-        lags = _LONG // 16
+        most = -(-values.size // _FURTHEST)
+    lags = most if values.size <= _LONG else min(most, _LONG // 16)
     while True:
         covariance = _covariance(centred, lags)
         times = 2 * np.cumsum(covariance / covariance[0]) - 1
         enough = np.arange(times.size) >= _WINDOW * times
-        if enough.any() or lags == values.size:
+        if enough.any() or lags == most:
             break
-        lags = min(4 * lags, values.size)
+        lags = min(4 * lags, most)
     window = int(np.argmax(enough)) if enough.any() else times.size - 1
     return max(float(times[window]), 1.0)
 

@@ -10,7 +10,16 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from lab.base import stream
-from lab.statistics.dependence import autocorrelation_time, batch_means, common, dependent, likeness, ranks, worth
+from lab.statistics.dependence import (
+    WORTH_MIN,
+    autocorrelation_time,
+    batch_means,
+    common,
+    dependent,
+    likeness,
+    ranks,
+    worth,
+)
 from lab.statistics.intervals import Interval, bounded, difference, intervals
 from lab.statistics.quantiles import median, quantile
 
@@ -92,6 +101,19 @@ def test_the_autocorrelation_time_of_an_autoregressive_series(of: float) -> None
     # (1 + r) / (1 - r): Sokal, "Monte Carlo methods in statistical mechanics", 1997, equation 2.16.
     times = [autocorrelation_time(autoregressive(of, 20_000, seed)) for seed in range(3)]
     assert np.mean(times) == pytest.approx((1 + of) / (1 - of), rel=0.12)
+
+
+@pytest.mark.parametrize(("of", "long"), [(0.3, False), (0.95, False), (0.999, True)])
+def test_of_a_long_series_only_the_first_distances_are_looked_at(
+    of: float, long: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = autoregressive(of, 40_000, SEED)
+    whole = autocorrelation_time(series)
+    monkeypatch.setattr("lab.statistics.dependence._LONG", 1_600)
+    found = autocorrelation_time(series)
+    # What is too long to be told exactly is worth too few samples, either way.
+    assert (series.size / whole < WORTH_MIN) is long
+    assert series.size / found < WORTH_MIN if long else found == pytest.approx(whole)
 
 
 def test_dependence_is_seen_and_independence_is_not_taken_for_it() -> None:
