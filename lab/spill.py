@@ -167,6 +167,17 @@ def taken(frame: pl.DataFrame, rows: np.ndarray) -> pl.DataFrame:
     return found
 
 
+def sifted(frame: pl.DataFrame, condition: pl.Expr) -> pl.DataFrame:
+    """Return the rows of a frame that satisfy a condition on each row by itself; of a spilled one, part by part."""
+    if frame.n_chunks() == 1 or frame.height <= ROWS:
+        return frame.filter(condition)
+    found = []
+    for part in frame.iter_slices(ROWS):
+        found.append(part.filter(condition))
+        breathe()
+    return pl.concat(found, rechunk=True)
+
+
 def reordered(frame: pl.DataFrame, rows: np.ndarray, spill: Spill) -> pl.DataFrame:
     """Return these rows of a frame in their order, on disk if they are many."""
     pieces = (taken(frame, rows[first : first + ROWS]) for first in range(0, rows.size, ROWS))

@@ -25,6 +25,7 @@ from lab.measure.asking import longer
 from lab.place import FolderPlace
 from lab.queries.answers import Row
 from lab.queries.model import Query
+from lab.spill import sifted
 from lab.statistics.grouped import in_order
 from lab.statistics.intervals import intervals
 from lab.statistics.quantiles import told
@@ -76,7 +77,7 @@ def beside(
 
 def _later(frame: pl.DataFrame, cut: float) -> pl.DataFrame:
     """Return the changes after a moment."""
-    return frame.filter(pl.col("committed_at") > cut)
+    return sifted(frame, pl.col("committed_at") > cut)
 
 
 def _commits(events: dict[str, pl.DataFrame], cut: float) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -84,7 +85,7 @@ def _commits(events: dict[str, pl.DataFrame], cut: float) -> Iterator[tuple[str,
     rows = [
         (moment, entity, number)
         for entity, frame in events.items()
-        for number, moment in _later(frame.with_row_index(), cut).select("index", "committed_at").iter_rows()
+        for number, moment in _later(frame.select("committed_at").with_row_index(), cut).iter_rows()
     ]
     for _, entity, number in sorted(rows):
         yield entity, events[entity][number : number + 1]

@@ -17,6 +17,7 @@ import polars as pl
 
 from lab.base import Entity
 from lab.queries.text import plain
+from lab.spill import sifted
 
 Row = tuple[Any, ...]
 
@@ -68,7 +69,7 @@ class ReferenceTable:
 
     def revisions(self, key: Any) -> pl.DataFrame:
         """All revisions of a record, oldest first."""
-        return self.frame.filter(pl.col("key") == key).sort("revision")
+        return sifted(self.frame, pl.col("key") == key).sort("revision")
 
 
 def same(expected: Sequence[Row], found: Sequence[Row]) -> bool:

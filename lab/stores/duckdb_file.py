@@ -141,6 +141,10 @@ class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
         connection.unregister("lab_incoming")
 
     def _replace(self, table: str, rows: pl.DataFrame, identity: Sequence[str]) -> None:
+        if not identity:
+            # What is registered under a name is kept until the transaction ends, which may be that of a whole rebuild.
+            self._connection.from_arrow(rows.to_arrow()).insert_into(sql.quoted(table))
+            return
         with self._incoming(rows) as connection:
             self._remove(table, identity)
             connection.execute(f"INSERT INTO {sql.quoted(table)} SELECT * FROM lab_incoming")
