@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import polars as pl
 
 from lab.base import Batch, Key
@@ -92,7 +93,7 @@ class _LastRevisions:
         self._merge(pile)
 
     def _merge(self, pile: list[pl.DataFrame]) -> None:
-        """Add the last revisions of a pile of pages, and drop the earlier ones of their records."""
+        """Add the last revisions of a pile of pages, which is emptied, and drop the earlier ones of their records."""
         if not pile:
             return
         newest = _reduced(pile)
@@ -148,7 +149,17 @@ class _Part:
 
 
 def _reduced(pile: list[pl.DataFrame]) -> pl.DataFrame:
-    return _own([pl.concat(pile).unique("key", keep="last", maintain_order=True)])
+    """Return the last row of each key, and empty the pile: whole rows are copied page by page, not all at once."""
+    keys = pl.concat([page.select("key") for page in pile]).with_row_index("row")
+    rows = keys.unique("key", keep="last", maintain_order=True)["row"].to_numpy()
+    parts: list[pl.DataFrame] = []
+    first = 0
+    for page in pile:
+        low, high = np.searchsorted(rows, [first, first + page.height])
+        parts.append(page[rows[low:high] - first])
+        first += page.height
+    pile.clear()
+    return _own(parts)
 
 
 def _own(parts: list[pl.DataFrame]) -> pl.DataFrame:

@@ -37,8 +37,8 @@ _CENTRAL = (0.25, 0.75)
 ALARM = 0.01
 _CRITICAL = NormalDist().inv_cdf(1 - ALARM)
 _WINDOW = 5.0
-# Of a longer series only the first distances are looked at, and further ones if its memory is longer: up to this part of
-# the series. One whose memory is longer still is worth less than `WORTH_MIN`, by the width of the window.
+# Of a longer series only the first distances are looked at, and further ones if its memory is longer: up to this part
+# of the series. One whose memory is longer still is worth less than `WORTH_MIN`, by the width of the window.
 _LONG = 1 << 22
 _FURTHEST = round(WORTH_MIN / _WINDOW)
 # Student's t with 31 degrees of freedom, at 97.5 %, beside the normal quantile: the variance is an estimate itself.
