@@ -251,9 +251,13 @@ class Unavailable(LabError):
 
 
 class Fenced(LabError):
-    """The owner of a partition was replaced: nothing of its batch is written."""
+    """The owner of a partition was replaced by one of a higher generation: nothing of its batch is written."""
 
     exit_status = 4
+
+    def __init__(self, said: str, generation: int) -> None:
+        super().__init__(said)
+        self.generation = generation
 
 
 class Damaged(LabError):

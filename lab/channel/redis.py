@@ -187,10 +187,10 @@ class RedisChannel:
             LEDGER.note(self._client, "prefix", name, LEDGER.owner(), Path("/"))
         return name
 
-    def execute(self, script: str, arguments: Sequence[Any]) -> Any:
-        """Execute a script as a whole. Raises Unavailable."""
+    def execute(self, script: str, arguments: Sequence[Any], keys: Sequence[str] = ()) -> Any:
+        """Execute a script as a whole, on these keys or the channel's own. Raises Unavailable."""
         with self.mapped():
-            return self._client.register_script(script)(keys=self.keys, args=list(arguments))
+            return self._client.register_script(script)(keys=list(keys or self.keys), args=list(arguments))
 
     def read(self, group: str, consumer: str, most: int, seconds: float) -> list[tuple[bytes, bytes]]:
         """The next messages of a group that nobody has taken, as pairs of id and bytes. Raises Unavailable."""

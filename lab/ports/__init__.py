@@ -14,7 +14,7 @@ import polars as pl
 
 from lab.base import Batch, Key
 from lab.ports.channel import Channel, ChannelPromises, Delivery, Message, Subscription
-from lab.ports.group import Assignment, GroupMember, KeySlice, partition_of
+from lab.ports.group import Assignment, ConsumerGroup, GroupMember, KeySlice, partition_of
 from lab.ports.server import Endpoint, Missing, ServerManager
 
 if TYPE_CHECKING:  # Types alone: at run time this module needs nothing above `base`.
@@ -228,7 +228,7 @@ class WriteModel(Protocol):
 
 
 __all__ = [
-    "Assignment", "Blocker", "Capabilities", "Channel", "ChannelPromises", "Clock", "Delivery", "Endpoint", "Feed",
-    "FencingStore", "GroupMember", "KeySlice", "Message", "Missing", "Page", "Place", "RefreshingStore",
-    "ServerManager", "StorePort", "Subscription", "WriteModel", "partition_of",
+    "Assignment", "Blocker", "Capabilities", "Channel", "ChannelPromises", "Clock", "ConsumerGroup", "Delivery",
+    "Endpoint", "Feed", "FencingStore", "GroupMember", "KeySlice", "Message", "Missing", "Page", "Place",
+    "RefreshingStore", "ServerManager", "StorePort", "Subscription", "WriteModel", "partition_of",
 ]  # fmt: skip

@@ -31,16 +31,12 @@ class Assignment:
 class GroupMember(Protocol):
     """One process among those that share the partitions of a projection.
 
-    A partition has one owner at a time by the broker's clock, and is given on within some seconds of its owner's
-    silence. An owner that is stalled may still believe that it is one.
+    A partition has one owner at a time by the broker's clock, and is given on within seconds of its owner's silence. An
+    owner that is stalled may still believe that it is one.
     """
 
-    @property
-    def name(self) -> str:
-        """What the member is called."""
-
     def assigned(self, refused: Iterable[Assignment] = ()) -> list[Assignment]:
-        """Say that this member lives, take what is free up to its share, and return what it has.
+        """Say that this member lives, take what is free up to its share, and return what it has, by partition.
 
         What exceeds its share is given back, the highest partitions first. `refused` are partitions, each with the
         generation that the store knows of it: that of its next assignment is higher. To be called several times within
@@ -48,7 +44,24 @@ class GroupMember(Protocol):
         """
 
     def leave(self) -> None:
-        """Give everything back at once. Leaving twice is allowed."""
+        """Give everything back at once. Leaving twice is allowed. Raises Unavailable."""
+
+
+class ConsumerGroup(Protocol):
+    """The processes that share the partitions of one projection, as a broker knows them by the group's name."""
+
+    @property
+    def name(self) -> str:
+        """By which other processes open it."""
+
+    def join(self, member: str) -> GroupMember:
+        """Become a member under a name that no living one has. Raises Unavailable."""
+
+    def close(self) -> None:
+        """Release the connections. Closing twice is allowed."""
+
+    def drop(self) -> None:
+        """Close, and remove what the broker keeps of the group. Raises Unavailable."""
 
 
 @dataclass(frozen=True)

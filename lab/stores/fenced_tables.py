@@ -80,7 +80,7 @@ class FencedTables(ServerTables[SessionT]):
     def _compare(self, generation: int, mine: Assignment) -> None:
         if generation > mine.generation:
             what = f"partition {mine.partition} was given away: generation {generation} has it"
-            raise Fenced(f"{self.name}: {what}, and this is {mine.generation}")
+            raise Fenced(f"{self.name}: {what}, and this is {mine.generation}", generation)
 
     def _write(self, batch: Batch, replace: bool) -> None:
         """Write a batch, if its owner is still the owner. Raises Fenced."""

@@ -32,6 +32,14 @@ class SqlDialect:
     returning: str = " RETURNING position"
     # What positions are taken from where several writers take them at once; "" where they queue.
     sequence: str = ""
+    # An expression for a text's hash as a number, `{}` for the column (see `lab.ports.group`); "": there is none.
+    hashed: str = ""
+
+    def remainder(self, partitions: int, text: bool) -> str:
+        """An expression for the partition of a row, by its key."""
+        number = self.hashed.format("key") if text else "key"
+        # Of a negative number the remainder is negative in SQL.
+        return f"(({number} % {partitions}) + {partitions}) % {partitions}"
 
     def marks(self, count: int) -> str:
         """So many parameters, separated by commas."""

@@ -75,7 +75,10 @@ class Mariadb(ServerTruth):
     )
     name_bytes = NAME_BYTES
     plain_names = True
-    dialect = MariadbDialect(driver.TYPES, sequence=SEQUENCE, name="mysql", text="LONGTEXT", key_text=KEY_TEXT)
+    dialect = MariadbDialect(
+        driver.TYPES, sequence=SEQUENCE, name="mysql", text="LONGTEXT", key_text=KEY_TEXT,
+        hashed="CAST(CONV(SUBSTR(MD5({}), 1, 8), 16, 10) AS UNSIGNED)",
+    )  # fmt: skip
     home = MariadbPlace
     commits = (("COMMIT", ()), ("DO RELEASE_ALL_LOCKS()", ()))
 

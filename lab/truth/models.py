@@ -139,7 +139,7 @@ class Events(_Log):
     def earlier(self, entity: str, position: int, limit: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """From each record's first event on: what a fold of the page needs."""
         table, mark, schema = quoted(entity), self.dialect.mark, self._chosen(entity, columns)
-        page = f"SELECT key FROM {table} WHERE position > {mark} ORDER BY position LIMIT {mark}"
+        page = f"SELECT key FROM {table} WHERE position > {mark}{self._cut(entity)} ORDER BY position LIMIT {mark}"
         # Not every engine takes a LIMIT in what IN looks at.
         keys = f"SELECT key FROM ({page}) AS page"
         chosen = listed(list(schema))

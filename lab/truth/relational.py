@@ -13,6 +13,7 @@ import polars as pl
 
 from lab.base import Key, NotAnswered
 from lab.domain.model import Event, Outcome, Record
+from lab.ports import KeySlice
 from lab.queries.answers import Row
 from lab.queries.kinds import KINDS, translate
 from lab.queries.model import Query
@@ -38,6 +39,8 @@ class Relational(Truth):
     keeps: ClassVar[str]
 
     _execute: Callable[..., Any]
+    # The records whose changes a page has; None for those of all. See `lab.feed.sliced`.
+    wanted: KeySlice | None = None
 
     @abstractmethod
     def _fill(self, entity: str, rows: pl.DataFrame) -> None:
@@ -223,8 +226,15 @@ class Relational(Truth):
 
     def _page(self, entity: str, names: list[str]) -> str:
         mark = self.dialect.mark
-        rows = f"{quoted(entity)} WHERE position > {mark}{self._seen}"
+        rows = f"{quoted(entity)} WHERE position > {mark}{self._seen}{self._cut(entity)}"
         return f"SELECT {listed(names)} FROM {rows} ORDER BY position LIMIT {mark}"
+
+    def _cut(self, entity: str) -> str:
+        """A condition, after an AND, for the rows of the records that the reader wants."""
+        if self.wanted is None:
+            return ""
+        text = self.domain.entities[entity].key == "str"
+        return f" AND {self.dialect.remainder(self.wanted.partitions, text)} = {self.wanted.partition}"
 
     @property
     def _seen(self) -> str:

@@ -1,0 +1,148 @@
+"""The contract of groups, as a pytest test for each promise: `test_mine = group_contract(MyGroup)`."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from lab.ports import Assignment, ConsumerGroup, GroupMember
+from lab.testing.contracts import parametrized
+
+# Makes a group with so many partitions and seconds of a lease, or opens the one of a name.
+MakeGroup = Callable[[int, float, str], ConsumerGroup]
+PARTITIONS, LEASE = 4, 1.0
+# Seconds within which a silent member's partitions must be another's; and between two calls of a member that lives.
+_PATIENCE, _BEAT = 20.0, LEASE / 5
+
+
+def settled(
+    members: Iterable[GroupMember], counts: list[int], missing: set[int] | None = None
+) -> list[list[Assignment]]:
+    """Have members call until they have so many partitions, and all but the missing ones. Raises AssertionError."""
+    listed, until = [*members], time.monotonic() + _PATIENCE
+    while True:
+        found = [member.assigned() for member in listed]
+        owned = [one.partition for each in found for one in each]
+        if [len(each) for each in found] == counts and {*owned} == {*range(PARTITIONS)} - (missing or set()):
+            assert len(owned) == len({*owned}), f"a partition has two owners: {found}"
+            return found
+        assert time.monotonic() < until, f"{counts} partitions were to be owned: {found}"
+        time.sleep(_BEAT)
+
+
+def one_member_has_all_partitions_and_keeps_them(make: MakeGroup) -> None:
+    alone = make(PARTITIONS, LEASE, "").join("one")
+    first = alone.assigned()
+    assert [one.partition for one in first] == [*range(PARTITIONS)]
+    assert all(one.generation >= 1 for one in first)
+    until = time.monotonic() + 2.5 * LEASE
+    while time.monotonic() < until:
+        time.sleep(_BEAT)
+        assert alone.assigned() == first
+
+
+def members_share_evenly_and_what_is_given_on_has_a_higher_generation(make: MakeGroup) -> None:
+    group = make(PARTITIONS, LEASE, "")
+    one = group.join("one")
+    first = {each.partition: each.generation for each in one.assigned()}
+    other = make(PARTITIONS, LEASE, group.name).join("other")
+    kept, given = settled([one, other], [2, 2])
+    assert all(each.generation == first[each.partition] for each in kept)
+    assert all(each.generation > first[each.partition] for each in given)
+
+
+def what_a_silent_member_had_is_given_on_and_it_comes_to_hear_so(make: MakeGroup) -> None:
+    group = make(PARTITIONS, LEASE, "")
+    stalled, other = group.join("stalled"), group.join("other")
+    former, _ = settled([stalled, other], [2, 2])
+    (found,) = settled([other], [PARTITIONS])
+    generations = {each.partition: each.generation for each in found}
+    assert all(generations[each.partition] > each.generation for each in former)
+    again = stalled.assigned()
+    assert not {each.partition: each.generation for each in again}.items() & {
+        (each.partition, each.generation) for each in former
+    }
+    settled([stalled, other], [2, 2])
+
+
+def what_a_member_that_leaves_had_is_free_at_once(make: MakeGroup) -> None:
+    group = make(PARTITIONS, 60.0, "")
+    one, other = group.join("one"), group.join("other")
+    settled([one, other], [2, 2])
+    one.leave()
+    one.leave()
+    assert len(other.assigned()) == PARTITIONS
+
+
+def a_member_of_the_same_name_has_none_of_the_leases_of_one_that_died(make: MakeGroup) -> None:
+    group = make(PARTITIONS, LEASE, "")
+    dead = {each.partition: each.generation for each in group.join("one").assigned()}
+    again = group.join("one")
+    assert not again.assigned()
+    (found,) = settled([again], [PARTITIONS])
+    assert all(each.generation > dead[each.partition] for each in found)
+
+
+def a_generation_that_a_store_refused_is_followed_by_a_higher_one(make: MakeGroup) -> None:
+    """As after a broker has lost what it counted."""
+    member = make(PARTITIONS, LEASE, "").join("one")
+    member.assigned()
+    known = [Assignment(1, 7_000_000), Assignment(3, 9_000_000)]
+    found = {each.partition: each.generation for each in member.assigned(known)}
+    assert found[1] > 7_000_000
+    assert found[3] > 9_000_000
+    assert found.keys() == {*range(PARTITIONS)}
+
+
+def no_partition_has_two_owners_whoever_comes_and_goes(make: MakeGroup) -> None:
+    """What each member is told is compared with what the others were told last."""
+    group, rng = make(PARTITIONS, 60.0, ""), random.Random(7)
+    members: dict[str, GroupMember] = {}
+    owned: dict[str, list[Assignment]] = {}
+    highest = dict.fromkeys(range(PARTITIONS), 0)
+    for step in range(60):
+        if not members or (len(members) < 4 and rng.random() < 0.2):
+            members[f"member {step}"] = group.join(f"member {step}")
+        name = rng.choice([*members])
+        if len(members) > 1 and rng.random() < 0.1:
+            members.pop(name).leave()
+            owned.pop(name, None)
+            continue
+        former, owned[name] = owned.get(name, []), members[name].assigned()
+        listed = [each.partition for one in owned.values() for each in one]
+        assert len(listed) == len({*listed})
+        for each in {*owned[name]} - {*former}:
+            assert each.generation > highest[each.partition]
+            highest[each.partition] = each.generation
+
+
+PROMISES: tuple[Callable[[MakeGroup], None], ...] = (
+    one_member_has_all_partitions_and_keeps_them,
+    members_share_evenly_and_what_is_given_on_has_a_higher_generation,
+    what_a_silent_member_had_is_given_on_and_it_comes_to_hear_so,
+    what_a_member_that_leaves_had_is_free_at_once,
+    a_member_of_the_same_name_has_none_of_the_leases_of_one_that_died,
+    a_generation_that_a_store_refused_is_followed_by_a_higher_one,
+    no_partition_has_two_owners_whoever_comes_and_goes,
+)
+
+
+def group_contract(make: MakeGroup) -> Callable[..., None]:
+    """A pytest test of every promise, over groups that `make` makes or opens; all are dropped afterwards."""
+
+    def run(promise: Callable[[MakeGroup], None], _: Path) -> None:
+        made: list[ConsumerGroup] = []
+
+        def kept(partitions: int, lease_seconds: float, name: str) -> ConsumerGroup:
+            made.append(make(partitions, lease_seconds, name))
+            return made[-1]
+
+        try:
+            promise(kept)
+        finally:
+            for group in reversed(made):
+                group.drop()
+
+    return parametrized(PROMISES, run, lambda promise: promise.__name__)
