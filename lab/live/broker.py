@@ -14,23 +14,29 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lab.base import CannotTake, LabError, Unavailable
 from lab.channel import CHANNELS
+from lab.channel.groups import GROUPS
 from lab.channel.patient import BackOff
+from lab.channel.spread import SpreadChannel
 from lab.ending import say
 from lab.engines.urls import ServerUrl
 from lab.formatting import printable
 from lab.live.link import Link
 from lab.place import replace_file
-from lab.ports import Channel
+from lab.ports import Channel, ConsumerGroup
 from lab.ports import Message as Published
 from lab.running.live import Heard
 from lab.scenario import ChannelTable, Outage
 from lab.servers import server
 from lab.service.listening import ChannelFiles
+from lab.service.member import LEASE
+from lab.service.partition import GroupFiles
+from lab.wiring import ProjectionPlan
 
 # Messages that are published at once; seconds to look for more, in which the last ones must be stored, and in which a
 # call to a broker ends by itself.
@@ -43,10 +49,10 @@ _HERE, _CHECKED = "127.0.0.1", ("rediss", "tls", "amqps")
 _TWICE = 0.15
 
 
-def opened(table: ChannelTable, name: str = "") -> Channel:
-    """Open the run's channel, or make it. Raises Unavailable."""
+def opened(table: ChannelTable, name: str) -> SpreadChannel:
+    """Open the run's channel. Raises Unavailable."""
     assert table.broker is not None
-    return CHANNELS[table.broker](table.capacity, name)
+    return SpreadChannel.opened(partial(CHANNELS[table.broker], table.capacity), name)
 
 
 class BrokerPublisher:
@@ -57,7 +63,7 @@ class BrokerPublisher:
     """
 
     def __init__(
-        self, channel: Channel, capacity: int, writer: int,
+        self, channel: Channel | SpreadChannel, capacity: int, writer: int,
         gone: Callable[[], bool] = lambda: False, tally: Path | None = None, most: int = 1_000_000,
     ) -> None:  # fmt: skip
         """`gone` tells if nobody waits for this process any more; the counts are written to `tally` at the end."""
@@ -149,21 +155,39 @@ class BrokerPublisher:
 
 
 class BrokerHub:
-    """A live run's channel on a broker: made before all else, and dropped with the run."""
+    """A live run's channel on a broker: made before all else, and dropped with the run.
 
-    def __init__(self, table: ChannelTable, names: Sequence[str], folder: Path) -> None:
-        """Make the channel, and a group for each projection. Raises Unavailable."""
-        self._names, self._files, self._table = tuple(names), ChannelFiles(folder), table
-        self._channel = opened(table)
+    Projections with partitions have a group of processes each, and a channel for each partition.
+    """
+
+    def __init__(self, table: ChannelTable, projections: Sequence[ProjectionPlan], folder: Path) -> None:
+        """Make the channel, and a group for each projection that listens. Raises Unavailable."""
+        assert table.broker is not None
+        self._files, self._folder, self._table = ChannelFiles(folder), folder, table
+        # Those that listen, and whether by partitions.
+        self._split = {item.name: bool(item.layout.partitions) for item in projections if item.by_messages}
+        most = max((item.layout.partitions for item in projections if item.by_messages), default=0)
+        whole = not most or not all(self._split.values())
+        self._channel = SpreadChannel.made(partial(CHANNELS[table.broker], table.capacity), most, whole)
         self._link: Link | None = None
         self._former: str | None = None
-        for name in names:
-            self._channel.declare(name)
+        for name, split in self._split.items():
+            self._channel.declare(name, split)
+        self._groups: dict[str, ConsumerGroup] = {
+            item.name: GROUPS[table.broker](item.layout.partitions, LEASE, "")
+            for item in projections
+            if item.layout.partitions
+        }
 
     @property
     def name(self) -> str:
         """The channel's name, by which writers and projections open it."""
         return self._channel.name
+
+    def group(self, projection: str) -> str:
+        """The name of the group that shares a projection's partitions; "" for one that has none."""
+        found = self._groups.get(projection)
+        return "" if found is None else found.name
 
     async def open(self) -> None:
         """Put a link that can fail before the broker, if the scenario has such outages: processes go through it."""
@@ -195,13 +219,13 @@ class BrokerHub:
                 waits = await asyncio.get_running_loop().run_in_executor(None, self._backlog)
             except Unavailable:
                 return False
-            if waits or any(self._files.counted(name)["open"] for name in self._names):
+            if waits or any(self._counted(name)["open"] for name in self._split):
                 return False
         return True
 
     def counts(self) -> dict[str, dict[str, int]]:
         """For each projection what the hub counts, and in `repeated` what the broker delivered more than once."""
-        found = {name: self._files.counted(name) for name in self._names}
+        found = {name: self._counted(name) for name in self._split}
         return {name: {key: each[key] for key in each if key != "open"} for name, each in found.items()}
 
     async def close(self) -> None:
@@ -222,9 +246,22 @@ class BrokerHub:
     def _failures(self) -> list[Outage]:
         return [item for item in self._table.outages if item.link is not None]
 
+    def _counted(self, name: str) -> dict[str, int]:
+        """The counts of a projection; of one with partitions, those of all assignments: only the last are at work."""
+        if not self._split[name]:
+            return self._files.counted(name)
+        files, total = GroupFiles(self._folder, name), Counter[str]()
+        assignments = files.assignments()
+        last = {one.partition: one for one in assignments}
+        for one in assignments:
+            counts = self._files.counted(files.part(one))
+            total.update(counts if one == last[one.partition] else counts | {"open": 0})
+        return dict(total) or self._files.counted(name)
+
     def _backlog(self) -> int:
-        return sum(self._channel.backlog(name) for name in self._names)
+        return sum(self._channel.backlog(name, split) for name, split in self._split.items())
 
     def _drop(self) -> None:
-        with suppress(LabError):
-            self._channel.drop()
+        for drop in (self._channel.drop, *(group.drop for group in self._groups.values())):
+            with suppress(LabError):
+                drop()

@@ -6,7 +6,7 @@ simulation's own: when batches and polls start, what waits for what, and how lon
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from lab.base import stream
 from lab.experiment.write import Written
 from lab.feed.arrays import FeedArrays
 from lab.feed.published import Published
+from lab.live.sharing import work_of
 from lab.measure import lag
 from lab.place import FolderPlace
 from lab.running.empirical import Empirical
@@ -47,8 +48,8 @@ def foretell(
     measured = {row["projection"]: row for row in loaded.to_dicts()}
     rows = []
     for item in plan.projections:
-        if item.feed != POLL:
-            # The simulation knows polls and messages only.
+        if item.feed != POLL or item.layout.partitions:
+            # The simulation knows polls and messages only, and one process for each projection.
             continue
         records = read_work((folder / item.name).with_suffix(WORK_SUFFIX), began)
         lags = []
@@ -60,11 +61,11 @@ def foretell(
     return TABLES["foretold"].frame(rows)
 
 
-def worked(names: Sequence[str], folder: Path, began: float) -> pl.DataFrame:
+def worked(plan: Plan, folder: Path, began: float) -> pl.DataFrame:
     """The table `work` of a load: what each piece of work took in the projections' processes since `began`."""
     parts = [TABLES["work"].frame()]
-    for name in names:
-        records = read_work((folder / name).with_suffix(WORK_SUFFIX), began)
+    for item in plan.projections:
+        name, records = item.name, work_of(item, folder, began)
         mine = records[(records["kind"] == TAKEN) | (records["kind"] == CAUGHT_UP)]
         source = np.where(mine["kind"] == TAKEN, "channel", "catch-up")
         taken = pl.DataFrame({"source": source, "rows": mine["rows"], "seconds": mine["seconds"]})

@@ -17,14 +17,15 @@ from lab.experiment.write import Replay, Written, as_published
 from lab.feed.gaps import GivenUp
 from lab.feed.published import Published
 from lab.feed.reader import ChangeReader
+from lab.live.sharing import given_up, heard, journals_of, polled_at, shared_journal
 from lab.measure import lag
 from lab.measure.parts import Arrived
 from lab.place import FolderPlace
 from lab.running.blocked import BLOCKED_SUFFIX, read_blocked
 from lab.running.journal import Journal
-from lab.running.notes import read_given_up, read_notes
+from lab.running.notes import read_notes
 from lab.running.spans import SPANS_SUFFIX, read_spans
-from lab.running.worklog import HEARD, READ, WORK_SUFFIX, read_work
+from lab.running.worklog import READ, WORK_SUFFIX, read_work
 from lab.tables import TABLES
 from lab.truth import Truth
 from lab.verdict.oracle import Oracle
@@ -50,11 +51,11 @@ def acknowledged(plan: Plan, truth: Truth, written: Chronicle, folder: Path, beg
     changes = _changes(plan, written.frames, began)
     committed_at = written.acknowledged_at - began
     for item in plan.projections:
-        journal = read_notes(folder / f"{item.name}.journal", changes, began)
-        for note in journal.notes:
-            # What a projection works on has been committed, whether or not its writer has come to hear so.
-            place = note.handed - 1
-            committed_at[place] = np.minimum(committed_at[place], note.began_at)
+        for path in journals_of(item, folder):
+            for note in read_notes(path, changes, began).notes:
+                # What a projection works on has been committed, whether or not its writer has come to hear so.
+                place = note.handed - 1
+                committed_at[place] = np.minimum(committed_at[place], note.began_at)
     return _confirmed(plan, truth, written.frames, changes.committed(np.maximum(0.0, committed_at)))
 
 
@@ -158,6 +159,11 @@ def _changes(plan: Plan, frames: dict[str, pl.DataFrame], began: float) -> Publi
 
 
 def _visible(item: ProjectionPlan, changes: Published, folder: Path, began: float) -> tuple[Journal, np.ndarray]:
+    if item.layout.partitions:
+        # Of several lanes at a time there are no parts of a lag to be told.
+        journal = shared_journal(item, changes, folder, began)
+        journal.polled_at = polled_at(item, folder, began)
+        return journal, lag.visible_at(changes, journal, item.subsumes)
     file, entities = folder / f"{item.name}.journal", tuple(item.layout.entities)
     journal = read_notes(file, changes, began, entities)
     records = read_work(file.with_suffix(WORK_SUFFIX), began)
@@ -170,16 +176,15 @@ def _arrived(item: ProjectionPlan, folder: Path, began: float) -> Arrived | None
     """What came to the projection's inbox since `began`; None for one that doesn't listen."""
     if not item.by_messages:
         return None
-    records = read_work((folder / item.name).with_suffix(WORK_SUFFIX), began)
-    heard = records[records["kind"] == HEARD]
-    return Arrived(heard["rows"] - 1, heard["due"])
+    records = heard(item, folder, began)
+    return Arrived(records["rows"] - 1, records["due"])
 
 
 def _gate(plan: Plan, item: ProjectionPlan, folder: Path, began: float) -> GivenUp | None:
     """What its strategy for gaps gave up; None where writers take turns."""
     if plan.scenario.writers is None:
         return None
-    return GivenUp(item.gaps, read_given_up(folder / f"{item.name}.journal", began))
+    return GivenUp(item.gaps, given_up(item, folder, began))
 
 
 def _fresh(item: ProjectionPlan, changes: Published) -> np.ndarray:
@@ -233,9 +238,10 @@ def _none_missing(entity: str, written: pl.DataFrame, found: pl.DataFrame) -> No
             raise Unsound(f"{entity}: position {first} {what} ({alone.height:,} such changes)")
 
 
-def held_back(names: Sequence[str], folder: Path, began: float) -> pl.DataFrame:
-    """The table `blockers`: which transactions held the readers of these projections back for too long."""
-    rows = [row for name in names for row in read_blocked((folder / name).with_suffix(BLOCKED_SUFFIX), name, began)]
+def held_back(plan: Plan, folder: Path, began: float) -> pl.DataFrame:
+    """The table `blockers`: which transactions held the readers of the projections back for too long."""
+    paths = [(item.name, path) for item in plan.projections for path in journals_of(item, folder)]
+    rows = [row for name, path in paths for row in read_blocked(path.with_suffix(BLOCKED_SUFFIX), name, began)]
     return TABLES["blockers"].frame(rows)
 
 

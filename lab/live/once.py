@@ -25,6 +25,7 @@ from lab.live.foretelling import foretell, worked
 from lab.live.judging import Chronicle, acknowledged, held_back, projected
 from lab.live.performing import Performance, Performed
 from lab.live.refusals import refused, unfit_server
+from lab.live.sharing import assignments_table
 from lab.measure.machine import give_back, highest_rss_bytes
 from lab.measure.quiet import activity, quietness
 from lab.place import FolderPlace
@@ -130,12 +131,13 @@ def _record(
     """Write the tables, and return the manifest as far as it is the run's own."""
     frames, pieces, end = tables(plan, written, found, judged, folder / "work" / "pieces")
     pieces["lag_parts"] = [file for each in judged.projections for file in each.parts]
-    names = [item.name for item in plan.projections]
-    frames["work"] = worked(names, performed.folder, performed.began)
+    frames["work"] = worked(plan, performed.folder, performed.began)
     if written.writes["accepted"]:
         lags = frames["lag_summary"]
         frames["foretold"] = foretell(plan, written, every_revision, lags, performed.folder, performed.began)
-    frames["blockers"] = held_back(names, performed.folder, performed.began)
+    frames["blockers"] = held_back(plan, performed.folder, performed.began)
+    if any(item.layout.partitions for item in plan.projections):
+        frames["assignments"] = assignments_table(plan, performed.folder, performed.began)
     frames |= _of_feeds(plan, performed, frames["lag_summary"], written.published.changes, folder)
     write_tables(folder, frames, pieces)
     record = manifest(plan, written, judged, end)

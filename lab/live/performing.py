@@ -21,6 +21,7 @@ from lab.experiment.progress import Progress
 from lab.live.broker import BrokerHub
 from lab.live.crew import Crew
 from lab.live.hub import Hub
+from lab.live.members import mishaps, shared_up_to
 from lab.live.refusals import too_long
 from lab.live.slots import SlotWatch
 from lab.live.writer import WriterOrders, commands_file
@@ -31,7 +32,7 @@ from lab.service.part import Orders
 from lab.service.supervisor import Child, ProgramFailed
 from lab.service.temporary import temporary_folder
 from lab.service.wire import Gone
-from lab.wiring import Plan
+from lab.wiring import Plan, ProjectionPlan
 
 # Seconds from when all are ready to the scenario's first moment; in which projections must catch up at the end; and
 # in which messages that have arrived are taken.
@@ -133,58 +134,68 @@ class Performance:
     # -- in the loop ---------------------------------------------------------------------------------------------------
 
     async def _live(self, sockets: Path) -> Performed:
-        source = self.plan.source
-        listeners = [item.name for item in self.plan.projections if item.by_messages]
-        hub = await self._hub(listeners)
-        named = str(source.path.absolute()), source.overrides, source.seed, str(self.folder), str(sockets)
-        copy, channel = str(self.folder / "scenario.toml"), hub.name if isinstance(hub, BrokerHub) else ""
-        children = {
-            item.name: Child(Orders(item.name, *named, time.time(), journal=True, copy=copy, channel=channel))
-            for item in self.plan.projections
-        }
-        crew = Crew()
-        watch = asyncio.create_task(self._slots.run())
+        hub = await self._hub()
+        children = self._children(hub, sockets)
+        crew, first = Crew(), next(iter(children.values())).orders
+        tasks = [asyncio.create_task(self._slots.run())]
         try:
             if isinstance(hub, Hub):
-                await hub.listen(children[self.plan.projections[0].name].orders.socket(TRUTH))
+                await hub.listen(first.socket(TRUTH))
             await self._or_stopped(asyncio.gather(*(child.start() for child in children.values())))
             if isinstance(hub, Hub):
                 await self._or_stopped(hub.joined())
-            path = (
-                channel or "" if not isinstance(hub, Hub) else str(next(iter(children.values())).orders.socket(TRUTH))
-            )
-            orders = [
-                WriterOrders(number, named[0], named[1], named[2], named[3], copy, path)
-                for number in range(1, self.writers + 1)
-            ]
+            path = first.channel if not isinstance(hub, Hub) else str(first.socket(TRUTH))
+            named = first.scenario, first.overrides, first.seed, first.folder, first.copy
+            orders = [WriterOrders(number, *named, path) for number in range(1, self.writers + 1)]
             await self._or_stopped(crew.start(orders))
             began = time.time() + _HEAD_START
             if hub is not None:
                 hub.begin(time.monotonic() + _HEAD_START)
             await crew.begin(began)
             self._began = began
+            tasks += [asyncio.create_task(each) for each in mishaps(self.plan, children, began)]
             await self._or_stopped(crew.finished())
             caught_up = await self._or_stopped(self._caught_up(children, hub))
-            restarts = {name: child.restarts for name, child in children.items()}
+            restarts = {
+                item.name: sum(children[one].restarts for one in item.processes) for item in self.plan.projections
+            }
             counts = {} if hub is None else hub.counts()
             journals = [each.journal for each in orders]
             seen = counts, restarts, self._slots, crew.unpublished()
             return Performed(self.folder, journals, began, bool(caught_up), *seen)
         finally:
-            watch.cancel()
+            for task in tasks:
+                task.cancel()
             await crew.stop()
             await asyncio.gather(*(child.stop() for child in children.values()), return_exceptions=True)
             if hub is not None:
                 await hub.close()
 
-    async def _hub(self, listeners: Sequence[str]) -> Hub | BrokerHub | None:
+    def _children(self, hub: Hub | BrokerHub | None, sockets: Path) -> dict[str, Child]:
+        """The projections' processes by name, not yet started; what several share is made first."""
+        source = self.plan.source
+        named = str(source.path.absolute()), source.overrides, source.seed, str(self.folder), str(sockets)
+        copy, broker = str(self.folder / "scenario.toml"), hub if isinstance(hub, BrokerHub) else None
+        found, since = dict[str, Child](), time.time()
+        for item in self.plan.projections:
+            channel, group = ("", "") if broker is None else (broker.name, broker.group(item.name))
+            if group:
+                store = item.store(FolderPlace(self.folder).within(item.name).current)
+                store.open()
+                store.close()
+            for part in item.processes:
+                orders = Orders(part, *named, since, journal=True, copy=copy, channel=channel, group=group)
+                found[part] = Child(orders)
+        return found
+
+    async def _hub(self) -> Hub | BrokerHub | None:
         scenario = self.plan.scenario
         if (table := scenario.channel) is None:
             return None
         if table.broker is None:
-            return Hub(table, scenario.seed, listeners)
+            return Hub(table, scenario.seed, [item.name for item in self.plan.projections if item.by_messages])
         # In a thread: it waits for the broker, and some drivers have a loop of their own.
-        make = partial(BrokerHub, table, listeners, self.folder)
+        make = partial(BrokerHub, table, self.plan.projections, self.folder)
         made = await asyncio.get_running_loop().run_in_executor(None, make)
         await made.open()
         return made
@@ -207,8 +218,8 @@ class Performance:
         while hub is not None and not await hub.idle() and time.monotonic() < until:
             await asyncio.sleep(_LOOK)
         head = await asyncio.get_running_loop().run_in_executor(None, self._head)
-        polling = [children[item.name] for item in self.plan.projections if item.pace.polls]
-        found = await asyncio.gather(*(_reached(child, head, until) for child in polling))
+        polling = [item for item in self.plan.projections if item.pace.polls]
+        found = await asyncio.gather(*(_up_to(item, children, head, until) for item in polling))
         # What was sent last is read by then.
         await asyncio.sleep(_SETTLES)
         listening = [children[item.name] for item in self.plan.projections if not item.pace.polls]
@@ -223,6 +234,12 @@ class Performance:
             return max(truth.head(name) for name in self.plan.domain.entities)
         finally:
             truth.close()
+
+
+async def _up_to(item: ProjectionPlan, children: dict[str, Child], head: int, until: float) -> bool:
+    if item.layout.partitions:
+        return await shared_up_to(item, [children[name] for name in item.processes], head, until)
+    return await _reached(children[item.name], head, until)
 
 
 async def _reached(child: Child, head: int, until: float) -> bool:

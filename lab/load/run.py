@@ -167,7 +167,7 @@ def _judged(
     written.notes.append(_note(order, seen))
     frames, _, end = tables(plan, written, found, judged, work / "pieces")
     # By the processes' own records: from outside it isn't known when a piece of work began.
-    frames["work"] = worked([item.name for item in plan.projections], served, seen.began)
+    frames["work"] = worked(plan, served, seen.began)
     # Lags of the changes alone that were committed under load; queries as they were timed over HTTP.
     frames |= lag_tables(since(found).lives, end)
     frames |= {"queries": log.queries(seen.log.events, frames["queries"])}

@@ -15,6 +15,7 @@ from lab.scenario.limits import (
     COUNT_MAX,
     ENTITIES_MAX,
     INTERVAL_MIN,
+    PARTITIONS_MAX,
     PERIODS_MAX,
     PROJECTIONS_MAX,
     QUERIES_MAX,
@@ -164,6 +165,10 @@ class ProjectionTable(ScenarioTable):
     every: Interval | None = None
     model: ServiceModel | None = None
     hold: int = Field(1_000_000, ge=1, le=COUNT_MAX)
+    partitions: int | None = Field(None, ge=2, le=PARTITIONS_MAX)
+    members: int | None = Field(None, ge=1, le=PARTITIONS_MAX)
+    kills: tuple[Seconds, ...] = Field((), strict=False, max_length=PERIODS_MAX)
+    freezes: tuple[Seconds, ...] = Field((), strict=False, max_length=PERIODS_MAX)
     checkpoint: CheckpointOrder = "with-data"
     gaps: GapStrategy | None = None
     gap_limit: Interval | None = None

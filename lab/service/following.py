@@ -94,6 +94,12 @@ class Feeding:
         if self._watched is not None:
             loop.add_reader(self._watched, self._arrived, lane, runner)
 
+    def unwatch(self) -> None:
+        """Wake the lane no more."""
+        if self._watched is not None:
+            asyncio.get_running_loop().remove_reader(self._watched)
+            self._watched = None
+
     def _arrived(self, lane: Lane, runner: WallRunner) -> None:
         assert self._watched is not None
         asyncio.get_running_loop().remove_reader(self._watched)

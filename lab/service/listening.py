@@ -66,7 +66,7 @@ class ChannelFiles:
         return self.folder / "channel.began"
 
     def counts(self, name: str) -> Path:
-        """What became of a projection's messages, over all of its processes."""
+        """What became of a projection's messages, over all of its processes; of a partition's, of one assignment."""
         return self.folder / f"{name}.messages"
 
     def counted(self, name: str) -> dict[str, int]:
@@ -82,10 +82,14 @@ class BrokerListener:
 
     def __init__(
         self, table: ChannelTable, channel: str, seed: int, name: str, files: ChannelFiles,
-        room: Callable[[], int], hear: Callable[[Sequence[Delivery]], None],
+        room: Callable[[], int], hear: Callable[[Sequence[Delivery]], None], part: str = "",
     ) -> None:  # fmt: skip
-        """`channel` is the channel's name, `room` how many more the inbox takes, `hear` is called in the loop."""
+        """`channel` is the channel's name, `room` how many more the inbox takes, `hear` is called in the loop.
+
+        `part` is what the counts are kept under, if not the projection's name.
+        """
         self._table, self._channel, self._seed, self._name = table, channel, seed, name
+        self._part = part or name
         self._files, self._room, self._hear = files, room, hear
         self._loop = asyncio.get_running_loop()
         # Gets the error that has ended the thread before its time: then nothing is delivered any more.
@@ -97,9 +101,9 @@ class BrokerListener:
         self._unsettled = 0
         # How many messages the thread has handed over so far, and how many of them the loop has put into the inbox.
         self._posted, self._heard = 0, 0
-        self._base = files.counted(name)
+        self._base = files.counted(self._part)
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run_or_fail, name=f"channel of {name}", daemon=True)
+        self._thread = threading.Thread(target=self._run_or_fail, name=f"channel of {self._part}", daemon=True)
 
     def start(self) -> None:
         """Begin to take messages, as soon as the scenario begins."""
@@ -200,8 +204,8 @@ class BrokerListener:
         found |= {"repeated": self._base["repeated"] + faulty.repeated, "open": faulty.waiting + self._unsettled}
         # A folder that is gone needs no counts.
         with contextlib.suppress(OSError):
-            replace_file(self._files.counts(self._name), json.dumps(found))
+            replace_file(self._files.counts(self._part), json.dumps(found))
 
     def _tell(self, what: str) -> None:
         with contextlib.suppress(OSError):
-            say(printable(f"{self._name}: {what}"), err=True)
+            say(printable(f"{self._part}: {what}"), err=True)

@@ -4,38 +4,69 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from lab.ports import Delivery
-from lab.running.live import Heard
+from lab.running.follower import Follower
+from lab.running.live import Heard, Waiting
+from lab.running.notes import BoundedJournal
+from lab.running.wall import WallRunner
+from lab.running.worklog import HEARD, WorkLog
 from lab.service.listening import BrokerListener, ChannelFiles
-from lab.service.projection import Projection
+from lab.wiring import Plan, ProjectionPlan
 
 
-def member_of(projection: Projection, channel: str, folder: Path) -> BrokerListener:
-    """Take a projection's messages from the broker's channel of this name; `folder` has the live run's files.
+class Listening(Protocol):
+    """What takes messages: a projection, or one partition of it."""
 
-    They are done once they have left the inbox, for the store, and aren't held back by the guard.
+    plan: Plan
+    item: ProjectionPlan
+    inbox: Waiting
+    journal: BoundedJournal
+    log: WorkLog
+    runner: WallRunner
+
+    @property
+    def worker(self) -> Follower:
+        """What keeps it up to date."""
+
+
+def arrived(on: Listening, heard: Sequence[Heard], began: float) -> int:
+    """Put messages into the inbox, which began to be read at `began` on the runner's clock; how many had room."""
+    on.journal.counts["messages"] += len(heard)
+    at = on.log.now()
+    took = on.inbox.arrive(heard, at)
+    on.runner.wake()
+    for one in heard:
+        on.log.note(HEARD, one.row[0], began, (at - began) / len(heard), at)
+    return took
+
+
+def member_of(on: Listening, channel: str, folder: Path, part: str = "") -> BrokerListener:
+    """Take messages from the broker's channel of this name; `folder` has the live run's files.
+
+    They are done once they have left the inbox, for the store, and aren't held back by the guard. `part` is the name of
+    one partition's assignment; "" for a projection as a whole.
     """
-    item, table = projection.item, projection.plan.scenario.channel
+    item, table = on.item, on.plan.scenario.channel
     assert table is not None
 
     def hear(deliveries: Sequence[Delivery]) -> None:
-        began = projection.log.now()
+        began = on.log.now()
         mine = [one for one in deliveries if one.message.record[0] in item.layout.entities]
         listener.refused([one for one in deliveries if one.message.record[0] not in item.layout.entities])
-        took = projection.arrived([Heard(*one.message.body) for one in mine], began)
+        took = arrived(on, [Heard(*one.message.body) for one in mine], began)
         listener.arrived(mine[:took])
         # Counted as lost for want of room: the broker isn't to deliver them again.
         listener.refused(mine[took:])
 
     def held() -> set[int]:
-        worker = projection.worker
-        return {int(one) for name in worker.entities for one in worker.projector.held(name)}
+        return {int(one) for name in on.worker.entities for one in on.worker.projector.held(name)}
 
     def room() -> int:
-        return projection.inbox.capacity - len(projection.inbox)
+        return on.inbox.capacity - len(on.inbox)
 
-    seed = projection.plan.scenario.seed
-    listener = BrokerListener(table, channel, seed, item.name, ChannelFiles(folder), room, hear)
-    projection.inbox.taken = lambda count: listener.taken(count, held)
+    seed = on.plan.scenario.seed
+    listener = BrokerListener(table, channel, seed, item.name, ChannelFiles(folder), room, hear, part)
+    on.inbox.taken = lambda count: listener.taken(count, held)
     return listener

@@ -9,11 +9,13 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab.base import TRUTH, Damaged, LabError, SourceLost
+from lab.channel.spread import names
 from lab.ending import at_work_in, complain, output, say
 from lab.ending.failures import status_of
 from lab.formatting import printable
@@ -22,11 +24,12 @@ from lab.scenario import Source
 from lab.service.executor import Executor
 from lab.service.feeding import ChangeServer, feed_socket, finder
 from lab.service.locking import CLOSING_SECONDS, owned
+from lab.service.member import PartitionMember
 from lab.service.membership import member_of
 from lab.service.mending import ProjectionHome, reason_of
 from lab.service.projection import Projection
 from lab.service.wire import MESSAGE, abandoned, listen, packed, run, watch_stdin
-from lab.wiring import Plan, plan
+from lab.wiring import Plan, ProjectionPlan, plan
 
 # Bytes that a listener may leave unread; beyond that, messages to it are lost.
 PILE_MAX = 16 * 2**20
@@ -42,7 +45,8 @@ class Orders:
     of truth which was there before; the executor opens no other one and begins none. `renew`: why a projection's files
     are to be set aside first. `copy`: a file with the scenario's text, where it is no longer what the scenario's file
     holds, or there is none. `channel`: the name of the broker's channel that projections take their messages from; ""
-    where a socket brings them.
+    where a socket brings them. `group`: the name of the group of which a partitioned projection's process is a member;
+    its part is called as the projection, with its number after a dot.
     """
 
     part: str
@@ -57,6 +61,12 @@ class Orders:
     renew: str = ""
     copy: str = ""
     channel: str = ""
+    group: str = ""
+
+    @property
+    def projection(self) -> str:
+        """Return the name of the projection that the part is of."""
+        return self.part.partition(".")[0]
 
     @property
     def written_down(self) -> Path | None:
@@ -140,16 +150,37 @@ async def _execute(orders: Orders, made: Plan) -> None:
         raise SourceLost(f"{truth.place.shown()}: {executor.lost} under the running service")
 
 
+async def _share(orders: Orders, made: Plan) -> None:
+    """Work as one of several processes on the partitions of a projection."""
+    item, folder = _item(orders, made), Path(orders.folder)
+    find = finder(made, folder, orders.feed, item.gaps)
+    rest = orders.part, orders.group, names(orders.channel)[1:], find, _teller(orders)
+    member = PartitionMember(made, item, folder, orders.since, *rest)
+    server = await listen(orders.socket(orders.part), member.handle)
+    work, ended = asyncio.create_task(member.work()), asyncio.create_task(_ended())
+    await asyncio.wait([work, ended], return_when=asyncio.FIRST_COMPLETED)
+    server.close()
+    await member.stop()
+    await work
+
+
+def _item(orders: Orders, made: Plan) -> ProjectionPlan:
+    return next(item for item in made.projections if item.name == orders.projection)
+
+
+def _teller(orders: Orders) -> Callable[[str], None]:
+    return lambda said: say(printable(f"{orders.part}: {said}"), err=True)
+
+
 async def _project(orders: Orders, made: Plan) -> None:
-    item = next(item for item in made.projections if item.name == orders.part)
-    folder = Path(orders.folder)
-    home = ProjectionHome(made, item, folder, lambda said: say(printable(f"{orders.part}: {said}"), err=True))
+    item, folder = _item(orders, made), Path(orders.folder)
+    home = ProjectionHome(made, item, folder, _teller(orders))
     find = finder(made, folder, orders.feed, item.gaps)
     projection = Projection(made, home, find, orders.since, orders.written_down, orders.renew)
     server = await listen(orders.socket(orders.part), projection.handle)
     # In a live run on a broker nobody else sends messages.
     listening = None if orders.channel else asyncio.create_task(projection.listen(orders.socket(TRUTH)))
-    member = member_of(projection, orders.channel, folder) if orders.channel and item.by_messages else None
+    member = member_of(projection, names(orders.channel)[0], folder) if orders.channel and item.by_messages else None
     if member is not None:
         member.start()
     work = asyncio.create_task(projection.work())
@@ -179,7 +210,7 @@ def main(argument: str) -> None:
     """Start the part that the argument describes."""
     orders = Orders(**json.loads(argument))
     output.prepare()
-    body = _execute if orders.part == TRUTH else _project
+    body = _execute if orders.part == TRUTH else _share if orders.group else _project
     try:
         made = orders.plan()
         with owned(Path(orders.folder), orders.part, CLOSING_SECONDS), at_work_in(Path(orders.folder)):

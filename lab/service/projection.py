@@ -7,7 +7,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,9 +22,10 @@ from lab.running.lane import Lane
 from lab.running.live import Heard, LiveService, LiveSource, Waiting
 from lab.running.notes import BOUNDS, BoundedJournal
 from lab.running.wall import WallClock, WallRunner
-from lab.running.worklog import ANSWERED, HEARD, WORK_SUFFIX, WorkLog
+from lab.running.worklog import ANSWERED, WORK_SUFFIX, WorkLog
 from lab.service.following import Feeding
 from lab.service.listening import follow
+from lab.service.membership import arrived
 from lab.service.mending import Lineage, ProjectionHome, reason_of
 from lab.service.messages import AskQuery, Message, ReadApplied, ReadStatus, StartRebuild
 from lab.service.problems import encoded, problem
@@ -241,17 +242,7 @@ class Projection:
         """Put what the channel has brought into the inbox."""
         if self.item.by_messages:
             began = self.log.now()
-            self.arrived([Heard(*one) for one in json.loads(message) if one[0] in self.item.layout.entities], began)
-
-    def arrived(self, heard: Sequence[Heard], began: float) -> int:
-        """Put messages into the inbox, which began to be read at `began` on the runner's clock; how many had room."""
-        self.journal.counts["messages"] += len(heard)
-        arrived = self.log.now()
-        took = self.inbox.arrive(heard, arrived)
-        self.runner.wake()
-        for one in heard:
-            self.log.note(HEARD, one.row[0], began, (arrived - began) / len(heard), arrived)
-        return took
+            arrived(self, [Heard(*one) for one in json.loads(message) if one[0] in self.item.layout.entities], began)
 
     async def listen(self, executor: Path) -> None:
         """Hear the executor's messages: it may be another one than before, on other files."""

@@ -56,4 +56,25 @@ SCHEMAS = (
         ),
         clock=WALL,
     ),
+    Schema(
+        "assignments",
+        "A row for each time that a member of a group was given a partition of a projection, by partition and "
+        "generation. Not there without partitions.",
+        columns(
+            projection=PROJECTION,
+            partition=(INT, "from 0"),
+            generation=(INT, "a later assignment of the partition has a higher one"),
+            member=(TEXT, "the process: the projection's name and its number"),
+            from_seconds=(FLOAT, "when it began to work on it, on the run's clock"),
+            to_seconds=(
+                FLOAT,
+                "when it ended that, or of one that was killed, when the next one began. Null: none did",
+            ),
+            ended=(TEXT, "`given away`, `refused as stale`, `stopped` at the end of the run, or `killed`"),
+            applied=(INT, "changes that it wrote"),
+            refused=(INT, "deliveries that its guard refused, since they were in already"),
+            stale=(INT, "changes in the batch that the store refused, since another one was the owner by then"),
+        ),
+        clock=WALL,
+    ),
 )

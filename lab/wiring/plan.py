@@ -40,7 +40,7 @@ from lab.stores import Layout, Store, store_class
 from lab.stores.kept import KEPT
 from lab.truth import Truth, join_truth, open_beside, open_truth, truth_identity
 from lab.truth.outlets import FeedOutlets
-from lab.wiring import chance, choices, claims, effort, feeds, meaning, replicas, reserved
+from lab.wiring import chance, choices, claims, effort, feeds, meaning, partitions, replicas, reserved
 from lab.wiring.every_store import expanded
 from lab.wiring.identities import digest, truth_traits
 
@@ -85,6 +85,14 @@ class ProjectionPlan:
     def by_messages(self) -> bool:
         """Return whether it listens to the channel."""
         return self.table.subscribe != "catch-up"
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """Return the names of its processes in a live run: its own, or one for each member that shares partitions."""
+        if not self.layout.partitions:
+            return (self.name,)
+        members = range(1, (self.table.members or min(2, self.layout.partitions)) + 1)
+        return tuple(f"{self.name}.{number}" for number in members)
 
     def store(self, place: FolderPlace, faults: StoreFaults | None = None) -> Store:
         """Create its store, not yet open, wrapped in these faults and the scenario's order of data and checkpoint."""
@@ -257,6 +265,7 @@ def _projection(
     problems += meaning.gaps(table, scenario, where)
     problems += feeds.problems(table, keeps, scenario, where)
     problems += meaning.rebuild(table, where)
+    problems += partitions.problems(table, keeps, feeds.kind(table, scenario), entities.values(), scenario, where)
     known = {query.name for query in queries}
     for name in table.queries or ():
         if name not in known:
@@ -273,6 +282,7 @@ def _projection(
     if problems or store is None:
         return None, problems
     layout = guarded_layout(table.guard, keeps, entities, totals, scenario.truth.durability)
+    layout = replace(layout, partitions=table.partitions or 0)
     asked = tuple(
         query
         for query in queries

@@ -37,6 +37,7 @@ SMALLER = {
     "feeds": ("workload.commands=400", "domain.records=100"),
     "gaps-live": ("workload.commands=1_500", "domain.records=700"),
     "brokers-live": ("workload.commands=900", "domain.records=100"),
+    "partitioned-live": ("workload.commands=2_400", "domain.records=100"),
     "gaps-live-mariadb": ("workload.commands=1_500", "domain.records=700"),
 }
 # Lags without an interval within a repetition: in twenty seconds there are four polls of five, and all changes of one

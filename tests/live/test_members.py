@@ -63,9 +63,9 @@ def member(inbox: Waiting, folder: Path) -> BrokerListener:
     stand_in: Any = SimpleNamespace(
         item=SimpleNamespace(name="board", layout=SimpleNamespace(entities={"item": None})),
         plan=SimpleNamespace(scenario=SimpleNamespace(channel=table, seed=1)),
-        log=SimpleNamespace(now=time.monotonic), inbox=inbox,
+        log=SimpleNamespace(now=time.monotonic, note=lambda *_: None), inbox=inbox,
+        journal=SimpleNamespace(counts={"messages": 0}), runner=SimpleNamespace(wake=lambda: None),
         worker=SimpleNamespace(entities=("item",), projector=projector),
-        arrived=lambda heard, began: inbox.arrive(heard, began),
     )  # fmt: skip
     (folder / "channel.began").write_text(f"{time.monotonic()}")
     return member_of(stand_in, "", folder)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,5 +125,7 @@ def test_the_work_of_a_load_is_a_table_that_a_scenario_can_draw_from(tmp_path: P
     for kind, rows, seconds in ((READ, 9, 9.0), (CAUGHT_UP, 7, 0.7), (TAKEN, 3, 0.3), (CAUGHT_UP, 0, 0.1)):
         log.note(kind, rows, time.time(), seconds)
     log.close()
-    found = worked(["p", "never-worked"], tmp_path, began - 1.0)
+    items = [SimpleNamespace(name=name, layout=SimpleNamespace(partitions=0)) for name in ("p", "never-worked")]
+    made: Any = SimpleNamespace(projections=items)
+    found = worked(made, tmp_path, began - 1.0)
     assert found.rows() == [("p", "catch-up", 7, 0.7), ("p", "channel", 3, 0.3)]

@@ -1,0 +1,78 @@
+"""Projections that several processes share in a live run: how far they are together, and mishaps on purpose.
+
+A kill is what it says: the process is started again, and until then, or until its leases expire, the others have its
+partitions or wait for them. A process that is frozen for longer than the lease doesn't know that it was replaced: what
+it writes once it goes on is for the store to refuse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from lab.service.member import LEASE
+from lab.service.messages import ReadStatus
+from lab.service.supervisor import Child
+from lab.service.wire import Gone
+from lab.wiring import Plan, ProjectionPlan
+
+# How many leases a frozen process sleeps, and seconds between two looks.
+_SLEEPS, _LOOK = 1.75, 0.05
+
+
+async def shared_up_to(item: ProjectionPlan, members: Sequence[Child], head: int, until: float) -> bool:
+    """Wait until every partition has everything up to `head`; false if not in time (`until` on the monotonic clock)."""
+    reached = dict.fromkeys(range(item.layout.partitions), -1)
+    while time.monotonic() < until:
+        for child in members:
+            with suppress(Gone, TimeoutError):
+                reply = await asyncio.wait_for(child.ask(ReadStatus()), max(_LOOK, until - time.monotonic()))
+                # What was in once stays in, whoever owns it now.
+                for number, position in json.loads(reply.body)["partitions"].items():
+                    reached[int(number)] = max(reached[int(number)], position)
+        if min(reached.values()) >= head:
+            return True
+        await asyncio.sleep(_LOOK)
+    return False
+
+
+def mishaps(plan: Plan, children: Mapping[str, Child], began: float) -> Iterator[Coroutine[Any, Any, None]]:
+    """Yield what is to befall members: kills and freezes at their times after `began`, each of the next member."""
+    for item in plan.projections:
+        members = [children[name] for name in item.processes]
+        planned = [(at, _kill) for at in item.table.kills] + [(at, _freeze) for at in item.table.freezes]
+        for number, (at, what) in enumerate(sorted(planned, key=lambda one: one[0])):
+            yield _later(began + at, what(members[number % len(members)]))
+
+
+async def _later(at: float, what: Coroutine[Any, Any, None]) -> None:
+    try:
+        await asyncio.sleep(max(0.0, at - time.time()))
+    except asyncio.CancelledError:
+        what.close()
+        raise
+    await what
+
+
+async def _kill(child: Child) -> None:
+    if child.pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+
+
+async def _freeze(child: Child) -> None:
+    if (pid := child.pid) is None:
+        return
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(_SLEEPS * LEASE)
+        finally:
+            # Also at the end of the run: it could not be stopped otherwise.
+            os.kill(pid, signal.SIGCONT)

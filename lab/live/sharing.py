@@ -1,0 +1,197 @@
+"""What the owners of partitions left: their journals as one of the whole projection, and a table of their assignments.
+
+Each assignment has a journal of its own. An owner claims its partition before it begins one, and from then on the store
+refuses the owner before it: so whatever the former has written was there by that moment, also where it was killed, or
+stopped, before it could write that down.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from lab.feed.published import Published
+from lab.measure import lag
+from lab.ports import Assignment, KeySlice
+from lab.projection.applied import NONE, NOTHING
+from lab.running.journal import CATCH_UP, Journal, Note
+from lab.running.notes import APPLIED, CHECKPOINT, NOTE, REFUSED, STARTED, read_given_up, read_notes
+from lab.running.records import read_records
+from lab.running.worklog import HEARD, READ, WORK_SUFFIX, read_work
+from lab.service.member import BEGAN
+from lab.service.partition import GroupFiles
+from lab.tables import TABLES
+from lab.wiring import Plan, ProjectionPlan
+
+
+def journals_of(item: ProjectionPlan, folder: Path) -> list[Path]:
+    """The journals of a projection: one, or one for each assignment of its partitions, by partition and generation."""
+    if not item.layout.partitions:
+        return [folder / f"{item.name}.journal"]
+    files = GroupFiles(folder, item.name)
+    return [files.journal(one) for one in files.assignments()]
+
+
+def work_of(item: ProjectionPlan, folder: Path, began: float) -> np.ndarray:
+    """What its processes spent their time on, by the time at which it began."""
+    found = np.concatenate([read_work(path.with_suffix(WORK_SUFFIX), began) for path in journals_of(item, folder)])
+    ordered: np.ndarray = found[np.argsort(found["began"], kind="stable")]
+    return ordered
+
+
+def given_up(item: ProjectionPlan, folder: Path, began: float) -> list[tuple[float, int]]:
+    """When its readers gave up which positions; each counts once."""
+    first: dict[int, float] = {}
+    for at, position in sorted(one for path in journals_of(item, folder) for one in read_given_up(path, began)):
+        first.setdefault(position, at)
+    return [(at, position) for position, at in first.items()]
+
+
+@dataclass(frozen=True)
+class _Life:
+    """One assignment's journal: when its owner had claimed it, from where it went on, and what it did."""
+
+    assignment: Assignment
+    began_at: float
+    start: Mapping[str, int]
+    journal: Journal
+
+
+def shared_journal(item: ProjectionPlan, changes: Published, folder: Path, began: float) -> Journal:
+    """The journals of all owners as one. Its checkpoint is that of the partition that is furthest behind."""
+    found, lives = Journal(), _lives(item, changes, folder, began)
+    moved: list[tuple[float, str, int, int]] = []
+    for number in range(item.layout.partitions):
+        mine = [one for one in lives if one.assignment.partition == number]
+        positions = _positions(item, changes, number)
+        seen = NONE
+        for place, life in enumerate(mine):
+            ends = mine[place + 1].began_at if place + 1 < len(mine) else np.inf
+            found.notes += _unwritten(life, positions, seen)
+            found.notes += (_ended(note, ends) for note in life.journal.notes)
+            moved += [(min(at, ends), name, number, to) for at, name, to in life.journal.checkpoints]
+            seen = np.concatenate([seen, *(note.handed for note in life.journal.notes), *_upto(life, positions)])
+            found.batches += life.journal.batches
+            found.forgotten += life.journal.forgotten
+        if mine:
+            found.held = np.concatenate([found.held, mine[-1].journal.held])
+    found.notes.sort(key=lambda note: float(np.max(note.visible_at)))
+    found.notes = [*found.notes, *_refused_unwritten(item, changes, found)]
+    found.notes.sort(key=lambda note: float(np.max(note.visible_at)))
+    found.checkpoints = list(_furthest_behind(item, moved))
+    return found
+
+
+def _lives(item: ProjectionPlan, changes: Published, folder: Path, began: float) -> list[_Life]:
+    files, entities = GroupFiles(folder, item.name), tuple(item.layout.entities)
+    found = []
+    for one in files.assignments():
+        notes = read_records(files.journal(one), NOTE)
+        started = notes["at"][notes["kind"] == STARTED]
+        if not started.size:
+            continue
+        journal = read_notes(files.journal(one), changes, began, entities)
+        first = notes[notes["kind"] >= CHECKPOINT][: len(entities)]
+        start = {entities[kind - CHECKPOINT]: int(position) for kind, position, _ in first.tolist()}
+        found.append(_Life(one, float(started[0]) - began, start, journal))
+    return found
+
+
+def _positions(item: ProjectionPlan, changes: Published, number: int) -> dict[str, np.ndarray]:
+    """The positions of a partition's changes, in order, for each entity."""
+    wanted = KeySlice(number, item.layout.partitions)
+    return {name: wanted.of(changes.frames[name])["position"].to_numpy() for name in item.layout.entities}
+
+
+def _upto(life: _Life, positions: Mapping[str, np.ndarray]) -> Iterator[np.ndarray]:
+    for name, to in life.start.items():
+        yield positions[name][positions[name] <= to]
+
+
+def _unwritten(life: _Life, positions: Mapping[str, np.ndarray], seen: np.ndarray) -> Iterator[Note]:
+    """What is below the checkpoint at which an owner began, and in no journal before: it was visible by then."""
+    for name, below in zip(life.start, _upto(life, positions), strict=True):
+        missing = np.setdiff1d(below, seen)
+        if missing.size:
+            applied = replace(NOTHING, positions=missing)
+            yield Note(name, 0, missing, CATCH_UP, life.began_at, life.began_at, applied)
+
+
+def _refused_unwritten(item: ProjectionPlan, changes: Published, journal: Journal) -> list[Note]:
+    """What a guard refused as known although no journal says that it was written: it was visible by then."""
+    visible, found = lag.visible_at(changes, journal, item.subsumes), list[Note]()
+    for note in journal.notes:
+        refused, at = note.applied.refused, float(np.max(note.visible_at))
+        late = refused[visible[refused - 1] > at]
+        if late.size:
+            applied = replace(NOTHING, positions=late)
+            found.append(Note(note.entity, 0, late, note.source, note.began_at, at, applied))
+            visible[late - 1] = at
+    return found
+
+
+def _ended(note: Note, ends: float) -> Note:
+    """What an owner wrote was visible before the next one had claimed its partition."""
+    at, began_at = float(np.max(note.visible_at)), float(np.max(note.began_at))
+    return note if at <= ends else replace(note, visible_at=ends, began_at=min(began_at, ends))
+
+
+def _furthest_behind(
+    item: ProjectionPlan, moved: Sequence[tuple[float, str, int, int]]
+) -> Iterator[tuple[float, str, int]]:
+    places = {name: [0] * item.layout.partitions for name in item.layout.entities}
+    last = dict.fromkeys(places, 0)
+    for at, name, number, to in sorted(moved):
+        places[name][number] = max(places[name][number], to)
+        if min(places[name]) > last[name]:
+            last[name] = min(places[name])
+            yield at, name, last[name]
+
+
+def polled_at(item: ProjectionPlan, folder: Path, began: float) -> list[float]:
+    """When its polls began, those of all partitions."""
+    records = work_of(item, folder, began)
+    found: list[float] = records["began"][records["kind"] == READ].tolist()
+    return found
+
+
+def heard(item: ProjectionPlan, folder: Path, began: float) -> np.ndarray:
+    """The messages that came to its inboxes."""
+    records = work_of(item, folder, began)
+    found: np.ndarray = records[records["kind"] == HEARD]
+    return found
+
+
+def assignments_table(plan: Plan, folder: Path, began: float) -> pl.DataFrame:
+    """The table `assignments`: which member had which partition, from when to when, and what came of it."""
+    return TABLES["assignments"].frame(row for item in plan.projections for row in _rows(item, folder, began))
+
+
+def _rows(item: ProjectionPlan, folder: Path, began: float) -> Iterator[dict[str, Any]]:
+    files = GroupFiles(folder, item.name)
+    begun, ended = dict[Assignment, tuple[str, float]](), dict[Assignment, tuple[str, float, int]]()
+    for member in item.processes if item.layout.partitions else ():
+        path = files.told(member)
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            partition, generation, what, at, stale = json.loads(line)
+            one = Assignment(partition, generation)
+            if what == BEGAN:
+                begun[one] = member, at - began
+            else:
+                ended[one] = what, at - began, stale
+    listed = sorted(begun)
+    for one, later in zip(listed, [*listed[1:], None], strict=False):
+        followed = begun[later][1] if later is not None and later.partition == one.partition else None
+        how, until, stale = ended.get(one, ("killed", followed, 0))
+        kinds = read_records(files.journal(one), NOTE)["kind"]
+        yield {
+            "projection": item.name, "partition": one.partition, "generation": one.generation,
+            "member": begun[one][0], "from_seconds": begun[one][1], "to_seconds": until, "ended": how,
+            "applied": int((kinds == APPLIED).sum()), "refused": int((kinds == REFUSED).sum()), "stale": stale,
+        }  # fmt: skip

@@ -1,0 +1,149 @@
+"""A process among those that share the partitions of a projection: it works on those that its group assigns to it.
+
+The broker says which partitions a member has, several times within a lease. Their lanes take turns in this process's
+event loop. What each assignment came to is written down, so that hand-overs can be told afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from lab.base import Fenced, LabError, Unavailable
+from lab.channel.groups import GROUPS
+from lab.channel.patient import BackOff
+from lab.feed.source import TruthReader
+from lab.ports import Assignment, GroupMember
+from lab.service.messages import Message, ReadStatus
+from lab.service.partition import GroupFiles, PartitionOwner
+from lab.service.problems import encoded, problem
+from lab.service.wire import Reply
+from lab.wiring import Plan, ProjectionPlan
+
+# Seconds after which a silent member's partitions are another's, and between two signs of life.
+LEASE, BEAT = 2.0, 0.4
+
+# What became of an assignment, as it is written down.
+BEGAN, GIVEN, STALE, STOPPED = "began", "given away", "refused as stale", "stopped"
+
+Opened = Callable[[], TruthReader | None]
+
+
+class PartitionMember:
+    """Owns what the group gives it. `failed` gets the error that has ended the work of a partition for good."""
+
+    def __init__(
+        self, plan: Plan, item: ProjectionPlan, folder: Path, since: float, name: str, group: str,
+        channels: list[str], find: Opened, tell: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        """`group` is the group's name at the broker, `channels` those of the partitions' channels; none without."""
+        table = plan.scenario.channel
+        assert table is not None
+        assert table.broker is not None
+        self.plan, self.item, self.folder, self.since, self.name = plan, item, folder, since, name
+        self._find, self._channels = find, channels
+        self._group = GROUPS[table.broker](item.layout.partitions, LEASE, group)
+        self._member: GroupMember = self._group.join(name)
+        self._files = GroupFiles(folder, item.name)
+        self._back_off = BackOff(tell)
+        self.owners: dict[Assignment, PartitionOwner] = {}
+        self._works: dict[asyncio.Task[None], Assignment] = {}
+        self._refused: list[Assignment] = []
+        self._stopping = asyncio.Event()
+        self._told: TextIO = self._files.told(name).open("a", encoding="utf-8")
+
+    async def handle(self, message: Message) -> Reply:
+        """Answer how far each of its partitions is."""
+        if not isinstance(message, ReadStatus):
+            return problem(409, f"{self.name} is one of several processes: it is asked for its status only")
+        found = {str(each.partition): owner.position for each, owner in self.owners.items()}
+        waiting = sum(len(owner.inbox) for owner in self.owners.values())
+        return Reply(200, encoded({"partitions": found, "inbox": waiting}))
+
+    async def work(self) -> None:
+        """Own partitions until `stop`. Raises what has ended the work on one, unless another became its owner."""
+        loop, stopping = asyncio.get_running_loop(), asyncio.ensure_future(self._stopping.wait())
+        try:
+            while not self._stopping.is_set():
+                refused, self._refused = self._refused, []
+                try:
+                    # In a thread: it waits for the broker, and the lanes don't.
+                    mine = await loop.run_in_executor(None, self._member.assigned, refused)
+                except Unavailable as error:
+                    # Nobody else hears from the broker either, and what one writes too long the store refuses.
+                    self._refused += refused
+                    self._back_off.failed(error)
+                else:
+                    self._back_off.succeeded()
+                    await self._take_up(mine)
+                await asyncio.wait([stopping, *self._works], timeout=BEAT, return_when=asyncio.FIRST_COMPLETED)
+                await self._reap()
+        finally:
+            stopping.cancel()
+
+    async def _take_up(self, mine: list[Assignment]) -> None:
+        for one in [*self.owners]:
+            if one not in mine:
+                await self._end(one, GIVEN)
+        for one in mine:
+            if one not in self.owners and not self._stopping.is_set():
+                self._begin(one)
+
+    def _begin(self, one: Assignment) -> None:
+        channel = self._channels[one.partition] if self._channels and self.item.by_messages else ""
+        try:
+            owner = PartitionOwner(self.plan, self.item, self.folder, self.since, one, self._find, channel)
+        except Fenced as error:
+            self._refused.append(Assignment(one.partition, error.generation))
+            return
+        except Unavailable as error:
+            # Tried again at the next beat.
+            self._back_off.failed(error)
+            return
+        self.owners[one] = owner
+        self._works[asyncio.create_task(owner.work())] = one
+        self._note(one, BEGAN)
+
+    async def _reap(self) -> None:
+        """Give up what another owns now. Raises what else has ended the work on a partition."""
+        for task in [task for task in self._works if task.done()]:
+            one, error = self._works[task], task.exception()
+            if isinstance(error, Fenced):
+                self._refused.append(Assignment(one.partition, error.generation))
+                await self._end(one, STALE)
+            elif error is not None:
+                raise error
+
+    async def _end(self, one: Assignment, how: str, last: bool = False) -> None:
+        owner = self.owners.pop(one)
+        (task,) = (task for task, owned in self._works.items() if owned == one)
+        del self._works[task]
+        await owner.stop(last)
+        await asyncio.wait([task])
+        stale = isinstance(task.exception(), Fenced)
+        self._note(one, STALE if stale else how, owner.in_flight if stale else 0)
+
+    def _note(self, one: Assignment, what: str, stale: int = 0) -> None:
+        row = [one.partition, one.generation, what, time.time(), stale]
+        self._told.write(json.dumps(row) + "\n")
+        self._told.flush()
+
+    async def stop(self) -> None:
+        """Stop all work, and give everything back."""
+        self._stopping.set()
+        for one in [*self.owners]:
+            await self._end(one, STOPPED, last=True)
+        self._told.close()
+        await asyncio.get_running_loop().run_in_executor(None, self._leave)
+
+    def _leave(self) -> None:
+        try:
+            self._member.leave()
+            self._group.close()
+        except LabError:
+            # The broker is away: the leases expire.
+            pass

@@ -1,0 +1,131 @@
+"""One partition of a projection as its owner keeps it up to date: a lane of its own, on the store that all share.
+
+It reads its slice of the source of truth behind its own checkpoint, takes the messages of its own channel, and writes
+as the owner of one assignment. Once another is the owner, the store refuses what it writes, and its work ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from lab.base import LabError
+from lab.feed.sliced import SlicedReader
+from lab.feed.source import TruthReader
+from lab.place import FolderPlace
+from lab.ports import Assignment, FencingStore, KeySlice
+from lab.projection.projector import Projector
+from lab.running.follower import Follower
+from lab.running.lane import Lane
+from lab.running.live import LiveService, LiveSource, Waiting
+from lab.running.notes import BoundedJournal
+from lab.running.wall import WallClock, WallRunner
+from lab.running.worklog import WORK_SUFFIX, WorkLog
+from lab.service.following import Feeding
+from lab.service.listening import BrokerListener
+from lab.service.membership import member_of
+from lab.wiring import Plan, ProjectionPlan
+
+
+@dataclass(frozen=True)
+class GroupFiles:
+    """The files of a partitioned projection in a live run's folder: one journal for each assignment."""
+
+    folder: Path
+    name: str
+
+    def part(self, assignment: Assignment) -> str:
+        """What an assignment's files are called."""
+        return f"{self.name}.{assignment.partition}-{assignment.generation}"
+
+    def journal(self, assignment: Assignment) -> Path:
+        """What its owner did."""
+        return self.folder / f"{self.part(assignment)}.journal"
+
+    def assignments(self) -> list[Assignment]:
+        """Those that an owner has begun to work on, by partition and generation."""
+        found = []
+        for path in self.folder.glob(f"{self.name}.*-*.journal"):
+            partition, _, generation = path.name.split(".")[1].partition("-")
+            found.append(Assignment(int(partition), int(generation)))
+        return sorted(found)
+
+    def told(self, member: str) -> Path:
+        """What a member wrote of its assignments, a line of JSON for each beginning and each end."""
+        return self.folder / f"{member}.assignments"
+
+
+class PartitionOwner:
+    """Works on one assignment until it is stopped, or another is the owner."""
+
+    def __init__(
+        self, plan: Plan, item: ProjectionPlan, folder: Path, since: float, assignment: Assignment,
+        find: Callable[[], TruthReader | None], channel: str,
+    ) -> None:  # fmt: skip
+        """`find` opens the source of truth; `channel` is the name of the partition's channel, "" without messages.
+
+        Raises Fenced where a later assignment is known already, and Unavailable.
+        """
+        self.plan, self.item, self.assignment = plan, item, assignment
+        files, clock, entities = GroupFiles(folder, item.name), WallClock(), tuple(item.layout.entities)
+        store = item.store(FolderPlace(folder).within(item.name).current)
+        cast(FencingStore, store).claim(assignment)
+        projector = Projector(store, item.table.guard, item.table.hold)
+        wanted = KeySlice(assignment.partition, item.layout.partitions)
+        self.source = LiveSource(
+            find, lambda truth: SlicedReader(item.subscription(truth), wanted), plan.domain, item.before
+        )
+        path = files.journal(assignment)
+        self.journal = BoundedJournal(since, clock.now, path, entities)
+        self.inbox = Waiting(item.pace.capacity, self.journal.overflow)
+        self.log = WorkLog(clock.now, path.with_suffix(WORK_SUFFIX))
+        live = LiveService(self.source, entities, self.log, item.faults.retry_parked)
+        self.feeding = Feeding(plan, item, folder)
+        self.worker: Follower = self.feeding.follower(projector, live, self.inbox, self.journal)
+        self.worker.confirm = lambda: self.feeding.confirm(self.source)
+        # From where it goes on: all of this was in before.
+        for name in entities:
+            self.journal.checkpoint(clock.now(), name, self.worker.positions[name])
+        self.lane = Lane(item.pace, self.inbox, math.inf, self.worker, spans=self.log.spans)
+        self.lane.due_at = clock.now()
+        self.runner = WallRunner(self.lane, clock, self._after, self.log.starts)
+        self.listener: BrokerListener | None = None
+        if channel:
+            self.listener = member_of(self, channel, folder, files.part(assignment))
+            self.listener.start()
+
+    @property
+    def position(self) -> int:
+        """Everything of this partition up to here is in."""
+        return self.worker.position
+
+    @property
+    def in_flight(self) -> int:
+        """How many changes were in the batch that was refused last."""
+        attempt = self.worker.projector.attempt.in_flight
+        return 0 if attempt is None else int(attempt.positions.size)
+
+    async def work(self) -> None:
+        """Work until `stop`. Raises Fenced once another is the owner."""
+        await self.runner.run()
+
+    def _after(self) -> None:
+        self.feeding.watch(self.lane, self.runner)
+
+    async def stop(self, last: bool = False) -> None:
+        """Leave the partition as it is, for another owner; with `last`, there will be none."""
+        self.runner.stop()
+        if self.listener is not None:
+            await self.listener.stop()
+        if last:
+            for name in self.worker.entities:
+                self.journal.held(self.log.now(), self.worker.projector.held(name))
+        self.feeding.unwatch()
+        with contextlib.suppress(LabError):
+            self.worker.projector.store.close()
+        for one in (self.worker, self.source, self.journal, self.log):
+            one.close()

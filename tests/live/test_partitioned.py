@@ -1,0 +1,265 @@
+"""One projection in several processes: killed and frozen members lose and double nothing; what can't be is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from test_live_on_brokers import left_on
+from test_live_run import planned
+
+from lab.base import BadInput, stream
+from lab.channel.memory import MemoryChannel
+from lab.channel.spread import SpreadChannel, names
+from lab.domain.employees import EMPLOYEES
+from lab.domain.model import Options
+from lab.experiment.write import as_published
+from lab.live.run import run_live
+from lab.live.sharing import shared_journal
+from lab.measure import lag
+from lab.ports import Assignment, partition_of
+from lab.projection.applied import NONE, Applied
+from lab.running.journal import CATCH_UP
+from lab.running.notes import BoundedJournal
+from lab.scenario import Source
+from lab.service.partition import GroupFiles
+from lab.testing.channels import messages
+from lab.wiring import Plan, plan
+
+TEXT = """
+schema = 1
+name = "small-partitioned"
+seed = 5
+[domain]
+name = "employees"
+records = 60
+[workload]
+commands = 700
+rate = 100.0
+deletes = 0.02
+[truth]
+model = "history"
+engine = "postgres"
+[writers]
+count = 2
+[catch_up]
+every = 0.1
+gaps = "horizon"
+[channel]
+broker = "redis"
+delay = { kind = "exponential", mean = 0.01 }
+duplicate = 0.2
+lose = 0.05
+[measure]
+trials = false
+samples = 2
+blocks = 0
+budget = 0.05
+[[projection]]
+name = "shared"
+store = "postgres.table"
+partitions = 4
+members = 2
+"""
+
+
+@pytest.mark.server("postgres")
+@pytest.mark.parametrize(
+    ("broker", "members", "more"),
+    [
+        pytest.param("redis", 2, "kills = [0.5, 5.5]\nfreezes = [2.5]\n", marks=pytest.mark.server("redis")),
+        pytest.param("nats", 4, "kills = [0.5, 1.0]\nsubscribe = 'catch-up'\n", marks=pytest.mark.server("nats")),
+    ],
+)
+def test_members_that_are_killed_and_frozen_leave_what_one_process_would(
+    broker: str, members: int, more: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    text = TEXT.replace("members = 2", f"members = {members}\n{more}")
+    done = run_live(planned(tmp_path, text, f"channel.broker={broker}"), tmp_path / "runs", report=False)
+    assert done.manifest["verdict"] == "pass"
+    assert done.manifest["live"]["caught_up"]
+    assert done.manifest["live"]["restarts"]["shared"] >= 1
+    # Each change is visible once, and accounted for.
+    assert done.table("lag")["lag_seconds"].null_count() == 0
+    (account,) = done.table("accounting").to_dicts()
+    assert account["committed"] == account["applied"] + account["superseded"]
+    found = done.table("assignments")
+    assert set(found["partition"]) == {0, 1, 2, 3}
+    assert found.select("partition", "generation").is_unique().all()
+    assert {"killed"} <= set(found["ended"]) <= {"killed", "given away", "refused as stale", "stopped"}
+    # What a killed one had has another owner, or the same one anew.
+    last = found.group_by("partition").last()
+    assert set(last["ended"]) <= {"stopped"}
+    assert set(found["member"]) <= {f"shared.{number}" for number in range(1, members + 1)}
+    # What an owner was killed over, before it could write it down, is told all the same.
+    assert found["applied"].sum() <= account["applied"]
+    if broker == "nats":
+        assert left_on("nats") == []
+
+
+def refused(folder: Path, text: str, *overrides: str) -> str:
+    try:
+        planned(folder, text, *overrides)
+    except BadInput as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "what", "way_out"),
+    [
+        (('broker = "redis"\n', ""), "partitions", "the scenario has none", 'channel.broker = "redis"'),
+        (('"redis"', '"rabbitmq"'), "partitions", "`rabbitmq` has nothing that expires", "leave partitions out"),
+        (('"redis"', '"kafka"'), "partitions", "`kafka` assigns partitions of its own topics", "leave partitions out"),
+        (("postgres.table", "sqlite.table"), "partitions", "`sqlite.table` has one writer at a time", "postgres.table"),
+        (("members = 2", 'keeps = "totals"\ntotals = "by_department"'), "keeps", "a group is the sum", "records"),
+        (("members = 2", 'keeps = "revisions"'), "keeps", "told apart by positions", "records"),
+        (("members = 2", 'guard = "ordered"'), "guard", "`ordered` goes by positions or gaps", "revision"),
+        (("members = 2", 'subscribe = "channel"'), "subscribe", "taken over at its checkpoint", "both"),
+        (("members = 2", 'feed = "outbox"'), "feed", "to one reader", "poll"),
+        (("members = 2", 'checkpoint = "after-data"'), "checkpoint", "the fence is in the transaction", "with-data"),
+        (("members = 2", "members = 5"), "members", "some would have none", "members = 4"),
+        (("partitions = 4\n", ""), "members", "one process keeps the projection", "partitions = 4"),
+        (
+            ("[measure]", '[[projection]]\nname = "two"\nstore = "postgres.table"\npartitions = 2\n[measure]'),
+            "partitions", "spread messages once", "the same number",
+        ),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_partitioned_is_refused_when_it_is_read(
+    change: tuple[str, str], where: str, what: str, way_out: str, tmp_path: Path
+) -> None:
+    assert refused(tmp_path, TEXT) == ""
+    said = refused(tmp_path, TEXT.replace(*change, 1))
+    assert f"projection.shared.{where}: " in said
+    assert what in said
+    assert way_out in said
+
+
+def test_on_the_simulated_clock_there_are_no_processes(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT)
+    with pytest.raises(BadInput, match="on the simulated clock there is one for all projections"):
+        plan(Source(path))
+
+
+def test_text_keys_can_not_be_cut_in_sqlite(tmp_path: Path) -> None:
+    text = TEXT.replace('name = "employees"\nrecords = 60', 'name = "marketing"\nrecords = 100')
+    said = refused(tmp_path, text.replace('engine = "postgres"', 'engine = "sqlite"').replace("horizon", "naive"))
+    assert "`sqlite` can't hash a key that is a text" in said
+    assert refused(tmp_path, text) == ""
+
+
+def test_a_message_is_in_the_channel_of_its_records_partition_and_in_that_of_all() -> None:
+    made = SpreadChannel.made(lambda _: MemoryChannel(), 3, whole=True)
+    made.declare("single", split=False)
+    made.declare("shared", split=True)
+    sent = messages(range(1, 20))
+    made.publish(sent)
+    assert made.whole is not None
+    assert [one.message for one in made.whole.subscribe("single", "one").take(99, 0.0)] == sent
+    parts = [[one.message for one in part.subscribe("shared", "one").take(99, 0.0)] for part in made.parts]
+    assert parts == [[one for one in sent if partition_of(one.record[1], 3) == number] for number in range(3)]
+    assert made.backlog("shared", split=True) == made.backlog("single", split=False) == len(sent)
+    assert names(made.name) == ["", "", "", ""]
+    alone = SpreadChannel.made(lambda _: MemoryChannel(), 2, whole=False)
+    alone.declare("shared", split=True)
+    alone.publish(sent)
+    assert alone.backlog("shared", split=True) == len(sent)
+    made.drop()
+
+
+class Owners:
+    """Writes journals as owners do, at times that the test says."""
+
+    def __init__(self, made: Plan, folder: Path) -> None:
+        self.item, self.files = made.projections[0], GroupFiles(folder, "shared")
+        self.at = 100.0
+
+    def began(self, assignment: Assignment, start: int) -> BoundedJournal:
+        journal = BoundedJournal(0.0, lambda: self.at, self.files.journal(assignment), ("employee",))
+        journal._converted = (self.at, self.at)
+        journal.checkpoint(self.at, "employee", start)
+        return journal
+
+    def writes(self, journal: BoundedJournal, *positions: int, to: int | None = None, refused: Any = NONE) -> None:
+        journal._converted = (self.at, self.at)
+        handed, refused = np.array(positions, np.int64), np.array(refused, np.int64)
+        applied = Applied(handed, NONE, refused, NONE)
+        journal.note("employee", applied, np.concatenate([handed, refused]), CATCH_UP, self.at, self.at)
+        if to is not None:
+            journal.checkpoint(self.at, "employee", to)
+
+
+def test_what_owners_did_not_come_to_write_down_is_told_by_what_the_next_one_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.running.notes.time", SimpleNamespace(time=lambda: owners.at))
+    made = planned(tmp_path, TEXT.replace("partitions = 4", "partitions = 2"))
+    # Revision 1 of keys 0 to 5, then revision 2: even keys are partition 0.
+    keys = [*range(6), *range(6)]
+    rows = {"position": range(1, 13), "key": keys, "revision": [1] * 6 + [2] * 6}
+    whole = pl.DataFrame(rows).with_columns(deleted=False, committed_at=pl.lit(0.0))
+    entity = EMPLOYEES.entities["employee"]
+    frame = whole.with_columns(**{name: pl.lit(None, entity.schema[name]) for name in entity.columns})
+    changes = as_published(made, {"employee": frame.select(list(entity.schema))})
+    owners = Owners(made, tmp_path)
+    first, other = owners.began(Assignment(0, 1), 0), owners.began(Assignment(1, 1), 0)
+    owners.at = 101.0
+    owners.writes(first, 1, 3, to=3)
+    owners.writes(other, 2, 4, 6, 8, 10, 12, to=12)
+    # The first one commits 5 and 7, and is killed before it can write that down. So is it told when the next begins.
+    owners.at = 104.0
+    second = owners.began(Assignment(0, 2), 7)
+    owners.at = 105.0
+    owners.writes(second, 9, to=9)
+    # It commits 11, which a message had brought, and is killed: its checkpoint stands at 9, so the next one reads it.
+    owners.at = 107.0
+    third = owners.began(Assignment(0, 3), 9)
+    owners.at = 109.0
+    owners.writes(third, refused=[11], to=11)
+    for journal in (first, second, third, other):
+        journal.close()
+    found = shared_journal(made.projections[0], changes, tmp_path, 100.0)
+    visible = lag.visible_at(changes, found, made.projections[0].subsumes)
+    assert dict(zip(range(1, 13), visible.tolist(), strict=True)) == {
+        1: 1.0, 3: 1.0, 5: 4.0, 7: 4.0, 9: 5.0, 11: 9.0, 2: 1.0, 4: 1.0, 6: 1.0, 8: 1.0, 10: 1.0, 12: 1.0,
+    }  # fmt: skip
+    assert sorted(found.all("positions").tolist()) == [*range(1, 13)]
+    # The whole has come as far as the partition that is furthest behind.
+    assert found.checkpoints == [
+        (1.0, "employee", 3),
+        (4.0, "employee", 7),
+        (5.0, "employee", 9),
+        (9.0, "employee", 11),
+    ]
+
+
+def test_what_a_frozen_owner_wrote_down_late_was_there_when_the_next_one_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.running.notes.time", SimpleNamespace(time=lambda: owners.at))
+    made = planned(tmp_path, TEXT.replace("partitions = 4", "partitions = 2"))
+    workload = EMPLOYEES.workload(Options(records=2, commands=2, rate=1.0), stream(1, "w"))
+    assert workload is not None
+    entity = EMPLOYEES.entities["employee"]
+    rows = [(at, 0, at, False, 0.0, *[None] * len(entity.columns)) for at in (1, 2)]
+    changes = as_published(made, {"employee": pl.DataFrame(rows, schema=entity.schema, orient="row")})
+    owners = Owners(made, tmp_path)
+    former, later = owners.began(Assignment(0, 1), 0), None
+    owners.at = 103.0
+    later = owners.began(Assignment(0, 2), 1)
+    owners.writes(later, 2, to=2)
+    owners.at = 108.0
+    owners.writes(former, 1, to=1)
+    for journal in (former, later):
+        journal.close()
+    found = shared_journal(made.projections[0], changes, tmp_path, 100.0)
+    assert lag.visible_at(changes, found, True).tolist() == [3.0, 3.0]
+    # In the order in which they were written.
+    assert found.all("positions").tolist() == [1, 2]
