@@ -22,6 +22,7 @@ from benchmarks.bench import (
     memory,
     modelled,
     neighbour,
+    partitioned,
     queries,
     rebuild,
     redis_store,
@@ -36,8 +37,8 @@ from lab import ending
 from lab.measure.machine import machine
 
 GROUPS = (
-    writes, server_writes, catch_up, apply, rebuild, server_stores, redis_store, events, channel, modelled, queries,
-    asked, neighbour, memory, growth,
+    writes, server_writes, catch_up, apply, partitioned, rebuild, server_stores, redis_store, events, channel, modelled,
+    queries, asked, neighbour, memory, growth,
 )  # fmt: skip
 
 
@@ -49,7 +50,7 @@ def every_row(bench: Bench) -> Iterator[Row]:
 
 def left_out(bench: Bench) -> dict[str, str]:
     """What this run has no figures for, and why."""
-    servers = server_writes.left_out() | server_stores.left_out() | redis_store.left_out()
+    servers = server_writes.left_out() | partitioned.left_out() | server_stores.left_out() | redis_store.left_out()
     return writes.left_out() | servers | memory.left_out(bench) | growth.left_out(bench)
 
 
@@ -114,6 +115,8 @@ def main(words: Sequence[str]) -> int:
             order = [(row.row, row.variant) for row in every_row(whole)]
             results = report.merged(report.read(chosen.out), measured, order)
         report.write(results, left_out(bench), chosen.out)
+    for line in partitioned.foretold(measured):
+        sys.stderr.write(f"{line}\n")
     return 0 if all(row["verified"] for row in measured) else 1
 
 

@@ -17,6 +17,7 @@ from benchmarks.bench import (
     by_hand,
     catch_up,
     channel,
+    partitioned,
     peer,
     rebuild,
     redis_store,
@@ -63,8 +64,8 @@ def results(bench: Bench) -> list[dict[str, Any]]:
 
 def test_every_row_runs_and_every_contestant_s_final_state_is_right(results: list[dict[str, Any]]) -> None:
     grouped = {"execute_grouped"} if hasattr(Truth, "execute_together") else set()
-    servers = {"postgres_commands", *server_stores.NAMES, *redis_store.NAMES} - set(
-        server_writes.left_out() | server_stores.left_out() | redis_store.left_out()
+    servers = {"postgres_commands", partitioned.NAME, *server_stores.NAMES, *redis_store.NAMES} - set(
+        server_writes.left_out() | partitioned.left_out() | server_stores.left_out() | redis_store.left_out()
     )
     assert {row["row"] for row in results} == EVERY | grouped | servers
     assert [(row["row"], row["missed"]) for row in results if not row["verified"]] == []
@@ -321,3 +322,14 @@ def test_the_documented_rows_are_those_of_the_results() -> None:
     if report.RESULTS.exists():
         page = report.PAGE.read_text()
         assert report.with_headlines(page, report.read()) == page
+
+
+def test_what_more_members_come_to_follows_from_amdahls_law() -> None:
+    def row(variant: str, rate: float) -> dict[str, Any]:
+        return {"row": partitioned.NAME, "variant": variant, "lab": rate, "verified": True, "size": 1}
+
+    two, four = partitioned.foretold([row("1 member", 100.0), row("2 members", 160.0), row("4 members", 400.0)])
+    assert "2 members are 1.60 times as fast as one: a serial share of 0.25" in two
+    assert "8 members 2.91 times, never more than 4.00" in two
+    assert "a serial share of 0.00; foretold: 8 members 8.00 times, never more than as many as there are" in four
+    assert partitioned.foretold([row("2 members", 160.0)]) == []
