@@ -159,7 +159,10 @@ def taken(frame: pl.DataFrame, rows: np.ndarray) -> pl.DataFrame:
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
     cuts = np.flatnonzero(np.diff(ordered // ROWS)) + 1
-    pieces = [frame[int(some[0]) : int(some[-1]) + 1][some - some[0]] for some in np.split(ordered, cuts)]
+    pieces = []
+    for some in np.split(ordered, cuts):
+        pieces.append(frame[int(some[0]) : int(some[-1]) + 1][some - some[0]])
+        breathe()
     back = np.empty(rows.size, np.int64)
     back[order] = np.arange(rows.size)
     found = pl.concat(pieces, rechunk=True)[back]

@@ -16,7 +16,10 @@ from pydantic import model_validator
 
 from lab.base import stream
 from lab.scenario import ChannelFaults, Outage
+from lab.scenario.chance import Delay
 from lab.scenario.draws import delays
+from lab.spill import Spill
+from lab.statistics.grouped import blocks, by_blocks
 
 # A live channel draws the fates of so many positions at once.
 BLOCK = 1024
@@ -62,20 +65,37 @@ class Fates:
     lost: np.ndarray
 
     @classmethod
-    def draw(cls, options: ChannelFaults, count: int, rng: np.random.Generator) -> Fates:
-        """The fates of `count` messages. Copies of one message fare independently of each other."""
-        twice = np.flatnonzero(rng.random(count) < options.duplicate)
-        message = np.concatenate([np.arange(count), twice])
-        delay = delays(options.delay, message.size, rng)
-        detours = np.flatnonzero(rng.random(message.size) < options.reorder.share)
-        lost = rng.random(message.size) < options.lose
-        # Last, as only so many are drawn as are wanted: no other draw of a seed shifts with the share.
-        return cls(message, delay, detours, delays(options.reorder.extra, detours.size, rng), lost)
+    def draw(cls, options: ChannelFaults, count: int, rng: np.random.Generator, spill: Spill | None = None) -> Fates:
+        """The fates of `count` messages. Copies of one message fare independently of each other.
 
-    def arrivals(self, sent_at: np.ndarray) -> np.ndarray:
+        Block by block the generator gives what it gives at once; many fates are kept in `spill`.
+        """
+        spill = spill or Spill()
+
+        def less(size: int, share: float) -> np.ndarray:
+            return by_blocks(spill, size, np.bool_, lambda block: rng.random(block.stop - block.start) < share)
+
+        twice = np.flatnonzero(less(count, options.duplicate))
+        message = spill.empty(count + twice.size, np.int64)
+        message[count:] = twice
+        for block in blocks(count):
+            message[block] = np.arange(block.start, block.stop)
+        delay = _delays(options.delay, message.size, rng, spill)
+        detours = np.flatnonzero(less(message.size, options.reorder.share))
+        lost = less(message.size, options.lose)
+        # Last, as only so many are drawn as are wanted: no other draw of a seed shifts with the share.
+        return cls(message, delay, detours, _delays(options.reorder.extra, detours.size, rng, spill), lost)
+
+    def arrivals(self, sent_at: np.ndarray, spill: Spill | None = None) -> np.ndarray:
         """When each copy arrives if nothing else holds it up; `sent_at` has an entry for each message. In seconds."""
-        arrives: np.ndarray = self.delay + sent_at[self.message]
-        arrives[self.detours] += self.extra
+        arrives = by_blocks(
+            spill or Spill(),
+            self.message.size,
+            np.float64,
+            lambda block: self.delay[block] + sent_at[self.message[block]],
+        )
+        for block in blocks(self.detours.size):
+            arrives[self.detours[block]] += self.extra[block]
         return arrives
 
     @cached_property
@@ -89,6 +109,13 @@ class Fates:
         ):
             found[message].append(Fate(*fate))
         return found
+
+
+def _delays(options: Delay, count: int, rng: np.random.Generator, spill: Spill) -> np.ndarray:
+    if options.kind == "mixture":
+        # It draws which of its parts all are of before it draws any.
+        return delays(options, count, rng)
+    return by_blocks(spill, count, np.float64, lambda block: delays(options, block.stop - block.start, rng))
 
 
 def through_outages(

@@ -16,7 +16,7 @@ import polars as pl
 from lab.channel.fates import Fates, through_outages
 from lab.scenario import ChannelTable
 from lab.spill import Spill
-from lab.statistics.grouped import blocks, running
+from lab.statistics.grouped import blocks, by_blocks, running, sorted_rows
 from lab.statistics.quantiles import quantile, told
 
 Floats = np.ndarray
@@ -107,9 +107,10 @@ def transmit(
     `sent_at` is each change's time of commit in seconds, not falling within a record; `record` says with a number which
     record it belongs to. Copies of one message fare independently of each other. What arrives is kept in `spill`.
     """
-    count, put = sent_at.size, (spill or Spill()).array
-    fates = Fates.draw(options, count, rng)
-    arrives, message, lost = fates.arrivals(sent_at), put(fates.message), fates.lost
+    spill = spill or Spill()
+    count, put = sent_at.size, spill.array
+    fates = Fates.draw(options, count, rng, spill)
+    arrives, message, lost = fates.arrivals(sent_at, spill), fates.message, fates.lost
     del fates
     if options.ordered_by_key:
         # As in a partition: a message waits behind the earlier ones of its record. A second copy is a late
@@ -118,11 +119,26 @@ def transmit(
         behind = pl.DataFrame({"record": record, "arrives": kept}).select(pl.col("arrives").cum_max().over("record"))
         arrives[:count] = np.maximum(arrives[:count], behind["arrives"].to_numpy())
     arrives, lost, held = through_outages(options.outages, arrives, lost)
-    arrives = put(arrives)
-    order = np.argsort(arrives, kind="stable")
-    order = put(order[~lost[order]])
+    order = sorted_rows(arrives, spill)
+    order = _arriving(order, lost, spill)
     copies_sent = _Copies(message, record, sent_at, arrives, put(lost), put(held), order)
-    return Deliveries(put(message[order]), put(arrives[order]), copies_sent)
+
+    def in_order_of_arrival(values: np.ndarray) -> np.ndarray:
+        return by_blocks(spill, order.size, values.dtype.type, lambda block: values[order[block]])
+
+    return Deliveries(in_order_of_arrival(message), in_order_of_arrival(arrives), copies_sent)
+
+
+def _arriving(order: Ints, lost: np.ndarray, spill: Spill) -> Ints:
+    """Return which copies arrive, in their order."""
+    if not lost.any():
+        return order
+    found, place = spill.empty(order.size - int(lost.sum()), np.int64), 0
+    for block in blocks(order.size):
+        some = order[block][~lost[order[block]]]
+        found[place : place + some.size] = some
+        place += some.size
+    return found
 
 
 class CopyTally:

@@ -1,4 +1,4 @@
-"""Running extremes of many groups over a long series that is looked at block by block.
+"""Running extremes of many groups, and orders, of a long series that is looked at block by block.
 
 A window function over the whole series would hold every group's rows in memory; here one value is carried for each
 group from block to block. The values are those of the window function, to the last bit.
@@ -6,18 +6,20 @@ group from block to block. The values are those of the window function, to the l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from lab.spill import breathe
+from lab.spill import Spill, breathe, taken
 
 # Entries of a series that are looked at together.
 BLOCK = 200_000
 # Rows whose keys are looked at together.
 TOGETHER = 1_000_000
+# A long series is divided by one value in so many, of which as many more are looked at.
+CUTS = 1_000
 
 
 def running(
@@ -58,7 +60,54 @@ def blocks(size: int, backwards: bool = False) -> Iterator[slice]:
 
 def in_order(times: np.ndarray) -> bool:
     """Return whether times never fall."""
-    return bool(np.all(times[1:] >= times[:-1]))
+    return all(np.all(times[one.start + 1 : one.stop + 1] >= times[one.start : one.stop][: times.size - 1 - one.start])
+               for one in blocks(times.size))  # fmt: skip
+
+
+def by_blocks(spill: Spill, size: int, dtype: type, of: Callable[[slice], np.ndarray]) -> np.ndarray:
+    """Return an array of so many entries, worked out block by block; on disk if it is large."""
+    if size <= BLOCK:
+        return np.asarray(of(slice(0, size)), dtype)
+    found = spill.empty(size, dtype)
+    for block in blocks(size):
+        found[block] = of(block)
+    return found
+
+
+def sorted_rows(values: np.ndarray, spill: Spill) -> np.ndarray:
+    """Return the rows in the order of their values, those of equal values as they stand: NumPy's stable argsort.
+
+    A long series is divided by values first, so that few are sorted at a time.
+    """
+    if values.size <= TOGETHER:
+        return np.argsort(values, kind="stable")
+    cuts = np.unique(values[:: max(1, TOGETHER // CUTS)])[::CUTS]
+    part = by_blocks(spill, values.size, np.uint16, lambda block: np.searchsorted(cuts, values[block], side="right"))
+    found, place = spill.empty(values.size, np.int64), 0
+    for number in range(cuts.size + 1):
+        breathe()
+        rows = np.flatnonzero(part == number)
+        found[place : place + rows.size] = rows[np.argsort(values[rows], kind="stable")]
+        place += rows.size
+    return found
+
+
+def by_key_and_revision(frame: pl.DataFrame, keys: pl.Series, spill: Spill) -> np.ndarray:
+    """Return the rows of a frame by key, and by revision within a key. `keys` are its keys, each once, sorted."""
+    columns = frame.select("key", "revision")
+    parts = max(1, -(-frame.height // TOGETHER))
+    cuts = keys[:: max(1, -(-keys.len() // parts))]
+    part = by_blocks(
+        spill, frame.height, np.uint16, lambda block: cuts.search_sorted(columns["key"][block], side="right").to_numpy()
+    )
+    found, place = spill.empty(frame.height, np.int64), 0
+    for number in range(cuts.len() + 1):
+        breathe()
+        rows = np.flatnonzero(part == number)
+        some = taken(columns, rows).with_columns(row=pl.Series(rows, dtype=pl.Int64)).sort("key", "revision")
+        found[place : place + rows.size] = some["row"].to_numpy()
+        place += rows.size
+    return found
 
 
 def rows_by_key(keys: pl.Series) -> Iterator[np.ndarray]:

@@ -51,7 +51,8 @@ class DuckdbDocument(Documents[duckdb.DuckDBPyConnection], DuckdbFile):
             # What stands there is looked up before it is deleted.
             whole = DIALECT.whole(self.layout, entity, "lab_incoming")
             connection.execute(f"CREATE OR REPLACE TEMP TABLE lab_whole AS {whole}")
-            self._remove(entity.name, ("key",) if replace else ())
+            if replace:
+                self._remove(entity.name, ("key",))
             table = sql.quoted(entity.name)
             connection.execute(f"INSERT INTO {table} ({sql.columns(STORED)}) SELECT * FROM lab_whole")
             for child, embed in holders(self.layout, entity.name) if replace else ():

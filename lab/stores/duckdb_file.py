@@ -146,7 +146,9 @@ class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
             self._connection.from_arrow(rows.to_arrow()).insert_into(sql.quoted(table))
             return
         with self._incoming(rows) as connection:
-            self._remove(table, identity)
+            # A revision has one position, and the engine knows the positions of each group of rows: it looks at few.
+            at = rows["position"] if "revision" in identity and rows.height else None
+            self._remove(table, identity, None if at is None else (at.min(), at.max()))
             connection.execute(f"INSERT INTO {sql.quoted(table)} SELECT * FROM lab_incoming")
 
     def _replace_few(self, table: str, names: Sequence[str], rows: Sequence[Row], identity: Sequence[str]) -> None:
@@ -159,11 +161,12 @@ class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
         values = ", ".join("unnest(?)" for _ in names)
         self._connection.execute(f"INSERT INTO {name} ({sql.columns(list(names))}) SELECT {values}", columns)
 
-    def _remove(self, table: str, identity: Sequence[str]) -> None:
-        """Delete the rows whose identity is among what comes in; nothing without an identity."""
-        if identity:
-            same = " AND ".join(f"t.{sql.quoted(name)} = i.{sql.quoted(name)}" for name in identity)
-            self._connection.execute(f"DELETE FROM {sql.quoted(table)} AS t USING lab_incoming AS i WHERE {same}")
+    def _remove(self, table: str, identity: Sequence[str], within: tuple[Any, Any] | None = None) -> None:
+        """Delete the rows whose identity is among what comes in, of those with positions `within`, if that is known."""
+        same = " AND ".join(f"t.{sql.quoted(name)} = i.{sql.quoted(name)}" for name in identity)
+        if within is not None:
+            same += " AND t.position BETWEEN {} AND {}".format(*within)
+        self._connection.execute(f"DELETE FROM {sql.quoted(table)} AS t USING lab_incoming AS i WHERE {same}")
 
     def _selecting(self, statement: str) -> Answering:
         if self._selects is None:

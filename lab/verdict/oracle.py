@@ -17,7 +17,7 @@ from lab.base import INT_MAX, INT_MIN, META, Key, Totals, Unsound
 from lab.domain.model import Command, Domain, Record, Rejection, published
 from lab.queries.answers import ReferenceTable
 from lab.spill import ROWS, Spill, reordered, taken
-from lab.statistics.grouped import rows_by_key
+from lab.statistics.grouped import by_key_and_revision, rows_by_key
 
 
 class _Model:
@@ -142,8 +142,8 @@ class Oracle:
         if keeps == "revisions":
             if entity not in self._sorted:
                 frame = self.revisions[entity]
-                rows = frame.select("key", "revision", pl.int_range(pl.len()).alias("row")).sort("key", "revision")
-                self._sorted[entity] = reordered(frame, rows["row"].to_numpy(), self._spill)
+                rows = by_key_and_revision(frame, self.states[entity]["key"], self._spill)
+                self._sorted[entity] = reordered(frame, rows, self._spill)
             return self._sorted[entity]
         return self.states[entity]
 

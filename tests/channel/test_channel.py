@@ -14,6 +14,7 @@ from lab.base import stream
 from lab.channel.simulated import Deliveries, summary, transmit
 from lab.scenario import ChannelTable, Delay, Outage, Reorder
 from lab.scenario.draws import delays
+from lab.statistics import grouped
 
 MANY = 100_000
 
@@ -131,6 +132,29 @@ def test_the_same_seed_is_the_same_channel(options: ChannelTable, seed: int) -> 
     assert np.array_equal(once.message, again.message)
     assert np.array_equal(once.arrives_at, again.arrives_at)
     assert once.journal.equals(again.journal)
+
+
+LAWS = [
+    Delay(kind="gamma", mean=0.05, shape=0.7),
+    Delay(kind="pareto", scale=0.01, shape=1.5),
+    Delay(kind="empirical", values=(0.1, 0.2, 0.5)),
+    Delay.model_validate({"kind": "mixture", "parts": [{"share": 0.5, "mean": 0.1}, {"share": 0.5, "mean": 0.2}]}),
+]
+
+
+@given(channels, st.none() | st.sampled_from(LAWS), st.integers(0, 99), st.integers(1, 50))
+def test_drawn_by_blocks_it_is_the_same_channel(
+    options: ChannelTable, law: Delay | None, seed: int, block: int
+) -> None:
+    options = options if law is None else options.model_copy(update={"delay": law})
+    once = transmit(*sent(120), options, stream(seed, "channel"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(grouped, "BLOCK", block)
+        patched.setattr(grouped, "TOGETHER", block)
+        by_blocks = transmit(*sent(120), options, stream(seed, "channel"))
+    assert by_blocks.message.tolist() == once.message.tolist()
+    assert by_blocks.arrives_at.tolist() == once.arrives_at.tolist()
+    assert by_blocks.journal.equals(once.journal)
 
 
 # Faults, one by one

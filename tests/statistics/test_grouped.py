@@ -1,6 +1,8 @@
-"""Running extremes by blocks are those of a window function over the whole series."""
+"""Running extremes and orders by blocks are those of the whole series."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import polars as pl
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.spill import Spill
 from lab.statistics import grouped
 
 ENTRIES = st.lists(st.tuples(st.integers(0, 4), st.integers(-3, 3)), max_size=40)
@@ -61,3 +64,38 @@ def test_the_rows_of_a_key_come_together_and_each_once(keys: list[int] | list[st
     assert all(part == sorted(part) for part in parts)
     owners = [{keys[row] for row in part} for part in parts]
     assert sum(map(len, owners)) == len(set(keys))
+
+
+AWKWARD = st.sampled_from([0.0, -0.0, 1.0, 1.5, 2.0, math.inf, -math.inf])
+
+
+@given(st.lists(AWKWARD | st.floats(-5, 5), max_size=60), st.integers(1, 7))
+def test_rows_are_sorted_as_by_numpy(values: list[float], together: int) -> None:
+    of = np.array(values)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(grouped, "TOGETHER", together)
+        patched.setattr(grouped, "BLOCK", 3)
+        patched.setattr(grouped, "CUTS", 2)
+        assert grouped.sorted_rows(of, Spill()).tolist() == np.argsort(of, kind="stable").tolist()
+        assert grouped.in_order(of) == bool(np.all(of[1:] >= of[:-1]))
+
+
+@given(st.lists(st.tuples(st.sampled_from("aAbäzZ "), st.integers(1, 9)), max_size=60), st.integers(1, 7))
+def test_rows_by_key_and_revision_are_those_of_a_sort(rows: list[tuple[str, int]], together: int) -> None:
+    frame = pl.DataFrame(rows, schema={"key": pl.String, "revision": pl.Int64}, orient="row").unique(
+        maintain_order=True
+    )
+    keys = frame["key"].unique().sort()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(grouped, "TOGETHER", together)
+        patched.setattr(grouped, "BLOCK", 3)
+        found = frame[grouped.by_key_and_revision(frame, keys, Spill())]
+    assert found.equals(frame.sort("key", "revision"))
+
+
+@given(st.integers(0, 40), st.integers(1, 9))
+def test_what_is_worked_out_by_blocks_is_what_it_is_at_once(size: int, block: int) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(grouped, "BLOCK", block)
+        found = grouped.by_blocks(Spill(), size, np.int64, lambda some: np.arange(some.start, some.stop) ** 2)
+    assert found.tolist() == [number**2 for number in range(size)]

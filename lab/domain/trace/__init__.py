@@ -29,6 +29,7 @@ from lab.domain.trace.raw import AT, PLACE, TURN, Raw, SourceCount, refuse_bad
 from lab.domain.trace.reading import CsvReading
 from lab.scenario import DomainTable, EntityTable
 from lab.spill import ROWS, Spill, here, spilling
+from lab.statistics.grouped import blocks, by_blocks, in_order
 
 SKIP = "mend them, or leave them out by skip_bad_rows = true"
 
@@ -158,11 +159,14 @@ class Traced:
 
     def _positioned(self, prepared: dict[str, pl.DataFrame], scale: float) -> dict[str, pl.DataFrame]:
         """Assign positions in commit order over all entities; the run's clock starts with the first change."""
-        times = [frame[AT].to_numpy() for frame in prepared.values()]
-        at = times[0] if len(times) == 1 else np.concatenate(times)
-        positions = np.arange(1, at.size + 1)
+        at, begin = here().empty(sum(frame.height for frame in prepared.values()), np.float64), 0
+        for frame in prepared.values():
+            for block in blocks(frame.height):
+                at[begin + block.start : begin + block.stop] = frame[AT][block].to_numpy()
+            begin += frame.height
+        positions = by_blocks(here(), at.size, np.int64, lambda block: np.arange(block.start + 1, block.stop + 1))
         logged = any(TURN in frame.columns or PLACE in frame.columns for frame in prepared.values())
-        if logged or not np.all(at[1:] >= at[:-1]):
+        if logged or not in_order(at):
             # Changes of one time stay together by the transactions of their log, and in its order.
             every = (TURN, PLACE)
             turn, place = (np.concatenate([_logged(frame, name) for frame in prepared.values()]) for name in every)

@@ -18,7 +18,7 @@ from lab.domain.trace.instants import Moments, moments
 from lab.domain.trace.raw import AT, COMMITTED, DELETED, PLACE, TRUNCATES, TURN, Raw
 from lab.domain.trace.typed import typed
 from lab.scenario import EntityTable
-from lab.spill import ROWS, here, reordered, taken
+from lab.spill import ROWS, breathe, here, reordered, taken
 from lab.statistics.grouped import rows_by_key
 
 SEPARATOR = "|"
@@ -237,9 +237,13 @@ def _rising(second: pl.Series, nano: pl.Series) -> bool:
     """Return whether no time is before the one of the row before it."""
     if not second.len():
         return True
-    before, after = second.slice(0, second.len() - 1), second.slice(1)
-    earlier = nano.slice(1) < nano.slice(0, nano.len() - 1)
-    return not ((after < before) | ((after == before) & earlier)).any()
+    for first in range(0, second.len() - 1, ROWS):
+        breathe()
+        seconds, nanos = (one[first : first + ROWS + 1] for one in (second, nano))
+        before, after = seconds[:-1], seconds[1:]
+        if ((after < before) | ((after == before) & (nanos[1:] < nanos[:-1]))).any():
+            return False
+    return True
 
 
 def _order(revisions: pl.Series) -> pl.Series:
