@@ -37,10 +37,13 @@ _TITLES = {
     "parked": "Parked changes",
     "gaps": "Gaps",
     "feeds": "Feeds",
+    "assignments": "Partitions",
     "readers": "Readers",
     "rebuilds": "Rebuild under fire",
     "recovery": "Recovery",
 }
+# Of these, the tables that are shown as they are.
+_WHOLE = ("gaps", "feeds", "assignments", "readers", "rebuilds")
 # The tables whose clock the page states, with their names there.
 _ON_A_CLOCK = {
     name: name for name in ("lag", "visibility", "staleness", "channel", *_TITLES, "rebuild", "queries", "writes")
@@ -97,7 +100,7 @@ def render(run: Run) -> str:
             load=run.table("load").to_dicts(),
             foretold=run.table("foretold").to_dicts(),
             foretelling=loads.on_foretelling(run),
-            optional={name: run.table(name).to_dicts() for name in ("gaps", "feeds", "readers", "rebuilds")},
+            optional={name: run.table(name).to_dicts() for name in _WHOLE},
             faults=fault_texts.fault_rows(run.table("faults")),
             parked=parked,
             parked_more=parked_more,

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from lab.advice import Advice
 from lab.base import TRUTH
 from lab.measure.temperatures import queries
-from lab.report import bars, fault_texts, faults, feeds, figures, lag_parts, loads, recovery, sentences
+from lab.report import bars, fault_texts, faults, feeds, figures, lag_parts, loads, partitions, recovery, sentences
 from lab.report.advice.section import drawn as advised
 from lab.report.facts import Failure, Overview, truth_asked
 from lab.report.style import WIDTH_INCHES, look_of, looks, svg, truth_look
@@ -81,7 +81,10 @@ def sections(run: Run, found: list[Overview], advice: Advice | None = None) -> d
 def _optional(run: Run, found: list[Overview]) -> dict[str, tuple[str, Figure | None, str]]:
     """Return the sections of optional tables that have a row."""
     known = looks(run.manifest["projections"])
-    names = ("lag_parts_summary", "recovery", "load", "gaps", "feeds", "readers", "rebuilds", "faults", "parked")
+    names = (
+        "lag_parts_summary", "recovery", "load", "gaps", "feeds", "assignments", "readers", "rebuilds", "faults",
+        "parked",
+    )  # fmt: skip
     tables = {name: run.table(name) for name in names}
     drawn: dict[str, Callable[[pl.DataFrame], tuple[str, Figure | None, str]]] = {
         "lag_parts_summary": lambda table: (
@@ -101,6 +104,7 @@ def _optional(run: Run, found: list[Overview]) -> dict[str, tuple[str, Figure | 
             feeds.feeds(table, known),
             feeds.on_feeds(table, run.table("slots")),
         ),
+        "assignments": lambda table: ("", None, partitions.on_sharing(table)),
         "readers": lambda table: (
             "What readers' sessions saw in each projection, as shares of their reads.",
             faults.readers(table, known),

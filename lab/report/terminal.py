@@ -22,6 +22,7 @@ from lab.report.facts import Overview, TruthAsked, failures, headline, overviews
 from lab.report.grid import query_grid
 from lab.report.grid_terminal import print_grid
 from lab.report.loads import quantile_said, worth_a_line
+from lab.report.partitions import shared_rows
 from lab.report.words import MARKS
 from lab.runs import Run
 
@@ -46,6 +47,7 @@ _SUMMARY_TABLES = (
     "channel",
     "gaps",
     "feeds",
+    "assignments",
     "slots",
     "blockers",
     "readers",
@@ -183,6 +185,13 @@ def _optional_tables(run: Run) -> Iterator[tuple[str, Table]]:
             table.add_row(Text(row["projection"]), Text(row["strategy"]), _violations(row["lost"]), *rest)
         yield "gaps", table
     yield from _feed_tables(run)
+    if rows := shared_rows(run.table("assignments")):
+        counts = ("mem-\nbers", "hand-\novers", "killed", "stale\nowners", "changes\nrefused")
+        table = plain_table("parts", *counts, texts=("projection",))
+        for row in rows:
+            counted = ("partitions", "members", "handovers", "killed", "stale_owners", "stale")
+            table.add_row(Text(row["projection"]), *(count(row[name]) for name in counted))
+        yield "partitions", table
     if rows := run.table("readers").to_dicts():
         table = plain_table("reads", "stale", "unread", "back-\nward", "wait\np99", texts=("projection", "token"))
         for row in rows:
