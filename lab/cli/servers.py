@@ -31,16 +31,16 @@ def servers(
 ) -> None:
     """List the servers: reachable or not, version, the settings that matter, and how to start a missing one.
 
-    `start NAME` starts one of the lab's own on this machine, with its data in FOLDER (servers/NAME if none is given),
-    and `stop NAME` stops it.
+    `start NAME` starts one of the lab's own on this machine, with its data in FOLDER (servers/NAME if none is given)
+    and the server's own settings as `--set` gives them, and `stop NAME` stops it.
     """
     from lab.servers import catalogue, server
 
-    no_scenario(overrides, seed)
+    no_scenario(() if action == "start" else overrides, seed)
     if action != "list":
         if clean:
             raise BadInput([Problem("--clean", f"`{action}` drops nothing", "leave it out")])
-        row = _own(action, name, folder)
+        row = _own(action, name, folder, overrides)
         answer(as_json, lambda: row, lambda _: _tell(row))
         return
     if name is not None:
@@ -51,7 +51,7 @@ def servers(
     answer(as_json, lambda: rows, lambda console: _print(rows, console))
 
 
-def _own(action: str, name: str | None, folder: Path | None) -> dict[str, Any]:
+def _own(action: str, name: str | None, folder: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
     """Start or stop an instance of the lab's own, and return what is told of it."""
     from lab.servers import STARTED, instance
 
@@ -62,14 +62,25 @@ def _own(action: str, name: str | None, folder: Path | None) -> dict[str, Any]:
     row: dict[str, Any] = {"server": name, "folder": str(one.folder), "action": action}
     if action == "stop":
         one.stop()
-        return row
-    found = one.start()
+        return row | {"left": "its data are kept" if one.kind.keeps else "what it held is gone"}
+    found = one.start(_settings(overrides))
     return row | {"url": found.url, "version": found.version, "export": f"{one.kind.variable}={one.url}"}
+
+
+def _settings(overrides: Sequence[str]) -> dict[str, str] | None:
+    """The server's own settings, out of `name=value`; None takes those of the last start."""
+    found = {}
+    for text in overrides:
+        setting, equals, value = text.partition("=")
+        if not (setting and equals and value):
+            raise BadInput([Problem("--set", f"`{text}` is no setting", "--set name=value")])
+        found[setting] = value
+    return found or None
 
 
 def _tell(row: Mapping[str, Any]) -> None:
     if row["action"] == "stop":
-        say(f"{row['server']} in {row['folder']}: stopped; its data are kept")
+        say(f"{row['server']} in {row['folder']}: stopped; {row['left']}")
         return
     say(f"{row['server']} {row['version']} at {row['url']}, with its data in {row['folder']}")
     say(f"  export {row['export']}")

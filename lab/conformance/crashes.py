@@ -24,6 +24,7 @@ import numpy as np
 
 from lab.base import stream
 from lab.conformance.faithful import differences
+from lab.conformance.listing import Listing
 from lab.conformance.operations import Content, Script, content
 from lab.conformance.values import told
 from lab.projection.projector import Projector
@@ -187,6 +188,8 @@ def look_after(store: Store, script: Script, death: Death, confirmed: int) -> li
 
 
 def _found(store: Store, script: Script, number: int, confirmed: int) -> str:
+    if isinstance(store, Listing):
+        store.tell(script.entity, script.frame["key"])
     store.open()
     now, before, after = content(store), script.before(number), script.operations[number].after
     capabilities = store.capabilities

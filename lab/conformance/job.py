@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from lab.conformance.listing import listing
 from lab.place import FolderPlace
 from lab.queries.model import Query
 from lab.stores.port import Layout, Store
@@ -42,7 +43,7 @@ class ConformanceJob:
 
     def store(self, folder: Path) -> Store:
         """The store in a folder of its own, not yet open."""
-        return self.store_class(FolderPlace(folder), self.layout)
+        return listing(self.store_class)(FolderPlace(folder), self.layout)
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ class Onlooker:
             one.reads += self._queried(store)
         if rows <= self._kept:
             self._kept -= rows
-            one.contents = {name: dump(store, name) for name in entities}
+            one.contents = {name: dump(store, name, self.published.frames[name]["key"].unique) for name in entities}
         one.reads += self._keyed(store, [*self._chosen_records(journal, one), *self._hot])
         one.reads += self._never(store)
         self.looks.append(one)

@@ -105,8 +105,12 @@ class Capabilities:
 
     `atomic`: what lands together with the checkpoint: a batch, a limited number of rows, or one item. `guards`: refuses
     an older revision itself. `fences`: several processes write at a time, each to partitions that it has claimed, and
-    an owner that was replaced is refused. `nul`: its texts can have NUL characters; without it, such a change is
-    refused. `signed_zero`: -0.0 keeps its sign; without it, it comes back as 0.0, which equals it.
+    an owner that was replaced is refused. `durability`: a confirmed write survives everything; all but an interval
+    does; it is gone with the server (`cache`), or with the process. `evicts`: it drops rows where memory is short, and
+    tells nobody. `lists`: it can name all of its rows; without it, rows are looked up by keys that are known from
+    elsewhere, and one with a key that no record ever had stays unseen. `nul`: its texts can have NUL characters;
+    without it, such a change is refused. `signed_zero`: -0.0 keeps its sign; without it, it comes back as 0.0, which
+    equals it.
     """
 
     atomic: Literal["batch", "limited", "item"] = "batch"
@@ -114,7 +118,9 @@ class Capabilities:
     fences: bool = False
     concurrent_readers: bool = False
     visible: Literal["at-once", "refresh"] = "at-once"
-    durability: Literal["fsync", "interval", "memory"] = "fsync"
+    durability: Literal["fsync", "interval", "cache", "memory"] = "fsync"
+    evicts: bool = False
+    lists: bool = True
     level: Literal["real", "emulated", "dialect", "written"] = "real"
     nul: bool = True
     signed_zero: bool = True

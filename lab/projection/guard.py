@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from lab.base import Key
+from lab.ports import Capabilities
 from lab.stores.kept import Kept
 from lab.stores.port import Layout
 
@@ -24,6 +25,10 @@ Schema = dict[str, pl.DataType]
 
 class Lookup(Protocol):
     """What a guard may ask of the projection that it guards. A store answers it."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What may be relied on."""
 
     def checkpoint(self, entity: str) -> int:
         """Return the position up to which everything is in."""

@@ -65,7 +65,7 @@ class HighestRevision(Guard):
 
     def _empty(self, entity: str) -> bool:
         """Whether the projection has nothing of an entity; one that catch-up has written to isn't read for it."""
-        if self.projected.checkpoint(entity):
+        if self.projected.checkpoint(entity) or not self.projected.capabilities.lists:
             return False
         if self.layout.kept.adds:
             return not self.projected.memory(entity).height

@@ -40,6 +40,7 @@ _MODULES = {
     "postgres": "lab.servers.postgres",
     "mariadb": "lab.servers.mariadb",
     "redis": "lab.servers.redis",
+    "memcached": "lab.servers.memcached",
     "nats": "lab.servers.nats",
     "rabbitmq": "lab.servers.rabbit",
     "kafka": "lab.servers.kafka",
@@ -53,6 +54,7 @@ _KINDS = {
     "mariadb": "lab.servers.mariadb_instance",
     "redis": "lab.servers.redis_instance",
     "nats": "lab.servers.nats_instance",
+    "memcached": "lab.servers.memcached_instance",
 }
 STARTED = tuple(_KINDS)
 # Where `lab servers start NAME` keeps its data if no folder is named, below the working directory.

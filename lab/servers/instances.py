@@ -52,6 +52,10 @@ class InstanceKind(Protocol):
         """Whether it can be started by root."""
 
     @property
+    def keeps(self) -> bool:
+        """Whether its data outlive it."""
+
+    @property
     def signals(self) -> Mapping[How, signal.Signals]:
         """How its main process is told to end with all that it has started: politely, or as in a crash."""
 
@@ -83,7 +87,8 @@ class InstanceState:
 
     @property
     def runs(self) -> bool:
-        return self.process > 0 and started(self.process) == self.started
+        # One that had ended before it could be looked at has no such time.
+        return self.process > 0 and self.started != "" and started(self.process) == self.started
 
 
 class Instance:
@@ -173,6 +178,8 @@ class Instance:
             if time.monotonic() > until:
                 raise Unavailable(f"{self.kind.name}, process {state.process}: it didn't end within {STOPS:g} s")
             time.sleep(_LOOK)
+        if (child := _children.pop(state.process, None)) is not None:
+            child.wait()
 
     # -- its folder ---------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ SETTINGS = {"wal_level": "logical", "max_replication_slots": "64", "max_wal_send
 class PostgresKind:
     """PostgreSQL, of any version from 12 on."""
 
-    name, variable, as_root = "postgres", "LAB_POSTGRES", False
+    name, variable, as_root, keeps = "postgres", "LAB_POSTGRES", False, True
     # Fast: open transactions are rolled back. Immediate: as in a crash, and its own processes end too.
     signals: Mapping[How, signal.Signals] = {"clean": signal.SIGINT, "kill": signal.SIGQUIT}
 

@@ -20,7 +20,7 @@ class ProgramKind:
     program: ClassVar[str]
     ways: ClassVar[str]
     scheme: ClassVar[str]
-    as_root = True
+    as_root, keeps = True, True
     signals: Mapping[How, signal.Signals] = {"clean": signal.SIGTERM, "kill": signal.SIGKILL}
 
     def binary(self) -> Path:

@@ -67,7 +67,9 @@ def judge(plan: Plan, folder: Path, ledger: TortureLedger, problems: list[str]) 
         must = {name: oracle.expected(layout.keeps, name, layout.totals) for name in layout.entities}
         store = item.store(FolderPlace(folder).within(item.name).current)
         store.open()
-        shown = {name: layout.shown(dump(store, name)) for name in layout.entities}
+        shown = {
+            name: layout.shown(dump(store, name, oracle.revisions[name]["key"].unique)) for name in layout.entities
+        }
         store.close()
         processes.append(_compared(item.table.store, must, shown))
         if any(not must[name].equals(shown[name]) for name in must):

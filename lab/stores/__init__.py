@@ -67,6 +67,10 @@ _SHIPPED = (
         "redis.keyvalue", "lab.stores.redis_keyvalue:RedisKeyvalue", "key/value", "map of keys in memory", "#44AA44",
         extra="redis", packages=("redis",), server="redis",
     ),
+    StoreSpec(
+        "memcached.keyvalue", "lab.stores.memcached_keyvalue:MemcachedKeyvalue", "key/value", "cache of entries",
+        "#AA33FF", extra="memcached", packages=("pymemcache",), server="memcached",
+    ),
 )  # fmt: skip
 
 STORES: Registry[StoreSpec] = Registry("lab.stores", {spec.name: spec for spec in _SHIPPED}, problem)

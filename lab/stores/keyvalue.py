@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from lab.base import NotAnswered
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.stores.port import Layout
@@ -22,7 +23,7 @@ Backwards = Callable[[Any], Iterator[Row]]
 
 
 class KeyValue(PreparedQueries):
-    """Base of the stores that are maps; each says how it looks keys up."""
+    """Base of the stores that are maps: each looks keys up, and walks over what else it holds."""
 
     answers = frozenset({"get", "get_many", "aggregate", "as_of", "history"})
     gaps = MappingProxyType(
@@ -48,13 +49,13 @@ class KeyValue(PreparedQueries):
     def _get_many(self, entity: str) -> Answering:
         """Return what looks several records up, in the order of their keys."""
 
-    @abstractmethod
     def _within(self, entity: str, answer: Callable[[Backwards, Row], list[Row]]) -> Answering:
         """Return what answers by the revisions of records, all of them seen at one moment where the engine can."""
+        raise NotAnswered(f"{self.name} keeps the last revision of each record alone")
 
-    @abstractmethod
     def _totals(self, entity: str) -> pl.DataFrame:
         """The groups of a running aggregate, in any order."""
+        raise NotAnswered(f"{self.name} keeps no running aggregate")
 
     def _answering(self, query: Query) -> Answering:
         """Look up by key, and walk over the revisions of one record."""

@@ -7,7 +7,7 @@ guard's business. Data, the guard's memory and the checkpoint land together or n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -24,7 +24,7 @@ from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.stores.kept import KEPT, Kept
 
-# How many queries a store remembers, and keeps prepared; further ones are looked at anew. A scenario has some dozens.
+# Queries that a store remembers, and keeps prepared; further ones are looked at anew. A scenario has some dozens.
 KEPT_MOST = 512
 
 
@@ -134,10 +134,8 @@ class Store(ABC):
     page_rows: int = 100_000
     # What the lab may rely on; a scenario that needs more is refused when it is read.
     capabilities: ClassVar[Capabilities] = Capabilities()
-    # Documents that `apply` wrote, and those that it wrote because of another record alone: what denormalising costs.
-    # Stores of other shapes leave both at 0.
-    documents_written: int = 0
-    fan_out: int = 0
+    # Documents that `apply` wrote, and those written because of another record alone; 0 in stores of other shapes.
+    documents_written, fan_out = 0, 0
 
     def __init__(self, place: FolderPlace, layout: Layout) -> None:
         self.place = place
@@ -200,6 +198,10 @@ class Store(ABC):
         The projection must not be written to between two pages.
         """
 
+    def rows(self, entity: str, keys: Iterable[Key]) -> Iterator[pl.DataFrame]:
+        """Look up the rows of these keys, in pages as those of `pages`: for stores that can't list what they hold."""
+        raise NotImplementedError(f"{self.name} lists its rows")
+
     @abstractmethod
     def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
         """Look up the highest revision of each key that is there, tombstones included, in one read.
@@ -241,7 +243,7 @@ class Store(ABC):
         """
         if isinstance(error, LabError | OSError | MemoryError):
             return isinstance(error, Damaged)
-        # Ctrl-C and the like are no errors. A panic of an engine written in Rust is one, though no Exception.
+        # Ctrl-C and the like are no errors. A panic of an engine in Rust is one, though no Exception.
         return not isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit) and not self.readable()
 
     def readable(self) -> bool:
@@ -288,7 +290,11 @@ class Store(ABC):
         return kind.name in cls.answers and kind.answered_from(query, layout.keeps, layout.entities, layout.totals)
 
 
-def dump(store: Store, entity: str) -> pl.DataFrame:
-    """Join the pages of an entity into one frame, with `Layout.schema`."""
-    pages = list(store.pages(entity))
-    return pl.concat(pages) if pages else pl.DataFrame(schema=store.layout.schema(entity))
+def held(store: Store, entity: str, keys: Callable[[], Iterable[Key]]) -> Iterator[pl.DataFrame]:
+    """The pages of an entity; of a store that can't list its rows, the rows with these keys."""
+    return store.pages(entity) if store.capabilities.lists else store.rows(entity, keys())
+
+
+def dump(store: Store, entity: str, keys: Callable[[], Iterable[Key]] = tuple) -> pl.DataFrame:
+    """Join what a store holds of an entity into one frame, with `Layout.schema`; `keys` are as for `held`."""
+    return pl.concat([pl.DataFrame(schema=store.layout.schema(entity)), *held(store, entity, keys)])

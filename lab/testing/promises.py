@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from lab.conformance.listing import listing
 from lab.place import FolderPlace
 from lab.ports import Assignment, FencingStore
 from lab.stores import Store
@@ -33,7 +34,7 @@ class Trial:
 
     def open(self, memory: Mapping[str, pl.DataType] | None = None, at: str = "store") -> Store:
         """Open a store in the folder `at`; two at one place share it, as a process and its successor do."""
-        store = self.store(FolderPlace(self.folder / at), layout(self.keeps, dict(memory or {})))
+        store = listing(self.store)(FolderPlace(self.folder / at), layout(self.keeps, dict(memory or {})))
         store.open()
         self._opened.append(store)
         return store

@@ -6,6 +6,7 @@ from dataclasses import replace
 from unittest import SkipTest
 
 from lab.conformance.faithful import ValueTrial
+from lab.conformance.listing import listing
 from lab.conformance.trying import job_of, tried
 from lab.place import FolderPlace
 from lab.projection.guards import guarded_layout
@@ -33,7 +34,9 @@ def trial_of_values(trial: Trial, guard: str = GUARD) -> ValueTrial:
     """A store on trial, with a projection of items and shelves, or of the totals of items."""
     totals = BY_SHELF if trial.keeps == "totals" else None
     entities = {"item": ENTITIES["item"]} if totals else ENTITIES
-    store = trial.store(FolderPlace(trial.folder / "tried"), guarded_layout(guard, trial.keeps, entities, totals))
+    store = listing(trial.store)(
+        FolderPlace(trial.folder / "tried"), guarded_layout(guard, trial.keeps, entities, totals)
+    )
     return ValueTrial(store, guard, HOLD, QUERIES, SEED)
 
 

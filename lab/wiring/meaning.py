@@ -173,7 +173,7 @@ def engines(scenario: Scenario, query: str) -> set[str]:
 def holds(table: ProjectionTable, keeps: str, where: str) -> list[Problem]:
     """Refuse what the store can't keep."""
     store = usable(table.store)
-    if store is None or keeps in store.holds:
+    if store is None or keeps in store.holds or (keeps == "totals" and store.capabilities.atomic == "item"):
         return []
     return [Problem(f"{where}.keeps", f"`{table.store}` can't keep {keeps}", f"valid: {', '.join(store.holds)}")]
 
@@ -192,6 +192,9 @@ def capabilities(table: ProjectionTable, keeps: str, where: str) -> list[Problem
         if table.guard == "dedupe":
             what = f"{apart} a row from the id that `dedupe` remembers"
             problems.append(Problem(f"{where}.guard", what, 'guard = "revision"'))
+    if promised.guards and table.guard == "none":
+        what = f"`{table.store}` refuses older revisions itself, so the last arrival doesn't win"
+        problems.append(Problem(f"{where}.guard", what, 'guard = "revision"'))
     if promised.visible == "refresh":
         what = f"`{table.store}` shows a write only after a refresh, which has no moment on the simulated clock"
         problems.append(Problem(f"{where}.store", what, "take a store that shows a write at once"))
