@@ -93,13 +93,15 @@ def every_group_gets_every_message_and_one_member_of_each(make: MakeChannel) -> 
     channel.publish(messages(range(1, 31)))
     found: list[Delivery] = []
     until = time.monotonic() + _PATIENCE
-    while len(found) < 30 and time.monotonic() < until:
+    while len({*_positions(found)}) < 30 and time.monotonic() < until:
         for member in (one, other):
             more = member.take(4, 0.05)
             assert len(more) <= 4
             member.acknowledge(more)
             found += more
-    assert sorted(_positions(found)) == list(range(1, 31))
+    # While members join, a broker that counts no attempts deals out anew: what isn't acknowledged by then comes again.
+    come = {*_positions(found)} if channel.promises.attempts == "own" else _positions(found)
+    assert sorted(come) == list(range(1, 31))
     assert sorted(_positions(taken(alone, 30))) == list(range(1, 31))
     assert _nothing_more(one, other, alone)
 

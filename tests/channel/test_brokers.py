@@ -96,7 +96,12 @@ def kafka() -> Iterator[None]:
         yield
 
 
-test_kafka = channel_contract(KafkaChannel)
+def _kafka(capacity: int, name: str) -> KafkaChannel:
+    """A channel whose members hear of each other, and of the end of one, within seconds."""
+    return KafkaChannel(capacity, name, ack_wait=3.0)
+
+
+test_kafka = channel_contract(_kafka)
 
 
 @pytest.mark.parametrize(
