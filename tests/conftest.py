@@ -75,10 +75,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def untried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs without their report and without trials of their stores, which have tests of their own."""
     monkeypatch.setattr(lab.report, "write_report", lambda _: None)
     monkeypatch.setattr(lab.experiment.once, "try_stores", _nothing_tried)
+
+
+@pytest.fixture
+def quick(untried: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs without what is computed beside their verdicts as well: what other settings give, reads beside commits."""
+    monkeypatch.setattr(lab.experiment.explained, "what_ifs", lambda *_: [])
+    monkeypatch.setattr(lab.experiment.once, "beside", lambda *_: [])
 
 
 def _nothing_tried(plan: Plan, work: Path, progress: Progress) -> dict[str, Conformance]:

@@ -128,7 +128,9 @@ linger = 0.05
 
 [measure]
 samples = 5
+blocks = 2
 warm_up = 1
+budget = 0.1
 """
 
 

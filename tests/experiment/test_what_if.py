@@ -15,7 +15,7 @@ from lab.report.what_if import rows as rows_shown
 from lab.report.what_if import unanswered
 
 # Reports have tests of their own.
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("untried")
 
 QUICK = ("measure.rebuild=false", "measure.samples=1", "measure.blocks=0", "measure.truth=false", "readers.sessions=0")
 
