@@ -186,7 +186,7 @@ guard = "ordered"
 class TestAHistory:
     def test_is_committed_at_its_times_by_one_writer(self, tmp_path: Path) -> None:
         # As much of it as lasts some seconds.
-        done = run_live(planned(tmp_path, FLIGHTS, "truth.model=history"), tmp_path / "runs")
+        done = run_live(planned(tmp_path, FLIGHTS, "truth.model=history"), tmp_path / "runs", report=False)
         assert {entry["name"]: entry["verdict"] for entry in done.manifest["projections"]} == {
             "board": "pass",
             "delays": "pass",
@@ -214,7 +214,7 @@ class TestOnAServer:
     @pytest.mark.parametrize("model", ["snapshot", "history", "events"])
     def test_a_run_is_judged_as_any_other(self, tmp_path: Path, model: str) -> None:
         text = f"{TEXT}[writers]\ncount = 4\nabort = 0.05\n"
-        done = run_live(planned(tmp_path, text, *SERVER, f"truth.model={model}"), tmp_path / "runs")
+        done = run_live(planned(tmp_path, text, *SERVER, f"truth.model={model}"), tmp_path / "runs", report=False)
         assert {entry["name"]: entry["verdict"] for entry in done.manifest["projections"]} == {
             "directory": "pass",
             "keyed": "pass",
@@ -291,7 +291,7 @@ def test_a_projection_that_is_killed_is_started_again_and_goes_on_at_its_checkpo
     made = planned(tmp_path, TEXT, "workload.rate=150.0")
     with ThreadPoolExecutor(1) as other:
         killing = other.submit(_kill_the_projections, tmp_path)
-        done = run_live(made, tmp_path / "runs")
+        done = run_live(made, tmp_path / "runs", report=False)
         killing.result()
     assert all(restarts >= 1 for restarts in done.manifest["live"]["restarts"].values())
     assert {entry["verdict"] for entry in done.manifest["projections"]} == {"pass"}
