@@ -4,8 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SCENARIO ?= scenarios/flights.toml
-# One more than the smallest machine that the suite is kept quick on has cores: some tests only wait.
-WORKERS ?= 3
+# Twice as many as the smallest machine that the suite is kept quick on has cores: tests of servers and live runs wait.
+WORKERS ?= 4
+# Tests start hundreds of processes: they load what is compiled once, also where an image says to keep nothing.
+export PYTHONDONTWRITEBYTECODE :=
 
 # A target for each campaign: what one finds doesn't keep the others from being run, and any failure is that of the whole.
 CAMPAIGNS := histories properties hostile clocks soak signals kills torture validity
