@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from lab.engines.dsn import Dsn
 from lab.engines.mariadb import MariadbSession
 from lab.engines.mariadb_url import MariadbUrl
 from lab.engines.postgres import Session
+from lab.servers import Instance
 from lab.servers.instances import LOG
 from lab.servers.processes import free_port
 
@@ -89,6 +91,7 @@ class Secured:
     # What it says to a wrong password, and of one whose authority isn't known.
     refuses: str
     distrusted: str = "certificate verify failed"
+    own: Instance | None = None
 
 
 @contextmanager
@@ -172,7 +175,27 @@ def nats(certificates: Certificates, rights: str = f'user: "{USER}", password: "
         yield Secured("LAB_NATS", url, "Authorization Violation")
 
 
-SECURED = {"postgres": postgres, "mariadb": mariadb, "redis": redis, "nats": nats}
+@contextmanager
+def rabbitmq(certificates: Certificates) -> Iterator[Secured]:
+    """RabbitMQ with TLS at a second port; by the first one comes its `guest`, as ever."""
+    users = [{"name": name, "password": word, "tags": ""} for name, word in (("guest", "guest"), (USER, PASSWORD))]
+    rights = [
+        {"user": one["name"], "vhost": "/"} | dict.fromkeys(("configure", "write", "read"), ".*") for one in users
+    ]
+    definitions = certificates.folder / "definitions.json"
+    definitions.write_text(json.dumps({"users": users, "vhosts": [{"name": "/"}], "permissions": rights}))
+    port = free_port()
+    settings = {"listeners.ssl.default": f"127.0.0.1:{port}", "load_definitions": str(definitions)}
+    files = {"cacertfile": certificates.authority, "certfile": certificates.server, "keyfile": certificates.key}
+    with own_instance("rabbitmq", settings | {f"ssl_options.{name}": str(file) for name, file in files.items()}) as own:
+
+        def url(password: str, authority: Path) -> str:
+            return f"amqps://{_login(password)}@127.0.0.1:{port}?cacertfile={authority}"
+
+        yield Secured("LAB_RABBITMQ", url, "ACCESS_REFUSED", own=own)
+
+
+SECURED = {"rabbitmq": rabbitmq, "postgres": postgres, "mariadb": mariadb, "redis": redis, "nats": nats}
 
 
 def until(true: Callable[[], bool]) -> None:

@@ -120,6 +120,9 @@ class RabbitChannel:
         try:
             told = await answered(line, lambda done: line.queue_declare(self.queue(group), passive=True, callback=done))
         except ChannelClosedByBroker:
+            # A server that has just been started says of each queue that it isn't there yet.
+            if group in self._groups:
+                raise
             return 0
         line.close()
         return int(told.method.message_count)

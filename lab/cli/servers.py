@@ -95,7 +95,8 @@ def _print(rows: Sequence[Mapping[str, Any]], console: Terminal) -> None:
             if row["start"]:
                 say(f"  {row['start']}")
             continue
-        say(f"  {row['version']} at {row['url']}")
+        started = f", started by the lab in {row['folder']}" if row["folder"] else ""
+        say(f"  {row['version']} at {row['url']}{started}")
         say(f"  {', '.join(f'{name} {value}' for name, value in row['settings'].items())}")
         if "dropped" in row:
             say(f"  dropped: {', '.join(row['dropped']) or 'nothing was left behind'}")

@@ -45,8 +45,9 @@ _TOGETHER, _LOOK, _CLOSES, _LAST_CALL = 500, 0.1, 60.0, 20.0
 _PORTS = {"redis": 6379, "rediss": 6379, "nats": 4222, "tls": 4222, "amqp": 5672, "amqps": 5671}
 # What a link puts in a server's place, and which URLs are checked against the server's certificate.
 _HERE, _CHECKED = "127.0.0.1", ("rediss", "tls", "amqps")
-# Seconds between two looks at an end: both must find nothing, as a message may be between broker and process.
-_TWICE = 0.15
+# Seconds between two looks at an end: both must find nothing, as a message may be between broker and process. And
+# seconds after which a message that was published and reaches no projection is lost: the broker has lost it.
+_TWICE, _LOST = 0.15, 10.0
 
 
 def opened(table: ChannelTable, name: str) -> SpreadChannel:
@@ -102,8 +103,8 @@ class BrokerPublisher:
             self._thread.join(_LOOK)
         if left := self._given - self._stored - sum(self._dropped.values()):
             self._drop(left, "the broker was away until the end")
-        if self._dropped and self._tally is not None:
-            replace_file(self._tally, json.dumps(self._dropped))
+        if self._tally is not None:
+            replace_file(self._tally, json.dumps({"stored": self._stored, "dropped": self._dropped}))
         if not self._thread.is_alive():
             with suppress(LabError):
                 self._channel.close()
@@ -171,6 +172,8 @@ class BrokerHub:
         self._channel = SpreadChannel.made(partial(CHANNELS[table.broker], table.capacity), most, whole)
         self._link: Link | None = None
         self._former: str | None = None
+        # How many messages each projection gets; and those that had got fewer when it was last looked, and since when.
+        self._published, self._short, self._since = 0, dict[str, int](), 0.0
         for name, split in self._split.items():
             self._channel.declare(name, split)
         self._groups: dict[str, ConsumerGroup] = {
@@ -210,8 +213,12 @@ class BrokerHub:
         if self._link is not None:
             self._link.fail(self._failures, at)
 
+    def expect(self, published: int) -> None:
+        """Say how many messages were published in all, once no writer publishes any more."""
+        self._published = published
+
     async def idle(self) -> bool:
-        """True if no message waits at the broker, and none is open in a projection's process."""
+        """True if no message waits at the broker, none is open in a projection's process, and none is between them."""
         for look in range(2):
             if look:
                 await asyncio.sleep(_TWICE)
@@ -219,9 +226,14 @@ class BrokerHub:
                 waits = await asyncio.get_running_loop().run_in_executor(None, self._backlog)
             except Unavailable:
                 return False
-            if waits or any(self._counted(name)["open"] for name in self._split):
+            counted = {name: self._counted(name) for name in self._split}
+            if waits or any(one["open"] for one in counted.values()):
                 return False
-        return True
+        # What a broker has sent to a process that was too busy to take it is with neither; nor is what it has lost.
+        short = {name: one["sent"] for name, one in counted.items() if one["sent"] < self._published}
+        if short != self._short:
+            self._short, self._since = short, time.monotonic()
+        return not short or time.monotonic() - self._since > _LOST
 
     def counts(self) -> dict[str, dict[str, int]]:
         """For each projection what the hub counts, and in `repeated` what the broker delivered more than once."""

@@ -8,11 +8,15 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lab.live.tickets import Tickets
 from lab.live.writer import READY, WriterOrders, tickets_file
 from lab.place import read_file
 from lab.service.supervisor import POLITE, ProgramFailed, inherited
+
+# Bytes of a page of a disk.
+_ROOM = 4_096
 
 
 class Crew:
@@ -27,6 +31,9 @@ class Crew:
         for each in orders:
             log = each.journal.with_suffix(".log")
             with log.open("w", encoding="utf-8") as file:
+                # On a disk that is full there still is room for its last words.
+                file.write("\n" * _ROOM)
+                file.seek(0)
                 process = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "lab.live.writer", each.json(), stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE, stderr=file, start_new_session=True, env=inherited(),
@@ -60,9 +67,16 @@ class Crew:
     def unpublished(self) -> dict[str, int]:
         """Count the messages that the writers, which have ended, could never publish to a broker, by reason."""
         found = Counter[str]()
-        for each, _, _ in self._processes:
-            found.update(json.loads(read_file(each.unpublished) or "{}"))
+        for told in self._told():
+            found.update(told["dropped"])
         return dict(found)
+
+    def published(self) -> int:
+        """Count the messages that the writers, which have ended, have published to a broker."""
+        return sum(told["stored"] for told in self._told())
+
+    def _told(self) -> list[dict[str, Any]]:
+        return [json.loads(text) for each, _, _ in self._processes if (text := read_file(each.tally))]
 
     async def stop(self) -> None:
         """Close their standard input, by which they end; kill those that don't."""

@@ -155,6 +155,8 @@ class Performance:
             self._began = began
             tasks += [asyncio.create_task(each) for each in mishaps(self.plan, children, began)]
             await self._or_stopped(crew.finished())
+            if isinstance(hub, BrokerHub):
+                hub.expect(crew.published())
             caught_up = await self._or_stopped(self._caught_up(children, hub))
             restarts = {
                 item.name: sum(children[one].restarts for one in item.processes) for item in self.plan.projections

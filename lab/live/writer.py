@@ -62,9 +62,9 @@ class WriterOrders:
         return Path(self.folder) / f"writer-{self.number}.journal"
 
     @property
-    def unpublished(self) -> Path:
-        """Return the file with how many messages this writer could never publish to a broker, by reason; if any."""
-        return self.journal.with_suffix(".unpublished")
+    def tally(self) -> Path:
+        """Return the file with how many messages this writer published to a broker, and never could, by reason."""
+        return self.journal.with_suffix(".published")
 
     def plan(self) -> Plan:
         """Plan the scenario again."""
@@ -78,7 +78,7 @@ class WriterOrders:
             return None
         if table.broker is None:
             return Publisher(self.hub)
-        return BrokerPublisher(opened(table, self.hub), table.capacity, self.number, abandoned, self.unpublished)
+        return BrokerPublisher(opened(table, self.hub), table.capacity, self.number, abandoned, self.tally)
 
     def json(self) -> str:
         """Serialise to the argument of the process."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from lab.base import BadInput, LabError, MissingDriver, Problem
 from lab.ports import Endpoint, Missing
+from lab.servers.environment import own
 from lab.servers.instances import Instance
 
 
@@ -55,6 +56,7 @@ _KINDS = {
     "redis": "lab.servers.redis_instance",
     "nats": "lab.servers.nats_instance",
     "memcached": "lab.servers.memcached_instance",
+    "rabbitmq": "lab.servers.rabbit_instance",
 }
 STARTED = tuple(_KINDS)
 # Where `lab servers start NAME` keeps its data if no folder is named, below the working directory.
@@ -113,6 +115,7 @@ def catalogue(names: Iterable[str] = SERVERS) -> list[dict[str, Any]]:
     for name in names:
         row: dict[str, Any] = {
             "server": name, "reachable": False, "url": "", "version": "", "settings": {}, "reason": "", "start": "",
+            "folder": "",
         }  # fmt: skip
         try:
             one = server(name)
@@ -121,6 +124,8 @@ def catalogue(names: Iterable[str] = SERVERS) -> list[dict[str, Any]]:
                     row |= {"reason": reason, "start": way_out}
                 case Endpoint(url, version):
                     row |= {"reachable": True, "url": url, "version": version, "settings": dict(one.settings())}
+                    started = own(name)
+                    row |= {"folder": started[1]} if started is not None and started[0] == url else {}
         except LabError as error:
             row |= {"reason": str(error)}
         rows.append(row)

@@ -13,7 +13,7 @@ from lab.base import BadInput, LabError, Unavailable
 from lab.engines.urls import ServerUrl
 from lab.ports import Endpoint, Missing
 from lab.servers.disk_ledger import DiskLedger
-from lab.servers.environment import said, way_out
+from lab.servers.environment import own, said, way_out
 from lab.servers.listed import Listed
 
 # Seconds to connect, and of silence after which a call fails.
@@ -48,7 +48,7 @@ class Broker(Listed):
 
     def url(self) -> ServerUrl:
         """Return where it is: as the environment says, or where it usually is. Raises BadInput."""
-        return self.parsed(*(said(self.variable, "a URL") or (self.usual, self.variable)))
+        return self.parsed(*(said(self.variable, "a URL") or own(self.name) or (self.usual, self.variable)))
 
     def parsed(self, text: str, where: str) -> ServerUrl:
         """Return a URL of this kind of server; `where` is the variable that has it. Raises BadInput."""

@@ -27,7 +27,7 @@ from lab.servers.processes import alone_in, completed, ends_with_parent, enters,
 # Beside the data: which process has them. What it says goes into the log.
 STATE, LOG = "instance.json", "server.log"
 # Seconds until a server must answer, or must have ended; and until a program must have ended that makes its data.
-STARTS, STOPS, PREPARES = 60.0, 30.0, 120.0
+STARTS, STOPS, PREPARES = 120.0, 30.0, 120.0
 _LOOK = 0.02
 # Users that a server is started as that refuses root, if the folder isn't that of another user than root.
 _USERS = ("postgres", "nobody")
@@ -67,6 +67,9 @@ class InstanceKind(Protocol):
 
     def command(self, binary: Path, data: Path, port: int, settings: Mapping[str, str]) -> list[str]:
         """Return the command that runs it in the foreground on 127.0.0.1."""
+
+    def environment(self, data: Path, port: int, settings: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the variables that it is started with besides those of this process."""
 
     def url(self, port: int) -> str:
         """Return what `variable` is set to, without a password."""
@@ -149,7 +152,8 @@ class Instance:
     ) -> Endpoint:
         given = dict(settings) if settings is not None else dict(state.settings if state else {})
         port = state.port if state is not None and gets_free(state.port) else free_port()
-        child = self._spawn(self.kind.command(binary, self.folder / "data", port, given), user)
+        environment = dict(self.kind.environment(self.folder / "data", port, given))
+        child = self._spawn(self.kind.command(binary, self.folder / "data", port, given), environment, user)
         _children[child.pid] = child
         state = InstanceState(self.kind.name, child.pid, started(child.pid), port, given)
         replace_file(self.folder / STATE, json.dumps(asdict(state)))
@@ -268,12 +272,14 @@ class Instance:
 
     # -- its process --------------------------------------------------------------------------------------------------
 
-    def _spawn(self, words: Sequence[str], user: pwd.struct_passwd | None) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, words: Sequence[str], environment: Mapping[str, str], user: pwd.struct_passwd | None
+    ) -> subprocess.Popen[bytes]:
         dies = ends_with_parent(self.kind.signals["clean"]) if self._bound else None
         with self._log() as log:
             return subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=dies,
-                **self._as(user),
+                env=os.environ | environment, **self._as(user),
             )  # fmt: skip
 
     def _answered(self, port: int) -> Endpoint:

@@ -27,10 +27,10 @@ LEAST = {"MySQL": (8, 0, 17), "MariaDB": (10, 5)}
 class MariadbServer(SqlServer[MariadbUrl]):
     """The MariaDB or MySQL server that the environment names, or the one on this machine."""
 
-    called, variable = "MariaDB", "LAB_MARIADB"
+    called, name, variable = "MariaDB", "mariadb", "LAB_MARIADB"
     variables = ("MYSQL_PWD",)
     start = (
-        "start one: apt-get install mariadb-server && service mariadb start, "
+        "start one: apt-get install mariadb-server && lab servers start mariadb, or service mariadb start, "
         "or docker run --rm -e MARIADB_ROOT_PASSWORD=lab -p 127.0.0.1:3306:3306 mariadb:11; "
         f"say where it is: export {variable}=mariadb://user@127.0.0.1:3306/"
     )

@@ -52,7 +52,7 @@ class NatsServer(Broker):
     schemes, usual = ("nats", "tls"), "nats://127.0.0.1:4222"
     ledger_class = NatsLedger
     start = (
-        "apt-get install nats-server && nats-server --addr 127.0.0.1 --jetstream, "
+        "apt-get install nats-server && lab servers start nats, or nats-server --addr 127.0.0.1 --jetstream, "
         "or docker run --rm -p 127.0.0.1:4222:4222 nats:2 --jetstream"
     )
 

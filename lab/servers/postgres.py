@@ -23,10 +23,10 @@ LIBPQ = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE")
 class PostgresServer(SqlServer[Dsn]):
     """The PostgreSQL server that the environment names, or the one on this machine."""
 
-    called, variable = "PostgreSQL", "LAB_POSTGRES"
+    called, name, variable = "PostgreSQL", "postgres", "LAB_POSTGRES"
     variables = (*LIBPQ, "PGUSER", "PGDATABASE")
     start = (
-        "start one: apt-get install postgresql && service postgresql start, "
+        "start one: apt-get install postgresql && lab servers start postgres, or service postgresql start, "
         "or docker run --rm -e POSTGRES_PASSWORD=lab -p 127.0.0.1:5432:5432 postgres:17; "
         f"say where it is: export {variable}=postgresql://user@127.0.0.1:5432/database"
     )
@@ -40,9 +40,13 @@ class PostgresServer(SqlServer[Dsn]):
         """As libpq understands it."""
         return Dsn(text, where)
 
+    def elsewhere(self) -> bool:
+        """Whether libpq is told where to look."""
+        return any(os.environ.get(name) for name in LIBPQ)
+
     def usual(self) -> Iterator[Dsn]:
         """Where libpq is told to look, or else the usual port and sockets, as this user and as `postgres`."""
-        if any(os.environ.get(name) for name in LIBPQ):
+        if self.elsewhere():
             yield Dsn("")
             return
         database = os.environ.get("PGDATABASE", "postgres")

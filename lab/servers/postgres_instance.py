@@ -53,6 +53,10 @@ class PostgresKind:
         given |= {"port": str(port), "listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
         return [str(binary), "-D", str(data), *(f"--{name}={value}" for name, value in given.items())]
 
+    def environment(self, data: Path, port: int, settings: Mapping[str, str]) -> Mapping[str, str]:
+        """Nothing: all is said by the command."""
+        return {}
+
     def url(self, port: int) -> str:
         """Return a connection string."""
         return f"postgresql://postgres@127.0.0.1:{port}/postgres"

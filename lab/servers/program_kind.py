@@ -32,6 +32,10 @@ class ProgramKind:
     def prepare(self, binary: Path, data: Path, execute: Callable[[Sequence[str]], None]) -> None:
         """Nothing: it fills its folder itself."""
 
+    def environment(self, data: Path, port: int, settings: Mapping[str, str]) -> Mapping[str, str]:
+        """Nothing: all is said by the command."""
+        return {}
+
     def url(self, port: int) -> str:
         """Return its URL."""
         return f"{self.scheme}://127.0.0.1:{port}"

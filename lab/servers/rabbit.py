@@ -13,6 +13,7 @@ from typing import Any
 
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.channel import Channel
 from pika.exceptions import AMQPError
 
@@ -27,7 +28,7 @@ logging.getLogger("pika").addHandler(logging.NullHandler())
 
 # Parameters of a URL, as RabbitMQ's own clients call them: authorities, and a client's own certificate.
 FILES = ("cacertfile", "certfile", "keyfile")
-ERRORS: tuple[type[Exception], ...] = (AMQPError, OSError, TimeoutError)
+ERRORS: tuple[type[Exception], ...] = (AMQPError, AMQPConnectorException, OSError, TimeoutError)
 
 
 class RabbitLedger(DiskLedger):
@@ -43,7 +44,7 @@ class RabbitServer(Broker):
     schemes, usual = ("amqp", "amqps"), "amqp://127.0.0.1:5672"
     ledger_class = RabbitLedger
     start = (
-        "apt-get install rabbitmq-server && service rabbitmq-server start, "
+        "apt-get install rabbitmq-server && lab servers start rabbitmq, or service rabbitmq-server start, "
         "or docker run --rm -p 127.0.0.1:5672:5672 rabbitmq:3"
     )
 
@@ -85,8 +86,8 @@ class RabbitServer(Broker):
 
     def failed(self, error: object) -> Unavailable:
         """Name the reason: the driver's error for a closed port has no text, and one within it has."""
-        while (within := getattr(error, "exceptions", None)) or (within := [getattr(error, "exception", None)])[0]:
-            error = within[-1]
+        while (within := _within(error)) is not None:
+            error = within
         return super().failed(error)
 
     def _parameters(self, url: ServerUrl) -> pika.URLParameters:
@@ -140,6 +141,12 @@ async def answered(line: Channel, ask: Callable[[Callable[[Any], None]], object]
     line.add_on_close_callback(lambda _, error: _settle(found, error))
     ask(lambda frame: _settle(found, frame))
     return await asyncio.wait_for(found, SILENCE)
+
+
+def _within(error: object) -> BaseException | None:
+    """The error within one of the driver's, if there is one: the last of several."""
+    found = [*getattr(error, "exceptions", ()), getattr(error, "exception", None), *getattr(error, "args", ())]
+    return next((one for one in found if isinstance(one, BaseException)), None)
 
 
 def _settle(found: asyncio.Future[Any], value: Any) -> None:

@@ -12,14 +12,14 @@ from lab.base import BadInput, LabError
 from lab.engines import redis as engine
 from lab.engines.urls import ServerUrl
 from lab.ports import Endpoint, Missing
-from lab.servers.environment import said, way_out
+from lab.servers.environment import own, said, way_out
 from lab.servers.listed import Listed
 from lab.servers.redis_ledger import RedisLedger
 
 VARIABLE = "LAB_REDIS"
 USUAL = "redis://127.0.0.1:6379/0"
 START = (
-    "start one: apt-get install redis-server && service redis-server start, "
+    "start one: apt-get install redis-server && lab servers start redis, or service redis-server start, "
     "or docker run --rm -p 127.0.0.1:6379:6379 redis:8; "
     f"say where it is: export {VARIABLE}={USUAL}"
 )
@@ -55,7 +55,7 @@ class RedisServer(Listed):
 
     def url(self) -> ServerUrl:
         """Where the environment says that it is, or else the usual place. Raises BadInput."""
-        text, where = said(VARIABLE, "a URL") or (USUAL, VARIABLE)
+        text, where = said(VARIABLE, "a URL") or own("redis") or (USUAL, VARIABLE)
         return engine.url(text, where)
 
     def connect(self, name: str = "lab") -> redis.Redis:

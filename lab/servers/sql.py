@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from lab.base import BadInput, Unavailable
 from lab.ports import Endpoint, Missing
-from lab.servers.environment import said, way_out
+from lab.servers.environment import own, said, way_out
 from lab.servers.listed import Listed
 
 DsnT = TypeVar("DsnT")
@@ -24,8 +24,9 @@ DsnT = TypeVar("DsnT")
 class SqlServer(Listed, Generic[DsnT]):
     """The server of one kind that the environment names, or the one on this machine."""
 
-    # What it is called, the variable that says where it is, and how to start one.
+    # What it is called, its name in `lab servers`, the variable that says where it is, and how to start one.
     called: ClassVar[str]
+    name: ClassVar[str]
     variable: ClassVar[str]
     start: ClassVar[str]
     # Further variables by which another place is looked at.
@@ -39,6 +40,10 @@ class SqlServer(Listed, Generic[DsnT]):
     @abstractmethod
     def parsed(self, text: str, where: str) -> DsnT:
         """A connection string; `where` is the variable that has it. Raises BadInput."""
+
+    def elsewhere(self) -> bool:
+        """Whether the environment says by variables of the client's own where the server is."""
+        return False
 
     @abstractmethod
     def usual(self) -> Iterator[DsnT]:
@@ -61,9 +66,11 @@ class SqlServer(Listed, Generic[DsnT]):
     def configured(self) -> DsnT | None:
         """The connection string that the environment gives, without asking whether it is right; None if it gives none.
 
+        An instance of the lab's own that runs in the usual folder is meant where the environment says nothing.
+
         Raises BadInput for a file that can't be read, and for a string that is none.
         """
-        found = said(self.variable, "a connection string")
+        found = said(self.variable, "a connection string") or (None if self.elsewhere() else own(self.name))
         return None if found is None else self.parsed(*found)
 
     def find(self) -> Endpoint | Missing:
@@ -80,7 +87,8 @@ class SqlServer(Listed, Generic[DsnT]):
     def dsn(self) -> DsnT:
         """The connection string of the server that answers, found once for each environment. Raises Unavailable."""
         names = (self.variable, f"{self.variable}_FILE", *self.variables)
-        return self._found(tuple(os.environ.get(name, "") for name in names))
+        url, _ = own(self.name) or ("", "")
+        return self._found((*(os.environ.get(name, "") for name in names), url))
 
     def _find(self, environment: tuple[str, ...]) -> DsnT:
         """What is found is kept, a failure isn't."""

@@ -56,7 +56,7 @@ def test_a_message_that_the_broker_never_takes_is_dropped_counted_and_told_once(
     publisher.publish(heard(range(1, 11)))
     publisher.close()
     assert taken(channel) == [1, 2, 4, 5, 6, 7, 9, 10]
-    assert json.loads((tmp_path / "tally").read_text()) == {"a message is too large": 2}
+    assert json.loads((tmp_path / "tally").read_text())["dropped"] == {"a message is too large": 2}
     assert capsys.readouterr().err.count("messages are never published: a message is too large") == 1
 
 
@@ -77,7 +77,7 @@ def test_a_broker_that_is_away_for_good_delays_no_writer_and_its_messages_are_co
     writer.start()
     writer.join(30)
     assert not writer.is_alive()
-    told = json.loads((tmp_path / "tally").read_text())
+    told = json.loads((tmp_path / "tally").read_text())["dropped"]
     assert set(told) == {"20 waited for the broker already", "the broker was away until the end"}
     assert sum(told.values()) == 50
     assert taken(channel) == []
@@ -131,9 +131,10 @@ def test_what_each_writer_left_unpublished_is_added_up_by_its_reason(tmp_path: P
     orders = [WriterOrders(number, "", (), 1, str(tmp_path), "", "") for number in (1, 2, 3)]
     channel = Refusing(CannotTake("a message is too large"))
     for number, each in enumerate(orders[:2], 1):
-        publisher = BrokerPublisher(channel, 1_000, number, tally=each.unpublished)
+        publisher = BrokerPublisher(channel, 1_000, number, tally=each.tally)
         publisher.publish(heard(range(number)))
         publisher.close()
     crew, process = Crew(), None
     crew._processes = [(each, process, each.journal) for each in orders]  # type: ignore[misc]
     assert crew.unpublished() == {"a message is too large": 3}
+    assert crew.published() == 0

@@ -23,9 +23,13 @@ from lab.cli import lab
 from lab.engines.dsn import Dsn
 from lab.engines.postgres import Session, connect
 from lab.ports import Endpoint, Missing
-from lab.servers import STARTED, instance
+from lab.servers import STARTED, catalogue, instance
+from lab.servers.environment import own
 from lab.servers.instances import STATE, Instance
+from lab.servers.postgres import LIBPQ
+from lab.servers.postgres import SERVER as POSTGRES
 from lab.servers.processes import gets_free, started
+from lab.servers.redis import SERVER as REDIS
 
 
 def words(*given: str) -> tuple[int, str]:
@@ -230,3 +234,42 @@ def test_a_port_that_is_given_up_a_moment_later_is_had_again() -> None:
         assert not gets_free(port, 0.05)
         threading.Timer(0.2, one.close).start()
         assert gets_free(port)
+
+
+def test_one_in_the_usual_folder_is_found_without_a_variable_while_it_runs(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with instance_folder("redis"):
+        for name in ("LAB_REDIS", "LAB_REDIS_FILE"):
+            monkeypatch.delenv(name, raising=False)
+        before = str(REDIS.url())
+        status, output = words("start", "redis", "--json")
+        assert status == 0, output
+        try:
+            url = json.loads(output)["url"]
+            assert str(REDIS.url()).startswith(url)
+            (row,) = catalogue(["redis"])
+            assert (row["url"].startswith(url), row["folder"]) == (True, "servers/redis")
+            monkeypatch.setenv("LAB_REDIS", "redis://127.0.0.1:1/0")
+            assert str(REDIS.url()) == "redis://127.0.0.1:1/0"
+            monkeypatch.delenv("LAB_REDIS")
+        finally:
+            words("stop", "redis")
+        assert str(REDIS.url()) == before
+
+
+def test_what_the_environment_says_goes_before_one_in_the_usual_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.servers.sql.own", lambda name: (f"postgresql://me@127.0.0.1:1/{name}", "servers/postgres"))
+    for name in ("LAB_POSTGRES", "LAB_POSTGRES_FILE", *LIBPQ):
+        monkeypatch.delenv(name, raising=False)
+    assert str(POSTGRES.configured()) == "postgresql://me@127.0.0.1:1/postgres"
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1/postgres: .*refused"):
+        POSTGRES.dsn()
+    monkeypatch.setenv("PGPORT", "5432")
+    assert POSTGRES.configured() is None
+
+
+def test_a_folder_of_something_else_in_the_usual_place_is_no_server(here: Path) -> None:
+    (here / "servers" / "redis").mkdir(parents=True)
+    (here / "servers" / "redis" / "mine.txt").write_text("x")
+    assert own("redis") is None

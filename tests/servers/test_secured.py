@@ -9,21 +9,25 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from secured import MARK, PASSWORD, SECURED, Certificates, Secured, nats
+from secured import MARK, PASSWORD, SECURED, Certificates, Secured, nats, until
 
 from lab.channel import CHANNELS
 from lab.cli import lab
 from lab.engines.urls import ServerUrl
+from lab.live.run import run_live
 from lab.ports import Endpoint, Missing
 from lab.runs import load_run
-from lab.servers import catalogue, server
+from lab.scenario import Source
+from lab.servers import catalogue, instance, server
 from lab.servers.nats import SERVER as NATS
 from lab.testing.channels import messages, taken
+from lab.wiring import plan
 
 # All of them at once: the source of truth and its log, stores, and the channel.
 TEXT = """
@@ -75,7 +79,9 @@ name = "mine"
 ALONE = {
     "postgres": 'store = "postgres.table"', "mariadb": 'store = "mariadb.table"', "redis": 'store = "redis.keyvalue"',
     "nats": 'store = "sqlite.table"\n[channel]\nbroker = "nats"',
+    "rabbitmq": 'store = "sqlite.table"\n[channel]\nbroker = "rabbitmq"',
 }  # fmt: skip
+TOGETHER = ("postgres", "mariadb", "redis", "nats")
 KINDS = [pytest.param(name, marks=pytest.mark.server(name)) for name in SECURED]
 Of = Callable[[str], Secured]
 
@@ -165,7 +171,7 @@ def watched(process: subprocess.Popen[str], seen: set[str]) -> None:
 def test_a_run_on_all_of_them_leaves_and_prints_no_password(of: Of, certificates: Certificates, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LAB_")}
     environment["XDG_STATE_HOME"] = str(tmp_path / "state")
-    for name in SECURED:
+    for name in TOGETHER:
         one = of(name)
         url = one.url(PASSWORD, certificates.authority)
         if name in ("mariadb", "nats"):
@@ -191,8 +197,84 @@ def test_a_run_on_all_of_them_leaves_and_prints_no_password(of: Of, certificates
     assert [file for file in kept if MARK.encode() in file.read_bytes()] == []
     (folder,) = tmp_path.glob("runs/secured/2*")
     told = load_run(str(folder)).manifest["servers"]
-    assert set(told) == set(SECURED)
+    assert set(told) == set(TOGETHER)
     assert all(one["url"] for one in told.values())
+
+
+MESSAGES = """
+schema = 1
+name = "by-messages"
+seed = 5
+[domain]
+name = "employees"
+records = 60
+[workload]
+commands = 300
+rate = 100.0
+[truth]
+model = "history"
+[channel]
+broker = "rabbitmq"
+duplicate = 0.2
+[measure]
+trials = false
+samples = 2
+blocks = 0
+budget = 0.05
+[[projection]]
+name = "board"
+store = "sqlite.table"
+subscribe = "channel"
+"""
+
+
+@pytest.mark.server("rabbitmq")
+def test_a_broker_that_is_killed_in_mid_run_has_lost_nothing_that_it_confirmed(
+    of: Of,
+    certificates: Certificates,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Nothing else would bring it: the projection has messages alone."""
+    one = of("rabbitmq")
+    own = one.own
+    assert own is not None
+    monkeypatch.setenv(one.variable, one.url(PASSWORD, certificates.authority))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    scenario = tmp_path / "by-messages.toml"
+    scenario.write_text(MESSAGES)
+    # Nobody takes these before the end.
+    waiting = CHANNELS["rabbitmq"](1_000, "")
+    waiting.declare("later")
+    waiting.publish(messages(range(1, 201)))
+    journals = "runs/*/.*/work/served/writer-1.journal"
+    killed = []
+
+    def kill() -> None:
+        until(lambda: any(journal.stat().st_size for journal in tmp_path.glob(journals)))
+        threading.Event().wait(0.7)
+        killed.append(own.process)
+        own.stop("kill")
+        # Not bound: it would end with this thread.
+        instance("rabbitmq", own.folder).start()
+
+    with ThreadPoolExecutor(1) as other:
+        killing = other.submit(kill)
+        done = run_live(plan(Source(scenario, ("time.mode=live",))), tmp_path / "runs", report=False)
+        killing.result()
+    assert killed
+    assert killed != [own.process]
+    assert done.manifest["verdict"] == "pass"
+    assert done.manifest["live"]["caught_up"]
+    assert done.manifest["live"]["unpublished"] == 0
+    assert done.table("lag")["lag_seconds"].null_count() == 0
+    assert {item.message.position for item in taken(waiting.subscribe("later", "one"), 200)} == set(range(1, 201))
+    waiting.drop()
+    said = capfd.readouterr()
+    assert "it is tried again until it answers" in said.err
+    assert MARK not in said.out + said.err
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and MARK.encode() in file.read_bytes()]
 
 
 @pytest.mark.server("nats")
