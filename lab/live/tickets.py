@@ -18,7 +18,8 @@ class Tickets:
         """Open the file at `path`; a new one begins at 0."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         if os.fstat(self._file).st_size != _NUMBER.size:
-            os.ftruncate(self._file, _NUMBER.size)
+            # Written: what a map has without room on its disk ends the process.
+            os.pwrite(self._file, _NUMBER.pack(0), 0)
         self._map = mmap.mmap(self._file, _NUMBER.size)
 
     def next(self) -> int:

@@ -56,6 +56,7 @@ class BoundedJournal:
         self.tail: deque[tuple[int, float, float]] = deque()
         self.past = 0
         self.faults: deque[Fault] = deque(maxlen=FAULTS_MAX)
+        self.faulted = 0
         self._settled: dict[str, int] = {}
 
     def _of_day(self, at: float) -> float:
@@ -154,7 +155,8 @@ class BoundedJournal:
             self._append(HELD, position, at)
 
     def fault(self, fault: Fault) -> None:
-        """Keep the last faults."""
+        """Count them, and keep the last ones."""
+        self.faulted += 1
         self.faults.append(fault)
 
     def overflow(self, positions: np.ndarray) -> None:

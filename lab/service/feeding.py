@@ -100,6 +100,10 @@ class ChangeServer:
         return FRAME, buffer.getvalue()
 
 
+# Said of the process of this service that has the source of truth open, while there is none.
+NO_ANSWER = "the source of truth does not answer"
+
+
 class RemoteChanges:
     """The change feed of the process that serves it at `path`; connected when it is asked, again after a break."""
 
@@ -158,7 +162,7 @@ class RemoteChanges:
                 break
             except OSError as error:
                 if not left or isinstance(error, TimeoutError):
-                    raise Unavailable(f"the source of truth does not answer: {error}") from None
+                    raise Unavailable(f"{NO_ANSWER}: {error}") from None
         if kind != wanted:
             raise Unavailable(f"the source of truth could not be read: {body.decode()}")
         return body

@@ -54,7 +54,9 @@ class Reached:
         try:
             if (size := os.fstat(opened).st_size) not in (0, POSITION.size):
                 raise OSError(f"{file.name} exists, and was not made by the lab")
-            os.ftruncate(opened, POSITION.size)
+            if not size:
+                # Written: what a map has without room on its disk ends the process.
+                os.pwrite(opened, POSITION.pack(0), 0)
             self._map = mmap.mmap(opened, POSITION.size)
         finally:
             os.close(opened)
