@@ -7,14 +7,13 @@ a server, `ServerPlace`, and open their connections through `lab.engines`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from lab.base import BadInput, LabError, MissingDriver, Problem
+from lab.base import BadInput, LabError, Problem
 from lab.ports import Endpoint, Missing
-from lab.servers.environment import own
 from lab.servers.instances import Instance
+from lab.servers.starting import STARTED, described_by, instance, own
 
 
 class KnownServer(Protocol):
@@ -46,40 +45,13 @@ _MODULES = {
     "rabbitmq": "lab.servers.rabbit",
     "kafka": "lab.servers.kafka",
 }
-# The extras that have their drivers, where these are called otherwise.
-_EXTRAS = {"postgres": "postgresql", "mariadb": "mysql"}
 SERVERS = tuple(_MODULES)
-# Kinds that the lab can start: each module has a `KIND`.
-_KINDS = {
-    "postgres": "lab.servers.postgres_instance",
-    "mariadb": "lab.servers.mariadb_instance",
-    "redis": "lab.servers.redis_instance",
-    "nats": "lab.servers.nats_instance",
-    "memcached": "lab.servers.memcached_instance",
-    "rabbitmq": "lab.servers.rabbit_instance",
-}
-STARTED = tuple(_KINDS)
-# Where `lab servers start NAME` keeps its data if no folder is named, below the working directory.
-FOLDER = Path("servers")
 
 
 def server(name: str) -> KnownServer:
     """The server of this kind. Raises MissingDriver where its driver is not installed."""
-    found: KnownServer = _described(name, _MODULES).SERVER
+    found: KnownServer = described_by(name, _MODULES).SERVER
     return found
-
-
-def instance(name: str, folder: Path | None = None, bound: bool = False) -> Instance:
-    """The instance of this kind in a folder: see `Instance`. Raises MissingDriver where its driver is not installed."""
-    return Instance(_described(name, _KINDS).KIND, FOLDER / name if folder is None else folder, bound)
-
-
-def _described(name: str, modules: Mapping[str, str]) -> Any:
-    try:
-        return import_module(modules[name])
-    except ModuleNotFoundError as error:
-        extra = _EXTRAS.get(name, name)
-        raise MissingDriver(f"{name}: {error}; get it with: pip install 'polyglot-lab[{extra}]'") from None
 
 
 def require(wanted: Iterable[tuple[str, str]]) -> None:

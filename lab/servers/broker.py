@@ -13,8 +13,9 @@ from lab.base import BadInput, LabError, Unavailable
 from lab.engines.urls import ServerUrl
 from lab.ports import Endpoint, Missing
 from lab.servers.disk_ledger import DiskLedger
-from lab.servers.environment import own, said, way_out
+from lab.servers.environment import said, way_out
 from lab.servers.listed import Listed
+from lab.servers.starting import own
 
 # Seconds to connect, and of silence after which a call fails.
 CONNECTS, SILENCE = 3.0, 5.0

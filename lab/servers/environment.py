@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from lab.base import BadInput, LabError, Problem
+from lab.base import BadInput, Problem
 from lab.formatting import first_line
 from lab.place import read_file
 
@@ -31,20 +31,6 @@ def said(variable: str, what: str) -> tuple[str, str] | None:
         reason = f"{name}: there is no such file" if found is None else f"{name}: the file is empty"
         raise BadInput([Problem(by_file, reason, f"write {what} into it")])
     return found.strip().splitlines()[0], by_file
-
-
-def own(name: str) -> tuple[str, str] | None:
-    """The URL of the lab's own instance of a kind that runs in the usual folder, and that folder; else None."""
-    from lab.servers import FOLDER, STARTED, instance
-
-    if name not in STARTED or not (FOLDER / name).exists():
-        return None
-    try:
-        one = instance(name)
-        return (one.url, str(FOLDER / name)) if one.process else None
-    except LabError:
-        # A folder of something else, or a driver that isn't there.
-        return None
 
 
 # What servers and drivers say of a wrong user or password; and of a certificate that nobody vouches for.

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from lab.base import BadInput, LabError, MissingDriver, Problem, Unavailable
+from lab.base import BadInput, LabError, Problem, Unavailable
 from lab.formatting import printable
 from lab.place import read_file, replace_file
 from lab.ports import Endpoint, Missing
@@ -296,8 +296,3 @@ class Instance:
 
     def _refusal(self, what: str, way_out: str) -> BadInput:
         return BadInput([Problem(f"servers: {self.kind.name}", what, way_out)])
-
-
-def missing_program(name: str, ways: str) -> MissingDriver:
-    """The error for a kind of server whose program isn't there; `ways` lead to one."""
-    return MissingDriver(f"{name}: no program of it is installed; get one with: {ways}")

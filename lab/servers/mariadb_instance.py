@@ -10,9 +10,8 @@ from pathlib import Path
 from lab.engines import mariadb as engine
 from lab.engines.mariadb_url import MariadbUrl
 from lab.ports import Endpoint
-from lab.servers.instances import missing_program
 from lab.servers.mariadb import SERVER
-from lab.servers.program_kind import ProgramKind
+from lab.servers.program_kind import ProgramKind, missing_program
 
 # As a new server is: each commit waits for the disk.
 SETTINGS = {"innodb_flush_log_at_trx_commit": "1", "character_set_server": "utf8mb4", "local_infile": "1"}

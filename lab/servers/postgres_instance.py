@@ -15,7 +15,8 @@ from lab.engines import postgres as engine
 from lab.engines.dsn import Dsn
 from lab.engines.postgres import Session
 from lab.ports import Endpoint
-from lab.servers.instances import How, missing_program
+from lab.servers.instances import How
+from lab.servers.program_kind import missing_program
 
 _DEBIAN = Path("/usr/lib/postgresql")
 # So that its log can be read as changes, by so many readers.

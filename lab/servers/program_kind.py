@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from lab.servers.instances import How, missing_program
+from lab.base import MissingDriver
+from lab.servers.instances import How
 
 
 class ProgramKind:
@@ -39,3 +40,8 @@ class ProgramKind:
     def url(self, port: int) -> str:
         """Return its URL."""
         return f"{self.scheme}://127.0.0.1:{port}"
+
+
+def missing_program(name: str, ways: str) -> MissingDriver:
+    """The error for a kind of server whose program isn't there; `ways` lead to one."""
+    return MissingDriver(f"{name}: no program of it is installed; get one with: {ways}")

@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lab.ports import Endpoint
-from lab.servers.instances import missing_program
 from lab.servers.processes import free_port
-from lab.servers.program_kind import ProgramKind
+from lab.servers.program_kind import ProgramKind, missing_program
 from lab.servers.rabbit import SERVER
 
 _DEBIAN = Path("/usr/lib/rabbitmq/bin")

@@ -12,9 +12,10 @@ from lab.base import BadInput, LabError
 from lab.engines import redis as engine
 from lab.engines.urls import ServerUrl
 from lab.ports import Endpoint, Missing
-from lab.servers.environment import own, said, way_out
+from lab.servers.environment import said, way_out
 from lab.servers.listed import Listed
 from lab.servers.redis_ledger import RedisLedger
+from lab.servers.starting import own
 
 VARIABLE = "LAB_REDIS"
 USUAL = "redis://127.0.0.1:6379/0"

@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from lab.base import BadInput, Unavailable
 from lab.ports import Endpoint, Missing
-from lab.servers.environment import own, said, way_out
+from lab.servers.environment import said, way_out
 from lab.servers.listed import Listed
+from lab.servers.starting import own
 
 DsnT = TypeVar("DsnT")
 

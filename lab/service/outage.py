@@ -12,7 +12,7 @@ from lab.service.feeding import NO_ANSWER
 LASTS, OVER = 0.5, 1.0
 
 
-class Outage:
+class OutageTeller:
     """Looks after each piece of work whether it was refused. Tells it with the reason, and when it goes on.
 
     Nothing is told before the source was reached for the first time, which `begun` says: processes start side by side.

@@ -28,7 +28,7 @@ from lab.service.listening import follow
 from lab.service.membership import arrived
 from lab.service.mending import Lineage, ProjectionHome, reason_of
 from lab.service.messages import AskQuery, Message, ReadApplied, ReadStatus, StartRebuild
-from lab.service.outage import Outage
+from lab.service.outage import OutageTeller
 from lab.service.problems import encoded, problem
 from lab.service.querying import Latest, rows_of, told
 from lab.service.rebuilding import Rebuild
@@ -83,7 +83,7 @@ class Projection:
         self._latest = Latest()
         self.readers = WaitingReaders(lambda: self.position, lambda: self.journal.counts["applied"])
         self._rebuilding: asyncio.Task[None] | None = None
-        self._outage = Outage(self.journal, clock.now, home.tell, lambda: self.worker.verified_at is not None)
+        self._outage = OutageTeller(self.journal, clock.now, home.tell, lambda: self.worker.verified_at is not None)
 
     @property
     def worker(self) -> Follower:

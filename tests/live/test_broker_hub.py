@@ -11,14 +11,36 @@ import pytest
 from lab.channel.memory import MemoryChannel
 from lab.live import broker
 from lab.live.broker import BrokerHub
-from lab.scenario import ChannelTable
+from lab.scenario import Source
 from lab.service.listening import ChannelFiles
+from lab.wiring import plan
+
+TWO = """
+schema = 1
+name = "two"
+seed = 1
+[domain]
+name = "employees"
+[workload]
+commands = 10
+[channel]
+broker = "rabbitmq"
+[[projection]]
+name = "board"
+store = "sqlite.table"
+[[projection]]
+name = "gossip"
+store = "sqlite.table"
+"""
 
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BrokerHub:
-    monkeypatch.setattr(broker, "opened", lambda _: MemoryChannel())
-    return BrokerHub(ChannelTable(broker="rabbitmq"), ["board", "gossip"], tmp_path)
+    monkeypatch.setattr(broker, "CHANNELS", {"rabbitmq": lambda capacity, name: MemoryChannel()})
+    (tmp_path / "two.toml").write_text(TWO)
+    made = plan(Source(tmp_path / "two.toml", ("time.mode=live",)))
+    assert made.scenario.channel is not None
+    return BrokerHub(made.scenario.channel, made.projections, tmp_path)
 
 
 def idle(hub: BrokerHub, folder: Path, **sent: int) -> bool:

@@ -24,12 +24,12 @@ from lab.engines.dsn import Dsn
 from lab.engines.postgres import Session, connect
 from lab.ports import Endpoint, Missing
 from lab.servers import STARTED, catalogue, instance
-from lab.servers.environment import own
 from lab.servers.instances import STATE, Instance
 from lab.servers.postgres import LIBPQ
 from lab.servers.postgres import SERVER as POSTGRES
 from lab.servers.processes import gets_free, started
 from lab.servers.redis import SERVER as REDIS
+from lab.servers.starting import own
 
 
 def words(*given: str) -> tuple[int, str]:
