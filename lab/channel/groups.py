@@ -54,7 +54,7 @@ class LeasedMember(ABC):
     def _gone(self) -> None:
         """Say that this member doesn't live any more."""
 
-    def assigned(self, refused: Iterable[Assignment] = ()) -> list[Assignment]:
+    def assigned(self, refused: Iterable[Assignment] = (), working: Iterable[Assignment] = ()) -> list[Assignment]:
         """Renew, give back, take: in this order, so that a share is never exceeded."""
         for one in refused:
             self._above[one.partition] = max(self._above[one.partition], one.generation)
@@ -63,8 +63,10 @@ class LeasedMember(ABC):
         mine = alive.index(self.name)
         share = len(range(mine, self._partitions, len(alive)))
         self._held = {partition: held for partition, held in self._held.items() if self._renew(partition)}
-        for partition in sorted(self._held)[share:]:
-            self._release(partition)
+        busy, surplus = {one.partition for one in working}, sorted(self._held)[share:]
+        for partition in surplus:
+            if partition not in busy:
+                self._release(partition)
         for step in range(self._partitions):
             # Members look for free ones at different places.
             partition = (mine + step) % self._partitions
@@ -72,7 +74,7 @@ class LeasedMember(ABC):
                 generation = self._take(partition, self._above[partition])
                 if generation is not None:
                     self._held[partition] = generation
-        return [Assignment(*one) for one in sorted(self._held.items())]
+        return [Assignment(*one) for one in sorted(self._held.items()) if one[0] not in surplus]
 
     def leave(self) -> None:
         """Give back each lease, and go."""

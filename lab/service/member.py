@@ -1,15 +1,18 @@
 """A process among those that share the partitions of a projection: it works on those that its group assigns to it.
 
-The broker says which partitions a member has, several times within a lease. Their lanes take turns in this process's
-event loop. What each assignment came to is written down, so that hand-overs can be told afterwards.
+The broker says which partitions a member has; a thread asks it several times within a lease, however long the work
+takes. The partitions' lanes take turns in this process's event loop, and one that is to go to another member is given
+back once its work has ended. What each assignment came to is written down, so that hand-overs can be told afterwards.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -24,8 +27,9 @@ from lab.service.problems import encoded, problem
 from lab.service.wire import Reply
 from lab.wiring import Plan, ProjectionPlan
 
-# Seconds after which a silent member's partitions are another's, and between two signs of life.
-LEASE, BEAT = 2.0, 0.4
+# Seconds after which a silent member's partitions are another's, and between two signs of life; and after which a
+# member whose work doesn't come round falls silent.
+LEASE, BEAT, STUCK = 2.0, 0.4, 30.0
 
 # What became of an assignment, as it is written down.
 BEGAN, GIVEN, STALE, STOPPED = "began", "given away", "refused as stale", "stopped"
@@ -34,7 +38,7 @@ Opened = Callable[[], TruthReader | None]
 
 
 class PartitionMember:
-    """Owns what the group gives it. `failed` gets the error that has ended the work of a partition for good."""
+    """Owns what the group gives it, a lane for each partition."""
 
     def __init__(
         self, plan: Plan, item: ProjectionPlan, folder: Path, since: float, name: str, group: str,
@@ -53,7 +57,13 @@ class PartitionMember:
         self.owners: dict[Assignment, PartitionOwner] = {}
         self._works: dict[asyncio.Task[None], Assignment] = {}
         self._refused: list[Assignment] = []
-        self._stopping = asyncio.Event()
+        self._stopping, self._heard, self._silent = asyncio.Event(), asyncio.Event(), threading.Event()
+        # What the group said last, what has gone wrong there, and when the loop last came round.
+        self._mine: list[Assignment] = []
+        self._defect: Exception | None = None
+        self._begun, self._turned = False, time.monotonic()
+        self._beats = threading.Thread(target=self._beat, name=f"leases of {name}", daemon=True)
+        self._loop = asyncio.get_running_loop()
         self._told: TextIO = self._files.told(name).open("a", encoding="utf-8")
 
     async def handle(self, message: Message) -> Reply:
@@ -66,26 +76,53 @@ class PartitionMember:
 
     async def work(self) -> None:
         """Own partitions until `stop`. Raises what has ended the work on one, unless another became its owner."""
-        loop, stopping = asyncio.get_running_loop(), asyncio.ensure_future(self._stopping.wait())
+        self._beats.start()
+        stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             while not self._stopping.is_set():
-                refused, self._refused = self._refused, []
-                try:
-                    # In a thread: it waits for the broker, and the lanes don't.
-                    mine = await loop.run_in_executor(None, self._member.assigned, refused)
-                except Unavailable as error:
-                    # Nobody else hears from the broker either, and what one writes too long the store refuses.
-                    self._refused += refused
-                    self._back_off.failed(error)
-                else:
-                    self._back_off.succeeded()
-                    await self._take_up(mine)
-                await asyncio.wait([stopping, *self._works], timeout=BEAT, return_when=asyncio.FIRST_COMPLETED)
+                heard = asyncio.ensure_future(self._heard.wait())
+                waits = [stopping, heard, *self._works]
+                await asyncio.wait(waits, timeout=BEAT, return_when=asyncio.FIRST_COMPLETED)
+                heard.cancel()
+                self._turned = time.monotonic()
                 await self._reap()
+                if self._heard.is_set():
+                    self._heard.clear()
+                    await self._take_up()
         finally:
             stopping.cancel()
 
-    async def _take_up(self, mine: list[Assignment]) -> None:
+    # -- in a thread of its own ----------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        while not self._silent.wait(BEAT if self._begun else 0.0):
+            self._begun = True
+            if time.monotonic() - self._turned > STUCK:
+                # What stands still for so long is better done by another.
+                continue
+            refused, self._refused = self._refused, []
+            try:
+                mine = self._member.assigned(refused, [*self.owners])
+            except Unavailable as error:
+                # Nobody else hears from the broker either, and what one writes too long the store refuses.
+                self._refused += refused
+                self._back_off.failed(error)
+                continue
+            except Exception as error:
+                self._defect = error
+            else:
+                self._back_off.succeeded()
+                self._mine = mine
+            with suppress(RuntimeError):
+                # A loop that is closed has nothing to be told.
+                self._loop.call_soon_threadsafe(self._heard.set)
+
+    # -- in the loop ---------------------------------------------------------------------------------------------------
+
+    async def _take_up(self) -> None:
+        if self._defect is not None:
+            raise self._defect
+        mine = self._mine
         for one in [*self.owners]:
             if one not in mine:
                 await self._end(one, GIVEN)
@@ -141,9 +178,10 @@ class PartitionMember:
         await asyncio.get_running_loop().run_in_executor(None, self._leave)
 
     def _leave(self) -> None:
-        try:
+        self._silent.set()
+        if self._beats.is_alive():
+            self._beats.join()
+        # While the broker is away, the leases expire by themselves.
+        with suppress(LabError):
             self._member.leave()
             self._group.close()
-        except LabError:
-            # The broker is away: the leases expire.
-            pass

@@ -53,6 +53,20 @@ def members_share_evenly_and_what_is_given_on_has_a_higher_generation(make: Make
     assert all(each.generation > first[each.partition] for each in given)
 
 
+def what_a_member_still_works_on_is_given_back_once_it_does_not(make: MakeGroup) -> None:
+    group = make(PARTITIONS, 60.0, "")
+    one, other = group.join("one"), group.join("other")
+    working = one.assigned()
+    assert len(working) == PARTITIONS
+    assert other.assigned() == []
+    # It hears that two are no longer its own, and keeps them until it has ended its work.
+    kept = one.assigned(working=working)
+    assert kept == working[:2]
+    assert other.assigned() == []
+    assert one.assigned(working=kept) == kept
+    assert [each.partition for each in other.assigned()] == [each.partition for each in working[2:]]
+
+
 def what_a_silent_member_had_is_given_on_and_it_comes_to_hear_so(make: MakeGroup) -> None:
     group = make(PARTITIONS, LEASE, "")
     stalled, other = group.join("stalled"), group.join("other")
@@ -121,6 +135,7 @@ def no_partition_has_two_owners_whoever_comes_and_goes(make: MakeGroup) -> None:
 PROMISES: tuple[Callable[[MakeGroup], None], ...] = (
     one_member_has_all_partitions_and_keeps_them,
     members_share_evenly_and_what_is_given_on_has_a_higher_generation,
+    what_a_member_still_works_on_is_given_back_once_it_does_not,
     what_a_silent_member_had_is_given_on_and_it_comes_to_hear_so,
     what_a_member_that_leaves_had_is_free_at_once,
     a_member_of_the_same_name_has_none_of_the_leases_of_one_that_died,

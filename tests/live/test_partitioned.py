@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +28,7 @@ from lab.projection.applied import NONE, Applied
 from lab.running.journal import CATCH_UP
 from lab.running.notes import BoundedJournal
 from lab.scenario import Source
+from lab.service import member
 from lab.service.partition import GroupFiles
 from lab.testing.channels import messages
 from lab.wiring import Plan, plan
@@ -172,6 +175,47 @@ def test_a_message_is_in_the_channel_of_its_records_partition_and_in_that_of_all
     alone.publish(sent)
     assert alone.backlog("shared", split=True) == len(sent)
     made.drop()
+
+
+class Beats:
+    """A group of one member, which counts how often it is heard of."""
+
+    name, heard = "group", 0
+
+    def join(self, member: str) -> Beats:
+        return self
+
+    def assigned(self, refused: object, working: object) -> list[Assignment]:
+        self.heard += 1
+        return []
+
+    def leave(self) -> None:
+        """Nothing is to be given back."""
+
+    close = leave
+
+
+def test_work_that_takes_long_costs_no_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    beats, made = Beats(), planned(tmp_path, TEXT)
+    monkeypatch.setattr(member, "GROUPS", {"redis": lambda *_: beats})
+    monkeypatch.setattr(member, "BEAT", 0.02)
+
+    async def work() -> None:
+        shared = member.PartitionMember(
+            made, made.projections[0], tmp_path, 0.0, "shared.1", "group", [], lambda: None, print
+        )
+        working, until = asyncio.create_task(shared.work()), time.monotonic() + 20
+        await asyncio.sleep(0)
+        before = beats.heard
+        while beats.heard < before + 5 and time.monotonic() < until:
+            # The loop stands still, as during a large batch.
+            time.sleep(0.01)
+        assert beats.heard >= before + 5
+        await shared.stop()
+        await working
+
+    asyncio.run(work())
+    assert (tmp_path / "shared.1.assignments").exists()
 
 
 class Owners:
