@@ -130,7 +130,6 @@ linger = 0.05
 samples = 5
 blocks = 2
 warm_up = 1
-budget = 0.1
 """
 
 

@@ -38,7 +38,7 @@ def run_text(root: Path, text: str = SCENARIO, *overrides: str, seed: int | None
 
 def shipped(name: str, root: Path, *overrides: str) -> Run:
     """Run a scenario that ships, modelled and with few samples, with keys set; no change may be unaccounted for."""
-    small = ("repeat=1", "measure.samples=5", "measure.warm_up=0", "measure.blocks=2", "measure.budget=0.1")
+    small = ("repeat=1", "measure.samples=5", "measure.warm_up=0", "measure.blocks=2")
     small += ("time.service=modelled", *overrides)
     finished = run(plan(Source(SHIPPED / f"{name}.toml", small)), root)
     account(finished)
