@@ -22,6 +22,8 @@ from lab.statistics import grouped
 from lab.verdict import oracle
 from lab.wiring import plan
 
+pytestmark = pytest.mark.usefixtures("untried")
+
 # Tables of wall time differ from run to run.
 WALL = {"writes", "rebuild", "rebuilds", "queries", "query_samples", "beside", "work", "fan_out"}
 
