@@ -105,10 +105,11 @@ def autocorrelation_time(values: Floats) -> float:
     """
     if _squares(values) == 0:
         return 1.0
-    centred, most = values - values.mean(), values.size
+    centred, lags = values - values.mean(), values.size
+    most = lags
     if values.size > _LONG:
-        most = -(-values.size // _FURTHEST)
-    lags = most if values.size <= _LONG else min(most, _LONG // 16)
+        lags = _LONG // 16
+        most = max(lags, -(-values.size // _FURTHEST) + 1)
     while True:
         covariance = _covariance(centred, lags)
         times = 2 * np.cumsum(covariance / covariance[0]) - 1

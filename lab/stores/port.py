@@ -179,7 +179,8 @@ class Store(ABC):
         """Write one batch in one transaction.
 
         Records: each row replaces the row of its key. Revisions: each row replaces the row of its key and
-        revision. Totals: each row's measures are added to those of its group.
+        revision, which comes with the same position each time. Totals: each row's measures are added to those of its
+        group.
         """
 
     @abstractmethod

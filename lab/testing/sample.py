@@ -49,10 +49,11 @@ def layout(keeps: str = "records", memory: dict[str, pl.DataType] | None = None,
     return Layout(keeps, ENTITIES, None, memory or {}, durability)
 
 
-def items(*rows: Sequence[Any]) -> pl.DataFrame:
-    """A change frame of items from (key, revision, deleted, *columns), a position and a second each."""
+def items(*rows: Sequence[Any], first: int = 1) -> pl.DataFrame:
+    """A change frame of items from (key, revision, deleted, *columns), a position and a second each, from `first`."""
     wide = [
-        (at, key, revision, deleted, float(at), *values) for at, (key, revision, deleted, *values) in enumerate(rows, 1)
+        (at, key, revision, deleted, float(at), *values)
+        for at, (key, revision, deleted, *values) in enumerate(rows, first)
     ]
     return pl.DataFrame(wide, schema=ITEM.schema, orient="row")
 
