@@ -33,6 +33,13 @@ class Published:
     _chosen: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict, compare=False, repr=False)
     _earliest: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, compare=False, repr=False)
 
+    def has(self, positions: np.ndarray) -> np.ndarray:
+        """Return which of these positions have a change."""
+        within = (positions >= 1) & (positions <= self.entity_of.size)
+        known: np.ndarray = within.copy()
+        known[within] = self.entity_of[positions[within] - 1] >= 0
+        return known
+
     @classmethod
     def of(cls, frames: dict[str, pl.DataFrame], spill: Spill | None = None) -> Published:
         """Index the frames, whose positions run from 1 over all entities together.

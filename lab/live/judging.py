@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from lab.feed.gaps import GivenUp
 from lab.feed.published import Published
 from lab.feed.reader import ChangeReader
 from lab.live.sharing import given_up, heard, journals_of, polled_at, shared_journal
+from lab.live.went_back import surviving
 from lab.measure import lag
 from lab.measure.parts import Arrived
 from lab.place import FolderPlace
@@ -56,6 +57,8 @@ def acknowledged(plan: Plan, truth: Truth, written: Chronicle, folder: Path, beg
                 # What a projection works on has been committed, whether or not its writer has come to hear so.
                 place = note.handed - 1
                 committed_at[place] = np.minimum(committed_at[place], note.began_at)
+    # When a projection got a change whose position had been another's isn't known: it is in no lag.
+    committed_at[written.again - 1] = 0.0
     return _confirmed(plan, truth, written.frames, changes.committed(np.maximum(0.0, committed_at)))
 
 
@@ -70,22 +73,26 @@ class Chronicle:
     """What the writers of a live run wrote down: the changes, and a row for each command.
 
     `acknowledged_at` has an entry for each change, by position less 1. `commands` has the columns `due`, `began`,
-    `acknowledged` (seconds since 1970) and `status`; of a history, a row for each slice.
+    `acknowledged` (seconds since 1970) and `status`; of a history, a row for each slice. `lost` counts changes that
+    were acknowledged and that a crash of the server took, and `again` has the positions that were given again then.
     """
 
     frames: dict[str, pl.DataFrame]
     acknowledged_at: np.ndarray
     commands: pl.DataFrame
+    lost: int = 0
+    again: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @classmethod
-    def read(cls, plan: Plan, journals: Sequence[Path]) -> Chronicle:
-        """Read the writers' journals. Raises Unsound where a position was given twice."""
+    def read(cls, plan: Plan, journals: Sequence[Path], truth: Truth) -> Chronicle:
+        """Read the writers' journals. Raises Unsound where a position was given twice, and the source can't go back."""
         if plan.domain.has_trace:
             return cls._of_history(plan, journals[0])
         empty = _nothing(plan)
         rows: dict[str, list[list[object]]] = {name: [] for name in empty}
         commands: list[tuple[float, float, float, str]] = []
         times: dict[int, float] = {}
+        again = set[int]()
         for journal in journals:
             for line in journal.read_text(encoding="utf-8").splitlines():
                 due, start, acknowledged_at, status, changes = json.loads(line)
@@ -93,17 +100,25 @@ class Chronicle:
                 for entity, *row in changes:
                     rows[entity].append(row)
                     if row[0] in times:
-                        raise Unsound(f"two changes were acknowledged with position {row[0]}")
-                    times[row[0]] = acknowledged_at
+                        again.add(row[0])
+                    times[row[0]] = max(acknowledged_at, times.get(row[0], 0.0))
         frames = {
             name: pl.DataFrame(rows[name], schema=frame.schema, orient="row").sort("position")
             for name, frame in empty.items()
         }
+        total = sum(frame.height for frame in frames.values())
+        if plan.scenario.truth.durability == "normal":
+            frames = {name: surviving(truth, name, frame) for name, frame in frames.items()}
+        elif again:
+            raise Unsound(f"two changes were acknowledged with position {min(again)}")
+        lost = total - sum(frame.height for frame in frames.values())
         schema = {"due": pl.Float64, "began": pl.Float64, "acknowledged": pl.Float64, "status": pl.String}
         told = pl.DataFrame(commands, schema=schema, orient="row").sort("due")
-        acknowledged_at = np.zeros(max(times, default=0))
+        newest = max((int(frame["position"][-1]) for frame in frames.values() if frame.height), default=0)
+        acknowledged_at = np.zeros(max(newest, max(times, default=0)))
         acknowledged_at[np.fromiter(times, np.int64, len(times)) - 1] = list(times.values())
-        return cls(frames, acknowledged_at, told)
+        known = np.array(sorted(one for one in again if one <= newest), np.int64)
+        return cls(frames, acknowledged_at[:newest], told, lost, known)
 
     @classmethod
     def _of_history(cls, plan: Plan, journal: Path) -> Chronicle:
@@ -172,12 +187,13 @@ def _visible(item: ProjectionPlan, changes: Published, folder: Path, began: floa
     return journal, lag.visible_at(changes, journal, item.subsumes)
 
 
-def _arrived(item: ProjectionPlan, folder: Path, began: float) -> Arrived | None:
+def _arrived(item: ProjectionPlan, changes: Published, folder: Path, began: float) -> Arrived | None:
     """What came to the projection's inbox since `began`; None for one that doesn't listen."""
     if not item.by_messages:
         return None
     records = heard(item, folder, began)
-    return Arrived(records["rows"] - 1, records["due"])
+    known = changes.has(records["rows"])
+    return Arrived(records["rows"][known] - 1, records["due"][known])
 
 
 def _gate(plan: Plan, item: ProjectionPlan, folder: Path, began: float) -> GivenUp | None:
@@ -253,7 +269,8 @@ def projected(plan: Plan, truth: Truth, written: Written, folder: Path, began: f
         chosen = written.published.of_entities(tuple(item.layout.entities))
         projector = item.projector(FolderPlace(folder).within(item.name).current)
         journal, visible = _visible(item, written.published, folder, began)
-        live = Live(item, projector, chosen, strand, journal, visible, arrived=_arrived(item, folder, began))
+        arrived = _arrived(item, written.published, folder, began)
+        live = Live(item, projector, chosen, strand, journal, visible, arrived=arrived)
         live.gate = _gate(plan, item, folder, began)
         live.fresh = _fresh(item, written.published)
         lives.append(live)

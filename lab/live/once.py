@@ -34,6 +34,7 @@ from lab.statistics.quantiles import told, unbiased
 from lab.truth.outlets import POLL
 from lab.wiring import Plan
 
+_LOST = "Of the commits that writers were told of, {:,} are gone: at durability `normal` a crash takes some."
 _BEHIND = "Not every projection had caught up a minute after the last commit."
 # What stands under `clocks` in the manifest: all of it is wall clock, taken by processes of one machine.
 LIVE = "wall, live"
@@ -62,9 +63,9 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
     quiet = quietness(before, activity())
     # What was read at rest afterwards is asked as in any run; readers of a live run are yet to come.
     judged_as = replace(plan, scenario=_without_sessions(plan))
-    chronicle = Chronicle.read(plan, performed.journals)
     truth, found = plan.truth(FolderPlace(served).within(TRUTH)), None
     try:
+        chronicle = Chronicle.read(plan, performed.journals, truth)
         written = acknowledged(judged_as, truth, chronicle, served, performed.began)
         written = _told(plan, written)
         written = replace(written, writes=_writes(judged_as, chronicle, written.published.changes))
@@ -82,6 +83,8 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
         truth.drop()
     with phases.timed("record"):
         written.notes.append(_note(plan, performed, chronicle.commands))
+        if chronicle.lost:
+            written.notes.append(_LOST.format(chronicle.lost))
         written.notes += [f"Messages never published: {n:,}; {why}." for why, n in performed.unpublished.items()]
         record = _record(judged_as, written, found, judged, performed, chronicle, every_revision, folder)
         shutil.rmtree(work)
@@ -153,6 +156,7 @@ def _record(
         "caught_up": performed.caught_up,
         "restarts": performed.restarts,
         "channel": performed.channel,
+        "lost_commits": chronicle.lost,
         "unpublished": sum(performed.unpublished.values()),
     }
     return record

@@ -25,10 +25,11 @@ BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 1
 # What became of a change that was handed over, and when; of handed positions the kind is HANDED. Each piece of work
 # begins with one of kind BEGAN: when, and in the place of the position the source. GIVEN_UP is a position that is no
 # longer waited for; HELD one that was held back in memory when the process ended; STARTED the start of a process, which
-# knows nothing of what an earlier one had in memory. From CHECKPOINT on, the kind says of which entity the checkpoint
+# knows nothing of what an earlier one had in memory; RENEWED the end of a projection that was set aside, after which
+# there is an empty one. From CHECKPOINT on, the kind says of which entity the checkpoint
 # was moved there, by its number.
 NOTE = np.dtype([("kind", "<i1"), ("position", "<i8"), ("at", "<f8")])
-HANDED, APPLIED, REFUSED, DROPPED, BEGAN, GIVEN_UP, HELD, STARTED = range(8)
+HANDED, APPLIED, REFUSED, DROPPED, BEGAN, GIVEN_UP, HELD, STARTED, RENEWED = range(9)
 CHECKPOINT = 16
 # So many of the last applied changes can be asked for, and of the last faults.
 TAIL_MAX = 100_000
@@ -207,21 +208,35 @@ def read_notes(path: Path, changes: Published, began: float, entities: Sequence[
     `entities` are those of the projection, in the order in which its own journal had them.
     """
     found, notes = Journal(), read_records(path, NOTE)
-    for kind, position, at in notes[notes["kind"] >= CHECKPOINT].tolist():
-        if kind - CHECKPOINT < len(entities):
+    # A source of truth that has gone back has no change any more at some positions that were handed over.
+    of_changes = np.isin(notes["kind"], (HANDED, APPLIED, REFUSED, DROPPED, HELD))
+    notes = notes[~of_changes | changes.has(notes["position"])]
+    for kind, position, at in notes[notes["kind"] >= RENEWED].tolist():
+        if kind == RENEWED:
+            found.reset(at - began, entities)
+        elif kind - CHECKPOINT < len(entities):
             found.checkpoints.append((at - began, entities[kind - CHECKPOINT], position))
     found.held = notes["position"][notes["kind"] == HELD]
     found.forgotten = list(_forgotten(notes))
+    epochs = np.cumsum(notes["kind"] == RENEWED)[notes["kind"] <= BEGAN]
     work = notes[notes["kind"] <= BEGAN]
     starts = np.flatnonzero(work["kind"] == BEGAN)
-    for group in np.split(work, starts[1:]) if starts.size else ():
+    for first, group in zip(starts.tolist(), np.split(work, starts[1:]) if starts.size else (), strict=True):
+        found.epoch = int(epochs[first])
         kinds = {kind: group["position"][group["kind"] == kind] for kind in (HANDED, APPLIED, REFUSED, DROPPED)}
         applied = Applied(kinds[APPLIED], NONE, kinds[REFUSED], kinds[DROPPED])
         entity = changes.entities[changes.entity_of[kinds[HANDED][0] - 1]] if kinds[HANDED].size else ""
         source, (began_at, visible_at) = int(group["position"][0]), (float(at) - began for at in group["at"][[0, -1]])
         found.note(entity, applied, kinds[HANDED], source, min(began_at, visible_at), visible_at)
         found.batches += 1
+    found.epoch = len(found.resets)
     return found
+
+
+def renewed(path: Path) -> None:
+    """Note that the projection is set aside: what is noted from now on is of an empty one."""
+    with appended(path, NOTE) as file:
+        file.write(np.array([(RENEWED, 0, time.time())], NOTE).tobytes())
 
 
 def _forgotten(notes: np.ndarray) -> Iterator[np.ndarray]:

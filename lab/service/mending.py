@@ -22,6 +22,7 @@ from lab.identity import WAY_OUT
 from lab.place import IDENTITY, NO_LINK, FolderPlace, read_file, replace_file
 from lab.projection.projector import Projector
 from lab.running.live import reading
+from lab.running.notes import renewed
 from lab.stores import Store, store_class
 from lab.truth import follows
 from lab.truth.timeline import Diverged
@@ -111,10 +112,15 @@ class Lineage:
 
 
 class ProjectionHome:
-    """The folder of one projection within a service's; `tell` gets what is done about it, in a sentence."""
+    """The folder of one projection within a service's; `tell` gets what is done about it, in a sentence.
 
-    def __init__(self, plan: Plan, item: ProjectionPlan, folder: Path, tell: Callable[[str], None]) -> None:
-        self.plan, self.item, self.folder, self.tell = plan, item, folder, tell
+    In the file `journal`, if there is one, it is noted that a projection was set aside.
+    """
+
+    def __init__(
+        self, plan: Plan, item: ProjectionPlan, folder: Path, tell: Callable[[str], None], journal: Path | None = None
+    ) -> None:
+        self.plan, self.item, self.folder, self.tell, self._journal = plan, item, folder, tell, journal
         kind = store_class(item.table.store)
         self.place = kind.placed(FolderPlace(folder).within(item.name, kind.files))
 
@@ -153,6 +159,8 @@ class ProjectionHome:
         reason = reason.replace(f"{self.place.folder.parent}/", "")
         name = self.place.current.put_aside(reason)
         self._reached.unlink(missing_ok=True)
+        if self._journal is not None:
+            renewed(self._journal)
         anew = "it is built anew" if self.rebuildable else "messages alone feed it, so it has what comes from now on"
         self.tell(f"{reason}: set aside as {name}, and {anew}")
 

@@ -174,7 +174,7 @@ def _teller(orders: Orders) -> Callable[[str], None]:
 
 async def _project(orders: Orders, made: Plan) -> None:
     item, folder = _item(orders, made), Path(orders.folder)
-    home = ProjectionHome(made, item, folder, _teller(orders))
+    home = ProjectionHome(made, item, folder, _teller(orders), orders.written_down)
     find = finder(made, folder, orders.feed, item.gaps)
     projection = Projection(made, home, find, orders.since, orders.written_down, orders.renew)
     server = await listen(orders.socket(orders.part), projection.handle)

@@ -1,0 +1,124 @@
+"""A source of truth that loses commits in mid-run: at durability `normal` a killed server does, and a run is sound."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from reachable import own_instance
+
+from lab.live.run import run_live
+from lab.runs import Run
+from lab.scenario import Source
+from lab.servers import Instance, instance
+from lab.service.supervisor import ProgramFailed
+from lab.wiring import plan
+
+TEXT = """
+schema = 1
+name = "went-back"
+seed = 5
+[domain]
+name = "employees"
+records = 60
+[workload]
+commands = 300
+rate = 100.0
+[truth]
+engine = "postgres"
+model = "history"
+durability = "normal"
+[catch_up]
+every = 0.02
+[measure]
+trials = false
+samples = 2
+blocks = 0
+budget = 0.05
+[[projection]]
+name = "mine"
+store = "sqlite.table"
+"""
+# Executed by each process as it starts: none compares any more what it has read with what is there.
+UNHEALED = """
+from lab.service.projection import Projection
+Projection._confirm = lambda self: False
+"""
+
+
+def killed_in_mid_run(folder: Path, own: Instance) -> Run:
+    """Run, and kill the server while commands flow: what it hadn't written to its disk is gone."""
+    scenario = folder / "went-back.toml"
+    scenario.write_text(TEXT)
+
+    def kill() -> None:
+        ends = time.monotonic() + 60
+        while not any(f.stat().st_size for f in folder.glob("runs/*/.*/work/served/writer-1.journal")):
+            assert time.monotonic() < ends
+            time.sleep(0.02)
+        threading.Event().wait(1.0)
+        own.stop("kill")
+        # Not bound: it would end with this thread.
+        instance("postgres", own.folder).start()
+
+    with ThreadPoolExecutor(1) as other:
+        killing = other.submit(kill)
+        done = run_live(plan(Source(scenario, ("time.mode=live",))), folder / "runs", report=False)
+        killing.result()
+    return done
+
+
+def run_that_loses_commits(folder: Path, patch: pytest.MonkeyPatch) -> Run:
+    """A run in which the crash took something, as nearly every one does, and left its writer alive.
+
+    A writer whose connection is lost within a commit ends the run: nobody knows whether that happened.
+    """
+    # What was committed is written to the disk as seldom as can be.
+    with own_instance("postgres", {"wal_writer_delay": "10s"}) as own:
+        patch.setenv("LAB_POSTGRES", own.url)
+        for number in range(5):
+            (folder / str(number)).mkdir()
+            try:
+                done = killed_in_mid_run(folder / str(number), own)
+            except ProgramFailed as error:
+                if "the connection was lost at the commit" not in str(error):
+                    raise
+                continue
+            if done.manifest["live"]["lost_commits"]:
+                return done
+    pytest.fail("the server lost nothing in five crashes")
+
+
+def failed(done: Run) -> dict[str, str]:
+    """The checks that failed, with their witnesses."""
+    return dict(done.table("verdicts").filter(verdict="fail").select("check", "witness").iter_rows())
+
+
+@pytest.mark.server("postgres")
+def test_what_went_back_is_noticed_and_healed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    done = run_that_loses_commits(tmp_path, monkeypatch)
+    verdicts = dict(done.table("verdicts").select("check", "verdict").iter_rows())
+    assert verdicts["no_phantom"] == verdicts["converged"] == verdicts["no_loss"] == "pass"
+    # Readers had seen what was then gone, and nobody can undo that.
+    assert set(failed(done)) <= {"monotonic_reads"}
+    assert done.manifest["live"]["caught_up"]
+    assert any("commits that writers were told of" in note for note in done.manifest["notes"])
+    said = capfd.readouterr().err
+    assert "its source of truth " in said
+    assert "it is built anew" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.server("postgres")
+def test_unhealed_it_shows_what_never_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(UNHEALED)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    done = run_that_loses_commits(tmp_path, monkeypatch)
+    assert done.manifest["verdict"] == "fail"
+    assert "employee has never been like this" in failed(done)["no_phantom"]
