@@ -64,6 +64,10 @@ _SHIPPED = (
         extra="postgresql", packages=("psycopg",), server="postgres",
     ),
     StoreSpec(
+        "postgres.document", "lab.stores.postgres_document:PostgresDocument", "document", "JSON documents", "#442244",
+        extra="postgresql", packages=("psycopg",), server="postgres",
+    ),
+    StoreSpec(
         "redis.keyvalue", "lab.stores.redis_keyvalue:RedisKeyvalue", "key/value", "map of keys in memory", "#44AA44",
         extra="redis", packages=("redis",), server="redis",
     ),

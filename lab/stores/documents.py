@@ -26,7 +26,7 @@ from lab.stores.bodies import EMBEDDED, Part, few_bodies, in_json, with_parts
 from lab.stores.port import Layout
 from lab.stores.sql_file import Connection, SqlFile
 
-GAPS: Mapping[str, str] = MappingProxyType(
+GAPS = MappingProxyType(
     {
         "as_of": "not yet: a document is the record as it stands; its former revisions are not kept",
         "history": "not yet: a document is the record as it stands; its former revisions are not kept",
@@ -107,7 +107,7 @@ class Documents(SqlFile[Connection]):
         """These columns of live records, as they stand in their bodies, by key; without those that are null."""
         if not keys:
             return {}
-        chosen = "".join(f", CASE WHEN NOT deleted THEN lab_body -> {path(name)} END" for name in names)
+        chosen = "".join(f", CASE WHEN NOT deleted THEN {self.json.written(name)} END" for name in names)
         found = self._parts_found(f"SELECT key{chosen} FROM {quoted(entity)} WHERE key IN {{}}", keys)
         return {
             key: {name: value for name, value in zip(names, values, strict=True) if value not in (None, "null")}
@@ -182,37 +182,66 @@ class Dialect:
     types: Mapping[str, str]
     extract: Mapping[str, str]
 
-    def computed(self, layout: Layout, entity: Entity) -> list[str]:
-        """The definitions of all computed columns: the entity's own, then what it embeds."""
-        paths = {name: (kind, path(name)) for name, kind in entity.columns.items()}
+    def extracted(self, layout: Layout, entity: Entity) -> dict[str, tuple[str, str]]:
+        """Of each column its kind, and the value within a body: the entity's own, then what it embeds."""
+        paths = {name: (kind, self.path(name)) for name, kind in entity.columns.items()}
         for embed in embeds(layout, entity):
             for name in embed.take:
                 kind = layout.entities[embed.entity].columns[name]
-                paths[column_of(embed, name)] = kind, path(EMBEDDED, embed.name, name)
+                paths[column_of(embed, name)] = kind, self.path(EMBEDDED, embed.name, name)
+        return {name: (kind, self.extract[kind].format(path)) for name, (kind, path) in paths.items()}
+
+    def computed(self, layout: Layout, entity: Entity) -> list[str]:
+        """The definitions of all computed columns."""
         return [
-            f"{quoted(name)} {self.types[kind]} GENERATED ALWAYS AS ({self.extract[kind].format(path)}) VIRTUAL"
-            for name, (kind, path) in paths.items()
+            f"{quoted(name)} {self.types[kind]} GENERATED ALWAYS AS ({value}) VIRTUAL"
+            for name, (kind, value) in self.extracted(layout, entity).items()
         ]
+
+    def path(self, *names: str) -> str:
+        """A path within a body, as a literal of SQL."""
+        return literal("$" + "".join(f'."{name}"' for name in names))
+
+    def member(self, name: str, table: str = "") -> str:
+        """A column as it stands in a body, in JSON."""
+        return f"{table}lab_body -> {self.path(name)}"
+
+    def written(self, name: str) -> str:
+        """The same, as the driver gives it as text."""
+        return self.member(name)
+
+    def object_of(self, values: Mapping[str, str]) -> str:
+        """An object of these values in JSON."""
+        # `json` says that it is JSON already: what comes out of a CASE may have forgotten it.
+        return f"json_object({', '.join(f'{literal(name)}, json({value})' for name, value in values.items())})"
+
+    def embedding(self, body: str, parts: Mapping[str, str]) -> str:
+        """A body in which these objects are embedded, in the place of those of the same names."""
+        written = ", ".join(f"{literal(name)}, {value}" for name, value in parts.items())
+        return f"{self.merge}({body}, json_object({literal(EMBEDDED)}, json_object({written})))"
+
+    def live(self, table: str, column: str) -> str:
+        """A column of a live record as it stands in its body, so that no number is written anew."""
+        return f"CASE WHEN NOT {table}.deleted THEN {self.member(column, f'{table}.')} END"
 
     def whole(self, layout: Layout, entity: Entity, incoming: str) -> str:
         """Select what comes in as whole documents. A record that comes along counts before one that is there."""
-        parts, joins = [], []
+        parts, joins = dict[str, str](), list[str]()
         for number, embed in enumerate(embeds(layout, entity)):
             there, along = f"p{number}", f"q{number}"
             on = f"i.{quoted(embed.on)}"
             joins.append(f"LEFT JOIN {quoted(embed.entity)} AS {there} ON {there}.key = {on}")
             if embed.entity == entity.name:
                 joins.append(f"LEFT JOIN {incoming} AS {along} ON {along}.key = {on}")
+                of = {name: (self.live(there, name), self.live(along, name)) for name in embed.take}
                 taken = {
-                    name: f"CASE WHEN {along}.key IS NULL THEN {_json(there, name)} ELSE {_json(along, name)} END"
-                    for name in embed.take
+                    name: f"CASE WHEN {along}.key IS NULL THEN {one} ELSE {other} END"
+                    for name, (one, other) in of.items()
                 }
             else:
-                taken = {name: _json(there, name) for name in embed.take}
-            parts.append(f"{_literal(embed.name)}, {_object(taken)}")
-        body = "i.lab_body"
-        if parts:
-            body = f"{self.merge}(i.lab_body, json_object({_literal(EMBEDDED)}, json_object({', '.join(parts)})))"
+                taken = {name: self.live(there, name) for name in embed.take}
+            parts[embed.name] = self.object_of(taken)
+        body = self.embedding("i.lab_body", parts) if parts else "i.lab_body"
         source = " ".join([f"{incoming} AS i", *joins])
         # An upsert from a join needs a condition, or else its ON is read as the join's.
         return f"SELECT {columns(META, 'i')}, {body} AS lab_body FROM {source} WHERE TRUE"
@@ -222,16 +251,21 @@ class Dialect:
 
         `pin` before a column keeps a planner from looking through all documents for the few that hold such a part.
         """
-        taken = _object({name: _json("p", name) for name in embed.take})
-        patch = f"json_object({_literal(EMBEDDED)}, json_object({_literal(embed.name)}, {taken}))"
+        taken = self.object_of({name: self.live("p", name) for name in embed.take})
         differs = " OR ".join(
             f"c.{quoted(column_of(embed, name))} IS DISTINCT FROM CASE WHEN NOT p.deleted THEN p.{quoted(name)} END"
             for name in embed.take
         )
         return (
-            f"UPDATE {quoted(child.name)} AS c SET lab_body = {self.merge}(c.lab_body, {patch}) FROM {changed} AS p "
+            f"UPDATE {quoted(child.name)} AS c SET lab_body = {self.embedding('c.lab_body', {embed.name: taken})} "
+            f"FROM {changed} AS p "
             f"WHERE c.{quoted(embed.on)} = {pin}p.key AND ({differs})"
         )
+
+
+def followed(layout: Layout, entity: Entity) -> list[tuple[str, ...]]:
+    """The columns along which a change of another record fans out to this entity's documents."""
+    return [(embed.on,) for embed in embeds(layout, entity)]
 
 
 def holders(layout: Layout, entity: str) -> list[tuple[Entity, Embed]]:
@@ -240,20 +274,6 @@ def holders(layout: Layout, entity: str) -> list[tuple[Entity, Embed]]:
     return [(child, embed) for child in every for embed in embeds(layout, child) if embed.entity == entity]
 
 
-def _json(table: str, column: str) -> str:
-    """A column of a live record as it stands in its body, so that no number is written anew."""
-    return f"CASE WHEN NOT {table}.deleted THEN {table}.lab_body -> {path(column)} END"
-
-
-def _object(values: Mapping[str, str]) -> str:
-    # `json` says that it is JSON already: what comes out of a CASE may have forgotten it.
-    return f"json_object({', '.join(f'{_literal(name)}, json({value})' for name, value in values.items())})"
-
-
-def path(*names: str) -> str:
-    """A path within a body, as a literal of SQL."""
-    return _literal("$" + "".join(f'."{name}"' for name in names))
-
-
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """A text as it is written in SQL."""
     return "'" + text.replace("'", "''") + "'"

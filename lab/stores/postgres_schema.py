@@ -47,7 +47,7 @@ class PostgresSchema(PostgresReading):
             for (table,) in session.execute(
                 "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
             ).fetchall():
-                session.execute(f"DROP TABLE {sql.quoted(table)}")
+                session.execute(f"DROP TABLE {sql.quoted(table)} CASCADE")
             self._make_tables()
 
     def _make_table(self, name: str, schema: dict[str, pl.DataType], key: Any, computed: Sequence[str] = ()) -> None:
@@ -85,14 +85,15 @@ class PostgresSchema(PostgresReading):
         with self._transaction() as session:
             whole = self.layout.totals is None
             if whole:
-                table = sql.quoted(entity)
+                into = self._into(entity)
+                table, key = sql.quoted(into), _key_of(into)
                 for (index,) in session.execute(
                     "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema() AND tablename = ? "
-                    f"AND indexname <> {session.literal(_key_of(entity).strip(chr(34)))}",
-                    (entity,),
+                    f"AND indexname <> {session.literal(key.strip(chr(34)))}",
+                    (into,),
                 ).fetchall():
                     session.execute(f"DROP INDEX {sql.quoted(index)}")
-                session.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {_key_of(entity)}")
+                session.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {key}")
                 # Rows of a table that was emptied in the same transaction can be written as if they were old.
                 session.execute(f"TRUNCATE {table}")
             for batch in frames:
@@ -102,7 +103,7 @@ class PostgresSchema(PostgresReading):
                     session.execute(f"TRUNCATE {_incoming(f'lab_memory_{entity}')}")
             if whole:
                 identity = sql.columns(list(self.layout.identity))
-                session.execute(f"ALTER TABLE {table} ADD CONSTRAINT {_key_of(entity)} PRIMARY KEY ({identity})")
+                session.execute(f"ALTER TABLE {table} ADD CONSTRAINT {key} PRIMARY KEY ({identity})")
                 self._make_indexes(self.layout.entities[entity])
                 session.execute(f"ANALYZE {table}")
             self._settle(entity)

@@ -14,7 +14,7 @@ from lab.base import META, Batch, Embed, Entity, Key
 from lab.queries import sql
 from lab.queries.answers import Row
 from lab.stores.bodies import STORED, bodies
-from lab.stores.documents import Dialect, Documents, embeds, holders
+from lab.stores.documents import Dialect, Documents, embeds, followed, holders
 from lab.stores.slices import FEW, in_lists, tuples
 from lab.stores.sqlite_file import SqliteFile
 
@@ -50,8 +50,7 @@ class SqliteDocument(Documents[sqlite3.Connection], SqliteFile):
 
     def _sought(self, entity: Entity) -> list[tuple[str, ...]]:
         """Also what a change of another record fans out along."""
-        along = [(embed.on,) for embed in embeds(self.layout, entity)]
-        return list(dict.fromkeys([*super()._sought(entity), *along]))
+        return list(dict.fromkeys([*super()._sought(entity), *followed(self.layout, entity)]))
 
     def _put(self, batch: Batch, replace: bool) -> None:
         if not batch.rows.height:

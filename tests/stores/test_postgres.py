@@ -184,6 +184,28 @@ def ask_of(one: Entity, column: str) -> Query:
     return query
 
 
+def test_a_document_is_found_by_an_index_over_its_body_and_the_index_has_the_order(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "store", name="postgres.document")
+    rows = [item(at, shelf=f"s{at % 200}", amount=at) for at in range(20_000)]
+    store.bulk("item", [Batch("item", items(*rows), 1)])
+    query = ask(kind="filter", where={"shelf": "?"}, order_by="amount", limit=10)
+    statement, _ = translate(query, "records", "postgres")
+    plan = "\n".join(row[0] for row in store.read(f"EXPLAIN {statement}", ("s7",)))
+    assert "Index Scan" in plan
+    assert "Sort" not in plan
+    store.drop()
+
+
+def test_a_document_of_several_megabytes_comes_back_and_is_embedded(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "store", name="postgres.document")
+    large = "é" * 2**20
+    store.apply(Batch("item", items(item(1, label=large), item(2, parent=1)), 1))
+    assert dump(store, "item")["label"].to_list() == [large, None]
+    query = ask(kind="join", on="parent", to="item", take=["label"])
+    assert [row[-1] for row in store.query(query, ())] == [None, large]
+    store.drop()
+
+
 def test_the_plan_of_a_query_with_an_order_uses_the_index_alone(store: Any) -> None:
     rows = [item(at, shelf=f"s{at % 200}", amount=at) for at in range(20_000)]
     store.bulk("item", [Batch("item", items(*rows), 1)])
