@@ -80,6 +80,14 @@ def logical_server() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def small_cache() -> Iterator[Instance]:
+    """A Memcached server of the tests' own with room for some hundred rows, each of which takes at least 4 KiB."""
+    with own_instance("memcached", {"m": "2", "n": "4000"}) as one, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_MEMCACHED", one.url)
+        yield one
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the mark."""
     config.addinivalue_line("markers", "server(name): needs this server")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from reachable import logical_server
+from reachable import logical_server, small_cache
 
 from lab.claims import INCONCLUSIVE, REFUTED, VERIFIED, judge, read
 from lab.experiment import run
@@ -38,7 +38,13 @@ SMALLER = {
     "gaps-live": ("workload.commands=1_500", "domain.records=700"),
     "brokers-live": ("workload.commands=900", "domain.records=100"),
     "partitioned-live": ("workload.commands=2_400", "domain.records=100"),
+    "evictions-live": ("workload.commands=1_000", "domain.records=900"),
     "gaps-live-mariadb": ("workload.commands=1_500", "domain.records=700"),
+}
+# Those that need a server with settings of its own.
+ON_ITS_OWN: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "feeds": logical_server,
+    "evictions-live": small_cache,
 }
 # Lags without an interval within a repetition: in twenty seconds there are four polls of five, and all changes of one
 # depend on each other.
@@ -81,7 +87,7 @@ def test_its_claims_hold_in_a_small_form_and_their_opposites_are_refuted(path: P
     live = plan(Source(path)).scenario.time.mode == "live"
     quick = [item for item in QUICK if not (live and item == MODELLED)]
     small = filter(None, (times(path, claims), *quick, *SMALLER.get(path.stem, ())))
-    with logical_server() if path.stem == "feeds" else nullcontext():
+    with ON_ITS_OWN.get(path.stem, nullcontext)():
         done = (run_live if live else run)(plan(Source(path, list(small))), tmp_path, report=False)
     found = judge(claims, done, figures)
     for name, verdict, reason in found.select("claim", "verdict", "reason").iter_rows():

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from effort import examples
 from pieces import SCENARIO
-from reachable import own_instance
+from reachable import own_instance, small_cache
 from running import failed, run_text, witness
 
 from lab.base import BadInput, Batch, CannotTake, Damaged, NotAnswered, Unavailable
@@ -62,10 +62,9 @@ def store(tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[Instance]:
-    """A server of the test's own with room for some hundred rows, each of which takes at least 4 KiB."""
-    with own_instance("memcached", {"m": "2", "n": "4000"}) as one:
-        monkeypatch.setenv("LAB_MEMCACHED", one.url)
+def small() -> Iterator[Instance]:
+    """A server of the test's own with room for some hundred rows."""
+    with small_cache() as one:
         yield one
 
 
