@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from lab.base import Unavailable
@@ -27,8 +28,7 @@ def messages(positions: Iterable[int]) -> list[Message]:
 
 def taken(subscription: Subscription, count: int) -> list[Delivery]:
     """Take so many deliveries, however long the broker needs. Raises AssertionError if they don't come."""
-    found: list[Delivery] = []
-    until = time.monotonic() + _PATIENCE
+    found, until = list[Delivery](), time.monotonic() + _PATIENCE
     while len(found) < count and time.monotonic() < until:
         found += subscription.take(count - len(found), 0.05)
     assert len(found) == count, f"{count} were to be delivered: {_positions(found)}"
@@ -36,11 +36,10 @@ def taken(subscription: Subscription, count: int) -> list[Delivery]:
 
 
 def _nothing_more(*subscriptions: Subscription) -> bool:
-    try:
+    # What was dropped may say so.
+    with suppress(Unavailable):
         return not any(each.take(ROOM, _QUIET) for each in subscriptions)
-    except Unavailable:
-        # What was dropped may say so.
-        return True
+    return True
 
 
 def _positions(deliveries: Iterable[Delivery]) -> list[int]:
@@ -220,8 +219,7 @@ def texts_of_all_scripts_and_a_megabyte_come_back_as_they_were(make: MakeChannel
     bodies: list[object] = ["Ünïcödé 漢字 🙂 \u0000 \n", [1, None, 0.1, True, {"a": -(2**63)}], "x" * 1_000_000]
     published = [Message(number, ("ítem", f"schlüssel {number}"), 0.5, body) for number, body in enumerate(bodies, 1)]
     channel.publish(published)
-    found = taken(subscription, 3)
-    assert sorted((item.message for item in found), key=lambda one: one.position) == published
+    assert sorted((item.message for item in taken(subscription, 3)), key=lambda one: one.position) == published
 
 
 def what_waits_is_told(make: MakeChannel) -> None:
@@ -233,9 +231,9 @@ def what_waits_is_told(make: MakeChannel) -> None:
     assert channel.backlog("other") == 5
     subscription.acknowledge(taken(subscription, 5))
     until = time.monotonic() + _PATIENCE
-    while channel.backlog("group") and time.monotonic() < until:
+    while left := channel.backlog("group"):
+        assert time.monotonic() < until, left
         time.sleep(0.02)
-    assert channel.backlog("group") == 0
 
 
 def a_channel_opened_again_by_its_name_goes_on(make: MakeChannel) -> None:
