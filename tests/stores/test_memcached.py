@@ -103,6 +103,7 @@ def test_a_crash_between_data_and_checkpoint_is_made_up_for_by_what_comes_again(
     assert labels(store, 1, 2) == [(1, 3, "c"), (2, 1, None)]
     # The same page again, from the checkpoint on: an older revision changes nothing.
     store.apply(Batch("item", items(item(1, 2, label="b")), 2))
+    assert labels(store, 1) == [(1, 3, "c")]
     store.apply(Batch("item", items(item(1, 3, label="c"), item(2, 1, True)), 3, pl.DataFrame({"id": [3]})))
     assert labels(store, 1, 2) == [(1, 3, "c"), (2, 1, None)]
     assert store.checkpoint("item") == 3
