@@ -47,7 +47,7 @@ _PORTS = {"redis": 6379, "rediss": 6379, "nats": 4222, "tls": 4222, "amqp": 5672
 _HERE, _CHECKED = "127.0.0.1", ("rediss", "tls", "amqps")
 # Seconds between two looks at an end: both must find nothing, as a message may be between broker and process. And
 # seconds after which a message that was published and reaches no projection is lost: the broker has lost it.
-_TWICE, _LOST = 0.15, 5.0
+_TWICE, _LOST = 0.15, 20.0
 
 
 def opened(table: ChannelTable, name: str) -> SpreadChannel:

@@ -210,7 +210,8 @@ name = "employees"
 records = 60
 [workload]
 commands = 300
-rate = 100.0
+# A minute after the last command, what could not be published is given up: the broker has as long to start again.
+rate = 20.0
 [truth]
 model = "history"
 [channel]
@@ -265,7 +266,8 @@ def test_a_broker_that_is_killed_in_mid_run_has_lost_nothing_that_it_confirmed(
         killing.result()
     assert killed
     assert killed != [own.process]
-    assert done.manifest["verdict"] == "pass"
+    failed = done.table("verdicts").filter(verdict="fail").rows()
+    assert done.manifest["verdict"] == "pass", (failed, done.manifest["live"])
     assert done.manifest["live"]["caught_up"]
     assert done.manifest["live"]["unpublished"] == 0
     assert done.table("lag")["lag_seconds"].null_count() == 0
