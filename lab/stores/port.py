@@ -178,9 +178,8 @@ class Store(ABC):
     def apply(self, batch: Batch) -> None:
         """Write one batch in one transaction.
 
-        Records: each row replaces the row of its key. Revisions: each row replaces the row of its key and
-        revision, which comes with the same position each time. Totals: each row's measures are added to those of its
-        group.
+        Records: each row replaces the row of its key. Revisions: each row replaces that of its key and revision, which
+        comes with the same position each time. Totals: each row's measures are added to those of its group.
         """
 
     @abstractmethod
