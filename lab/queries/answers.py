@@ -22,6 +22,11 @@ from lab.spill import sifted
 Row = tuple[Any, ...]
 
 
+def sought(keys: Sequence[Any]) -> list[Any]:
+    """Return each key that a query asks for once, in order: what is neither a number nor a text is no record's."""
+    return sorted({key for key in keys if isinstance(key, (int, str))})
+
+
 class ReferenceTable:
     """One entity's change frame (the last revision of each key, or all revisions), with what makes look-ups quick.
 
@@ -69,7 +74,7 @@ class ReferenceTable:
 
     def revisions(self, key: Any) -> pl.DataFrame:
         """All revisions of a record, oldest first."""
-        return sifted(self.frame, pl.col("key") == key).sort("revision")
+        return sifted(self.frame, pl.col("key") == pl.lit(key)).sort("revision")
 
 
 def same(expected: Sequence[Row], found: Sequence[Row]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lab.queries.answers import Row
+from lab.queries.answers import Row, sought
 from lab.queries.model import Query
 from lab.queries.sql import DEPTH_MAX, bind
 
@@ -57,7 +57,7 @@ def translate(query: Query) -> str:
 def bound(query: Query, parameters: Row) -> dict[str, Any]:
     """Return the parameters by the names that the statement has for them: the keys of a list are one of them."""
     if query.kind == "get_many":
-        return {"p0": sorted(set(parameters))}
+        return {"p0": sought(parameters)}
     values = parameters
     if query.where:
         values = bind(tuple(condition.value for condition in query.where), parameters)

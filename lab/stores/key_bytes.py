@@ -12,10 +12,15 @@ _PACK = struct.Struct(">Q").pack
 
 
 def key_bytes(value: Any) -> bytes:
-    """A key's bytes, in the order of keys: integers with the sign turned round, text with a letter before it."""
+    """A key's bytes, in the order of keys: integers with the sign turned round, text with a letter before it.
+
+    What is neither has bytes that no key has.
+    """
     if isinstance(value, int):
         return _PACK(value - INT_MIN)
-    return b"t" + str(value).encode("utf-8", "surrogatepass")
+    if not isinstance(value, str):
+        return b"-"
+    return b"t" + value.encode("utf-8", "surrogatepass")
 
 
 def integer_keys(values: Sequence[int]) -> list[bytes]:

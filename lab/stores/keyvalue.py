@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from lab.base import NotAnswered
-from lab.queries.answers import Row
+from lab.queries.answers import Row, sought
 from lab.queries.model import Query
 from lab.stores.port import Layout
 from lab.stores.prepared import Answering, PreparedQueries
@@ -76,7 +76,7 @@ class KeyValue(PreparedQueries):
                     name, lambda found, p: seen(next((row for row in found(p[0]) if row[4] <= p[1]), None))
                 )
         return self._within(
-            name, lambda found, keys: [row for key in sorted(set(keys)) for row in seen(next(found(key), None))]
+            name, lambda found, keys: [row for key in sought(keys) for row in seen(next(found(key), None))]
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from lab.queries.answers import Row
+from lab.queries.answers import Row, sought
 from lab.queries.kinds.matching import grouped, numbered
 from lab.queries.model import Condition, Query
 from lab.queries.sql import bind
@@ -31,7 +31,7 @@ def ask(query: Query, parameters: Row, live: Live) -> list[Row]:
         scan = _matching(scan, query, parameters)
     match query.kind:
         case "get_many":
-            found = scan.filter(pl.col("key").is_in(sorted(set(parameters)))).select(query.entity.row).sort("key")
+            found = scan.filter(pl.col("key").is_in(sought(parameters))).select(query.entity.row).sort("key")
         case "aggregate":
             found = grouped(scan, query)
         case "filter":

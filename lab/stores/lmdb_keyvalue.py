@@ -18,7 +18,7 @@ import lmdb
 import polars as pl
 
 from lab.base import Batch, Key
-from lab.queries.answers import Row
+from lab.queries.answers import Row, sought
 from lab.stores.key_bytes import integer_keys, key_bytes, record_prefix
 from lab.stores.keyvalue import Backwards, KeyValue, seen
 from lab.stores.lmdb_file import CHECKPOINTS, MEMORY, PARKED, TOTALS, LmdbFile
@@ -140,7 +140,7 @@ class LmdbKeyvalue(KeyValue, LmdbFile):
 
         def answer(parameters: Row) -> list[Row]:
             with begin(database) as transaction, transaction.cursor() as cursor:
-                found = cursor.getmulti(map(key_bytes, sorted(set(parameters))))
+                found = cursor.getmulti(map(key_bytes, sought(parameters)))
             rows = [loads(value) for _, value in found]
             return [(row[1], row[2], *row[5:]) for row in rows if not row[3]]
 

@@ -18,7 +18,7 @@ import polars as pl
 from lab.base import Batch, Key, LabError, NotAnswered, Unavailable
 from lab.engines import memcached as engine
 from lab.engines.memcached import MemcachedClient
-from lab.queries.answers import Row
+from lab.queries.answers import Row, sought
 from lab.stores.keyvalue import KeyValue, seen
 from lab.stores.memcached_entries import MemcachedEntries
 from lab.stores.parked import decoded, encoded, with_parked
@@ -126,10 +126,10 @@ class MemcachedKeyvalue(KeyValue, MemcachedEntries):
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def _get(self, entity: str) -> Answering:
-        return lambda parameters: [one for row in self._looked_up(entity, parameters[:1]) for one in seen(row)]
+        return lambda parameters: [one for row in self._looked_up(entity, sought(parameters[:1])) for one in seen(row)]
 
     def _get_many(self, entity: str) -> Answering:
-        return lambda keys: [one for row in self._looked_up(entity, sorted(set(keys))) for one in seen(row)]
+        return lambda keys: [one for row in self._looked_up(entity, sought(keys)) for one in seen(row)]
 
     def _looked_up(self, entity: str, keys: Sequence[Key]) -> list[Row]:
         return [marshal.loads(value[8:]) for value in self._found(self._names("row", entity, keys))]

@@ -48,9 +48,9 @@ class ParquetFiles(ParquetFolder):
 
     def _get(self, query: Query, key: Any) -> list[Row]:
         table = self._known()[query.entity.name]
-        found = table.recent.filter(pl.col("key") == key)
+        found = table.recent.filter(pl.col("key") == pl.lit(key))
         if not found.height:
-            part = next((part for part in table.parts if part.first <= key <= part.last), None)
+            part = next((part for part in table.parts if part.may_have(key)), None)
             if part is None:
                 return []
             found = pl.scan_parquet(self.path / part.file).filter(pl.col("key") == key).collect()

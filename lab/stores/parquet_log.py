@@ -55,8 +55,8 @@ class ParquetLog(ParquetFolder):
     def _revisions(self, query: Query, key: Any) -> pl.DataFrame:
         """One record's revisions, oldest first, from the segments that may have some."""
         table = self._known()[query.entity.name]
-        files = [self.path / part.file for part in table.parts if part.first <= key <= part.last]
-        frames = [table.recent.filter(pl.col("key") == key)]
+        files = [self.path / part.file for part in table.parts if part.may_have(key)]
+        frames = [table.recent.filter(pl.col("key") == pl.lit(key))]
         if files:
             scans = [pl.scan_parquet(file).filter(pl.col("key") == key) for file in files]
             frames = [*pl.collect_all(scans), *frames]

@@ -31,6 +31,10 @@ class Part:
     first: Any
     last: Any
 
+    def may_have(self, key: Any) -> bool:
+        """Whether a key is within the range of this file; no value is in none."""
+        return key is not None and bool(self.first <= key <= self.last)
+
 
 @dataclass(frozen=True)
 class Table:

@@ -16,7 +16,7 @@ import polars as pl
 
 from lab.base import INT_MAX, INT_MIN, Batch, CannotTake, Key, LabError
 from lab.engines import redis as engine
-from lab.queries.answers import Row
+from lab.queries.answers import Row, sought
 from lab.servers.redis_ledger import keys_of
 from lab.stores.key_bytes import key_bytes
 from lab.stores.keyvalue import Backwards, KeyValue, seen
@@ -139,7 +139,7 @@ class RedisKeyvalue(KeyValue, RedisPrefix):
         return answer
 
     def _get_many(self, entity: str) -> Answering:
-        return lambda keys: [one for row in self._many(entity, sorted(set(keys))) for one in seen(row)]
+        return lambda keys: [one for row in self._many(entity, sought(keys)) for one in seen(row)]
 
     def _within(self, entity: str, answer: Callable[[Backwards, Row], list[Row]]) -> Answering:
         return lambda parameters: answer(lambda key: self._backwards(entity, key), parameters)
@@ -228,8 +228,8 @@ class RedisKeyvalue(KeyValue, RedisPrefix):
 
 
 def _text(key: Any) -> bytes:
-    """A key as it can be read at the end of a name."""
-    return str(key).encode("utf-8", "surrogatepass")
+    """A key as it can be read at the end of a name; what is neither a number nor a text, as no key is written."""
+    return str(key).encode("utf-8", "surrogatepass") if isinstance(key, (int, str)) else b"\xff"
 
 
 def _texted(name: bytes) -> str:

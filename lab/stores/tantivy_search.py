@@ -20,7 +20,7 @@ import tantivy
 
 from lab.base import Batch, Key
 from lab.ports import Capabilities
-from lab.queries.answers import Row
+from lab.queries.answers import Row, sought
 from lab.queries.model import Query
 from lab.queries.text import plain
 from lab.stores.parked import changed, decoded
@@ -158,7 +158,7 @@ class TantivySearch(PreparedQueries):
         reals = {name for name, kind in entity.columns.items() if kind == "float"}
 
         def records(keys: Row) -> list[Row]:
-            found = self._documents([f"{entity.name}:{key}" for key in dict.fromkeys(keys)])
+            found = self._documents([f"{entity.name}:{key}" for key in sought(keys)])
             # A frame would take longer to make than the engine to find a few records.
             rows = sorted((json.loads(one["row"][0]) for one in found), key=lambda row: row["key"])
             return [

@@ -191,6 +191,22 @@ def a_parameter_without_a_value_equals_nothing(trial: Trial) -> None:
     assert KINDS[query.kind].answer(query, (None,), {"item": ReferenceTable(ITEM, dump(store, "item"))}) == []
 
 
+@promise("records", "revisions")
+def a_key_without_a_value_is_no_records(trial: Trial) -> None:
+    # Not that of a record whose key is the word for it either.
+    store = trial.open()
+    shelf = pl.DataFrame([(1, "None", 1, False, 0.5, "first", 1.0)], schema=SHELF.schema, orient="row")
+    store.bulk("shelf", [Batch("shelf", shelf, 1)])
+    store.apply(Batch("item", items(item(1)), 1))
+    for entity, key in (("item", 1), ("shelf", "None")):
+        for query, rest in ((ask(kind="get", entity=entity), ()), (ask(kind="as_of", entity=entity), (9.0,))):
+            if store.answers_query(query):
+                assert store.query(query, (None, *rest)) == []
+        many = ask(kind="get_many", entity=entity, count=2)
+        if store.answers_query(many):
+            assert [row[0] for row in store.query(many, (None, key))] == [key]
+
+
 @promise("records")
 def a_query_sees_what_was_written_after_the_query_before(trial: Trial) -> None:
     store = trial.open()
