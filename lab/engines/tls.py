@@ -6,7 +6,7 @@ import ssl
 
 from lab.base import BadInput, Problem
 from lab.engines.urls import ServerUrl
-from lab.formatting import first_line
+from lab.formatting import first_line, listed
 
 
 def context(url: ServerUrl, authority: str, certificate: str, key: str) -> ssl.SSLContext:
@@ -15,17 +15,29 @@ def context(url: ServerUrl, authority: str, certificate: str, key: str) -> ssl.S
     The file of authorities (the system's, if none is named) must vouch for the server and for its name; certificate and
     key are the client's own. Raises BadInput for a file that can't be used.
     """
-    name = authority
+    if key in url.parameters and certificate not in url.parameters:
+        what = f"{url}: `{key}` is of no use without `{certificate}`"
+        raise BadInput([Problem(url.where, what, "name the file of the certificate too")])
     try:
         made = ssl.create_default_context(cafile=url.parameters.get(authority))
-        name = certificate
-        if certificate in url.parameters:
-            made.load_cert_chain(url.parameters[certificate], url.parameters.get(key), _nothing)
     except OSError as error:
-        why = error.strerror or first_line(error)
-        what = f"{url}: the file of `{name}`, {url.parameters.get(name)}, can't be used: {why}"
-        raise BadInput([Problem(url.where, what, "name a file in PEM format")]) from None
+        raise _unusable(url, error, authority) from None
+    if certificate in url.parameters:
+        try:
+            made.load_cert_chain(url.parameters[certificate], url.parameters.get(key), _nothing)
+        except OSError as error:
+            # It isn't told which of the two it is.
+            raise _unusable(url, error, certificate, *({key} & url.parameters.keys())) from None
     return made
+
+
+def _unusable(url: ServerUrl, error: OSError, *names: str) -> BadInput:
+    """What is told of files that can't be used."""
+    parameters = listed([f"`{name}`" for name in names])
+    files = listed([str(url.parameters.get(name)) for name in names])
+    why = error.strerror or first_line(error)
+    what = f"{url}: the file{'s' * (len(names) > 1)} of {parameters}, {files}, can't be used: {why}"
+    return BadInput([Problem(url.where, what, "name a file in PEM format")])
 
 
 def _nothing() -> str:

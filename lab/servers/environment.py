@@ -33,7 +33,9 @@ def said(variable: str, what: str) -> tuple[str, str] | None:
     return found.strip().splitlines()[0], by_file
 
 
-# What servers and drivers say of a wrong user or password; and of a certificate that nobody vouches for.
+# What servers and drivers say of a port that speaks no TLS; of a wrong user or password; and of a certificate that
+# nobody vouches for.
+_PLAIN = ("speaks no tls", "wrong_version", "record_layer", "does not support ssl", "server doesn't support it")
 _LOGIN = ("password", "access denied", "authorization", "authentication", "access_refused", "login was refused")
 _TRUST = ("certificate", "ssl error", "[ssl")
 
@@ -41,6 +43,9 @@ _TRUST = ("certificate", "ssl error", "[ssl")
 def way_out(reason: str, variable: str, start: str) -> str:
     """What to do about a server that isn't reached: `start` tells how one is started."""
     said_of = reason.lower()
+    if any(word in said_of for word in _PLAIN):
+        where = f"{variable} or {variable}_FILE must name a port that speaks it, or must not ask for it"
+        return f"it answers, and without TLS: {where}"
     if any(word in said_of for word in _TRUST):
         return f"it answers, and TLS fails: {variable} or {variable}_FILE must name the authority of its certificate"
     if any(word in said_of for word in _LOGIN):

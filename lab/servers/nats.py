@@ -24,7 +24,7 @@ T = TypeVar("T")
 PORT = 4222
 # Parameters of a URL, as the options of NATS's own program are called: authorities, and a client's own certificate.
 FILES = ("tlsca", "tlscert", "tlskey")
-_PLAIN = "the server speaks no TLS, so it is told nothing: give it a certificate, or begin its URL with nats://"
+_PLAIN = "the server speaks no TLS, so it is told nothing (a URL that begins with nats:// asks for none)"
 # Seconds until a connection that failed is left to the system.
 _ENDS = 0.5
 # Said by asyncio whenever a server ends a connection that this driver has raised to TLS.

@@ -25,7 +25,9 @@ from lab.ports import Endpoint, Missing
 from lab.runs import load_run
 from lab.scenario import Source
 from lab.servers import catalogue, instance, server
+from lab.servers.environment import way_out
 from lab.servers.nats import SERVER as NATS
+from lab.servers.rabbit import SERVER as RABBITMQ
 from lab.testing.channels import messages, taken
 from lab.wiring import plan
 
@@ -135,7 +137,7 @@ def test_a_wrong_password_and_an_authority_that_signed_nothing_are_one_line_each
     scenario.write_text(f"{ONE}{ALONE[name]}\n")
     wrong = one.url(f"{PASSWORD}-not", certificates.authority)
     monkeypatch.setenv(one.variable, wrong)
-    for url, why, way_out in (
+    for url, why, what_to_do in (
         (wrong, one.refuses, "put user and password into"),
         (one.url(PASSWORD, certificates.other), one.distrusted, "must name the authority of its certificate"),
         (re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:1", wrong), "efused", "start one: "),
@@ -148,7 +150,7 @@ def test_a_wrong_password_and_an_authority_that_signed_nothing_are_one_line_each
         (line,) = [line for line in output.splitlines() if line.strip()]
         assert why in line
         assert f"{one.variable}" in line
-        assert way_out in line
+        assert what_to_do in line
         assert MARK not in f"{output}{found}{catalogue([name])}"
     assert not list(tmp_path.glob("runs/*/2*"))
 
@@ -309,7 +311,29 @@ def test_a_server_without_tls_is_not_told_who_connects(monkeypatch: pytest.Monke
         found = server("nats").find()
         assert isinstance(found, Missing)
         assert "the server speaks no TLS" in found.reason
+        assert found.way_out.startswith("it answers, and without TLS: LAB_NATS or LAB_NATS_FILE must name")
         assert MARK not in f"{found}"
+
+
+@pytest.mark.server("rabbitmq")
+def test_of_a_port_without_tls_the_way_out_is_no_authority(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = RABBITMQ.url()
+    monkeypatch.setenv("LAB_RABBITMQ", f"amqps://guest:guest@{address.host}:{address.port or 5672}")
+    found = RABBITMQ.find()
+    assert isinstance(found, Missing)
+    assert found.way_out.startswith("it answers, and without TLS: LAB_RABBITMQ or LAB_RABBITMQ_FILE must name")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        # Of libpq, and of PyMySQL.
+        "server does not support SSL, but SSL was required",
+        '(2026, "SSL is required but the server doesn\'t support it")',
+    ],
+)
+def test_what_other_drivers_say_of_it_has_the_same_way_out(words: str) -> None:
+    assert way_out(words, "LAB_X", "start one").startswith("it answers, and without TLS: LAB_X or LAB_X_FILE must name")
 
 
 @pytest.mark.parametrize(
@@ -317,6 +341,16 @@ def test_a_server_without_tls_is_not_told_who_connects(monkeypatch: pytest.Monke
     [
         ("LAB_NATS", "tls://127.0.0.1:1?tlsca=/nowhere/ca.pem", "the file of `tlsca`, /nowhere/ca.pem, can't be used"),
         ("LAB_NATS", "tls://127.0.0.1:1?tlscert=/nowhere/me.pem", "the file of `tlscert`, /nowhere/me.pem, can't be"),
+        (
+            "LAB_NATS",
+            "tls://127.0.0.1:1?tlskey=/nowhere/me.key",
+            "`tlskey` is of no use without `tlscert` (name the file of the certificate too)",
+        ),
+        (
+            "LAB_RABBITMQ",
+            f"amqps://127.0.0.1:1?certfile={__file__}&keyfile=/nowhere/me.key",
+            f"the files of `certfile` and `keyfile`, {__file__} and /nowhere/me.key, can't be used",
+        ),
         ("LAB_NATS", "tls://127.0.0.1:1?ca=x", "its parameter `ca` isn't known (known are tlsca, tlscert, tlskey)"),
         ("LAB_RABBITMQ", "amqps://127.0.0.1:1?cacertfile=/nowhere", "the file of `cacertfile`, /nowhere, can't be"),
         ("LAB_RABBITMQ", "amqp://127.0.0.1:1?cacertfile=/nowhere", "`cacertfile` is of TLS (begin it with amqps://)"),
