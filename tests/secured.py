@@ -135,7 +135,7 @@ def mariadb(certificates: Certificates) -> Iterator[Secured]:
         def url(password: str, authority: Path) -> str:
             return f"mariadb://{_login(password)}@{where}?ssl_ca={authority}&ssl_verify_identity=true"
 
-        yield Secured("LAB_MARIADB", url, "Access denied for user")
+        yield Secured("LAB_MARIADB", url, "Access denied for user", own=own)
 
 
 @contextmanager

@@ -9,6 +9,9 @@ import psycopg
 from psycopg import conninfo
 
 from lab.base import BadInput, Problem
+from lab.engines.urls import misread
+
+EXAMPLE = "postgresql://user@127.0.0.1:5432/database"
 
 
 class Dsn:
@@ -18,12 +21,14 @@ class Dsn:
 
     def __init__(self, text: str, where: str = "LAB_POSTGRES") -> None:
         self._text = text.strip()
+        if _misread(self._text):
+            raise misread(where, EXAMPLE)
         try:
             self._shown = _url(conninfo.conninfo_to_dict(self._text))
         except psycopg.Error:
             # The driver's own words quote the string.
-            way_out = "for example postgresql://user@127.0.0.1:5432/database"
-            raise BadInput([Problem(where, "it is no connection string of PostgreSQL", way_out)]) from None
+            what = "it is no connection string of PostgreSQL"
+            raise BadInput([Problem(where, what, f"for example {EXAMPLE}")]) from None
 
     def __str__(self) -> str:
         return self._shown
@@ -48,6 +53,12 @@ class Dsn:
 def shown(dsn: str | Dsn) -> str:
     """Return a connection string as a URL without its password: the only form that is printed or recorded."""
     return str(dsn if isinstance(dsn, Dsn) else Dsn(dsn))
+
+
+def _misread(text: str) -> bool:
+    """Whether libpq would end the login of a URL elsewhere than at its last `@`: it stops at a `/` or another `@`."""
+    login = text.partition("://")[2].rpartition("@")[0] if text.startswith(("postgresql://", "postgres://")) else ""
+    return "/" in login or "@" in login
 
 
 def _url(parts: Any) -> str:

@@ -91,10 +91,11 @@ def connect(
     statement; 0 is `STATEMENT_SECONDS`, on this side alone. A server that accepts and says nothing is given up.
     With `bulk` the server may ask for the file of a LOAD DATA LOCAL.
     """
-    words = dsn.words
+    words, context = dsn.words, dsn.tls()
     with mapped(str(dsn), dsn):
         made = pymysql.connect(
             **words,
+            ssl=context,
             database=database or None,
             charset="utf8mb4",
             autocommit=True,

@@ -8,6 +8,13 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 from lab.base import BadInput, Problem
 
 
+def misread(where: str, example: str) -> BadInput:
+    """Return the error for a URL whose login may have been taken for another part of it, so that none may be shown."""
+    what = "where it has an `@` or a `#`, a password or token seems not to be written as in a URL"
+    way_out = "write `/` as %2F, `@` as %40, `#` as %23 and `?` as %3F, also an `@` in the name of a file"
+    return BadInput([Problem(where, what, f"{way_out}; for example {example}")])
+
+
 class ServerUrl:
     """The URL of a server that is never shown with its password: `str` and `repr` give what may be printed."""
 
@@ -39,20 +46,23 @@ class ServerUrl:
             parts = urlsplit("")
         if parts.scheme not in schemes or not (parts.netloc or parts.path):
             raise BadInput([Problem(where, f"it is no URL that begins with {schemes[0]}://", f"for example {example}")])
+        if "#" in self._text or "@" in parts.path + parts.query:
+            raise misread(where, example)
         self.scheme, self.token = parts.scheme, ""
         # What stands behind the `?`.
         self.parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
         secret = {value for name, value in self.parameters.items() if "pass" in name.lower()}
         user, _, server = parts.netloc.rpartition("@")
         user = user.partition(":")[0]
-        if self.tokens and self.user and parts.password is None:
+        if self.tokens and self.user and not parts.password:
             self.token, self.user, user = self.user, "", ""
         self._shown = f"{parts.scheme}://{user}{'@' if user else ''}{server}{parts.path}"
         # Each as it is, and as it is written in a URL.
         written = {parts.password or "", *({parts.username or ""} if self.token else ())}
         plain = {self.password, self.token, *secret} - {""}
         self._hidden = sorted((plain | written | {quote(one, safe="") for one in plain}) - {""}, key=len, reverse=True)
-        self.password = self.password or next(iter(secret), "")
+        # Another one, such as that of a key, is told to no server.
+        self.password = self.password or self.parameters.get("password", "")
 
     def __str__(self) -> str:
         return self._shown

@@ -203,6 +203,29 @@ def test_a_run_on_all_of_them_leaves_and_prints_no_password(of: Of, certificates
     assert all(one["url"] for one in told.values())
 
 
+@pytest.mark.server("mariadb")
+def test_the_name_of_a_mariadb_server_is_checked_with_and_without_a_file_of_authorities(
+    of: Of, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its socket the server is reached under any name."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+    own = of("mariadb").own
+    assert own is not None
+    good = of("mariadb").url(PASSWORD, certificates.authority) + f"&unix_socket={own.folder / 'data' / 'lab.sock'}"
+    other = good.replace("@127.0.0.1:", "@elsewhere.example:")
+    file = f"ssl_ca={certificates.authority}&"
+    for url, said in (
+        # The user may come from 127.0.0.1 alone, which is said once TLS holds.
+        (good, "Access denied"), (good.replace(file, ""), "Access denied"),
+        (other, "Hostname mismatch"), (other.replace(file, ""), "Hostname mismatch"),
+        (other.replace("_identity=", "_cert="), "Access denied"),
+    ):  # fmt: skip
+        monkeypatch.setenv("LAB_MARIADB", url)
+        found = server("mariadb").find()
+        assert isinstance(found, Missing)
+        assert said in found.reason
+
+
 MESSAGES = """
 schema = 1
 name = "by-messages"
