@@ -251,7 +251,7 @@ class Unavailable(LabError):
 
 
 class Fenced(LabError):
-    """The owner of a partition was replaced by one of a higher generation: nothing of its batch is written."""
+    """A partition has another owner, of this generation: nothing of the batch is written."""
 
     exit_status = 4
 

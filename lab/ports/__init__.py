@@ -187,7 +187,8 @@ class FencingStore(StorePort, Protocol):
         """Write as the owner of a partition from the next opening on, where its checkpoint and what it parked are seen.
 
         The opening fences every earlier generation: its `apply` raises Fenced and writes nothing. Opening and `apply`
-        raise Fenced themselves where a later generation has been claimed.
+        raise Fenced themselves where a later generation has been claimed, or the same one by another store: who has
+        claimed it first is the owner.
         """
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from lab.base import LabError
+from lab.base import Fenced, LabError
 from lab.feed.sliced import SlicedReader
 from lab.feed.source import TruthReader
 from lab.place import FolderPlace
@@ -46,6 +46,16 @@ class GroupFiles:
         """What its owner did."""
         return self.folder / f"{self.part(assignment)}.journal"
 
+    def begun(self, assignment: Assignment) -> Path:
+        """Make the journal of a new owner. Raises Fenced where there is one: it is another's of the same generation."""
+        path = self.journal(assignment)
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            said = f"{self.part(assignment)}: another owner has written a journal under this generation"
+            raise Fenced(said, assignment.generation) from None
+        return path
+
     def assignments(self) -> list[Assignment]:
         """Those that an owner has begun to work on, by partition and generation."""
         found = []
@@ -68,7 +78,7 @@ class PartitionOwner:
     ) -> None:  # fmt: skip
         """`find` opens the source of truth; `channel` is the name of the partition's channel, "" without messages.
 
-        Raises Fenced where a later assignment is known already, and Unavailable.
+        Raises Fenced where a later assignment or another owner of this one is known already, and Unavailable.
         """
         self.plan, self.item, self.assignment = plan, item, assignment
         files, clock, entities = GroupFiles(folder, item.name), WallClock(), tuple(item.layout.entities)
@@ -79,7 +89,11 @@ class PartitionOwner:
         self.source = LiveSource(
             find, lambda truth: SlicedReader(item.subscription(truth), wanted), plan.domain, item.before
         )
-        path = files.journal(assignment)
+        try:
+            path = files.begun(assignment)
+        except Fenced:
+            store.close()
+            raise
         self.journal = BoundedJournal(since, clock.now, path, entities)
         self.inbox = Waiting(item.pace.capacity, self.journal.overflow)
         self.log = WorkLog(clock.now, path.with_suffix(WORK_SUFFIX))

@@ -1,12 +1,14 @@
 """Stores whose tables several processes write at a time, each the owner of a partition of the records.
 
 The rows of all partitions lie in the same tables. Each partition has a checkpoint of its own, and a row with the
-generation of its owner, which is locked and compared in the transaction of every batch: an owner that was replaced, and
-doesn't know yet, is refused as a whole.
+generation and the token of its owner, which is locked and compared in the transaction of every batch: an owner that
+was replaced, and doesn't know yet, is refused as a whole. A broker that has lost what it counted may give the same
+generation to two owners: the token, drawn for each claim, tells them apart.
 """
 
 from __future__ import annotations
 
+import secrets
 from abc import abstractmethod
 
 import polars as pl
@@ -18,6 +20,7 @@ from lab.stores.server_tables import ServerTables
 
 # The tables of owners and of the checkpoints of partitions.
 OWNERS, PLACES = "lab_partition", "lab_partition_checkpoint"
+_OWNER = {"number": pl.Int64(), "generation": pl.Int64(), "token": pl.String()}
 
 
 class FencedTables(ServerTables[SessionT]):
@@ -28,6 +31,8 @@ class FencedTables(ServerTables[SessionT]):
 
     # What is written to; None for the whole.
     _claimed: Assignment | None = None
+    # By which the server knows this owner from another of the same generation.
+    _token = ""
 
     @abstractmethod
     def _bound(self, session: SessionT) -> None:
@@ -36,7 +41,7 @@ class FencedTables(ServerTables[SessionT]):
     def claim(self, assignment: Assignment) -> None:
         """Write as the owner of a partition, from the next opening on."""
         self.close()
-        self._claimed = assignment
+        self._claimed, self._token = assignment, secrets.token_hex(8)
 
     def _take_lock(self, session: SessionT, name: str) -> None:
         """An owner waits for no other process: what replaces it is its generation."""
@@ -57,35 +62,43 @@ class FencedTables(ServerTables[SessionT]):
         super()._make_tables()
         if not self.layout.partitions:
             return
-        self._make_table(OWNERS, {"number": pl.Int64(), "generation": pl.Int64()}, "number")
+        self._make_table(OWNERS, _OWNER, "number")
         places = {"number": pl.Int64(), "entity": pl.String(), "position": pl.Int64()}
         self._make_table(PLACES, places, ("number", "entity"))
         for number in range(self.layout.partitions):
-            self._keep(OWNERS, ("number", "generation"), (), (number, 0))
+            self._keep(OWNERS, tuple(_OWNER), (), (number, 0, ""))
 
     def _take_over(self, mine: Assignment) -> None:
-        generation = self._generation(mine.partition)
-        self._compare(generation, mine)
+        generation, token = self._owner(mine.partition)
         if generation < mine.generation:
-            self._keep(OWNERS, ("number", "generation"), ("number",), (mine.partition, mine.generation))
+            self._keep(OWNERS, tuple(_OWNER), ("number",), (mine.partition, mine.generation, self._token))
+        else:
+            self._compare(generation, token, mine)
 
-    def _generation(self, partition: int) -> int:
-        """That of the owner; its row stays locked until the transaction ends."""
-        asked = f"SELECT generation FROM {OWNERS} WHERE number = ? FOR UPDATE"
+    def _owner(self, partition: int) -> tuple[int, str]:
+        """Generation and token of the owner; its row stays locked until the transaction ends."""
+        asked = f"SELECT generation, token FROM {OWNERS} WHERE number = ? FOR UPDATE"
         found = self._connection.execute(asked, (partition,)).fetchall()
         if not found:
             raise Damaged(f"{self.name}: there is no partition {partition}")
-        return int(found[0][0])
+        generation, token = found[0]
+        return int(generation), str(token)
 
-    def _compare(self, generation: int, mine: Assignment) -> None:
+    def _compare(self, generation: int, token: str, mine: Assignment) -> None:
+        if generation == mine.generation and token == self._token:
+            return
+        if generation < mine.generation:
+            return
         if generation > mine.generation:
-            what = f"partition {mine.partition} was given away: generation {generation} has it"
-            raise Fenced(f"{self.name}: {what}, and this is {mine.generation}", generation)
+            has = f"generation {generation} has it, and this is {mine.generation}"
+        else:
+            has = f"another owner has generation {generation}, too"
+        raise Fenced(f"{self.name}: partition {mine.partition} was given away: {has}", generation)
 
     def _write(self, batch: Batch, replace: bool) -> None:
         """Write a batch, if its owner is still the owner. Raises Fenced."""
         if self._claimed is not None:
-            self._compare(self._generation(self._claimed.partition), self._claimed)
+            self._compare(*self._owner(self._claimed.partition), self._claimed)
         super()._write(batch, replace)
 
     def _move(self, entity: str, checkpoint: int) -> None:

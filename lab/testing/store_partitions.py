@@ -68,6 +68,18 @@ def an_owner_of_an_earlier_generation_can_not_take_over(trial: Trial) -> None:
 
 
 @promise("records", fences=True)
+def another_owner_of_the_same_generation_can_not_take_over(trial: Trial) -> None:
+    """As after a broker has lost what it counted: who has claimed it first is the owner."""
+    whole = trial.shared(PARTITIONS)
+    first = trial.owner(Assignment(1, 2))
+    first.apply(_row(1, 1, "first"))
+    with pytest.raises(Fenced, match="partition 1 was given away: another owner has generation 2"):
+        trial.owner(Assignment(1, 2))
+    first.apply(_row(1, 2, "still first"))
+    assert _labels(whole) == [(1, "still first")]
+
+
+@promise("records", fences=True)
 def an_owner_that_opens_again_is_still_the_owner_and_no_longer_one_once_replaced(trial: Trial) -> None:
     whole = trial.shared(PARTITIONS)
     owner = trial.owner(Assignment(1, 2))

@@ -14,7 +14,7 @@ import pytest
 from test_live_on_brokers import left_on
 from test_live_run import planned
 
-from lab.base import BadInput, stream
+from lab.base import BadInput, Fenced, stream
 from lab.channel.memory import MemoryChannel
 from lab.channel.spread import SpreadChannel, names
 from lab.domain.employees import EMPLOYEES
@@ -23,13 +23,14 @@ from lab.experiment.write import as_published
 from lab.live.run import run_live
 from lab.live.sharing import shared_journal
 from lab.measure import lag
+from lab.place import FolderPlace
 from lab.ports import Assignment, partition_of
 from lab.projection.applied import NONE, Applied
 from lab.running.journal import CATCH_UP
 from lab.running.notes import BoundedJournal
 from lab.scenario import Source
 from lab.service import member
-from lab.service.partition import GroupFiles
+from lab.service.partition import GroupFiles, PartitionOwner
 from lab.testing.channels import messages
 from lab.wiring import Plan, plan
 
@@ -216,6 +217,23 @@ def test_work_that_takes_long_costs_no_lease(tmp_path: Path, monkeypatch: pytest
 
     asyncio.run(work())
     assert (tmp_path / "shared.1.assignments").exists()
+
+
+@pytest.mark.server("postgres")
+def test_two_owners_of_one_generation_never_share_a_journal(tmp_path: Path) -> None:
+    """As where both the broker and the projection's server have lost the claim of the first."""
+    made = planned(tmp_path, TEXT)
+    item, assignment = made.projections[0], Assignment(1, 2)
+    whole = item.store(FolderPlace(tmp_path).within(item.name).current)
+    whole.open()
+    try:
+        first = GroupFiles(tmp_path, item.name).begun(assignment)
+        with pytest.raises(Fenced, match=r"shared.1-2: another owner has written a journal") as refused:
+            PartitionOwner(made, item, tmp_path, 0.0, assignment, lambda: None, "")
+        assert refused.value.generation == 2
+        assert first.read_bytes() == b""
+    finally:
+        whole.drop()
 
 
 class Owners:
