@@ -247,7 +247,7 @@ def read_file(file: Path, errors: str = "replace") -> str | None:
         return reader.read().decode(errors=errors)
 
 
-def replace_file(file: Path, text: str) -> None:
+def replace_file(file: Path, content: str | bytes) -> None:
     """Replace a file in one step that survives a power cut; its folder is made if need be.
 
     A symbolic link in its place is replaced, and one in the place of the partial file is refused: nothing is written
@@ -257,8 +257,8 @@ def replace_file(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{file.name}.partial")
     opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_LINK, 0o666)
-    with os.fdopen(opened, "w", encoding="utf-8") as writer:
-        writer.write(text)
+    with os.fdopen(opened, "wb") as writer:
+        writer.write(content.encode() if isinstance(content, str) else content)
         writer.flush()
         os.fsync(writer.fileno())
     partial.replace(file)

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 import pymemcache
 from pymemcache.client.base import Client, _readline
-from pymemcache.exceptions import MemcacheError, MemcacheIllegalInputError
+from pymemcache.exceptions import MemcacheClientError, MemcacheError, MemcacheIllegalInputError
 
 from lab.base import CannotTake, Damaged, LabError, Unavailable
 from lab.engines.mapping import mapping
@@ -31,6 +31,8 @@ _LOOKS_SECONDS = 0.02
 _READ_BYTES = 2**16
 # What it answers where all entries that it could evict are being read.
 _NO_MEMORY = b"SERVER_ERROR out of memory"
+# What it answers to any command of a client that has to say first who it is.
+_WHO = b"CLIENT_ERROR unauthenticated"
 
 
 class ServerRestarted(Exception):
@@ -64,7 +66,7 @@ mapped = mapping((MemcacheError, OSError, ServerRestarted), translated)
 class MemcachedClient(Client):  # type: ignore[misc]
     """A connection, which is opened by its first command, and opened anew by the next one after it was lost.
 
-    With `lasting`, a server that was started anew meanwhile is an error: what was written is gone.
+    With `lasting`, a server that was started anew meanwhile is an error, and stays one: what was written is gone.
     """
 
     def __init__(self, address: ServerUrl, lasting: bool = False) -> None:
@@ -80,17 +82,30 @@ class MemcachedClient(Client):  # type: ignore[misc]
 
     def _connect(self) -> None:
         super()._connect()
-        if self._address.user:
-            # Any name does: the first value that is set says who it is.
-            said = f"{self._address.user} {self._address.password}"
-            self.set("lab", said.encode())
-        if self._lasting:
-            found = self.stats()
-            started = int(found[b"pid"]), int(found[b"time"]) - int(found[b"uptime"])
-            former, self._started = self._started or started, started
-            if started[0] != former[0] or abs(started[1] - former[1]) > _STARTED_APART:
-                self.close()
-                raise ServerRestarted("the server was started anew, and what it held is gone")
+        try:
+            if self._address.user:
+                self._log_in()
+            if self._lasting:
+                self._recognise()
+        except BaseException:
+            self.close()
+            raise
+
+    def _log_in(self) -> None:
+        """Say who this is to a server that asks: any other one would keep the password as an entry of its own."""
+        self.sock.sendall(b"version\r\n")
+        if not _readline(self.sock, b"")[1].startswith(_WHO):
+            raise MemcacheClientError(b"the server asks for no password")
+        # Any name does: the first value that is set says who it is.
+        self.set("lab", f"{self._address.user} {self._address.password}".encode())
+
+    def _recognise(self) -> None:
+        """Raise ServerRestarted, at each connection from then on, unless this is the server of the first one."""
+        found = self.stats()
+        started = int(found[b"pid"]), int(found[b"time"]) - int(found[b"uptime"])
+        first = self._started = self._started or started
+        if started[0] != first[0] or abs(started[1] - first[1]) > _STARTED_APART:
+            raise ServerRestarted("the server was started anew, and what it held is gone")
 
     def found(self, names: Sequence[bytes]) -> dict[bytes, bytes]:
         """The values of those of these entries that are there."""

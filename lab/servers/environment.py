@@ -33,9 +33,10 @@ def said(variable: str, what: str) -> tuple[str, str] | None:
     return found.strip().splitlines()[0], by_file
 
 
-# What servers and drivers say of a port that speaks no TLS; of a wrong user or password; and of a certificate that
-# nobody vouches for.
+# What servers and drivers say of a port that speaks no TLS; of a server that asks nobody who they are; of a wrong user
+# or password; and of a certificate that nobody vouches for.
 _PLAIN = ("speaks no tls", "wrong_version", "record_layer", "does not support ssl", "server doesn't support it")
+_OPEN = ("asks for no password", "without any password configured")
 _LOGIN = ("password", "access denied", "authorization", "authentication", "access_refused", "login was refused")
 _TRUST = ("certificate", "ssl error", "[ssl")
 
@@ -46,6 +47,8 @@ def way_out(reason: str, variable: str, start: str) -> str:
     if any(word in said_of for word in _PLAIN):
         where = f"{variable} or {variable}_FILE must name a port that speaks it, or must not ask for it"
         return f"it answers, and without TLS: {where}"
+    if any(word in said_of for word in _OPEN):
+        return f"it answers, and lets everybody in: leave user and password out of {variable} or {variable}_FILE"
     if any(word in said_of for word in _TRUST):
         return f"it answers, and TLS fails: {variable} or {variable}_FILE must name the authority of its certificate"
     if any(word in said_of for word in _LOGIN):

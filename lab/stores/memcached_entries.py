@@ -12,6 +12,7 @@ from __future__ import annotations
 import marshal
 import secrets
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,9 @@ from lab.servers.memcached_place import MemcachedPlace
 from lab.stores.port import Layout
 from lab.stores.prepared import PreparedQueries
 
-# In the projection's folder: the word that is in all names now; and, before that word, what is parked.
-EPOCH, PARKED = ".lab-epoch", ".lab-parked-"
+# In the projection's folder: the word that is in all names now; the token of the last writer that was opened there;
+# and, before that word, what is parked.
+EPOCH, OWNER, PARKED = ".lab-epoch", ".lab-owner", ".lab-parked-"
 _OWNER = "{}:owner"
 
 
@@ -40,17 +42,21 @@ class MemcachedEntries(PreparedQueries):
     capabilities = Capabilities(
         atomic="item", guards=True, concurrent_readers=True, durability="cache", evicts=True, lists=False
     )
-    files = (NAMED, EPOCH, f"{PARKED}*")
+    files = (NAMED, EPOCH, OWNER, f"{PARKED}*")
 
     # The connections that write and read; the token by which this writer is the owner; what all names begin with.
     _writer: MemcachedClient | None = None
     _reader: MemcachedClient | None = None
     _token, _before = "", ""
+    # Which file the epoch of a reader was read from, and when that was written.
+    _epoch_file: tuple[int, int] | None = None
     _item_bytes = 0
 
     def __init__(self, place: FolderPlace, layout: Layout) -> None:
         self._on = MemcachedPlace.of(place)
         super().__init__(self._on, layout)
+        # Looked at before each read of one that doesn't write.
+        self._epoch_path = self.path / EPOCH
 
     @classmethod
     def placed(cls, place: FolderPlace) -> FolderPlace:
@@ -72,6 +78,7 @@ class MemcachedEntries(PreparedQueries):
         try:
             with engine.mapped(self.name):
                 self._item_bytes = int(engine.settings(writer)["item_size_max"])
+                replace_file(self.path / OWNER, token)
                 writer.set(_OWNER.format(name), token.encode())
         except BaseException:
             writer.close()
@@ -87,6 +94,7 @@ class MemcachedEntries(PreparedQueries):
                 client.close()
         self._writer = self._reader = None
         self._token = self._before = ""
+        self._epoch_file = None
 
     def _begin_epoch(self, name: str, epoch: str) -> None:
         if not epoch:
@@ -99,25 +107,35 @@ class MemcachedEntries(PreparedQueries):
         if self._writer is None:
             self.open()
         assert self._writer is not None
-        name = _OWNER.format(self._on.named)
+        name, mine = _OWNER.format(self._on.named), self._token.encode()
         with engine.mapped(self.name):
-            # An owner's entry can be evicted like any other.
-            if (owner := self._writer.get(name)) is None and not self._writer.add(name, self._token.encode()):
-                owner = self._writer.get(name)
-        if owner not in (None, self._token.encode()):
+            owner = self._writer.get(name)
+            # An owner's entry can be evicted like any other: the last writer that was opened here puts it back.
+            if owner is None and read_file(self.path / OWNER) == self._token:
+                owner = mine if self._writer.add(name, mine) else self._writer.get(name)
+        if owner != mine:
             raise Unavailable(f"{self.name}: another process writes this projection now")
         return self._writer
 
     def _reading(self) -> MemcachedClient:
         """The connection that reads. Raises Damaged where no prefix is named."""
+        if not self._token:
+            self._follow()
         if self._reader is None:
-            if not self._before:
-                name, epoch = self._on.named, read_file(self.path / EPOCH)
-                if not name or not epoch:
-                    raise Damaged(f"{self.name}: no prefix is named in {self.path}")
-                self._before = f"{name}:{epoch}"
             self._reader = SERVER.connect(lasting=True)
         return self._reader
+
+    def _follow(self) -> None:
+        """Take over the epoch of the folder, which a writer may have begun since; that of a removed folder stays."""
+        with suppress(FileNotFoundError):
+            found = self._epoch_path.stat()
+            if self._epoch_file == (found.st_ino, found.st_mtime_ns):
+                return
+            name, epoch = self._on.named, read_file(self._epoch_path)
+            if name and epoch:
+                self._before, self._epoch_file = f"{name}:{epoch}", (found.st_ino, found.st_mtime_ns)
+        if not self._before:
+            raise Damaged(f"{self.name}: no prefix is named in {self.path}")
 
     def _names(self, kind: str, entity: str, keys: Iterable[Key]) -> list[bytes]:
         """The names of entries: readable, but for those that would be too long, which are digests."""
@@ -165,16 +183,20 @@ class MemcachedEntries(PreparedQueries):
         return self.path / f"{PARKED}{self._before.rpartition(':')[2]}-{sha256(entity.encode()).hexdigest()[:16]}"
 
     def _parked_changes(self, entity: str) -> list[bytes]:
-        file = self._parked_file(entity)
-        found: list[bytes] = marshal.loads(file.read_bytes()) if file.exists() else []
+        """The changes that are parked, encoded. Raises Damaged for a file that the lab can't have written."""
+        try:
+            found = marshal.loads(self._parked_file(entity).read_bytes())
+        except FileNotFoundError:
+            return []
+        except (EOFError, ValueError, TypeError):
+            found = None
+        if not isinstance(found, list) or not all(isinstance(one, bytes) for one in found):
+            raise Damaged(f"{self.name}: what is parked can't be read: {self._parked_file(entity)} is damaged")
         return found
 
     def _park(self, entity: str, changes: Sequence[bytes]) -> None:
-        """Keep these changes in the place of those that are parked, in one step."""
-        file = self._parked_file(entity)
-        partial = file.with_name(f"{file.name}.partial")
-        partial.write_bytes(marshal.dumps(list(changes)))
-        partial.replace(file)
+        """Keep these changes in the place of those that are parked, in one step that survives a power cut."""
+        replace_file(self._parked_file(entity), marshal.dumps(list(changes)))
 
     # -- whole ---------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -17,6 +18,7 @@ from running import failed, run_text, witness
 
 from lab.base import BadInput, Batch, CannotTake, Damaged, NotAnswered, Unavailable
 from lab.place import FolderPlace
+from lab.ports import Missing
 from lab.projection.projector import Projector
 from lab.scenario import Source
 from lab.servers import Instance
@@ -147,6 +149,32 @@ def test_a_writer_that_was_replaced_is_refused(store: Any, tmp_path: Path) -> No
     other.close()
 
 
+def test_a_writer_that_was_replaced_stays_so_where_the_owners_entry_is_evicted(store: Any, tmp_path: Path) -> None:
+    other, client = store_of(tmp_path / "store"), SERVER.connect()
+    owner = f"{store._on.named}:owner"
+    for attempt in range(1, 3):
+        client.delete(owner)
+        with pytest.raises(Unavailable, match="another process"):
+            store.apply(Batch("item", items(item(3)), 3))
+        other.apply(Batch("item", items(item(attempt)), attempt))
+        assert client.get(owner) == other._token.encode()
+    assert [row[0] for row in labels(other, 1, 2, 3)] == [1, 2]
+    client.close()
+    other.close()
+
+
+def test_a_reader_follows_a_reset_by_the_writer(store: Any, tmp_path: Path) -> None:
+    reader = store_class(NAME)(FolderPlace(tmp_path / "store"), layout("records"))
+    park = parked(store.layout.entities["item"], "bad", (7, 1, 2, False, 0.5))
+    for label in ("first", "second", "third"):
+        store.apply(Batch("item", items(item(1, label=label), item(2)), 7, park=park))
+        assert labels(reader, 1) == [(1, 1, label)]
+        assert (reader.checkpoint("item"), reader.parked("item").height) == (7, 1)
+        store.reset()
+        assert (reader.checkpoint("item"), reader.parked("item").height, labels(reader, 1, 2)) == (0, 0, [])
+    reader.close()
+
+
 # -- values ------------------------------------------------------------------------------------------------------------
 
 
@@ -240,9 +268,13 @@ def test_a_connection_that_was_lost_is_opened_anew_and_a_restart_is_damage(small
     with pytest.raises(Unavailable):
         store.apply(Batch("item", items(item(3)), 3))
     small.start()
-    with pytest.raises(Damaged, match="started anew, and what it held is gone") as caught:
-        store.apply(Batch("item", items(item(3)), 3))
-    assert store.damaged(caught.value)
+    # Not only once: a later batch must not go on where everything before it is missing.
+    for _ in range(3):
+        with pytest.raises(Damaged, match="started anew, and what it held is gone") as caught:
+            store.apply(Batch("item", items(item(3)), 3))
+        assert store.damaged(caught.value)
+    with pytest.raises(Damaged, match="started anew"):
+        store.reset()
     store.close()
     store.open()
     assert store.checkpoint("item") == 0
@@ -296,7 +328,7 @@ def test_what_a_projection_had_is_removed_with_it(tmp_path: Path) -> None:
     before = f"{store._on.named}:".encode()
     assert store.size_bytes() > 100
     client = SERVER.connect()
-    assert len(client.listed(before)) == 4
+    assert len(client.listed(before)) == 4, "two rows, the checkpoint, the owner"
     store.drop()
     assert client.listed(before) == []
     client.close()
@@ -326,6 +358,29 @@ def test_a_password_is_given_and_shown_nowhere(tmp_path: Path, monkeypatch: pyte
         users.unlink()
 
 
+@pytest.mark.parametrize("login", ["alice:s3cret-pw", "alice"])
+def test_a_server_that_asks_for_no_password_is_told_none(
+    login: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would keep the first thing that is said as an entry, in the place of one that has the name."""
+    with own_instance("memcached") as one:
+        monkeypatch.setenv("LAB_MEMCACHED", one.url)
+        plain = SERVER.connect()
+        plain.set("lab", b"theirs")
+        monkeypatch.setenv("LAB_MEMCACHED", one.url.replace("://", f"://{login}@"))
+        found = SERVER.find()
+        assert isinstance(found, Missing)
+        assert "the server asks for no password" in found.reason
+        assert found.way_out == (
+            "it answers, and lets everybody in: leave user and password out of LAB_MEMCACHED or LAB_MEMCACHED_FILE"
+        )
+        with pytest.raises(Unavailable, match="asks for no password"):
+            store_of(tmp_path / "store")
+        assert "s3cret" not in f"{found}"
+        assert [(name, plain.get(name)) for name, _ in plain.listed(b"l")] == [(b"lab", b"theirs")]
+        plain.close()
+
+
 def _when_it_answers(folder: Path) -> Any:
     for _ in range(500):
         try:
@@ -333,6 +388,37 @@ def _when_it_answers(folder: Path) -> Any:
         except Unavailable as error:
             refused = error
     raise refused
+
+
+@pytest.mark.parametrize(
+    "left",
+    [b"", marshal.dumps([b"x" * 50])[:20], b"\x00", b"?", marshal.dumps([1]), marshal.dumps(1)],
+    ids=["empty", "cut", "null", "unknown", "numbers", "a number"],
+)
+def test_a_file_of_parked_changes_that_is_damaged_is_told_as_damage(left: bytes, store: Any) -> None:
+    store.apply(Batch("item", items(item(1)), 1))
+    store._parked_file("item").write_bytes(left)
+    with pytest.raises(Damaged, match="what is parked can't be read") as caught:
+        store.parked("item")
+    assert store.damaged(caught.value)
+    store.reset()
+    assert store.parked("item").height == 0
+
+
+def test_parked_changes_are_on_the_disk_before_the_checkpoint_goes_past_them(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, real = set(), os.fsync
+
+    def fsync(number: int) -> None:
+        real(number)
+        synced.add(os.fstat(number).st_ino)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    nothing = pl.DataFrame(schema=store.layout.schema("item"))
+    park = parked(store.layout.entities["item"], "bad", (7, 1, 2, False, 0.5))
+    store.apply(Batch("item", nothing, 7, park=park))
+    assert {store._parked_file("item").stat().st_ino, store.path.stat().st_ino} <= synced
 
 
 def test_parked_changes_are_each_entitys_own(store: Any) -> None:
