@@ -22,7 +22,7 @@ from lab.channel.patient import BackOff
 from lab.feed.source import TruthReader
 from lab.ports import Assignment, GroupMember
 from lab.service.messages import Message, ReadStatus
-from lab.service.partition import GroupFiles, PartitionOwner
+from lab.service.partition import GroupFiles, PartitionOwner, claimed
 from lab.service.problems import encoded, problem
 from lab.service.wire import Reply
 from lab.wiring import Plan, ProjectionPlan
@@ -133,7 +133,9 @@ class PartitionMember:
     def _begin(self, one: Assignment) -> None:
         channel = self._channels[one.partition] if self._channels and self.item.by_messages else ""
         try:
-            owner = PartitionOwner(self.plan, self.item, self.folder, self.since, one, self._find, channel)
+            projector = claimed(self.item, self.folder, one)
+            of = self.plan, self.item, self.folder, self.since, one
+            owner = PartitionOwner(*of, self._find, channel, projector)
         except Fenced as error:
             self._refused.append(Assignment(one.partition, error.generation))
             return

@@ -6,9 +6,10 @@ as the owner of one assignment. Once another is the owner, the store refuses wha
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -23,11 +24,13 @@ from lab.running.follower import Follower
 from lab.running.lane import Lane
 from lab.running.live import LiveService, LiveSource, Waiting
 from lab.running.notes import BoundedJournal
+from lab.running.spans import SPANS_SUFFIX
 from lab.running.wall import WallClock, WallRunner
 from lab.running.worklog import WORK_SUFFIX, WorkLog
 from lab.service.following import Feeding
 from lab.service.listening import BrokerListener
 from lab.service.membership import member_of
+from lab.stores import Store
 from lab.wiring import Plan, ProjectionPlan
 
 
@@ -56,6 +59,10 @@ class GroupFiles:
             raise Fenced(said, assignment.generation) from None
         return path
 
+    def written(self, assignment: Assignment) -> list[Path]:
+        """All that its owner writes down: the journal, and what the work took."""
+        return [self.journal(assignment).with_suffix(suffix) for suffix in (".journal", WORK_SUFFIX, SPANS_SUFFIX)]
+
     def assignments(self) -> list[Assignment]:
         """Those that an owner has begun to work on, by partition and generation."""
         found = []
@@ -69,37 +76,59 @@ class GroupFiles:
         return self.folder / f"{member}.assignments"
 
 
+def claimed(item: ProjectionPlan, folder: Path, assignment: Assignment) -> Projector:
+    """Return a projector that writes as the owner of an assignment.
+
+    Raises Fenced where a later assignment is known already, and Unavailable.
+    """
+    store = item.store(FolderPlace(folder).within(item.name).current)
+    with contextlib.ExitStack() as opened:
+        opened.callback(_close, store)
+        cast(FencingStore, store).claim(assignment)
+        projector = Projector(store, item.table.guard, item.table.hold)
+        opened.pop_all()
+    return projector
+
+
+def _close(store: Store) -> None:
+    with contextlib.suppress(LabError):
+        store.close()
+
+
+def _remove(files: Sequence[Path]) -> None:
+    for one in files:
+        one.unlink(missing_ok=True)
+
+
 class PartitionOwner:
     """Works on one assignment until it is stopped, or another is the owner."""
 
     def __init__(
         self, plan: Plan, item: ProjectionPlan, folder: Path, since: float, assignment: Assignment,
-        find: Callable[[], TruthReader | None], channel: str,
+        find: Callable[[], TruthReader | None], channel: str, projector: Projector,
     ) -> None:  # fmt: skip
         """`find` opens the source of truth; `channel` is the name of the partition's channel, "" without messages.
 
-        Raises Fenced where a later assignment or another owner of this one is known already, and Unavailable.
+        `projector` is one that has `claimed` the assignment. It is closed, and no file is left, where this raises:
+        Fenced where another owner of the assignment has begun already, and Unavailable.
         """
         self.plan, self.item, self.assignment = plan, item, assignment
         files, clock, entities = GroupFiles(folder, item.name), WallClock(), tuple(item.layout.entities)
-        store = item.store(FolderPlace(folder).within(item.name).current)
-        cast(FencingStore, store).claim(assignment)
-        projector = Projector(store, item.table.guard, item.table.hold)
         wanted = KeySlice(assignment.partition, item.layout.partitions)
         self.source = LiveSource(
             find, lambda truth: SlicedReader(item.subscription(truth), wanted), plan.domain, item.before
         )
-        try:
+        with contextlib.ExitStack() as opened:
+            opened.callback(_close, projector.store)
             path = files.begun(assignment)
-        except Fenced:
-            store.close()
-            raise
-        self.journal = BoundedJournal(since, clock.now, path, entities)
-        self.inbox = Waiting(item.pace.capacity, self.journal.overflow)
-        self.log = WorkLog(clock.now, path.with_suffix(WORK_SUFFIX))
-        live = LiveService(self.source, entities, self.log, item.faults.retry_parked)
-        self.feeding = Feeding(plan, item, folder)
-        self.worker: Follower = self.feeding.follower(projector, live, self.inbox, self.journal)
+            opened.callback(_remove, files.written(assignment))
+            self.journal = opened.enter_context(contextlib.closing(BoundedJournal(since, clock.now, path, entities)))
+            self.log = opened.enter_context(contextlib.closing(WorkLog(clock.now, path.with_suffix(WORK_SUFFIX))))
+            self.inbox = Waiting(item.pace.capacity, self.journal.overflow)
+            live = LiveService(self.source, entities, self.log, item.faults.retry_parked)
+            self.feeding = Feeding(plan, item, folder)
+            self.worker: Follower = self.feeding.follower(projector, live, self.inbox, self.journal)
+            opened.pop_all()
         self.worker.confirm = lambda: self.feeding.confirm(self.source)
         # From where it goes on: all of this was in before.
         for name in entities:
@@ -124,8 +153,16 @@ class PartitionOwner:
         return 0 if attempt is None else int(attempt.positions.size)
 
     async def work(self) -> None:
-        """Work until `stop`. Raises Fenced once another is the owner."""
-        await self.runner.run()
+        """Work until `stop`. Raises Fenced once another is the owner, and what has ended its listener."""
+        running = asyncio.ensure_future(self.runner.run())
+        failed = [] if self.listener is None else [self.listener.failed]
+        await asyncio.wait([running, *failed], return_when=asyncio.FIRST_COMPLETED)
+        self.runner.stop()
+        await running
+        for one in failed:
+            if one.done():
+                # Without its messages it would go on in silence: another owner takes them again.
+                one.result()
 
     def _after(self) -> None:
         self.feeding.watch(self.lane, self.runner)
@@ -139,7 +176,6 @@ class PartitionOwner:
             for name in self.worker.entities:
                 self.journal.held(self.log.now(), self.worker.projector.held(name))
         self.feeding.unwatch()
-        with contextlib.suppress(LabError):
-            self.worker.projector.store.close()
+        _close(self.worker.projector.store)
         for one in (self.worker, self.source, self.journal, self.log):
             one.close()

@@ -30,7 +30,7 @@ from lab.running.journal import CATCH_UP
 from lab.running.notes import BoundedJournal
 from lab.scenario import Source
 from lab.service import member
-from lab.service.partition import GroupFiles, PartitionOwner
+from lab.service.partition import GroupFiles, PartitionOwner, claimed
 from lab.testing.channels import messages
 from lab.wiring import Plan, plan
 
@@ -229,7 +229,7 @@ def test_two_owners_of_one_generation_never_share_a_journal(tmp_path: Path) -> N
     try:
         first = GroupFiles(tmp_path, item.name).begun(assignment)
         with pytest.raises(Fenced, match=r"shared.1-2: another owner has written a journal") as refused:
-            PartitionOwner(made, item, tmp_path, 0.0, assignment, lambda: None, "")
+            PartitionOwner(made, item, tmp_path, 0.0, assignment, lambda: None, "", claimed(item, tmp_path, assignment))
         assert refused.value.generation == 2
         assert first.read_bytes() == b""
     finally:
