@@ -12,7 +12,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -58,6 +58,9 @@ class PartitionMember:
         self._works: dict[asyncio.Task[None], Assignment] = {}
         self._refused: list[Assignment] = []
         self._stopping, self._heard, self._silent = asyncio.Event(), asyncio.Event(), threading.Event()
+        # Set while `work` does nothing with the owners.
+        self._idle = asyncio.Event()
+        self._idle.set()
         # What the group said last, what has gone wrong there, and when the loop last came round.
         self._mine: list[Assignment] = []
         self._defect: Exception | None = None
@@ -76,6 +79,7 @@ class PartitionMember:
 
     async def work(self) -> None:
         """Own partitions until `stop`. Raises what has ended the work on one, unless another became its owner."""
+        self._idle.clear()
         self._beats.start()
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
@@ -91,6 +95,7 @@ class PartitionMember:
                     await self._take_up()
         finally:
             stopping.cancel()
+            self._idle.set()
 
     # -- in a thread of its own ----------------------------------------------------------------------------------------
 
@@ -158,13 +163,17 @@ class PartitionMember:
                 raise error
 
     async def _end(self, one: Assignment, how: str, last: bool = False) -> None:
+        """Give up a partition. Raises what had ended the work on it, unless another is its owner."""
         owner = self.owners.pop(one)
         (task,) = (task for task, owned in self._works.items() if owned == one)
         del self._works[task]
         await owner.stop(last)
         await asyncio.wait([task])
-        stale = isinstance(task.exception(), Fenced)
+        error = task.exception()
+        stale = isinstance(error, Fenced)
         self._note(one, STALE if stale else how, owner.in_flight if stale else 0)
+        if error is not None and not stale:
+            raise error
 
     def _note(self, one: Assignment, what: str, stale: int = 0) -> None:
         row = [one.partition, one.generation, what, time.time(), stale]
@@ -172,12 +181,16 @@ class PartitionMember:
         self._told.flush()
 
     async def stop(self) -> None:
-        """Stop all work, and give everything back."""
+        """Stop all work, and give everything back. Raises what had ended the work on a partition by then."""
         self._stopping.set()
-        for one in [*self.owners]:
-            await self._end(one, STOPPED, last=True)
-        self._told.close()
-        await asyncio.get_running_loop().run_in_executor(None, self._leave)
+        await self._idle.wait()
+        try:
+            async with AsyncExitStack() as ends:
+                for one in [*self.owners]:
+                    ends.push_async_callback(self._end, one, STOPPED, last=True)
+        finally:
+            self._told.close()
+            await self._loop.run_in_executor(None, self._leave)
 
     def _leave(self) -> None:
         self._silent.set()

@@ -160,8 +160,11 @@ async def _share(orders: Orders, made: Plan) -> None:
     work, ended = asyncio.create_task(member.work()), asyncio.create_task(_ended())
     await asyncio.wait([work, ended], return_when=asyncio.FIRST_COMPLETED)
     server.close()
-    await member.stop()
-    await work
+    try:
+        await member.stop()
+    finally:
+        # What has ended it comes first.
+        await work
 
 
 def _item(orders: Orders, made: Plan) -> ProjectionPlan:
