@@ -87,13 +87,16 @@ class FencedTables(ServerTables[SessionT]):
     def _compare(self, generation: int, token: str, mine: Assignment) -> None:
         if generation == mine.generation and token == self._token:
             return
-        if generation < mine.generation:
-            return
+        what = f"partition {mine.partition} was given away"
         if generation > mine.generation:
-            has = f"generation {generation} has it, and this is {mine.generation}"
+            said = f"{what}: generation {generation} has it, and this is {mine.generation}"
+        elif generation == mine.generation:
+            said = f"{what}: another owner has generation {generation}, too"
         else:
-            has = f"another owner has generation {generation}, too"
-        raise Fenced(f"{self.name}: partition {mine.partition} was given away: {has}", generation)
+            # It has crashed, with the claim not yet on disk: what this owner knows may be gone, too.
+            what = f"the server has lost that partition {mine.partition} was claimed"
+            said = f"{what}: it knows of generation {generation}, and this is {mine.generation}"
+        raise Fenced(f"{self.name}: {said}", generation)
 
     def _write(self, batch: Batch, replace: bool) -> None:
         """Write a batch, if its owner is still the owner. Raises Fenced."""

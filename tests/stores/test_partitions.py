@@ -14,10 +14,11 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from lab.base import Fenced
+from lab.base import Batch, Fenced
 from lab.ports import Assignment, KeySlice, partition_of
 from lab.projection.projector import Projector
 from lab.stores import Store, dump
+from lab.stores.mariadb_table import MariadbTable
 from lab.stores.postgres_table import PostgresTable
 from lab.testing import store_partitions
 from lab.testing.promises import Trial
@@ -208,6 +209,39 @@ def test_a_store_without_fences_is_found_out(broken: type[PostgresTable]) -> Non
     )  # fmt: skip
     with pytest.raises(AssertionError):
         run_state_machine_as_test(of(broken), settings=known)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(PostgresTable, marks=pytest.mark.server("postgres")),
+        pytest.param(MariadbTable, marks=pytest.mark.server("mariadb")),
+    ],
+)
+def test_an_owner_whose_claim_the_server_has_lost_is_refused_until_it_claims_again(
+    kind: type[Store], tmp_path: Path
+) -> None:
+    """As after a crash of a server that confirms a transaction before it is on disk: what was written then is gone."""
+    trial = Trial(kind, tmp_path, "records")
+    try:
+        whole, former = trial.shared(PARTITIONS), trial.owner(Assignment(1, 3))
+        former.apply(Batch("item", items(item(1, 1, label="former")), checkpoint=1))
+        later = trial.owner(Assignment(1, 4))
+        session = whole._connection  # type: ignore[attr-defined]
+        lost = "UPDATE lab_partition SET generation = 2, token = 'earlier' WHERE number = 1"
+        session.execute(lost)
+        for owner in (former, later):
+            with pytest.raises(Fenced, match="has lost that partition 1 was claimed: it knows of generation 2"):
+                owner.apply(Batch("item", items(item(1, 2, label="stale")), checkpoint=2))
+        assert dump(whole, "item")["label"].to_list() == ["former"]
+        # Opened again, it goes on from what is there.
+        later.close()
+        later.open()
+        assert later.checkpoint("item") == 1
+        later.apply(Batch("item", items(item(1, 2, label="again")), checkpoint=2))
+        assert dump(whole, "item")["label"].to_list() == ["again"]
+    finally:
+        trial.close()
 
 
 @pytest.mark.server("postgres")
