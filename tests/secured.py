@@ -172,7 +172,7 @@ def nats(certificates: Certificates, rights: str = f'user: "{USER}", password: "
         def url(password: str, authority: Path) -> str:
             return f"tls://{_login(password)}@{where}?tlsca={authority}"
 
-        yield Secured("LAB_NATS", url, "Authorization Violation")
+        yield Secured("LAB_NATS", url, "Authorization Violation", own=own)
 
 
 @contextmanager

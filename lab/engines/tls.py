@@ -33,6 +33,12 @@ def context(url: ServerUrl, authority: str, certificate: str, key: str, password
     return made
 
 
+def only_with(scheme: str, url: ServerUrl, *names: str) -> None:
+    """Refuse these parameters in a URL that begins with another scheme, for which there may be no TLS at all."""
+    if url.scheme != scheme and (given := [name for name in names if name in url.parameters]):
+        raise BadInput([Problem(url.where, f"its parameter `{given[0]}` is of TLS", f"begin it with {scheme}://")])
+
+
 def _unusable(url: ServerUrl, error: OSError | ValueError, *names: str) -> BadInput:
     """What is told of files that can't be used."""
     parameters = listed([f"`{name}`" for name in names])

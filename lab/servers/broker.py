@@ -83,12 +83,12 @@ class Broker(Listed):
         """Remove a stream or queue, and strike it out. Raises Unavailable."""
         self.book.drop(None, kind, thing)
 
-    def failed(self, error: object) -> Unavailable:
-        """Return the lab's error for one of the driver's, with the server's URL."""
+    def failed(self, error: object, asked: ServerUrl | None = None) -> Unavailable:
+        """Return the lab's error for one of the driver's, with the URL that was asked: as a rule the server's own."""
         if isinstance(error, ConnectionRefusedError):
             # asyncio's own words for it are others.
             error = "Connection refused"
-        url = self.url()
+        url = asked or self.url()
         words = url.without_secrets(" ".join(f"{error}".split())) or type(error).__name__
         return Unavailable(f"{self.title} at {url}: {words}")
 

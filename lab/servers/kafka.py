@@ -49,7 +49,7 @@ class KafkaServer(Broker):
         try:
             told = AdminClient(self.options(url)).list_topics(timeout=CONNECTS)
         except KafkaException as error:
-            raise self.failed(error) from None
+            raise self.failed(error, url) from None
         return {"version": "unknown", "brokers": len(told.brokers), "cluster": str(told.cluster_id or "")}
 
     def remove(self, thing: str) -> None:
@@ -64,11 +64,11 @@ class KafkaServer(Broker):
         except TimeoutError as error:
             raise self.failed(error) from None
 
-    def failed(self, error: object) -> Unavailable:
+    def failed(self, error: object, asked: ServerUrl | None = None) -> Unavailable:
         """Take the words alone of the driver's error."""
         if isinstance(error, KafkaException):
             error = error.args[0]
-        return super().failed(error.str() if isinstance(error, KafkaError) else error)
+        return super().failed(error.str() if isinstance(error, KafkaError) else error, asked)
 
 
 def _quiet(_: KafkaError) -> None:

@@ -45,6 +45,26 @@ class NatsUrl(ServerUrl):
     tokens = True
 
 
+class NatsClient(Client):
+    """A connection that tells a server nothing where TLS was asked for and the server doesn't begin it.
+
+    The driver doesn't insist, neither at first nor when it connects again.
+    """
+
+    def __init__(self, secure: bool) -> None:
+        super().__init__()
+        self.secure = secure
+
+    def _connect_command(self) -> bytes:
+        # The first that is sent on each connection, once it is known whether it has TLS.
+        if self.secure and not self._server_info.get("tls_required"):
+            # The driver leaves it open, and makes another one when it tries again.
+            if self._transport is not None:
+                self._transport.close()  # type: ignore[no-untyped-call]
+            raise NatsError(_PLAIN)
+        return super()._connect_command()
+
+
 class NatsServer(Broker):
     """The NATS server that the environment names, or the one on this machine."""
 
@@ -62,25 +82,18 @@ class NatsServer(Broker):
         if unknown := sorted(set(url.parameters) - set(FILES)):
             what = f"its parameter `{printable(unknown[0])}` isn't known"
             raise BadInput([Problem(where, what, f"known are {', '.join(FILES)}")])
+        tls.only_with("tls", url, *FILES)
         return url
 
     async def connect(self, url: ServerUrl | None = None, reconnects: bool = False) -> Client:
         """Connect; with `reconnects`, for as long as it takes whenever the connection is lost."""
-        client, url, connected = Client(), url or self.url(), False
+        url, connected = url or self.url(), False
+        client = NatsClient(url.scheme == "tls")
 
         async def hear(error: Exception) -> None:
             # The driver tries a server that refuses for ever, also where it is told not to connect again.
             if not connected:
                 raise error
-
-        def told(secret: str) -> Callable[[], str]:
-            # Asked for at each connection, once it is known whether the server speaks TLS: the driver doesn't insist.
-            def tell() -> str:
-                if url.scheme == "tls" and not client._server_info.get("tls_required"):
-                    raise NatsError(_PLAIN)
-                return secret
-
-            return tell
 
         # The driver takes parts of seconds, and declares whole ones.
         limits: dict[str, Any] = {
@@ -88,15 +101,13 @@ class NatsServer(Broker):
             "max_reconnect_attempts": -1 if reconnects else 0, "ping_interval": SILENCE, "max_outstanding_pings": 1,
         }  # fmt: skip
         names = {"user": url.user, "password": url.password, "token": url.token}
-        limits |= {name: told(one) for name, one in names.items() if one}
-        if url.scheme == "tls" or url.parameters:
+        limits |= {name: one for name, one in names.items() if one}
+        if client.secure:
             limits["tls"] = tls.context(url, *FILES)
         host = f"[{url.host}]" if ":" in url.host else url.host
         try:
             await client.connect(f"{url.scheme}://{host}:{url.port or PORT}", error_cb=hear, **limits)
             connected = True
-            if url.scheme == "tls" and not client._server_info.get("tls_required"):
-                raise NatsError(_PLAIN)
         except BaseException:
             # What was opened so far is nobody's else. The driver waits for ever for the end of a TLS that never began.
             with suppress(*ERRORS):
@@ -147,7 +158,7 @@ class NatsServer(Broker):
             with ThreadPoolExecutor(1) as thread:
                 return thread.submit(lambda: asyncio.run(limited())).result()
         except ERRORS as error:
-            raise self.failed(error) from None
+            raise self.failed(error, url) from None
 
 
 SERVER = NatsServer()

@@ -84,25 +84,24 @@ class RabbitServer(Broker):
         made: AsyncioConnection = await asyncio.wait_for(found, CONNECTS + SILENCE)
         return made
 
-    def failed(self, error: object) -> Unavailable:
+    def failed(self, error: object, asked: ServerUrl | None = None) -> Unavailable:
         """Name the reason: the driver's error for a closed port has no text, and one within it has."""
         while (within := _within(error)) is not None:
             error = within
-        return super().failed(error)
+        return super().failed(error, asked)
 
     def _parameters(self, url: ServerUrl) -> pika.URLParameters:
-        if url.scheme == "amqp" and (given := [name for name in FILES if name in url.parameters]):
-            raise BadInput([Problem(url.where, f"its parameter `{given[0]}` is of TLS", "begin it with amqps://")])
+        tls.only_with("amqps", url, *FILES)
         if url.user and not url.password:
             raise BadInput([Problem(url.where, f"{url}: it names a user without a password", "put both into it")])
         try:
             found = pika.URLParameters(url.without(*FILES))
-        except (ValueError, TypeError, LookupError):
+        except (ValueError, TypeError, LookupError, AttributeError, SyntaxError, MemoryError, RecursionError):
             # The driver quotes what it can't read, which may be a password.
             what = "its options, after the `?`, can't be read"
             raise BadInput([Problem(url.where, what, f"for example {self.usual}?heartbeat=5")]) from None
         if url.scheme == "amqps" and "ssl_options" not in url.parameters:
-            found.ssl_options = pika.SSLOptions(tls.context(url, *FILES), url.host)
+            found.ssl_options = pika.SSLOptions(tls.context(url, *FILES), found.host)
         return found
 
     def _once(self, work: Callable[[AsyncioConnection], Any], url: ServerUrl | None = None) -> Any:
@@ -123,7 +122,7 @@ class RabbitServer(Broker):
             with ThreadPoolExecutor(1) as thread:
                 return thread.submit(lambda: asyncio.run(limited())).result()
         except ERRORS as error:
-            raise self.failed(error) from None
+            raise self.failed(error, url) from None
 
 
 async def opened(connection: AsyncioConnection) -> Channel:

@@ -8,17 +8,20 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from lab.base import Unavailable
+from lab.base import BadInput, Unavailable
 from lab.channel import CHANNELS
 from lab.ports import Endpoint, Missing
 from lab.servers import instance, server
 from lab.servers.broker import Broker
 from lab.servers.disk_ledger import DiskLedger
+from lab.servers.rabbit import SERVER as RABBIT
 
 SECRET = "hunter2-é"
 BROKERS = ("nats", "rabbitmq", "kafka")
@@ -126,16 +129,46 @@ def test_an_instance_of_the_lab_s_own_keeps_messages_over_a_kill(
         one.stop("kill")
 
 
-@pytest.mark.parametrize("options", ["heartbeat=hunter2", "hello=hunter2", "ssl_options=hunter2", "frame_max=hunter2"])
+UNREADABLE = [
+    "heartbeat=hunter2", "hello=hunter2", "frame_max=hunter2", "ssl_options=hunter2",
+    *(f"ssl_options={quote(value)}" for value in ("{'password': 'hunter2'", "'hunter2'", "7", "[" * 300)),
+    f"ssl_options={'-' * 9_000}7", "ssl_options={'ca_certs': 'hunter2%5Cx00'}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", UNREADABLE, ids=range(len(UNREADABLE)))
 def test_a_url_of_rabbitmq_whose_options_cant_be_read_is_refused_without_being_quoted(
     options: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LAB_RABBITMQ", f"amqp://127.0.0.1:1/?{options}")
+    url = broker("rabbitmq").parsed(f"amqp://127.0.0.1:1/?{options}", "LAB_RABBITMQ")
+    with pytest.raises(BadInput) as refused:
+        broker("rabbitmq").ask(url)
+    assert "hunter2" not in "".join(traceback.format_exception(refused.value))
+    monkeypatch.setenv("LAB_RABBITMQ", url.secret)
     found = broker("rabbitmq").find()
     assert isinstance(found, Missing)
     assert found.reason == "LAB_RABBITMQ: its options, after the `?`, can't be read (" + (
         "for example amqp://127.0.0.1:5672?heartbeat=5)"
     )
+
+
+def test_a_url_of_rabbitmq_without_a_host_checks_the_certificate_of_the_host_that_it_means() -> None:
+    found = RABBIT._parameters(RABBIT.parsed("amqps://u:p@/vhost", "HERE"))
+    assert found.host == "localhost"
+    assert found.ssl_options.server_hostname == "localhost"
+    assert found.ssl_options.context.check_hostname
+
+
+@pytest.mark.parametrize("name", BROKERS)
+def test_what_failed_is_told_of_the_url_that_was_asked(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = broker(name)
+    monkeypatch.setenv(one.variable, f"{one.schemes[0]}://other:{SECRET}@elsewhere.example:4")
+    with pytest.raises(Unavailable) as failed:
+        one.ask(one.parsed(f"{one.schemes[0]}://me:x@127.0.0.1:1", "HERE"))
+    assert f"{one.schemes[0]}://me@127.0.0.1:1: " in str(failed.value)
+    assert "elsewhere" not in str(failed.value)
+    said = str(one.failed("x1y2 is wrong", one.parsed(f"{one.schemes[0]}://me:x1y2@127.0.0.1:1", "HERE")))
+    assert "x1y2" not in said
 
 
 def test_a_ledger_that_is_no_text_is_read_as_far_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -329,7 +330,7 @@ def test_a_server_without_tls_is_not_told_who_connects(monkeypatch: pytest.Monke
     """The driver would send the password in the clear."""
     usual = ServerUrl(NATS.usual, "here", NATS.schemes, NATS.usual)
     url = os.environ.get("LAB_NATS", str(usual)).rpartition("@")[2].rpartition("//")[2]
-    for login in (f"someone:{MARK}@", f"{MARK}@", ""):
+    for login in (f"someone:{MARK}@", f"{MARK}@", f"{MARK}:@", ""):
         monkeypatch.setenv("LAB_NATS", f"tls://{login}{url}")
         found = server("nats").find()
         assert isinstance(found, Missing)
@@ -359,6 +360,44 @@ def test_what_other_drivers_say_of_it_has_the_same_way_out(words: str) -> None:
     assert way_out(words, "LAB_X", "start one").startswith("it answers, and without TLS: LAB_X or LAB_X_FILE must name")
 
 
+@pytest.mark.server("nats")
+def test_a_server_without_tls_that_takes_another_ones_place_is_told_nothing(certificates: Certificates) -> None:
+    """Not even that a client is there, nor what it has published meanwhile: also where no user is named."""
+    told, asked = [], 0
+
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        writer.write(b'INFO {"server_id":"x","version":"2.9.0","max_payload":1048576,"tls_required":false}\r\n')
+        asked += 1
+        told.append(await reader.read())
+        writer.close()
+
+    async def tried(one: Secured) -> None:
+        url = NATS.parsed(re.sub("//.*@", "//", one.url(PASSWORD, certificates.authority)), "HERE")
+        client = await NATS.connect(url, reconnects=True)
+        try:
+            assert one.own is not None
+            await asyncio.to_thread(one.own.stop)
+            await client.publish("lab.secret", MARK.encode())
+            async with await asyncio.start_server(plain, "127.0.0.1", url.port):
+                async with asyncio.timeout(60):
+                    while asked < 3:
+                        await asyncio.sleep(0.02)
+                    assert not client.is_connected
+                    with suppress(OSError):
+                        # What was published can't be sent.
+                        await client.close()
+                    while len(told) < asked:
+                        await asyncio.sleep(0.02)
+        finally:
+            with suppress(OSError):
+                await client.close()
+
+    with nats(certificates, "") as one:
+        asyncio.run(tried(one))
+    assert set(told) == {b""}
+
+
 @pytest.mark.parametrize(
     ("variable", "url", "said"),
     [
@@ -374,6 +413,7 @@ def test_what_other_drivers_say_of_it_has_the_same_way_out(words: str) -> None:
             f"amqps://127.0.0.1:1?certfile={__file__}&keyfile=/nowhere/me.key",
             f"the files of `certfile` and `keyfile`, {__file__} and /nowhere/me.key, can't be used",
         ),
+        ("LAB_NATS", "nats://127.0.0.1:1?tlsca=x", "`tlsca` is of TLS (begin it with tls://)"),
         ("LAB_NATS", "tls://127.0.0.1:1?ca=x", "its parameter `ca` isn't known (known are tlsca, tlscert, tlskey)"),
         ("LAB_RABBITMQ", "amqps://127.0.0.1:1?cacertfile=/nowhere", "the file of `cacertfile`, /nowhere, can't be"),
         ("LAB_RABBITMQ", "amqp://127.0.0.1:1?cacertfile=/nowhere", "`cacertfile` is of TLS (begin it with amqps://)"),
