@@ -19,6 +19,7 @@ import pymysql
 from lab.base import Batch, Entity
 from lab.engines.mariadb import KEY_CHARACTERS, KEY_TEXT, TYPES, MariadbSession
 from lab.queries import sql
+from lab.stores.fenced_tables import PLACES
 from lab.stores.mariadb_reading import FORMER, NEW, MariadbReading
 from lab.stores.server_store import PARKED
 from lab.stores.slices import fitting
@@ -141,7 +142,7 @@ class MariadbDatabase(MariadbReading):
             return
         with self._mapped(self.name):
             session = self._connection
-            tables = [entity, "lab_checkpoint", f"{PARKED}{entity}"]
+            tables = [entity, PLACES if self.layout.partitions else "lab_checkpoint", f"{PARKED}{entity}"]
             tables += [f"lab_memory_{entity}"] if self.layout.memory else []
             try:
                 self._begin_building(entity, tables)

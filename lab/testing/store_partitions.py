@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import polars as pl
 import pytest
 
@@ -105,6 +107,24 @@ def the_whole_has_come_as_far_as_the_partition_that_is_furthest_behind(trial: Tr
     # A writer of the whole, as for a rebuild, moves all of them.
     whole.apply(Batch("item", ITEM.empty(), checkpoint=12))
     assert [whole.checkpoint("item"), trial.owner(Assignment(0, 2)).checkpoint("item")] == [12, 12]
+
+
+@promise("records", fences=True)
+def a_bulk_moves_every_partition_once_all_of_it_is_in_and_none_if_it_breaks_off(trial: Trial) -> None:
+    whole = trial.shared(PARTITIONS)
+    loaded = [_row(1, 4, "loaded"), _row(2, 7, "loaded")]
+
+    def breaking_off() -> Iterator[Batch]:
+        yield loaded[0]
+        raise EOFError("the feed is gone")
+
+    with pytest.raises(EOFError):
+        whole.bulk("item", breaking_off())
+    assert _labels(whole) == []
+    assert [trial.owner(Assignment(number, 1)).checkpoint("item") for number in range(PARTITIONS)] == [0] * PARTITIONS
+    whole.bulk("item", loaded)
+    assert _labels(whole) == [(1, "loaded"), (2, "loaded")]
+    assert [trial.owner(Assignment(number, 2)).checkpoint("item") for number in range(PARTITIONS)] == [7] * PARTITIONS
 
 
 @promise("records", fences=True)
