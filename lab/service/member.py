@@ -14,15 +14,16 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from lab.base import Fenced, LabError, Unavailable
 from lab.channel.groups import GROUPS
 from lab.channel.patient import BackOff
 from lab.feed.source import TruthReader
 from lab.ports import Assignment, GroupMember
+from lab.projection.projector import Projector
 from lab.service.messages import Message, ReadStatus
-from lab.service.partition import GroupFiles, PartitionOwner, claimed
+from lab.service.partition import GroupFiles, PartitionOwner, claimed, close
 from lab.service.problems import encoded, problem
 from lab.service.wire import Reply
 from lab.wiring import Plan, ProjectionPlan
@@ -56,6 +57,7 @@ class PartitionMember:
         self._back_off = BackOff(tell)
         self.owners: dict[Assignment, PartitionOwner] = {}
         self._works: dict[asyncio.Task[None], Assignment] = {}
+        self._opening: dict[asyncio.Future[Projector], Assignment] = {}
         self._refused: list[Assignment] = []
         self._stopping, self._heard, self._silent = asyncio.Event(), asyncio.Event(), threading.Event()
         # Set while `work` does nothing with the owners.
@@ -85,11 +87,13 @@ class PartitionMember:
         try:
             while not self._stopping.is_set():
                 heard = asyncio.ensure_future(self._heard.wait())
-                waits = [stopping, heard, *self._works]
+                waits: list[asyncio.Future[Any]] = [stopping, heard, *self._works, *self._opening]
                 await asyncio.wait(waits, timeout=BEAT, return_when=asyncio.FIRST_COMPLETED)
                 heard.cancel()
                 self._turned = time.monotonic()
                 await self._reap()
+                for opening in [one for one in self._opening if one.done()]:
+                    self._begin(self._opening.pop(opening), opening)
                 if self._heard.is_set():
                     self._heard.clear()
                     await self._take_up()
@@ -132,13 +136,17 @@ class PartitionMember:
             if one not in mine:
                 await self._end(one, GIVEN)
         for one in mine:
-            if one not in self.owners and not self._stopping.is_set():
-                self._begin(one)
+            if one not in self.owners and one not in self._opening.values():
+                # In a thread: a frozen owner may have left its row locked, and the other partitions go on meanwhile.
+                self._opening[self._loop.run_in_executor(None, claimed, self.item, self.folder, one)] = one
 
-    def _begin(self, one: Assignment) -> None:
+    def _begin(self, one: Assignment, opening: asyncio.Future[Projector]) -> None:
         channel = self._channels[one.partition] if self._channels and self.item.by_messages else ""
         try:
-            projector = claimed(self.item, self.folder, one)
+            projector = opening.result()
+            if one not in self._mine or self._stopping.is_set():
+                close(projector.store)
+                return
             of = self.plan, self.item, self.folder, self.since, one
             owner = PartitionOwner(*of, self._find, channel, projector)
         except Fenced as error:
@@ -185,7 +193,11 @@ class PartitionMember:
         self._stopping.set()
         await self._idle.wait()
         try:
+            if self._opening:
+                await asyncio.wait(self._opening)
             async with AsyncExitStack() as ends:
+                for opening, one in self._opening.items():
+                    ends.callback(self._begin, one, opening)
                 for one in [*self.owners]:
                     ends.push_async_callback(self._end, one, STOPPED, last=True)
         finally:

@@ -83,14 +83,15 @@ def claimed(item: ProjectionPlan, folder: Path, assignment: Assignment) -> Proje
     """
     store = item.store(FolderPlace(folder).within(item.name).current)
     with contextlib.ExitStack() as opened:
-        opened.callback(_close, store)
+        opened.callback(close, store)
         cast(FencingStore, store).claim(assignment)
         projector = Projector(store, item.table.guard, item.table.hold)
         opened.pop_all()
     return projector
 
 
-def _close(store: Store) -> None:
+def close(store: Store) -> None:
+    """Close a store, whose server may be away."""
     with contextlib.suppress(LabError):
         store.close()
 
@@ -119,7 +120,7 @@ class PartitionOwner:
             find, lambda truth: SlicedReader(item.subscription(truth), wanted), plan.domain, item.before
         )
         with contextlib.ExitStack() as opened:
-            opened.callback(_close, projector.store)
+            opened.callback(close, projector.store)
             path = files.begun(assignment)
             opened.callback(_remove, files.written(assignment))
             self.journal = opened.enter_context(contextlib.closing(BoundedJournal(since, clock.now, path, entities)))
@@ -176,6 +177,6 @@ class PartitionOwner:
             for name in self.worker.entities:
                 self.journal.held(self.log.now(), self.worker.projector.held(name))
         self.feeding.unwatch()
-        _close(self.worker.projector.store)
+        close(self.worker.projector.store)
         for one in (self.worker, self.source, self.journal, self.log):
             one.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -64,10 +65,18 @@ class Sharing:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.group, self.owners, self.folder = Given(), dict[Assignment, Owner](), folder
         self.made = planned(folder, TEXT)
+        # Set unless the row of a partition is locked; stores that were closed without an owner.
+        self.free, self.closed = {one: threading.Event() for one in (FIRST, SECOND)}, list[Assignment]()
+        for one in self.free.values():
+            one.set()
         monkeypatch.setattr(member, "GROUPS", {"redis": lambda *_: self.group})
         monkeypatch.setattr(member, "BEAT", 0.02)
-        monkeypatch.setattr(member, "claimed", lambda *_: SimpleNamespace(store=SimpleNamespace()))
+        monkeypatch.setattr(member, "claimed", self._claimed)
         monkeypatch.setattr(member, "PartitionOwner", self._owner)
+
+    def _claimed(self, item: object, folder: object, one: Assignment) -> Any:
+        self.free[one].wait(20)
+        return SimpleNamespace(store=SimpleNamespace(close=lambda: self.closed.append(one)))
 
     def _owner(self, *rest: Any) -> Owner:
         self.owners[rest[4]] = Owner()
@@ -164,3 +173,30 @@ def test_one_that_was_replaced_is_no_defect(sharing: Sharing) -> None:
 
     asyncio.run(work())
     assert sharing.told() == [(0, "began"), (0, "refused as stale")]
+
+
+@pytest.mark.parametrize("by", ["begun", "given away", "stopped"])
+def test_a_claim_that_waits_for_a_frozen_owner_holds_up_no_other_partition(by: str, sharing: Sharing) -> None:
+    async def work() -> None:
+        shared = sharing.joined()
+        working = asyncio.create_task(shared.work())
+        sharing.free[FIRST].clear()
+        sharing.group.mine = [FIRST, SECOND]
+        await until(lambda: SECOND in shared.owners)
+        assert FIRST not in shared.owners
+        if by == "given away":
+            sharing.group.mine = [SECOND]
+            await until(lambda: shared._mine == [SECOND])
+        stopping = asyncio.create_task(shared.stop()) if by == "stopped" else None
+        await asyncio.sleep(0)
+        sharing.free[FIRST].set()
+        if by == "begun":
+            await until(lambda: FIRST in shared.owners)
+        if by == "given away":
+            await until(lambda: sharing.closed == [FIRST])
+        await (stopping or shared.stop())
+        await working
+
+    asyncio.run(work())
+    assert set(sharing.owners) == ({FIRST, SECOND} if by == "begun" else {SECOND})
+    assert sharing.closed == ([] if by == "begun" else [FIRST])
