@@ -31,6 +31,8 @@ _FILE_BYTES = 1 << 34
 _ALIGNED = 64
 # Bytes of files that may be in memory before they are given back.
 RESIDENT_BYTES = 192 << 20
+# Bytes of rows that are brought into another order together.
+_TOGETHER_BYTES = 1 << 28
 # Rows that span fewer chunks than this are taken from them as a whole.
 _NEAR = 4
 
@@ -183,7 +185,10 @@ def sifted(frame: pl.DataFrame, condition: pl.Expr) -> pl.DataFrame:
 
 def reordered(frame: pl.DataFrame, rows: np.ndarray, spill: Spill) -> pl.DataFrame:
     """Return these rows of a frame in their order, on disk if they are many."""
-    pieces = (taken(frame, rows[first : first + ROWS]) for first in range(0, rows.size, ROWS))
+    # Rows from all over a frame on disk are looked for in all of it: so, many together.
+    each = frame.estimated_size() / max(1, frame.height)
+    step = max(ROWS, int(_TOGETHER_BYTES / max(1.0, each)))
+    pieces = (taken(frame, rows[first : first + step]) for first in range(0, rows.size, step))
     return spill.frame(pieces, dict(frame.schema))
 
 
