@@ -3,7 +3,8 @@
 A stream has no queue for each group, and no idea of who is alive. Scripts, each executed as a whole, add both: the
 stream is cut off below what every group has acknowledged, refuses what has no room, and what a member leaves goes to a
 consumer of its own, `/left`, from which it is taken first. What a member has taken that has vanished is taken over
-after `ack_wait` seconds.
+after `ack_wait` seconds. What is new is taken by the same script that finds that the member was not replaced: a member
+that waits only looks, so that no message goes to one that another has replaced meanwhile.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ end
 return 1
 """
 
-_TAKE_OVER = """
+# Entries as id, message and attempt; without any, the id behind which the next one will be.
+_TAKE = """
 local stream, group, member, token, most = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local joined = redis.call('HGET', KEYS[2], group .. '/' .. member)
 if not joined then return redis.error_reply('FORGOTTEN') end
@@ -101,7 +103,18 @@ local function claim(entries)
 end
 claim(redis.call('XPENDING', stream, group, '-', '+', most, '/left'))
 if ARGV[5] ~= '' then claim(redis.call('XPENDING', stream, group, 'IDLE', ARGV[5], '-', '+', most)) end
-return found
+local room = most - #found / 3
+local new = room > 0 and redis.call('XREADGROUP', 'GROUP', group, me, 'COUNT', room, 'STREAMS', stream, '>')
+for _, entry in ipairs(new and new[1][2] or {}) do
+  for _, part in ipairs({entry[1], entry[2][2], 1}) do found[#found + 1] = part end
+end
+if #found > 0 then return found end
+for _, one in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+  local told = {}
+  for place = 1, #one, 2 do told[one[place]] = one[place + 1] end
+  if told['name'] == group then return {told['last-delivered-id']} end
+end
+return redis.error_reply('FORGOTTEN')
 """
 
 _SETTLE = """
@@ -192,13 +205,11 @@ class RedisChannel:
         with self.mapped():
             return self._client.register_script(script)(keys=list(keys or self.keys), args=list(arguments))
 
-    def read(self, group: str, consumer: str, most: int, seconds: float) -> list[tuple[bytes, bytes]]:
-        """The next messages of a group that nobody has taken, as pairs of id and bytes. Raises Unavailable."""
+    def wait(self, behind: bytes, seconds: float) -> None:
+        """Wait until there is a message behind the one of this id, and take none. Raises Unavailable."""
         with self.mapped():
             # The server takes 0 for ever.
-            block = max(1, round(seconds * 1_000)) if seconds > 0 else None
-            found: Any = self._client.xreadgroup(group, consumer, {self.stream: ">"}, count=most, block=block)
-        return [(name, fields[b"m"]) for _, entries in found or () for name, fields in entries if fields]
+            self._client.xread({self.stream: behind}, count=1, block=max(1, round(seconds * 1_000)))
 
 
 class RedisSubscription:
@@ -217,16 +228,12 @@ class RedisSubscription:
         until = time.monotonic() + seconds
         most = min(most, _TOGETHER)
         while not self._gone and most:
-            if (found := self._left(most)) is None:
-                self._gone = True
-                break
-            if len(found) < most:
-                waits = 0.0 if found else min(_SLICE, until - time.monotonic())
-                consumer = f"{self._member}/{self._token}"
-                new = self._channel.read(self._group, consumer, most - len(found), waits)
-                found += [self._delivery(name, body, 1) for name, body in new]
-            if found or time.monotonic() >= until:
-                return found
+            found = self._found(most)
+            waits = until - time.monotonic()
+            if len(found) > 1 or waits <= 0.0:
+                return [self._delivery(*found[first : first + 3]) for first in range(0, len(found) - 2, 3)]
+            if found:
+                self._channel.wait(found[0], min(_SLICE, waits))
         if self._gone:
             # As long as any take of nothing.
             time.sleep(max(0.0, until - time.monotonic()))
@@ -246,23 +253,24 @@ class RedisSubscription:
             self._gone = True
             self._channel.execute(_JOIN, [self._group, self._member, "", _EXPIRES, self._token])
 
-    def _left(self, most: int) -> list[Delivery] | None:
-        """What was left, as far as it is to be had; None once another member has this name."""
+    def _found(self, most: int) -> Sequence[Any]:
+        """What the script has taken: what was left, as far as it is to be had, and what is new."""
         looks = time.monotonic() >= self._looks_at
         if looks:
             self._looks_at = time.monotonic() + self._channel.ack_wait / 4
         idle = round(self._channel.ack_wait * 1_000) if looks else ""
         try:
             me = [self._group, self._member, self._token]
-            found = self._channel.execute(_TAKE_OVER, [*me, most, idle, _EXPIRES])
+            found: Sequence[Any] = self._channel.execute(_TAKE, [*me, most, idle, _EXPIRES])
         except LabError as error:
             if "REPLACED" in str(error):
-                return None
+                self._gone = True
+                return []
             if "FORGOTTEN" in str(error):
                 # Its key was evicted, or has expired: who joins again gets what it had taken.
                 raise Unavailable(f"{self._channel.name}: the server has forgotten the members of its groups") from None
             raise
-        return [self._delivery(*found[first : first + 3]) for first in range(0, len(found), 3)]
+        return found
 
     def _delivery(self, name: bytes, body: bytes, attempt: int) -> Delivery:
         milliseconds, number = name.split(b"-")

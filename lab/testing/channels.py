@@ -7,32 +7,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 from lab.base import Unavailable
 from lab.ports import Channel, Delivery, Message, Subscription
 from lab.testing.contracts import parametrized
+from lab.testing.taking import PATIENCE, messages, positions, taken
 
 # Makes an empty channel whose queues hold so many messages, or opens the one of a name.
 MakeChannel = Callable[[int, str], Channel]
 ROOM = 100
-# Seconds within which a broker delivers, also what a member left; and after which nothing more is expected.
-_PATIENCE, _QUIET = 15.0, 0.3
-
-
-def messages(positions: Iterable[int]) -> list[Message]:
-    """Messages of three records, published at their position."""
-    return [Message(position, ("item", position % 3), float(position), f"change {position}") for position in positions]
-
-
-def taken(subscription: Subscription, count: int) -> list[Delivery]:
-    """Take so many deliveries, however long the broker needs. Raises AssertionError if they don't come."""
-    found, until = list[Delivery](), time.monotonic() + _PATIENCE
-    while len(found) < count and time.monotonic() < until:
-        found += subscription.take(count - len(found), 0.05)
-    assert len(found) == count, f"{count} were to be delivered: {_positions(found)}"
-    return found
+# Seconds after which nothing more is expected.
+_QUIET = 0.3
 
 
 def _nothing_more(*subscriptions: Subscription) -> bool:
@@ -40,10 +28,6 @@ def _nothing_more(*subscriptions: Subscription) -> bool:
     with suppress(Unavailable):
         return not any(each.take(ROOM, _QUIET) for each in subscriptions)
     return True
-
-
-def _positions(deliveries: Iterable[Delivery]) -> list[int]:
-    return [item.message.position for item in deliveries]
 
 
 def _in_order(channel: Channel, deliveries: Iterable[Delivery]) -> bool:
@@ -81,7 +65,7 @@ def a_group_gets_what_is_published_after_it_was_made(make: MakeChannel) -> None:
     channel.publish(messages([2]))
     subscription = channel.subscribe("group", "one")
     channel.publish(messages([3]))
-    assert sorted(_positions(taken(subscription, 2))) == [2, 3]
+    assert sorted(positions(taken(subscription, 2))) == [2, 3]
     assert _nothing_more(subscription)
 
 
@@ -91,17 +75,17 @@ def every_group_gets_every_message_and_one_member_of_each(make: MakeChannel) -> 
     alone = channel.subscribe("alone", "one")
     channel.publish(messages(range(1, 31)))
     found: list[Delivery] = []
-    until = time.monotonic() + _PATIENCE
-    while len({*_positions(found)}) < 30 and time.monotonic() < until:
+    until = time.monotonic() + PATIENCE
+    while len({*positions(found)}) < 30 and time.monotonic() < until:
         for member in (one, other):
             more = member.take(4, 0.05)
             assert len(more) <= 4
             member.acknowledge(more)
             found += more
     # While members join, a broker that counts no attempts deals out anew: what isn't acknowledged by then comes again.
-    come = {*_positions(found)} if channel.promises.attempts == "own" else _positions(found)
+    come = {*positions(found)} if channel.promises.attempts == "own" else positions(found)
     assert sorted(come) == list(range(1, 31))
-    assert sorted(_positions(taken(alone, 30))) == list(range(1, 31))
+    assert sorted(positions(taken(alone, 30))) == list(range(1, 31))
     assert _nothing_more(one, other, alone)
 
 
@@ -116,11 +100,11 @@ def what_a_member_that_left_did_not_acknowledge_is_delivered_again(make: MakeCha
     assert _nothing_more(one)
     other = channel.subscribe("group", "other")
     again = taken(other, 5)
-    left = _positions(found[1:])
-    rest = sorted(set(range(1, 7)) - set(_positions(found)))
-    assert sorted(_positions(again)) == sorted(left + rest)
+    left = positions(found[1:])
+    rest = sorted(set(range(1, 7)) - set(positions(found)))
+    assert sorted(positions(again)) == sorted(left + rest)
     if channel.promises.left_first:
-        assert _positions(again) == left + rest
+        assert positions(again) == left + rest
     assert _attempts_fit(channel, [item for item in again if item.message.position in left], 2)
     other.acknowledge(again)
     assert _nothing_more(other)
@@ -137,12 +121,27 @@ def a_member_that_starts_again_gets_what_it_had_taken(make: MakeChannel) -> None
     again = channel.subscribe("group", "one")
     dead.acknowledge(left)
     found = taken(again, 3)
-    assert sorted(_positions(found)) == [1, 2, 3]
+    assert sorted(positions(found)) == [1, 2, 3]
     if channel.promises.left_first:
-        assert _positions(found) == [1, 2, 3]
+        assert positions(found) == [1, 2, 3]
     channel.publish(messages([4]))
     assert _nothing_more(dead)
-    assert _positions(taken(again, 1)) == [4]
+    assert positions(taken(again, 1)) == [4]
+
+
+def a_member_that_was_replaced_while_it_waits_takes_nothing_more(make: MakeChannel) -> None:
+    channel = make(ROOM, "")
+    if not channel.promises.replaces:
+        return
+    former, waits = channel.subscribe("group", "one"), ThreadPoolExecutor(1)
+    waiting = waits.submit(former.take, ROOM, 1.0)
+    # Until it waits; where it has not begun to by then, the promise is kept the more easily.
+    time.sleep(0.1)
+    again = channel.subscribe("group", "one")
+    channel.publish(messages([1, 2, 3]))
+    assert positions(taken(again, 3)) == [1, 2, 3]
+    assert waiting.result(PATIENCE) == []
+    waits.shutdown()
 
 
 def what_is_refused_is_delivered_again(make: MakeChannel) -> None:
@@ -152,10 +151,10 @@ def what_is_refused_is_delivered_again(make: MakeChannel) -> None:
     found = taken(subscription, 3)
     subscription.refuse(found[:2])
     again = taken(subscription, 4)
-    assert sorted(_positions(again)) == sorted({1, 2, 3, 4, 5} - {found[2].message.position})
+    assert sorted(positions(again)) == sorted({1, 2, 3, 4, 5} - {found[2].message.position})
     if channel.promises.left_first:
-        assert _positions(again) == [1, 2, 4, 5]
-    refused = [item for item in again if item.message.position in _positions(found[:2])]
+        assert positions(again) == [1, 2, 4, 5]
+    refused = [item for item in again if item.message.position in positions(found[:2])]
     assert _attempts_fit(channel, refused, 2)
 
 
@@ -175,7 +174,7 @@ def acknowledging_twice_or_something_unknown_does_nothing(make: MakeChannel) -> 
     new = taken(later, 2)
     later.acknowledge(former)
     later.close()
-    assert sorted(_positions(taken(channel.subscribe("group", "one"), 2))) == sorted(_positions(new))
+    assert sorted(positions(taken(channel.subscribe("group", "one"), 2))) == sorted(positions(new))
 
 
 def a_full_queue_refuses_and_loses_nothing(make: MakeChannel) -> None:
@@ -193,19 +192,19 @@ def a_full_queue_refuses_and_loses_nothing(make: MakeChannel) -> None:
         raise AssertionError("a fourth message found room in a queue of three")
     subscription = channel.subscribe("group", "one")
     found = taken(subscription, 2 if channel.promises.whole else 3)
-    assert _positions(found)[:2] == [1, 2]
+    assert positions(found)[:2] == [1, 2]
     subscription.acknowledge(found)
     _published(channel, [3, 4])
-    assert {*_positions(taken(subscription, 2))} == {3, 4}
+    assert {*positions(taken(subscription, 2))} == {3, 4}
     assert _nothing_more(subscription)
 
 
-def _published(channel: Channel, positions: Iterable[int]) -> None:
+def _published(channel: Channel, numbers: Iterable[int]) -> None:
     """Publish as a publisher does: again, until it is stored. Room may take a moment to be free."""
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + PATIENCE
     while True:
         try:
-            channel.publish(messages(positions))
+            channel.publish(messages(numbers))
             return
         except Unavailable:
             if time.monotonic() > until:
@@ -230,7 +229,7 @@ def what_waits_is_told(make: MakeChannel) -> None:
     channel.publish(messages(range(1, 6)))
     assert channel.backlog("other") == 5
     subscription.acknowledge(taken(subscription, 5))
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + PATIENCE
     while left := channel.backlog("group"):
         assert time.monotonic() < until, left
         time.sleep(0.02)
@@ -248,7 +247,7 @@ def a_channel_opened_again_by_its_name_goes_on(make: MakeChannel) -> None:
     channel.close()
     again = make(ROOM, channel.name)
     again.publish(messages([3]))
-    assert len({*_positions(taken(again.subscribe("group", "one"), 2))}) == 2
+    assert len({*positions(taken(again.subscribe("group", "one"), 2))}) == 2
     again.drop()
 
 
@@ -260,7 +259,7 @@ def after_a_drop_nothing_of_it_is_left_and_all_of_another(make: MakeChannel) -> 
     channel.drop()
     channel.drop()
     assert _nothing_more(former)
-    assert _positions(taken(kept, 1)) == [2]
+    assert positions(taken(kept, 1)) == [2]
     again = make(ROOM, channel.name)
     assert _nothing_more(again.subscribe("group", "one"))
 
@@ -271,6 +270,7 @@ PROMISES: tuple[Callable[[MakeChannel], None], ...] = (
     every_group_gets_every_message_and_one_member_of_each,
     what_a_member_that_left_did_not_acknowledge_is_delivered_again,
     a_member_that_starts_again_gets_what_it_had_taken,
+    a_member_that_was_replaced_while_it_waits_takes_nothing_more,
     what_is_refused_is_delivered_again,
     acknowledging_twice_or_something_unknown_does_nothing,
     a_full_queue_refuses_and_loses_nothing,

@@ -23,7 +23,8 @@ from lab.channel.rabbit import RabbitChannel
 from lab.channel.redis import RedisChannel
 from lab.ports import Channel, Delivery, Message
 from lab.scenario import ChannelFaults
-from lab.testing.channels import channel_contract, messages, taken
+from lab.testing.channels import channel_contract
+from lab.testing.taking import messages, taken
 
 test_redis = pytest.mark.server("redis")(channel_contract(RedisChannel))
 test_nats = pytest.mark.server("nats")(channel_contract(NatsChannel))
@@ -34,7 +35,7 @@ test_rabbitmq = pytest.mark.server("rabbitmq")(channel_contract(RabbitChannel))
 MEMBER = """
 import sys, time
 from lab.channel import CHANNELS
-from lab.testing.channels import taken
+from lab.testing.taking import taken
 channel = CHANNELS[sys.argv[1]](100, sys.argv[2])
 subscription = channel.subscribe("group", "one")
 found = taken(subscription, 3)

@@ -21,7 +21,8 @@ from lab.channel.memory import MemoryChannel
 from lab.channel.simulated import transmit
 from lab.ports import Delivery, Message, Subscription
 from lab.scenario import ChannelFaults, ChannelTable, Delay
-from lab.testing.channels import channel_contract, messages
+from lab.testing.channels import channel_contract
+from lab.testing.taking import messages
 
 HONEST = ChannelFaults()
 

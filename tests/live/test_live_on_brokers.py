@@ -28,7 +28,7 @@ from lab.scenario import Source
 from lab.servers import server
 from lab.service.listening import ChannelFiles
 from lab.service.serve import Address, serve
-from lab.testing.channels import messages
+from lab.testing.taking import messages
 from lab.wiring import Plan, plan
 
 TEXT = """

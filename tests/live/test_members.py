@@ -25,7 +25,7 @@ from lab.service.listening import BrokerListener, ChannelFiles
 from lab.service.membership import member_of
 from lab.service.temporary import temporary_folder
 from lab.service.wire import run
-from lab.testing.channels import messages
+from lab.testing.taking import messages
 
 CAPACITY, MESSAGES = 50, 300
 

@@ -31,7 +31,7 @@ from lab.running.notes import BoundedJournal
 from lab.scenario import Source
 from lab.service import member
 from lab.service.partition import GroupFiles, PartitionOwner, claimed
-from lab.testing.channels import messages
+from lab.testing.taking import messages
 from lab.wiring import Plan, plan
 
 TEXT = """

@@ -103,7 +103,7 @@ def test_what_a_killed_process_left_is_dropped_and_what_a_living_one_has_is_not(
 def test_an_instance_of_the_lab_s_own_keeps_messages_over_a_kill(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lab.testing.channels import messages, taken
+    from lab.testing.taking import messages, taken
 
     one = instance(name, tmp_path / "server", bound=True)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

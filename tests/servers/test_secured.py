@@ -29,7 +29,7 @@ from lab.servers import catalogue, instance, server
 from lab.servers.environment import way_out
 from lab.servers.nats import SERVER as NATS
 from lab.servers.rabbit import SERVER as RABBITMQ
-from lab.testing.channels import messages, taken
+from lab.testing.taking import messages, taken
 from lab.wiring import plan
 
 # All of them at once: the source of truth and its log, stores, and the channel.
