@@ -24,6 +24,9 @@ class Follower(Worker):
     """
 
     verified_at: float | None = None
+    # Whether the feed leaves out records of others: then the checkpoint passes their changes, too. And the position up
+    # to which everything had been committed before the last poll.
+    sliced, _head = False, 0
     reaching: Callable[[int], None] = staticmethod(lambda _: None)
     confirm: Callable[[], object] = staticmethod(lambda: None)
     handing: Callable[[str, pl.DataFrame], None] = staticmethod(lambda entity, frame: None)
@@ -44,6 +47,7 @@ class Follower(Worker):
                 head = service.source.head()
         except Unavailable as error:
             raise self._refused(start, error) from None
+        self._head = head
         seconds, more = super().poll(start)
         for name, settled in self.settled.items():
             self.covered[name] = max(self.covered[name], settled, 0 if more else head)
@@ -57,6 +61,9 @@ class Follower(Worker):
             self.confirm()
         except Unavailable as error:
             raise self._refused(now, error) from None
+        page, ended, _ = read
+        if self.sliced and ended and not len(page):
+            self.positions[entity] = max(self.positions[entity], self._head)
         return read
 
     def _do(self, entity: str, piece: Any, start: float, checkpoint: int | None, source: int) -> float:

@@ -130,6 +130,7 @@ class PartitionOwner:
             self.feeding = Feeding(plan, item, folder)
             self.worker: Follower = self.feeding.follower(projector, live, self.inbox, self.journal)
             opened.pop_all()
+        self.worker.sliced = True
         self.worker.confirm = lambda: self.feeding.confirm(self.source)
         # From where it goes on: all of this was in before.
         for name in entities:
