@@ -15,6 +15,8 @@ from lab.load import events as log
 from lab.load.driving import Order
 from lab.load.run import LoadResult, load, measure
 from lab.runs import Run
+from lab.scenario import refuse
+from lab.service.liveonly import of_live_runs
 from lab.statistics.quantiles import samples_needed, told
 from lab.wiring import Plan
 
@@ -104,6 +106,7 @@ def lasting(order: Order, rate: float, commands: bool) -> Order:
 
 def knee(plan: Plan, arguments: list[str], order: Order, root: Path, progress: Progress) -> Run:
     """Search twice, then a run at the lower of the two capacities, with the table `knee`."""
+    refuse(of_live_runs(plan))
     level, commands = plan.scenario.levels.lag_p99 or LAG_P99, not plan.domain.has_trace
     found: list[float] = []
     rows: list[dict[str, Any]] = []

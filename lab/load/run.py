@@ -29,6 +29,8 @@ from lab.measure.quiet import activity, quietness
 from lab.measure.temperatures import under_load
 from lab.place import FolderPlace
 from lab.runs import Run, new_run
+from lab.scenario import refuse
+from lab.service.liveonly import of_live_runs
 from lab.service.local import LocalService
 from lab.service.supervisor import ProgramFailed
 from lab.statistics.quantiles import told, unbiased
@@ -102,6 +104,7 @@ def load(
     `arguments` are those of `lab serve` that name the scenario; `knee` is what a search for it has found: the rows of
     the table, and what is told in the manifest.
     """
+    refuse(of_live_runs(plan))
     if plan.scenario.writers is not None:
         why = "the service has one writer: concurrent writers are simulated, and not under load"
         raise BadInput([Problem("writers", why, "leave the table out, or use `lab run`")])

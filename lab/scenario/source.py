@@ -81,7 +81,7 @@ class Source:
             problems += [_problem(self.path.name, raw, item) for item in told[:PROBLEMS_TOLD]]
             if len(told) > PROBLEMS_TOLD:
                 raise refusal(problems, len(told) - PROBLEMS_TOLD) from None
-            return _rest(raw, errors), problems
+            return _rest(raw, told), problems
 
 
 class AdviceQuestion(ScenarioTable):
@@ -212,7 +212,7 @@ def _inner(raw: Any, part: int | str) -> Any:
 
 def _causes(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
     """Return the errors that follow from no other: a list is only too short since its wrong items don't count."""
-    within = {error["loc"][:-1] for error in errors}
+    within = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
     return [error for error in errors if error["type"] != "too_short" or error["loc"] not in within]
 
 

@@ -27,6 +27,7 @@ from lab.service.feeding import feed_socket, finder
 from lab.service.folder import confirm, enrol, erase
 from lab.service.front import Front
 from lab.service.gate import Access
+from lab.service.liveonly import of_live_runs
 from lab.service.locking import owned
 from lab.service.part import Orders
 from lab.service.protocol import Patrol, enough_files, server_of
@@ -62,7 +63,7 @@ def serve(
     other settings, and for an address that can't be had.
     """
     access = Access.of(address.host, address.token)
-    refuse(_of_live_runs(plan))
+    refuse(of_live_runs(plan))
     require(servers(plan))
     if folder is None:
         with temporary_folder("lab-serve-") as made:
@@ -74,15 +75,6 @@ def serve(
         return
     _serve(plan, folder, access, address, tell, journal, fresh)
     stopping.keeps(folder)
-
-
-def _of_live_runs(plan: Plan) -> list[Problem]:
-    """Refuse what only a live run does."""
-    channel = plan.scenario.channel
-    if channel is None or channel.broker is None:
-        return []
-    where = f"{plan.source.path.name}: channel.broker"
-    return [Problem(where, "a service sends its messages itself", "leave it out, or use lab run --live")]
 
 
 def _serve(

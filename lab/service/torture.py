@@ -24,7 +24,9 @@ import numpy as np
 
 from lab.base import TRUTH, BadInput, Problem, stream
 from lab.domain.model import Command
+from lab.scenario import refuse
 from lab.service.aftermath import TortureLedger, judge, request_key
+from lab.service.liveonly import of_live_runs
 from lab.service.local import LocalService
 from lab.service.supervisor import ProgramFailed
 from lab.statistics.quantiles import reached
@@ -228,6 +230,7 @@ def torture(
 
 
 def _judgeable(plan: Plan) -> None:
+    refuse(of_live_runs(plan))
     if plan.scenario.truth.model == "snapshot":
         what = "a snapshot can't show that each command is there exactly once: it keeps the last one of each record"
         raise BadInput([Problem("truth.model", what, 'set truth.model to "history" or "events"')])

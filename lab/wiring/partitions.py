@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from lab.base import Entity, LabError, Problem
 from lab.channel.groups import GROUPS
@@ -12,6 +12,7 @@ from lab.stores import STORES, store_class
 from lab.truth.outlets import STREAMS
 
 _ALONE = "leave partitions out"
+_ONE = "one process keeps the projection"
 
 
 def problems(
@@ -20,7 +21,7 @@ def problems(
     """Refuse partitions that a projection can't have. `where` is the projection's place in the scenario."""
     if table.partitions is None:
         asked = [name for name in ("members", "kills", "freezes") if getattr(table, name)]
-        return [Problem(f"{where}.{name}", "one process keeps the projection", "add partitions = 4") for name in asked]
+        return [Problem(f"{where}.{name}", _ONE, "add partitions = 4") for name in asked]
     place, found = f"{where}.partitions", list[tuple[str, str, str]]()
     if scenario.time.mode != "live":
         what = "partitions are shared by processes, and on the simulated clock there is one for all projections"
@@ -34,6 +35,12 @@ def problems(
         what = "writers spread messages once, for all projections that have partitions"
         found.append((place, what, "give each of them the same number"))
     return [Problem(*one) for one in found]
+
+
+def causes(found: Sequence[Problem]) -> list[Problem]:
+    """Return the problems that follow from no other: partitions whose number is wrong are not missing."""
+    given = {one.where for one in found}
+    return [one for one in found if one.what != _ONE or f"{one.where.rpartition('.')[0]}.partitions" not in given]
 
 
 def _brokers(scenario: Scenario) -> tuple[str, str] | None:

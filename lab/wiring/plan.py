@@ -206,7 +206,7 @@ def plan(source: Source) -> Plan:
         answered = {query.name for projection in projections for query in projection.queries}
         problems += meaning.unanswered(queries, answered, file)
     problems += replicas.problems(scenario, {item.name: item for item in projections}, file)
-    refuse(problems)
+    refuse(partitions.causes(problems))
     found = Plan(source, scenario, business, _options(scenario), tuple(projections), queries)
     if not business.has_trace:
         commands = scenario.workload.commands

@@ -19,9 +19,13 @@ from lab.channel.memory import MemoryChannel
 from lab.channel.spread import SpreadChannel, names
 from lab.domain.employees import EMPLOYEES
 from lab.domain.model import Options
+from lab.experiment.progress import Quiet
 from lab.experiment.write import as_published
 from lab.live.run import run_live
 from lab.live.sharing import shared_journal
+from lab.load.driving import Order
+from lab.load.knee import knee
+from lab.load.run import load
 from lab.measure import lag
 from lab.place import FolderPlace
 from lab.ports import Assignment, partition_of
@@ -31,6 +35,8 @@ from lab.running.notes import BoundedJournal
 from lab.scenario import Source
 from lab.service import member
 from lab.service.partition import GroupFiles, PartitionOwner, claimed
+from lab.service.serve import Address, serve
+from lab.service.torture import torture
 from lab.testing.taking import messages
 from lab.wiring import Plan, plan
 
@@ -143,6 +149,28 @@ def test_what_can_not_be_partitioned_is_refused_when_it_is_read(
     assert f"projection.shared.{where}: " in said
     assert what in said
     assert way_out in said
+
+
+@pytest.mark.parametrize("number", [0, 1, 65])
+def test_a_wrong_number_of_partitions_is_one_mistake(number: int, tmp_path: Path) -> None:
+    wrong = TEXT.replace("partitions = 4", f"partitions = {number}\nkills = [1.0]\nfreezes = [2.0]")
+    (said,) = refused(tmp_path, wrong).splitlines()
+    assert "projection.shared.partitions: input should be" in said
+    # Also beside another, which is right.
+    (said,) = refused(tmp_path, wrong + '[[projection]]\nname = "other"\nstore = "sqlite.table"\n').splitlines()
+    assert "projection.shared.partitions: input should be" in said
+
+
+def test_what_serves_a_scenario_refuses_partitions_by_name(tmp_path: Path) -> None:
+    made = planned(tmp_path, TEXT)
+    for serves in (
+        lambda: serve(made, None, Address("127.0.0.1", 0), print),
+        lambda: torture(made, [], 1, 1.0),
+        lambda: load(made, [], Order(), tmp_path, Quiet()),
+        lambda: knee(made, [], Order(), tmp_path, Quiet()),
+    ):
+        with pytest.raises(BadInput, match=r"projection\.shared\.partitions: a service keeps each projection in one"):
+            serves()
 
 
 def test_on_the_simulated_clock_there_are_no_processes(tmp_path: Path) -> None:

@@ -1,0 +1,21 @@
+"""What only a live run does: refused by all that serve a scenario, before a process is started."""
+
+from __future__ import annotations
+
+from lab.base import Problem
+from lab.wiring import Plan
+
+
+def of_live_runs(plan: Plan) -> list[Problem]:
+    """Refuse a broker, and partitions: a service has one process for each projection, and sends it its messages."""
+    channel, file = plan.scenario.channel, plan.source.path.name
+    what, way_out = "a service keeps each projection in one process", "leave partitions out, or use lab run --live"
+    found = [
+        Problem(f"{file}: projection.{item.name}.partitions", what, way_out)
+        for item in plan.projections
+        if item.layout.partitions
+    ]
+    if channel is not None and channel.broker is not None:
+        what, way_out = "a service sends its messages itself", "leave it out, or use lab run --live"
+        found.append(Problem(f"{file}: channel.broker", what, way_out))
+    return found
