@@ -82,7 +82,7 @@ class KafkaChannel:
         with mapped(), self.consumer(group) as consumer:
             self._begin(consumer)
 
-    def subscribe(self, group: str, member: str) -> KafkaSubscription:
+    def subscribe(self, group: str, member: str, generation: int = 0) -> KafkaSubscription:
         """Join a group: the broker deals out the partitions among its members."""
         self.declare(group)
         self._members.append(KafkaSubscription(self, group))

@@ -14,10 +14,11 @@ from lab.ports import ChannelPromises, Delivery, Message
 
 @dataclass
 class _Group:
-    """One consumer group: what waits, and what each member has taken and not acknowledged, by tag."""
+    """One consumer group: what waits, what each member has taken and not acknowledged, by tag, and its generation."""
 
     waiting: deque[Delivery] = field(default_factory=deque)
     taken: dict[str, dict[int, Delivery]] = field(default_factory=dict)
+    generations: dict[str, int] = field(default_factory=dict)
 
 
 class MemoryChannel:
@@ -47,13 +48,15 @@ class MemoryChannel:
         with self._changed:
             self._groups.setdefault(group, _Group())
 
-    def subscribe(self, group: str, member: str) -> MemorySubscription:
+    def subscribe(self, group: str, member: str, generation: int = 0) -> MemorySubscription:
         """Join a group. A member of this name that is there already counts as dead: what it left is delivered first."""
         with self._changed:
             found = self._groups.setdefault(group, _Group())
-            self._give_back(found, member)
-            found.taken[member] = {}
-        return MemorySubscription(self, found, member)
+            mine = dict[int, Delivery]()
+            if generation >= found.generations.get(member, 0):
+                self._give_back(found, member)
+                found.generations[member], found.taken[member] = generation, mine
+        return MemorySubscription(self, found, member, mine)
 
     def backlog(self, group: str) -> int:
         """What waits and what is taken."""
@@ -84,10 +87,10 @@ class MemoryChannel:
 class MemorySubscription:
     """A member of a group of a `MemoryChannel`."""
 
-    def __init__(self, channel: MemoryChannel, group: _Group, member: str) -> None:
+    def __init__(self, channel: MemoryChannel, group: _Group, member: str, mine: dict[int, Delivery]) -> None:
         self._channel, self._group, self._member = channel, group, member
         # A later member of the same name has a dictionary of its own: this one can't touch it.
-        self._mine = group.taken[member]
+        self._mine = mine
 
     def take(self, most: int, seconds: float) -> list[Delivery]:
         """At most `most` messages in order; waits at most `seconds` of real time for the first one."""

@@ -57,7 +57,7 @@ class NatsChannel:
         """Make the stream, and in it a consumer."""
         self.thread.run(self._declare(group))
 
-    def subscribe(self, group: str, member: str) -> NatsSubscription:
+    def subscribe(self, group: str, member: str, generation: int = 0) -> NatsSubscription:
         """Join a group. The server doesn't tell members apart."""
         self.declare(group)
         return NatsSubscription(self, plain(group))

@@ -62,7 +62,7 @@ class RabbitChannel:
         self._groups.add(group)
         self.thread.run(self._declare(group))
 
-    def subscribe(self, group: str, member: str) -> RabbitSubscription:
+    def subscribe(self, group: str, member: str, generation: int = 0) -> RabbitSubscription:
         """Join a group, by a channel of the protocol."""
         self.declare(group)
         return RabbitSubscription(self, group)

@@ -57,11 +57,16 @@ redis.call('EXPIRE', KEYS[2], ARGV[2])
 return #ARGV - 3
 """
 
-# What members of this name, and not of this token, have taken goes to `/left`; a token of its own makes a new member.
+# What members of this name, and not of this token, have taken goes to `/left`; a token of its own makes a new member,
+# unless there is one of a later generation, with which its token begins.
+_LATER = -1
 _JOIN = """
 local stream, members, group, member, token = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]
 local field = group .. '/' .. member
+local function generation(of) return tonumber(string.match(of, '^%d+')) end
 if token ~= '' then
+  local there = redis.call('HGET', members, field)
+  if there and generation(there) > generation(token) then return -1 end
   redis.call('HSET', members, field, token)
   redis.call('EXPIRE', members, ARGV[4])
 elseif redis.call('HGET', members, field) ~= ARGV[5] then return 0
@@ -164,10 +169,10 @@ class RedisChannel:
                 if "BUSYGROUP" not in str(error):
                     raise
 
-    def subscribe(self, group: str, member: str) -> RedisSubscription:
+    def subscribe(self, group: str, member: str, generation: int = 0) -> RedisSubscription:
         """Join a group. A member of this name counts as dead: what it has taken is delivered first."""
         self.declare(group)
-        return RedisSubscription(self, group, member)
+        return RedisSubscription(self, group, member, generation)
 
     def backlog(self, group: str) -> int:
         """What was not delivered yet, and what is taken."""
@@ -215,13 +220,12 @@ class RedisChannel:
 class RedisSubscription:
     """A member of a group: a consumer of its own, which a later member of the same name replaces."""
 
-    def __init__(self, channel: RedisChannel, group: str, member: str) -> None:
+    def __init__(self, channel: RedisChannel, group: str, member: str, generation: int) -> None:
         self._channel, self._group, self._member = channel, group, member
-        self._token = secrets.token_hex(8)
+        self._token = f"{generation}/{secrets.token_hex(8)}"
         self._mine: dict[int, bytes] = {}
-        self._gone = False
         self._looks_at = time.monotonic()
-        channel.execute(_JOIN, [group, member, self._token, _EXPIRES])
+        self._gone = channel.execute(_JOIN, [group, member, self._token, _EXPIRES]) == _LATER
 
     def take(self, most: int, seconds: float) -> list[Delivery]:
         """At most `most`; what was left comes first, then what is new."""

@@ -84,8 +84,11 @@ class Channel(Protocol):
     def declare(self, group: str) -> None:
         """Make a consumer group, if it is new: it gets what is published from now on. Raises Unavailable."""
 
-    def subscribe(self, group: str, member: str) -> Subscription:
-        """Join a consumer group, which is made if new and then gets what is published from now on."""
+    def subscribe(self, group: str, member: str, generation: int = 0) -> Subscription:
+        """Join a consumer group, which is made if new and then gets what is published from now on.
+
+        Where a member replaces those of its name, one of a lower generation replaces none, and gets nothing.
+        """
 
     def backlog(self, group: str) -> int:
         """How many messages wait for a group; what is taken and not acknowledged may count, too. Raises Unavailable."""

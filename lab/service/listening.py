@@ -82,14 +82,14 @@ class BrokerListener:
 
     def __init__(
         self, table: ChannelTable, channel: str, seed: int, name: str, files: ChannelFiles,
-        room: Callable[[], int], hear: Callable[[Sequence[Delivery]], None], part: str = "",
+        room: Callable[[], int], hear: Callable[[Sequence[Delivery]], None], part: str = "", generation: int = 0,
     ) -> None:  # fmt: skip
         """`channel` is the channel's name, `room` how many more the inbox takes, `hear` is called in the loop.
 
-        `part` is what the counts are kept under, if not the projection's name.
+        `part` is what the counts are kept under, if not the projection's name; `generation` is that of its assignment.
         """
         self._table, self._channel, self._seed, self._name = table, channel, seed, name
-        self._part = part or name
+        self._part, self._generation = part or name, generation
         self._files, self._room, self._hear = files, room, hear
         self._loop = asyncio.get_running_loop()
         # Gets the error that has ended the thread before its time: then nothing is delivered any more.
@@ -169,7 +169,7 @@ class BrokerListener:
         clock = MonotonicClock()
         assert self._table.broker is not None
         channel = CHANNELS[self._table.broker](self._table.capacity, self._channel)
-        patient = Patient(lambda: channel.subscribe(self._name, self._name), self._tell)
+        patient = Patient(lambda: channel.subscribe(self._name, self._name, self._generation), self._tell)
         faulty = arriving(self._table, self._seed, self._name, patient, clock, began, real=True)
         noted_at = 0.0
         while not self._stopping.is_set():

@@ -42,11 +42,11 @@ def arrived(on: Listening, heard: Sequence[Heard], began: float) -> int:
     return took
 
 
-def member_of(on: Listening, channel: str, folder: Path, part: str = "") -> BrokerListener:
+def member_of(on: Listening, channel: str, folder: Path, part: str = "", generation: int = 0) -> BrokerListener:
     """Take messages from the broker's channel of this name; `folder` has the live run's files.
 
     They are done once they have left the inbox, for the store, and aren't held back by the guard. `part` is the name of
-    one partition's assignment; "" for a projection as a whole.
+    one partition's assignment, and `generation` its generation; "" for a projection as a whole.
     """
     item, table = on.item, on.plan.scenario.channel
     assert table is not None
@@ -67,6 +67,6 @@ def member_of(on: Listening, channel: str, folder: Path, part: str = "") -> Brok
         return on.inbox.capacity - len(on.inbox)
 
     seed = on.plan.scenario.seed
-    listener = BrokerListener(table, channel, seed, item.name, ChannelFiles(folder), room, hear, part)
+    listener = BrokerListener(table, channel, seed, item.name, ChannelFiles(folder), room, hear, part, generation)
     on.inbox.taken = lambda count: listener.taken(count, held)
     return listener

@@ -140,7 +140,7 @@ class PartitionOwner:
         self.runner = WallRunner(self.lane, clock, self._after, self.log.starts)
         self.listener: BrokerListener | None = None
         if channel:
-            self.listener = member_of(self, channel, folder, files.part(assignment))
+            self.listener = member_of(self, channel, folder, files.part(assignment), assignment.generation)
             self.listener.start()
 
     @property

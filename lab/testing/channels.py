@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 from lab.base import Unavailable
 from lab.ports import Channel, Delivery, Message, Subscription
 from lab.testing.contracts import parametrized
-from lab.testing.taking import PATIENCE, messages, positions, taken
+from lab.testing.replacing import (
+    a_member_of_a_lower_generation_replaces_none,
+    a_member_that_was_replaced_while_it_waits_takes_nothing_more,
+)
+from lab.testing.taking import PATIENCE, ROOM, MakeChannel, messages, positions, taken
 
-# Makes an empty channel whose queues hold so many messages, or opens the one of a name.
-MakeChannel = Callable[[int, str], Channel]
-ROOM = 100
 # Seconds after which nothing more is expected.
 _QUIET = 0.3
 
@@ -127,21 +127,6 @@ def a_member_that_starts_again_gets_what_it_had_taken(make: MakeChannel) -> None
     channel.publish(messages([4]))
     assert _nothing_more(dead)
     assert positions(taken(again, 1)) == [4]
-
-
-def a_member_that_was_replaced_while_it_waits_takes_nothing_more(make: MakeChannel) -> None:
-    channel = make(ROOM, "")
-    if not channel.promises.replaces:
-        return
-    former, waits = channel.subscribe("group", "one"), ThreadPoolExecutor(1)
-    waiting = waits.submit(former.take, ROOM, 1.0)
-    # Until it waits; where it has not begun to by then, the promise is kept the more easily.
-    time.sleep(0.1)
-    again = channel.subscribe("group", "one")
-    channel.publish(messages([1, 2, 3]))
-    assert positions(taken(again, 3)) == [1, 2, 3]
-    assert waiting.result(PATIENCE) == []
-    waits.shutdown()
 
 
 def what_is_refused_is_delivered_again(make: MakeChannel) -> None:
@@ -271,6 +256,7 @@ PROMISES: tuple[Callable[[MakeChannel], None], ...] = (
     what_a_member_that_left_did_not_acknowledge_is_delivered_again,
     a_member_that_starts_again_gets_what_it_had_taken,
     a_member_that_was_replaced_while_it_waits_takes_nothing_more,
+    a_member_of_a_lower_generation_replaces_none,
     what_is_refused_is_delivered_again,
     acknowledging_twice_or_something_unknown_does_nothing,
     a_full_queue_refuses_and_loses_nothing,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from lab.ports import Delivery, Message, Subscription
+from lab.ports import Channel, Delivery, Message, Subscription
 
+# Makes an empty channel whose queues hold so many messages, or opens the one of a name.
+MakeChannel = Callable[[int, str], Channel]
+ROOM = 100
 # Seconds within which a broker delivers, also what a member left.
 PATIENCE = 15.0
 

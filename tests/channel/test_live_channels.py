@@ -45,9 +45,9 @@ class SetClock:
 class Decorated(MemoryChannel):
     """Every subscription is decorated, with faults that do nothing."""
 
-    def subscribe(self, group: str, member: str) -> Any:
+    def subscribe(self, group: str, member: str, generation: int = 0) -> Any:
         """A member behind the decorator."""
-        return Faulty(super().subscribe(group, member), SampledFates(HONEST, 1), SetClock(100.0))
+        return Faulty(super().subscribe(group, member, generation), SampledFates(HONEST, 1), SetClock(100.0))
 
 
 test_memory = channel_contract(CHANNELS["memory"])

@@ -182,9 +182,9 @@ class Away(MemoryChannel):
             raise Unavailable("the broker is away")
         super().publish(found)
 
-    def subscribe(self, group: str, member: str) -> Any:
+    def subscribe(self, group: str, member: str, generation: int = 0) -> Any:
         """A member that fails as well."""
-        channel, below = self, super().subscribe(group, member)
+        channel, below = self, super().subscribe(group, member, generation)
 
         class Member:
             refuse, close = below.refuse, below.close

@@ -41,10 +41,12 @@ class Watched(MemoryChannel):
         super().__init__()
         self.stored: set[int] = set()
         self.early: list[int] = []
+        self.joined: list[int] = []
 
-    def subscribe(self, group: str, member: str) -> Any:
+    def subscribe(self, group: str, member: str, generation: int = 0) -> Any:
         """A member whose acknowledgements are looked at."""
-        channel, below = self, super().subscribe(group, member)
+        channel, below = self, super().subscribe(group, member, generation)
+        self.joined.append(generation)
         acknowledged = below.acknowledge
 
         def acknowledge(done: Sequence[Delivery]) -> None:
@@ -55,8 +57,8 @@ class Watched(MemoryChannel):
         return below
 
 
-def member(inbox: Waiting, folder: Path) -> BrokerListener:
-    """The member of a projection that has this inbox."""
+def member(inbox: Waiting, folder: Path, part: str = "", generation: int = 0) -> BrokerListener:
+    """The member of a projection that has this inbox, or of one assignment of its partition."""
     # All have room on their way, and few in the inbox.
     table = ChannelTable(broker="redis", capacity=MESSAGES)
     projector = SimpleNamespace(held=lambda _: [])
@@ -68,7 +70,7 @@ def member(inbox: Waiting, folder: Path) -> BrokerListener:
         worker=SimpleNamespace(entities=("item",), projector=projector),
     )  # fmt: skip
     (folder / "channel.began").write_text(f"{time.monotonic()}")
-    return member_of(stand_in, "", folder)
+    return member_of(stand_in, "", folder, part, generation)
 
 
 def test_a_busy_process_takes_no_more_than_its_inbox_holds_and_acknowledges_what_it_has_stored(
@@ -101,6 +103,35 @@ def test_a_busy_process_takes_no_more_than_its_inbox_holds_and_acknowledges_what
     assert ChannelFiles(tmp_path).counted("board")["open"] == 0
 
 
+def test_an_owner_whose_partition_was_given_on_can_not_take_its_messages_from_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one whose connection breaks after that, and that joins again because it has not heard yet."""
+    channel = Watched()
+    channel.stored = set(range(MESSAGES))
+    monkeypatch.setattr(listening, "CHANNELS", {"redis": lambda capacity, name: channel})
+
+    async def work() -> None:
+        inboxes = [Waiting(CAPACITY, print) for _ in range(2)]
+        former, owner = (member(inbox, tmp_path, f"board.0-{at}", at) for at, inbox in enumerate(inboxes, 1))
+        owner.start()
+        until = time.monotonic() + 20
+        while not channel.joined and time.monotonic() < until:
+            await asyncio.sleep(0.005)
+        former.start()
+        while len(channel.joined) < 2 and time.monotonic() < until:
+            await asyncio.sleep(0.005)
+        channel.publish(published([1, 2]))
+        while len(inboxes[1]) < 2 and time.monotonic() < until:
+            await asyncio.sleep(0.005)
+        assert [len(inbox) for inbox in inboxes] == [0, 2]
+        for one in (former, owner):
+            await one.stop()
+
+    asyncio.run(work())
+    assert channel.joined == [2, 1]
+
+
 def test_what_has_no_room_is_acknowledged_as_itself(tmp_path: Path) -> None:
     async def work() -> None:
         inbox = Waiting(2, lost.append)
@@ -125,9 +156,9 @@ class Broken(MemoryChannel):
 
     error: Exception | None = None
 
-    def subscribe(self, group: str, member: str) -> Any:
+    def subscribe(self, group: str, member: str, generation: int = 0) -> Any:
         """A member that fails."""
-        channel, below = self, super().subscribe(group, member)
+        channel, below = self, super().subscribe(group, member, generation)
         take = below.take
 
         def fail(most: int, seconds: float) -> list[Delivery]:
