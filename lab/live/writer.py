@@ -127,15 +127,19 @@ class Writer:
         truth.publish, truth.committing = self._changes.append, self._before_commit
 
     def execute(self, number: int, command: Command, due: float) -> None:
-        """Execute the command of this number, which was due at `due` (seconds since 1970); note what came of it."""
-        began = time.time()
+        """Execute the command of this number, which was due at `due` (seconds since 1970); note what came of it.
+
+        A server can be lost at the commit: the number is the id of the request under which the command is asked about
+        then. Writers share the numbers, and the source of truth is the run's own, so no other command has it.
+        """
+        began, request = time.time(), str(number) if self.truth.server else None
         self._pause = float(self.pauses.seconds[number])
         if self.pauses.aborted[number]:
             self._aborts = True
             with suppress(RolledBack):
-                self.truth.execute(replace(command, at=time.time()))
+                self.truth.execute(replace(command, at=time.time()), request)
             self._aborts = False
-        outcome = self.truth.execute(replace(command, at=time.time()))
+        outcome = self.truth.execute(replace(command, at=time.time()), request)
         acknowledged = time.time()
         rows: list[list[Any]] = []
         if self._changes:

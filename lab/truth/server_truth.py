@@ -148,16 +148,18 @@ class ServerTruth(Relational):
         and one of which it isn't known whether it was committed, if each command has the id of a request: under it the
         first outcome is found. Raises Unavailable where that can't be known, and while the server stays away.
         """
-        until, unknown = time.monotonic() + AWAY_SECONDS, UnknownCommit()
+        unknown = UnknownCommit()
         lost: tuple[type[Exception], ...] = (Overtaken, *self.on.errors)
         for tried in range(TRIES):
-            transaction = Transaction(self, self._reached(until))
+            transaction = Transaction(self, self._reached())
             try:
                 outcomes, changes = transaction.run(orders)
             except CommitUnknown:
                 if tried == TRIES - 1 or any(request is None for _, request in orders):
                     raise Unavailable(f"{self.on.name}: {UNKNOWN}") from None
-                unknown = UnknownCommit(*transaction.drafted)
+                if transaction.drafted[1]:
+                    # One that only asked has none: what it asked about may still turn out to be committed.
+                    unknown = UnknownCommit(*transaction.drafted)
             except lost as error:
                 if isinstance(error, Overtaken) or self.came_second(error):
                     if tried == TRIES - 1:
@@ -174,8 +176,9 @@ class ServerTruth(Relational):
             self.tried_again += 1
         raise AssertionError("the last try returns or raises")
 
-    def _reached(self, until: float) -> Any:
+    def _reached(self) -> Any:
         """The connection for commands, once the server can be reached. Raises Unavailable, and SourceLost."""
+        until = time.monotonic() + AWAY_SECONDS
         while True:
             try:
                 return self.on.session
