@@ -12,8 +12,10 @@ import json
 import os
 import signal
 import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from lab.service.member import LEASE
@@ -42,37 +44,52 @@ async def shared_up_to(item: ProjectionPlan, members: Sequence[Child], head: int
     return False
 
 
-def mishaps(plan: Plan, children: Mapping[str, Child], began: float) -> Iterator[Coroutine[Any, Any, None]]:
-    """Yield what is to befall members: kills and freezes at their times after `began`, each of the next member."""
+def mishaps(
+    plan: Plan, children: Mapping[str, Child], began: float, done: Counter[str]
+) -> Iterator[Coroutine[Any, Any, None]]:
+    """Yield what is to befall members: kills and freezes at their times after `began`, each of the next member.
+
+    `done` counts those that happened, by the projection's name.
+    """
     for item in plan.projections:
         members = [children[name] for name in item.processes]
         planned = [(at, _kill) for at in item.table.kills] + [(at, _freeze) for at in item.table.freezes]
         for number, (at, what) in enumerate(sorted(planned, key=lambda one: one[0])):
-            yield _later(began + at, what(members[number % len(members)]))
+            yield _later(began + at, partial(what, members[number % len(members)], partial(done.update, [item.name])))
 
 
-async def _later(at: float, what: Coroutine[Any, Any, None]) -> None:
-    try:
-        await asyncio.sleep(max(0.0, at - time.time()))
-    except asyncio.CancelledError:
-        what.close()
-        raise
-    await what
+async def _later(at: float, what: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    await asyncio.sleep(max(0.0, at - time.time()))
+    await what()
 
 
-async def _kill(child: Child) -> None:
-    if child.pid is not None:
-        with suppress(ProcessLookupError):
-            os.kill(child.pid, signal.SIGKILL)
+async def _alive(child: Child) -> int:
+    """Wait until its process is there: it may be between two lives."""
+    while child.pid is None:
+        await asyncio.sleep(_LOOK)
+    return child.pid
 
 
-async def _freeze(child: Child) -> None:
-    if (pid := child.pid) is None:
-        return
+async def _kill(child: Child, done: Callable[[], object]) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(await _alive(child), signal.SIGKILL)
+        done()
+
+
+async def _freeze(child: Child, done: Callable[[], object]) -> None:
+    pid = await _alive(child)
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
+        done()
         try:
             await asyncio.sleep(_SLEEPS * LEASE)
         finally:
             # Also at the end of the run: it could not be stopped otherwise.
             os.kill(pid, signal.SIGCONT)
+
+
+def not_done(plan: Plan, done: Mapping[str, int]) -> list[str]:
+    """Say of which projections fewer members were killed and frozen than planned: all had caught up before."""
+    planned = {item.name: len(item.table.kills) + len(item.table.freezes) for item in plan.projections}
+    said = "Of {} kills and freezes of {}'s members {} happened: the run was over before the others."
+    return [said.format(most, name, done.get(name, 0)) for name, most in planned.items() if done.get(name, 0) < most]

@@ -23,6 +23,7 @@ from lab.experiment.trials import try_stores
 from lab.experiment.write import Written
 from lab.live.foretelling import foretell, worked
 from lab.live.judging import Chronicle, acknowledged, held_back, projected
+from lab.live.members import not_done
 from lab.live.performing import Performance, Performed
 from lab.live.refusals import refused, unfit_server
 from lab.live.sharing import assignments_table
@@ -85,6 +86,7 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
         written.notes.append(_note(plan, performed, chronicle.commands))
         if chronicle.lost:
             written.notes.append(_LOST.format(chronicle.lost))
+        written.notes += not_done(plan, performed.struck)
         written.notes += [f"Messages never published: {n:,}; {why}." for why, n in performed.unpublished.items()]
         record = _record(judged_as, written, found, judged, performed, chronicle, every_revision, folder)
         shutil.rmtree(work)
@@ -155,6 +157,7 @@ def _record(
         "late_p99_seconds": told(late, 0.99),
         "caught_up": performed.caught_up,
         "restarts": performed.restarts,
+        "struck": performed.struck,
         "channel": performed.channel,
         "lost_commits": chronicle.lost,
         "unpublished": sum(performed.unpublished.values()),

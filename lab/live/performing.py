@@ -7,6 +7,7 @@ import json
 import pickle
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
@@ -22,7 +23,7 @@ from lab.live.broker import BrokerHub
 from lab.live.crew import Crew
 from lab.live.hub import Hub
 from lab.live.members import mishaps, shared_up_to
-from lab.live.refusals import too_long
+from lab.live.refusals import too_late, too_long
 from lab.live.slots import SlotWatch
 from lab.live.writer import WriterOrders, commands_file
 from lab.place import FolderPlace
@@ -47,7 +48,7 @@ class Performed:
 
     `began` is the scenario's first moment, in seconds since 1970. `channel` counts what became of messages, for each
     projection that listens. `restarts` are those of projections' processes, `slots` what was seen of their slots;
-    `unpublished` counts by reason the messages that never came to a broker.
+    `unpublished` counts by reason the messages that never came to a broker, `struck` the kills and freezes of members.
     """
 
     folder: Path
@@ -58,6 +59,7 @@ class Performed:
     restarts: dict[str, int] = field(default_factory=dict)
     slots: SlotWatch | None = None
     unpublished: dict[str, int] = field(default_factory=dict)
+    struck: dict[str, int] = field(default_factory=dict)
 
 
 class Performance:
@@ -101,14 +103,14 @@ class Performance:
             trace = self.plan.domain.trace(self.plan.options)
             frames = trace.frames.values()
             lasts = max((float(frame["committed_at"][-1]) for frame in frames if frame.height), default=0.0)
-            refuse(too_long(self.plan, lasts))
+            refuse(too_long(self.plan, lasts) + too_late(self.plan, lasts))
             return lasts
         progress.step("drawing the commands", 1)
         commands = list(self.plan.domain.workload(self.plan.options, stream(self.plan.scenario.seed, "workload")))
         with commands_file(self.folder).open("wb") as file:
             pickle.dump(commands, file, pickle.HIGHEST_PROTOCOL)
         lasts = commands[-1].at if commands else 0.0
-        refuse(too_long(self.plan, lasts))
+        refuse(too_long(self.plan, lasts) + too_late(self.plan, lasts))
         return lasts
 
     def _follow(self, found: Future[Performed], lasts: float, progress: Progress) -> None:
@@ -153,7 +155,8 @@ class Performance:
                 hub.begin(time.monotonic() + _HEAD_START)
             await crew.begin(began)
             self._began = began
-            tasks += [asyncio.create_task(each) for each in mishaps(self.plan, children, began)]
+            struck = Counter[str]()
+            tasks += [asyncio.create_task(each) for each in mishaps(self.plan, children, began, struck)]
             await self._or_stopped(crew.finished())
             if isinstance(hub, BrokerHub):
                 hub.expect(crew.published())
@@ -163,7 +166,7 @@ class Performance:
             }
             counts = {} if hub is None else hub.counts()
             journals = [each.journal for each in orders]
-            seen = counts, restarts, self._slots, crew.unpublished()
+            seen = counts, restarts, self._slots, crew.unpublished(), dict(struck)
             return Performed(self.folder, journals, began, bool(caught_up), *seen)
         finally:
             for task in tasks:

@@ -20,6 +20,20 @@ def too_long(plan: Plan, seconds: float) -> list[Problem]:
     return [Problem(f"{plan.source.path.name}: {where}", what, "raise it, or run it on the simulated clock")]
 
 
+def too_late(plan: Plan, seconds: float) -> list[Problem]:
+    """Refuse kills and freezes after the last command, due at so many seconds: they would strike nobody at work."""
+    found, file = list[Problem](), plan.source.path.name
+    for item in plan.projections:
+        for key in ("kills", "freezes"):
+            late = [at for at in getattr(item.table, key) if at >= seconds]
+            what = f"the last command is due at {seconds:.1f} s, and {{}} s is after that"
+            found += [
+                Problem(f"{file}: projection.{item.name}.{key}", what.format(f"{at:g}"), "earlier, or more commands")
+                for at in late
+            ]
+    return found
+
+
 def unfit_server(plan: Plan) -> list[Problem]:
     """Refuse feeds that the server of the source of truth can't give as it is set up. Raises Unavailable."""
     fed = [item.name for item in plan.projections if item.feed == LOG]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +14,8 @@ from test_live_run import planned
 from test_partitioned import TEXT
 
 from lab.base import Unavailable
+from lab.live.members import mishaps, not_done
+from lab.live.refusals import too_late
 from lab.ports import Assignment
 from lab.running.wall import WallClock, WallRunner
 from lab.service.partition import PartitionOwner, claimed
@@ -80,3 +84,35 @@ def test_a_partition_whose_messages_can_not_be_taken_any_more_is_no_longer_worke
             await asyncio.wait_for(working, 20)
 
     asyncio.run(work())
+
+
+def test_what_befalls_members_waits_for_one_between_two_lives_and_is_counted(tmp_path: Path) -> None:
+    made = planned(tmp_path, TEXT.replace("members = 2", "members = 1\nkills = [0.5, 2.0, 99.0]"))
+    done = Counter[str]()
+
+    async def strike() -> list[int]:
+        struck = []
+        child: Any = SimpleNamespace(pid=None)
+        for _ in range(2):
+            process = await asyncio.create_subprocess_exec("sleep", "60")
+            first, *others = mishaps(made, {"shared.1": child}, 0.0, done)
+            for one in others:
+                one.close()
+            task = asyncio.create_task(first)
+            await asyncio.sleep(0.1)
+            child.pid = process.pid
+            await task
+            struck.append(await asyncio.wait_for(process.wait(), 20))
+            child.pid = None
+        return struck
+
+    assert asyncio.run(strike()) == [-signal.SIGKILL, -signal.SIGKILL]
+    assert done == {"shared": 2}
+    assert not_done(made, done) == [
+        "Of 3 kills and freezes of shared's members 2 happened: the run was over before the others."
+    ]
+    assert not_done(made, {"shared": 3}) == []
+    (problem,) = too_late(made, 7.0)
+    assert f"{problem}".endswith(
+        "projection.shared.kills: the last command is due at 7.0 s, and 99 s is after that (earlier, or more commands)"
+    )
