@@ -104,7 +104,7 @@ def test_members_that_are_killed_and_frozen_leave_what_one_process_would(
     assert {"killed"} <= set(found["ended"]) <= {"killed", "given away", "refused as stale", "stopped"}
     # What a killed one had has another owner, or the same one anew.
     last = found.group_by("partition").last()
-    assert set(last["ended"]) <= {"stopped"}
+    assert set(last["ended"]) <= {"stopped"}, found.rows()
     assert set(found["member"]) <= {f"shared.{number}" for number in range(1, members + 1)}
     # What an owner was killed over, before it could write it down, is told all the same.
     assert found["applied"].sum() <= account["applied"]
