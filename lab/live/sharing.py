@@ -137,9 +137,16 @@ def _refused_unwritten(item: ProjectionPlan, changes: Published, journal: Journa
 
 
 def _ended(note: Note, ends: float) -> Note:
-    """What an owner wrote was visible before the next one had claimed its partition."""
+    """What an owner wrote was visible before the next one had claimed its partition.
+
+    What it only read may be the work of that one: no fence keeps a frozen owner from finding it known once it goes on.
+    """
     at, began_at = float(np.max(note.visible_at)), float(np.max(note.began_at))
-    return note if at <= ends else replace(note, visible_at=ends, began_at=min(began_at, ends))
+    return (
+        note
+        if at <= ends or not note.applied.positions.size
+        else replace(note, visible_at=ends, began_at=min(began_at, ends))
+    )
 
 
 def _furthest_behind(

@@ -14,13 +14,13 @@ import pytest
 from test_live_on_brokers import left_on
 from test_live_run import planned
 
-from lab.base import BadInput, Fenced, stream
+from lab.base import BadInput, Fenced
 from lab.channel.memory import MemoryChannel
 from lab.channel.spread import SpreadChannel, names
 from lab.domain.employees import EMPLOYEES
-from lab.domain.model import Options
 from lab.experiment.progress import Quiet
 from lab.experiment.write import as_published
+from lab.feed.published import Published
 from lab.live.run import run_live
 from lab.live.sharing import shared_journal
 from lab.load.driving import Order
@@ -330,18 +330,21 @@ def test_what_owners_did_not_come_to_write_down_is_told_by_what_the_next_one_fou
     ]
 
 
+def owned_by_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Plan, Published, Owners]:
+    """A plan, two revisions of one record, and what writes the journals of the owners of its partition."""
+    made = planned(tmp_path, TEXT.replace("partitions = 4", "partitions = 2"))
+    owners = Owners(made, tmp_path)
+    monkeypatch.setattr("lab.running.notes.time", SimpleNamespace(time=lambda: owners.at))
+    entity = EMPLOYEES.entities["employee"]
+    rows = [(at, 0, at, False, 0.0, *[None] * len(entity.columns)) for at in (1, 2)]
+    return made, as_published(made, {"employee": pl.DataFrame(rows, schema=entity.schema, orient="row")}), owners
+
+
 def test_what_a_frozen_owner_wrote_down_late_was_there_when_the_next_one_began(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.running.notes.time", SimpleNamespace(time=lambda: owners.at))
-    made = planned(tmp_path, TEXT.replace("partitions = 4", "partitions = 2"))
-    workload = EMPLOYEES.workload(Options(records=2, commands=2, rate=1.0), stream(1, "w"))
-    assert workload is not None
-    entity = EMPLOYEES.entities["employee"]
-    rows = [(at, 0, at, False, 0.0, *[None] * len(entity.columns)) for at in (1, 2)]
-    changes = as_published(made, {"employee": pl.DataFrame(rows, schema=entity.schema, orient="row")})
-    owners = Owners(made, tmp_path)
-    former, later = owners.began(Assignment(0, 1), 0), None
+    made, changes, owners = owned_by_two(tmp_path, monkeypatch)
+    former = owners.began(Assignment(0, 1), 0)
     owners.at = 103.0
     later = owners.began(Assignment(0, 2), 1)
     owners.writes(later, 2, to=2)
@@ -352,4 +355,23 @@ def test_what_a_frozen_owner_wrote_down_late_was_there_when_the_next_one_began(
     found = shared_journal(made.projections[0], changes, tmp_path, 100.0)
     assert lag.visible_at(changes, found, True).tolist() == [3.0, 3.0]
     # In the order in which they were written.
+    assert found.all("positions").tolist() == [1, 2]
+
+
+def test_what_a_frozen_owner_finds_known_once_it_goes_on_is_the_work_of_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, changes, owners = owned_by_two(tmp_path, monkeypatch)
+    former = owners.began(Assignment(0, 1), 0)
+    owners.at = 103.0
+    later = owners.began(Assignment(0, 2), 0)
+    for at in (1, 2):
+        owners.at = 103.0 + at
+        owners.writes(later, at, to=at)
+    owners.at = 108.0
+    owners.writes(former, refused=[1, 2])
+    for journal in (former, later):
+        journal.close()
+    found = shared_journal(made.projections[0], changes, tmp_path, 100.0)
+    assert lag.visible_at(changes, found, True).tolist() == [4.0, 5.0]
     assert found.all("positions").tolist() == [1, 2]
