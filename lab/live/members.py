@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from lab.live import freezing
 from lab.service.member import LEASE
 from lab.service.messages import ReadStatus
 from lab.service.supervisor import Child
@@ -77,15 +79,21 @@ async def _kill(child: Child, done: Callable[[], object]) -> None:
 
 
 async def _freeze(child: Child, done: Callable[[], object]) -> None:
-    pid = await _alive(child)
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGSTOP)
-        done()
-        try:
-            await asyncio.sleep(_SLEEPS * LEASE)
-        finally:
-            # Also at the end of the run: it could not be stopped otherwise.
-            os.kill(pid, signal.SIGCONT)
+    # By another process: it sets the child going again at the end of the run, also if the run is killed.
+    arguments = "-I", "-S", freezing.__file__, str(await _alive(child)), str(_SLEEPS * LEASE)
+    pipe = asyncio.subprocess.PIPE
+    freezer = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL, start_new_session=True
+    )
+    assert freezer.stdin is not None
+    assert freezer.stdout is not None
+    try:
+        if await freezer.stdout.readline():
+            done()
+        await freezer.wait()
+    finally:
+        freezer.stdin.close()
+        await freezer.wait()
 
 
 def not_done(plan: Plan, done: Mapping[str, int]) -> list[str]:
