@@ -36,8 +36,9 @@ CLAIMS_MAX = 100
 ENTITIES_MAX = 100
 # The most columns, conditions or parameters in one query; the most columns of one file that are named.
 COLUMNS_MAX, FILE_COLUMNS_MAX = 100, 2_000
-# The most partitions of a projection, each with a lane, two connections and a lease of its own.
-PARTITIONS_MAX = 64
+# The most partitions of a projection, each with a lane, two connections and a lease of its own: a server with its usual
+# 100 connections has room for them.
+PARTITIONS_MAX = 32
 # The most outages, crashes or slow periods.
 PERIODS_MAX = 1_000
 # The most values of an empirical delay: a file with more is thinned to so many quantiles. The most parts of a mixture.

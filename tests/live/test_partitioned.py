@@ -151,7 +151,7 @@ def test_what_can_not_be_partitioned_is_refused_when_it_is_read(
     assert way_out in said
 
 
-@pytest.mark.parametrize("number", [0, 1, 65])
+@pytest.mark.parametrize("number", [0, 1, 33])
 def test_a_wrong_number_of_partitions_is_one_mistake(number: int, tmp_path: Path) -> None:
     wrong = TEXT.replace("partitions = 4", f"partitions = {number}\nkills = [1.0]\nfreezes = [2.0]")
     (said,) = refused(tmp_path, wrong).splitlines()
