@@ -159,7 +159,8 @@ class Faulty:
         while self._on_the_way and self._on_the_way[0][0] <= now:
             arrived.append(heapq.heappop(self._on_the_way))
         if not self._on_the_way:
-            self._last.clear()
+            # What an outage has lost is not on its way, and those behind it would still have come after it.
+            self._last = {record: at for record, at in self._last.items() if at > now}
         options = self.fates.options
         match options.outage if isinstance(options, LiveFaults) else "none":
             case "held":

@@ -12,7 +12,7 @@ import polars as pl
 from lab.feed.published import Published
 from lab.projection.applied import NONE
 from lab.running.journal import Journal
-from lab.spill import chosen_of
+from lab.spill import breathe, chosen_of
 from lab.statistics import grouped
 from lab.statistics.grouped import in_order
 from lab.statistics.intervals import intervals
@@ -20,8 +20,14 @@ from lab.statistics.quantiles import BOUNDED, SHARES, told, unbiased
 from lab.statistics.steady import NOT_STABLE, growth, warm_up
 
 POINTS = 240
+# A note of so many changes is worth asking how much of what is on disk is in memory.
+_MANY = 10_000
 # The quantiles that are averaged over repetitions without the bias of an order statistic.
 UNBIASED = ("p90", "p99")
+
+
+def _never(block: slice) -> np.ndarray:
+    return np.full(block.stop - block.start, np.inf)
 
 
 def visible_at(published: Published, journal: Journal, subsumes: bool, epoch: int = 0) -> np.ndarray:
@@ -31,16 +37,16 @@ def visible_at(published: Published, journal: Journal, subsumes: bool, epoch: in
     where each change counts for itself, only its own write makes it visible. `epoch` is the first that is looked at.
     """
     size = published.committed_at.size
-    first = journal.spill.empty(size, np.float64)
-    first[:] = np.inf
+    first = grouped.by_blocks(journal.spill, size, np.float64, _never)
     # In reverse order, so that the first write of a change is kept.
     for note in reversed(journal.notes):
         if note.epoch >= epoch:
             first[note.applied.positions[::-1] - 1] = note.written_at[::-1]
+            if note.applied.positions.size >= _MANY:
+                breathe()
     if subsumes:
         # Records are numbered by the positions of their first changes.
-        carried = journal.spill.empty(size + 1, np.float64)
-        carried[:] = np.inf
+        carried = grouped.by_blocks(journal.spill, size + 1, np.float64, _never)
         for block in grouped.blocks(size, backwards=True):
             found = grouped.running(published.record[block][::-1], first[block][::-1], carried, "least")
             first[block] = found[::-1]

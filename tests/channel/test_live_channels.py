@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from effort import examples
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_channel import channels, sent, within
 
@@ -20,7 +20,7 @@ from lab.channel.faulty import Faulty, MonotonicClock
 from lab.channel.memory import MemoryChannel
 from lab.channel.simulated import transmit
 from lab.ports import Delivery, Message, Subscription
-from lab.scenario import ChannelFaults, ChannelTable, Delay
+from lab.scenario import ChannelFaults, ChannelTable, Delay, Outage, Reorder
 from lab.testing.channels import channel_contract
 from lab.testing.taking import messages
 
@@ -108,6 +108,15 @@ def lived(faulty: Faulty, channel: MemoryChannel, clock: SetClock, published: li
     return found
 
 
+# A message that an outage loses has others of its record behind it.
+BEHIND_A_LOST_ONE = ChannelTable(
+    reorder=Reorder(share=0.1, extra=Delay(mean=0.05)),
+    ordered_by_key=True,
+    outages=(Outage(at=0.203125, lasts=1.0, loses=True),),
+)
+
+
+@example(options=BEHIND_A_LOST_ONE, count=21, seed=0)
 @settings(max_examples=examples(100))
 @given(options=channels, count=st.integers(0, 80), seed=st.integers(0, 1_000))
 def test_with_the_same_fates_the_decorator_delivers_what_the_arrays_say(
