@@ -34,6 +34,7 @@ SMALLER = {
     "families": ("workload.commands=4_000", "domain.records=400"),
     "marketing": ("workload.commands=20_000", "domain.records=1_000"),
     "torture": ("workload.commands=3_000", "domain.records=100"),
+    "flights-postgres": ("domain.days=7",),
     "feeds": ("workload.commands=400", "domain.records=100"),
     "gaps-live": ("workload.commands=1_500", "domain.records=700"),
     "brokers-live": ("workload.commands=900", "domain.records=100"),
