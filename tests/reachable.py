@@ -27,10 +27,14 @@ def missing(name: str, _environment: str) -> str:
     return f"{found.reason}; {found.way_out}" if isinstance(found, Missing) else ""
 
 
+def unreached(name: str) -> str:
+    """Why this server isn't reached by the environment as it is; "" for one that is reached."""
+    return missing(name, str(sorted(one for one in os.environ.items() if one[0].startswith("LAB_"))))
+
+
 def needed(name: str) -> None:
     """Skip the test without this server; fail it where the server is required."""
-    reason = missing(name, str(sorted(one for one in os.environ.items() if one[0].startswith("LAB_"))))
-    if reason:
+    if reason := unreached(name):
         absent(name, reason)
 
 
