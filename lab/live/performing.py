@@ -68,7 +68,6 @@ class Performance:
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan, self.folder = plan, folder
         self.writers = plan.scenario.writers.count if plan.scenario.writers else 1
-        self._loop = asyncio.new_event_loop()
         self._stopped = asyncio.Event()
         self._began: float | None = None
 
@@ -81,6 +80,8 @@ class Performance:
         truth.close()
         with temporary_folder("lab-") as sockets:
             found: Future[Performed] = Future()
+            # Not before: what is refused until then would leave it open.
+            self._loop = asyncio.new_event_loop()
             thread = threading.Thread(target=self._run, args=(sockets, found), name="live")
             thread.start()
             try:

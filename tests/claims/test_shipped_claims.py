@@ -38,7 +38,7 @@ SMALLER = {
     "feeds": ("workload.commands=400", "domain.records=100"),
     "gaps-live": ("workload.commands=1_500", "domain.records=700"),
     "brokers-live": ("workload.commands=900", "domain.records=100"),
-    "partitioned-live": ("workload.commands=2_400", "domain.records=100"),
+    "partitioned-live": ("workload.commands=3_600", "domain.records=100"),
     "evictions-live": ("workload.commands=1_000", "domain.records=900"),
     "gaps-live-mariadb": ("workload.commands=1_500", "domain.records=700"),
 }
