@@ -32,6 +32,8 @@ from lab.servers.nats import ERRORS, SERVER
 _EXPIRES = 86_400.0
 # Messages that are on their way to the server at once, and that one request asks for.
 _TOGETHER = 500
+# A request that runs out so soon isn't made, in seconds; and how much later its end may be told.
+_LEAST, _LATE = 0.02, 1.0
 
 
 class NatsChannel:
@@ -225,10 +227,21 @@ class NatsSubscription:
             left = until - time.monotonic()
             if left <= 0:
                 return []
-            nanoseconds = round(left * 1e9)
-            if first := await self._request(1, {"batch": 1, "expires": nanoseconds}, left + SILENCE):
-                more = most - len(first)
-                return first + (await self._request(more, {"batch": more, "no_wait": True}, SILENCE) if more else [])
+            if left < _LEAST:
+                await asyncio.sleep(left)
+                continue
+            asked: dict[str, object] = {"batch": 1, "expires": round(left * 1e9)}
+            try:
+                first = await self._request(1, asked, left + _LATE)
+            except TimeoutError:
+                # Of a request that has run out, some servers say nothing. One that is silent is found out next.
+                continue
+            if first and (more := most - len(first)):
+                # What has come is not given up for what may be there beside it.
+                with suppress(TimeoutError):
+                    first += await self._request(more, {"batch": more, "no_wait": True}, _LATE)
+            if first:
+                return first
 
     async def _request(self, most: int, asked: dict[str, object], seconds: float) -> list[Msg]:
         """Ask the server, and return what it sends until it has said that there is no more."""

@@ -105,8 +105,8 @@ class Locked:
         self._path, self._file = path, file
 
     def alive(self) -> bool:
-        """Whether the file is there still; without it the lock says nothing, and is given up."""
-        if there := self._path.exists():
+        """Whether the file is there still, where files are now; without it the lock says nothing, and is given up."""
+        if there := self._path.exists() and self._path.parent == ledger_folder():
             return there
         self._file.close()
         return False

@@ -297,4 +297,4 @@ def held(store: Store, entity: str, keys: Callable[[], Iterable[Key]]) -> Iterat
 
 def dump(store: Store, entity: str, keys: Callable[[], Iterable[Key]] = tuple) -> pl.DataFrame:
     """Join what a store holds of an entity into one frame, with `Layout.schema`; `keys` are as for `held`."""
-    return pl.concat([pl.DataFrame(schema=store.layout.schema(entity)), *held(store, entity, keys)])
+    return pl.concat([*held(store, entity, keys)] or [pl.DataFrame(schema=store.layout.schema(entity))])

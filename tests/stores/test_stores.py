@@ -33,7 +33,9 @@ def test_every_store_keeps_the_contract(case: Case, tmp_path: Path) -> None:
 
 def test_every_promise_is_tried_on_several_stores() -> None:
     for one in PROMISES:
-        assert len({case.store for case in CASES if case.promise is one}) > 2, one.sentence
+        # None of these stores has several writers; those on servers are tried elsewhere.
+        if not one.fences:
+            assert len({case.store for case in CASES if case.promise is one}) > 2, one.sentence
 
 
 def test_every_class_of_query_is_asked() -> None:
