@@ -32,7 +32,7 @@ _ALIGNED = 64
 # Bytes of files that may be in memory before they are given back.
 RESIDENT_BYTES = 192 << 20
 # Bytes of rows that are brought into another order together.
-_TOGETHER_BYTES = 1 << 28
+_TOGETHER_BYTES = 1 << 27
 # Rows that span fewer chunks than this are taken from them as a whole.
 _NEAR = 4
 
@@ -165,11 +165,14 @@ def taken(frame: pl.DataFrame, rows: np.ndarray) -> pl.DataFrame:
     for some in np.split(ordered, cuts):
         pieces.append(frame[int(some[0]) : int(some[-1]) + 1][some - some[0]])
         breathe()
+    found: pl.DataFrame = pl.concat(pieces, rechunk=True)
+    if np.array_equal(ordered, rows):
+        return found
+    pieces.clear()
     back = np.empty(rows.size, np.int64)
     back[order] = np.arange(rows.size)
-    found = pl.concat(pieces, rechunk=True)[back]
-    assert isinstance(found, pl.DataFrame)
-    return found
+    reordered_rows: pl.DataFrame = found[back]
+    return reordered_rows
 
 
 def sifted(frame: pl.DataFrame, condition: pl.Expr) -> pl.DataFrame:
@@ -188,8 +191,21 @@ def reordered(frame: pl.DataFrame, rows: np.ndarray, spill: Spill) -> pl.DataFra
     # Rows from all over a frame on disk are looked for in all of it: so, many together.
     each = frame.estimated_size() / max(1, frame.height)
     step = max(ROWS, int(_TOGETHER_BYTES / max(1.0, each)))
-    pieces = (taken(frame, rows[first : first + step]) for first in range(0, rows.size, step))
-    return spill.frame(pieces, dict(frame.schema))
+    return spill.frame(_in_order(frame, rows, step), dict(frame.schema))
+
+
+def _in_order(frame: pl.DataFrame, rows: np.ndarray, step: int) -> Iterator[pl.DataFrame]:
+    for first in range(0, rows.size, step):
+        some = rows[first : first + step]
+        if some.size <= ROWS:
+            yield taken(frame, some)
+            continue
+        # Sorted, they are copied once and put into their order a part at a time.
+        order = np.argsort(some, kind="stable")
+        found, back = taken(frame, some[order]), np.empty(some.size, np.int64)
+        back[order] = np.arange(some.size)
+        for part in range(0, some.size, ROWS):
+            yield found[back[part : part + ROWS]]
 
 
 def chosen_of(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
