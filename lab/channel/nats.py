@@ -252,7 +252,13 @@ class NatsSubscription:
         await client.publish(self._subject, json.dumps(asked).encode(), reply=inbox.subject)
         until = time.monotonic() + seconds
         while len(found) < most:
-            message = await inbox.next_msg(timeout=max(0.001, until - time.monotonic()))
+            try:
+                message = await inbox.next_msg(timeout=max(0.001, until - time.monotonic()))
+            except TimeoutError:
+                # What has come is this member's, and comes to no other until `ack_wait` is over.
+                if found:
+                    break
+                raise
             status = (message.headers or {}).get("Status", "")
             if message.reply and not status:
                 found.append(message)

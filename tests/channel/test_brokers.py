@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from confluent_kafka import Producer
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription as Inbox
 from pika.exceptions import ChannelClosedByBroker
 
 from lab.base import CannotTake, Unavailable
@@ -214,5 +216,33 @@ def test_a_member_that_was_replaced_does_not_ask_without_pause() -> None:
         began = time.monotonic()
         assert [former.take(10, 0.2) for _ in range(3)] == [[], [], []]
         assert time.monotonic() - began >= 0.6
+    finally:
+        channel.drop()
+
+
+@pytest.mark.server("nats")
+def test_what_nats_has_sent_is_taken_though_it_does_not_say_that_there_is_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    next_of = Inbox.next_msg
+
+    async def without_an_end(inbox: Inbox, timeout: float | None = 1.0) -> Msg:
+        while True:
+            found = await next_of(inbox, timeout)
+            if not (found.headers or {}).get("Status"):
+                return found
+
+    monkeypatch.setattr("lab.channel.nats.SILENCE", 1.0)
+    monkeypatch.setattr(Inbox, "next_msg", without_an_end)
+    channel = NatsChannel(100)
+    try:
+        subscription = channel.subscribe("group", "one")
+        channel.publish(messages([1, 2, 3]))
+        found = subscription.take(10, 0.05)
+        assert [item.message.position for item in found] == [1, 2, 3]
+        subscription.acknowledge(found)
+        # A server that says nothing at all is away.
+        with pytest.raises(Unavailable, match="no answer"):
+            subscription.take(10, 0.05)
     finally:
         channel.drop()
