@@ -229,17 +229,29 @@ def new(
 
 @click.command()
 @click.argument("projector", metavar="MODULE:OBJECT")
+@click.option("--delivery", default="out-of-order", metavar="PROMISE", help="in-order, at-least-once or out-of-order.")
+@click.option("--properties", default="", metavar="A,B", help="Try these properties only.")
 @click.option("--junit", type=JUNIT, metavar="FILE", help="Write the verdicts as JUnit XML.")
 @common
-def check(projector: str, junit: Path | None, as_json: bool, overrides: Sequence[str], seed: int | None) -> int:
+def check(
+    projector: str,
+    delivery: str,
+    properties: str,
+    junit: Path | None,
+    as_json: bool,
+    overrides: Sequence[str],
+    seed: int | None,
+) -> int:
     """Test a projector of your own with duplicates, reordering, loss, late commits, deletes and crashes."""
     from lab.kit.apart import check_apart
     from lab.kit.check import SEED
-    from lab.kit.settings import settings
+    from lab.kit.settings import contract, settings
     from lab.report.junit import write_result
 
     junit_place(junit)
-    result = check_apart(projector, SEED if seed is None else seed, **settings(overrides))
+    chosen = contract(delivery, properties)
+    seed = SEED if seed is None else seed
+    result = check_apart(projector, seed, delivery=delivery, properties=chosen, **settings(overrides))
     answer(as_json, result.document, lambda _: say(result.text()))
     if junit is not None:
         with at_work_in(junit):

@@ -28,11 +28,13 @@ from lab.checks import CHECKS
 from lab.ending import last, say, stopping, told
 from lab.ending.failures import status_of
 from lab.kit import trial
-from lab.kit.check import Result, TrialOptions, Verdict, judge
+from lab.kit.check import HISTORIES, Effort, Result, TrialOptions, Verdict, judge
 from lab.kit.driver import Driver
 from lab.kit.history import Shape
-from lab.kit.properties import PROPERTIES
+from lab.kit.properties import PROPERTIES, tried
+from lab.kit.settings import replayed
 from lab.kit.subject import load
+from lab.kit.watch import WATCH
 
 # Seconds for which a step may take; and how much of what a projector prints is passed on, in bytes.
 PATIENCE, PRINTED_MAX = 60.0, 50_000
@@ -52,23 +54,43 @@ class CheckOrders:
     histories: int | None
     say: int
     live: int
+    seconds: float | None = None
+    delivery: str = "out-of-order"
+    properties: tuple[str, ...] = ()
+
+    @property
+    def tried(self) -> tuple[str, ...]:
+        """The properties that are tried."""
+        return tuple(self.properties) or tried(self.delivery)
 
 
-def check_apart(target: str, seed: int, histories: int | None = None, patience: float = PATIENCE) -> Result:
+def check_apart(
+    target: str,
+    seed: int,
+    histories: int | None = None,
+    patience: float = PATIENCE,
+    seconds: float | None = None,
+    delivery: str = "out-of-order",
+    properties: tuple[str, ...] = (),
+) -> Result:
     """Try the projector MODULE:OBJECT in a child process, and return the verdicts.
 
-    A step that takes longer than `patience` seconds is a failure. What the projector prints goes to standard error.
-    Raises BadInput for something that is no projector.
+    `delivery` and `properties` are as in `TrialOptions`. A step that takes longer than `patience` seconds is a failure.
+    What the projector prints goes to standard error. Raises BadInput for something that is no projector.
     """
     # What a projector that is killed leaves there goes with the folder.
     with tempfile.TemporaryDirectory(prefix="lab-check-") as temporary:
-        return _listened(target, seed, histories, patience, temporary)
+        heard, tells = os.pipe()
+        lives, alive = os.pipe()
+        orders = CheckOrders(target, seed, histories, tells, lives, seconds, delivery, properties)
+        try:
+            return _listened(orders, heard, patience, temporary)
+        finally:
+            os.close(heard)
+            os.close(alive)
 
 
-def _listened(target: str, seed: int, histories: int | None, patience: float, temporary: str) -> Result:
-    heard, tells = os.pipe()
-    lives, alive = os.pipe()
-    orders = CheckOrders(target, seed, histories, tells, lives)
+def _listened(orders: CheckOrders, heard: int, patience: float, temporary: str) -> Result:
     command = [sys.executable, "-P", "-c", _START, json.dumps(sys.path), json.dumps(asdict(orders))]
     process: subprocess.Popen[bytes] | None = None
     printing: threading.Thread | None = None
@@ -76,10 +98,10 @@ def _listened(target: str, seed: int, histories: int | None, patience: float, te
         with stopping.held():
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                pass_fds=(tells, lives), start_new_session=True, env=os.environ | {"TMPDIR": temporary},
+                pass_fds=(orders.say, orders.live), start_new_session=True, env=os.environ | {"TMPDIR": temporary},
             )  # fmt: skip
-        os.close(tells)
-        os.close(lives)
+        os.close(orders.say)
+        os.close(orders.live)
         printing = threading.Thread(target=_pass_on, args=(process,), daemon=True)
         printing.start()
         return _Parent(orders, process).listen(heard, patience)
@@ -88,8 +110,6 @@ def _listened(target: str, seed: int, histories: int | None, patience: float, te
             _end(process)
         if printing is not None:
             printing.join(5)
-        os.close(heard)
-        os.close(alive)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -112,10 +132,11 @@ class _Parent:
             match message:
                 case ["at", prop, number, step]:
                     self.prop, self.number, self.step = prop, number, step
-                case ["shape", key, columns]:
-                    self.shape = Shape(key, tuple((name, kind) for name, kind in columns))
-                case ["result", name, verdicts, replay]:
-                    return Result(name, tuple(Verdict(**row) for row in verdicts), replay)
+                case ["shape", key, columns, bits]:
+                    self.shape = Shape(key, tuple((name, kind) for name, kind in columns), bits)
+                case ["result", name, verdicts, replay, effort]:
+                    effort = Effort(**effort | {"notes": tuple(effort["notes"])})
+                    return Result(name, tuple(Verdict(**row) for row in verdicts), replay, effort)
                 case ["wrong", problems, status]:
                     wrong = BadInput([Problem(*each) for each in problems])
                     wrong.exit_status = status
@@ -136,7 +157,7 @@ class _Parent:
         if self.shape is None or self.prop not in PROPERTIES:
             way_out = "it must be possible to import it, and to call it without arguments"
             raise BadInput([Problem(target, f"being imported and made, it {why}", way_out)])
-        case = PROPERTIES[self.prop].case(self.orders.seed, self.number, self.shape)
+        case = PROPERTIES[self.prop].case(self.orders.seed, self.number, self.shape, delivery=self.orders.delivery)
         story = trial.run(lambda: Driver(_Unmoved()), case).lines
         lines = [f"{CHECKS[self.prop].anomaly}: the projector {why}"]
         lines += [f"  {who:<9}  {what}" for step, who, what, _ in story if step <= self.step]
@@ -146,9 +167,11 @@ class _Parent:
             Verdict(prop, "fail", "\n".join(lines), raised=True)
             if prop == self.prop
             else Verdict(prop, "unknown", rest)
-            for prop in PROPERTIES
+            for prop in self.orders.tried
         ]
-        return Result(target, tuple(verdicts), _replay(self.orders, self.number + 1))
+        wanted = self.orders.histories or HISTORIES
+        effort = Effort(self.orders.delivery, self.number + 1, wanted, len(case.history.changes))
+        return Result(target, tuple(verdicts), _replay(self.orders, self.number + 1), effort)
 
 
 class _Unmoved:
@@ -212,7 +235,7 @@ def _show(text: str) -> None:
 
 
 def _replay(orders: CheckOrders, rounds: int) -> str:
-    return f"lab check {orders.target} --seed {orders.seed} --set histories={rounds}"
+    return f"lab check {orders.target} {replayed(orders.delivery, orders.properties, orders.seed, rounds)}"
 
 
 def child(text: str) -> None:
@@ -231,18 +254,20 @@ def child(text: str) -> None:
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=end_with_the_parent, daemon=True).start()
-    threading.excepthook = trial.WATCH.thread_died
-    trial.WATCH.tell, trial.WATCH.apart = lambda prop, number, step: tell("at", prop, number, step), True
+    threading.excepthook = WATCH.thread_died
+    WATCH.tell, WATCH.apart = lambda prop, number, step: tell("at", prop, number, step), True
     try:
         with contextlib.redirect_stdout(sys.stderr):
             tell("begin")
             found = load(orders.target)
-            tell("shape", found.shape.key, found.shape.columns)
+            tell("shape", found.shape.key, found.shape.columns, found.shape.bits)
             options = TrialOptions(
-                orders.seed, orders.histories, tuple(PROPERTIES), found.shape, restarts=found.restarts
-            )
-            result = judge(found.consumer, options, found.name, lambda _, rounds: _replay(orders, rounds))
-        tell("result", result.name, [asdict(verdict) for verdict in result.verdicts], result.replay)
+                orders.seed, orders.histories, orders.tried, found.shape, restarts=found.restarts, twins=found.twins,
+                checkpoints=found.checkpoints, delivery=orders.delivery, seconds=orders.seconds,
+            )  # fmt: skip
+            result = judge(found.under(orders.delivery), options, found.name, lambda _, rounds: _replay(orders, rounds))
+        verdicts = [asdict(verdict) for verdict in result.verdicts]
+        tell("result", result.name, verdicts, result.replay, asdict(result.effort))
     except BaseException as error:
         if last.debugging():
             sys.excepthook(type(error), error, error.__traceback__)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from time import monotonic
 from typing import Any
 
 from lab.base import BadInput, Problem
 from lab.checks import CHECKS
 from lab.kit.history import Shape
-from lab.kit.properties import PROPERTIES
+from lab.kit.properties import PROPERTIES, tried
+from lab.kit.property import DELIVERIES
 from lab.kit.reader import Observer, Violation
 from lab.kit.reduce import reduce
 from lab.kit.script import TrialCase
+from lab.kit.telling import shown as in_short
 from lab.kit.telling import state, told
-from lab.kit.trial import WATCH, TrialOutcome, run
+from lab.kit.trial import TrialOutcome, run
+from lab.kit.watch import WATCH
 
 SEED = 1087
-HISTORIES = 30
-# A projector in a slow engine is tried on fewer histories, unless their number is given.
-SECONDS = 10.0
+# On how many histories each property is tried, and how many are enough to say that it holds.
+HISTORIES, LEAST = 100, 30
+# A projector in a slow engine is tried on fewer histories within these seconds, unless their number is given.
+SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -43,26 +48,50 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Effort:
+    """How much was tried: so many histories `of` so many for each property, the longest of so many changes.
+
+    `seconds` is the limit that ended it early, and 0 if none did. `notes` say what was understood of the rows.
+    """
+
+    delivery: str = "out-of-order"
+    histories: int = 0
+    of: int = 0
+    longest: int = 0
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """Return one line: how many histories, and the longest."""
+        early = f" within {self.seconds:g} s (more: --set seconds=N)" if self.seconds else ""
+        return (
+            f"{self.histories:,} of {self.of:,} histories for each property{early}, the longest of "
+            f"{self.longest:,} changes"
+        )
+
+
+@dataclass(frozen=True)
 class Result:
     """All verdicts on a projector, and the command that repeats the check."""
 
     name: str
     verdicts: tuple[Verdict, ...]
     replay: str
+    effort: Effort = Effort()
 
     @property
     def verdict(self) -> str:
-        """Fail if any property fails. What can't be known without `reopen()` alone changes nothing."""
+        """Fail if any property fails. What can't be known for want of a method alone changes nothing."""
         found = {item.prop: item.verdict for item in self.verdicts}
         if "fail" in found.values():
             return "fail"
-        rest = [verdict for prop, verdict in found.items() if not PROPERTIES[prop].restarts]
+        rest = [verdict for prop, verdict in found.items() if not PROPERTIES[prop].needs]
         return "unknown" if "unknown" in rest else "pass"
 
     def document(self) -> dict[str, Any]:
-        """The result as a JSON document: `verdict`, `verdicts` and the `replay` command."""
+        """The result as a JSON document: `verdict`, `verdicts`, `effort` and the `replay` command."""
         rows = [{"property": item.prop, "verdict": item.verdict, "witness": item.witness} for item in self.verdicts]
-        return {"verdict": self.verdict, "verdicts": rows, "replay": self.replay}
+        return {"verdict": self.verdict, "verdicts": rows, "effort": asdict(self.effort), "replay": self.replay}
 
     def text(self) -> str:
         """The result as text: a line for each property, with witness and advice below each that fails."""
@@ -74,20 +103,39 @@ class Result:
             if item.verdict == "fail":
                 lines += [f"    {line}" for line in item.witness.splitlines()]
                 lines += [f"    what to do: {item.advice}", ""]
-        return "\n".join([*lines, f"{self.verdict}; again with: {self.replay}"])
+        lines += [*self.effort.notes, self.effort.text()]
+        promise = f"under {self.effort.delivery} delivery ({DELIVERIES[self.effort.delivery]})"
+        return "\n".join([*lines, f"{self.verdict} {promise}; again with: {self.replay}"])
 
 
 @dataclass
 class TrialOptions:
-    """How much is tested. `histories` of None: the default, or fewer for a slow projector."""
+    """How much is tested. `histories` of None: the default, or fewer for a projector that takes longer than `seconds`.
+
+    `properties` are those to be tried; without any, all that can be asked where the feed promises `delivery`.
+    """
 
     seed: int = SEED
     histories: int | None = None
-    properties: Sequence[str] = tuple(PROPERTIES)
+    properties: Sequence[str] = ()
     shape: Shape = field(default_factory=Shape)
     recreate: bool = False
     snapshot: bool = False
     restarts: bool = True
+    twins: bool = True
+    checkpoints: bool = True
+    delivery: str = "out-of-order"
+    seconds: float | None = None
+
+    def lacking(self, needs: str) -> str:
+        """Return why a property that needs a method can't be known; an empty text if it can."""
+        if needs == "reopen" and not self.restarts:
+            return "no reopen(): it is unknown what a restart does"
+        if needs == "reopen" and self.delivery == "in-order" and not self.checkpoints:
+            return "no checkpoint(): a feed in order can't know where it goes on after a crash"
+        if needs == "twin" and not self.twins:
+            return "no twin(): it is unknown what a second owner of the same store does"
+        return ""
 
 
 def judge(make: Callable[[], Any], options: TrialOptions, name: str, replay: Callable[[int, int], str]) -> Result:
@@ -96,15 +144,20 @@ def judge(make: Callable[[], Any], options: TrialOptions, name: str, replay: Cal
     `replay` says how to do it again, from the seed and the number of rounds.
     """
     wanted = HISTORIES if options.histories is None else options.histories
-    trials = {prop: _Trial(make, prop, options) for prop in options.properties}
-    began, rounds = monotonic(), 0
-    while rounds < wanted:
+    limit = options.seconds or (SECONDS if options.histories is None else math.inf)
+    trials = {prop: _Trial(make, prop, options) for prop in options.properties or tried(options.delivery)}
+    began, rounds, early = monotonic(), 0, False
+    while rounds < wanted and not early:
         for trial in trials.values():
             trial.once(rounds)
         rounds += 1
-        if options.histories is None and monotonic() - began > SECONDS:
-            break
+        early = rounds < wanted and monotonic() - began > limit
     verdicts = [trial.verdict() for trial in trials.values()]
+    if early and rounds < LEAST:
+        why = f"tried on {rounds} of {wanted} histories within {limit:g} s, too few to say (more: --set seconds=N)"
+        verdicts = [
+            replace(item, verdict="unknown", witness=why) if item.verdict == "pass" else item for item in verdicts
+        ]
     broken = next((item for item in verdicts if item.prop == "converged" and item.raised), None)
     if broken:
         why = "it raises when everything comes once and in order: see converged"
@@ -112,7 +165,9 @@ def judge(make: Callable[[], Any], options: TrialOptions, name: str, replay: Cal
             replace(item, verdict="unknown", witness=why) if item.raised and item is not broken else item
             for item in verdicts
         ]
-    return Result(name, tuple(verdicts), replay(options.seed, rounds))
+    longest = max((trial.longest for trial in trials.values()), default=0)
+    effort = Effort(options.delivery, rounds, wanted, longest, limit if early else 0.0)
+    return Result(name, tuple(verdicts), replay(options.seed, rounds), effort)
 
 
 class _Trial:
@@ -121,7 +176,7 @@ class _Trial:
     def __init__(self, make: Callable[[], Any], prop: str, options: TrialOptions) -> None:
         self.make, self.prop, self.options, self.made = make, prop, options, PROPERTIES[prop]
         self.failed: TrialCase | None = None
-        self.tried = 0
+        self.tried = self.longest = 0
         # Whether any row had something besides its key that could be compared.
         self.compared = False
         self.shown = False
@@ -129,10 +184,14 @@ class _Trial:
     def once(self, number: int) -> None:
         """Try one more history, unless it is known to fail."""
         options = self.options
-        if self.failed or (self.made.restarts and not options.restarts):
+        if self.failed or options.lacking(self.made.needs):
             return
-        case = self.made.case(options.seed, number, options.shape, recreate=options.recreate, snapshot=options.snapshot)
+        case = self.made.case(
+            options.seed, number, options.shape, recreate=options.recreate, snapshot=options.snapshot,
+            delivery=options.delivery,
+        )  # fmt: skip
         self.tried += 1
+        self.longest = max(self.longest, len(case.history.changes))
         WATCH.prop, WATCH.number = self.prop, number
         outcome = run(self.make, case)
         for seen in outcome.seen[-1:]:
@@ -151,8 +210,8 @@ class _Trial:
             raise BadInput([Problem("rows()", what, "give int, float, str, bool or None")]) from None
 
     def verdict(self) -> Verdict:
-        if self.made.restarts and not self.options.restarts:
-            return Verdict(self.prop, "unknown", "no reopen(): it is unknown what a restart does")
+        if why := self.options.lacking(self.made.needs):
+            return Verdict(self.prop, "unknown", why)
         if self.failed is None:
             if self.shown and not self.compared:
                 why = "rows() gives nothing but keys: there is no state to compare"
@@ -163,7 +222,7 @@ class _Trial:
         known: dict[str, bool] = {}
 
         def fails(case: TrialCase) -> bool:
-            words = repr((case.script, case.history.changes, case.page))
+            words = repr((case.script, case.history.plan, case.page))
             if words not in known:
                 outcome = run(self.make, case)
                 seen = bool(outcome.raised) if raised else not outcome.raised and self.look(outcome) is not None
@@ -191,7 +250,7 @@ def _witness(prop: str, outcome: TrialOutcome, violation: Violation | None) -> s
     if violation is not None and not outcome.raised and violation.key is not None:
         shows = "; ".join(_shown(row) for row in violation.shows) or "nothing"
         lines += [
-            f"  {'rows()':<9}  shows of key {violation.key!r}: {shows}",
+            f"  {'rows()':<9}  shows of key {in_short(violation.key)}: {shows}",
             f"  {'':<9}  should show: {violation.should}",
         ]
     return "\n".join(lines)

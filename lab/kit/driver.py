@@ -56,8 +56,10 @@ class Driver:
     Its cursor follows the order of commits, and moves when `apply` has returned: delivery is at least once.
     """
 
-    def __init__(self, projector: Any) -> None:
+    def __init__(self, projector: Any, resumes: bool = False) -> None:
         self.projector = projector
+        # Whether a projector that keeps a checkpoint of its own is brought only what comes after it.
+        self.resumes = resumes and callable(getattr(projector, "checkpoint", None))
         self.armed: str | None = None
         # How far an apply comes that is interrupted in the middle.
         self.reach = 1
@@ -82,6 +84,11 @@ class Driver:
     def _apply(self, changes: list[Change]) -> None:
         if self.armed == "before-apply":
             raise Died
+        if self.resumes:
+            after = int(self.projector.checkpoint())
+            changes = [change for change in changes if change["position"] > after]
+            if not changes:
+                return
         if self.armed == "between":
             if hasattr(self.projector, "interrupt"):
                 self.projector.interrupt(self.reach)
@@ -105,8 +112,19 @@ class Driver:
         return checked_rows(self.projector.rows())
 
     def checkpoint(self) -> int:
-        """Return the position up to which everything was applied for certain."""
-        return self._checkpoint
+        """Return the position up to which everything was applied for certain, or which the projector keeps itself."""
+        return int(self.projector.checkpoint()) if self.resumes else self._checkpoint
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "twin" and hasattr(self.projector, "twin"):
+            return self._twin
+        raise AttributeError(name)
+
+    def _twin(self) -> Driver:
+        """Make a second owner of the same store, which goes on from where this one is."""
+        other = Driver(self.projector.twin(), self.resumes)
+        other._cursor, other._checkpoint = self._cursor, self._checkpoint
+        return other
 
     def close(self) -> None:
         """Close the projector's files, if it has any."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lab.kit.history import Change, TrialHistory
 
@@ -15,6 +15,8 @@ class TrialFeed:
         self._only = sorted(only)
         self.committed: list[int] = []
         self.handed: list[int] = []
+        # Called after each answer: what is committed meanwhile is in the next one.
+        self.asked: Callable[[], None] = lambda: None
 
     def _shown(self) -> list[int]:
         if not self.snapshot:
@@ -26,6 +28,7 @@ class TrialFeed:
         """Committed changes after this position, by position. What commits late turns up behind the cursor."""
         page = sorted(place for place in self._shown() if place > position)[:limit]
         self.handed += page
+        self.asked()
         return [dict(self.history.at(place)) for place in page]
 
     def commits_since(self, count: int, limit: int) -> tuple[list[Change], int]:
@@ -35,6 +38,7 @@ class TrialFeed:
             :limit
         ]
         self.handed += [place for _, place in page]
+        self.asked()
         return [dict(self.history.at(place)) for _, place in page], page[-1][0] if page else count
 
     def horizon(self, count: int | None = None) -> int:
@@ -44,11 +48,14 @@ class TrialFeed:
             if position not in done:
                 break
             last = position
+        self.asked()
         return last
 
     def head(self) -> int:
         """The newest committed position; 0 if nothing is committed."""
-        return max(self.committed, default=0)
+        last = max(self.committed, default=0)
+        self.asked()
+        return last
 
     def lagging(self, lag: int) -> TrialFeed:
         """The same before the last so many commits: a page that was read then, a replica that is behind."""

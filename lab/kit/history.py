@@ -1,12 +1,13 @@
-"""Small histories in plain Python: what the source of truth committed, as a list of dicts.
+"""Histories in plain Python: what the source of truth committed, as a list of dicts.
 
-Values are unique to a revision wherever their type allows it, so that a row tells which revision it shows.
+Values are unique to a revision wherever their type allows it, so that a row tells which revision it shows. Those of
+`lab.kit.wild` are not: they are awkward to keep.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,39 @@ Row = dict[str, Any]
 
 # The columns of a state, unless a projector says which ones it wants. The first is never null.
 COLUMNS: dict[str, Kind] = {"name": "str", "amount": "int", "price": "float"}
-META = ("position", "key", "revision", "deleted")
+META = ("position", "key", "revision", "deleted", "committed_at", "transaction", "transaction_size")
 NAMES = ("ada", "bea", "cyd", "dan", "eve", "fay", "gus", "hal")
+# Seconds since 1970 at which histories begin.
+BEGIN = 1_700_000_000.0
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What the changes of a history look like: the type of the keys, and the columns of a state."""
+    """What the changes of a history look like: the type of the keys, and the columns of a state.
+
+    Whole numbers have at most so many `bits`, with their sign.
+    """
 
     key: str = "int"
     columns: tuple[tuple[str, Kind], ...] = tuple(COLUMNS.items())
+    bits: int = 64
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A change before it has a position and a revision.
+
+    `nulls`: the columns that may be null are. `values` and `key` replace those that a record would have. `at` is the
+    time of its commit. Neighbours of one `transaction`, if it is not 0, are committed together.
+    """
+
+    record: int
+    deleted: bool = False
+    nulls: bool = False
+    values: tuple[tuple[str, Any], ...] = ()
+    key: Any = None
+    at: float | None = None
+    transaction: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,6 +61,7 @@ class TrialHistory:
     changes: tuple[Change, ...]
     commits: tuple[int, ...]
     shape: Shape = Shape()
+    plan: tuple[Planned, ...] = ()
 
     def at(self, position: int) -> Change:
         """The change at a position."""
@@ -72,20 +97,40 @@ def live(changes: Iterable[Change]) -> list[Row]:
     return sorted((row for row in rows if not last[row["key"]]["deleted"]), key=lambda row: str(row["key"]))
 
 
-def build(
-    plan: Sequence[tuple[int, bool]], shape: Shape, nulls: Sequence[bool] = (), commits: Sequence[int] = ()
-) -> TrialHistory:
-    """A history from (record, deleted) for each change. `nulls` says in which changes the later columns are null."""
+def build(plan: Sequence[Planned], shape: Shape, commits: Sequence[int] = ()) -> TrialHistory:
+    """A history from what is planned for each position."""
     revisions: dict[int, int] = {}
     changes: list[Change] = []
-    for index, (record, deleted) in enumerate(plan):
-        revisions[record] = revision = revisions.get(record, 0) + 1
-        key: Any = f"key-{record}" if shape.key == "str" else record
-        state = {name: _value(kind, record, revision) for name, kind in shape.columns}
-        if index < len(nulls) and nulls[index]:
+    timed = tuple(item if item.at else replace(item, at=_time(index)) for index, item in enumerate(plan))
+    for index, item in enumerate(timed):
+        revisions[item.record] = revision = revisions.get(item.record, 0) + 1
+        key: Any = f"key-{item.record}" if shape.key == "str" else item.record
+        state = {name: _value(kind, item.record, revision) for name, kind in shape.columns}
+        if item.nulls:
             state |= {name: None for number, (name, _) in enumerate(shape.columns) if number % 2}
-        changes.append({"position": index + 1, "key": key, "revision": revision, "deleted": deleted} | state)
-    return TrialHistory(tuple(changes), tuple(commits) or tuple(range(1, len(plan) + 1)), shape)
+        state |= dict(item.values)
+        meta = {
+            "position": index + 1, "key": key if item.key is None else item.key, "revision": revision,
+            "deleted": item.deleted, "committed_at": item.at,
+        }  # fmt: skip
+        changes.append(meta | _transaction(timed, index) | state)
+    return TrialHistory(tuple(changes), tuple(commits) or tuple(range(1, len(plan) + 1)), shape, timed)
+
+
+def _time(index: int) -> float:
+    """When a change is committed, in seconds: two at the same time, and every seventh by a clock that is behind."""
+    return BEGIN + index // 2 - (3.0 if index % 7 == 5 else 0.0)
+
+
+def _transaction(plan: Sequence[Planned], index: int) -> dict[str, int]:
+    """The transaction of a change: the position of its first change, and how many it has."""
+    own = plan[index].transaction
+    first = last = index
+    while own and first > 0 and plan[first - 1].transaction == own:
+        first -= 1
+    while own and last + 1 < len(plan) and plan[last + 1].transaction == own:
+        last += 1
+    return {"transaction": first + 1, "transaction_size": last - first + 1}
 
 
 def _value(kind: Kind, record: int, revision: int) -> Any:
@@ -115,7 +160,7 @@ def draw(
     long = rng.random() < 0.25
     count = int(rng.integers(11, 15)) if long else int(rng.integers(2, longest + 1))
     records = 1 if long else int(rng.integers(1, 7))
-    plan: list[tuple[int, bool]] = []
+    plan: list[Planned] = []
     dead: set[int] = set()
     seen: set[int] = set()
     for _ in range(count):
@@ -128,21 +173,22 @@ def draw(
         deleted = record in seen and record not in dead and rng.random() < (deletes / 4 if long else deletes)
         dead = dead | {record} if deleted else dead - {record}
         seen.add(record)
-        plan.append((record, deleted))
+        plan.append(Planned(record, deleted))
     blanks = (rng.random(count) < nulls).tolist()
-    return build(plan, shape, blanks, _late(rng, plan) if late else ())
+    plan = [replace(item, nulls=null) for item, null in zip(plan, blanks, strict=True)]
+    return build(plan, shape, _late(rng, plan) if late else ())
 
 
-def _late(rng: np.random.Generator, plan: Sequence[tuple[int, bool]]) -> list[int]:
+def _late(rng: np.random.Generator, plan: Sequence[Planned]) -> list[int]:
     """A commit order in which some changes come late; one record's changes stay in their order."""
     order = list(range(1, len(plan) + 1))
     for position in range(1, len(plan)):
         if rng.random() > 0.3:
             continue
         start = order.index(position)
-        record, place = plan[position - 1][0], start
+        record, place = plan[position - 1].record, start
         for _ in range(int(rng.integers(1, 4))):
-            if place + 1 < len(order) and plan[order[place + 1] - 1][0] != record:
+            if place + 1 < len(order) and plan[order[place + 1] - 1].record != record:
                 place += 1
         order.insert(place, order.pop(start))
     return order

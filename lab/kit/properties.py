@@ -6,19 +6,18 @@ Each is described in `lab.checks` under the function's name, and has a family of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from lab.checks import OF_PROJECTORS
-from lab.kit import families
+from lab.kit import families, keeping
 from lab.kit.history import Change, Row, committed_late
 from lab.kit.property import Again, Property, tried_on
 from lab.kit.reader import Observer, Violation, of, went_back
-from lab.kit.script import Commit, Deliver, Die, Step
-from lab.kit.trial import Seen, TrialOutcome
+from lab.kit.script import Die
+from lab.kit.trial import Seen
 
 
-@tried_on(families.in_order())
+@tried_on(families.in_order(), in_order=families.in_order())
 def converged(reader: Observer, again: Again) -> Violation | None:
     """After everything came once and in order, the live records are those of the source of truth."""
     outcome = reader.outcome
@@ -27,7 +26,7 @@ def converged(reader: Observer, again: Again) -> Violation | None:
     seen = outcome.seen[-1]
     for key in reader.records():
         last = reader.changes(key)[-1]
-        rows = [row for row in seen.rows if row["key"] == key]
+        rows = reader.rows(seen, key)
         if last["deleted"] and rows:
             return reader.violation(seen, f"key {key!r} is deleted and still shown", key)
         if not last["deleted"] and not rows:
@@ -73,37 +72,6 @@ def no_skipped_gap(reader: Observer, again: Again) -> Violation | None:
     """What is committed late, behind the cursor, is seen all the same."""
     behind = committed_late(reader.outcome.committed)
     return _missing(reader, lambda change: change["position"] in behind)
-
-
-@tried_on(families.duplicates)
-def no_double_effect(reader: Observer, again: Again) -> Violation | None:
-    """What comes again changes nothing: compared with the same changes, each delivered once."""
-    outcome = reader.outcome
-    if not outcome.seen or not outcome.complete():
-        return None
-    seen = outcome.seen[-1]
-    once: list[Step] = []
-    for position in sorted(outcome.committed):
-        once += [Commit((position,)), Deliver((position,))]
-    base: TrialOutcome | None = None
-    for key in reader.records():
-        rows = [row for row in seen.rows if row["key"] == key]
-        if len(rows) <= 1 and all(reader.matches(row) for row in rows):
-            continue
-        base = base or again(replace(outcome.case.with_script(once), drain=False))
-        if base.raised or not base.seen:
-            return None
-        other = [row for row in base.seen[-1].rows if row["key"] == key]
-        if len(rows) > len(other):
-            text = f"key {key!r} is shown {_times(len(rows))}, and {_times(len(other))} when each change comes once"
-            return reader.violation(seen, text, key, reader.changes(key)[-1])
-        if any(not reader.matches(row) for row in rows) and all(reader.matches(row) for row in other):
-            return reader.violation(seen, f"key {key!r} counts a change twice", key, reader.changes(key)[-1])
-    return None
-
-
-def _times(count: int) -> str:
-    return {0: "not at all", 1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 @tried_on(families.after_tombstones)
@@ -201,19 +169,23 @@ def _promised(reader: Observer) -> Violation | None:
     return None
 
 
-@tried_on(families.crashes(lost=0.4), restarts=True)
+@tried_on(
+    families.crashes(lost=0.4),
+    in_order=families.crashes(),
+    needs="reopen",
+)
 def checkpoint_sound(reader: Observer, again: Again) -> Violation | None:
     """Whatever the checkpoint promises is there, after a crash too."""
     return _promised(reader)
 
 
-@tried_on(families.lossy(lose=0.0, deletes=0.1))
+@tried_on(families.lossy(lose=0.0, deletes=0.1), in_order=families.in_order(messages=0.0))
 def read_your_writes(reader: Observer, again: Again) -> Violation | None:
     """Who waits until the checkpoint has reached a write then reads it."""
     return _promised(reader)
 
 
-@tried_on(families.mixed(deletes=0.15))
+@tried_on(families.mixed(deletes=0.15), in_order=families.in_order())
 def no_phantom(reader: Observer, again: Again) -> Violation | None:
     """Nothing is shown that the source of truth never had."""
     for seen in reader.outcome.seen:
@@ -225,7 +197,11 @@ def no_phantom(reader: Observer, again: Again) -> Violation | None:
     return None
 
 
-@tried_on(families.crashes(deletes=0.1, messages=0.5), restarts=True)
+@tried_on(
+    families.crashes(deletes=0.1, messages=0.5),
+    in_order=families.crashes(deletes=0.1, messages=0.5),
+    needs="reopen",
+)
 def survives_crash(reader: Observer, again: Again) -> Violation | None:
     """What was acknowledged outlives a restart, and what was interrupted does no harm when it comes again."""
     outcome = reader.outcome
@@ -249,7 +225,7 @@ def survives_crash(reader: Observer, again: Again) -> Violation | None:
         if sorted(mine) != sorted(theirs):
             text = f"key {key!r} is not what it is without the crash"
             should = "; ".join(theirs) or "nothing"
-            rows = [row for row in outcome.seen[-1].rows if row["key"] == key]
+            rows = reader.rows(outcome.seen[-1], key)
             return Violation(outcome.seen[-1].step, text, key, rows, f"{should}, as without the crash")
     return None
 
@@ -271,6 +247,12 @@ def _content(reader: Observer, rows: list[Row]) -> dict[Any, list[str]]:
     return found
 
 
-_FOUND = {item.about.name: item for item in list(globals().values()) if isinstance(item, Property)}
+_MADE = [*globals().values(), *vars(keeping).values()]
+_FOUND = {item.about.name: item for item in _MADE if isinstance(item, Property)}
 # Every property by name, in the order of the registry. One that is described and not made is a KeyError here.
 PROPERTIES: dict[str, Property] = {name: _FOUND[name] for name in OF_PROJECTORS}
+
+
+def tried(delivery: str) -> tuple[str, ...]:
+    """Return the properties that are tried, unless others are named, where the feed promises this."""
+    return tuple(name for name, made in PROPERTIES.items() if delivery in made.families and not made.asked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from lab.kit.history import Change, Row
@@ -22,9 +23,23 @@ class Violation:
     should: str
 
 
+_PLAIN = (int, str, bool)
+
+
+def missing(value: Any) -> bool:
+    """Whether a value stands for none: None, and what frames have for it (NaN, NaT, `pandas.NA`)."""
+    return value is None or type(value).__name__ == "NAType" or bool(value != value)
+
+
 def same(one: Any, other: Any) -> bool:
     """Whether two values are the same; a number may come back from a database in another type."""
-    return bool(one == other) if one is not None and other is not None else one is other
+    if type(one) in _PLAIN and type(other) in _PLAIN:
+        return bool(one == other)
+    if missing(one) or missing(other):
+        return missing(one) and missing(other)
+    if isinstance(one, Decimal) and isinstance(other, float):
+        return float(one) == other
+    return bool(one == other)
 
 
 class Observer:
@@ -37,6 +52,9 @@ class Observer:
         for position in sorted(outcome.committed):
             change = self.history.at(position)
             self._changes.setdefault(change["key"], []).append(change)
+        self._handed = set(outcome.handed)
+        self._rows: dict[int, dict[Any, list[Row]]] = {}
+        self._told: dict[int, set[int]] = {}
 
     def records(self) -> list[Any]:
         """Every key that was ever committed."""
@@ -45,6 +63,15 @@ class Observer:
     def changes(self, key: Any) -> list[Change]:
         """A record's committed changes by revision."""
         return self._changes.get(key, [])
+
+    def rows(self, seen: Seen, key: Any) -> list[Row]:
+        """The rows that are shown of a record."""
+        found = self._rows.get(id(seen))
+        if found is None:
+            found = self._rows[id(seen)] = {}
+            for row in seen.rows:
+                found.setdefault(row["key"], []).append(row)
+        return found.get(key, [])
 
     def matches(self, row: Row) -> list[int]:
         """The revisions of the row's record that look like this row. Columns that no change has are ignored."""
@@ -56,18 +83,24 @@ class Observer:
 
     def revisions(self, seen: Seen, key: Any) -> tuple[int, int] | None:
         """The lowest and highest revision that the record's rows may be showing; None when it isn't shown."""
-        found = [revision for row in seen.rows if row["key"] == key for revision in self.matches(row)]
+        found = [revision for row in self.rows(seen, key) for revision in self.matches(row)]
         return (min(found), max(found)) if found else None
+
+    def told_by(self, seen: Seen) -> set[int]:
+        """The positions that had been acknowledged by then."""
+        if seen.told not in self._told:
+            self._told[seen.told] = set(self.outcome.told[: seen.told])
+        return self._told[seen.told]
 
     def told(self, seen: Seen, key: Any) -> list[Change]:
         """The record's changes that had been acknowledged by then."""
-        by_then = set(self.outcome.told[: seen.told])
+        by_then = self.told_by(seen)
         return [change for change in self.changes(key) if change["position"] in by_then]
 
     def violation(self, seen: Seen, text: str, key: Any, must: Change | None = None) -> Violation:
         """A violation about one record, with what is shown of it and what should be."""
         should = "nothing" if must is None or must["deleted"] else f"{state(must)} (revision {must['revision']})"
-        return Violation(seen.step, text, key, [row for row in seen.rows if row["key"] == key], should)
+        return Violation(seen.step, text, key, self.rows(seen, key), should)
 
     def has(self, seen: Seen, change: Change) -> bool:
         """Whether this change, or a later one, is what is shown of its record."""
@@ -79,8 +112,7 @@ class Observer:
 
     def told_or_handed(self, change: Change) -> list[Change]:
         """Changes of the same record that were handed over at any time."""
-        handed = set(self.outcome.handed)
-        return [other for other in self.changes(change["key"]) if other["position"] in handed]
+        return [other for other in self.changes(change["key"]) if other["position"] in self._handed]
 
 
 def of(reader: Observer, positions: list[int], key: Any) -> list[int]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from lab.kit.history import TrialHistory
 
+# More changes than this in one step are told in one line.
+TOLD_MAX = 12
 # The steps at which a projector can die, and how a person says it.
 CRASHES = {
     "before-apply": "before it applies anything",
@@ -30,6 +32,13 @@ class Deliver:
 
 
 @dataclass(frozen=True)
+class Each:
+    """The same, each change in a batch of its own: what lies between a change and its repetition, told in a line."""
+
+    positions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Lose:
     """The channel loses the messages of these positions."""
 
@@ -38,10 +47,14 @@ class Lose:
 
 @dataclass(frozen=True)
 class Poll:
-    """Catch-up asks for the next page. `lag`: the page is read from before the last so many commits."""
+    """Catch-up asks for the next page. `lag`: the page is read from before the last so many commits.
+
+    `meanwhile` are positions that are committed after the source was first asked, before it is asked again.
+    """
 
     limit: int
     lag: int = 0
+    meanwhile: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,21 @@ class Rewind:
     position: int
 
 
-Step = Commit | Deliver | Lose | Poll | Die | Rewind
+@dataclass(frozen=True)
+class Takeover:
+    """The owner freezes with this batch in hand, and a second one takes over, to which the batch is delivered again."""
+
+    positions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Wake:
+    """The frozen owner goes on with the batch that it had in hand."""
+
+
+Step = Commit | Deliver | Each | Lose | Poll | Die | Rewind | Takeover | Wake
+# Those that name positions.
+PLACED = (Commit, Deliver, Each, Lose, Takeover)
 
 
 @dataclass(frozen=True)
@@ -82,10 +109,28 @@ class TrialCase:
 
     def committed(self) -> list[int]:
         """The positions that the script commits, in that order."""
-        return [position for step in self.script if isinstance(step, Commit) for position in step.positions]
+        found: list[int] = []
+        for step in self.script:
+            if isinstance(step, Commit):
+                found += step.positions
+            elif isinstance(step, Poll):
+                found += step.meanwhile
+        return found
 
     def possible(self) -> bool:
-        """Whether a source of truth can have done that: each record's revisions in order, and nothing deleted twice."""
+        """Whether a source of truth can have done that.
+
+        Each record's revisions come in order, nothing is deleted twice, and a transaction is committed as a whole.
+        """
+        whole = {
+            position: range(change["transaction"], change["transaction"] + change["transaction_size"])
+            for step in self.script
+            if isinstance(step, Commit)
+            for position in step.positions
+            if (change := self.history.at(position))["transaction_size"] > 1
+        }
+        if any(place not in whole for places in whole.values() for place in places):
+            return False
         last: dict[object, tuple[int, bool]] = {}
         for position in self.committed():
             change = self.history.at(position)

@@ -1,4 +1,4 @@
-"""What `lab check` takes with `--set`: how many histories a property is tried on, and how long a step may take."""
+"""What `lab check` takes: with `--set` how much is tried; what the feed promises; which properties."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import re
 from collections.abc import Sequence
 
 from lab.base import BadInput, Problem, nearest
+from lab.kit.properties import PROPERTIES
+from lab.kit.property import DELIVERIES
 
+# `seconds`: after which no more histories are tried.
 # `patience`: seconds for which a step of a projector may take before it counts as one that doesn't return.
-SETTINGS = ("histories", "patience")
+SETTINGS = ("histories", "seconds", "patience")
 # A million seconds are more than eleven days.
 SETTING_MAX = 1_000_000
 _WHOLE = re.compile(r"[0-9]{1,9}(_[0-9]{1,9})*")
@@ -33,6 +36,31 @@ def settings(overrides: Sequence[str]) -> dict[str, int]:
     return found
 
 
+def replayed(delivery: str, properties: Sequence[str], seed: int, rounds: int) -> str:
+    """The options of a command line that does it again."""
+    promise = "" if delivery == "out-of-order" else f"--delivery {delivery} "
+    named = f"--properties {','.join(properties)} " if properties else ""
+    return f"{promise}{named}--seed {seed} --set histories={rounds}"
+
+
 def _whole(text: str) -> int:
     """Return the whole number that a text says; 0 for anything else, and for one that is far too long."""
     return int(text) if len(text) <= 20 and _WHOLE.fullmatch(text) else 0
+
+
+def contract(delivery: str, properties: str) -> tuple[str, ...]:
+    """The properties of a command line, apart by commas, if any are named. Raises BadInput with all that is wrong."""
+    problems: list[Problem] = []
+    if delivery not in DELIVERIES:
+        problems.append(Problem("--delivery", f"there is no delivery `{delivery}`", nearest(delivery, DELIVERIES)))
+    names = tuple(dict.fromkeys(name.strip() for name in properties.split(",") if name.strip()))
+    for name in names:
+        if name not in PROPERTIES:
+            problems.append(Problem("properties", f"there is no property `{name}`", nearest(name, PROPERTIES)))
+        elif delivery in DELIVERIES and delivery not in PROPERTIES[name].families:
+            valid = [promise for promise in DELIVERIES if promise in PROPERTIES[name].families]
+            what = f"`{name}` is about what can't happen where delivery is {delivery}"
+            problems.append(Problem("properties", what, f"it is tried under {' and '.join(valid)}"))
+    if problems:
+        raise BadInput(problems)
+    return names

@@ -86,13 +86,18 @@ class _Cursor:
 class SqlProjector:
     """`apply`, `rows` and `reopen` around a function, on a database file of its own in a temporary folder."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, beside: SqlProjector | None = None) -> None:
         self._handler = handler
         self.lab_columns, self.lab_key = handler.columns, handler.key
-        self._folder = tempfile.TemporaryDirectory(prefix="lab-check-")
+        self._folder: tempfile.TemporaryDirectory[str] = (
+            tempfile.TemporaryDirectory(prefix="lab-check-") if beside is None else beside._folder
+        )
+        self._owns = beside is None
         self._reach: int | None = None
         self._connection: Any
         self._open()
+        if beside is not None:
+            return
         try:
             for statement in handler.setup.split(";"):
                 if statement.strip():
@@ -133,10 +138,15 @@ class SqlProjector:
         self._connection.close()
         self._open()
 
+    def twin(self) -> SqlProjector:
+        """Make a second owner of the same file, with a connection of its own."""
+        return SqlProjector(self._handler, self)
+
     def close(self) -> None:
-        """Give up the file and its folder."""
+        """Give up the file, and its folder with the first owner."""
         self._connection.close()
-        self._folder.cleanup()
+        if self._owns:
+            self._folder.cleanup()
 
 
 class Handler:

@@ -21,21 +21,26 @@ from lab.base import DTYPES, BadInput, LabError, Problem, nearest
 from lab.kit.driver import Driver, checked_rows
 from lab.kit.history import COLUMNS, META, Shape
 from lab.kit.telling import told
-from lab.kit.trial import WATCH
+from lab.kit.watch import WATCH
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A projector by its name. `make` makes a fresh one, `restarts` says whether it has `reopen()`."""
+    """A projector by its name. `make` makes a fresh one, and `restarts` says whether it has `reopen()`.
+
+    `twins` says whether it has `twin()`, and `checkpoints` whether it has `checkpoint()`.
+    """
 
     name: str
     make: Callable[[], Any]
     shape: Shape
     restarts: bool
+    twins: bool = False
+    checkpoints: bool = False
 
-    def consumer(self) -> Driver:
-        """A fresh projector with a driver that delivers to it."""
-        return Driver(self.make())
+    def under(self, delivery: str) -> Callable[[], Driver]:
+        """Return what makes a fresh projector with a driver that delivers to it, as a feed with this promise does."""
+        return lambda: Driver(self.make(), resumes=delivery == "in-order")
 
 
 def bad(where: str, what: str, way_out: str = "") -> BadInput:
@@ -129,7 +134,12 @@ def subject(found: Any, name: str = "") -> Subject:
             f"a fresh projector has {len(rows)} rows already",
             "let every new one begin empty: files and globals of its own are shared by all trials",
         )
-    return Subject(name, make, _shape(one, name), callable(getattr(one, "reopen", None)))
+    return Subject(
+        name,
+        make,
+        _shape(one, name),
+        *(callable(getattr(one, verb, None)) for verb in ("reopen", "twin", "checkpoint")),
+    )
 
 
 def _close(one: Any, name: str) -> None:
@@ -184,4 +194,7 @@ def _shape(one: Any, name: str) -> Shape:
             raise bad(f"{name}, column {column}", "every change has this one already", "leave it out of the columns")
     if key not in ("int", "str"):
         raise bad(name, f"a key can't be of type `{key}`", "valid: int, str")
-    return Shape(key, tuple(columns.items()))
+    bits = getattr(one, "lab_bits", 64)
+    if not isinstance(bits, int) or not 8 <= bits <= 64:
+        raise bad(name, f"`lab_bits` is {bits!r}", "from 8 to 64: how large its whole numbers are, with their sign")
+    return Shape(key, tuple(columns.items()), bits)

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.base import BadInput
 from lab.kit.driver import Consumer
 from lab.kit.feed import TrialFeed
 from lab.kit.history import Row
-from lab.kit.script import CRASHES, Commit, Deliver, Die, Lose, Poll, Rewind, Step, TrialCase
-from lab.kit.telling import brief, describe, told
+from lab.kit.script import (
+    CRASHES,
+    TOLD_MAX,
+    Commit,
+    Deliver,
+    Die,
+    Each,
+    Lose,
+    Poll,
+    Rewind,
+    Step,
+    Takeover,
+    TrialCase,
+    Wake,
+)  # fmt: skip
+from lab.kit.telling import brief, describe, in_all, told
+from lab.kit.watch import WATCH
 
 
 @dataclass(frozen=True)
@@ -60,42 +73,6 @@ class TrialOutcome:
         return set(self.told) >= set(self.committed)
 
 
-@dataclass
-class TrialWatch:
-    """Where a check is, for a parent process that watches it.
-
-    `apart`: the check has a process of its own, in which a KeyboardInterrupt comes from the projector alone.
-    """
-
-    tell: Callable[[str, int, int], None] | None = None
-    apart: bool = False
-    prop: str = ""
-    number: int = 0
-    _dead: list[BaseException] = field(default_factory=list)
-
-    def step(self, number: int) -> None:
-        """Report that a step begins."""
-        if self.tell is not None:
-            self.tell(self.prop, self.number, number)
-
-    def thread_died(self, args: threading.ExceptHookArgs) -> None:
-        """Note what ended a thread of the projector: the hook of `threading`."""
-        if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
-            self._dead.append(args.exc_value)
-
-    def confirm(self) -> None:
-        """Raise what has ended a thread of the projector."""
-        if self._dead:
-            raise self._dead.pop()
-
-    def passes(self, error: BaseException) -> bool:
-        """Return whether an exception is not the projector's crash: a mistake to tell, or the user's Ctrl-C."""
-        return isinstance(error, BadInput) or (isinstance(error, KeyboardInterrupt) and not self.apart)
-
-
-WATCH = TrialWatch()
-
-
 class _Run:
     """Executes the steps of one script against a consumer."""
 
@@ -103,6 +80,9 @@ class _Run:
         self.consumer, self.case, self.outcome = consumer, case, outcome
         self.feed = TrialFeed(case.history, case.committed(), case.snapshot)
         self.step = 0
+        # Owners made in this trial, and the frozen one with what it has in hand.
+        self.owners: list[Consumer] = [consumer]
+        self.former: tuple[Consumer, list[int]] | None = None
 
     def observe(self, after: str = "") -> None:
         rows = [dict(row) for row in self.consumer.rows() if not row.get("deleted")]
@@ -115,10 +95,7 @@ class _Run:
     def do(self, step: Step) -> None:
         match step:
             case Commit(positions):
-                self.feed.committed += positions
-                self.outcome.committed += positions
-                for position in positions:
-                    self.say("source", f"commits {describe(self.case.history.at(position))}")
+                self.commit(positions)
             case Lose(positions):
                 for position in positions:
                     if position in self.feed.committed:
@@ -135,18 +112,42 @@ class _Run:
                     self.say("catch-up", f"begins again after {count} commits" if count else "begins again from 0")
                     self.observe("rewind")
             case Deliver(positions):
-                self.message([position for position in positions if position in self.feed.committed])
-            case Poll(limit, lag):
-                self.poll(limit, lag)
+                self.message(self.sent(positions))
+            case Each(positions):
+                self.one_by_one(self.sent(positions))
+            case Poll(limit, lag, meanwhile):
+                self.poll(limit, lag, meanwhile)
+            case Takeover(positions):
+                self.take_over(self.sent(positions))
+            case Wake():
+                self.wake()
+
+    def commit(self, positions: Sequence[int], when: str = "") -> None:
+        self.feed.committed += positions
+        self.outcome.committed += positions
+        changes = [self.case.history.at(position) for position in positions]
+        if len(changes) > TOLD_MAX:
+            self.say("source", f"commits{when} {in_all(changes)}")
+            return
+        for change in changes:
+            self.say("source", f"commits{when} {describe(change)}")
+
+    def sent(self, positions: Sequence[int]) -> list[int]:
+        """Those that can be sent, since they are committed."""
+        committed = set(self.feed.committed)
+        return [position for position in positions if position in committed]
 
     def message(self, positions: list[int]) -> None:
         if not positions:
             return
         changes = [dict(self.case.history.at(position)) for position in positions]
-        again = set(self.outcome.handed)
-        for index, (position, change) in enumerate(zip(positions, changes, strict=True)):
-            repeated = position in again or position in positions[:index]
-            self.say("channel", f"brings {brief(change)}{' again' if repeated else ''}", 1)
+        if len(changes) > TOLD_MAX:
+            self.say("channel", f"brings {in_all(changes)} in one batch", 1)
+        else:
+            again = set(self.outcome.handed)
+            for index, (position, change) in enumerate(zip(positions, changes, strict=True)):
+                repeated = position in again or position in positions[:index]
+                self.say("channel", f"brings {brief(change)}{' again' if repeated else ''}", 1)
         self.outcome.handed += positions
         if self.attempt(lambda: self.consumer.receive(changes)):
             self.outcome.told += positions
@@ -155,9 +156,46 @@ class _Run:
             # It was not acknowledged, so the channel delivers it again.
             self.message(positions)
 
-    def poll(self, limit: int, lag: int = 0) -> list[int]:
+    def one_by_one(self, positions: list[int]) -> None:
+        changes = [dict(self.case.history.at(position)) for position in positions]
+        if not changes:
+            return
+        self.say("channel", f"brings {in_all(changes)}, one at a time", 1)
+        self.outcome.handed += positions
+        for change in changes:
+            self.consumer.receive([change])
+        self.outcome.told += positions
+        self.observe()
+
+    def take_over(self, positions: list[int]) -> None:
+        """Let a second owner go on; a projector that can't have one goes on itself."""
+        if not positions:
+            return
+        if hasattr(self.consumer, "twin"):
+            self.former = (self.consumer, positions)
+            self.consumer = self.consumer.twin()
+            self.owners.append(self.consumer)
+        places = ", ".join(map(str, positions))
+        self.say("projector", f"freezes with position {places} in hand, and a second owner takes over")
+
+    def wake(self) -> None:
+        """Let the frozen owner go on. That it is refused is no failure."""
+        if self.former is None:
+            return
+        (owner, positions), self.former = self.former, None
+        for position in positions:
+            self.say("projector", f"wakes, and applies {brief(self.case.history.at(position))}", 1)
+        try:
+            owner.receive([dict(self.case.history.at(position)) for position in positions])
+        except Exception as error:
+            self.say("projector", f"is refused: {told(error)}")
+        self.observe("wake")
+
+    def poll(self, limit: int, lag: int = 0, meanwhile: Sequence[int] = ()) -> list[int]:
         lag = min(lag, len(self.feed.committed))
         feed = self.feed.lagging(lag)
+        late = [meanwhile] if meanwhile else []
+        feed.asked = lambda: self.commit(late.pop(), ", while the page is read,") if late else None
         before = len(self.feed.handed)
 
         def ask() -> None:
@@ -167,14 +205,16 @@ class _Run:
                 page = self.feed.handed[before:]
                 known = set(self.outcome.handed)
                 self.outcome.handed += page
-                late = f", as it was {lag} commit{'s' if lag > 1 else ''} ago" if lag else ""
+                ago = f", as it was {lag} commit{'s' if lag > 1 else ''} ago" if lag else ""
                 for position in page:
                     again = " again" if position in known else ""
-                    self.say("catch-up", f"hands over {brief(self.case.history.at(position))}{again}{late}", 1)
+                    self.say("catch-up", f"hands over {brief(self.case.history.at(position))}{again}{ago}", 1)
                 if not page and self.step < len(self.case.script):
-                    self.say("catch-up", f"asks the source{late}, and finds nothing new")
+                    self.say("catch-up", f"asks the source{ago}, and finds nothing new")
 
-        if self.attempt(ask):
+        done = self.attempt(ask)
+        feed.asked()
+        if done:
             page = self.feed.handed[before:]
             self.outcome.told += page
             self.observe()
@@ -221,8 +261,9 @@ def run(make: Callable[[], Any], case: TrialCase) -> TrialOutcome:
         try:
             _go(going)
         finally:
-            if hasattr(consumer, "close"):
-                consumer.close()
+            for owner in reversed(going.owners):
+                if hasattr(owner, "close"):
+                    owner.close()
     except BaseException as error:
         if WATCH.passes(error):
             raise

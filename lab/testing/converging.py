@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lab.base import BadInput, MissingDriver, Problem, nearest
+from lab.base import BadInput, MissingDriver, Problem
 from lab.kit.check import SEED, Result, TrialOptions, judge
-from lab.kit.history import Change, Shape, build
-from lab.kit.properties import PROPERTIES
+from lab.kit.history import Change, Planned, Shape, build
+from lab.kit.settings import contract, replayed
 from lab.kit.subject import load, subject
 
 if TYPE_CHECKING:
@@ -18,48 +18,57 @@ if TYPE_CHECKING:
 
 
 def check(
-    projector: Any, *, seed: int = SEED, histories: int | None = None, properties: Sequence[str] | None = None
+    projector: Any,
+    *,
+    seed: int = SEED,
+    histories: int | None = None,
+    properties: Sequence[str] | None = None,
+    delivery: str = "out-of-order",
 ) -> Result:
     """Try a projector: a class, a function that makes one, a decorated function, an object, or "module:object".
 
-    The result has a `verdict`, and one of each property with its witness. What the projector prints goes to standard
-    error. Raises BadInput for something that is no projector.
+    `delivery` is what the feed promises: "in-order", "at-least-once" or "out-of-order". The result has a `verdict`, and
+    one of each property with its witness. What the projector prints goes to standard error. Raises BadInput for
+    something that is no projector.
     """
-    chosen = tuple(PROPERTIES) if properties is None else tuple(properties)
-    problems = [
-        Problem("properties", f"there is no property `{name}`", nearest(name, PROPERTIES))
-        for name in chosen
-        if name not in PROPERTIES
-    ]
     if histories is not None and histories < 1:
-        problems.append(Problem("histories", f"{histories} histories show nothing", "at least 1"))
-    if problems:
-        raise BadInput(problems)
+        raise BadInput([Problem("histories", f"{histories} histories show nothing", "at least 1")])
+    chosen = contract(delivery, ",".join(properties or ()))
     with contextlib.redirect_stdout(sys.stderr):
         found = load(projector) if isinstance(projector, str) else subject(projector)
-        options = TrialOptions(seed, histories, chosen, found.shape, restarts=found.restarts)
-        return judge(found.consumer, options, found.name, _replay(projector))
+        options = TrialOptions(
+            seed, histories, chosen, found.shape, restarts=found.restarts, twins=found.twins,
+            checkpoints=found.checkpoints, delivery=delivery,
+        )  # fmt: skip
+        return judge(found.under(delivery), options, found.name, _replay(projector, delivery, chosen))
 
 
-def _replay(projector: Any) -> Callable[[int, int], str]:
+def _replay(projector: Any, delivery: str, properties: Sequence[str]) -> Callable[[int, int], str]:
     """The command that does it again; of what the command line can't find, the call."""
     named = projector if hasattr(projector, "__qualname__") else type(projector)
     target = projector if isinstance(projector, str) else f"{named.__module__}:{named.__qualname__}"
     if "<locals>" in target or target.startswith("__main__:"):
         name = named.__name__
-        return lambda seed, rounds: f"assert_converges({name}, seed={seed}, histories={rounds})"
-    return lambda seed, rounds: f"lab check {target} --seed {seed} --set histories={rounds}"
+        more = "" if delivery == "out-of-order" else f", delivery={delivery!r}"
+        return lambda seed, rounds: f"assert_converges({name}, seed={seed}, histories={rounds}{more})"
+    return lambda seed, rounds: f"lab check {target} {replayed(delivery, properties, seed, rounds)}"
 
 
 def assert_converges(
-    projector: Any, *, seed: int = SEED, histories: int | None = None, properties: Sequence[str] | None = None
+    projector: Any,
+    *,
+    seed: int = SEED,
+    histories: int | None = None,
+    properties: Sequence[str] | None = None,
+    delivery: str = "out-of-order",
 ) -> None:
     """Raise AssertionError with the smallest witness of each property that fails, what to do, and how to do it again.
 
-    Restrict `properties` where a projector promises less. A property that can't be known is no failure.
+    Restrict `properties` where a projector promises less, and say by `delivery` what its feed promises. A property that
+    can't be known is no failure.
     """
     __tracebackhide__ = True
-    result = check(projector, seed=seed, histories=histories, properties=properties)
+    result = check(projector, seed=seed, histories=histories, properties=properties, delivery=delivery)
     if result.verdict != "pass":
         raise AssertionError(f"{result.name} does not converge\n\n{result.text()}")
 
@@ -90,8 +99,7 @@ def histories(
     rows = st.lists(st.tuples(st.integers(1, records), st.booleans(), st.booleans()), min_size=1, max_size=changes)
 
     def made(drawn: list[tuple[int, bool, bool]]) -> list[Change]:
-        plan: list[tuple[int, bool]] = []
-        nulls: list[bool] = []
+        plan: list[Planned] = []
         alive: dict[int, bool] = {}
         for record, delete, null in drawn:
             if alive.get(record) is False and not recreate:
@@ -99,9 +107,8 @@ def histories(
             # What isn't there can't be deleted.
             deleted = delete and alive.get(record, False)
             alive[record] = not deleted
-            plan.append((record, deleted))
-            nulls.append(null)
-        return [dict(change) for change in build(plan, shape, nulls).changes]
+            plan.append(Planned(record, deleted, null))
+        return [dict(change) for change in build(plan, shape).changes]
 
     strategy: SearchStrategy[list[Change]] = rows.map(made)
     return strategy

@@ -64,6 +64,8 @@ def call(words: list[str]) -> None:
         if name in LONG or given["scenario"] != RUN_HERE:
             return
         rest += SMALL
+    if name == "check" and "--set" not in rest:
+        rest += ("--set", "histories=15")
     result = CliRunner().invoke(cli, [name, *rest])
     # The textbook's handler is there to fail.
     wanted = 1 if "lab.kit.examples.naive_insert:handle" in rest else 0
@@ -176,7 +178,7 @@ def test_every_exit_status_is_documented() -> None:
 
 def test_the_readme_s_witness_is_what_the_lab_prints() -> None:
     (shown,) = blocks("README.md", "")
-    printed = CliRunner().invoke(cli, ["check", "lab.kit.examples.naive_insert:handle"]).output
+    printed = CliRunner().invoke(cli, ["check", "lab.kit.examples.naive_insert:handle", "--set", "histories=15"]).output
     assert shown in printed
 
 

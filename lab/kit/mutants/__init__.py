@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.kit.mutants.reference import Change, Killed, Reference
+from lab.kit.mutants.kept import (
+    AcknowledgedEarly,
+    ClockInsteadOfRevision,
+    ExpiredLater,
+    ExpiredTombstone,
+    FalsyForMissing,
+    FirstOfBatchWins,
+    PastedSql,
+    StickyTombstone,
+    TextKeyCollation,
+    Truncated32,
+)  # fmt: skip
+from lab.kit.mutants.reference import ByTransaction, Change, Killed, Reference
+from lab.kit.mutants.shared import CeilingReadBeside, EntitiesReadApart, KeyChangeCut, OwnerWithoutFence
 
 
 class Insert(Reference):
@@ -29,6 +42,8 @@ class Insert(Reference):
 class SmallWindow(Insert):
     """A plain INSERT behind a window that remembers the last three messages only."""
 
+    size = 3
+
     def __init__(self) -> None:
         super().__init__()
         self.window: list[int] = []
@@ -38,8 +53,20 @@ class SmallWindow(Insert):
         for change in changes:
             if change["position"] not in self.window:
                 fresh.append(change)
-                self.window = [*self.window, change["position"]][-3:]
+                self.window = [*self.window, change["position"]][-self.size :]
         super().apply(fresh, checkpoint)
+
+
+class WindowOf10(SmallWindow):
+    """The same, and it remembers ten."""
+
+    size = 10
+
+
+class WindowOf100(SmallWindow):
+    """The same, and it remembers a hundred."""
+
+    size = 100
 
 
 class PageEdgeTwice(Insert):
@@ -225,6 +252,22 @@ MUTANTS: dict[str, tuple[type[Reference], str]] = {
     "written late": (LateWriter, "read_your_writes"),
     "partial batch on failure": (PartialBatch, "survives_crash"),
     "data in memory only": (MemoryOnly, "survives_crash"),
+    "a window of 10": (WindowOf10, "no_double_effect"),
+    "a window of 100": (WindowOf100, "no_double_effect"),
+    "tombstones that expire after 20 applies": (ExpiredTombstone, "no_resurrection"),
+    "tombstones that expire after 60 applies": (ExpiredLater, "no_resurrection"),
+    "sticky tombstone": (StickyTombstone, "created_again"),
+    "falsy for missing": (FalsyForMissing, "values_preserved"),
+    "text key collation": (TextKeyCollation, "values_preserved"),
+    "a value pasted into SQL": (PastedSql, "values_preserved"),
+    "32-bit truncation": (Truncated32, "values_preserved"),
+    "clock instead of revision": (ClockInsteadOfRevision, "converged"),
+    "page ceiling read beside the page": (CeilingReadBeside, "no_skipped_gap"),
+    "first of a batch wins": (FirstOfBatchWins, "batch_independent"),
+    "source acknowledged between snapshot and checkpoint": (AcknowledgedEarly, "survives_crash"),
+    "two owners without a fence": (OwnerWithoutFence, "one_owner"),
+    "key change cut by a batch's edge": (KeyChangeCut, "no_torn_transaction"),
+    "two entities of one transaction read apart": (EntitiesReadApart, "no_torn_transaction"),
 }
 
-__all__ = ["MUTANTS", "Killed", "Reference"]
+__all__ = ["MUTANTS", "ByTransaction", "Killed", "Reference"]

@@ -8,39 +8,8 @@ of a run, `kit/properties.py` at the trials of a projector.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-CHAPTERS: dict[str, str] = {
-    "03": "the catch-up subscription",
-    "04": "messages go wrong",
-    "05": "idempotency is crucial",
-    "06": "throw it away and rebuild",
-    "07": "how stale is stale",
-}
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check. `anomaly` is what a violation is called, `holds` what must hold, in a clause without a full stop.
-
-    For a check that is made of each run: `meaning` explains the anomaly to readers of a projection in two sentences,
-    `mending` says in one how a scenario is mended, and `chapter` is the notebook that teaches it. For a check that
-    `lab check` makes: `advice` says how a projector's code is mended. What a check is not made of is left empty.
-    """
-
-    name: str
-    anomaly: str
-    holds: str
-    meaning: str = ""
-    mending: str = ""
-    chapter: str = ""
-    advice: str = ""
-
-    @property
-    def taught_in(self) -> str:
-        """Return the chapter with its title: `chapter 04, messages go wrong`."""
-        return f"chapter {self.chapter}, {CHAPTERS[self.chapter]}"
-
+from lab.checks.check import CHAPTERS, Check
+from lab.checks.projectors import ALONE
 
 _ALL = (
     Check(
@@ -251,6 +220,10 @@ _ALL = (
         ),
         mending="Give the column a type that holds the value as it is, or let the store raise CannotTake for it.",
         chapter="06",
+        advice=(
+            "Bind values as parameters, give each column a type that holds them (64-bit numbers, text that keeps case, "
+            "blanks and nulls), and ask `is None`: 0, '' and false are values."
+        ),
     ),
     Check(
         "survives_crash",
@@ -270,6 +243,8 @@ _ALL = (
 )
 
 # In the order in which they are judged, listed and shown: the first to fail is the best place to begin.
-CHECKS: dict[str, Check] = {check.name: check for check in _ALL}
+CHECKS: dict[str, Check] = {check.name: check for check in (*_ALL, *ALONE)}
 OF_RUNS: dict[str, Check] = {name: check for name, check in CHECKS.items() if check.meaning}
 OF_PROJECTORS: dict[str, Check] = {name: check for name, check in CHECKS.items() if check.advice}
+
+__all__ = ["CHAPTERS", "CHECKS", "OF_PROJECTORS", "OF_RUNS", "Check"]
