@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from lab.checks import CHECKS, OF_PROJECTORS, OF_RUNS
 from lab.claims import QUANTITIES
 from lab.claims.telling import UNIT_NAMES
 from lab.ending import run
+from lab.systems import LEVELS, SYSTEMS, System
+from lab.systems.catalogue import answered
 from lab.tables import TABLES, Schema
 
-PAGES = tuple(Path(__file__).parent / name for name in ("run-folder.md", "claims.md"))
+PAGES = tuple(Path(__file__).parent / name for name in ("run-folder.md", "claims.md", "systems.md"))
 
 
 def tables() -> str:
@@ -59,7 +62,49 @@ def quantities() -> str:
     return "\n".join(lines)
 
 
-PARTS: dict[str, Callable[[], str]] = {"tables": tables, "checks": checks, "quantities": quantities}
+def levels() -> str:
+    """A row for each level, and the systems that have reached it."""
+    lines = ["| level | what it says | systems |", "| --- | --- | --- |"]
+    for level, meaning in LEVELS.items():
+        names = ", ".join(one.name for one in SYSTEMS.values() if one.level == level)
+        lines.append(f"| `{level}` | {meaning} | {names or 'none'} |")
+    return "\n".join(lines)
+
+
+def systems() -> str:
+    """A table of all systems, and a section for each."""
+    lines = ["| system | family | role | level | stands for it |", "| --- | --- | --- | --- | --- |"]
+    for one in SYSTEMS.values():
+        name = f"[{one.name}](#{one.name.lower().replace(' ', '-')})"
+        lines.append(f"| {name} | {one.family} | {', '.join(one.roles)} | `{one.level}` | {_quoted(one.stands)} |")
+    return "\n\n".join(["\n".join(lines), *map(_system, SYSTEMS.values())])
+
+
+def _system(one: System) -> str:
+    facts = {
+        "Tried": f"`{one.level}`" + (f", on {one.on}" if one.on else "") + (f"; {one.why}" if one.why else ""),
+        "Used as": _quoted(one.used_as) if one.used_as else "",
+        "Stands for it": _quoted(one.stands) if one.stands else "",
+        "Consistency": one.consistency,
+        "Enumeration": one.enumeration,
+        "Limits": one.limits,
+        "Queries": _quoted(answered(one.stores or one.stands)),
+        "Proof": _quoted(one.proof) if one.proof else "",
+    }
+    lines = [f"- **{name}**: {said}." for name, said in facts.items() if said and said != "none"]
+    return "\n".join([f"### {one.name}", "", *(textwrap.fill(line, 120, **_WRAPPED) for line in lines)])
+
+
+_WRAPPED: dict[str, Any] = {"subsequent_indent": "  ", "break_on_hyphens": False, "break_long_words": False}
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "none"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "tables": tables, "checks": checks, "quantities": quantities, "levels": levels, "systems": systems,
+}  # fmt: skip
 
 
 def generated(text: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 from costs import Costs
 from effort import examples
 from hypothesis import HealthCheck, settings
+from proofs import Proofs
 
 import lab.experiment
 import lab.report
@@ -34,9 +35,11 @@ settings.load_profile("lab")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Write down what each test costs, into the folder that COSTS names."""
+    """Write down what each test costs, into the folder that COSTS names; see that what is claimed was shown."""
     if os.environ.get("COSTS"):
         config.pluginmanager.register(Costs(Path(os.environ["COSTS"]).absolute()))
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Proofs())
 
 
 def pytest_collection_finish() -> None:

@@ -161,14 +161,21 @@ def validate(scenario: str, as_json: bool, overrides: Sequence[str], seed: int |
 @click.command()
 @common
 def stores(as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
-    """List the stores: family, engine version, the queries they answer, and how to install missing ones."""
+    """List the stores, what each answers, how to install missing ones; and the systems that they are or stand for."""
     from lab.stores import STORES
     from lab.stores.catalogue import catalogue
+    from lab.systems.catalogue import systems
 
     no_scenario(overrides, seed)
-    rows, broken = catalogue(), STORES.broken
+    rows, broken, others = catalogue(), STORES.broken, systems()
     document = [*rows, *({"store": name, "broken": reason} for name, reason in broken.items())]
-    answer(as_json, lambda: document, lambda console: _print_stores(rows, broken, console))
+    document += [{"store": "", **row} for row in others]
+
+    def shown(console: Terminal) -> None:
+        _print_stores(rows, broken, console)
+        _print_systems(others, console)
+
+    answer(as_json, lambda: document, shown)
 
 
 def _print_stores(rows: Sequence[Mapping[str, Any]], broken: Mapping[str, str], console: Terminal) -> None:
@@ -188,6 +195,22 @@ def _print_stores(rows: Sequence[Mapping[str, Any]], broken: Mapping[str, str], 
         say(f"  a crash: {row['durability']}")
     for name, reason in broken.items():
         say(f"{name}: can't be used: {reason}")
+
+
+def _print_systems(rows: Sequence[Mapping[str, Any]], console: Terminal) -> None:
+    from lab.systems import LEVELS
+
+    say("\nSystems, and how far each is tried:")
+    for level, meaning in LEVELS.items():
+        say(f"  {level}: {meaning}")
+    for row in rows:
+        on = " ".join(part for part in (row["on"], row["version"]) if part)
+        console.print(row["system"], style="bold", soft_wrap=True)
+        say(f"  {row['family']}; {', '.join(row['roles'])}; {row['level']}{f' ({on})' if on else ''}")
+        say(f"  is used as: {', '.join(row['used_as'])}" if row["used_as"] else f"  {row['level']}: {row['why']}")
+        say(f"  stands for it: {', '.join(row['stands']) or 'nothing'}")
+        for node in row["proof"]:
+            say(f"  proof: {node}")
 
 
 @click.command()

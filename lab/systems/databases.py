@@ -1,0 +1,135 @@
+"""Relational databases, document databases, key/value, columnar and wide-column stores."""
+
+from __future__ import annotations
+
+from lab.systems.system import System
+
+TRUTH, STORE = "source of truth", "store"
+_NO_SERVER = "it has neither a server nor an emulator that the tests could run"
+_TABLES = ("sqlite.table", "duckdb.columnar")
+
+DATABASES = (
+    System(
+        "PostgreSQL", "relational", (TRUTH, STORE), "real", ("sqlite.table",),
+        "transactions; commit order differs from the order of positions, so a feed needs a strategy for gaps",
+        "by position, or from its log (logical decoding)",
+        "a text has no NUL; a name has at most 63 bytes",
+        used_as=(
+            'store = "postgres.table"', 'store = "postgres.document"', 'store = "postgres.search"',
+            'truth.engine = "postgres"',
+        ),
+        runs="postgres",
+        proof=(
+            "tests/stores/test_postgres.py::test_every_store_on_a_server_keeps_the_contract",
+        ),
+    ),
+    System(
+        "MySQL", "relational", (TRUTH, STORE), "dialect", ("sqlite.table",),
+        "transactions; positions are given before commits, so a feed needs a strategy for gaps",
+        "by position, or from its binary log",
+        "a name has at most 64 characters; -0.0 loses its sign",
+        used_as=('store = "mariadb.table"', 'truth.engine = "mariadb"'),
+        runs="mariadb", on="MariaDB",
+        proof=("tests/stores/test_mariadb.py::test_every_store_on_mariadb_keeps_the_contract",),
+        why="the tests run on MariaDB, which MySQL's clients and statements reach",
+    ),
+    System(
+        "SQL Server", "relational", (TRUTH, STORE), "family", ("sqlite.table",),
+        "transactions; readers wait for writers unless snapshots are switched on",
+        "by position, or change tracking",
+        "a key of an index has at most 1,700 bytes",
+        why=_NO_SERVER,
+    ),
+    System(
+        "Oracle", "relational", (TRUTH, STORE), "family", ("sqlite.table",),
+        "transactions; an empty text is null",
+        "by position, or from its redo log",
+        "a text has at most 4,000 bytes, unless it is set to more",
+        why=_NO_SERVER,
+    ),
+    System(
+        "MongoDB", "document", (TRUTH, STORE), "family", ("sqlite.document",),
+        "a document at a time; transactions over several on replica sets; secondaries can be read, and lag",
+        "by a position of one's own, or change streams that can be resumed",
+        "a document has at most 16 MB",
+        why="its emulators for Python are for tests under the GPL, and lack its search",
+    ),
+    System(
+        "CouchDB", "document", (TRUTH, STORE), "family", ("sqlite.document",),
+        "a document at a time, by its revision; replicas conflict, and both revisions stay",
+        "the feed of changes, which shows the last revision of each document alone",
+        "a whole number of more than 53 bits is rounded",
+        why="its emulator is not a Python package, and rounds whole numbers of 64 bits",
+    ),
+    System(
+        "RavenDB", "document", (TRUTH, STORE), "family", ("sqlite.document",),
+        "transactions over documents; queries ask indexes that lag behind (stale until they are waited for)",
+        "subscriptions, or by the change vector",
+        "an index that lags answers with what was",
+        why=_NO_SERVER,
+    ),
+    System(
+        "DynamoDB", "key/value", (TRUTH, STORE), "family", ("lmdb.keyvalue",),
+        "an item at a time, by conditions; transactions of at most 100 items; reads are eventual unless they are asked "
+        "to be consistent",
+        "a partition by its sort key; the whole table by scan; streams keep a day",
+        "an item has at most 400 KB; a partition takes 1,000 writes a second, and throttles",
+        why="no store is made for it",
+    ),
+    System(
+        "Redis", "key/value", (STORE, "channel"), "real", ("lmdb.keyvalue",),
+        "a batch in one MULTI; a restart takes what its append-only file hadn't",
+        "keys by scan, in no order",
+        "all of it in memory; a server that evicts is refused",
+        used_as=('store = "redis.keyvalue"', 'channel.broker = "redis"'),
+        runs="redis",
+        proof=(
+            "tests/stores/test_redis.py::test_every_store_in_redis_keeps_the_contract",
+            "tests/channel/test_brokers.py::test_redis",
+        ),
+    ),
+    System(
+        "Memcached", "key/value", (STORE,), "real", ("lmdb.keyvalue",),
+        "an entry at a time, by compare-and-swap: data first, checkpoint after",
+        "none: rows are looked up by keys that are known from elsewhere",
+        "an entry has at most 1 MB; any entry can be evicted, and nobody is told",
+        used_as=('store = "memcached.keyvalue"',),
+        runs="memcached",
+        proof=("tests/stores/test_memcached.py::test_the_store_in_memcached_keeps_the_contract",),
+    ),
+    System(
+        "Cassandra", "wide column", (STORE,), "family", ("lmdb.keyvalue",),
+        "a row of one partition at a time; replicas agree in time, and the last clock wins",
+        "a partition in its clustering order; the table by ranges of tokens",
+        "what is deleted leaves a tombstone that expires, and a replica that missed it brings the row back",
+        why=_NO_SERVER,
+    ),
+    System(
+        "HBase", "wide column", (STORE,), "family", ("lmdb.keyvalue",),
+        "a row at a time; a row is served by one region at a time",
+        "by ranges of row keys, in order",
+        "while a region moves, it can't be reached",
+        why=_NO_SERVER,
+    ),
+    System(
+        "Vertica", "columnar", (STORE,), "family", _TABLES[1:],
+        "transactions; small writes are costly",
+        "by position",
+        "a statement at a time loads badly: batches only",
+        why=_NO_SERVER,
+    ),
+    System(
+        "Redshift", "columnar", (STORE,), "family", _TABLES[1:],
+        "transactions, serialised by table; a key is declared, and not enforced",
+        "by position",
+        "no upsert: a staging table, delete and insert",
+        why=_NO_SERVER,
+    ),
+    System(
+        "ClickHouse", "columnar", (STORE,), "family", _TABLES[1:],
+        "a block at a time; replaced rows are there until they are merged, so queries ask for the last revision",
+        "by position",
+        "no transaction over tables; small inserts make many parts",
+        why="its embedded engine takes half a gigabyte, and no store is made for it",
+    ),
+)  # fmt: skip
