@@ -28,10 +28,11 @@ from lab.checks import CHECKS
 from lab.ending import last, say, stopping, told
 from lab.ending.failures import status_of
 from lab.kit import trial
-from lab.kit.check import HISTORIES, Effort, Result, TrialOptions, Verdict, judge
+from lab.kit.check import HISTORIES, Effort, Result, Verdict, judge
 from lab.kit.driver import Driver
 from lab.kit.history import Shape
 from lab.kit.properties import PROPERTIES, tried
+from lab.kit.property import POLLED
 from lab.kit.settings import replayed
 from lab.kit.subject import load
 from lab.kit.watch import WATCH
@@ -57,11 +58,6 @@ class CheckOrders:
     seconds: float | None = None
     delivery: str = "out-of-order"
     properties: tuple[str, ...] = ()
-
-    @property
-    def tried(self) -> tuple[str, ...]:
-        """The properties that are tried."""
-        return tuple(self.properties) or tried(self.delivery)
 
 
 def check_apart(
@@ -125,6 +121,7 @@ class _Parent:
     def __init__(self, orders: CheckOrders, process: subprocess.Popen[bytes]) -> None:
         self.orders, self.process = orders, process
         self.shape: Shape | None = None
+        self.delivery = orders.delivery
         self.prop, self.number, self.step = "", 0, 0
 
     def listen(self, heard: int, patience: float) -> Result:
@@ -132,8 +129,10 @@ class _Parent:
             match message:
                 case ["at", prop, number, step]:
                     self.prop, self.number, self.step = prop, number, step
-                case ["shape", key, columns, bits]:
-                    self.shape = Shape(key, tuple((name, kind) for name, kind in columns), bits)
+                case ["shape", told, polls]:
+                    pairs = {name: tuple(tuple(pair) for pair in told[name]) for name in ("columns", "parts")}
+                    self.shape = Shape(**told | pairs | {"sums": tuple(told["sums"])})
+                    self.delivery = POLLED if polls else self.orders.delivery
                 case ["result", name, verdicts, replay, effort]:
                     effort = Effort(**effort | {"notes": tuple(effort["notes"])})
                     return Result(name, tuple(Verdict(**row) for row in verdicts), replay, effort)
@@ -157,7 +156,7 @@ class _Parent:
         if self.shape is None or self.prop not in PROPERTIES:
             way_out = "it must be possible to import it, and to call it without arguments"
             raise BadInput([Problem(target, f"being imported and made, it {why}", way_out)])
-        case = PROPERTIES[self.prop].case(self.orders.seed, self.number, self.shape, delivery=self.orders.delivery)
+        case = PROPERTIES[self.prop].case(self.orders.seed, self.number, self.shape, delivery=self.delivery)
         story = trial.run(lambda: Driver(_Unmoved()), case).lines
         lines = [f"{CHECKS[self.prop].anomaly}: the projector {why}"]
         lines += [f"  {who:<9}  {what}" for step, who, what, _ in story if step <= self.step]
@@ -167,10 +166,10 @@ class _Parent:
             Verdict(prop, "fail", "\n".join(lines), raised=True)
             if prop == self.prop
             else Verdict(prop, "unknown", rest)
-            for prop in self.orders.tried
+            for prop in self.orders.properties or tried(self.delivery, self.shape)
         ]
         wanted = self.orders.histories or HISTORIES
-        effort = Effort(self.orders.delivery, self.number + 1, wanted, len(case.history.changes))
+        effort = Effort(self.delivery, self.number + 1, wanted, len(case.history.changes))
         return Result(target, tuple(verdicts), _replay(self.orders, self.number + 1), effort)
 
 
@@ -260,11 +259,8 @@ def child(text: str) -> None:
         with contextlib.redirect_stdout(sys.stderr):
             tell("begin")
             found = load(orders.target)
-            tell("shape", found.shape.key, found.shape.columns, found.shape.bits)
-            options = TrialOptions(
-                orders.seed, orders.histories, orders.tried, found.shape, restarts=found.restarts, twins=found.twins,
-                checkpoints=found.checkpoints, delivery=orders.delivery, seconds=orders.seconds,
-            )  # fmt: skip
+            tell("shape", asdict(found.shape), found.polls)
+            options = found.options(orders.seed, orders.histories, orders.properties, orders.delivery, orders.seconds)
             result = judge(found.under(orders.delivery), options, found.name, lambda _, rounds: _replay(orders, rounds))
         verdicts = [asdict(verdict) for verdict in result.verdicts]
         tell("result", result.name, verdicts, result.replay, asdict(result.effort))

@@ -10,9 +10,10 @@ from typing import Any
 
 from lab.base import BadInput, Problem
 from lab.checks import CHECKS
+from lab.kit import views
 from lab.kit.history import Shape
 from lab.kit.properties import PROPERTIES, tried
-from lab.kit.property import DELIVERIES
+from lab.kit.property import promised
 from lab.kit.reader import Observer, Violation
 from lab.kit.reduce import reduce
 from lab.kit.script import TrialCase
@@ -104,7 +105,7 @@ class Result:
                 lines += [f"    {line}" for line in item.witness.splitlines()]
                 lines += [f"    what to do: {item.advice}", ""]
         lines += [*self.effort.notes, self.effort.text()]
-        promise = f"under {self.effort.delivery} delivery ({DELIVERIES[self.effort.delivery]})"
+        promise = promised(self.effort.delivery)
         return "\n".join([*lines, f"{self.verdict} {promise}; again with: {self.replay}"])
 
 
@@ -145,7 +146,9 @@ def judge(make: Callable[[], Any], options: TrialOptions, name: str, replay: Cal
     """
     wanted = HISTORIES if options.histories is None else options.histories
     limit = options.seconds or (SECONDS if options.histories is None else math.inf)
-    trials = {prop: _Trial(make, prop, options) for prop in options.properties or tried(options.delivery)}
+    trials = {
+        prop: _Trial(make, prop, options) for prop in options.properties or tried(options.delivery, options.shape)
+    }
     began, rounds, early = monotonic(), 0, False
     while rounds < wanted and not early:
         for trial in trials.values():
@@ -166,7 +169,8 @@ def judge(make: Callable[[], Any], options: TrialOptions, name: str, replay: Cal
             for item in verdicts
         ]
     longest = max((trial.longest for trial in trials.values()), default=0)
-    effort = Effort(options.delivery, rounds, wanted, longest, limit if early else 0.0)
+    notes = sorted(set[str]().union(*(trial.notes for trial in trials.values())))
+    effort = Effort(options.delivery, rounds, wanted, longest, limit if early else 0.0, tuple(notes))
     return Result(name, tuple(verdicts), replay(options.seed, rounds), effort)
 
 
@@ -177,6 +181,7 @@ class _Trial:
         self.make, self.prop, self.options, self.made = make, prop, options, PROPERTIES[prop]
         self.failed: TrialCase | None = None
         self.tried = self.longest = 0
+        self.notes: set[str] = set()
         # Whether any row had something besides its key that could be compared.
         self.compared = False
         self.shown = False
@@ -194,14 +199,18 @@ class _Trial:
         self.longest = max(self.longest, len(case.history.changes))
         WATCH.prop, WATCH.number = self.prop, number
         outcome = run(self.make, case)
+        self.notes |= outcome.notes
         for seen in outcome.seen[-1:]:
             self.shown = self.shown or bool(seen.rows)
-            self.compared = self.compared or any(len(row.keys() & case.history.at(1).keys()) > 1 for row in seen.rows)
+            names = case.history.at(1).keys() | {"count"} if options.shape.view else case.history.at(1).keys()
+            self.compared = self.compared or any(len(row.keys() & names) > 1 for row in seen.rows)
         if outcome.raised or self.look(outcome):
             self.failed = case
 
     def look(self, outcome: TrialOutcome) -> Violation | None:
         try:
+            if self.options.shape.view:
+                return views.look(Observer(outcome), lambda case: run(self.make, case), self.prop)
             return self.made.look(Observer(outcome), lambda case: run(self.make, case))
         except BadInput:
             raise

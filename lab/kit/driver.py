@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from lab.base import BadInput, Problem
 from lab.kit.feed import TrialFeed
-from lab.kit.history import Change, Row
+from lab.kit.history import PLAIN, Change, Row, Shape
+from lab.kit.rows import listed
+from lab.kit.styles import Settled, taker
 
 
 class Died(BaseException):
@@ -56,8 +57,12 @@ class Driver:
     Its cursor follows the order of commits, and moves when `apply` has returned: delivery is at least once.
     """
 
-    def __init__(self, projector: Any, resumes: bool = False) -> None:
-        self.projector = projector
+    def __init__(self, projector: Any, resumes: bool = False, shape: Shape = PLAIN) -> None:
+        self.projector, self.shape = projector, shape
+        # What was understood of the rows, in words.
+        self.notes: set[str] = set()
+        self._settled = Settled()
+        self._take = taker(projector, self._settled)
         # Whether a projector that keeps a checkpoint of its own is brought only what comes after it.
         self.resumes = resumes and callable(getattr(projector, "checkpoint", None))
         self.armed: str | None = None
@@ -92,24 +97,24 @@ class Driver:
         if self.armed == "between":
             if hasattr(self.projector, "interrupt"):
                 self.projector.interrupt(self.reach)
-                self.projector.apply(changes)
+                self._take(changes)
             else:
                 torn = Torn(changes)
                 torn.reach = 1 + (self.reach - 1) % len(changes)
-                self.projector.apply(torn)
+                self._take(torn)
             raise Died
-        self.projector.apply(changes)
+        self._take(changes)
         if self.armed:
             raise Died
 
     def restart(self) -> None:
         """Call the projector's `reopen()`."""
         if hasattr(self.projector, "reopen"):
-            self.projector.reopen()
+            self._settled(self.projector.reopen())
 
     def rows(self) -> list[Row]:
-        """The projector's live records. Raises BadInput if they are not a list of dicts with keys."""
-        return checked_rows(self.projector.rows())
+        """The projector's live records. Raises BadInput if they have no keys."""
+        return listed(self._settled.content(self.projector.rows()), self.shape, self.notes)
 
     def checkpoint(self) -> int:
         """Return the position up to which everything was applied for certain, or which the projector keeps itself."""
@@ -122,24 +127,12 @@ class Driver:
 
     def _twin(self) -> Driver:
         """Make a second owner of the same store, which goes on from where this one is."""
-        other = Driver(self.projector.twin(), self.resumes)
+        other = Driver(self.projector.twin(), self.resumes, self.shape)
         other._cursor, other._checkpoint = self._cursor, self._checkpoint
         return other
 
     def close(self) -> None:
         """Close the projector's files, if it has any."""
         if hasattr(self.projector, "close"):
-            self.projector.close()
-
-
-def checked_rows(rows: Any) -> list[Row]:
-    """Return the rows. Raises BadInput unless they are a list of dicts with keys."""
-    if not isinstance(rows, list) or any(not isinstance(row, dict) for row in rows):
-        kind = type(rows).__name__
-        if isinstance(rows, list):
-            kind = f"list of {next(type(row).__name__ for row in rows if not isinstance(row, dict))}"
-        raise BadInput([Problem("rows()", f"gives a {kind}", "give a list with a dict for each live record")])
-    if any("key" not in row for row in rows):
-        names = ", ".join(map(str, next(row for row in rows if "key" not in row)))
-        raise BadInput([Problem("rows()", f"a row has no `key`, only {names}", "call the column of the key `key`")])
-    return rows
+            self._settled(self.projector.close())
+        self._settled.close()

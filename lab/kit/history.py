@@ -19,8 +19,10 @@ Row = dict[str, Any]
 
 # The columns of a state, unless a projector says which ones it wants. The first is never null.
 COLUMNS: dict[str, Kind] = {"name": "str", "amount": "int", "price": "float"}
-META = ("position", "key", "revision", "deleted", "committed_at", "transaction", "transaction_size")
+META = ("position", "key", "revision", "deleted", "event", "committed_at", "transaction", "transaction_size")
 NAMES = ("ada", "bea", "cyd", "dan", "eve", "fay", "gus", "hal")
+# The groups of aggregates, and the regions of keys with several parts.
+GROUPS = ("north", "south", "west")
 # Seconds since 1970 at which histories begin.
 BEGIN = 1_700_000_000.0
 
@@ -29,12 +31,26 @@ BEGIN = 1_700_000_000.0
 class Shape:
     """What the changes of a history look like: the type of the keys, and the columns of a state.
 
-    Whole numbers have at most so many `bits`, with their sign.
+    Whole numbers have at most so many `bits`, with their sign. A key of several `parts` is a tuple, and the parts are
+    columns too. For an aggregate, `by` is the column of its groups and `sums` are those that it adds up. In a `join`,
+    records are customers and orders, which name a customer.
     """
 
     key: str = "int"
     columns: tuple[tuple[str, Kind], ...] = tuple(COLUMNS.items())
     bits: int = 64
+    parts: tuple[tuple[str, Kind], ...] = ()
+    by: str = ""
+    sums: tuple[str, ...] = ()
+    join: bool = False
+
+    @property
+    def view(self) -> bool:
+        """Whether the rows that are wanted are no copy of the records."""
+        return bool(self.by) or self.join
+
+
+PLAIN = Shape()
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,7 @@ class TrialHistory:
 
     changes: tuple[Change, ...]
     commits: tuple[int, ...]
-    shape: Shape = Shape()
+    shape: Shape = PLAIN
     plan: tuple[Planned, ...] = ()
 
     def at(self, position: int) -> Change:
@@ -100,21 +116,50 @@ def live(changes: Iterable[Change]) -> list[Row]:
 def build(plan: Sequence[Planned], shape: Shape, commits: Sequence[int] = ()) -> TrialHistory:
     """A history from what is planned for each position."""
     revisions: dict[int, int] = {}
+    alive: dict[int, bool] = {}
     changes: list[Change] = []
     timed = tuple(item if item.at else replace(item, at=_time(index)) for index, item in enumerate(plan))
     for index, item in enumerate(timed):
         revisions[item.record] = revision = revisions.get(item.record, 0) + 1
-        key: Any = f"key-{item.record}" if shape.key == "str" else item.record
-        state = {name: _value(kind, item.record, revision) for name, kind in shape.columns}
-        if item.nulls:
-            state |= {name: None for number, (name, _) in enumerate(shape.columns) if number % 2}
-        state |= dict(item.values)
+        event = "deleted" if item.deleted else "changed" if alive.get(item.record) else "created"
+        alive[item.record] = not item.deleted
+        key, parts = _key(shape, item.record)
         meta = {
             "position": index + 1, "key": key if item.key is None else item.key, "revision": revision,
-            "deleted": item.deleted, "committed_at": item.at,
+            "deleted": item.deleted, "event": event, "committed_at": item.at,
         }  # fmt: skip
-        changes.append(meta | _transaction(timed, index) | state)
+        changes.append(meta | _transaction(timed, index) | parts | _state(shape, item, revision))
     return TrialHistory(tuple(changes), tuple(commits) or tuple(range(1, len(plan) + 1)), shape, timed)
+
+
+def _key(shape: Shape, record: int) -> tuple[Any, dict[str, Any]]:
+    """The key of a record, and its parts: two records may have all parts but one in common."""
+    if not shape.parts:
+        return (f"key-{record}" if shape.key == "str" else record), {}
+    parts: dict[str, Any] = {}
+    for index, (name, kind) in enumerate(shape.parts):
+        number = record % 2 if index == 0 else (record + 1) // 2 if index == 1 else 0
+        parts[name] = GROUPS[number % len(GROUPS)] if kind == "str" and index == 0 else number
+        if kind == "str" and index:
+            parts[name] = f"key-{number}"
+    return tuple(parts.values()), parts
+
+
+def _state(shape: Shape, item: Planned, revision: int) -> dict[str, Any]:
+    """The columns of a change."""
+    if shape.join:
+        if item.record % 3 == 1:
+            return {"entity": "customer", "name": _value("str", item.record, revision)}
+        customer = 1 + 3 * ((item.record + revision) % 2)
+        return {"entity": "order", "customer": customer, "amount": _value("int", item.record, revision)}
+    state = {name: _value(kind, item.record, revision) for name, kind in shape.columns}
+    if item.nulls:
+        # What is added up or makes groups is there.
+        names = [name for number, (name, _) in enumerate(shape.columns) if number % 2]
+        state |= {name: None for name in names if name not in (shape.by, *shape.sums)}
+    if shape.by:
+        state[shape.by] = GROUPS[(item.record + revision // 2) % len(GROUPS)]
+    return state | dict(item.values)
 
 
 def _time(index: int) -> float:

@@ -21,7 +21,7 @@ def _settled(reader: Observer) -> Seen | None:
     return outcome.seen[-1] if outcome.seen and (outcome.case.drain or outcome.complete()) else None
 
 
-@tried_on(families.wild_values(), in_order=families.wild_values())
+@tried_on(families.wild_values(), in_order=families.wild_values(), polled=families.wild_values(messages=0.0))
 def values_preserved(reader: Observer, again: Again) -> Violation | None:
     """Values and keys that are awkward to keep are shown as they were written."""
     seen = _settled(reader)
@@ -45,7 +45,11 @@ def values_preserved(reader: Observer, again: Again) -> Violation | None:
     return None
 
 
-@tried_on(sharing.reborn(ordered=False), in_order=sharing.reborn(ordered=True))
+@tried_on(
+    sharing.reborn(ordered=False),
+    in_order=sharing.reborn(ordered=True),
+    polled=sharing.reborn(ordered=True, messages=0.0),
+)
 def created_again(reader: Observer, again: Again) -> Violation | None:
     """A record that is deleted and created again is shown again, and an earlier delete doesn't remove it."""
     seen = _settled(reader)

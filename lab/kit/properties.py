@@ -10,14 +10,15 @@ from typing import Any
 
 from lab.checks import OF_PROJECTORS
 from lab.kit import families, keeping
-from lab.kit.history import Change, Row, committed_late
+from lab.kit.history import PLAIN, Change, Row, Shape, committed_late
 from lab.kit.property import Again, Property, tried_on
 from lab.kit.reader import Observer, Violation, of, went_back
 from lab.kit.script import Die
 from lab.kit.trial import Seen
+from lab.kit.views import BY_THE_END
 
 
-@tried_on(families.in_order(), in_order=families.in_order())
+@tried_on(families.in_order(), in_order=families.in_order(), polled=families.in_order(messages=0.0))
 def converged(reader: Observer, again: Again) -> Violation | None:
     """After everything came once and in order, the live records are those of the source of truth."""
     outcome = reader.outcome
@@ -67,7 +68,7 @@ def no_loss(reader: Observer, again: Again) -> Violation | None:
     return _missing(reader, lambda _: True)
 
 
-@tried_on(families.late_commits)
+@tried_on(families.late_commits, polled=families.late_commits)
 def no_skipped_gap(reader: Observer, again: Again) -> Violation | None:
     """What is committed late, behind the cursor, is seen all the same."""
     behind = committed_late(reader.outcome.committed)
@@ -185,7 +186,7 @@ def read_your_writes(reader: Observer, again: Again) -> Violation | None:
     return _promised(reader)
 
 
-@tried_on(families.mixed(deletes=0.15), in_order=families.in_order())
+@tried_on(families.mixed(deletes=0.15), in_order=families.in_order(), polled=families.in_order(messages=0.0))
 def no_phantom(reader: Observer, again: Again) -> Violation | None:
     """Nothing is shown that the source of truth never had."""
     for seen in reader.outcome.seen:
@@ -200,6 +201,7 @@ def no_phantom(reader: Observer, again: Again) -> Violation | None:
 @tried_on(
     families.crashes(deletes=0.1, messages=0.5),
     in_order=families.crashes(deletes=0.1, messages=0.5),
+    polled=families.crashes(deletes=0.1),
     needs="reopen",
 )
 def survives_crash(reader: Observer, again: Again) -> Violation | None:
@@ -253,6 +255,7 @@ _FOUND = {item.about.name: item for item in _MADE if isinstance(item, Property)}
 PROPERTIES: dict[str, Property] = {name: _FOUND[name] for name in OF_PROJECTORS}
 
 
-def tried(delivery: str) -> tuple[str, ...]:
+def tried(delivery: str, shape: Shape = PLAIN) -> tuple[str, ...]:
     """Return the properties that are tried, unless others are named, where the feed promises this."""
-    return tuple(name for name, made in PROPERTIES.items() if delivery in made.families and not made.asked)
+    named = (name for name, made in PROPERTIES.items() if delivery in made.families and not made.asked)
+    return tuple(name for name in named if name in BY_THE_END or not shape.view)

@@ -22,6 +22,15 @@ DELIVERIES: dict[str, str] = {
     "at-least-once": "in the order of commits, and some again",
     "out-of-order": "in any order, some again, some lost until catch-up brings them",
 }
+# What a projector that polls meets: nothing is delivered to it.
+POLLED = "polled"
+
+
+def promised(delivery: str) -> str:
+    """Say under which promise a verdict was reached."""
+    if delivery == POLLED:
+        return "where it polls a source in which some changes are committed late"
+    return f"under {delivery} delivery ({DELIVERIES[delivery]})"
 
 
 @dataclass(frozen=True)
@@ -59,14 +68,15 @@ def tried_on(
     *,
     in_order: Family | None = None,
     at_least_once: Family | None = None,
+    polled: Family | None = None,
     needs: str = "",
     asked: bool = False,
 ) -> Callable[[Look], Property]:
     """Decorator: the function is the check of projectors that `lab.checks` describes under the function's name.
 
-    `family` draws cases for a feed that promises nothing, the others for one that promises more. What is tried in
-    order is tried in the same way at least once.
+    `family` draws cases for a feed that promises nothing, the others for one that promises more, and `polled` for a
+    projector that polls. What is tried in order is tried in the same way at least once.
     """
-    found = {"in-order": in_order, "at-least-once": at_least_once or in_order, "out-of-order": family}
+    found = {"in-order": in_order, "at-least-once": at_least_once or in_order, "out-of-order": family, POLLED: polled}
     families = {delivery: made for delivery, made in found.items() if made is not None}
     return lambda look: Property(OF_PROJECTORS[look.__name__], look, families, needs, asked)

@@ -17,6 +17,7 @@ from typing import Any
 from lab.base import MissingDriver
 from lab.kit.driver import Died
 from lab.kit.history import Change, Row
+from lab.kit.styles import Settled
 
 Handle = Callable[[Any, list[Change]], Any]
 
@@ -94,6 +95,7 @@ class SqlProjector:
         )
         self._owns = beside is None
         self._reach: int | None = None
+        self._settled = Settled()
         self._connection: Any
         self._open()
         if beside is not None:
@@ -118,7 +120,7 @@ class SqlProjector:
     def apply(self, changes: list[Change]) -> None:
         """Hand the changes to the function."""
         reach, self._reach = self._reach, None
-        self._handler.handle(Counting(self._connection, reach), changes)
+        self._settled(self._handler.handle(Counting(self._connection, reach), changes))
         if reach is not None:
             raise Died
         self._commit()
@@ -145,6 +147,7 @@ class SqlProjector:
     def close(self) -> None:
         """Give up the file, and its folder with the first owner."""
         self._connection.close()
+        self._settled.close()
         if self._owns:
             self._folder.cleanup()
 

@@ -10,17 +10,25 @@ import copy
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lab.base import DTYPES, BadInput, LabError, Problem, nearest
-from lab.kit.driver import Driver, checked_rows
-from lab.kit.history import COLUMNS, META, Shape
+from lab.base import BadInput, LabError, nearest
+from lab.kit.check import TrialOptions
+from lab.kit.declared import bad, shape_of
+from lab.kit.driver import Consumer, Driver
+from lab.kit.history import Shape
+from lab.kit.polling import Poller
+from lab.kit.properties import PROPERTIES
+from lab.kit.property import POLLED
+from lab.kit.rows import listed
+from lab.kit.styles import VERBS, Settled
 from lab.kit.telling import told
+from lab.kit.views import BY_THE_END
 from lab.kit.watch import WATCH
 
 
@@ -28,7 +36,8 @@ from lab.kit.watch import WATCH
 class Subject:
     """A projector by its name. `make` makes a fresh one, and `restarts` says whether it has `reopen()`.
 
-    `twins` says whether it has `twin()`, and `checkpoints` whether it has `checkpoint()`.
+    `twins` says whether it has `twin()`, `checkpoints` whether it has `checkpoint()`, and `polls` whether it has
+    `poll(source)` and nothing is delivered to it.
     """
 
     name: str
@@ -37,15 +46,30 @@ class Subject:
     restarts: bool
     twins: bool = False
     checkpoints: bool = False
+    polls: bool = False
 
-    def under(self, delivery: str) -> Callable[[], Driver]:
+    def under(self, delivery: str) -> Callable[[], Consumer]:
         """Return what makes a fresh projector with a driver that delivers to it, as a feed with this promise does."""
-        return lambda: Driver(self.make(), resumes=delivery == "in-order")
+        if self.polls:
+            return lambda: Poller(self.make(), self.shape)
+        return lambda: Driver(self.make(), delivery == "in-order", self.shape)
 
-
-def bad(where: str, what: str, way_out: str = "") -> BadInput:
-    """One thing that is wrong."""
-    return BadInput([Problem(where, what, way_out)])
+    def options(
+        self, seed: int, histories: int | None, properties: Sequence[str], delivery: str, seconds: float | None = None
+    ) -> TrialOptions:
+        """Return what it is tried with. Raises BadInput for a property that can't be told of it."""
+        if self.polls and delivery != "out-of-order":
+            raise bad(self.name, "has poll(source): nothing is delivered to it", "leave --delivery out")
+        promise = POLLED if self.polls else delivery
+        for name in properties:
+            if promise not in PROPERTIES[name].families:
+                raise bad(f"property {name}", "can't be told of a projector that polls", "leave it out")
+            if self.shape.view and name not in BY_THE_END:
+                raise bad(f"property {name}", "can't be told of groups or of a join", "leave it out")
+        return TrialOptions(
+            seed, histories, tuple(properties), self.shape, restarts=self.restarts, twins=self.twins,
+            checkpoints=self.checkpoints, delivery=promise, seconds=seconds,
+        )  # fmt: skip
 
 
 def load(target: str) -> Subject:
@@ -103,7 +127,7 @@ def _siblings(parent: str) -> Iterable[str]:
 def subject(found: Any, name: str = "") -> Subject:
     """The subject that a class, a function that makes a projector, a decorated function or an object stands for."""
     name = name or getattr(found, "__name__", type(found).__name__)
-    make = _maker(found, name)
+    make, settled = _maker(found, name), Settled()
     try:
         one = make()
     except LabError:
@@ -112,44 +136,47 @@ def subject(found: Any, name: str = "") -> Subject:
         if WATCH.passes(error):
             raise
         raise bad(name, f"can't be made: {told(error)}", "it must be possible to call it without arguments") from None
-    missing = [verb for verb in ("apply", "rows") if not callable(getattr(one, verb, None))]
-    if missing:
+    verbs = [verb for verb in VERBS if callable(getattr(one, verb, None))]
+    lacks = "apply" if not verbs else "" if callable(getattr(one, "rows", None)) else "rows"
+    if lacks:
         raise bad(
             name,
-            f"has no `{missing[0]}`",
-            "a projector has `apply(changes)` and `rows()`; a plain function on a connection takes the decorator"
-            " lab.testing.on_sqlite or lab.testing.on_duckdb",
+            f"has no `{lacks}`",
+            "a projector has `rows()` and one of `apply(changes)`, `handle(change)`, `when_created(change)` and so"
+            " on, or `poll(source)`; a plain function on a connection takes the decorator lab.testing.on_sqlite or"
+            " lab.testing.on_duckdb",
         )
+    shape = shape_of(one, name)
     try:
-        rows = one.rows()
+        rows = listed(settled.content(one.rows()), shape, set())
+    except BadInput:
+        raise
     except BaseException as error:
         if WATCH.passes(error):
             raise
         raise bad(name, f"rows() of a fresh projector raises {told(error)}", "let it give an empty list") from None
     finally:
-        _close(one, name)
-    if checked_rows(rows):
+        _close(one, name, settled)
+    if rows:
         raise bad(
             name,
             f"a fresh projector has {len(rows)} rows already",
             "let every new one begin empty: files and globals of its own are shared by all trials",
         )
-    return Subject(
-        name,
-        make,
-        _shape(one, name),
-        *(callable(getattr(one, verb, None)) for verb in ("reopen", "twin", "checkpoint")),
-    )
+    restarts, twins, checkpoints = (callable(getattr(one, verb, None)) for verb in ("reopen", "twin", "checkpoint"))
+    return Subject(name, make, shape, restarts, twins, checkpoints, verbs == ["poll"])
 
 
-def _close(one: Any, name: str) -> None:
+def _close(one: Any, name: str, settled: Settled) -> None:
     try:
         if hasattr(one, "close"):
-            one.close()
+            settled(one.close())
     except BaseException as error:
         if WATCH.passes(error):
             raise
         raise bad(name, f"close() of a fresh projector raises {told(error)}", "mend it first") from None
+    finally:
+        settled.close()
 
 
 def _maker(found: Any, name: str) -> Callable[[], Any]:
@@ -158,7 +185,7 @@ def _maker(found: Any, name: str) -> Callable[[], Any]:
     if hasattr(found, "lab_projector"):
         maker: Callable[[], Any] = found.lab_projector
         return maker
-    if hasattr(found, "apply") and hasattr(found, "rows"):
+    if hasattr(found, "rows") and any(hasattr(found, verb) for verb in VERBS):
         try:
             copy.deepcopy(found)
         except Exception:
@@ -180,21 +207,3 @@ def _maker(found: Any, name: str) -> Callable[[], Any]:
                 "a function on a connection takes the decorator lab.testing.on_sqlite or lab.testing.on_duckdb",
             )
     return lambda: found()
-
-
-def _shape(one: Any, name: str) -> Shape:
-    """What its history looks like: `lab_columns` and `lab_key`, where the projector wants columns of its own."""
-    columns, key = getattr(one, "lab_columns", None) or COLUMNS, getattr(one, "lab_key", None) or "int"
-    if not isinstance(columns, dict):
-        raise bad(name, "`lab_columns` is not a dict", 'for example {"name": "str", "salary": "float"}')
-    for column, kind in columns.items():
-        if kind not in DTYPES:
-            raise bad(f"{name}, column {column}", f"there is no type `{kind}`", nearest(str(kind), DTYPES))
-        if column in META:
-            raise bad(f"{name}, column {column}", "every change has this one already", "leave it out of the columns")
-    if key not in ("int", "str"):
-        raise bad(name, f"a key can't be of type `{key}`", "valid: int, str")
-    bits = getattr(one, "lab_bits", 64)
-    if not isinstance(bits, int) or not 8 <= bits <= 64:
-        raise bad(name, f"`lab_bits` is {bits!r}", "from 8 to 64: how large its whole numbers are, with their sign")
-    return Shape(key, tuple(columns.items()), bits)

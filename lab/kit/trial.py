@@ -57,6 +57,7 @@ class TrialOutcome:
     lines: list[tuple[int, str, str, int]] = field(default_factory=list)
     raised: str | None = None
     raised_at: int = 0
+    notes: set[str] = field(default_factory=set)
 
     @property
     def deliveries(self) -> int:
@@ -83,6 +84,8 @@ class _Run:
         # Owners made in this trial, and the frozen one with what it has in hand.
         self.owners: list[Consumer] = [consumer]
         self.former: tuple[Consumer, list[int]] | None = None
+        if hasattr(consumer, "said"):
+            consumer.said = lambda what: self.say("poller", what, 1)
 
     def observe(self, after: str = "") -> None:
         rows = [dict(row) for row in self.consumer.rows() if not row.get("deleted")]
@@ -197,6 +200,7 @@ class _Run:
         late = [meanwhile] if meanwhile else []
         feed.asked = lambda: self.commit(late.pop(), ", while the page is read,") if late else None
         before = len(self.feed.handed)
+        polls = bool(getattr(self.consumer, "polls", False))
 
         def ask() -> None:
             try:
@@ -209,7 +213,7 @@ class _Run:
                 for position in page:
                     again = " again" if position in known else ""
                     self.say("catch-up", f"hands over {brief(self.case.history.at(position))}{again}{ago}", 1)
-                if not page and self.step < len(self.case.script):
+                if not page and self.step < len(self.case.script) and not polls:
                     self.say("catch-up", f"asks the source{ago}, and finds nothing new")
 
         done = self.attempt(ask)
@@ -222,11 +226,12 @@ class _Run:
         return self.poll(limit, lag)
 
     def drain(self) -> None:
-        """Poll until nothing more comes, or nothing but the same page again."""
+        """Poll until nothing more comes, or nothing but the same page again; of a poller by SQL that isn't seen."""
         last: list[int] = []
+        blind = bool(getattr(self.consumer, "polls", False))
         for _ in range(len(self.case.history.changes) + 2):
             page = self.poll(self.case.page)
-            if not page or page == last:
+            if not blind and (not page or page == last):
                 return
             last = page
 
@@ -261,6 +266,7 @@ def run(make: Callable[[], Any], case: TrialCase) -> TrialOutcome:
         try:
             _go(going)
         finally:
+            outcome.notes = set[str]().union(*(getattr(owner, "notes", ()) for owner in going.owners))
             for owner in reversed(going.owners):
                 if hasattr(owner, "close"):
                     owner.close()

@@ -66,7 +66,7 @@ def awkward(rng: np.random.Generator, shape: Shape) -> TrialHistory:
 
 
 def _keys(rng: np.random.Generator, shape: Shape) -> dict[int, Any]:
-    if rng.random() < 0.3:
+    if shape.parts or rng.random() < 0.3:
         return {}
     if shape.key == "str":
         pair: tuple[Any, Any] = TWINS[int(rng.integers(len(TWINS)))]

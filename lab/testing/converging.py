@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lab.base import BadInput, MissingDriver, Problem
-from lab.kit.check import SEED, Result, TrialOptions, judge
+from lab.kit.check import SEED, Result, judge
 from lab.kit.history import Change, Planned, Shape, build
 from lab.kit.settings import contract, replayed
 from lab.kit.subject import load, subject
@@ -36,10 +36,7 @@ def check(
     chosen = contract(delivery, ",".join(properties or ()))
     with contextlib.redirect_stdout(sys.stderr):
         found = load(projector) if isinstance(projector, str) else subject(projector)
-        options = TrialOptions(
-            seed, histories, chosen, found.shape, restarts=found.restarts, twins=found.twins,
-            checkpoints=found.checkpoints, delivery=delivery,
-        )  # fmt: skip
+        options = found.options(seed, histories, chosen, delivery)
         return judge(found.under(delivery), options, found.name, _replay(projector, delivery, chosen))
 
 

@@ -1,0 +1,76 @@
+"""What a projector says of itself: its columns and keys, how large its numbers are, and what its rows are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lab.base import DTYPES, BadInput, Kind, Problem, nearest
+from lab.kit.history import COLUMNS, META, Shape
+
+# The columns of a join's rows.
+JOINED: dict[str, Kind] = {"customer": "int", "amount": "int", "name": "str"}
+
+
+def bad(where: str, what: str, way_out: str = "") -> BadInput:
+    """One thing that is wrong."""
+    return BadInput([Problem(where, what, way_out)])
+
+
+def shape_of(one: Any, name: str) -> Shape:
+    """What its history looks like: `lab_columns`, `lab_key`, `lab_bits` and `lab_view`. Raises BadInput."""
+    return shaped(
+        getattr(one, "lab_columns", None) or COLUMNS,
+        getattr(one, "lab_key", None) or "int",
+        name,
+        getattr(one, "lab_bits", 64),
+        getattr(one, "lab_view", None),
+    )
+
+
+def shaped(columns: Any, key: Any, name: str, bits: Any = 64, view: Any = None) -> Shape:
+    """Return the shape of histories with these columns, keys of this type, and rows of this view. Raises BadInput."""
+    if not isinstance(columns, dict):
+        raise bad(name, "`lab_columns` is not a dict", 'for example {"name": "str", "salary": "float"}')
+    parts = key if isinstance(key, dict) else {}
+    for column, kind in (columns | parts).items():
+        if kind not in DTYPES:
+            raise bad(f"{name}, column {column}", f"there is no type `{kind}`", nearest(str(kind), DTYPES))
+        if column in META:
+            raise bad(f"{name}, column {column}", "every change has this one already", "leave it out of the columns")
+    if not parts and key not in ("int", "str"):
+        raise bad(
+            name, f"a key can't be of type `{key}`", "valid: int, str, or a dict with the name and type of each part"
+        )
+    if parts and (len(parts) < 2 or any(kind not in ("int", "str") for kind in parts.values())):
+        raise bad(
+            name, "a key of parts has two or more, each int or str", 'for example {"region": "str", "number": "int"}'
+        )
+    if not isinstance(bits, int) or not 8 <= bits <= 64:
+        raise bad(name, f"`lab_bits` is {bits!r}", "from 8 to 64: how large its whole numbers are, with their sign")
+    by, sums, join = _view(view, columns, bool(parts) or key != "int", name)
+    wanted = JOINED if join else columns
+    # The groups of an aggregate are its keys, and are texts.
+    kept = "str" if by else "parts" if parts else key
+    return Shape(kept, tuple(wanted.items()), bits, tuple(parts.items()), by, sums, join)
+
+
+def _view(view: Any, columns: dict[str, Any], keyed: bool, name: str) -> tuple[str, tuple[str, ...], bool]:
+    """The group and the sums of an aggregate, and whether it is a join."""
+    if view is None:
+        return "", (), False
+    way_out = 'for example {"by": "city", "sum": ["amount"]}, or "join"'
+    if keyed:
+        raise bad(name, "`lab_view` and `lab_key` can't be had together", "leave `lab_key` out")
+    if view == "join":
+        return "", (), True
+    if not isinstance(view, dict) or set(view) != {"by", "sum"} or not isinstance(view["sum"], list | tuple):
+        raise bad(name, f"`lab_view` is {view!r}", way_out)
+    by, sums = view["by"], tuple(view["sum"])
+    if columns.get(by) != "str":
+        raise bad(name, f"`{by}` is no column of type str", "groups are made by one: name it in `lab_columns`")
+    for column in sums:
+        if columns.get(column) not in ("int", "float"):
+            raise bad(
+                name, f"`{column}` is no column of type int or float", "sums are of those: name it in `lab_columns`"
+            )
+    return by, sums, False

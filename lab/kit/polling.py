@@ -1,0 +1,124 @@
+"""A poller: it reads a source of truth for itself, by SQL or by a function, and keeps its own cursor."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from lab.kit.driver import Died
+from lab.kit.feed import TrialFeed
+from lab.kit.history import META, Change, Row, Shape
+from lab.kit.rows import listed
+from lab.kit.styles import Settled
+
+TABLE = "changes"
+
+
+class PolledSource:
+    """What a poller is handed. Between two questions more may be committed."""
+
+    def __init__(self, feed: TrialFeed, say: Callable[[str], None]) -> None:
+        self._feed, self._say = feed, say
+        self._connection: sqlite3.Connection | None = None
+        self._stored = 0
+        self.armed: str | None = None
+
+    def changes_since(self, position: int, limit: int = 1_000) -> list[Change]:
+        """Return committed changes after this position, by position."""
+        self._asked()
+        return self._feed.changes_since(position, limit)
+
+    def horizon(self) -> int:
+        """Return the position up to which everything is committed: below the oldest open transaction."""
+        self._asked()
+        return self._feed.horizon()
+
+    def execute(self, statement: str, parameters: Any = ()) -> list[Any]:
+        """Return the rows of a SELECT on the SQLite table `changes`, which has what is committed."""
+        self._asked()
+        rows = self._table().execute(statement, parameters).fetchall()
+        given = parameters.values() if isinstance(parameters, dict) else parameters
+        words = " ".join(statement.split()) + "".join(f", {value!r}" for value in given)
+        self._say(f"asks {words}: {len(rows)} row{'' if len(rows) == 1 else 's'}")
+        self._feed.asked()
+        return rows
+
+    def _asked(self) -> None:
+        if self.armed in ("before-apply", "between"):
+            raise Died
+
+    def _table(self) -> sqlite3.Connection:
+        """The table, with everything that is committed by now. Its rows can be asked by name and by place."""
+        if self._connection is None:
+            self._connection = sqlite3.connect(":memory:")
+            self._connection.row_factory = sqlite3.Row
+            names = self._names()
+            self._connection.execute(f"CREATE TABLE {TABLE} ({', '.join(names)}, PRIMARY KEY ({names[0]}))")
+        for position in self._feed.committed[self._stored :]:
+            change = self._feed.history.at(position)
+            values = [change.get(name) for name in self._names(quoted=False)]
+            self._connection.execute(f"INSERT INTO {TABLE} VALUES ({', '.join('?' * len(values))})", values)
+        self._stored = len(self._feed.committed)
+        return self._connection
+
+    def _names(self, quoted: bool = True) -> list[str]:
+        names = [*META, *(name for name, _ in self._feed.history.shape.columns)]
+        return [f'"{name}"' if quoted else name for name in names]
+
+    def close(self) -> None:
+        """Close the table."""
+        if self._connection is not None:
+            self._connection.close()
+
+
+class Poller:
+    """Makes a consumer of a projector that has `poll(source)` and `rows()`: nothing is delivered to it."""
+
+    # A trial polls a fixed number of times at its end: what the poller reads by SQL is not seen.
+    polls = True
+
+    def __init__(self, projector: Any, shape: Shape) -> None:
+        self.projector, self.shape = projector, shape
+        self.armed: str | None = None
+        self.notes: set[str] = set()
+        self.said: Callable[[str], None] = lambda _: None
+        self._settled = Settled()
+        self._source: PolledSource | None = None
+
+    def receive(self, changes: list[Change]) -> None:
+        """Do nothing: a poller takes no messages."""
+
+    def poll(self, feed: TrialFeed, limit: int) -> None:
+        """Let the projector read the source."""
+        if self._source is None or self._source._feed is not feed:
+            self._close()
+            self._source = PolledSource(feed, self.said)
+        self._source.armed = self.armed
+        self._settled(self.projector.poll(self._source))
+        if self.armed:
+            raise Died
+
+    def restart(self) -> None:
+        """Call the projector's `reopen()`."""
+        if hasattr(self.projector, "reopen"):
+            self._settled(self.projector.reopen())
+
+    def rows(self) -> list[Row]:
+        """Return the projector's live records."""
+        return listed(self._settled.content(self.projector.rows()), self.shape, self.notes)
+
+    def checkpoint(self) -> int:
+        """Return the projector's cursor if it tells it; 0 promises nothing."""
+        return int(self.projector.checkpoint()) if hasattr(self.projector, "checkpoint") else 0
+
+    def _close(self) -> None:
+        if self._source is not None:
+            self._source.close()
+
+    def close(self) -> None:
+        """Close the projector's files, if it has any."""
+        self._close()
+        if hasattr(self.projector, "close"):
+            self._settled(self.projector.close())
+        self._settled.close()
