@@ -22,11 +22,12 @@ from nats.js.client import JetStreamContext
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
 from lab.base import CannotTake
-from lab.channel.looping import LIMIT, LoopThread
+from lab.channel.looping import LIMIT
+from lab.channel.nats_connection import NatsConnection
 from lab.channel.wire import decoded, encoded, plain
 from lab.ports import ChannelPromises, Delivery, Message
 from lab.servers.broker import SILENCE
-from lab.servers.nats import ERRORS, SERVER
+from lab.servers.nats import SERVER
 
 # Seconds after which a message is deleted that nobody acknowledges: a run that was killed leaves no more than that.
 _EXPIRES = 86_400.0
@@ -36,7 +37,7 @@ _TOGETHER = 500
 _LEAST, _LATE = 0.02, 1.0
 
 
-class NatsChannel:
+class NatsChannel(NatsConnection):
     """A `Channel` in the stream of this name; a new one, written down first, if it is empty."""
 
     # What is given back comes before what is newer, mostly; what a vanished member had, after its time.
@@ -44,10 +45,8 @@ class NatsChannel:
 
     def __init__(self, capacity: int = 1_000_000, name: str = "", ack_wait: float = 30.0) -> None:
         """`ack_wait` is after how many seconds without an acknowledgement another member may have a message."""
+        super().__init__("nats", name or SERVER.fresh())
         self.capacity, self.ack_wait = capacity, ack_wait
-        self.name = name or SERVER.fresh()
-        self.thread = LoopThread("nats", SERVER.failed, ERRORS)
-        self._client: Client | None = None
         self._there = False
 
     def publish(self, messages: Sequence[Message]) -> None:
@@ -68,34 +67,11 @@ class NatsChannel:
         """What was not delivered yet, and what is not acknowledged."""
         return self.thread.run(self._backlog(plain(group)))
 
-    def close(self) -> None:
-        """Close the connection."""
-        if not self.thread.loop.is_closed():
-            if self._client is not None:
-                self.thread.run(self._client.close())
-            self.thread.close()
-
-    def drop(self) -> None:
-        """Delete the stream."""
-        SERVER.drop("stream", self.name)
-        self.close()
-
     # -- in the loop --------------------------------------------------------------------------------------------------
-
-    async def connected(self) -> Client:
-        """The client, which connects again by itself once it has been connected."""
-        if self._client is None or self._client.is_closed:
-            self._client = await SERVER.connect(reconnects=True)
-        if not self._client.is_connected:
-            raise NatsError("the connection is lost")
-        return self._client
-
-    async def _stream(self) -> JetStreamContext:
-        return (await self.connected()).jetstream(timeout=SILENCE)
 
     async def _made(self) -> JetStreamContext:
         """The stream, made if there is none: a server that is only just back says so of every stream."""
-        stream = await self._stream()
+        stream = await self.stream()
         if not self._there:
             config = Stream(
                 name=self.name, subjects=[self.name], retention=RetentionPolicy.INTEREST, max_msgs=self.capacity,
@@ -154,7 +130,7 @@ class NatsChannel:
 
     async def _backlog(self, group: str) -> int:
         try:
-            told = await (await self._stream()).consumer_info(self.name, group)
+            told = await (await self.stream()).consumer_info(self.name, group)
         except NotFoundError:
             return 0
         return (told.num_pending or 0) + (told.num_ack_pending or 0)

@@ -10,29 +10,27 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
 from nats.js.api import KeyValueConfig, StorageType
-from nats.js.client import JetStreamContext
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError, NoStreamResponseError, NotFoundError
 from nats.js.kv import KeyValue
 
 from lab.channel.groups import LeasedMember
-from lab.channel.looping import LoopThread
+from lab.channel.nats_connection import NatsConnection
 from lab.channel.wire import plain
-from lab.servers.broker import SILENCE, channel_name
-from lab.servers.nats import ERRORS, SERVER
+from lab.servers.broker import channel_name
+from lab.servers.nats import SERVER
 
 
-class NatsGroup:
+class NatsGroup(NatsConnection):
     """A `ConsumerGroup` in the bucket of this name; a new one, written down first, if it is empty."""
 
     def __init__(self, partitions: int, lease_seconds: float, name: str = "") -> None:
-        self.partitions, self.lease = partitions, lease_seconds
         # What the ledger knows is the stream of the bucket.
-        self.name = name or SERVER.note("stream", f"KV_{channel_name()}")
-        self.thread = LoopThread("nats group", SERVER.failed, ERRORS)
-        self._client: Client | None = None
+        super().__init__("nats group", name or SERVER.note("stream", f"KV_{channel_name()}"))
+        self.partitions, self.lease = partitions, lease_seconds
+        # As it is known to the client beside it.
         self._bucket: KeyValue | None = None
+        self._of: Client | None = None
         if not name:
             self.thread.run(self.bucket())
 
@@ -40,30 +38,19 @@ class NatsGroup:
         """Become a member."""
         return NatsMember(self, member)
 
-    def close(self) -> None:
-        """Close the connection."""
-        if not self.thread.loop.is_closed():
-            if self._client is not None:
-                self.thread.run(self._client.close())
-            self.thread.close()
-
-    def drop(self) -> None:
-        """Delete the bucket."""
-        SERVER.drop("stream", self.name)
-        self.close()
-
     async def bucket(self) -> KeyValue:
         """The bucket, made if there is none: a server that has lost it begins to count anew."""
-        if self._bucket is None:
+        client = await self.connected()
+        if self._bucket is None or self._of is not client:
             config = KeyValueConfig(self._title, ttl=self.lease, storage=StorageType.FILE)
-            self._bucket = await (await self._stream()).create_key_value(config)
+            self._of, self._bucket = client, await (await self.stream()).create_key_value(config)
         return self._bucket
 
     async def beat(self, member: str) -> list[str]:
         """Write the entry of a member; return the names of those whose entries have not expired."""
         try:
             await (await self.bucket()).put(f"member.{member}", b"")
-            found = await (await self._stream()).stream_info(self.name, subjects_filter=self._member(">"))
+            found = await (await self.stream()).stream_info(self.name, subjects_filter=self._member(">"))
         except (NotFoundError, NoStreamResponseError):
             self._bucket = None
             raise
@@ -71,7 +58,7 @@ class NatsGroup:
 
     async def gone(self, member: str) -> None:
         """Remove the entry of a member."""
-        await (await self._stream()).purge_stream(self.name, subject=self._member(member))
+        await (await self.stream()).purge_stream(self.name, subject=self._member(member))
 
     @property
     def _title(self) -> str:
@@ -79,13 +66,6 @@ class NatsGroup:
 
     def _member(self, name: str) -> str:
         return f"$KV.{self._title}.member.{name}"
-
-    async def _stream(self) -> JetStreamContext:
-        if self._client is None or self._client.is_closed:
-            self._client, self._bucket = await SERVER.connect(reconnects=True), None
-        if not self._client.is_connected:
-            raise NatsError("the connection is lost")
-        return self._client.jetstream(timeout=SILENCE)
 
 
 class NatsMember(LeasedMember):
