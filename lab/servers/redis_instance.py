@@ -1,4 +1,4 @@
-"""How Redis is started, with messages and data that outlive it."""
+"""How Redis is started, with messages and data that outlive it, and with documents where their module is found."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from lab.engines import redis as engine
 from lab.ports import Endpoint
 from lab.servers.program_kind import ProgramKind
+from lab.servers.redis_json import module
 
 
 class RedisKind(ProgramKind):
@@ -23,6 +24,8 @@ class RedisKind(ProgramKind):
     def command(self, binary: Path, data: Path, port: int, settings: Mapping[str, str]) -> list[str]:
         """Return the command, with settings as arguments."""
         given = {"appendonly": "yes", "appendfsync": "always", "save": ""} | dict(settings)
+        if (documents := module()) is not None:
+            given = {"loadmodule": str(documents)} | given
         given |= {"port": str(port), "bind": "127.0.0.1", "dir": str(data)}
         return [str(binary), *(word for name, value in given.items() for word in (f"--{name}", value))]
 

@@ -72,6 +72,10 @@ _SHIPPED = (
         extra="redis", packages=("redis",), server="redis",
     ),
     StoreSpec(
+        "redis.document", "lab.stores.redis_document:RedisDocument", "document", "JSON documents", "#000036",
+        extra="redis", packages=("redis",), server="redis",
+    ),
+    StoreSpec(
         "memcached.keyvalue", "lab.stores.memcached_keyvalue:MemcachedKeyvalue", "key/value", "cache of entries",
         "#AA33FF", extra="memcached", packages=("pymemcache",), server="memcached",
     ),

@@ -66,26 +66,30 @@ class RedisKeyvalue(KeyValue, RedisPrefix):
         entity, schema = batch.entity, self.layout.schema(batch.entity)
         if self.layout.kept.adds:
             return self._added(fitting(batch.rows, schema).rows())
-        rows = tuples(batch.rows, list(schema))
         if self.layout.kept.replaces:
-            words: list[Any] = ["MSET"] * (2 * len(rows) + 1)
-            words[1::2] = self._names("row", entity, rows)
-            words[2::2] = map(marshal.dumps, rows)
-            return [tuple(words)]
+            return self._written(entity, batch.rows)
         commands: list[Command] = []
-        for row in rows:
-            key, revision = self._key("log", entity, _text(row[1])), _BIG(row[2])
+        for row in tuples(batch.rows, list(schema)):
+            key, revision = self._key("log", entity, key_text(row[1])), _BIG(row[2])
             # A revision that is there is replaced.
             commands.append(("ZREMRANGEBYLEX", key, b"[" + revision, b"(" + _BIG(row[2] + 1)))
             commands.append(("ZADD", key, 0, revision + marshal.dumps(row)))
         return commands
+
+    def _written(self, entity: str, rows: pl.DataFrame) -> list[Command]:
+        """The commands that write the last revisions of records."""
+        listed = tuples(rows, list(self.layout.schema(entity)))
+        words: list[Any] = ["MSET"] * (2 * len(listed) + 1)
+        words[1::2] = self._names("row", entity, listed)
+        words[2::2] = map(marshal.dumps, listed)
+        return [tuple(words)]
 
     def _names(self, kind: str, entity: str, rows: Sequence[Row]) -> list[bytes]:
         """The keys of the records of these rows."""
         before = self._key(kind, entity, b"")
         if self.layout.entities[entity].key == "int":
             return [b"%b%d" % (before, row[1]) for row in rows]
-        return [before + _text(row[1]) for row in rows]
+        return [before + key_text(row[1]) for row in rows]
 
     def _added(self, rows: list[Row]) -> list[Command]:
         """The command that writes groups, with what is there already added; there is no other writer meanwhile."""
@@ -133,7 +137,7 @@ class RedisKeyvalue(KeyValue, RedisPrefix):
 
         def answer(parameters: Row) -> list[Row]:
             with engine.mapped(self.name):
-                found = ask("GET", before + _text(parameters[0]))
+                found = ask("GET", before + key_text(parameters[0]))
             return [] if found is None else seen(loads(found))
 
         return answer
@@ -149,12 +153,12 @@ class RedisKeyvalue(KeyValue, RedisPrefix):
         if not keys:
             return []
         before = self._key("row", entity, b"")
-        found = self._ask("MGET", *(before + _text(key) for key in keys))
+        found = self._ask("MGET", *(before + key_text(key) for key in keys))
         return [None if value is None else marshal.loads(value) for value in found]
 
     def _backwards(self, entity: str, key: Any) -> Iterator[Row]:
         """The revisions of one record, the last first."""
-        name, end = self._key("log", entity, _text(key)), b"+"
+        name, end = self._key("log", entity, key_text(key)), b"+"
         while True:
             found = self._ask("ZREVRANGEBYLEX", name, end, b"-", "LIMIT", 0, _FEW)
             for member in found:
@@ -183,7 +187,7 @@ class RedisKeyvalue(KeyValue, RedisPrefix):
                     yield pl.DataFrame(rows, schema=schema, orient="row")
             return
         for key in keys:
-            members = self._ask("ZRANGE", self._key("log", entity, _text(key)), 0, -1)
+            members = self._ask("ZRANGE", self._key("log", entity, key_text(key)), 0, -1)
             rows += (marshal.loads(member[8:]) for member in members)
             while len(rows) >= self.page_rows:
                 yield pl.DataFrame(rows[: self.page_rows], schema=schema, orient="row")
@@ -227,7 +231,7 @@ class RedisKeyvalue(KeyValue, RedisPrefix):
         return decoded(self._ask("HVALS", self._key("parked", entity)), self.layout.entities[entity])
 
 
-def _text(key: Any) -> bytes:
+def key_text(key: Any) -> bytes:
     """A key as it can be read at the end of a name; what is neither a number nor a text, as no key is written."""
     return str(key).encode("utf-8", "surrogatepass") if isinstance(key, (int, str)) else b"\xff"
 

@@ -16,15 +16,14 @@ from lab.place import FolderPlace
 from lab.servers.redis import SERVER
 from lab.servers.redis_ledger import keys_of
 from lab.servers.redis_place import owner_key
-from lab.stores import STORES, Layout, dump, store_class
+from lab.stores import Layout, dump, store_class
 from lab.testing.contracts import store_cases
 from lab.testing.promises import Case
 from lab.testing.sample import IDS, content, item, items, layout, sums
 
 pytestmark = pytest.mark.server("redis")
 
-NAMES = [name for name, spec in STORES.items() if spec.server == "redis"]
-CASES = [case for name in NAMES for case in store_cases(store_class(name))]
+CASES = [*store_cases(store_class("redis.keyvalue"))]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.store.name}: {case}")
