@@ -174,7 +174,7 @@ class Replay:
             last = int(np.searchsorted(times, at, side="right"))
             began = perf_counter()
             for some in self._slices(name, last, done):
-                self.truth.load(name, some)
+                self.truth.load_once(name, some)
             if last > self._loaded[name]:
                 self.seconds += perf_counter() - began
                 self._loaded[name] = last

@@ -222,6 +222,10 @@ class Truth(ABC):
         commit late.
         """
 
+    def load_once(self, entity: str, frame: pl.DataFrame) -> None:
+        """As `load`, for the only writer of a history: where it isn't known what became of a commit, it finds out."""
+        self.load(entity, frame)
+
     def fill(self, entity: str, slices: Iterable[pl.DataFrame]) -> None:
         """Load the whole history of an entity that has none, a slice at a time; see `load`.
 

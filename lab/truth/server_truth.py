@@ -16,7 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from lab.base import Key, SourceLost, Unavailable
+import polars as pl
+
+from lab.base import Key, LabError, SourceLost, Unavailable
 from lab.domain.model import Command, Outcome
 from lab.queries.answers import Row
 from lab.servers.place import ServerPlace
@@ -175,6 +177,25 @@ class ServerTruth(Relational):
                 return outcomes
             self.tried_again += 1
         raise AssertionError("the last try returns or raises")
+
+    def load_once(self, entity: str, frame: pl.DataFrame) -> None:
+        """As `load`; after a connection was lost at the commit, what is asked about is the last position.
+
+        No other writer has the positions of a history. A commit whose answer was lost may come after the question: then
+        the second one fails, and the question is asked again. Raises Unavailable while the server stays away.
+        """
+        last = int(frame["position"].to_numpy().max())
+        failed: tuple[type[Exception], ...] = (LabError, *self.on.errors)
+        for tried in range(TRIES):
+            try:
+                if not tried or self.head(entity) < last:
+                    self.load(entity, frame)
+                return
+            except failed:
+                if tried == TRIES - 1 or (self.on.alive and not tried):
+                    raise
+            self.tried_again += 1
+            self._reached()
 
     def _reached(self) -> Any:
         """The connection for commands, once the server can be reached. Raises Unavailable, and SourceLost."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from pieces import commands
 
@@ -352,3 +353,48 @@ def test_a_place_that_is_gone_is_missed(engine: str, tmp_path: Path) -> None:
         with pytest.raises(SourceLost, match=f"the source of truth was here, and its {truth.home.kind} is gone"):
             again(engine, "history", place, EMPLOYEES, "normal")
     truth.drop()
+
+
+@each_model
+@pytest.mark.parametrize("when", ["before the commit", "after it", "and asked too early"])
+def test_a_slice_of_a_history_is_loaded_once_where_its_connection_is_lost(
+    model: str, when: str, joined: Joined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, breaks, asks = joined(), iter([True]), iter([when == "and asked too early"])
+    for key in (1, 2, 3):
+        truth.execute(hire(key, None if key == 1 else 1))
+    slices = [
+        truth.changes_since("employee", 0, 10).with_columns(
+            pl.col("position") + turn, pl.col("key") + turn, event=pl.lit("hired")
+        )
+        for turn in (10, 20)
+    ]
+    commit, head = truth.commit, truth.head
+
+    def breaking() -> None:
+        if next(breaks, False):
+            if when == "before the commit":
+                terminate(truth)
+            else:
+                commit()
+                truth.on.session.close()
+                raise Unavailable("the answer is lost")
+        commit()
+
+    monkeypatch.setattr(truth, "commit", breaking)
+    monkeypatch.setattr(truth, "head", lambda entity: 0 if next(asks, False) else head(entity))
+    for one in slices:
+        truth.load_once("employee", one)
+    assert [position for position, *_ in rows(truth)] == [1, 2, 3, 11, 12, 13, 21, 22, 23]
+    # A snapshot takes the same rows a second time.
+    assert truth.tried_again == (2 if when == "and asked too early" and model != "snapshot" else 1)
+
+
+@pytest.mark.parametrize("model", ["history", "events"])
+def test_a_slice_that_can_not_be_loaded_is_refused_at_once(model: str, joined: Joined) -> None:
+    truth = joined()
+    truth.execute(hire(1))
+    again = truth.changes_since("employee", 0, 10).with_columns(event=pl.lit("hired"))
+    with pytest.raises(Exception, match=r"(?i)duplicate"):
+        truth.load_once("employee", again)
+    assert truth.tried_again == 0
