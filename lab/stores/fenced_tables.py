@@ -13,13 +13,17 @@ from abc import abstractmethod
 
 import polars as pl
 
-from lab.base import Batch, Damaged, Fenced
+from lab.base import Batch, Damaged, Fenced, Unavailable
 from lab.ports import Assignment, KeySlice
 from lab.stores.server_store import SessionT
 from lab.stores.server_tables import ServerTables
 
 # The tables of owners and of the checkpoints of partitions.
 OWNERS, PLACES = "lab_partition", "lab_partition_checkpoint"
+# Seconds after which the server ends a transaction that an owner has left open.
+IDLE_SECONDS = 10
+# Seconds that an owner waits for the row of its partition: only a former owner's open transaction can have locked it.
+WAITS_SECONDS = 2
 _OWNER = {"number": pl.Int64(), "generation": pl.Int64(), "token": pl.String()}
 
 
@@ -36,7 +40,14 @@ class FencedTables(ServerTables[SessionT]):
 
     @abstractmethod
     def _bound(self, session: SessionT) -> None:
-        """Have the server end a transaction of this session that is left open, so that it holds up no next owner."""
+        """Have the server end a transaction of this session that is left open, so that it holds up no next owner.
+
+        And have it end a wait for a row that is locked, after `WAITS_SECONDS`.
+        """
+
+    @abstractmethod
+    def _waited(self, error: Exception) -> bool:
+        """Whether a wait for a locked row was ended."""
 
     def claim(self, assignment: Assignment) -> None:
         """Write as the owner of a partition, from the next opening on."""
@@ -76,9 +87,16 @@ class FencedTables(ServerTables[SessionT]):
             self._compare(generation, token, mine)
 
     def _owner(self, partition: int) -> tuple[int, str]:
-        """Generation and token of the owner; its row stays locked until the transaction ends."""
+        """Generation and token of the owner; its row stays locked until the transaction ends. Raises Unavailable."""
         asked = f"SELECT generation, token FROM {OWNERS} WHERE number = ? FOR UPDATE"
-        found = self._connection.execute(asked, (partition,)).fetchall()
+        try:
+            found = self._connection.execute(asked, (partition,)).fetchall()
+        except self.errors as error:
+            if not self._waited(error):
+                raise
+            what = f"partition {partition} is locked by a transaction that its former owner has left open"
+            said = f"the server ends it after {IDLE_SECONDS} s without work"
+            raise Unavailable(f"{self.name}: {what}; {said}, and until then it is tried again") from None
         if not found:
             raise Damaged(f"{self.name}: there is no partition {partition}")
         generation, token = found[0]

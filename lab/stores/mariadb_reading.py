@@ -21,13 +21,11 @@ from lab.queries.answers import Row
 from lab.queries.mysql import as_mysql
 from lab.servers.mariadb import SERVER
 from lab.servers.mariadb_place import MariadbPlace
-from lab.stores.fenced_tables import FencedTables
+from lab.stores.fenced_tables import IDLE_SECONDS, WAITS_SECONDS, FencedTables
 from lab.stores.prepared import Answering
 from lab.stores.server_store import PARKED
 from lab.stores.slices import in_lists
 
-# Seconds after which the server ends a transaction that the owner of a partition has left open.
-IDLE_SECONDS = 10
 # Before the name of a table: one that is built to take its place, and one whose place was taken.
 NEW, FORMER = "lab_new_", "lab_old_"
 
@@ -67,6 +65,10 @@ class MariadbReading(FencedTables[MariadbSession]):
 
     def _bound(self, session: MariadbSession) -> None:
         session.execute(f"SET SESSION idle_transaction_timeout = {IDLE_SECONDS}")
+        session.execute(f"SET SESSION innodb_lock_wait_timeout = {WAITS_SECONDS}")
+
+    def _waited(self, error: Exception) -> bool:
+        return number(error) == 1205
 
     def _mapped(self, what: str) -> AbstractContextManager[None]:
         return mapped(what)

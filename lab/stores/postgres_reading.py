@@ -20,13 +20,13 @@ from lab.queries.kinds import KINDS, translate
 from lab.queries.model import Query
 from lab.servers.postgres import SERVER
 from lab.servers.postgres_place import PostgresPlace
-from lab.stores.fenced_tables import FencedTables
+from lab.stores.fenced_tables import IDLE_SECONDS, WAITS_SECONDS, FencedTables
 from lab.stores.prepared import Answering, binding
 
 # The first number of the advisory locks of the sessions that write: one for each schema.
 WRITERS = 0x6C61_6203
-# Seconds after which the server ends a transaction that the owner of a partition has left open, and a statement of it.
-IDLE_SECONDS, STATEMENT_SECONDS = 10, 60
+# Seconds after which the server ends a statement of a partition's owner.
+STATEMENT_SECONDS = 60
 # Before the name of an entity: the table of a batch that comes in.
 INCOMING = "lab_incoming_"
 
@@ -58,6 +58,10 @@ class PostgresReading(FencedTables[Session]):
     def _bound(self, session: Session) -> None:
         session.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
         session.execute(f"SET statement_timeout = '{STATEMENT_SECONDS}s'")
+        session.execute(f"SET lock_timeout = '{WAITS_SECONDS}s'")
+
+    def _waited(self, error: Exception) -> bool:
+        return isinstance(error, psycopg.errors.LockNotAvailable)
 
     def _mapped(self, what: str) -> AbstractContextManager[None]:
         return engine.mapped(what)

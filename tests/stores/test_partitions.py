@@ -14,7 +14,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from lab.base import Batch, Fenced
+from lab.base import Batch, Fenced, Unavailable
 from lab.ports import Assignment, KeySlice, partition_of
 from lab.projection.projector import Projector
 from lab.stores import Store, dump
@@ -209,6 +209,34 @@ def test_a_store_without_fences_is_found_out(broken: type[PostgresTable]) -> Non
     )  # fmt: skip
     with pytest.raises(AssertionError):
         run_state_machine_as_test(of(broken), settings=known)
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        pytest.param(PostgresTable, marks=pytest.mark.server("postgres")),
+        pytest.param(MariadbTable, marks=pytest.mark.server("mariadb")),
+    ],
+)
+def test_a_transaction_that_a_former_owner_has_left_open_is_told_to_the_next_one(
+    store: type[PostgresTable | MariadbTable], tmp_path: Path
+) -> None:
+    trial = Trial(store, tmp_path, "records")
+    try:
+        trial.shared(PARTITIONS)
+        former: Any = trial.owner(Assignment(0, 1))
+        former._connection.execute("BEGIN")
+        former._owner(0)
+        with pytest.raises(Unavailable, match="partition 0 is locked by a transaction that its former owner has left"):
+            trial.owner(Assignment(0, 2))
+        # Another partition isn't.
+        trial.owner(Assignment(1, 2))
+        former._connection.execute("ROLLBACK")
+        trial.owner(Assignment(0, 2))
+        with pytest.raises(Fenced):
+            former.apply(Batch("item", items(item(1)), 1))
+    finally:
+        trial.close()
 
 
 @pytest.mark.parametrize(
