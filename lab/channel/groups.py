@@ -1,7 +1,7 @@
 """The groups by which processes share the partitions of a projection, by the name of their broker, one line each.
 
-Neither Redis nor NATS assigns partitions to members itself. Both have what an assignment is made of: an entry that
-expires unless its owner renews it, written only where there is none, and a number that never falls.
+Kafka assigns partitions to members itself. Neither Redis nor NATS does, but both have what an assignment is made of: an
+entry that expires unless its owner renews it, written only where there is none, and a number that never falls.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ from typing import Any
 from lab.ports import Assignment, ConsumerGroup
 from lab.registry import Registry
 
-SHIPPED = {"redis": "lab.channel.redis_group:RedisGroup", "nats": "lab.channel.nats_group:NatsGroup"}
+SHIPPED = {
+    "redis": "lab.channel.redis_group:RedisGroup",
+    "nats": "lab.channel.nats_group:NatsGroup",
+    "kafka": "lab.channel.kafka_group:KafkaGroup",
+}
 
 
 def _problem(name: str, found: Any) -> str:

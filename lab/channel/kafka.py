@@ -16,10 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
-from lab.base import CannotTake, LabError, Unavailable
+from lab.channel.kafka_topic import REARRANGED, KafkaTopic, mapped, reason
 from lab.channel.wire import decoded, encoded, plain
 from lab.ports import ChannelPromises, Delivery, Message
 from lab.servers.broker import SILENCE
@@ -27,10 +25,8 @@ from lab.servers.kafka import SERVER
 
 # Partitions of a topic that is made here, and bytes of the largest message that a broker takes unasked.
 _PARTITIONS, _BYTES_MAX = 4, 1_048_588
-_OFFSETS = 2**48
-_OLDER = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
-# What a broker says while members come and go; and for how many seconds that is waited for, a poll at a time.
-_REARRANGED = {KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID}
+_OFFSETS, _BY_KEY = 2**48, -1
+# For how many seconds members that come and go are waited for, a poll at a time.
 _REBALANCES, _AGAIN = SILENCE, 0.1
 
 
@@ -43,17 +39,21 @@ class KafkaChannel:
 
     def __init__(self, capacity: int = 1_000_000, name: str = "", ack_wait: float = 10.0) -> None:
         """`ack_wait` is after how many seconds of silence a member has vanished. `capacity` has no meaning here."""
-        self.ack_wait = ack_wait
+        self._capacity, self.ack_wait = capacity, ack_wait
         self.name = name or SERVER.fresh()
+        self.topic = KafkaTopic(self.name, _PARTITIONS)
         self._producer: Producer | None = None
-        self._partitions: list[int] = []
         self._members: list[KafkaSubscription] = []
+
+    def split(self, partitions: int) -> list[KafkaChannel]:
+        """Return so many channels in place of this one: each partition of its topic by itself."""
+        return [KafkaChannel(self._capacity, one, self.ack_wait) for one in self.topic.partition_names(partitions)]
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Store all: each is confirmed by the broker."""
         failed: list[KafkaError] = []
         with mapped():
-            self.partitions()
+            self.topic.places()
             if self._producer is None:
                 limits = {"message.max.bytes": _BYTES_MAX, "message.timeout.ms": round(SILENCE * 1e3)}
                 self._producer = Producer(SERVER.options() | limits | {"linger.ms": 1, "enable.idempotence": True})
@@ -61,7 +61,7 @@ class KafkaChannel:
                 self._send(self._producer, message, failed)
             left = self._producer.flush(2 * SILENCE)
         if left or failed:
-            raise _reason(failed[0]) if failed else SERVER.failed(f"{left} messages were not confirmed")
+            raise reason(failed[0]) if failed else SERVER.failed(f"{left} messages were not confirmed")
 
     def _send(self, producer: Producer, message: Message, failed: list[KafkaError]) -> None:
         def confirmed(error: KafkaError | None, _: Any) -> None:
@@ -70,8 +70,10 @@ class KafkaChannel:
 
         while True:
             try:
-                key = json.dumps(message.record).encode()
-                producer.produce(self.name, encoded(message), key, on_delivery=confirmed)
+                key, topic = json.dumps(message.record).encode(), self.topic
+                # Unless it is told the partition, the driver goes by the key.
+                place = _BY_KEY if topic.only is None else topic.only
+                producer.produce(topic.title, encoded(message), key, partition=place, on_delivery=confirmed)
                 return
             except BufferError:
                 # The driver's own queue is full: it empties as the broker confirms.
@@ -83,7 +85,10 @@ class KafkaChannel:
             self._begin(consumer)
 
     def subscribe(self, group: str, member: str, generation: int = 0) -> KafkaSubscription:
-        """Join a group: the broker deals out the partitions among its members."""
+        """Join a group: the broker deals out the partitions among its members.
+
+        Of one partition by itself there are no members: who has it is said by a `generation`, and takes all of it.
+        """
         self.declare(group)
         self._members.append(KafkaSubscription(self, group))
         return self._members[-1]
@@ -92,7 +97,7 @@ class KafkaChannel:
         """From the offsets that the group remembers to the ends of the partitions."""
         with mapped(), self.consumer(group) as consumer:
             found = 0
-            for one in consumer.committed(self._places(), timeout=SILENCE):
+            for one in consumer.committed(self.topic.places(), timeout=SILENCE):
                 _, end = consumer.get_watermark_offsets(one, timeout=SILENCE)
                 found += max(0, end - one.offset) if one.offset >= 0 else 0
             return found
@@ -107,7 +112,7 @@ class KafkaChannel:
     def drop(self) -> None:
         """Delete the topic, if the broker can."""
         self.close()
-        SERVER.drop("stream", self.name)
+        SERVER.drop("stream", self.topic.title)
 
     @contextmanager
     def consumer(self, group: str) -> Iterator[Consumer]:
@@ -120,33 +125,16 @@ class KafkaChannel:
 
     def client(self, group: str, **more: Any) -> Consumer:
         """Make a consumer, which joins nothing yet."""
-        name = f"{self.name}.{plain(group)}"
+        name = f"{self.topic.title}.{plain(group)}"
         fixed = {"group.id": name, "enable.auto.commit": False, "auto.offset.reset": "earliest"}
         fixed |= {"session.timeout.ms": round(self.ack_wait * 1e3), "heartbeat.interval.ms": round(self.ack_wait * 250)}
         return Consumer(SERVER.options() | fixed | more)
 
-    def partitions(self) -> list[int]:
-        """The topic's partitions; it is made if there is none. Raises KafkaException."""
-        if not self._partitions:
-            client = AdminClient(SERVER.options())
-            told = client.list_topics(self.name, timeout=SILENCE).topics[self.name]
-            if told.error is not None and told.error.code() in _OLDER:
-                made = client.create_topics([NewTopic(self.name, _PARTITIONS)], request_timeout=SILENCE)
-                made[self.name].result(2 * SILENCE)
-                told = client.list_topics(self.name, timeout=SILENCE).topics[self.name]
-            if told.error is not None:
-                raise KafkaException(told.error)
-            self._partitions = sorted(told.partitions)
-        return self._partitions
-
-    def _places(self) -> list[TopicPartition]:
-        return [TopicPartition(self.name, number) for number in self.partitions()]
-
     def _begin(self, consumer: Consumer) -> None:
-        fresh = [one for one in consumer.committed(self._places(), timeout=SILENCE) if one.offset < 0]
+        fresh = [one for one in consumer.committed(self.topic.places(), timeout=SILENCE) if one.offset < 0]
         ends = [consumer.get_watermark_offsets(one, timeout=SILENCE)[1] for one in fresh]
         if fresh:
-            begins = [TopicPartition(self.name, one.partition, end) for one, end in zip(fresh, ends, strict=True)]
+            begins = [TopicPartition(one.topic, one.partition, end) for one, end in zip(fresh, ends, strict=True)]
             consumer.commit(offsets=begins, asynchronous=False)
 
 
@@ -177,7 +165,10 @@ class KafkaSubscription:
         self._gone = False
         self._consumer = channel.client(group)
         with mapped():
-            self._consumer.subscribe([channel.name], on_revoke=self._lose, on_lost=self._lose)
+            if channel.topic.only is None:
+                self._consumer.subscribe([channel.topic.title], on_revoke=self._lose, on_lost=self._lose)
+            else:
+                self._consumer.assign(self._consumer.committed(channel.topic.places(), timeout=SILENCE))
 
     def take(self, most: int, seconds: float) -> list[Delivery]:
         """At most `most`, what was refused first; waits for the first one."""
@@ -203,7 +194,7 @@ class KafkaSubscription:
                 self._partitions[number].done.add(offset)
         for number, partition in self._partitions.items():
             if (settled := partition.settled()) is not None:
-                offsets.append(TopicPartition(self._channel.name, number, settled))
+                offsets.append(TopicPartition(self._channel.topic.title, number, settled))
         if offsets and not self._gone:
             self._commit(offsets)
 
@@ -215,8 +206,8 @@ class KafkaSubscription:
                 self._consumer.commit(offsets=mine, asynchronous=False)
                 return
             except KafkaException as error:
-                if error.args[0].code() not in _REARRANGED or time.monotonic() > until:
-                    raise _reason(error) from None
+                if error.args[0].code() not in REARRANGED or time.monotonic() > until:
+                    raise reason(error) from None
             with mapped():
                 found = self._consumer.poll(_AGAIN)
             if found is not None and self._fits(found):
@@ -254,22 +245,3 @@ class KafkaSubscription:
             self._partitions.pop(lost, None)
             self._mine = {tag: item for tag, item in self._mine.items() if tag // _OFFSETS != lost}
             self._again = deque(item for item in self._again if item.tag // _OFFSETS != lost)
-
-
-def _reason(error: KafkaError | KafkaException) -> LabError:
-    """Return CannotTake for a message that is larger than the broker or its driver takes, else Unavailable."""
-    found, within = SERVER.failed(error), error.args[0] if isinstance(error, KafkaException) else error
-    too_large = isinstance(within, KafkaError) and within.code() == KafkaError.MSG_SIZE_TOO_LARGE
-    return CannotTake(str(found)) if too_large else found
-
-
-@contextmanager
-def mapped() -> Iterator[None]:
-    """Raise Unavailable in place of the driver's errors."""
-    try:
-        yield
-    except KafkaException as error:
-        raise _reason(error) from None
-    except RuntimeError as error:
-        # A consumer that was closed.
-        raise Unavailable(str(error)) from None

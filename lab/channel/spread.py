@@ -7,12 +7,21 @@ by itself, so what the broker promises of one is promised of each.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 from lab.base import LabError
 from lab.ports import Channel, Message, partition_of
 
 # Between the names of its channels; there is none before the first one if nobody listens to all records.
 _BETWEEN = "|"
+
+
+@runtime_checkable
+class Splitting(Protocol):
+    """A channel on a broker whose channels have partitions, each of which can be one by itself."""
+
+    def split(self, partitions: int) -> Sequence[Channel]:
+        """Return so many channels in place of this one, all of them on what it has made."""
 
 
 class SpreadChannel:
@@ -23,8 +32,16 @@ class SpreadChannel:
 
     @classmethod
     def made(cls, make: Callable[[str], Channel], partitions: int, whole: bool) -> SpreadChannel:
-        """Make new channels; `make` gets "" for each. Raises Unavailable."""
-        return cls(make("") if whole else None, [make("") for _ in range(partitions)])
+        """Make new channels; `make` gets "" for each, or for one that its broker can split. Raises Unavailable."""
+        everything = make("") if whole else None
+        parts: Sequence[Channel] = []
+        if partitions:
+            first = make("")
+            if isinstance(first, Splitting):
+                parts = first.split(partitions)
+            else:
+                parts = [first, *(make("") for _ in range(partitions - 1))]
+        return cls(everything, parts)
 
     @classmethod
     def opened(cls, make: Callable[[str], Channel], name: str) -> SpreadChannel:

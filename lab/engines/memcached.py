@@ -41,7 +41,9 @@ class ServerRestarted(Exception):
 
 def url(text: str, where: str) -> ServerUrl:
     """Return the address of a server. Raises BadInput."""
-    return ServerUrl(text, where, SCHEMES, EXAMPLE)
+    found = ServerUrl(text, where, SCHEMES, EXAMPLE)
+    found.only()
+    return found
 
 
 def translated(what: str, error: Exception) -> LabError | None:

@@ -6,6 +6,7 @@ from typing import ClassVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from lab.base import BadInput, Problem
+from lab.formatting import printable
 
 
 def misread(where: str, example: str) -> BadInput:
@@ -63,6 +64,13 @@ class ServerUrl:
         self._hidden = sorted((plain | written | {quote(one, safe="") for one in plain}) - {""}, key=len, reverse=True)
         # Another one, such as that of a key, is told to no server.
         self.password = self.password or self.parameters.get("password", "")
+
+    def only(self, *known: str) -> None:
+        """Refuse parameters that nothing reads: what they ask for would be left out in silence. Raises BadInput."""
+        if unknown := sorted(set(self.parameters) - set(known)):
+            what = f"its parameter `{printable(unknown[0])}` isn't known"
+            way_out = f"known are {', '.join(known)}" if known else "a URL of this kind has none: leave it out"
+            raise BadInput([Problem(self.where, what, way_out)])
 
     def __str__(self) -> str:
         return self._shown

@@ -38,10 +38,10 @@ class GroupMember(Protocol):
     def assigned(self, refused: Iterable[Assignment] = (), working: Iterable[Assignment] = ()) -> list[Assignment]:
         """Say that this member lives, take what is free up to its share, and return what it has, by partition.
 
-        What exceeds its share, the highest partitions, is no longer among that, and is given back unless the member is
-        still `working` on it. `refused` are partitions, each with the generation that the store knows of it: that of
-        its next assignment is higher. To be called several times within the lease, or partitions are lost. Raises
-        Unavailable.
+        What exceeds its share is no longer among that, and is given back unless the member is still `working` on it.
+        `refused` are partitions, each with the generation that the store knows of it: that of its next assignment is
+        higher. To be called several times within the lease, or partitions are lost. A broker that needs others to agree
+        shows what comes of a call in a later one. Raises Unavailable.
         """
 
     def leave(self) -> None:

@@ -35,7 +35,14 @@ def said(variable: str, what: str) -> tuple[str, str] | None:
 
 # What servers and drivers say of a port that speaks no TLS; of a server that asks nobody who they are; of a wrong user
 # or password; and of a certificate that nobody vouches for.
-_PLAIN = ("speaks no tls", "wrong_version", "record_layer", "does not support ssl", "server doesn't support it")
+_PLAIN = (
+    "speaks no tls",
+    "wrong_version",
+    "record_layer",
+    "does not support ssl",
+    "server doesn't support it",
+    "plaintext broker",
+)
 _OPEN = ("asks for no password", "without any password configured")
 _LOGIN = ("password", "access denied", "authorization", "authentication", "access_refused", "login was refused")
 _TRUST = ("certificate", "ssl error", "[ssl")

@@ -31,6 +31,10 @@ class MemcachedServer(Broker):
         "or docker run --rm -p 127.0.0.1:11211:11211 memcached:1.6"
     )
 
+    def parsed(self, text: str, where: str) -> ServerUrl:
+        """A URL without parameters. Raises BadInput."""
+        return engine.url(text, where)
+
     def connect(self, lasting: bool = False) -> MemcachedClient:
         """Return a client: see `MemcachedClient`. Raises BadInput; an absent server shows at its first command."""
         return MemcachedClient(self.url(), lasting)

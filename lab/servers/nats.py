@@ -13,10 +13,8 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
-from lab.base import BadInput, Problem
 from lab.engines import tls
 from lab.engines.urls import ServerUrl
-from lab.formatting import printable
 from lab.servers.broker import CONNECTS, SILENCE, Broker
 from lab.servers.disk_ledger import DiskLedger
 
@@ -79,9 +77,7 @@ class NatsServer(Broker):
     def parsed(self, text: str, where: str) -> NatsUrl:
         """A URL whose parameters are known."""
         url = NatsUrl(text, where, self.schemes, self.usual)
-        if unknown := sorted(set(url.parameters) - set(FILES)):
-            what = f"its parameter `{printable(unknown[0])}` isn't known"
-            raise BadInput([Problem(where, what, f"known are {', '.join(FILES)}")])
+        url.only(*FILES)
         tls.only_with("tls", url, *FILES)
         return url
 

@@ -45,14 +45,13 @@ def causes(found: Sequence[Problem]) -> list[Problem]:
 
 def _brokers(scenario: Scenario) -> tuple[str, str] | None:
     broker = scenario.channel.broker if scenario.channel else None
-    way_out = f'channel.broker = "redis" or "nats", or {_ALONE}'
+    way_out = f'channel.broker = "redis", "nats" or "kafka", or {_ALONE}'
     if broker is None:
         return "a broker says which process has which partition, and the scenario has none", way_out
     if broker in GROUPS:
         return None
     reasons = {
-        "rabbitmq": "has nothing that expires when its owner is silent, and can only be written where there is none",
-        "kafka": "assigns partitions of its own topics, which the lab doesn't make yet",
+        "rabbitmq": "has nothing that expires when its owner is silent, and can only be written where there is none"
     }
     return f"`{broker}` {reasons.get(broker, 'has no groups that the lab knows')}", way_out
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from confluent_kafka import Producer
+from kafkas import kafka_brokers
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as Inbox
 from pika.exceptions import ChannelClosedByBroker
@@ -91,11 +91,8 @@ def test_a_silent_server_is_given_up(name: str, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(scope="module", autouse=True)
 def kafka() -> Iterator[None]:
-    """A broker within this process: the driver's own, which knows groups."""
-    broker = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "none", "log_level": 0})
-    (found,) = broker.list_topics(timeout=10).brokers.values()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAB_KAFKA", f"kafka://{found.host}:{found.port}")
+    """A broker within this process."""
+    with kafka_brokers():
         yield
 
 

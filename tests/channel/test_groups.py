@@ -2,23 +2,62 @@
 
 from __future__ import annotations
 
-import pytest
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from kafkas import kafka_brokers
+
+from lab.base import Unavailable
 from lab.channel.groups import GROUPS
+from lab.channel.kafka_group import KafkaGroup, KafkaMember
 from lab.channel.nats_group import NatsGroup
 from lab.channel.redis_group import RedisGroup, RedisMember
+from lab.ports import ConsumerGroup, GroupMember
+from lab.servers.kafka import SERVER
 from lab.testing.groups import (
+    PARTITIONS,
     group_contract,
     members_share_evenly_and_what_is_given_on_has_a_higher_generation,
+    seen_at_last,
+    settled,
+    what_a_member_still_works_on_is_given_back_once_it_does_not,
     what_a_silent_member_had_is_given_on_and_it_comes_to_hear_so,
 )
 
+# Seconds after which Kafka's brokers give up a member; the driver's own take a second less to arrange a group anew.
+SESSION = 1.3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kafka() -> Iterator[None]:
+    """A broker within this process."""
+    with kafka_brokers():
+        yield
+
+
+class QuickGroup(KafkaGroup):
+    """A group that is arranged anew within tenths of a second when members come and go."""
+
+    def __init__(self, partitions: int, lease_seconds: float, name: str = "") -> None:
+        super().__init__(partitions, lease_seconds, name, session_seconds=SESSION)
+
+
 test_redis_group = pytest.mark.server("redis")(group_contract(RedisGroup))
 test_nats_group = pytest.mark.server("nats")(group_contract(NatsGroup))
+# The driver's brokers don't wait for a member that has been asked for a partition: what it does meanwhile is below.
+test_kafka_group = group_contract(QuickGroup, [what_a_member_still_works_on_is_given_back_once_it_does_not])
 
 
 def test_groups_are_found_by_the_name_of_their_broker() -> None:
-    assert {*GROUPS} >= {"redis", "nats"}
+    assert {*GROUPS} >= {"redis", "nats", "kafka"}
     assert "rabbitmq" not in GROUPS
 
 
@@ -36,27 +75,35 @@ class CountsAnew(RedisMember):
         return 1 if super()._take(partition, above) else None
 
 
-@pytest.mark.server("redis")
+class KafkaCountsAnew(KafkaMember):
+    """Gives every assignment the same generation."""
+
+    def _claim(self, consumer: Consumer, above: object) -> None:
+        self._held |= dict.fromkeys(self._fresh, 1)
+        self._fresh.clear()
+
+
+_redis = pytest.mark.server("redis")
+
+
 @pytest.mark.parametrize(
     ("broken", "promise"),
     [
-        (Forgetful, what_a_silent_member_had_is_given_on_and_it_comes_to_hear_so),
-        (CountsAnew, members_share_evenly_and_what_is_given_on_has_a_higher_generation),
+        pytest.param(Forgetful, what_a_silent_member_had_is_given_on_and_it_comes_to_hear_so, marks=_redis),
+        pytest.param(CountsAnew, members_share_evenly_and_what_is_given_on_has_a_higher_generation, marks=_redis),
+        (KafkaCountsAnew, members_share_evenly_and_what_is_given_on_has_a_higher_generation),
     ],
     ids=lambda one: one.__name__,
 )
-def test_a_group_that_breaks_a_promise_is_found_out(
-    broken: type[RedisMember], promise: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[RedisGroup] = []
+def test_a_group_that_breaks_a_promise_is_found_out(broken: type[GroupMember], promise: object) -> None:
+    made: list[ConsumerGroup] = []
+    base: type[ConsumerGroup] = RedisGroup if issubclass(broken, RedisMember) else QuickGroup
 
-    class Broken(RedisGroup):
-        def join(self, member: str) -> RedisMember:
-            return broken(self, member)
-
-    def make(partitions: int, lease_seconds: float, name: str) -> RedisGroup:
-        made.append(Broken(partitions, lease_seconds, name))
-        return made[-1]
+    def make(partitions: int, lease_seconds: float, name: str) -> ConsumerGroup:
+        one = base(partitions, lease_seconds, name)  # type: ignore[call-arg]
+        one.join = lambda member: broken(one, member)  # type: ignore[method-assign, call-arg]
+        made.append(one)
+        return one
 
     try:
         with pytest.raises(AssertionError):
@@ -64,3 +111,127 @@ def test_a_group_that_breaks_a_promise_is_found_out(
     finally:
         for group in made:
             group.drop()
+
+
+# --- Kafka: what a member is asked to give back -----------------------------------------------------------------------
+
+
+def test_what_kafka_asks_back_is_given_once_a_member_has_heard_so_and_does_not_work_on_it() -> None:
+    group = QuickGroup(PARTITIONS, 60.0)
+    try:
+        member = group.join("one")
+        (had,) = settled([member], [PARTITIONS])
+        asked = [TopicPartition(group.name, one) for one in (0, 2)]
+        giving = threading.Thread(target=member._give_back, args=(None, asked))
+        giving.start()
+        seen_at_last(lambda: [each.partition for each in member.assigned(working=had)] == [1, 3])
+        for _ in range(3):
+            member.assigned(working=had[:1])
+            giving.join(0.3)
+            assert giving.is_alive()
+        member.assigned(working=had[1:2])
+        giving.join(20.0)
+        assert not giving.is_alive()
+    finally:
+        group.drop()
+
+
+# --- Kafka: a member that was frozen in the midst of its claim --------------------------------------------------------
+
+# Says so before each commit, and goes on when it is told to.
+SLOW = """
+import sys, time
+from confluent_kafka import KafkaException
+from lab.channel.kafka_group import KafkaGroup, KafkaMember
+
+class Slow(KafkaMember):
+    def _commit(self, consumer, offsets):
+        print("read", flush=True)
+        if not sys.stdin.readline():
+            sys.exit()
+        try:
+            super()._commit(consumer, offsets)
+        except KafkaException as error:
+            print(error.args[0].name(), flush=True)
+            raise
+        print("taken", flush=True)
+
+member = Slow(KafkaGroup(4, 60.0, sys.argv[1], session_seconds=1.3), "frozen")
+while True:
+    member.assigned()
+    time.sleep(0.1)
+"""
+
+
+def counted(group: KafkaGroup) -> dict[int, int]:
+    """What the broker has of the group."""
+    asking = Consumer(SERVER.options() | {"group.id": group.name})
+    try:
+        places = [TopicPartition(group.name, one) for one in range(PARTITIONS)]
+        return {one.partition: one.offset for one in asking.committed(places, timeout=10)}
+    finally:
+        asking.close()
+
+
+def answer_of_a_frozen_member(group: KafkaGroup, tells_late: bool) -> str:
+    """What the broker says to a member that was frozen before its commit, and goes on once it has a successor."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", SLOW, group.name], stdin=pipe, stdout=pipe) as frozen:
+        assert frozen.stdin is not None
+        assert frozen.stdout is not None
+        try:
+            assert frozen.stdout.readline() == b"read\n"
+            os.kill(frozen.pid, signal.SIGSTOP)
+            for name in ("next", "last"):
+                settled([group.join(name)], [PARTITIONS])
+                if name == "next":
+                    group.close()
+            if tells_late:
+                # Its driver hears from the broker first.
+                os.kill(frozen.pid, signal.SIGCONT)
+                time.sleep(1.0)
+            frozen.stdin.write(b"\n")
+            frozen.stdin.flush()
+            os.kill(frozen.pid, signal.SIGCONT)
+            return frozen.stdout.readline().decode().strip()
+        finally:
+            frozen.kill()
+
+
+@pytest.mark.parametrize("tells_late", [False, True])
+def test_kafka_refuses_the_claim_of_a_member_that_was_replaced_meanwhile(tells_late: bool) -> None:
+    group = QuickGroup(PARTITIONS, 60.0)
+    try:
+        assert answer_of_a_frozen_member(group, tells_late) in ("ILLEGAL_GENERATION", "UNKNOWN_MEMBER_ID")
+        (successor,) = group._members
+        assert counted(group) == {one.partition: one.generation for one in successor.assigned()}
+    finally:
+        group.drop()
+
+
+@contextmanager
+def suppress_and_keep(said: list[str]) -> Iterator[None]:
+    """Keep what an error says."""
+    try:
+        yield
+    except Unavailable as error:
+        said.append(str(error))
+
+
+def test_a_member_says_so_when_kafka_is_away() -> None:
+    said = list[str]()
+    with ExitStack() as broker:
+        broker.enter_context(kafka_brokers())
+        group = QuickGroup(PARTITIONS, 60.0)
+        member = group.join("one")
+        settled([member], [PARTITIONS])
+        broker.pop_all().close()
+
+    def away() -> bool:
+        with suppress_and_keep(said):
+            member.assigned()
+        return bool(said)
+
+    seen_at_last(away)
+    assert "Kafka at kafka://" in said[0]
+    group.close()

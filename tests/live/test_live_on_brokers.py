@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from kafkas import kafka_brokers
 from test_live_run import _kill_the_projections, planned
 
 from lab.base import BadInput, Unavailable
@@ -74,11 +74,8 @@ expect = "fail"
 
 @pytest.fixture(scope="module", autouse=True)
 def kafka() -> Iterator[None]:
-    """A broker within this process: the driver's own, which knows groups."""
-    broker = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "none", "log_level": 0})
-    (found,) = broker.list_topics(timeout=10).brokers.values()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAB_KAFKA", f"kafka://{found.host}:{found.port}")
+    """A broker within this process."""
+    with kafka_brokers():
         yield
 
 
