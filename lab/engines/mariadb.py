@@ -269,6 +269,7 @@ def _plain(rows: pl.DataFrame) -> pl.DataFrame:
 
 SETTINGS = (
     "version", "innodb_flush_log_at_trx_commit", "sync_binlog", "innodb_autoinc_lock_mode", "log_bin", "binlog_format",
+    "binlog_row_image", "log_bin_compress", "binlog_expire_logs_seconds", "max_binlog_total_size",
     "innodb_doublewrite", "innodb_buffer_pool_size", "max_allowed_packet", "local_infile", "lower_case_table_names",
 )  # fmt: skip
 

@@ -34,7 +34,8 @@ class LoggedTransaction(NamedTuple):
 class PgOutput:
     """Puts messages together to transactions. Deletes, truncations and what other plugins write are passed over."""
 
-    def __init__(self) -> None:
+    def __init__(self, publication: str) -> None:
+        self.options = {"proto_version": "1", "publication_names": f'"{publication}"'}
         self._tables: dict[int, tuple[str, list[str]]] = {}
         self._rows: list[LoggedRow] = []
 

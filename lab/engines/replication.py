@@ -9,14 +9,16 @@ from __future__ import annotations
 import struct
 import time
 from collections import deque
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from typing import Protocol
 
 import psycopg
 from psycopg import pq
 
 from lab.base import Unavailable
 from lab.engines import postgres as engine
-from lab.engines.pgoutput import LoggedTransaction, PgOutput
+from lab.engines.pgoutput import LoggedTransaction
 from lab.engines.postgres import Connection
 
 _DATA = struct.Struct(">cQQq")
@@ -34,18 +36,29 @@ def lsn(text: str) -> int:
     return (int(high, 16) << 32) | int(low, 16)
 
 
+class LogDecoder(Protocol):
+    """Puts the messages of one of the server's plugins together to transactions."""
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """What the plugin is asked for; single quotes in a value are doubled."""
+
+    def message(self, data: bytes) -> LoggedTransaction | None:
+        """Take one message; returns the transaction that it ends. Raises Unsound for what can't be read."""
+
+
 class ReplicationStream:
     """The changes of a slot. Not a word is waited for: `take` returns what has come.
 
     Every method raises Unavailable when the connection is lost; then it is made anew.
     """
 
-    def __init__(self, connection: Connection, slot: str, publication: str) -> None:
+    def __init__(self, connection: Connection, slot: str, decoder: LogDecoder) -> None:
         self._connection, self._slot = connection, slot
-        self._decoder, self._come = PgOutput(), deque[LoggedTransaction]()
+        self._decoder, self._come = decoder, deque[LoggedTransaction]()
         # Up to where everything was sent, and up to where all was acknowledged.
         self._sent = self.acknowledged = 0
-        options = f"proto_version '1', publication_names '\"{publication}\"'"
+        options = ", ".join(f"\"{name}\" '{value}'" for name, value in decoder.options.items())
         statement = f'START_REPLICATION SLOT "{slot}" LOGICAL 0/0 ({options})'
         result = connection.pgconn.exec_(statement.encode())
         if result.status != pq.ExecStatus.COPY_BOTH:

@@ -7,7 +7,7 @@ feed gets a source of truth of its own and executes the run's first commands, in
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -18,17 +18,16 @@ import polars as pl
 
 from lab.base import TRUTH, stream
 from lab.domain.model import Command
-from lab.feed.streams import ChangeStream, open_stream
+from lab.feed.opening import open_stream
+from lab.feed.streams import ChangeStream
 from lab.live.performing import Performed
 from lab.place import FolderPlace
 from lab.running.worklog import READ, WORK_SUFFIX, read_work
-from lab.servers.postgres import LEDGER
 from lab.statistics.quantiles import median, told
 from lab.tables import TABLES
-from lab.truth import open_truth
-from lab.truth.outlets import POLL, STREAMS, FeedOutlets
-from lab.truth.postgres import Postgres
-from lab.wiring import Plan
+from lab.truth import Truth, open_truth
+from lab.truth.outlets import LOG, POLL, STREAMS, FeedOutlets
+from lab.wiring import Plan, ProjectionPlan
 
 # Commands that are executed with each kind of feed, and how many of them before the next kind's turn.
 COMMANDS, BLOCK = 400, 25
@@ -42,31 +41,45 @@ class _Costs:
     Once after each checkpoint of the server a page is in the log as a whole: a few blocks have that, and most don't.
     """
 
-    truth: Postgres
+    truth: Truth
     stream: ChangeStream | None
+    written: Callable[[], int | None]
     microseconds: list[float] = field(default_factory=list)
     wal_bytes: list[float] = field(default_factory=list)
 
     def execute(self, commands: Sequence[Command]) -> None:
         """Execute a block; then the reader does what it has to."""
-        before = _written()
+        before = self.written()
         for command in commands:
             began = time.perf_counter()
             self.truth.execute(command)
             self.microseconds.append((time.perf_counter() - began) * 1e6)
         while self.stream is not None and self.stream.take(1_000):
-            self.stream.acknowledge()
-        self.wal_bytes.append((_written() - before) / len(commands))
+            self.stream.acknowledge(0)
+        after = self.written()
+        if before is not None and after is not None:
+            self.wal_bytes.append((after - before) / len(commands))
 
 
-def _written() -> int:
+def _in_wal() -> int:
+    """How many bytes PostgreSQL has written into its log so far."""
+    # Imported here: drivers of servers are loaded where they are needed.
+    from lab.servers.postgres import LEDGER
+
     with LEDGER.session() as session:
         return int(session.execute("SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint").fetchone()[0])
 
 
+def _in_binlog() -> int | None:
+    """How many bytes there are in MariaDB's log; None where it writes none, or this user may not know."""
+    from lab.truth.binlog import size
+
+    return size()
+
+
 def measured(plan: Plan, folder: Path) -> dict[str, _Costs]:
     """Execute commands beside each kind of feed that the scenario has, and beside none of them."""
-    kinds = dict.fromkeys([POLL, *(item.feed for item in plan.projections)])
+    kinds = dict.fromkeys([POLL, *(_kind(item) for item in plan.projections)])
     drawn = plan.domain.workload(plan.options, stream(plan.scenario.seed, "workload"))
     commands = list(islice(drawn, COMMANDS))
     with ExitStack() as made:
@@ -82,16 +95,22 @@ def measured(plan: Plan, folder: Path) -> dict[str, _Costs]:
 
 def _made(plan: Plan, kind: str, folder: Path, made: ExitStack) -> _Costs:
     table = plan.scenario.truth
-    place, outlets = FolderPlace(folder / kind).within(TRUTH), FeedOutlets.of([(_READER, kind)])
+    feed, _, decoder = kind.partition(" ")
+    place, outlets = FolderPlace(folder / kind).within(TRUTH), FeedOutlets.of([(_READER, feed)])
     truth = open_truth(table.engine, table.model, place, plan.domain, table.durability, outlets=outlets)
-    assert isinstance(truth, Postgres)
     made.callback(truth.drop)
-    if kind not in STREAMS:
-        return _Costs(truth, None)
-    found = open_stream(kind, truth, _READER, folder / kind)
+    written = _in_binlog if table.engine == "mariadb" else _in_wal
+    if feed not in STREAMS:
+        return _Costs(truth, None, written)
+    found = open_stream(feed, truth, _READER, folder / kind, decoder)
     made.callback(found.close)
-    found.open()
-    return _Costs(truth, found)
+    found.open(0)
+    return _Costs(truth, found, written)
+
+
+def _kind(item: ProjectionPlan) -> str:
+    """How it is fed: for the log, by what that is decoded, too."""
+    return f"{item.feed} {item.decoder}" if item.feed == LOG else item.feed
 
 
 def feeds_table(plan: Plan, performed: Performed, lags: pl.DataFrame, changes: int, folder: Path) -> pl.DataFrame:
@@ -101,7 +120,7 @@ def feeds_table(plan: Plan, performed: Performed, lags: pl.DataFrame, changes: i
     known = {row["projection"]: row for row in lags.to_dicts()}
     rows = []
     for item in plan.projections:
-        mine, had = costs[item.feed], known[item.name]
+        mine, had = costs[_kind(item)], known[item.name]
         records = read_work((performed.folder / item.name).with_suffix(WORK_SUFFIX), performed.began)
         reads = int((records["kind"] == READ).sum())
         rows.append(
@@ -117,7 +136,7 @@ def feeds_table(plan: Plan, performed: Performed, lags: pl.DataFrame, changes: i
                 "command_p50_us": told(np.array(mine.microseconds), 0.5),
                 "command_p99_us": told(np.array(mine.microseconds), 0.99),
                 "command_ratio": median(np.array(mine.microseconds)) / base,
-                "wal_bytes_per_command": median(np.array(mine.wal_bytes)),
+                "wal_bytes_per_command": median(np.array(mine.wal_bytes)) if mine.wal_bytes else None,
             }
         )
     return TABLES["feeds"].frame(rows)

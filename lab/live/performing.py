@@ -76,7 +76,7 @@ class Performance:
         lasts = self._prepare(progress)
         (self.folder / "scenario.toml").write_text(self.plan.source.text, encoding="utf-8")
         truth = self.plan.truth(FolderPlace(self.folder).within(TRUTH))
-        self._slots = SlotWatch(self.plan, truth)
+        self._slots = SlotWatch(self.plan, truth, self.folder)
         truth.close()
         with temporary_folder("lab-") as sockets:
             found: Future[Performed] = Future()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.base import Problem
 from lab.truth import truth_class
-from lab.truth.outlets import LOG
+from lab.truth.outlets import LOG, WAL2JSON
 from lab.wiring import Plan
 
 # A longer run would take more than a day of real time.
@@ -36,14 +36,27 @@ def too_late(plan: Plan, seconds: float) -> list[Problem]:
 
 def unfit_server(plan: Plan) -> list[Problem]:
     """Refuse feeds that the server of the source of truth can't give as it is set up. Raises Unavailable."""
-    fed = [item.name for item in plan.projections if item.feed == LOG]
+    fed = [item for item in plan.projections if item.feed == LOG]
     if not fed:
         return []
-    # Imported here: the driver of the server is there, since the scenario was planned.
-    from lab.truth.slots import refusal
+    found, key = _no_log(plan, any(item.decoder == WAL2JSON for item in fed))
+    named = [item for item in fed if key == "feed" or item.decoder == WAL2JSON]
+    return [] if found is None else [Problem(f"{plan.source.path.name}: projection.{named[0].name}.{key}", *found)]
 
-    found = refusal()
-    return [] if found is None else [Problem(f"{plan.source.path.name}: projection.{fed[0]}.feed", *found)]
+
+def _no_log(plan: Plan, wal2json: bool) -> tuple[tuple[str, str] | None, str]:
+    """Why the server's log can't be read, with the way out, and the key that asks for it."""
+    # Imported here: the driver of the server is there, since the scenario was planned.
+    if plan.scenario.truth.engine == "mariadb":
+        from lab.truth import binlog
+
+        return binlog.refusal(), "feed"
+    from lab.truth import slots
+
+    found = slots.refusal()
+    if found is not None or not wal2json:
+        return found, "feed"
+    return slots.no_plugin(slots.needs_exact(plan.domain.entities.values())), "decoder"
 
 
 def refused(plan: Plan) -> list[Problem]:

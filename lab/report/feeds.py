@@ -65,6 +65,10 @@ def on_feeds(table: pl.DataFrame, slots: pl.DataFrame) -> str:
         )
     for name, some in slots.group_by("projection", maintain_order=True):
         most, lost = max(some["retained_bytes"].to_list()), (some["status"] == "lost").any()
+        if set(some["status"]) <= {"kept", "purged"}:
+            told += f" The reader {name[0]} had {size(most)} of the log before it at most; the server keeps its log by "
+            told += "rules of its own, whoever reads."
+            continue
         bound = "bounded by max_slot_wal_keep_size" if some["safe_bytes"].is_not_null().any() else "bounded by nothing"
         told += f" The slot of {name[0]} kept back {size(most)} of the log at most, {bound}"
         told += ", and was lost." if lost else "."

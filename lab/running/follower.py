@@ -78,6 +78,9 @@ class Follower(Worker):
         found.confirm, found.reaching = self.confirm, self.reaching
         return found
 
+    def remember(self) -> None:
+        """Remember what a worker needs to know that is built beside this one from now on. Raises Unavailable."""
+
     def take_over(self, other: Follower) -> None:
         """Go on in the place of another follower, for which this one was built; called after the swap."""
         self.handing = other.handing

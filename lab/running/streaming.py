@@ -10,13 +10,14 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import polars as pl
 
 from lab.base import Unavailable
 from lab.feed.source import TruthReader
-from lab.feed.streams import ChangeStream, Notices, Streamed
+from lab.feed.streams import ChangeStream, Streamed
 from lab.projection.projector import Projector
 from lab.running.follower import Follower
 from lab.running.gating import LiveGate
@@ -24,6 +25,9 @@ from lab.running.journal import CATCH_UP
 from lab.running.live import RETRY, Heard, LiveService, reading
 from lab.running.trouble import Interrupted
 from lab.running.worklog import READ
+
+if TYPE_CHECKING:
+    from lab.feed.postgres_streams import Notices
 
 T = TypeVar("T")
 
@@ -90,6 +94,9 @@ class StreamFollower(Follower):
     _tables_to: int | None = None
     # What the engine last told.
     _bound = 0
+    # Where the stream was when another worker began to be built; and where it must begin, after such a one took over.
+    _remembered: object = None
+    _back_to: object = None
 
     @property
     def socket(self) -> int | None:
@@ -117,7 +124,7 @@ class StreamFollower(Follower):
             read_at = self._live.now(now)
             self._live.work.note(READ, len(found), start, read_at - start)
             now = self._applied(self._frames(found), self._bound if stream.passed else None, read_at)
-            stream.acknowledge()
+            stream.acknowledge(min(self.settled.values()))
         except Unavailable as error:
             raise self._refused(self._live.now(now), error) from None
         if stream.passed:
@@ -139,12 +146,18 @@ class StreamFollower(Follower):
         found.streams, found.every, found._builds = self.streams, self.every, True
         return found
 
+    def remember(self) -> None:
+        """Remember where the stream is, for a worker that is built beside this one and takes over."""
+        self._remembered = None if self.stream is None else self.stream.here()
+
     def take_over(self, other: Follower) -> None:
         """Go on with the stream of another worker, once the tables have been read up to where they are now."""
         super().take_over(other)
         assert isinstance(other, StreamFollower)
         self.stream, self._opening, self._builds = other.stream, other._opening, False
         other.stream = other._opening = None
+        # What the other one has acknowledged meanwhile may not have been in the tables when they were read.
+        self._back_to = other._remembered
 
     @property
     def _live(self) -> LiveService:
@@ -156,15 +169,20 @@ class StreamFollower(Follower):
         if not source.found():
             raise Interrupted(start, start + RETRY)
         self.stream = self.stream or self.streams(_there(source.truth))
+        if self._opening is None and self._back_to is not None:
+            self.stream.go_back(self._back_to)
+            self._back_to = None
         if self._opening is None and not self.stream.opened:
-            self._opening = in_thread(self.stream.open, "connects")
+            self._opening = in_thread(partial(self.stream.open, min(self.settled.values())), "connects")
         if self._opening is not None:
             if not self._opening.done():
                 raise Interrupted(start, start + RETRY)
             opening, self._opening = self._opening, None
             opening.result()
+            if self._back_to is not None:
+                raise Interrupted(start, start + RETRY)
             # Whatever the stream is at: the store has what its checkpoint says, and not what was acknowledged once.
-            self._tables_to, self._asked_at = None, -math.inf
+            self._tables_to, self._asked_at = 0 if self.stream.whole else None, -math.inf
         if self._tables_to is None:
             with reading():
                 self._tables_to = source.evidence().newest()

@@ -42,6 +42,7 @@ from lab.scenario.values import (
 
 # How a projection gets at what is committed; the names are those of `lab.truth.outlets`.
 FeedKind = Literal["poll", "notify", "outbox", "log"]
+LogDecoderName = Literal["pgoutput", "wal2json"]
 GapStrategy = Literal["naive", "serialise", "horizon", "hold", "xmin"]
 # Whether the checkpoint is committed with the data or in a transaction of its own, so a crash can separate the two.
 CheckpointOrder = Literal["with-data", "after-data", "before-data"]
@@ -83,6 +84,7 @@ class CatchUpTable(ScenarioTable):
     """The catch-up subscription: how it is fed, the interval between polls, the page size, the strategy for gaps."""
 
     feed: FeedKind = "poll"
+    decoder: LogDecoderName = "pgoutput"
     every: Interval = 1.0
     page: int = Field(10_000, ge=1, le=1_000_000)
     gaps: GapStrategy = "naive"
@@ -162,6 +164,7 @@ class ProjectionTable(ScenarioTable):
     batch: int = Field(1_000, ge=1, le=1_000_000)
     linger: Seconds = 0.0
     feed: FeedKind | None = None
+    decoder: LogDecoderName | None = None
     every: Interval | None = None
     model: ServiceModel | None = None
     hold: int = Field(1_000_000, ge=1, le=COUNT_MAX)

@@ -13,8 +13,12 @@ from lab.ports import Endpoint
 from lab.servers.mariadb import SERVER
 from lab.servers.program_kind import ProgramKind, missing_program
 
-# As a new server is: each commit waits for the disk.
-SETTINGS = {"innodb_flush_log_at_trx_commit": "1", "character_set_server": "utf8mb4", "local_infile": "1"}
+# As a new server is: each commit waits for the disk. Its log can be read as changes, and is kept for a day.
+SETTINGS = {
+    "innodb_flush_log_at_trx_commit": "1", "character_set_server": "utf8mb4", "local_infile": "1", "server_id": "1",
+    "log_bin": "lab-log", "binlog_format": "ROW", "sync_binlog": "1", "expire_logs_days": "1",
+    "max_binlog_size": "104857600",
+}  # fmt: skip
 
 
 class MariadbKind(ProgramKind):

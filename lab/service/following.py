@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -21,8 +22,11 @@ from lab.service.behind import RowsBehind
 from lab.truth import truth_class
 from lab.truth.outlets import LOG, NOTIFY, OUTBOX, STREAMS
 from lab.wiring import Plan, ProjectionPlan
+from lab.wiring.feeds import settles
 
 if TYPE_CHECKING:
+    from lab.truth import Truth
+    from lab.truth.evidence import LiveEvidence
     from lab.truth.postgres import Postgres
 
 
@@ -33,6 +37,8 @@ class Feeding:
         """`folder` is the service's."""
         self._plan, self._item, self._folder = plan, item, folder / item.name
         self._behind = RowsBehind()
+        # The positions that came by MariaDB's log.
+        self._brought: set[int] = set()
         self._watched: int | None = None
 
     def follower(self, projector: Projector, live: LiveService, inbox: Waiting, journal: BoundedJournal) -> Follower:
@@ -57,14 +63,24 @@ class Feeding:
     def _gate(self, live: LiveService, journal: BoundedJournal, blocked: BlockedNotes) -> LiveGate | None:
         """Its strategy for gaps on the wall clock; None for one that reads all that is there, or has no gaps."""
         table, item = self._plan.scenario.truth, self._item
-        name = "horizon" if item.feed in STREAMS else item.gaps
+        streams = item.feed in STREAMS
+        name = settles(table.engine, table.model) if streams else item.gaps
         if name in ("naive", "serialise") or not truth_class(table.engine, table.model).concurrent:
             return None
-        return LiveGate(name, item.gap_limit, live.source.evidence, journal.gave_up, blocked)
+        evidence, gave_up = live.source.evidence, journal.gave_up
+        if streams and name == "hold":
+            # What is given up here is not lost: it comes by the stream.
+            evidence, gave_up = partial(self._streamed_evidence, live.source), _nothing
+        return LiveGate(name, item.gap_limit, evidence, gave_up, blocked)
+
+    def _streamed_evidence(self, source: LiveSource) -> LiveEvidence:
+        from lab.feed.mariadb_streams import StreamedPositions
+
+        return StreamedPositions(source.evidence(), self._brought)
 
     def _notified(self, *rest: object) -> Follower:
         # Imported here: drivers of servers are loaded where they are needed.
-        from lab.feed.streams import Notices
+        from lab.feed.postgres_streams import Notices
         from lab.running.streaming import NotifiedFollower
 
         found = NotifiedFollower(*rest)  # type: ignore[arg-type]
@@ -72,11 +88,13 @@ class Feeding:
         return found
 
     def _streamed(self, *rest: object) -> Follower:
-        from lab.feed.streams import ChangeStream, open_stream
+        from lab.feed.opening import open_stream
+        from lab.feed.streams import ChangeStream
         from lab.running.streaming import StreamFollower
 
         def streams(truth: TruthReader) -> ChangeStream:
-            return open_stream(self._item.feed, cast("Postgres", truth), self._item.name, self._folder)
+            item = self._item
+            return open_stream(item.feed, cast("Truth", truth), item.name, self._folder, item.decoder, self._brought)
 
         found = StreamFollower(*rest)  # type: ignore[arg-type]
         found.streams, found.every = streams, self._item.pace.every
@@ -106,3 +124,7 @@ class Feeding:
         self._watched = None
         lane.due_at = min(lane.due_at, runner.clock.now())
         runner.wake()
+
+
+def _nothing(at: float, position: int) -> None:
+    """Note nothing."""

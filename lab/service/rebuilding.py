@@ -94,6 +94,8 @@ class Rebuild:
         place = home.place
         try:
             winner = place.beside()
+            assert isinstance(lane.worker, Follower)
+            await asyncio.to_thread(lane.worker.remember)
             projector = await asyncio.to_thread(self._build, plan, home, find, winner)
             self.state = "catching up"
             await self._catch_up(projector, lane, runner, partial(home.point, winner))

@@ -24,7 +24,8 @@ SCHEMAS = (
             command_ratio=(FLOAT, "its median by that of a command of which no feed is told; 1: it costs no time"),
             wal_bytes_per_command=(
                 FLOAT,
-                "bytes in the server's log for each, with what its reader writes there; the median of the blocks",
+                "bytes in the server's log for each, with what its reader writes there; the median of the blocks. "
+                "Null: the server writes none",
             ),
         ),
         clock=WALL,
@@ -44,15 +45,20 @@ SCHEMAS = (
     ),
     Schema(
         "slots",
-        "What the replication slots of a live run kept back of the server's log, looked at twice a second. Not there "
-        "without a projection that is fed by the log.",
+        "What there was of the server's log, twice a second, that projections fed by it had not acknowledged yet. "
+        "PostgreSQL keeps that for them, in slots; MariaDB keeps its log by rules of its own. Not there without such a "
+        "projection.",
         columns(
             projection=PROJECTION,
             at_seconds=(FLOAT, "when, on the run's clock"),
             active=(BOOL, "whether it was being read"),
-            retained_bytes=(INT, "bytes of the log that it kept"),
-            status=(TEXT, "in the server's words: `reserved`, `extended`, `unreserved`, `lost`"),
-            safe_bytes=(INT, "what may still be written until it can be lost. Null: nothing bounds it"),
+            retained_bytes=(INT, "bytes of the log from the place on that was acknowledged last"),
+            status=(
+                TEXT,
+                "of a slot, in the server's words: `reserved`, `extended`, `unreserved`, `lost`; of MariaDB's log from "
+                "that place on: `kept` or `purged`",
+            ),
+            safe_bytes=(INT, "what may still be written until it can be lost. Null: no size bounds it"),
         ),
         clock=WALL,
     ),

@@ -23,6 +23,7 @@ import polars as pl
 import pymysql
 
 from lab.base import BadInput, CannotTake, Key, Problem, Unavailable
+from lab.domain.model import Command
 from lab.engines import mariadb as driver
 from lab.engines.mariadb import KEY_TEXT, LOCK_SECONDS, NAME_BYTES, is_mysql
 from lab.engines.mariadb_errors import DEADLOCK, DUPLICATE, mapped, number
@@ -33,11 +34,14 @@ from lab.queries.sql import columns as listed
 from lab.queries.sql import quoted
 from lab.servers.ledger import NAMED
 from lab.servers.mariadb_place import MariadbPlace
+from lab.truth import mariadb_outbox as outbox
 from lab.truth.attached import Step
+from lab.truth.deciding import Draft
 from lab.truth.dialect import SqlDialect
 from lab.truth.evidence import LiveEvidence
 from lab.truth.mariadb_attached import AttachedDatabase
 from lab.truth.models import Events, History, Snapshot
+from lab.truth.outlets import LOG, OUTBOX, POLL
 from lab.truth.port import Truth
 from lab.truth.server_truth import ServerTruth
 from lab.truth.transaction import SEQUENCE
@@ -67,6 +71,7 @@ class Mariadb(ServerTruth):
     engine = server = "mariadb"
     files = (NAMED,)
     strategies = ("naive", "serialise", "hold")
+    feeds = (POLL, OUTBOX, LOG)
     refusals = MappingProxyType(
         {
             "horizon": "`horizon` stops below what open transactions may still write, and MariaDB doesn't tell: its "
@@ -97,6 +102,8 @@ class Mariadb(ServerTruth):
             self._execute(f"CREATE SEQUENCE IF NOT EXISTS {SEQUENCE} ENGINE=InnoDB")
             # Each of these statements commits by itself: so each is made where it is missing.
             super()._make_tables()
+            for statement, values in outbox.declared(self.outlets.outboxes):
+                self._execute(statement, values)
         finally:
             if self.on.alive:
                 self._execute("DO RELEASE_ALL_LOCKS()")
@@ -148,6 +155,11 @@ class Mariadb(ServerTruth):
         if isinstance(key, str) and len(key) > driver.KEY_CHARACTERS:
             what = f"a key of more than {driver.KEY_CHARACTERS} characters, which no index there takes"
             raise CannotTake(f"{entity} {key[:40]!r}...: {what}")
+
+    def delivered(self, command: Command, draft: Draft) -> list[Step]:
+        """What writes it into the outbox, if there is one."""
+        columns = list(self.domain.entities[command.entity].columns)
+        return outbox.steps(command, draft, columns, self.outlets.outboxes, SEQUENCE) if self.outlets.outboxes else []
 
     @cached_property
     def _appends(self) -> dict[str, str]:

@@ -11,6 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 POLL, NOTIFY, OUTBOX, LOG = "poll", "notify", "outbox", "log"
+# The plugins that make changes of PostgreSQL's log.
+PGOUTPUT, WAL2JSON = "pgoutput", "wal2json"
+# What the file is called, behind the reader's name, in which a reader of MariaDB's log keeps its place.
+LOG_SUFFIX = ".binlog"
 # Changes come by themselves, once they are committed: nothing is asked for by position.
 STREAMS = frozenset((OUTBOX, LOG))
 

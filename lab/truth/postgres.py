@@ -25,7 +25,7 @@ from lab.queries.sql import columns as listed
 from lab.queries.sql import quoted
 from lab.servers.ledger import NAMED
 from lab.servers.postgres_place import PostgresPlace
-from lab.truth import outbox
+from lab.truth import postgres_outbox as outbox
 from lab.truth.attached import Step
 from lab.truth.deciding import Draft
 from lab.truth.dialect import SqlDialect

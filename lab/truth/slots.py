@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
 
-from lab.base import Unavailable
+from lab.base import Entity, Unavailable
 from lab.engines.postgres import Connection, Session
-from lab.engines.replication import ReplicationStream
+from lab.engines.replication import LogDecoder, ReplicationStream
+from lab.engines.wal2json_decoder import EXACT
 from lab.queries.sql import quoted
 from lab.servers.postgres import LEDGER, SERVER
+from lab.truth.outlets import WAL2JSON
 from lab.truth.timeline import Diverged
 
 # Seconds in which a slot must be made: the server waits for the end of every transaction that is writing.
 MAKES_SECONDS = 10.0
 LOG_LEVEL = "logical"
+# The setting that names the plugins which the server trusts, in versions since the middle of 2026.
+PLUGINS = "output_plugin_libraries"
 
 
 class SlotLost(Diverged):
@@ -66,17 +71,61 @@ def refusal() -> tuple[str, str] | None:
     return None
 
 
-def ensure(schema: str, reader: str, tables: Iterable[str], folder: Path) -> str:
-    """Return the name of the reader's slot, which is made if there is none.
+def needs_exact(entities: Iterable[Entity]) -> bool:
+    """Whether entities have floats of their own, which may not be finite."""
+    return any(kind == "float" for entity in entities for kind in entity.columns.values())
+
+
+def no_plugin(exact: bool) -> tuple[str, str] | None:
+    """Why the server's log can't be decoded by wal2json, and the way out; None if it can. Raises Unavailable.
+
+    `exact`: numbers that aren't finite must be told from null.
+    """
+    with LEDGER.session() as session:
+        (version,) = session.execute("SELECT current_setting('server_version_num')::integer / 10000").fetchone()
+        session.execute("SET statement_timeout = 2000")
+        try:
+            # Made for this session alone. The plugin is looked for before transactions that write are waited for.
+            name = f"lab_tries_{secrets.token_hex(6)}"
+            session.execute("SELECT pg_create_logical_replication_slot(?, ?, true)", (name, WAL2JSON))
+            if exact:
+                ((option, value),) = EXACT.items()
+                session.execute("SELECT pg_logical_slot_peek_changes(?, NULL, 1, ?, ?)", (name, option, value))
+        except psycopg.errors.UndefinedFile:
+            way_out = f'apt-get install postgresql-{version}-wal2json there, or decoder = "pgoutput"'
+            return "the server doesn't have the plugin wal2json", way_out
+        except psycopg.errors.InsufficientPrivilege as error:
+            if PLUGINS not in (error.diag.message_hint or ""):
+                raise
+            (trusted,) = session.execute(f"SELECT current_setting('{PLUGINS}')").fetchone()
+            way_out = (
+                f"ALTER SYSTEM SET {PLUGINS} = {trusted}, wal2json; SELECT pg_reload_conf() "
+                f'(and apt-get install postgresql-{version}-wal2json there, if need be), or decoder = "pgoutput"'
+            )
+            return "the server doesn't trust the plugin wal2json", way_out
+        except psycopg.errors.InvalidParameterValue:
+            what = "wal2json before 2.6 writes floats that aren't finite as null, and this source of truth has floats"
+            return what, f'a newer postgresql-{version}-wal2json, or decoder = "pgoutput"'
+        except psycopg.errors.QueryCanceled:
+            return None
+    return None
+
+
+def ensure(schema: str, reader: str, tables: Iterable[str], folder: Path, decoder: str) -> str:
+    """Return the name of the reader's slot for this plugin, which is made if there is none.
 
     Raises SlotLost for one that is lost, which is dropped, and Unavailable with the transactions that are waited for.
     """
     name = slot_name(schema, reader)
     with LEDGER.session() as session:
-        found = session.execute("SELECT wal_status FROM pg_replication_slots WHERE slot_name = ?", (name,)).fetchone()
-        if found is not None and found[0] != "lost":
+        asked = "SELECT wal_status, plugin FROM pg_replication_slots WHERE slot_name = ?"
+        found = session.execute(asked, (name,)).fetchone()
+        if found is not None and found[0] != "lost" and found[1] == decoder:
             return name
-        if found is not None:
+        if found is not None and found[1] != decoder:
+            # What it has not sent yet is in the tables, which are read first.
+            LEDGER.drop(session, "slot", name)
+        elif found is not None:
             (limit,) = session.execute("SELECT current_setting('max_slot_wal_keep_size')").fetchone()
             LEDGER.drop(session, "slot", name)
             raise SlotLost(f"its slot {name} is lost: more of the log was waiting than max_slot_wal_keep_size, {limit}")
@@ -88,7 +137,7 @@ def ensure(schema: str, reader: str, tables: Iterable[str], folder: Path) -> str
         session.execute(f"CREATE PUBLICATION {name} FOR TABLE {listed}")
         session.execute(f"SET statement_timeout = {int(MAKES_SECONDS * 1_000)}")
         try:
-            session.execute("SELECT pg_create_logical_replication_slot(?, 'pgoutput')", (name,))
+            session.execute("SELECT pg_create_logical_replication_slot(?, ?)", (name, decoder))
         except psycopg.errors.QueryCanceled:
             waits = "; ".join(_writing(session)) or "a transaction that has ended since"
             raise Unavailable(f"slot {name} can't be made while a transaction writes: {waits}") from None
@@ -104,10 +153,10 @@ def _writing(session: Session) -> list[str]:
     return [f"{name or 'unnamed'} (pid {pid}, database {base}) for {age:,.0f} s" for name, pid, base, age in rows]
 
 
-def streamed(name: str) -> ReplicationStream:
+def streamed(name: str, decoder: LogDecoder) -> ReplicationStream:
     """Open a slot's stream. Raises Unavailable, also while another process reads it."""
     connection: Connection = SERVER.connect(replication="database", application_name=f"lab streams {name}")
-    return ReplicationStream(connection, name, name)
+    return ReplicationStream(connection, name, decoder)
 
 
 def states(names: Sequence[str]) -> list[SlotState]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from lab.base import LabError, Problem
+from lab.formatting import listed
 from lab.projection.guards import guard_class
 from lab.scenario import ProjectionTable, Scenario
 from lab.stores.kept import KEPT
 from lab.truth import truth_class
-from lab.truth.outlets import LOG, OUTBOX, POLL, STREAMS
+from lab.truth.outlets import LOG, OUTBOX, PGOUTPUT, POLL, STREAMS
 
 
 def kind(table: ProjectionTable, scenario: Scenario) -> str:
@@ -15,17 +16,51 @@ def kind(table: ProjectionTable, scenario: Scenario) -> str:
     return table.feed or scenario.catch_up.feed
 
 
+def decoder(table: ProjectionTable, scenario: Scenario) -> str:
+    """Return the plugin that makes changes of PostgreSQL's log for it."""
+    return table.decoder or scenario.catch_up.decoder
+
+
 def strategy(table: ProjectionTable, scenario: Scenario) -> str:
-    """Return its strategy for gaps; of what comes by itself the engine says how far it is complete."""
+    """Return its strategy for gaps: of what comes by itself, how it is told up to where that is complete.
+
+    Where the engine doesn't tell, missing positions are waited for, and nothing depends on that but what is told.
+    """
     chosen = table.gaps or scenario.catch_up.gaps
     if kind(table, scenario) not in STREAMS or chosen == "serialise":
         return chosen
-    return "horizon"
+    return settles(scenario.truth.engine, scenario.truth.model)
+
+
+def settles(engine: str, model: str) -> str:
+    """Return the strategy by which an engine that has streams tells what is settled."""
+    try:
+        return "horizon" if "horizon" in truth_class(engine, model).strategies else "hold"
+    except LabError:
+        # An engine that is unknown or not installed is reported as such.
+        return "horizon"
+
+
+def _decoders(table: ProjectionTable, scenario: Scenario, where: str) -> list[Problem]:
+    """Refuse a plugin of PostgreSQL's log where that is no feed."""
+    logged = scenario.truth.engine == "postgres" and any(kind(one, scenario) == LOG for one in scenario.projection)
+    place, named = f"{where}.decoder", table.decoder
+    if named is None and table.name == scenario.projection[0].name and scenario.catch_up.decoder != PGOUTPUT:
+        # Said once for all of them; refused where none of them is fed by the log.
+        place, named = f"{where.partition(':')[0]}: catch_up.decoder", scenario.catch_up.decoder
+        if logged:
+            return []
+    if named is None or (logged and kind(table, scenario) == LOG):
+        return []
+    what = f"`{named}` decodes the log of PostgreSQL, and that is not how this is fed"
+    return [Problem(place, what, 'set feed = "log" and truth.engine = "postgres", or leave decoder out')]
 
 
 def problems(table: ProjectionTable, keeps: str, scenario: Scenario, where: str) -> list[Problem]:
     """Refuse a feed that the engine, the clock or the projection can't have, with the reason and the way out."""
     feed, truth = kind(table, scenario), scenario.truth
+    if refused := _decoders(table, scenario, where):
+        return refused
     if feed == POLL:
         return []
     place = f"{where}.feed" if table.feed else f"{where.partition(':')[0]}: catch_up.feed"
@@ -35,7 +70,8 @@ def problems(table: ProjectionTable, keeps: str, scenario: Scenario, where: str)
         # An engine that is unknown or not installed is reported as such.
         return []
     if feed not in feeds:
-        what, way_out = f"`{truth.engine}` has no `{feed}`: its readers poll", 'truth.engine = "postgres"'
+        has = "its readers poll" if feeds == (POLL,) else f"it has {listed([f'`{one}`' for one in feeds])}"
+        what, way_out = f"`{truth.engine}` has no `{feed}`: {has}", 'truth.engine = "postgres"'
         return [Problem(place, what, f'set {way_out}, or feed = "poll"')]
     if scenario.time.mode != "live":
         what = f"`{feed}` is for the wall clock: on the simulated one every reader polls"
@@ -43,7 +79,7 @@ def problems(table: ProjectionTable, keeps: str, scenario: Scenario, where: str)
     if table.subscribe == "channel":
         what = f"it lives on messages alone, and `{feed}` is how catch-up is fed"
         return [Problem(place, what, 'subscribe = "catch-up", or leave feed out')]
-    return [Problem(place, *refused) for refused in [_streamed(table, feed, keeps, scenario)] if refused]
+    return [Problem(place, *told) for told in [_streamed(table, feed, keeps, scenario)] if told]
 
 
 def _streamed(table: ProjectionTable, feed: str, keeps: str, scenario: Scenario) -> tuple[str, str] | None:

@@ -57,6 +57,7 @@ class ProjectionPlan:
     # What its times are drawn from, by source, if they are drawn from a measured run.
     recorded: Mapping[str, RecordedWork] | None
     feed: str
+    decoder: str
     gaps: str
     gap_limit: float
     faults: FaultsTable
@@ -291,6 +292,7 @@ def _projection(
     polls = table.subscribe != "channel"
     capacity = scenario.channel.capacity if scenario.channel else 1
     pace = Pace(table.batch, table.linger, table.every or scenario.catch_up.every, polls, capacity)
-    catch_up = scenario.catch_up
-    fed = feeds.kind(table, scenario), feeds.strategy(table, scenario), table.gap_limit or catch_up.gap_limit
-    return ProjectionPlan(table, layout, asked, pace, model, recorded, *fed, table.faults or scenario.faults), []
+    gap_limit = table.gap_limit or scenario.catch_up.gap_limit
+    fed = feeds.kind(table, scenario), feeds.decoder(table, scenario), feeds.strategy(table, scenario)
+    rest = gap_limit, table.faults or scenario.faults
+    return ProjectionPlan(table, layout, asked, pace, model, recorded, *fed, *rest), []

@@ -6,11 +6,13 @@ import re
 import tomllib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from reachable import logical_server, small_cache
+from streamed import own_server
 
 from lab.claims import INCONCLUSIVE, REFUTED, VERIFIED, judge, read
 from lab.experiment import run
@@ -36,6 +38,7 @@ SMALLER = {
     "torture": ("workload.commands=3_000", "domain.records=100"),
     "flights-postgres": ("domain.days=7",),
     "feeds": ("workload.commands=400", "domain.records=100"),
+    "feeds-mariadb": ("workload.commands=400", "domain.records=100"),
     "gaps-live": ("workload.commands=1_500", "domain.records=700"),
     "brokers-live": ("workload.commands=900", "domain.records=100"),
     "partitioned-live": ("workload.commands=3_600", "domain.records=100"),
@@ -45,6 +48,7 @@ SMALLER = {
 # Those that need a server with settings of its own.
 ON_ITS_OWN: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "feeds": logical_server,
+    "feeds-mariadb": partial(own_server, "mariadb"),
     "evictions-live": small_cache,
 }
 # Lags without an interval within a repetition: in twenty seconds there are four polls of five, and all changes of one

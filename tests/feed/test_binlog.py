@@ -1,0 +1,317 @@
+"""MariaDB's binary log: servers that write none of use, places that are gone, a server that is killed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streamed import FED, Reader, hire, made_truth, own_server
+
+from lab.base import Unavailable, Unsound
+from lab.engines.binlog import LogPlace
+from lab.engines.mariadb import MariadbSession, connect
+from lab.engines.mariadb_url import MariadbUrl
+from lab.feed.mariadb_streams import StreamedPositions
+from lab.servers.instances import Instance
+from lab.truth import Truth, binlog
+from lab.truth.evidence import LiveEvidence
+from lab.truth.mariadb import Mariadb
+from lab.truth.timeline import Diverged
+
+pytestmark = pytest.mark.server("mariadb")
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Instance]:
+    """One server for all tests of this file, whose log can be read."""
+    with own_server("mariadb") as one:
+        yield one
+
+
+@pytest.fixture
+def root(own: Instance) -> Iterator[MariadbSession]:
+    """A connection that may do anything."""
+    session = MariadbSession(connect(MariadbUrl(own.url)))
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def truth(own: Instance, tmp_path: Path) -> Iterator[Truth]:
+    """An empty source of truth."""
+    found = made_truth("mariadb", "history", tmp_path)
+    yield found
+    found.drop()
+
+
+@pytest.fixture
+def reader(truth: Truth, tmp_path: Path) -> Iterator[Reader]:
+    """A reader of the log, open."""
+    found = Reader(FED["binlog"], truth, tmp_path)
+    found.open()
+    yield found
+    found.stream.close()
+
+
+def file_of(folder: Path) -> Path:
+    return folder / "reader.binlog"
+
+
+# -- what a server must have -------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_writes_rows_is_read(own: Instance) -> None:
+    assert binlog.refusal() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("binlog_format", "MIXED", "binlog_format is MIXED: what it writes there are statements"),
+        ("binlog_row_image", "MINIMAL", "binlog_row_image is MINIMAL: a row lacks the columns"),
+        ("log_bin_compress", "ON", "log_bin_compress is ON"),
+    ],
+)
+def test_a_log_that_lacks_rows_is_refused_with_the_statement_that_mends_it(
+    root: MariadbSession, name: str, value: str, said: str
+) -> None:
+    (before,) = root.execute(f"SELECT @@GLOBAL.{name}").fetchone()
+    root.execute(f"SET GLOBAL {name} = {value}")
+    try:
+        found = binlog.refusal()
+        assert found is not None
+        assert found[0].startswith(said)
+        root.execute(found[1].partition(", or ")[0])
+        assert binlog.refusal() is None
+    finally:
+        root.execute(f"SET GLOBAL {name} = {before}")
+
+
+def test_a_user_who_may_not_read_the_log_is_told_what_to_grant(
+    root: MariadbSession, own: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root.execute("CREATE OR REPLACE USER 'clerk'@'127.0.0.1'")
+    root.execute("GRANT ALL ON `lab\\_%`.* TO 'clerk'@'127.0.0.1'")
+    monkeypatch.setenv("LAB_MARIADB", own.url.replace("root@", "clerk@"))
+    # Each of the two rights alone isn't enough.
+    for given_ in ("", "REPLICATION SLAVE", "BINLOG MONITOR"):
+        if given_:
+            root.execute(f"GRANT {given_} ON *.* TO 'clerk'@'127.0.0.1'")
+        found = binlog.refusal()
+        assert found is not None
+        assert found[0] == "the user may not read the server's log"
+        if given_:
+            root.execute(f"REVOKE {given_} ON *.* FROM 'clerk'@'127.0.0.1'")
+    root.execute(found[1].partition(", or ")[0])
+    assert binlog.refusal() is None
+    root.execute("DROP USER 'clerk'@'127.0.0.1'")
+
+
+def test_a_server_without_a_log_is_refused_with_the_way_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with own_server("mariadb", {"skip_log_bin": "1"}):
+        found = binlog.refusal()
+    assert found is not None
+    assert found[0].startswith("log_bin is OFF")
+    assert "lab servers start mariadb" in found[1]
+
+
+# -- what is read ------------------------------------------------------------------------------------------------------
+
+
+def test_what_others_write_is_passed_over_and_holds_up_no_mark(
+    root: MariadbSession, truth: Truth, reader: Reader
+) -> None:
+    root.execute("CREATE DATABASE others")
+    root.execute("CREATE TABLE others.employee (x integer, note longtext)")
+    root.execute("INSERT INTO others.employee VALUES (1, REPEAT('x', 100000))")
+    truth.execute(hire(1))
+    # The last thing in the log has no commit of the engine.
+    root.execute("DROP DATABASE others")
+    assert [change.row[1] for change in reader.until_passed()] == [1]
+    assert reader.until_passed() == []
+
+
+def test_a_row_without_all_its_columns_is_an_error_and_no_change(
+    root: MariadbSession, own: Instance, tmp_path: Path
+) -> None:
+    truth = made_truth("mariadb", "snapshot", tmp_path)
+    reader = Reader(FED["binlog"], truth, tmp_path)
+    reader.open()
+    truth.execute(hire(1))
+    reader.until_passed()
+    assert isinstance(truth, Mariadb)
+    truth.on.execute("SET SESSION binlog_row_image = MINIMAL")
+    truth.on.execute("UPDATE employee SET salary = 9000, revision = 2 WHERE key = 1")
+    with pytest.raises(Unsound, match="lacks columns"):
+        reader.until_passed()
+    truth.drop()
+
+
+def test_a_reader_that_is_connected_twice_is_the_later_one(truth: Truth, reader: Reader, tmp_path: Path) -> None:
+    other = Reader(FED["binlog"], truth, tmp_path)
+    other.checkpoint = reader.checkpoint
+    other.open()
+    truth.execute(hire(1))
+    assert [change.row[1] for change in other.until_passed()] == [1]
+    with pytest.raises(Unavailable, match="already connected"):
+        kept_on(reader)
+    other.stream.close()
+
+
+def test_a_server_that_is_killed_is_gone_on_with_and_nothing_is_lost(
+    own: Instance, truth: Truth, reader: Reader
+) -> None:
+    truth.execute(hire(1))
+    reader.until_passed()
+    for number in (2, 3):
+        truth.execute(hire(number))
+        own.stop("kill")
+        with pytest.raises(Unavailable):
+            kept_on(reader)
+        assert not reader.stream.opened
+        own.start()
+        truth.execute(hire(10 * number), f"request {number}")
+        reader.until_passed()
+    assert [change.row[1] for change in reader.seen] == [1, 2, 20, 3, 30]
+
+
+def kept_on(reader: Reader) -> None:
+    """Take for ten seconds, and keep what comes."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        reader.keep(reader.stream.take(10))
+        time.sleep(0.001)
+
+
+# -- places ------------------------------------------------------------------------------------------------------------
+
+
+def rotated(root: MariadbSession) -> None:
+    """Begin a new file, and purge all before it."""
+    root.execute("FLUSH BINARY LOGS")
+    last = root.execute("SHOW MASTER STATUS").fetchone()[0]
+    until = time.monotonic() + 20
+    while len(root.execute("SHOW BINARY LOGS").fetchall()) > 1:
+        # A file is kept for as long as the server believes that it is being read.
+        root.execute(f"PURGE BINARY LOGS TO '{last}'")
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_place_that_was_purged_is_told_and_the_reader_begins_anew(
+    root: MariadbSession, truth: Truth, reader: Reader, tmp_path: Path
+) -> None:
+    truth.execute(hire(1))
+    reader.until_passed()
+    assert (found := binlog.state(file_of(tmp_path))) is not None
+    assert (found.active, found.status) == (True, "kept")
+    reader.stream.close()
+    truth.execute(hire(2))
+    state = binlog.state(file_of(tmp_path))
+    assert state is not None
+    assert state.retained_bytes > found.retained_bytes
+    rotated(root)
+    state = binlog.state(file_of(tmp_path))
+    assert state is not None
+    assert (state.active, state.status) == (False, "purged")
+    with pytest.raises(Diverged, match=r"its place in the server's log, lab-log\.\d+ at \d+, is gone"):
+        reader.stream.open(reader.checkpoint)
+    assert not file_of(tmp_path).exists()
+    # The projection is built anew, from the tables and the log from now on.
+    reader.checkpoint = 0
+    assert reader.stream.open(0)
+    assert not reader.stream.whole
+    truth.execute(hire(3))
+    assert [change.row[1] for change in reader.until_passed()] == [3]
+
+
+def test_a_place_at_which_the_log_has_something_else_is_told(
+    root: MariadbSession, truth: Truth, reader: Reader
+) -> None:
+    for key in (1, 2, 3):
+        truth.execute(hire(key))
+    reader.until_passed()
+    reader.stream.close()
+    # As of a server that was set up anew: the file is called as it was.
+    root.execute("RESET MASTER")
+    root.execute("CREATE DATABASE other")
+    for _ in range(60):
+        root.execute("CREATE OR REPLACE TABLE other.x (x longtext COMMENT 'as long as what the log had before this')")
+    root.execute("DROP DATABASE other")
+    with pytest.raises(Diverged, match="its place in the server's log"):
+        reader.stream.open(reader.checkpoint)
+
+
+def test_a_store_older_than_every_place_that_was_kept_is_built_anew(reader: Reader, tmp_path: Path) -> None:
+    reader.checkpoint = 7
+    reader.keep([])
+    file = file_of(tmp_path)
+    thread, pairs = json.loads(file.read_text())
+    file.write_text(json.dumps([thread, [pair for pair in pairs if pair[0] > 5] or [[8, *pairs[-1][1:]]]]))
+    reader.stream.close()
+    with pytest.raises(Diverged, match="no place in the server's log is known for a store at position 3"):
+        reader.stream.open(3)
+
+
+def test_a_rebuild_goes_back_to_where_it_began(truth: Truth, reader: Reader) -> None:
+    place = reader.stream.here()
+    truth.execute(hire(1))
+    assert [change.row[1] for change in reader.until_passed()] == [1]
+    reader.stream.go_back(place)
+    reader.open()
+    # What the tables have is read, too: not all of it need have been there when the rebuild read them.
+    assert not reader.stream.whole
+    assert [change.row[1] for change in reader.until_passed()] == [1]
+
+
+@given(st.lists(st.integers(1, 400), max_size=200), st.integers(0, 400))
+def test_a_store_goes_on_from_the_last_place_that_holds_for_it(moves: list[int], checkpoint: int) -> None:
+    kept = binlog.KeptPlaces(Path("/nowhere/file"))
+    kept._write = lambda: None  # type: ignore[method-assign]
+    reached, places = 0, list[tuple[int, int]]()
+    for number, move in enumerate(moves):
+        # A store that lost its last commits has an earlier checkpoint than before.
+        reached = max(1, reached + move - 100)
+        kept.add(reached, LogPlace("log.000001", number))
+        places = [*(one for one in places if one[0] < reached), (reached, number)]
+    found = kept.at(checkpoint)
+    fitting = [number for at, number in places[-binlog.PLACES :] if at <= checkpoint]
+    assert (None if found is None else found.offset) == (fitting[-1] if fitting else None)
+
+
+class Tables:
+    """What tables show."""
+
+    def __init__(self, *positions: int) -> None:
+        self.positions = positions
+
+    def newest(self) -> int:
+        return max(self.positions)
+
+    def settled(self) -> int:
+        return 0
+
+    def shown(self, after: int) -> np.ndarray:
+        return np.array([one for one in self.positions if one > after], np.int64)
+
+    def blockers(self, at: float) -> list[object]:
+        return []
+
+
+def test_what_was_overwritten_since_it_came_by_the_stream_is_no_gap() -> None:
+    tables, brought = Tables(2, 5), {1, 3, 5}
+    known: LiveEvidence = StreamedPositions(tables, brought)  # type: ignore[arg-type]
+    assert known.shown(0).tolist() == [1, 2, 3, 5]
+    assert known.shown(2).tolist() == [3, 5]
+    # What lies below is remembered no longer.
+    assert brought == {3, 5}
+
+
+def test_places_are_ordered_by_the_number_of_their_file() -> None:
+    assert LogPlace("log.999999", 9).order < LogPlace("log.1000000", 4).order
