@@ -14,7 +14,7 @@ import sys
 import click
 
 from lab.base import BadInput, Problem
-from lab.cli import commands, processes
+from lab.cli import checking, commands, processes
 from lab.cli.servers import servers
 from lab.cli.shared import EXIT
 from lab.ending import complain, output, run
@@ -48,7 +48,8 @@ for command in (
     commands.stores,
     servers,
     commands.new,
-    commands.check,
+    checking.check,
+    checking.grade,
     processes.serve,
     processes.load,
     processes.torture,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lab.cli.shared import (
-    EXIT,
     JUNIT,
     RUNS,
     answer,
@@ -248,35 +247,3 @@ def new(
 
     written = start(Path.cwd(), name, domain, file, own, seed, overrides)
     answer(as_json, written.document, lambda _: say(written.text()))
-
-
-@click.command()
-@click.argument("projector", metavar="MODULE:OBJECT")
-@click.option("--delivery", default="out-of-order", metavar="PROMISE", help="in-order, at-least-once or out-of-order.")
-@click.option("--properties", default="", metavar="A,B", help="Try these properties only.")
-@click.option("--junit", type=JUNIT, metavar="FILE", help="Write the verdicts as JUnit XML.")
-@common
-def check(
-    projector: str,
-    delivery: str,
-    properties: str,
-    junit: Path | None,
-    as_json: bool,
-    overrides: Sequence[str],
-    seed: int | None,
-) -> int:
-    """Test a projector of your own with duplicates, reordering, loss, late commits, deletes and crashes."""
-    from lab.kit.apart import check_apart
-    from lab.kit.check import SEED
-    from lab.kit.settings import contract, settings
-    from lab.report.junit import write_result
-
-    junit_place(junit)
-    chosen = contract(delivery, properties)
-    seed = SEED if seed is None else seed
-    result = check_apart(projector, seed, delivery=delivery, properties=chosen, **settings(overrides))
-    answer(as_json, result.document, lambda _: say(result.text()))
-    if junit is not None:
-        with at_work_in(junit):
-            write_result(junit, result)
-    return EXIT[result.verdict]

@@ -111,11 +111,11 @@ def printing_apart(as_json: bool) -> AbstractContextManager[Any]:
 JUNIT = click.Path(dir_okay=False, path_type=Path)
 
 
-def junit_place(path: Path | None) -> None:
-    """Refuse a file of JUnit XML whose folder isn't there, before anything runs."""
+def junit_place(path: Path | None, option: str = "--junit") -> None:
+    """Refuse a file of JUnit XML, or of another option, whose folder isn't there, before anything runs."""
     if path is not None and not path.absolute().parent.is_dir():
         what = f"the folder {path.parent} isn't there, so {path.name} can't be written"
-        raise BadInput([Problem("--junit", what, "name a file in a folder that exists")])
+        raise BadInput([Problem(option, what, "name a file in a folder that exists")])
 
 
 def status(run: Run) -> int:

@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from lab.base import BadInput, Problem
@@ -68,25 +69,30 @@ def check_apart(
     seconds: float | None = None,
     delivery: str = "out-of-order",
     properties: tuple[str, ...] = (),
+    folder: Path | None = None,
 ) -> Result:
     """Try the projector MODULE:OBJECT in a child process, and return the verdicts.
 
     `delivery` and `properties` are as in `TrialOptions`. A step that takes longer than `patience` seconds is a failure.
-    What the projector prints goes to standard error. Raises BadInput for something that is no projector.
+    What the projector prints goes to standard error. The module is looked for in `folder`, or in the current one;
+    nothing compiled is written into the former. Raises BadInput for something that is no projector.
     """
     # What a projector that is killed leaves there goes with the folder.
     with tempfile.TemporaryDirectory(prefix="lab-check-") as temporary:
+        environment = {"TMPDIR": temporary} | ({} if folder is None else {"PYTHONDONTWRITEBYTECODE": "1"})
         heard, tells = os.pipe()
         lives, alive = os.pipe()
         orders = CheckOrders(target, seed, histories, tells, lives, seconds, delivery, properties)
         try:
-            return _listened(orders, heard, patience, temporary)
+            return _listened(orders, heard, patience, environment, folder)
         finally:
             os.close(heard)
             os.close(alive)
 
 
-def _listened(orders: CheckOrders, heard: int, patience: float, temporary: str) -> Result:
+def _listened(
+    orders: CheckOrders, heard: int, patience: float, environment: dict[str, str], folder: Path | None
+) -> Result:
     command = [sys.executable, "-P", "-c", _START, json.dumps(sys.path), json.dumps(asdict(orders))]
     process: subprocess.Popen[bytes] | None = None
     printing: threading.Thread | None = None
@@ -94,7 +100,8 @@ def _listened(orders: CheckOrders, heard: int, patience: float, temporary: str) 
         with stopping.held():
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                pass_fds=(orders.say, orders.live), start_new_session=True, env=os.environ | {"TMPDIR": temporary},
+                pass_fds=(orders.say, orders.live), start_new_session=True,
+                env=os.environ | environment, cwd=folder,
             )  # fmt: skip
         os.close(orders.say)
         os.close(orders.live)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from time import monotonic
 from typing import Any
@@ -12,6 +12,7 @@ from lab.base import BadInput, Problem
 from lab.checks import CHECKS
 from lab.kit import views
 from lab.kit.history import Shape
+from lab.kit.outcome import TrialOutcome
 from lab.kit.properties import PROPERTIES, tried
 from lab.kit.property import promised
 from lab.kit.reader import Observer, Violation
@@ -19,7 +20,7 @@ from lab.kit.reduce import reduce
 from lab.kit.script import TrialCase
 from lab.kit.telling import shown as in_short
 from lab.kit.telling import state, told
-from lab.kit.trial import TrialOutcome, run
+from lab.kit.trial import run
 from lab.kit.watch import WATCH
 
 SEED = 1087
@@ -127,9 +128,13 @@ class TrialOptions:
     checkpoints: bool = True
     delivery: str = "out-of-order"
     seconds: float | None = None
+    # Why what needs a method can't be known, in other words than these.
+    unable: Mapping[str, str] = field(default_factory=dict)
 
     def lacking(self, needs: str) -> str:
         """Return why a property that needs a method can't be known; an empty text if it can."""
+        if needs in self.unable:
+            return self.unable[needs]
         if needs == "reopen" and not self.restarts:
             return "no reopen(): it is unknown what a restart does"
         if needs == "reopen" and self.delivery == "in-order" and not self.checkpoints:
@@ -249,7 +254,7 @@ def _witness(prop: str, outcome: TrialOutcome, violation: Violation | None) -> s
     """The anomaly in one line, then what happened, then what was shown and should have been."""
     anomaly = CHECKS[prop].anomaly
     if outcome.raised:
-        first = f"{anomaly}: the projector raises {outcome.raised}"
+        first = f"{anomaly}: the projector {outcome.raised}"
     elif violation is None:
         return f"{anomaly}: seen once, and not again: the projector does not do the same every time"
     else:
@@ -262,6 +267,7 @@ def _witness(prop: str, outcome: TrialOutcome, violation: Violation | None) -> s
             f"  {'rows()':<9}  shows of key {in_short(violation.key)}: {shows}",
             f"  {'':<9}  should show: {violation.should}",
         ]
+    lines += [f"  {'' if index else 'stderr':<9}  {line}" for index, line in enumerate(outcome.printed)]
     return "\n".join(lines)
 
 

@@ -131,6 +131,11 @@ class Driver:
         other._cursor, other._checkpoint = self._cursor, self._checkpoint
         return other
 
+    def printed(self) -> list[str]:
+        """Return what a projector in a process of its own has lately written to standard error, line by line."""
+        found: list[str] = self.projector.lab_printed() if hasattr(self.projector, "lab_printed") else []
+        return found
+
     def close(self) -> None:
         """Close the projector's files, if it has any."""
         if hasattr(self.projector, "close"):

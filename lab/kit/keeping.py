@@ -8,11 +8,11 @@ from typing import Any
 
 from lab.kit import families, sharing
 from lab.kit.history import Change
+from lab.kit.outcome import Seen, TrialOutcome
 from lab.kit.property import Again, tried_on
 from lab.kit.reader import Observer, Violation, same
 from lab.kit.script import Commit, Deliver, Step
 from lab.kit.telling import shown
-from lab.kit.trial import Seen, TrialOutcome
 
 
 def _settled(reader: Observer) -> Seen | None:

@@ -11,10 +11,10 @@ from typing import Any
 from lab.checks import OF_PROJECTORS
 from lab.kit import families, keeping
 from lab.kit.history import PLAIN, Change, Row, Shape, committed_late
+from lab.kit.outcome import Seen
 from lab.kit.property import Again, Property, tried_on
 from lab.kit.reader import Observer, Violation, of, went_back
 from lab.kit.script import Die
-from lab.kit.trial import Seen
 from lab.kit.views import BY_THE_END
 
 

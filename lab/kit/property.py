@@ -9,9 +9,9 @@ from lab.base import stream
 from lab.checks import OF_PROJECTORS, Check
 from lab.kit.families import Family, Setting
 from lab.kit.history import Shape
+from lab.kit.outcome import TrialOutcome
 from lab.kit.reader import Observer, Violation
 from lab.kit.script import TrialCase
-from lab.kit.trial import TrialOutcome
 
 Again = Callable[[TrialCase], TrialOutcome]
 Look = Callable[[Observer, Again], Violation | None]

@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from lab.kit.history import Change, Row
+from lab.kit.outcome import Seen, TrialOutcome
 from lab.kit.telling import state
-from lab.kit.trial import Seen, TrialOutcome
 
 
 @dataclass(frozen=True)

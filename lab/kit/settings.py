@@ -43,6 +43,23 @@ def replayed(delivery: str, properties: Sequence[str], seed: int, rounds: int) -
     return f"{promise}{named}--seed {seed} --set histories={rounds}"
 
 
+def checked_subject(projector: str | None, program: str | None, selftest: bool, file: object) -> str:
+    """Return what is to be tried: MODULE:OBJECT, or the command of `--exec`. Raises BadInput."""
+    if (projector is None) == (program is None):
+        what = "there is nothing to try" if program is None else "it can't be tried together with MODULE:OBJECT"
+        way_out = (
+            'name a projector, `lab check package.module:Projector`, or a program, `lab check --exec "node x.mjs"`'
+        )
+        raise BadInput([Problem("lab check" if program is None else "--exec", what, way_out)])
+    if selftest and program is None:
+        raise BadInput([Problem("--selftest", "it tests the adapter of a program", "give the program: --exec COMMAND")])
+    if selftest and file:
+        raise BadInput(
+            [Problem("--selftest", "it has no verdicts on properties to write", "leave the file out; use --json")]
+        )
+    return str(program if projector is None else projector)
+
+
 def _whole(text: str) -> int:
     """Return the whole number that a text says; 0 for anything else, and for one that is far too long."""
     return int(text) if len(text) <= 20 and _WHOLE.fullmatch(text) else 0

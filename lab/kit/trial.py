@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lab.kit.driver import Consumer
 from lab.kit.feed import TrialFeed
-from lab.kit.history import Row
+from lab.kit.outcome import Seen, TrialOutcome
 from lab.kit.script import (
     CRASHES,
     TOLD_MAX,
@@ -28,50 +27,6 @@ from lab.kit.script import (
 )  # fmt: skip
 from lab.kit.telling import brief, describe, in_all, told
 from lab.kit.watch import WATCH
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a reader finds after a step: `told` are the positions acknowledged so far, in their order."""
-
-    step: int
-    rows: list[Row]
-    checkpoint: int
-    committed: int
-    told: int
-    after: str = ""
-
-
-@dataclass
-class TrialOutcome:
-    """What a script led to. `told` are acknowledged positions and `handed` all that were handed over, both in order.
-
-    `lines` are the story: (step, who, what, changes delivered).
-    """
-
-    case: TrialCase
-    seen: list[Seen] = field(default_factory=list)
-    told: list[int] = field(default_factory=list)
-    handed: list[int] = field(default_factory=list)
-    committed: list[int] = field(default_factory=list)
-    lines: list[tuple[int, str, str, int]] = field(default_factory=list)
-    raised: str | None = None
-    raised_at: int = 0
-    notes: set[str] = field(default_factory=set)
-
-    @property
-    def deliveries(self) -> int:
-        """How many changes were handed over."""
-        return sum(count for _, _, _, count in self.lines)
-
-    def raise_at(self, step: int, error: BaseException) -> None:
-        """Note what the projector raised of itself, which ended the trial."""
-        self.raised, self.raised_at = told(error), step
-        self.lines.append((step, "projector", f"raises {self.raised}", 0))
-
-    def complete(self) -> bool:
-        """Whether everything that was committed was handed over and acknowledged."""
-        return set(self.told) >= set(self.committed)
 
 
 class _Run:
@@ -261,12 +216,15 @@ def run(make: Callable[[], Any], case: TrialCase) -> TrialOutcome:
     outcome = TrialOutcome(case)
     here = Path.cwd()
     try:
-        consumer = make()
+        # A consumer in a process of its own is told the whole case at once.
+        consumer = make.of(case) if hasattr(make, "of") else make()
         going = _Run(consumer, case, outcome)
         try:
             _go(going)
         finally:
             outcome.notes = set[str]().union(*(getattr(owner, "notes", ()) for owner in going.owners))
+            if hasattr(consumer, "printed"):
+                outcome.printed = consumer.printed()
             for owner in reversed(going.owners):
                 if hasattr(owner, "close"):
                     owner.close()

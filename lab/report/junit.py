@@ -20,6 +20,7 @@ from lab.checks import CHECKS
 from lab.claims import SUITE
 from lab.formatting import printable
 from lab.kit.check import Result
+from lab.kit.grade import GradeTable
 from lab.measure.typical import typical
 from lab.report.claims import claim_rows
 from lab.report.facts import instead
@@ -57,6 +58,16 @@ def of_check(result: Result) -> list[JunitCase]:
         )
         for item in result.verdicts
     ]
+
+
+def of_grades(table: GradeTable) -> list[JunitCase]:
+    """Return a case for each property that each submission was tried on; one error for what could not be tried."""
+    found = []
+    for grade in table.grades:
+        found += of_check(Result(grade.name, grade.verdicts, table.replay))
+        if grade.wrong:
+            found.append(JunitCase(grade.name, "submission", "error", "not tried", grade.wrong, grade.wrong))
+    return found
 
 
 def _claims(run: Run) -> Iterator[JunitCase]:
@@ -107,6 +118,11 @@ def write_run(path: Path, run: Run) -> None:
 def write_result(path: Path, result: Result) -> None:
     """Write the verdicts of `lab check` as JUnit XML, atomically. Raises OSError."""
     _write(path, "lab check", of_check(result), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), 0.0)
+
+
+def write_grades(path: Path, table: GradeTable) -> None:
+    """Write the verdicts of `lab grade` as JUnit XML, atomically. Raises OSError."""
+    _write(path, "lab grade", of_grades(table), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), 0.0)
 
 
 def _write(path: Path, title: str, cases: list[JunitCase], at: str, wall: float) -> None:

@@ -37,8 +37,9 @@ PLANNED = {"sweep"}
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that looks like the project to a command: its scenarios are there, and runs go below it."""
-    (tmp_path / "scenarios").symlink_to(ROOT / "scenarios", target_is_directory=True)
+    """A folder that looks like the project to a command: scenarios and examples are there, and runs go below it."""
+    for name in ("scenarios", "examples"):
+        (tmp_path / name).symlink_to(ROOT / name, target_is_directory=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -64,11 +65,11 @@ def call(words: list[str]) -> None:
         if name in LONG or given["scenario"] != RUN_HERE:
             return
         rest += SMALL
-    if name == "check" and "--set" not in rest:
+    if name == "check" and "--set" not in rest and "--selftest" not in rest:
         rest += ("--set", "histories=15")
     result = CliRunner().invoke(cli, [name, *rest])
     # The textbook's handler is there to fail.
-    wanted = 1 if "lab.kit.examples.naive_insert:handle" in rest else 0
+    wanted = 1 if any("naive" in word for word in rest) else 0
     assert result.exit_code == wanted, f"lab {shlex.join(words)}\n{result.output}"
 
 

@@ -1,0 +1,3 @@
+module example.org/consumer
+
+go 1.21
