@@ -13,13 +13,14 @@ import mmap
 import os
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+
+from lab.mapped import Mapped, NoRoom, Shared, breathe
 
 # Arrays below this size stay in memory: a file would cost more than it saves. For frames, and arrays that are written
 # to, a file of their own is made.
@@ -28,9 +29,8 @@ LEAST_BYTES, LEAST_OWN_BYTES = 1 << 12, 1 << 20
 ROWS = 250_000
 # Arrays share files of this length, of which only what is written takes room on disk.
 _FILE_BYTES = 1 << 34
-_ALIGNED = 64
-# Bytes of files that may be in memory before they are given back.
-RESIDENT_BYTES = 192 << 20
+# An array of this size has a file of its own, whose room is free as soon as the array is.
+_ALONE_BYTES = 1 << 24
 # Bytes of rows that are brought into another order together.
 _TOGETHER_BYTES = 1 << 27
 # Rows that span fewer chunks than this are taken from them as a whole.
@@ -46,14 +46,14 @@ class Spill:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
-        self._shared: _Shared | None = None
+        self._shared: Shared | None = None
 
     def array(self, values: np.ndarray) -> np.ndarray:
         """Return the same values, read-only; from disk if they are many."""
         if self.folder is None or values.nbytes < LEAST_BYTES or values.dtype.hasobject:
             return values
-        with contextlib.suppress(_NoRoom):
-            return self._file(values.nbytes).put(values)
+        with contextlib.suppress(NoRoom):
+            return self._file(Shared.needed(values)).put(values)
         return values
 
     def empty(self, size: int, dtype: type | np.dtype) -> np.ndarray:
@@ -67,7 +67,8 @@ class Spill:
                 os.posix_fallocate(file, 0, size * dtype.itemsize)
             else:
                 os.ftruncate(file, size * dtype.itemsize)
-            mapped = _Map(file, 0, access=mmap.ACCESS_WRITE)
+            mapped = Mapped(file, 0, access=mmap.ACCESS_WRITE)
+            mapped.grown(size * dtype.itemsize)
         return np.frombuffer(mapped, dtype)
 
     def kept(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -101,17 +102,21 @@ class Spill:
                         writer.write_table(_own(part.select(list(schema))).cast(empty.schema))
                         # What the pieces are made of may be on disk, too.
                         breathe()
-            mapped = _Map(file, 0, access=mmap.ACCESS_READ)
+            mapped = Mapped(file, 0, access=mmap.ACCESS_READ)
+            mapped.grown(len(mapped))
         found = pl.from_arrow(pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped))).read_all(), rechunk=False)
         assert isinstance(found, pl.DataFrame)
         _FRAMES[id(found)] = found
         return found
 
-    def _file(self, size: int) -> _Shared:
-        """The file that arrays are added to; a new one where it is full."""
-        if self._shared is None or self._shared.left < size + _ALIGNED:
+    def _file(self, size: int) -> Shared:
+        """The file that arrays are added to, a new one where it is full; of a large array, a file of its own."""
+        if size >= _ALONE_BYTES:
             with self._unnamed() as file:
-                self._shared = _Shared(file, max(_FILE_BYTES, 2 * size))
+                return Shared(file, size)
+        if self._shared is None or self._shared.left < size:
+            with self._unnamed() as file:
+                self._shared = Shared(file, _FILE_BYTES)
         return self._shared
 
     @contextlib.contextmanager
@@ -148,6 +153,14 @@ def briefly(values: np.ndarray) -> np.ndarray:
         return values
     found = spill.empty(values.size, values.dtype)
     found[:] = values
+    return found
+
+
+def widened(frame: pl.DataFrame, beside: Sequence[pl.Series], columns: Sequence[str]) -> pl.DataFrame:
+    """Return these columns of a frame and of series beside it, which take no room of their own, nor on disk."""
+    found = frame.with_columns(beside).select(columns)
+    if _FRAMES.get(id(frame)) is frame:
+        _FRAMES[id(found)] = found
     return found
 
 
@@ -213,62 +226,7 @@ def chosen_of(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return values if chosen.size == values.size else values[chosen]
 
 
-class _NoRoom(Exception):
-    """The system doesn't map so large a file."""
-
-
-class _Map(mmap.mmap):
-    """A mapped file whose pages can be given back."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        _MAPS.add(self)
-
-
-_MAPS: weakref.WeakSet[_Map] = weakref.WeakSet()
 _FRAMES: weakref.WeakValueDictionary[int, pl.DataFrame] = weakref.WeakValueDictionary()
-_STATM = Path("/proc/self/statm")
-_PAGE_BYTES = mmap.PAGESIZE
-
-
-def release() -> None:
-    """Give back the memory of everything that is on disk; what is looked at again is loaded again."""
-    for mapped in list(_MAPS):
-        if hasattr(mapped, "madvise"):
-            mapped.madvise(mmap.MADV_DONTNEED)
-
-
-def breathe() -> None:
-    """Release if much of what is on disk is in memory; does nothing where the kernel doesn't tell (not Linux)."""
-    if _MAPS and _STATM.exists():
-        shared = int(_STATM.read_text().split()[2]) * _PAGE_BYTES
-        if shared > RESIDENT_BYTES:
-            release()
-
-
-class _Shared:
-    """A file that arrays are written to one after the other, and mapped as a whole from the start."""
-
-    def __init__(self, file: int, size: int) -> None:
-        self._file = os.dup(file)
-        weakref.finalize(self, os.close, self._file)
-        try:
-            os.ftruncate(self._file, size)
-            self.mapped = _Map(self._file, size, access=mmap.ACCESS_READ)
-        except (OSError, OverflowError, ValueError):
-            raise _NoRoom from None
-        self.left, self._size = size, size
-
-    def put(self, values: np.ndarray) -> np.ndarray:
-        """Write an array, and return it as it is in the file."""
-        data = np.ascontiguousarray(values)
-        at = -(-(self._size - self.left) // _ALIGNED) * _ALIGNED
-        left = data.reshape(-1).view(np.uint8).data
-        place = at
-        while left:
-            done = os.pwrite(self._file, left[: 1 << 30], place)
-            left, place = left[done:], place + done
-        self.left = self._size - place
-        return np.frombuffer(self.mapped, data.dtype, data.size, at)
 
 
 def _own(frame: pl.DataFrame) -> pa.Table:

@@ -15,7 +15,7 @@ import polars as pl
 
 from lab.channel.fates import Fates, through_outages
 from lab.scenario import ChannelTable
-from lab.spill import Spill
+from lab.spill import Spill, here
 from lab.statistics.grouped import blocks, by_blocks, running, sorted_rows
 from lab.statistics.quantiles import quantile, told
 
@@ -73,7 +73,8 @@ class Deliveries:
         """For each copy, whether a later revision of its record arrived before it."""
         of = self._copies
         overtaken = np.zeros(of.message.size, bool)
-        newest = np.full(int(of.record.max(initial=0)) + 1, -1)
+        newest = here().empty(int(of.record.max(initial=0)) + 1, np.int64)
+        newest[:] = -1
         for block in blocks(of.order.size):
             copies = of.order[block]
             message = of.message[copies]

@@ -8,7 +8,8 @@ from functools import partial
 import polars as pl
 
 from lab.base import Key
-from lab.spill import Spill, breathe
+from lab.mapped import breathe
+from lab.spill import Spill
 from lab.stores.port import Store, held
 from lab.verdict.oracle import Oracle
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -21,11 +22,12 @@ from lab.experiment.rebuilt import rebuilt_beside
 from lab.experiment.troubles import Rows, lost_messages, parked, troubles
 from lab.experiment.work import own_work
 from lab.experiment.write import Written
+from lab.mapped import breathe
 from lab.measure import accounting
 from lab.measure.asked import Asked
 from lab.measure.machine import give_back
 from lab.place import FolderPlace
-from lab.spill import ROWS, breathe
+from lab.spill import ROWS
 from lab.tables import TABLES
 from lab.verdict.checks import judge, judge_truth
 from lab.verdict.evidence import Evidence
@@ -74,12 +76,22 @@ class RunJudgement:
         return sum(each.seconds[phase] for each in self.projections)
 
 
+def nothing() -> None:
+    """Leave everything as it is."""
+
+
 def rebuild_and_judge(
-    plan: Plan, projected: Projected, written: Written, answers: Answers, work: FolderPlace, progress: Progress
+    plan: Plan,
+    projected: Projected,
+    written: Written,
+    answers: Answers,
+    work: FolderPlace,
+    progress: Progress,
+    rebuilt: Callable[[], None] = nothing,
 ) -> RunJudgement:
     """One projection after the other, in random order, so that only one at a time is in memory twice.
 
-    Closes their stores.
+    Closes their stores. `rebuilt` is called after the last rebuild: nothing reads the source of truth any more.
     """
     found: dict[str, Judgement] = {}
     # A projection is as much work as it has changes.
@@ -90,7 +102,8 @@ def rebuild_and_judge(
     for live in lives:
         name, size = live.plan.name, max(1, live.chosen.size)
         stretch = Stretch(progress, past, size)
-        found[name] = _judgement(plan, projected, live, written, answers[name], work.within(name), stretch)
+        rebuilding = _Rebuilding(work.within(name), rebuilt if live is lives[-1] else nothing)
+        found[name] = _judgement(plan, projected, live, written, answers[name], rebuilding, stretch)
         # What this projection took is given back before the next one is looked at.
         live.release()
         give_back()
@@ -105,13 +118,21 @@ def rebuild_and_judge(
     return RunJudgement(declared, answers, truth, verdicts, list(found))
 
 
+@dataclass(frozen=True)
+class _Rebuilding:
+    """Where a projection is rebuilt, and what is called after that."""
+
+    place: FolderPlace
+    done: Callable[[], None]
+
+
 def _judgement(
     plan: Plan,
     projected: Projected,
     live: Live,
     written: Written,
     asked: list[Asked],
-    work: FolderPlace,
+    rebuilding: _Rebuilding,
     stretch: Stretch,
 ) -> Judgement:
     store, oracle = live.projector.store, written.oracle
@@ -119,9 +140,10 @@ def _judgement(
     rebuilt = None
     began = perf_counter()
     if plan.scenario.measure.rebuild:
-        row, rebuilt = rebuilt_beside(live, projected.main.truth, work, oracle, stretch.part(0.0, 0.5))
+        row, rebuilt = rebuilt_beside(live, projected.main.truth, rebuilding.place, oracle, stretch.part(0.0, 0.5))
         rows["rebuild"] = [row]
         give_back()
+    rebuilding.done()
     seconds = {"rebuild": perf_counter() - began}
     dumps: dict[str, pl.DataFrame] | None
     dumps = dumped(store, oracle, live.journal.spill)
@@ -138,11 +160,13 @@ def _judgement(
     if store.documents_written and plan.scenario.time.service == "measured":
         rows["fan_out"] = [_fan_out(live, int(evidence.accounting["applied"]))]
     rows |= troubles(plan, projected, live, evidence)
+    entry, settings = _entry(live, verdict, dumps), store.settings()
+    # What was worked out for the checks is on disk as long as it is known here.
+    del evidence, dumps, rebuilt
     give_back()
-    explained = explain(plan, live, work.folder.parent.with_name("lag-parts"))
+    explained = explain(plan, live, rebuilding.place.folder.parent.with_name("lag-parts"))
     rows |= explained.rows if explained else {}
     took = own_work(live) if plan.scenario.time.service == "measured" else TABLES["work"].frame()
-    entry, settings = _entry(live, verdict, dumps), store.settings()
     return Judgement(entry, rows, verdicts, witnesses, took, settings, seconds, explained.parts if explained else [])
 
 

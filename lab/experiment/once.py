@@ -147,7 +147,8 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
             crowded = beside(plan, written, answers[TRUTH], truth, FolderPlace(work).within("beside"), progress)
         _rest(projected, truth)
         clock.tick()
-        judged = rebuild_and_judge(plan, projected, written, answers, FolderPlace(work / "rebuilt"), progress)
+        place = FolderPlace(work / "rebuilt")
+        judged = rebuild_and_judge(plan, projected, written, answers, place, progress, truth.drop)
         clock.tick()
     finally:
         _close(projected, truth)

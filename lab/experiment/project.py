@@ -170,10 +170,7 @@ def _service(plan: Plan, item: ProjectionPlan, strand: Strand) -> Measured | Mod
         reader, entities = item.subscription(strand.truth), tuple(item.layout.entities)
         return Measured(strand.published, entities, reader, strand.replay.advance)
     every = strand.truth.publishes_every_revision
-    feeds = {
-        name: FeedArrays(strand.published.frames[name], every, strand.published.times(name), strand.published.spill)
-        for name in item.layout.entities
-    }
+    feeds = {name: FeedArrays.of(strand.published, name, every) for name in item.layout.entities}
     rng = stream(plan.scenario.seed, "service", item.name)
     return Modelled(strand.published, feeds, item.model, rng, item.recorded)
 

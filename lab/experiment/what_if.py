@@ -176,8 +176,7 @@ def simulated(plan: Plan, live: Live, pace: Pace) -> np.ndarray:
         Journal(spill=Spill(live.published.spill.folder)),
     )
     every = strand.truth.publishes_every_revision
-    names = tuple(item.layout.entities)
-    feeds = {name: FeedArrays(published.frames[name], every, published.times(name), published.spill) for name in names}
+    feeds = {name: FeedArrays.of(published, name, every) for name in item.layout.entities}
     rng, model, recorded = stream(plan.scenario.seed, "service", item.name), item.model, item.recorded
     if plan.scenario.time.service == "measured":
         model = ServiceModel.model_construct(distribution="empirical")

@@ -17,9 +17,10 @@ from lab.experiment.progress import Progress
 from lab.feed.contracts import published
 from lab.feed.published import Published
 from lab.feed.reader import with_before
+from lab.mapped import breathe
 from lab.place import FolderPlace
 from lab.scenario import refuse
-from lab.spill import Spill, breathe, taken
+from lab.spill import Spill, taken
 from lab.statistics.quantiles import told, unbiased
 from lab.truth import Change, Truth
 from lab.verdict.oracle import Oracle

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from lab.feed.published import Published
 from lab.spill import Spill
 from lab.statistics.grouped import in_order
 
@@ -21,20 +22,28 @@ class FeedArrays:
         every_revision: bool,
         committed_at: np.ndarray | None = None,
         spill: Spill | None = None,
+        positions: np.ndarray | None = None,
     ) -> None:
         """`frame` has key, position and committed_at of every change, sorted by position.
 
-        `committed_at` has the actual commit times if they differ from the frame's. Arrays are kept in `spill`.
+        `committed_at` has the actual commit times if they differ from the frame's, `positions` the frame's if they are
+        at hand. Arrays are kept in `spill`.
         """
         kept = (spill or Spill()).array
         self.every_revision = every_revision
-        self.positions = kept(frame["position"].to_numpy())
+        self.positions = kept(frame["position"].to_numpy()) if positions is None else positions
         self.committed_at = kept(frame["committed_at"].to_numpy()) if committed_at is None else committed_at
         # The earliest commit from each row on: what lies beyond the last that is not later than t, t can't show.
         self.in_order = in_order(self.committed_at)
         at = self.committed_at
         self._earliest = at if self.in_order else kept(np.minimum.accumulate(at[::-1])[::-1])
         self._overwritten_at = None if every_revision else self._overwritten(frame)
+
+    @classmethod
+    def of(cls, published: Published, entity: str, every_revision: bool) -> FeedArrays:
+        """Return the feed of an entity of a run, with the arrays that are there."""
+        times, positions = published.times(entity), published.positions(entity)
+        return cls(published.frames[entity], every_revision, times, published.spill, positions)
 
     def _overwritten(self, frame: pl.DataFrame) -> np.ndarray:
         times = frame.select("key").with_columns(at=pl.Series(self.committed_at))

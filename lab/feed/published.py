@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
-from lab.spill import ROWS, Spill, breathe, taken
-from lab.statistics.grouped import in_order, rows_by_key
+from lab.mapped import breathe
+from lab.spill import ROWS, Spill
+from lab.statistics.grouped import blocks, by_blocks, by_keys, in_order
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Published:
     committed_at: np.ndarray
     spill: Spill = field(default_factory=Spill, compare=False, repr=False)
     _chosen: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict, compare=False, repr=False)
-    _earliest: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, compare=False, repr=False)
+    _positions: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+    _earliest: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
 
     def has(self, positions: np.ndarray) -> np.ndarray:
         """Return which of these positions have a change."""
@@ -54,9 +56,8 @@ class Published:
         if count > sum(frame.height for frame in frames.values()):
             entity_of[:], record[:] = -1, np.arange(1, count + 1)
         for number, frame in enumerate(frames.values()):
-            for rows in rows_by_key(frame["key"]):
+            for some in by_keys(frame.select("key", "position"), spill):
                 # A record is numbered by the position of its first change.
-                some = taken(frame.select("key", "position"), rows)
                 first = some.select(pl.col("position").first().over("key")).to_series()
                 record[some["position"].to_numpy() - 1] = first.to_numpy()
             for begin in range(0, frame.height, ROWS):
@@ -83,12 +84,25 @@ class Published:
         """Return how many changes there are."""
         return sum(frame.height for frame in self.frames.values())
 
+    def positions(self, entity: str) -> np.ndarray:
+        """Return the position of each row of an entity's frame."""
+        if entity not in self._positions:
+            column = self.frames[entity]["position"]
+            found = by_blocks(self.spill, column.len(), np.int64, lambda block: column[block].to_numpy())
+            self._positions[entity] = found
+        return self._positions[entity]
+
     def times(self, entity: str) -> np.ndarray:
         """Return the actual commit time of each row of an entity's frame."""
-        if len(self.entities) == 1 and self.frames[entity].height == self.committed_at.size:
+        if self._alone:
             return self.committed_at
-        times: np.ndarray = self.committed_at[self.frames[entity]["position"].to_numpy() - 1]
+        times: np.ndarray = self.committed_at[self.positions(entity) - 1]
         return times
+
+    @property
+    def _alone(self) -> bool:
+        """Whether there is one entity, and every position has a change: the row of a change is its index."""
+        return len(self.entities) == 1 and self.changes == self.committed_at.size
 
     def next_commit(self, entity: str, position: int) -> float:
         """When the first change of an entity after the position is committed, in seconds; infinity if there is none.
@@ -96,19 +110,30 @@ class Published:
         With concurrent writers that need not be the change that comes next.
         """
         if entity not in self._earliest:
-            times, kept = self.times(entity), self.spill.array
-            earliest = times if in_order(times) else kept(np.minimum.accumulate(times[::-1])[::-1])
-            self._earliest[entity] = kept(self.frames[entity]["position"].to_numpy()), earliest
-        positions, earliest = self._earliest[entity]
-        place = int(np.searchsorted(positions, position, side="right"))
+            times = self.times(entity)
+            falls = not in_order(times)
+            times = self.spill.array(np.minimum.accumulate(times[::-1])[::-1]) if falls else times
+            self._earliest[entity] = times
+        earliest = self._earliest[entity]
+        place = int(np.searchsorted(self.positions(entity), position, side="right"))
         return float(earliest[place]) if place < earliest.size else np.inf
 
     def of_entities(self, names: tuple[str, ...]) -> np.ndarray:
         """Return the indices of the changes of these entities, in commit order."""
         if names not in self._chosen:
-            numbers = [self.entities.index(name) for name in names]
-            self._chosen[names] = self.spill.array(np.flatnonzero(np.isin(self.entity_of, numbers)))
+            self._chosen[names] = self._indices(names)
         return self._chosen[names]
+
+    def _indices(self, names: tuple[str, ...]) -> np.ndarray:
+        if self._alone and self.entities[0] in names:
+            return self.row_of
+        numbers = [self.entities.index(name) for name in names]
+        found, size = self.spill.empty(sum(self.frames[name].height for name in set(names)), np.int64), 0
+        for block in blocks(self.entity_of.size):
+            some = np.flatnonzero(np.isin(self.entity_of[block], numbers))
+            found[size : size + some.size] = some + block.start
+            size += some.size
+        return found
 
     def change(self, index: int) -> tuple[str, dict[str, object]]:
         """Return one change: its entity and its row as a dict."""

@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 
 from lab.feed.published import Published
+from lab.mapped import breathe
 from lab.projection.applied import NONE
 from lab.running.journal import Journal
-from lab.spill import breathe, chosen_of
+from lab.spill import chosen_of
 from lab.statistics import grouped
 from lab.statistics.grouped import in_order
 from lab.statistics.intervals import intervals
@@ -199,7 +200,8 @@ def t_visibility(projection: str, seconds: np.ndarray) -> pl.DataFrame:
     After Bailis et al., "Probabilistically Bounded Staleness" (VLDB 2012), there for reads of replicas.
     """
     seconds = np.sort(seconds)
-    finite = seconds[np.isfinite(seconds) & (seconds > 0)]
+    first, last = np.searchsorted(seconds, 0.0, side="right"), np.searchsorted(seconds, np.inf, side="left")
+    finite = seconds[first:last]
     low, high = (finite[0], finite[-1]) if finite.size else (0.001, 1.0)
     low = max(low, high * 1e-6)
     after = np.geomspace(low, high * 1.05, POINTS)

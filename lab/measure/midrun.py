@@ -22,6 +22,7 @@ from lab.queries.answers import ReferenceTable, Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.running.journal import Journal, Recorder
+from lab.statistics.grouped import blocks, in_order
 from lab.stores.port import Store, dump
 
 # Moments of a run with so many changes at the most; of a larger one fewer, and so many at the least.
@@ -173,23 +174,36 @@ class Onlooker:
         self._moved |= {name: position for _, name, position in journal.checkpoints[self._checkpoints :]}
         self._notes, self._checkpoints = len(journal.notes), len(journal.checkpoints)
 
-    @cached_property
+    @property
     def _records(self) -> int:
-        return int(np.count_nonzero(np.bincount(self.published.record[self.chosen])))
+        return self._counted[0]
+
+    @cached_property
+    def _counted(self) -> tuple[int, int]:
+        """Return how many records there are, and the number of the one that changes most."""
+        record, spill = self.published.record, self.published.spill
+        found = spill.empty(record.size + 1, np.int64)
+        for block in blocks(self.chosen.size):
+            np.add.at(found, record[self.chosen[block]], 1)
+        return int(np.count_nonzero(found)), int(found.argmax())
 
     @cached_property
     def _hot(self) -> list[int]:
         """A change of the record that changes most, and one of a record that changes often."""
-        record = self.published.record[self.chosen]
-        most = int(self.chosen[record == np.bincount(record).argmax()][0])
-        return [most, int(self._rng.choice(self.chosen))]
+        record, most = self.published.record, self._counted[1]
+        first = next(
+            int(found[0])
+            for block in blocks(self.chosen.size)
+            if (found := self.chosen[block][record[self.chosen[block]] == most]).size
+        )
+        return [first, int(self._rng.choice(self.chosen))]
 
     @cached_property
     def _committed(self) -> tuple[np.ndarray, np.ndarray]:
         """The changes by index, and when they were committed, in the order of that."""
         whole, kept = self.chosen.size == self.published.committed_at.size, self.published.spill.array
         times = self.published.committed_at if whole else kept(self.published.committed_at[self.chosen])
-        if np.all(times[1:] >= times[:-1]):
+        if in_order(times):
             return self.chosen, times
         order = np.argsort(times, kind="stable")
         return kept(self.chosen[order]), kept(times[order])

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from lab.feed.published import Published
+from lab.mapped import breathe
 from lab.measure.written import WriteTimes
 from lab.running.journal import CATCH_UP, CHANNEL, RETRY, Journal
 from lab.running.spans import DOWN, POLL, Spans
@@ -160,6 +161,7 @@ class Parts:
             groups["slowest_"] = lag >= quantile(lag, 0.99)
         rows = []
         for place, part in enumerate(PARTS):
+            breathe()
             row: dict[str, object] = {"projection": projection, "part": part}
             for group in ("", "median_", "slowest_"):
                 mean = whole = None
@@ -201,6 +203,7 @@ class Parts:
         began[:], source[:] = np.inf, CATCH_UP
         # In reverse order, so that the first is kept.
         for note in reversed(self.journal.notes):
+            breathe()
             if note.handed.size:
                 place = note.handed[::-1] - 1
                 began[place] = _reversed(note.began_at)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from lab.running.journal import Journal, Note
+from lab.projection.applied import Applied
+from lab.running.journal import Journal
 
 
 @dataclass(frozen=True)
@@ -28,26 +28,29 @@ class WriteTimes:
     @classmethod
     def of(cls, journal: Journal) -> WriteTimes:
         """All writes of a journal, in order."""
-        size, kinds = sum(note.applied.positions.size for note in journal.notes), (int, int, np.int8)
-        columns = [journal.spill.empty(size, kind) for kind in (*kinds, float, float, float, bool)]
+        size = sum(note.applied.positions.size for note in journal.notes)
+        position, cause, source, began, seen = (
+            journal.spill.empty(size, kind) for kind in (int, int, np.int8, float, float)
+        )
+        # Only what a projection wrote that was built beside was written before readers could see it.
+        apart = any(note.landed_at is not None for note in journal.notes)
+        landed = journal.spill.empty(size, float) if apart else seen
+        beside = journal.spill.empty(size, bool) if apart else np.broadcast_to(False, size)
         first = 0
         for note in journal.notes:
-            last = first + note.applied.positions.size
-            for column, values in zip(columns, _written(note), strict=True):
-                column[first:last] = values
-            first = last
-        return cls(*columns)
+            applied, last = note.applied, first + note.applied.positions.size
+            mine, first = slice(first, last), last
+            known = applied.trigger.size == applied.positions.size
+            position[mine] = applied.positions
+            cause[mine] = note.handed[applied.trigger] if known and note.handed.size else applied.positions
+            source[mine], began[mine], seen[mine] = (
+                _each(values, applied) for values in (note.source, note.began_at, note.visible_at)
+            )
+            if apart:
+                at = note.landed_at
+                landed[mine], beside[mine] = (seen[mine], False) if at is None else (_each(at, applied), True)
+        return cls(position, cause, source, began, landed, seen, beside)
 
 
-def _written(note: Note) -> tuple[Any, ...]:
-    """The columns of `WriteTimes` for the changes of one note."""
-    applied = note.applied
-    known = applied.trigger.size == applied.positions.size
-    cause = note.handed[applied.trigger] if known and note.handed.size else applied.positions
-
-    def each(values: np.ndarray | float) -> np.ndarray | float:
-        return values[applied.trigger] if isinstance(values, np.ndarray) else values
-
-    landed = note.visible_at if note.landed_at is None else note.landed_at
-    times = (each(note.began_at), each(landed), each(note.visible_at))
-    return (applied.positions, cause, each(note.source), *times, note.landed_at is not None)
+def _each(values: np.ndarray | float, applied: Applied) -> np.ndarray | float:
+    return values[applied.trigger] if isinstance(values, np.ndarray) else values

@@ -13,10 +13,11 @@ import polars as pl
 
 from lab.base import Batch, Key
 from lab.feed.reader import ChangeReader
+from lab.mapped import breathe
 from lab.projection.guards import guard_class
 from lab.projection.projector import Projector
 from lab.projection.totals import aggregate
-from lab.spill import breathe, here
+from lab.spill import here
 from lab.stores.port import Layout, Store
 
 PAGE = 100_000

@@ -8,9 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
-from lab.projection.applied import NONE, Applied
+from lab.mapped import breathe
+from lab.projection.applied import NONE, NOTHING, Applied
 from lab.running.spans import Spans
-from lab.spill import Spill, breathe
+from lab.running.stretches import Each, Stretches
+from lab.spill import Spill
 
 CHANNEL, CATCH_UP, RETRY = 0, 1, 2
 # Where work comes from, as the table `work` calls it.
@@ -29,14 +31,14 @@ class Note:
     entity: str
     epoch: int
     handed: np.ndarray
-    source: np.ndarray | int
-    began_at: np.ndarray | float
-    visible_at: np.ndarray | float
-    applied: Applied
+    source: Each = Each()  # noqa: RUF009 (a descriptor)
+    began_at: Each = Each()  # noqa: RUF009 (a descriptor)
+    visible_at: Each = Each()  # noqa: RUF009 (a descriptor)
+    applied: Applied = NOTHING
     crash: str = ""
     checkpoint: int | None = None
     # When it was written, if readers could only see it later.
-    landed_at: np.ndarray | float | None = None
+    landed_at: Each = Each(None)  # noqa: RUF009 (a descriptor)
 
     @property
     def written_at(self) -> np.ndarray:
@@ -161,16 +163,17 @@ class Journal:
                 source == RETRY or np.array_equal(handed[applied.trigger], applied.positions)
             )
             applied = replace(applied, trigger=NONE) if own else applied
-        else:
-            visible_at = kept(visible_at)
-        source = kept(source) if isinstance(source, np.ndarray) else source
-        began_at = kept(began_at) if isinstance(began_at, np.ndarray) else began_at
         # A copy, since a column of a page would keep the whole page in memory.
         all_of_it = np.array_equal(handed, applied.positions)
         handed = kept(handed.copy())
         applied = replace(applied, positions=NONE if all_of_it else applied.positions).mapped(kept)
         applied = replace(applied, positions=handed) if all_of_it else applied
-        self.notes.append(Note(entity, self.epoch, handed, source, began_at, visible_at, applied, crash, checkpoint))
+        of, began, shown = (self._kept(values) for values in (source, began_at, visible_at))
+        self.notes.append(Note(entity, self.epoch, handed, of, began, shown, applied, crash, checkpoint))
+
+    def _kept(self, values: np.ndarray | float) -> np.ndarray | float | Stretches:
+        """Return what a note keeps of an array with a value for each row: many successive ones may be equal."""
+        return (Stretches.of(values) or self.spill.array(values)) if isinstance(values, np.ndarray) else values
 
     def polled(self, at: float, gated: bool) -> None:
         """Count a poll; the time matters where a strategy for gaps is judged."""
@@ -241,8 +244,9 @@ class Journal:
         self.epoch += 1
         for note in green.notes:
             seen = np.maximum(note.visible_at, at)
-            shown = self.spill.array(seen) if isinstance(note.visible_at, np.ndarray) else float(seen)
-            self.notes.append(replace(note, epoch=self.epoch, visible_at=shown, landed_at=note.visible_at))
+            shown = self._kept(seen if isinstance(seen, np.ndarray) else float(seen))
+            landed = self._kept(note.visible_at)
+            self.notes.append(replace(note, epoch=self.epoch, visible_at=shown, landed_at=landed))
         self.checkpoints += [(at, entity, position) for entity, position in settled.items()]
         self.spans_beside = green.spans
         self.faults += green.faults

@@ -18,16 +18,20 @@ independent ones, or where a batch is still like the next one. (Measured with a 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lab.spill import briefly
+from lab.mapped import breathe
+from lab.spill import briefly, here
 from lab.statistics.grouped import blocks
 
 Floats = npt.NDArray[np.float64]
+Marks = npt.NDArray[np.bool_]
 
 BATCHES = 32
 WORTH_MIN = 200
@@ -62,7 +66,7 @@ def ranks(samples: npt.ArrayLike) -> Floats:
     if not values.size:
         return values
     values = briefly(values)
-    ordered, found = briefly(np.sort(values)), np.empty(values.size)
+    ordered, found = briefly(np.sort(values)), here().empty(values.size, np.float64)
     for block in blocks(values.size):
         # Sorted, they are found in one pass.
         order = np.argsort(values[block])
@@ -80,11 +84,11 @@ def likeness(values: Floats) -> float:
     """
     if values.size < 4 or (squares := _squares(values)) == 0:
         return 0.0
-    ratio = float(np.square(np.diff(values)).sum()) / squares
+    ratio = _summed(values, lambda part: float(np.square(np.diff(part)).sum()), 1) / squares
     return (2 - ratio) / math.sqrt(4 * (values.size - 2) / (values.size**2 - 1))
 
 
-def batch_means(values: Floats) -> Floats:
+def batch_means(values: Floats | Marks) -> Floats:
     """Return the means of `BATCHES` successive batches of equal length; a remainder at the beginning is left out."""
     length = values.size // BATCHES
     found: Floats = values[values.size - length * BATCHES :].reshape(BATCHES, length).mean(axis=1)
@@ -98,20 +102,19 @@ def dependent(ordered: Floats) -> bool:
     return ordered.size >= 10 * BATCHES and likeness(batch_means(ordered)) > _CRITICAL
 
 
-def autocorrelation_time(values: Floats) -> float:
+def autocorrelation_time(values: Floats | Marks) -> float:
     """Return the integrated autocorrelation time in samples, at least 1: by it the variance of the mean is larger.
 
     Of a long series whose memory is longer than `_FURTHEST` tells, it is the time up to there.
     """
     if _squares(values) == 0:
         return 1.0
-    centred, lags = values - values.mean(), values.size
-    most = lags
+    most = lags = values.size
     if values.size > _LONG:
         lags = _LONG // 16
         most = max(lags, -(-values.size // _FURTHEST) + 1)
     while True:
-        covariance = _covariance(centred, lags)
+        covariance = _covariance(values, lags)
         times = 2 * np.cumsum(covariance / covariance[0]) - 1
         enough = np.arange(times.size) >= _WINDOW * times
         if enough.any() or lags == most:
@@ -121,34 +124,37 @@ def autocorrelation_time(values: Floats) -> float:
     return max(float(times[window]), 1.0)
 
 
-def _covariance(centred: Floats, lags: int) -> Floats:
+def _covariance(values: Floats | Marks, lags: int) -> Floats:
     """Return the sums of products of each value and the one so many places on, for so many first distances from 0.
 
-    A long series of which not all distances are wanted is transformed in parts, each with what follows it.
+    Values count from their mean. A long series of which not all distances are wanted is transformed in parts, each with
+    what follows it.
     """
-    part = centred.size if lags == centred.size else 3 * lags
+    part = values.size if lags == values.size else 3 * lags
     size = 1 << (part + lags - 1).bit_length()
-    found = np.zeros(lags)
-    for first in range(0, centred.size, part):
-        spectrum = np.fft.rfft(centred[first : first + part], size)
-        after = spectrum if part == centred.size else np.fft.rfft(centred[first : first + part + lags], size)
+    found, mean = np.zeros(lags), values.mean()
+    for first in range(0, values.size, part):
+        breathe()
+        spectrum = np.fft.rfft(values[first : first + part] - mean, size)
+        after = spectrum
+        if part < values.size:
+            after = np.fft.rfft(values[first : first + part + lags] - mean, size)
         found += np.fft.irfft(spectrum.conj() * after, size)[:lags]
     return found
 
 
-def worth(ordered: Floats, above: npt.NDArray[np.bool_]) -> Worth:
+def worth(ordered: Floats, above: Marks) -> Worth:
     """Return how many independent samples a series is worth; `above` marks those above the quantile."""
     count = ordered.size
     if not dependent(ordered):
         return Worth(float(count))
-    inside = above.astype(np.float64)
-    recurs = autocorrelation_time(inside)
+    recurs = autocorrelation_time(above)
     known = count / max(autocorrelation_time(ordered), recurs)
     if known < WORTH_MIN or count < 2 * BATCHES:
         return Worth(known, True, too_few(count, known, WORTH_MIN))
-    means = batch_means(inside)
+    means = batch_means(above)
     spread = float(means.var(ddof=1)) * (count // BATCHES)
-    share = float(inside.mean())
+    share = float(above.mean())
     batched = share * (1 - share) / spread * count * _SHRINK if spread > 0 else math.inf
     alike = max(likeness(means), likeness(batch_means(ordered))) > _CRITICAL
     if alike and batched < _BEAT * known:
@@ -162,7 +168,7 @@ def too_few(count: int, found: float, needed: int) -> str:
     return f"{count:,} dependent samples are worth {found:,.0f} independent ones; {needed} are needed"
 
 
-def common(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
+def common(a: Marks, b: Marks) -> float:
     """Return how closely two paired indicators move together: the correlation of their batch means, from 0 to 1.
 
     It is the lower end of its one-sided 95 % interval by R. A. Fisher's transformation, so chance adds nothing to it; 0
@@ -178,8 +184,19 @@ def common(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
     return max(math.tanh(math.atanh(found) - NormalDist().inv_cdf(0.95) / math.sqrt(BATCHES - 3)), 0.0)
 
 
-def _squares(values: Floats) -> float:
+def _squares(values: Floats | Marks) -> float:
     """Return the sum of squares around the mean; 0 if rounding alone makes the values differ."""
-    centred = values - values.mean()
-    squares = float(centred @ centred)
-    return squares if squares > 1e-18 * float(values @ values) else 0.0
+    mean = values.mean()
+    squares = _summed(values, lambda part: _square(part - mean))
+    return squares if squares > 1e-18 * _summed(values, lambda part: _square(part.astype(np.float64))) else 0.0
+
+
+def _square(values: Floats) -> float:
+    return float(values @ values)
+
+
+def _summed(values: Floats | Marks, of: Callable[[Any], float], more: int = 0) -> float:
+    """Return the sum of what `of` says of all values; of a long series, of each part with so many values after it."""
+    if values.size <= _LONG:
+        return of(values)
+    return sum(of(values[block.start : block.stop + more]) for block in blocks(values.size))

@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from lab.spill import Spill, breathe, taken
+from lab.mapped import breathe
+from lab.spill import Spill
 
 # Entries of a series that are looked at together.
 BLOCK = 200_000
@@ -94,34 +95,46 @@ def sorted_rows(values: np.ndarray, spill: Spill) -> np.ndarray:
 
 def by_key_and_revision(frame: pl.DataFrame, keys: pl.Series, spill: Spill) -> np.ndarray:
     """Return the rows of a frame by key, and by revision within a key. `keys` are its keys, each once, sorted."""
-    columns = frame.select("key", "revision")
     parts = max(1, -(-frame.height // TOGETHER))
     cuts = keys[:: max(1, -(-keys.len() // parts))]
-    part = by_blocks(
-        spill, frame.height, np.uint16, lambda block: cuts.search_sorted(columns["key"][block], side="right").to_numpy()
-    )
+    columns = frame.select("key", "revision")
     found, place = spill.empty(frame.height, np.int64), 0
-    for number in range(cuts.len() + 1):
-        breathe()
-        rows = np.flatnonzero(part == number)
-        some = taken(columns, rows).with_columns(row=pl.Series(rows, dtype=pl.Int64)).sort("key", "revision")
-        found[place : place + rows.size] = some["row"].to_numpy()
-        place += rows.size
+    for some in parted(columns, cuts.len() + 1, lambda key: cuts.search_sorted(key, side="right"), spill):
+        found[place : place + some.height] = some.sort("key", "revision")["row"].to_numpy()
+        place += some.height
     return found
 
 
-def rows_by_key(keys: pl.Series) -> Iterator[np.ndarray]:
-    """Yield rows, about `TOGETHER` at a time and ascending: all rows of a key come together.
+def by_keys(columns: pl.DataFrame, spill: Spill) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a frame, about `TOGETHER` at a time and in their order: all rows of a `key` come together.
 
-    What is worked out for each key needs memory for so many rows then, however many there are.
+    What is worked out for each key needs memory for so many rows then, however many there are. `row` is their number.
     """
-    parts = -(-keys.len() // TOGETHER)
-    if parts <= 1:
-        yield np.arange(keys.len())
+    parts = max(1, -(-columns.height // TOGETHER))
+    return parted(columns, parts, lambda key: key.hash() % parts, spill)
+
+
+def parted(
+    columns: pl.DataFrame, parts: int, part_of: Callable[[pl.Series], pl.Series], spill: Spill
+) -> Iterator[pl.DataFrame]:
+    """Yield the rows of each part in their order, with their numbers in `row`; `part_of` says which part keys are in.
+
+    The frame is read once: its blocks are written again, each divided into the parts.
+    """
+    if parts == 1:
+        yield columns.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("row"))
         return
-    part = np.empty(keys.len(), np.uint16)
-    for block in blocks(keys.len()):
-        part[block] = (keys[block].hash() % parts).to_numpy()
+    ends: list[np.ndarray] = []
+
+    def divided() -> Iterator[pl.DataFrame]:
+        for block in blocks(columns.height):
+            part = part_of(columns["key"][block]).to_numpy()
+            ends.append(block.start + np.append(0, np.cumsum(np.bincount(part, minlength=parts))))
+            rows = pl.Series("row", np.arange(block.start, block.stop))
+            yield columns[block].with_columns(rows)[np.argsort(part, kind="stable")]
+
+    written = spill.frame(divided(), {**columns.schema, "row": pl.Int64()})
     for number in range(parts):
         breathe()
-        yield np.flatnonzero(part == number)
+        some = [written[int(end[number]) : int(end[number + 1])] for end in ends]
+        yield pl.concat(some, rechunk=True) if some else written

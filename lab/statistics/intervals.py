@@ -23,8 +23,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lab.spill import briefly
+from lab.spill import briefly, here
 from lab.statistics.dependence import Floats, Worth, common, ranks, too_few, worth
+from lab.statistics.grouped import by_blocks
 from lab.statistics.quantiles import quantile, rank, samples_needed
 
 CONFIDENCE = 0.95
@@ -45,7 +46,7 @@ def intervals(samples: npt.ArrayLike, shares: Sequence[float], confidence: float
     ordered = briefly(np.sort(values))
     # In single precision, lags that differ by the rounding of the clock alone are equal. Else rounding, which grows in
     # steps with the time, would look like dependence.
-    single = values.astype(np.float32)
+    single = by_blocks(here(), values.size, np.float32, lambda block: values[block])
     placed = briefly(ranks(single))
     return [_interval(single, ordered, placed, share, confidence) for share in shares]
 

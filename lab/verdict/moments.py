@@ -12,11 +12,12 @@ import numpy as np
 import polars as pl
 
 from lab.feed.published import Published
+from lab.mapped import breathe
 from lab.measure.midrun import Glance, MidrunRead
 from lab.queries.answers import ReferenceTable, Row, same
 from lab.queries.kinds import KINDS
 from lab.running.journal import Journal
-from lab.spill import breathe, taken
+from lab.spill import taken
 from lab.statistics.grouped import blocks
 from lab.stores.port import Layout
 from lab.verdict.oracle import Oracle
@@ -41,7 +42,11 @@ class WrittenHistory:
             self.written[mine], self.written_at[mine] = note.applied.positions - 1, note.written_at
         self._epochs = np.array([note.epoch for note in journal.notes], np.int64)
         self.frames = {name: oracle.revisions[name] for name in layout.entities}
-        self._rows = {name: kept(frame["position"].to_numpy()) for name, frame in self.frames.items()}
+        # Of one entity whose positions have no gap, a row is the index of its change.
+        self._rows = {
+            name: None if _gapless(frame["position"]) else kept(frame["position"].to_numpy())
+            for name, frame in self.frames.items()
+        }
         self._of_record: dict[int, np.ndarray] = {}
         self._shown = {name: frame.select(layout.entities[name].row) for name, frame in self.frames.items()}
 
@@ -52,7 +57,8 @@ class WrittenHistory:
 
     def rows(self, entity: str, indices: np.ndarray) -> np.ndarray:
         """Return where these changes stand in the oracle's frame of the entity."""
-        found: np.ndarray = np.searchsorted(self._rows[entity], indices + 1)
+        positions = self._rows[entity]
+        found: np.ndarray = indices if positions is None else np.searchsorted(positions, indices + 1)
         return found
 
     def row(self, index: int) -> Row:
@@ -75,6 +81,14 @@ class WrittenHistory:
         same = record[order][1:] == record[order][:-1]
         after[order[:-1][same]] = order[1:][same]
         return after
+
+
+def _gapless(positions: pl.Series) -> bool:
+    """Return whether positions are 1, 2, 3 and so on."""
+    return all(
+        np.array_equal(positions[block].to_numpy(), np.arange(block.start + 1, block.stop + 1))
+        for block in blocks(positions.len())
+    )
 
 
 class Moment:

@@ -16,8 +16,8 @@ import polars as pl
 from lab.base import INT_MAX, INT_MIN, META, Key, Totals, Unsound
 from lab.domain.model import Command, Domain, Record, Rejection, published
 from lab.queries.answers import ReferenceTable
-from lab.spill import ROWS, Spill, reordered, taken
-from lab.statistics.grouped import by_key_and_revision, rows_by_key
+from lab.spill import ROWS, Spill, reordered
+from lab.statistics.grouped import by_key_and_revision, by_keys
 
 
 class _Model:
@@ -97,7 +97,8 @@ class Oracle:
     @cached_property
     def states(self) -> dict[str, pl.DataFrame]:
         """Return the last revision of each record, deleted ones included, by key."""
-        return {name: reordered(frame, _last_rows(frame), self._spill) for name, frame in self.revisions.items()}
+        spill = self._spill
+        return {name: reordered(frame, _last_rows(frame, spill), spill) for name, frame in self.revisions.items()}
 
     @cached_property
     def tables(self) -> dict[str, ReferenceTable]:
@@ -160,11 +161,10 @@ class Oracle:
         _same(self.revisions, found, "published")
 
 
-def _last_rows(frame: pl.DataFrame) -> np.ndarray:
+def _last_rows(frame: pl.DataFrame, spill: Spill) -> np.ndarray:
     """Return which rows are the last revisions of their records, by key."""
     found = []
-    for rows in rows_by_key(frame["key"]):
-        some = taken(frame.select("key", "revision"), rows).with_columns(row=pl.Series(rows, dtype=pl.Int64))
+    for some in by_keys(frame.select("key", "revision"), spill):
         found.append(some.filter(pl.col("revision") == pl.col("revision").max().over("key")).drop("revision"))
     return pl.concat(found).sort("key")["row"].to_numpy()
 

@@ -56,17 +56,20 @@ def deliveries(evidence: Evidence, wanted: np.ndarray, epoch: int | None = None)
         if note.epoch != epoch:
             continue
         mine = np.flatnonzero(wanted[note.handed - 1])
+        if not mine.size:
+            continue
         former: float | None = None
+        begun, shown, sources = note.began_at, note.visible_at, note.source
         for row in mine.tolist():
-            visible_at = _at(note.visible_at, row)
+            visible_at = _at(shown, row)
             if visible_at != former:
                 batch, former = batch + 1, visible_at
             index = int(note.handed[row]) - 1
-            checkpoint, source = note.checkpoint, note.source
-            if isinstance(source, np.ndarray):
+            checkpoint, source = note.checkpoint, sources
+            if isinstance(sources, np.ndarray):
                 # Several batches that were carried out together.
-                checkpoint, source = moved.get((visible_at, note.entity)), int(source[row])
-            began_at = _at(note.began_at, row)
+                checkpoint, source = moved.get((visible_at, note.entity)), int(sources[row])
+            began_at = _at(begun, row)
             found.append(Handover(batch, note.entity, index, source, began_at, visible_at, checkpoint, note.crash))
     return found
 

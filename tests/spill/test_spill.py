@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import spill
-from lab.spill import Spill, breathe, here, release, spilling, taken
+from lab import mapped, spill
+from lab.mapped import breathe, release
+from lab.spill import Spill, here, spilling, taken, widened
 
 SCHEMA = {"number": pl.Int64(), "text": pl.String(), "flag": pl.Boolean()}
 
@@ -109,10 +112,10 @@ def test_readers_spill_where_they_are_told_to(tmp_path: Path) -> None:
     assert here() is not made
 
 
-@pytest.mark.skipif(not spill._STATM.exists(), reason="only Linux says what of files is in memory")
+@pytest.mark.skipif(not mapped._STATM.exists(), reason="only Linux says what of files is in memory")
 def test_what_was_looked_at_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spill, "LEAST_BYTES", 1)
-    monkeypatch.setattr(spill, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(mapped, "RESIDENT_BYTES", 0)
     values = Spill(tmp_path).array(np.arange(4_000_000))
     assert values.sum() == 7_999_998_000_000
     looked = resident()
@@ -123,3 +126,62 @@ def test_what_was_looked_at_is_given_back(tmp_path: Path, monkeypatch: pytest.Mo
 
 def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[2]) * 4096
+
+
+def room(folder: Path) -> int:
+    """The bytes of the unnamed files of a folder that this process has open."""
+    found = {}
+    for file in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if str(file.readlink()).startswith(f"{folder}/"):
+                about = file.stat()
+                found[about.st_ino] = about.st_blocks * 512
+    return sum(found.values())
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux lists the files that a process has open")
+def test_the_room_of_a_large_array_is_free_when_the_array_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spill, "_ALONE_BYTES", 1 << 20)
+    kept = Spill(tmp_path)
+    small, large = kept.array(np.arange(10_000)), kept.array(np.arange(1_000_000))
+    assert room(tmp_path) > 8_000_000
+    assert int(large[-1]) == 999_999
+    del large
+    assert 0 < room(tmp_path) < 1_000_000
+    assert int(small[-1]) == 9_999
+
+
+@pytest.mark.usefixtures("tiny")
+def test_columns_beside_a_frame_on_disk_are_not_written(tmp_path: Path) -> None:
+    kept = Spill(tmp_path)
+    found = kept.frame(frame(40).iter_slices(7), SCHEMA)
+    before = room(tmp_path)
+    wide = widened(found, [found["text"].alias("again")], ["again", "number", "text"])
+    assert wide.equals(frame(40).select(pl.col("text").alias("again"), "number", "text"))
+    assert kept.kept(wide) is wide
+    assert room(tmp_path) == before
+
+
+@pytest.mark.skipif(not mapped._STATM.exists(), reason="only Linux says what of files is in memory")
+def test_where_much_is_on_disk_pages_are_given_back_within_a_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No part of the pass does so by itself."""
+    monkeypatch.setattr(mapped, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(mapped, "WATCHED_EVERY", 0.001)
+    there = sum(one.room for one in mapped._maps())
+    monkeypatch.setattr(mapped, "WATCHED_BYTES", there + (1 << 20))
+    given_back = threading.Event()
+    monkeypatch.setattr(mapped, "release", given_back.set)
+    values = Spill(tmp_path).array(np.arange(1_000_000))
+    assert given_back.wait(60)
+    assert mapped._watcher is not None
+    del values
+    mapped._watcher.join(60)
+    assert not mapped._watcher.is_alive()
+
+
+def test_a_run_with_little_on_disk_has_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapped, "_watcher", None)
+    assert Spill(tmp_path).array(np.arange(100_000)).size
+    assert mapped._watcher is None

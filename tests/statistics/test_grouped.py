@@ -56,10 +56,13 @@ def test_the_latest_value_of_a_group_is_carried_over_blocks(entries: list[tuple[
     st.integers(1, 9),
 )
 def test_the_rows_of_a_key_come_together_and_each_once(keys: list[int] | list[str], together: int, block: int) -> None:
+    frame = pl.DataFrame({"key": pl.Series(keys, dtype=None if keys else pl.Int64), "place": range(len(keys))})
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(grouped, "TOGETHER", together)
         patched.setattr(grouped, "BLOCK", block)
-        parts = [part.tolist() for part in grouped.rows_by_key(pl.Series(keys, dtype=pl.Int64 if not keys else None))]
+        found = list(grouped.by_keys(frame, Spill()))
+    assert all(part.drop("row").equals(frame[part["row"]]) for part in found)
+    parts = [part["row"].to_list() for part in found]
     assert sorted(row for part in parts for row in part) == list(range(len(keys)))
     assert all(part == sorted(part) for part in parts)
     owners = [{keys[row] for row in part} for part in parts]

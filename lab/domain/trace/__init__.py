@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.base import BadInput, Entity, Problem, Totals
+from lab.base import META, BadInput, Entity, Problem, Totals
 from lab.domain import model
 from lab.domain.model import Command, Contract, Event, EventType, Options, Rejection, Trace, View
 from lab.domain.trace.files import digest, format_of, read
@@ -28,7 +28,7 @@ from lab.domain.trace.questions import link_questions, questions
 from lab.domain.trace.raw import AT, PLACE, TURN, Raw, SourceCount, refuse_bad
 from lab.domain.trace.reading import CsvReading
 from lab.scenario import DomainTable, EntityTable
-from lab.spill import ROWS, Spill, here, spilling
+from lab.spill import ROWS, Spill, here, spilling, widened
 from lab.statistics.grouped import blocks, by_blocks, in_order
 
 SKIP = "mend them, or leave them out by skip_bad_rows = true"
@@ -150,11 +150,14 @@ class Traced:
                 first = "; ".join(map(str, made.bad.bad))
                 notes.append(f"{item.file}: {made.bad.bad_count:,} malformed rows were skipped ({first}).")
             notes += [*renamed(kinds), *made.notes]
+            del made
         frames, assumed = on_one_clock(prepared, self.tables, every)
         frames = _limited(frames, options)
         if not any(frame.height for frame in frames.values()):
             raise BadInput([Problem(f"{self.file}: domain", "no row of these files can be used")])
         source = [row for name, made in prepared.items() for row in _source(name, made, frames[name])]
+        # What is on disk is free once it is not known here any more.
+        prepared.clear()
         return Trace(self._positioned(frames, options.time_scale or 1.0), (*notes, *assumed), tuple(source))
 
     def _positioned(self, prepared: dict[str, pl.DataFrame], scale: float) -> dict[str, pl.DataFrame]:
@@ -177,7 +180,7 @@ class Traced:
             mine = positions[begin : begin + frame.height]
             begin += frame.height
             schema = {**self.entities[name].schema, "event": pl.String()}
-            frames[name] = here().frame(_timed(frame, mine, first, scale, schema), schema)
+            frames[name] = _written(_timed(frame, mine, first, scale, schema), frame, schema)
         return frames
 
 
@@ -219,6 +222,41 @@ def _timed(
             pl.Series("position", positions[begin : begin + ROWS]), ((pl.col(AT) - first) / scale).alias("committed_at")
         )
         yield part.with_columns(event).select(pl.col(column).cast(dtype) for column, dtype in schema.items())
+
+
+def _written(pieces: Iterator[pl.DataFrame], prepared: pl.DataFrame, schema: dict[str, pl.DataType]) -> pl.DataFrame:
+    """Return the changes on disk; what can be told from another column takes no room there.
+
+    That is the key, which most often is a column of the file, and the event, where nothing is ever deleted.
+    """
+    twin = _twin(prepared, schema)
+    left_out = {"key"} if twin else set()
+    if prepared.height and not prepared["deleted"].any():
+        left_out.add("event")
+    columns = {name: dtype for name, dtype in schema.items() if name not in left_out}
+    frame = here().frame((piece.select(list(columns)) for piece in pieces), columns)
+    beside = [frame[twin].alias("key")] if twin else []
+    if "event" in left_out:
+        # The parts of one series that stands in memory once.
+        lengths = frame["deleted"].chunk_lengths()
+        part = pl.Series("event", ["written"]).new_from_index(0, max(lengths))
+        beside.append(pl.concat([part[:length] for length in lengths]))
+    return widened(frame, beside, list(schema))
+
+
+def _twin(prepared: pl.DataFrame, schema: dict[str, pl.DataType]) -> str | None:
+    """Return the column that has the keys, if there is one."""
+    own = [name for name, dtype in schema.items() if name not in META and dtype == schema["key"]]
+    key = prepared["key"]
+    return next(
+        (
+            name
+            for name in own
+            if name in prepared.columns
+            and all(prepared[name][block].equals(key[block], check_dtypes=True) for block in blocks(key.len()))
+        ),
+        None,
+    )
 
 
 def _limited(frames: dict[str, pl.DataFrame], options: Options) -> dict[str, pl.DataFrame]:

@@ -20,7 +20,8 @@ from lab.domain.trace.instants import moments
 from lab.domain.trace.numerals import NULLS, SAMPLE, Understood, decided, understand
 from lab.domain.trace.raw import LINE, SHOWN, Bad, Raw, SourceCount, as_text_count
 from lab.domain.trace.reading import AS_FOUND, CsvReading
-from lab.spill import ROWS, breathe, here
+from lab.mapped import breathe
+from lab.spill import ROWS, here
 
 # MySQL's null, which no other program writes.
 ALWAYS_NULL = r"\N"

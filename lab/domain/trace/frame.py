@@ -17,15 +17,18 @@ from lab.domain.trace.history import KEY as ITS_KEY
 from lab.domain.trace.instants import Moments, moments
 from lab.domain.trace.raw import AT, COMMITTED, DELETED, PLACE, TRUNCATES, TURN, Raw
 from lab.domain.trace.typed import typed
+from lab.mapped import breathe
 from lab.scenario import EntityTable
-from lab.spill import ROWS, breathe, here, reordered, taken
-from lab.statistics.grouped import rows_by_key
+from lab.spill import ROWS, here, reordered
+from lab.statistics.grouped import by_blocks, by_keys, sorted_rows
 
 SEPARATOR = "|"
 ESCAPE = "\\"
 # Names of the change frame's own columns, and of columns that are added beside them.
 TAKEN = (*META, "event", "records", "rowid", "_rowid_", "oid", "lab_words", "lab_body", "lab_newest", REASON)
 
+# In nanoseconds, times from so many seconds before 1970 to as many after it fit into 64 bits.
+_FAR = 9_000_000_000
 ZERO = "zero dates, which are no time"
 GONE = ("deleted", "delete", "removed", "d", "true", "t", "yes", "y", "1")
 THERE = (
@@ -142,9 +145,7 @@ def prepare(raw: Raw, table: EntityTable, kinds: Mapping[str, str], where: str) 
         raw = replace(raw, counts=(*raw.counts, *made.counts))
         return Prepared(_changes(made.frame, kinds), made.timed, raw, (*notes, *made.notes))
     if not _rising(second, nano):
-        # Floating-point seconds don't tell nanoseconds apart.
-        by_time = pl.DataFrame({"s": second, "n": nano}).select(pl.arg_sort_by("s", "n", maintain_order=True))
-        frame = reordered(frame, by_time.to_series().to_numpy(), here())
+        frame = reordered(frame, _by_time(second, nano), here())
     if table.revision:
         frame = _by_revision(frame)
     return Prepared(_changes(frame, kinds), bool(table.time), raw, tuple(notes))
@@ -164,8 +165,8 @@ def _revisions(keys: pl.Series) -> pl.Series:
     """Return the revision of each row: how many rows there are of its record by then, itself included."""
     found = here().empty(keys.len(), np.int64)
     nth = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("key")
-    for rows in rows_by_key(keys):
-        found[rows] = taken(keys.to_frame("key"), rows).select(nth).to_series().to_numpy()
+    for some in by_keys(keys.to_frame("key"), here()):
+        found[some["row"].to_numpy()] = some.select(nth).to_series().to_numpy()
     return here().series(pl.Series("revision", found))
 
 
@@ -231,6 +232,15 @@ def told(column: str, found: Moments) -> list[str]:
         notes = [f"Column `{column}`: {found.form}; it may also be {found.doubt}."]
     zero = int(found.zero.sum())
     return notes + ([f"Column `{column}`: {zero:,} zero dates are no time."] if zero else [])
+
+
+def _by_time(second: pl.Series, nano: pl.Series) -> np.ndarray:
+    """Return the rows in the order of their times; floating-point seconds would not tell nanoseconds apart."""
+    if second.is_between(-_FAR, _FAR).all():
+        at = by_blocks(here(), second.len(), np.int64, lambda one: (second[one] * 10**9 + nano[one]).to_numpy())
+        return sorted_rows(at, here())
+    by_time = pl.DataFrame({"s": second, "n": nano}).select(pl.arg_sort_by("s", "n", maintain_order=True))
+    return by_time.to_series().to_numpy()
 
 
 def _rising(second: pl.Series, nano: pl.Series) -> bool:

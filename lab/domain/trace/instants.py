@@ -5,14 +5,16 @@ They are exact to the nanosecond: whole seconds since 1970 and nanoseconds, in U
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import polars as pl
 
 from lab.domain.trace.calendar import DayOrder, amount, parts
 from lab.domain.trace.numerals import NULLS
+from lab.mapped import breathe
 from lab.spill import here
-from lab.statistics.quantiles import reached
+from lab.statistics.quantiles import rank
 
 BLOCK = 200_000  # Values of text that are taken apart together.
 # Whole numbers above these are milliseconds, microseconds or nanoseconds since 1970 rather than seconds.
@@ -94,31 +96,79 @@ def _block(values: pl.Series, written: DayOrder) -> pl.DataFrame:
 
 
 def _numbers(whole: pl.Series, dates: str | None, scale: int) -> Moments:
-    # What they are is seen from them as floating-point numbers; the times come of the whole ones.
-    values = whole.cast(pl.Float64) / 10**scale if scale else whole
-    nothing = values.is_null() | (values.is_nan() if values.dtype.is_float() else False)
-    there = values.filter(~nothing)
-    never = nothing & False
-    if dates == "ymd" or (dates is None and _is_calendar(there)):
-        text = values.cast(pl.Int64, strict=False).cast(pl.String)
-        found = parts(text, DayOrder("ymd"))
-        return Moments(found["second"].rename(values.name), found["nano"], nothing, never, "read as YYYYMMDD")
+    # What they are is seen from them as floating-point numbers; the times come of the whole ones. A block at a time:
+    # what is worked out takes many times the room of the column.
+    cuts = range(0, max(1, whole.len()), BLOCK)
+
+    def values(begin: int) -> pl.Series:
+        block = whole.slice(begin, BLOCK)
+        return block.cast(pl.Float64) / 10**scale if scale else block
+
+    def there() -> Iterator[pl.Series]:
+        for begin in cuts:
+            breathe()
+            block = values(begin)
+            yield block.filter(~_nothing(block))
+
+    read, form, doubt = _reading(there, dates, scale)
+    pieces = (pl.DataFrame(read(values(begin), whole.slice(begin, BLOCK))) for begin in cuts)
+    found = here().frame(pieces, {"second": pl.Int64(), "nano": pl.Int64()})
+    nothing = pl.concat([_nothing(values(begin)) for begin in cuts])
+    return Moments(found["second"].rename(whole.name), found["nano"], nothing, nothing & False, form, doubt)
+
+
+def _nothing(values: pl.Series) -> pl.Series:
+    return values.is_null() | (values.is_nan() if values.dtype.is_float() else False)
+
+
+# What a block of numbers is as times, by its values and by the numbers that they were made of.
+_Read = Callable[[pl.Series, pl.Series], dict[str, pl.Series]]
+
+
+def _reading(there: Callable[[], Iterator[pl.Series]], dates: str | None, scale: int) -> tuple[_Read, str, str]:
+    """Return how numbers are read, and what is said of it; `there` yields those that are no missing values, again."""
+    some = any(block.len() for block in there())
+    if dates == "ymd" or (dates is None and some and all(map(_is_calendar, there()))):
+        return _calendar, "read as YYYYMMDD", ""
     low, high = EXCEL
-    if dates == "excel" or (dates is None and there.len() and there.is_between(low, high).all()):
-        days = values.cast(pl.Float64) + EXCEL_ZERO
-        # A day in a floating-point number is exact to about a microsecond; Excel shows milliseconds.
-        second, nano = amount((days * DAY * 1e3).round(), 1_000)
+    if dates == "excel" or (dates is None and some and all(block.is_between(low, high).all() for block in there())):
         doubt = "" if dates else "seconds since 1970: --dates seconds"
-        return Moments(second, nano, nothing, never, "read as Excel's days since 1899-12-30", doubt)
-    size = reached(there.cast(pl.Float64).abs(), 0.5) if there.len() else None
-    by = 1 if dates == "seconds" else next((unit for least, unit in UNITS if size is not None and size > least), 1)
-    second, nano = amount(whole, by * 10**scale)
-    return Moments(second.rename(values.name), nano, nothing, never)
+        return _excel, "read as Excel's days since 1899-12-30", doubt
+    by = 1 if dates == "seconds" else _unit(there)
+    return lambda _, whole: _split(whole, by * 10**scale), "", ""
+
+
+def _unit(there: Callable[[], Iterator[pl.Series]]) -> int:
+    """Return how many units there are in a second, by the median."""
+    count, finite, at_most = 0, 0, dict.fromkeys((least for least, _ in UNITS), 0)
+    for block in there():
+        size = block.cast(pl.Float64).abs()
+        count += size.len()
+        finite += int(size.is_finite().sum())
+        for least in at_most:
+            at_most[least] += int((size <= least).sum())
+    middle = rank(count, 0.5)
+    return next((unit for least, unit in UNITS if at_most[least] < middle <= finite), 1)
+
+
+def _split(values: pl.Series, by: int) -> dict[str, pl.Series]:
+    return dict(zip(("second", "nano"), amount(values, by), strict=True))
+
+
+def _calendar(values: pl.Series, _: pl.Series) -> dict[str, pl.Series]:
+    found = parts(values.cast(pl.Int64, strict=False).cast(pl.String), DayOrder("ymd"))
+    return {name: found[name] for name in ("second", "nano")}
+
+
+def _excel(values: pl.Series, _: pl.Series) -> dict[str, pl.Series]:
+    days = values.cast(pl.Float64) + EXCEL_ZERO
+    # A day in a floating-point number is exact to about a microsecond; Excel shows milliseconds.
+    return _split((days * DAY * 1e3).round(), 1_000)
 
 
 def _is_calendar(values: pl.Series) -> bool:
     """Return whether all numbers are dates like 20240131, with or without the time of day, of 1800 to 2199."""
-    if not values.len() or (values.dtype.is_float() and (values != values.floor()).any()):
+    if values.dtype.is_float() and (values != values.floor()).any():
         return False
     text = values.cast(pl.Int64, strict=False).cast(pl.String)
     if not text.str.contains(r"^(?:1[89]|20|21)\d{6}(?:\d{4}|\d{6})?$").fill_null(False).all():
