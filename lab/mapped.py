@@ -31,7 +31,7 @@ class NoRoom(Exception):
     """The system doesn't map so large a file."""
 
 
-class Mapped(mmap.mmap):
+class MappedFile(mmap.mmap):
     """A mapped file whose pages can be given back. `room` is what it takes on disk, in bytes."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
@@ -46,10 +46,10 @@ class Mapped(mmap.mmap):
 
 
 _LOCK = threading.Lock()
-_MAPS: weakref.WeakSet[Mapped] = weakref.WeakSet()
+_MAPS: weakref.WeakSet[MappedFile] = weakref.WeakSet()
 
 
-def _maps() -> list[Mapped]:
+def _maps() -> list[MappedFile]:
     with _LOCK:
         return list(_MAPS)
 
@@ -69,7 +69,7 @@ def breathe() -> None:
             release()
 
 
-class Shared:
+class SharedFile:
     """A file that arrays are written to one after the other, and mapped as a whole from the start."""
 
     def __init__(self, file: int, size: int) -> None:
@@ -77,7 +77,7 @@ class Shared:
         weakref.finalize(self, os.close, self._file)
         try:
             os.ftruncate(self._file, size)
-            self.mapped = Mapped(self._file, size, access=mmap.ACCESS_READ)
+            self.mapped = MappedFile(self._file, size, access=mmap.ACCESS_READ)
         except (OSError, OverflowError, ValueError):
             raise NoRoom from None
         self.left, self._size = size, size

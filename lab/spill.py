@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from lab.mapped import Mapped, NoRoom, Shared, breathe
+from lab.mapped import MappedFile, NoRoom, SharedFile, breathe
 
 # Arrays below this size stay in memory: a file would cost more than it saves. For frames, and arrays that are written
 # to, a file of their own is made.
@@ -46,14 +46,14 @@ class Spill:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
-        self._shared: Shared | None = None
+        self._shared: SharedFile | None = None
 
     def array(self, values: np.ndarray) -> np.ndarray:
         """Return the same values, read-only; from disk if they are many."""
         if self.folder is None or values.nbytes < LEAST_BYTES or values.dtype.hasobject:
             return values
         with contextlib.suppress(NoRoom):
-            return self._file(Shared.needed(values)).put(values)
+            return self._file(SharedFile.needed(values)).put(values)
         return values
 
     def empty(self, size: int, dtype: type | np.dtype) -> np.ndarray:
@@ -67,7 +67,7 @@ class Spill:
                 os.posix_fallocate(file, 0, size * dtype.itemsize)
             else:
                 os.ftruncate(file, size * dtype.itemsize)
-            mapped = Mapped(file, 0, access=mmap.ACCESS_WRITE)
+            mapped = MappedFile(file, 0, access=mmap.ACCESS_WRITE)
             mapped.grown(size * dtype.itemsize)
         return np.frombuffer(mapped, dtype)
 
@@ -102,21 +102,21 @@ class Spill:
                         writer.write_table(_own(part.select(list(schema))).cast(empty.schema))
                         # What the pieces are made of may be on disk, too.
                         breathe()
-            mapped = Mapped(file, 0, access=mmap.ACCESS_READ)
+            mapped = MappedFile(file, 0, access=mmap.ACCESS_READ)
             mapped.grown(len(mapped))
         found = pl.from_arrow(pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped))).read_all(), rechunk=False)
         assert isinstance(found, pl.DataFrame)
         _FRAMES[id(found)] = found
         return found
 
-    def _file(self, size: int) -> Shared:
+    def _file(self, size: int) -> SharedFile:
         """The file that arrays are added to, a new one where it is full; of a large array, a file of its own."""
         if size >= _ALONE_BYTES:
             with self._unnamed() as file:
-                return Shared(file, size)
+                return SharedFile(file, size)
         if self._shared is None or self._shared.left < size:
             with self._unnamed() as file:
-                self._shared = Shared(file, _FILE_BYTES)
+                self._shared = SharedFile(file, _FILE_BYTES)
         return self._shared
 
     @contextlib.contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 from lab.mapped import breathe
 from lab.projection.applied import NONE, NOTHING, Applied
 from lab.running.spans import Spans
-from lab.running.stretches import Each, Stretches
+from lab.running.stretches import PerRow, Stretches
 from lab.spill import Spill
 
 CHANNEL, CATCH_UP, RETRY = 0, 1, 2
@@ -31,14 +31,14 @@ class Note:
     entity: str
     epoch: int
     handed: np.ndarray
-    source: Each = Each()  # noqa: RUF009 (a descriptor)
-    began_at: Each = Each()  # noqa: RUF009 (a descriptor)
-    visible_at: Each = Each()  # noqa: RUF009 (a descriptor)
+    source: PerRow = PerRow()  # noqa: RUF009 (a descriptor)
+    began_at: PerRow = PerRow()  # noqa: RUF009 (a descriptor)
+    visible_at: PerRow = PerRow()  # noqa: RUF009 (a descriptor)
     applied: Applied = NOTHING
     crash: str = ""
     checkpoint: int | None = None
     # When it was written, if readers could only see it later.
-    landed_at: Each = Each(None)  # noqa: RUF009 (a descriptor)
+    landed_at: PerRow = PerRow(None)  # noqa: RUF009 (a descriptor)
 
     @property
     def written_at(self) -> np.ndarray:

@@ -37,7 +37,7 @@ class Stretches:
         return np.repeat(self.values, self.lengths)
 
 
-class Each:
+class PerRow:
     """A field of a dataclass: one value for all rows, or an array with one for each, which is kept in stretches.
 
     `default` is the field's, if it has one.

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.running.journal import Note
-from lab.running.stretches import LEAST, Each, Stretches
+from lab.running.stretches import LEAST, PerRow, Stretches
 
 VALUES = st.sampled_from([0.0, -0.0, 1.5, float("inf"), float("nan"), -7.25])
 
 
 @dataclass(frozen=True)
 class Kept:
-    first: Each = Each()  # noqa: RUF009 (a descriptor)
-    second: Each = Each(None)  # noqa: RUF009 (a descriptor)
+    first: PerRow = PerRow()  # noqa: RUF009 (a descriptor)
+    second: PerRow = PerRow(None)  # noqa: RUF009 (a descriptor)
 
 
 def bits(values: np.ndarray) -> bytes:
