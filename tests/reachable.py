@@ -92,6 +92,14 @@ def small_cache() -> Iterator[Instance]:
         yield one
 
 
+@contextmanager
+def emulated_aws() -> Iterator[Instance]:
+    """An emulator of Amazon's services of the tests' own."""
+    with own_instance("aws") as one, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_AWS", one.url)
+        yield one
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the mark."""
     config.addinivalue_line("markers", "server(name): needs this server")

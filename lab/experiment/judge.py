@@ -15,6 +15,7 @@ import polars as pl
 from lab.base import TRUTH, Totals, stream
 from lab.experiment.ask import Answers
 from lab.experiment.dumped import dumped
+from lab.experiment.emulated import level
 from lab.experiment.explained import explain
 from lab.experiment.progress import Progress, Stretch
 from lab.experiment.project import Live, Projected
@@ -167,7 +168,8 @@ def _judgement(
     explained = explain(plan, live, rebuilding.place.folder.parent.with_name("lag-parts"))
     rows |= explained.rows if explained else {}
     took = own_work(live) if plan.scenario.time.service == "measured" else TABLES["work"].frame()
-    return Judgement(entry, rows, verdicts, witnesses, took, settings, seconds, explained.parts if explained else [])
+    parts = explained.parts if explained and level(live.plan) != "emulated" else []
+    return Judgement(entry, rows, verdicts, witnesses, took, settings, seconds, parts)
 
 
 def _fan_out(live: Live, changes: int) -> dict[str, Any]:
@@ -235,6 +237,7 @@ def _entry(live: Live, verdict: str, dumps: dict[str, pl.DataFrame] | None) -> d
     return {
         "name": live.plan.name,
         "store": table.store,
+        "level": level(live.plan),
         "guard": table.guard,
         "subscribe": table.subscribe,
         "keeps": live.plan.layout.keeps,

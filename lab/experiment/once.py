@@ -157,7 +157,7 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
         frames, pieces, end = tables(plan, written, projected, judged, work / "pieces")
         frames["beside"] = TABLES["beside"].frame(crowded)
         pieces["lag_parts"] = [file for each in judged.projections for file in each.parts]
-        write_tables(folder, frames, pieces)
+        write_tables(plan, folder, frames, pieces)
         shutil.rmtree(work)
     phases |= {name: judged.seconds(name) for name in ("rebuild", "judge")}
     record = manifest(plan, written, judged, end) | {

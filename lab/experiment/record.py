@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from lab.channel.simulated import CopyTally
+from lab.experiment.emulated import emulated, without_times
 from lab.experiment.judge import RunJudgement
 from lab.experiment.project import Live, Projected
 from lab.experiment.strands import Messages
@@ -43,7 +44,7 @@ def tables(
     shown = [_latest(live.visible) for live in lives]
     end = max([*shown, *(strand.published.end for strand in projected.every)])
     frames = lag_figures(lives, end)
-    pieces = {"lag": write_pieces(place / "lag", "lag", (piece for live in lives for piece in _lags(live)))}
+    pieces = {"lag": write_pieces(place / "lag", "lag", _every_lag(plan, lives))}
     every = [one for asked in judged.answers.values() for one in asked]
     frames |= {"queries": queries.table(every), "query_samples": queries.samples(every)}
     frames["verdicts"] = pl.concat([*(each.verdicts for each in judged.projections), judged.truth_verdicts])
@@ -120,10 +121,16 @@ def _replicas(plan: Plan, lives: list[Live]) -> dict[str, pl.DataFrame]:
 
 
 def write_tables(
-    folder: Path, frames: Mapping[str, pl.DataFrame], pieces: Mapping[str, Sequence[Path]] = MappingProxyType({})
+    plan: Plan,
+    folder: Path,
+    frames: Mapping[str, pl.DataFrame],
+    pieces: Mapping[str, Sequence[Path]] = MappingProxyType({}),
 ) -> None:
-    """Write the tables into the run folder, but for optional ones without a row; those in pieces are joined."""
-    for name, frame in frames.items():
+    """Write the tables into the run folder, but for optional ones without a row; those in pieces are joined.
+
+    Of projections in emulators, without times.
+    """
+    for name, frame in without_times(frames, emulated(plan)).items():
         if frame.height or name in ALWAYS:
             write_table(folder, name, frame)
     for name, files in pieces.items():
@@ -154,6 +161,12 @@ def _lags(live: Live) -> Iterator[pl.DataFrame]:
     """Yield the rows of the table `lag` of one projection, a block at a time."""
     for block in blocks(live.chosen.size):
         yield lag.lags(live.plan.name, live.published, live.visible, live.chosen[block])
+
+
+def _every_lag(plan: Plan, lives: list[Live]) -> Iterator[pl.DataFrame]:
+    """Yield the rows of the table `lag` of all projections that have times."""
+    names = emulated(plan)
+    return (piece for live in lives if live.plan.name not in names for piece in _lags(live))
 
 
 def _late_commits(projected: Projected) -> list[dict[str, Any]]:

@@ -144,7 +144,7 @@ def _record(
     if any(item.layout.partitions for item in plan.projections):
         frames["assignments"] = assignments_table(plan, performed.folder, performed.began)
     frames |= _of_feeds(plan, performed, frames["lag_summary"], written.published.changes, folder)
-    write_tables(folder, frames, pieces)
+    write_tables(plan, folder, frames, pieces)
     record = manifest(plan, written, judged, end)
     record["clocks"] = dict.fromkeys(("lag", "visibility", "staleness", "channel", "blockers", "slots"), LIVE)
     record["clocks"] |= dict.fromkeys(("writes", "rebuild", "queries", "feeds"), "wall")

@@ -117,7 +117,7 @@ def load(
         if knee is not None:
             frames["knee"] = TABLES["knee"].frame(knee["rows"])
         seen.log.events.write_parquet(folder / "events.parquet", compression="zstd")
-        write_tables(folder, frames)
+        write_tables(plan, folder, frames)
         how = f"--rate {order.rate:g}" if order.rate else f"--users {order.users}"
         options = f"{how} --duration {order.seconds:g} --processes {order.processes}"
         record |= {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lab.formatting import listed
 from lab.runs import Run
 
 
@@ -16,6 +17,8 @@ def caveats(run: Run) -> list[str]:
     summary = run.table("lag_summary")
     for name, reason in summary.filter(stable=False).select("projection", "stable_reason").iter_rows():
         said.append(f"{name} is {reason}. It takes fewer changes than are committed, so no quantile of it is told.")
+    if names := emulated(run):
+        said.append(emulated_said(names))
     activity: dict[str, Any] = run.manifest.get("activity") or {}
     if activity.get("quiet") is False:
         average = activity.get("load_average_ended") or []
@@ -25,6 +28,19 @@ def caveats(run: Run) -> list[str]:
             "Times on the wall clock may be longer than they are by themselves."
         )
     return said
+
+
+def emulated(run: Run) -> list[str]:
+    """Return the projections whose stores are emulated."""
+    return [str(entry["name"]) for entry in run.manifest["projections"] if entry.get("level") == "emulated"]
+
+
+def emulated_said(names: list[str]) -> str:
+    """Return why these projections have no times."""
+    return (
+        f"{listed(names)}: kept in an emulator, which shows whether a projection is right. How long it takes says "
+        "nothing about the system, so its times are left out."
+    )
 
 
 def repetitions_said(run: Run) -> str:

@@ -16,6 +16,7 @@ from lab.base import TRUTH, BadInput, Problem
 from lab.formatting import size
 from lab.measure.temperatures import temperatures
 from lab.measure.typical import typical
+from lab.report.caveats import emulated, emulated_said
 from lab.report.controls import ControlMovement
 from lab.report.facts import plain, truth_asked
 from lab.report.judged import LARGE, TOGETHER, Compared, Judged, compared, judge, paired, shown, times
@@ -54,7 +55,7 @@ def compare(a: Run, b: Run, anyway: bool = False) -> dict[str, Any]:
         "names": {"a": names[0], "b": names[1]},
         "repetitions": {"a": a.repetitions, "b": b.repetitions},
         "judged": min(a.repetitions, b.repetitions) > 1,
-        "notes": _notes(a, b, shared, judged),
+        "notes": _notes(a, b, shared, judged) + _of_emulators(a, b),
         "pairing": "by repetition" if pairs else "none",
         "method": METHOD,
         "differs": differs,
@@ -120,6 +121,11 @@ def _notes(a: Run, b: Run, shared: ControlMovement, judged: Sequence[Judged]) ->
             f"more than {100 * (LARGE - 1):.0f} % would have been seen: more repetitions show smaller ones"
         )
     return notes
+
+
+def _of_emulators(a: Run, b: Run) -> list[str]:
+    names = list(dict.fromkeys([*emulated(a), *emulated(b)]))
+    return [emulated_said(names)] if names else []
 
 
 def _control(shared: ControlMovement) -> dict[str, Any]:

@@ -40,11 +40,18 @@ class Overview:
     wrong_answers: int = 0
     # Of several repetitions: the 95 % intervals of lag_p50, lag_p99 and rebuild, in words.
     spread: Mapping[str, str] = field(default_factory=dict)
+    # How far its store is the system that it is named after.
+    level: str = "real"
 
     @property
     def ranked(self) -> bool:
-        """Return whether it may be ranked: it passed, and its store keeps data (`null` doesn't)."""
-        return self.verdict == "pass" and self.store.partition(".")[0] != "null"
+        """Return whether it may be ranked: it passed, and its store keeps data (`null` doesn't), in no emulator."""
+        return self.verdict == "pass" and self.store.partition(".")[0] != "null" and self.level != "emulated"
+
+    @property
+    def kept_in(self) -> str:
+        """Return its store, and that it is emulated where it is."""
+        return f"{self.store} (emulated)" if self.level == "emulated" else self.store
 
     def waited(self, quantile: str) -> str:
         """Format a quantile of the lag: `never` if too many changes never became visible, `-` of too few changes."""
@@ -102,6 +109,7 @@ def _overviews(run: Run) -> list[Overview]:
             query_p50_us=queried.get(entry["name"]),
             wrong_answers=int(wrong.get(entry["name"], 0)),
             spread={} if found is None else _spread(found, str(entry["name"])),
+            level=str(entry.get("level", "real")),
         )
         for entry in run.manifest["projections"]
     ]

@@ -238,10 +238,10 @@ def _projections(found: list[Overview], truth: TruthAsked | None, temperature: s
     for each in found:
         # Projections that don't pass are dim, since their figures are not comparable.
         style = "" if each.ranked else "dim"
-        names = [Text(each.name, "bold"), Text(each.store), Text(each.guard)]
+        names = [Text(each.name, "bold"), Text(each.kept_in), Text(each.guard)]
         odd = each.odd and f"\n{each.odd}"
         if not wide:
-            names = [Text.assemble((each.name, "bold"), (f"\n{each.store} {each.guard}", "dim"), odd)]
+            names = [Text.assemble((each.name, "bold"), (f"\n{each.kept_in} {each.guard}", "dim"), odd)]
         table.add_row(
             *names,
             Text.assemble(marked(each.verdict), odd if wide else ""),

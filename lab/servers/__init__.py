@@ -44,6 +44,7 @@ _MODULES = {
     "nats": "lab.servers.nats",
     "rabbitmq": "lab.servers.rabbit",
     "kafka": "lab.servers.kafka",
+    "aws": "lab.servers.aws",
 }
 SERVERS = tuple(_MODULES)
 

@@ -18,6 +18,7 @@ _KINDS = {
     "nats": "lab.servers.nats_instance",
     "memcached": "lab.servers.memcached_instance",
     "rabbitmq": "lab.servers.rabbit_instance",
+    "aws": "lab.servers.aws_instance",
 }
 # The extras that have their drivers, where these are called otherwise.
 _EXTRAS = {"postgres": "postgresql", "mariadb": "mysql"}

@@ -79,6 +79,10 @@ _SHIPPED = (
         "memcached.keyvalue", "lab.stores.memcached_keyvalue:MemcachedKeyvalue", "key/value", "cache of entries",
         "#AA33FF", extra="memcached", packages=("pymemcache",), server="memcached",
     ),
+    StoreSpec(
+        "dynamodb.keyvalue", "lab.stores.dynamodb_keyvalue:DynamodbKeyvalue", "key/value", "items of a table",
+        "#C00CA8", extra="aws", packages=("boto3", "ministack"), server="aws",
+    ),
 )  # fmt: skip
 
 STORES: Registry[StoreSpec] = Registry("lab.stores", {spec.name: spec for spec in _SHIPPED}, problem)

@@ -69,19 +69,22 @@ DATABASES = (
         why=_NO_SERVER,
     ),
     System(
-        "DynamoDB", "key/value", (TRUTH, STORE), "family", ("lmdb.keyvalue",),
+        "DynamoDB", "key/value", (TRUTH, STORE), "emulated", ("lmdb.keyvalue",),
         "an item at a time, by conditions; transactions of at most 100 items; reads are eventual unless they are asked "
         "to be consistent",
         "a partition by its sort key; the whole table by scan; streams keep a day",
         "an item has at most 400 KB; a partition takes 1,000 writes a second, and throttles",
-        why="no store is made for it",
+        used_as=('store = "dynamodb.keyvalue"',),
+        runs="ministack", on="ministack",
+        proof=("tests/stores/test_dynamodb.py::test_the_store_in_dynamodb_keeps_the_contract",),
+        why="the emulator has neither eventual reads nor throttling, and the lab has no source of truth in it",
     ),
     System(
         "Redis", "key/value", (STORE, "channel"), "real", ("lmdb.keyvalue",),
         "a batch in one MULTI; a restart takes what its append-only file hadn't",
         "keys by scan, in no order",
         "all of it in memory; a server that evicts is refused",
-        used_as=('store = "redis.keyvalue"', 'channel.broker = "redis"'),
+        used_as=('store = "redis.keyvalue"', 'store = "redis.document"', 'channel.broker = "redis"'),
         runs="redis",
         proof=(
             "tests/stores/test_redis.py::test_every_store_in_redis_keeps_the_contract",

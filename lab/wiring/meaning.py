@@ -173,7 +173,7 @@ def engines(scenario: Scenario, query: str) -> set[str]:
 def holds(table: ProjectionTable, keeps: str, where: str) -> list[Problem]:
     """Refuse what the store can't keep."""
     store = usable(table.store)
-    if store is None or keeps in store.holds or (keeps == "totals" and store.capabilities.atomic == "item"):
+    if store is None or keeps in store.holds or (keeps == "totals" and store.capabilities.atomic != "batch"):
         return []
     return [Problem(f"{where}.keeps", f"`{table.store}` can't keep {keeps}", f"valid: {', '.join(store.holds)}")]
 
@@ -184,8 +184,9 @@ def capabilities(table: ProjectionTable, keeps: str, where: str) -> list[Problem
     if store is None:
         return []
     problems, promised = [], store.capabilities
-    if promised.atomic == "item":
-        apart = f"`{table.store}` writes item by item, so a crash can separate"
+    if promised.atomic != "batch":
+        together = "item by item" if promised.atomic == "item" else "a large batch in several transactions"
+        apart = f"`{table.store}` writes {together}, so a crash can separate"
         if keeps == "totals":
             what, way_out = f"{apart} an increment from the checkpoint: it would count twice", 'keeps = "records"'
             problems.append(Problem(f"{where}.keeps", what, way_out))
