@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeEla
 from rich.text import Text
 
 from lab.ending import stopping
+from lab.formatting import printable
 
 
 class TimeLeft(TimeRemainingColumn):
@@ -40,6 +41,10 @@ class Bars:
         stopping.check()
         if self._task is not None:
             self._progress.update(self._task, completed=units)
+
+    def say(self, warning: str) -> None:
+        """Print a line above the bars, also where none are drawn."""
+        self._progress.console.print(Text(printable(warning)), soft_wrap=True)
 
     def finish(self) -> None:
         """Complete the bar of the last step."""

@@ -30,7 +30,7 @@ _OFTEN = 0.1
 
 
 class _Lines:
-    """A `Progress` that writes lines of JSON into a descriptor: a step with its size, or how much of it is done."""
+    """A `Progress` that writes lines of JSON into a descriptor: a step with its size, how much is done, a warning."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -43,6 +43,9 @@ class _Lines:
         ending.stopping.check()
         if time.monotonic() - self._said > _OFTEN:
             self._say({"done": units})
+
+    def say(self, warning: str) -> None:
+        self._say({"say": warning})
 
     def _say(self, line: dict[str, object]) -> None:
         ending.stopping.check()

@@ -14,6 +14,9 @@ class Progress(Protocol):
     def done(self, units: float) -> None:
         """Report how many units of the current step are done."""
 
+    def say(self, warning: str) -> None:
+        """Tell the user something before the run goes on."""
+
 
 class Quiet:
     """A `Progress` that ignores everything."""
@@ -22,6 +25,9 @@ class Quiet:
         """Ignore it."""
 
     def done(self, units: float) -> None:
+        """Ignore it."""
+
+    def say(self, warning: str) -> None:
         """Ignore it."""
 
 

@@ -113,6 +113,8 @@ def _follow(process: subprocess.Popen[bytes], lines: TextIO, who: str, progress:
             said = json.loads(line)
             if "step" in said:
                 progress.step(f"{who}: {said['step']}", said["total"])
+            elif "say" in said:
+                progress.say(f"{who}: {said['say']}")
             else:
                 progress.done(said["done"])
             stopping.check()

@@ -25,6 +25,7 @@ from lab.statistics.quantiles import told, unbiased
 from lab.truth import Change, Truth
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan, effort
+from lab.wiring.disk import disk_problem
 
 # Rows that are committed to the source of truth at once, at the most: nothing reads it meanwhile.
 LOADED_AT_ONCE = 200_000
@@ -60,6 +61,7 @@ def write(plan: Plan, work: Path, progress: Progress, spill: Spill | None = None
         frames = {name: frame.drop("event") for name, frame in events.items()}
         lasts = max((float(frame["committed_at"][-1]) for frame in frames.values() if frame.height), default=0.0)
         refuse(effort.problems(plan.scenario, changes, lasts, plan.source.path.name, plan.recorded, True))
+        _confirm_room(plan, frames, work, progress)
         oracle = Oracle.of_trace(plan.domain, frames, spill)
         progress.done(1)
         writes: dict[str, Any] = {"commands": changes, "accepted": changes, "rejected": 0, "conflicts": 0}
@@ -86,6 +88,16 @@ def write(plan: Plan, work: Path, progress: Progress, spill: Spill | None = None
             f"migrated over {plan.options.change_takes:g} s; what is published of them stays as it was."
         )
     return Written(as_published(plan, frames, spill), oracle, events, writes, notes, settings)
+
+
+def _confirm_room(plan: Plan, frames: Mapping[str, pl.DataFrame], work: Path, progress: Progress) -> None:
+    """Say what the run takes of the disk if that has too little room. Raises BadInput where it is far too little."""
+    changes = sum(frame.height for frame in frames.values())
+    row_bytes = sum(frame.estimated_size() for frame in frames.values()) / max(1, changes)
+    problem, warning = disk_problem(plan, changes, row_bytes, work)
+    refuse([problem] if problem else [])
+    if warning:
+        progress.say(warning)
 
 
 def _execute(truth: Truth, commands: list[Command], progress: Progress) -> tuple[list[Change], dict[str, Any]]:
