@@ -21,6 +21,7 @@ from lab.experiment.project import Projected
 from lab.experiment.record import manifest, tables, write_tables
 from lab.experiment.trials import try_stores
 from lab.experiment.write import Written
+from lab.live.connections import too_few
 from lab.live.foretelling import foretell, worked
 from lab.live.judging import Chronicle, acknowledged, held_back, projected
 from lab.live.members import not_done
@@ -48,7 +49,7 @@ def run_once(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
     """
     refuse(refused(plan))
     with prepared(plan, folder):
-        refuse(unfit_server(plan))
+        refuse(unfit_server(plan) + too_few(plan))
         _run(plan, folder, name, progress)
 
 

@@ -60,6 +60,18 @@ class MariadbServer(SqlServer[MariadbUrl]):
         """Connect as `lab.engines.mariadb.connect` does. Raises Unavailable."""
         return MariadbSession(engine.connect(self.dsn(), database, **options))
 
+    def connections(self) -> tuple[int, int]:
+        """How many it takes, and how many there are. Raises Unavailable."""
+        session = self.connect()
+        try:
+            with mapped(str(self.dsn()), self.dsn()):
+                (most,) = session.execute("SELECT @@GLOBAL.max_connections").fetchone()
+                _, there = session.execute("SHOW GLOBAL STATUS LIKE 'Threads_connected'").fetchone()
+        finally:
+            session.close()
+        # This one is gone by now.
+        return int(most), int(there) - 1
+
     def settings(self) -> Mapping[str, Any]:
         """Those of durability, of counters and of the logs."""
         session = self.connect()

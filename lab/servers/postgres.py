@@ -20,6 +20,13 @@ SOCKETS = ("/var/run/postgresql", "/tmp")
 LIBPQ = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE")
 
 
+_CONNECTIONS = (
+    "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int "
+    "- COALESCE(current_setting('reserved_connections', true)::int, 0), "
+    "(SELECT count(*) FROM pg_stat_activity WHERE backend_type IN ('client backend', 'walsender'))"
+)
+
+
 class PostgresServer(SqlServer[Dsn]):
     """The PostgreSQL server that the environment names, or the one on this machine."""
 
@@ -62,6 +69,17 @@ class PostgresServer(SqlServer[Dsn]):
     def connect(self, schema: str = "", **options: Any) -> Connection:
         """Connect as `lab.engines.postgres.connect` does. Raises Unavailable."""
         return engine.connect(self.dsn(), schema, **options)
+
+    def connections(self) -> tuple[int, int]:
+        """How many it takes of those who are no superuser, and how many there are. Raises Unavailable."""
+        connection = self.connect()
+        try:
+            with engine.mapped(str(self.dsn()), self.dsn()):
+                most, there = Session(connection).execute(_CONNECTIONS).fetchone()
+        finally:
+            connection.close()
+        # This one is gone by now.
+        return int(most), int(there) - 1
 
     def settings(self) -> Mapping[str, Any]:
         """Those of durability, memory and the log."""

@@ -23,6 +23,7 @@ from lab.domain.employees import EMPLOYEES
 from lab.experiment.progress import Quiet
 from lab.experiment.write import as_published
 from lab.feed.published import Published
+from lab.live.connections import needed, too_few
 from lab.live.run import run_live
 from lab.live.sharing import shared_journal
 from lab.load.driving import Order
@@ -35,6 +36,7 @@ from lab.projection.applied import NONE, Applied
 from lab.running.journal import CATCH_UP
 from lab.running.notes import BoundedJournal
 from lab.scenario import Source
+from lab.servers import server
 from lab.service import member
 from lab.service.partition import GroupFiles, PartitionOwner, claimed
 from lab.service.serve import Address, serve
@@ -112,9 +114,10 @@ def test_members_that_are_killed_and_frozen_leave_what_one_process_would(
     assert set(found["partition"]) == {0, 1, 2, 3}
     assert found.select("partition", "generation").is_unique().all()
     assert {"killed"} <= set(found["ended"]) <= {"killed", "given away", "refused as stale", "stopped"}
-    # What a killed one had has another owner, or the same one anew.
+    # What a killed one had has another owner, or the same one anew. What is given away last, and has come to the head,
+    # may find the run over before it has another.
     last = found.group_by("partition").last()
-    assert set(last["ended"]) <= {"stopped"}, found.rows()
+    assert set(last["ended"]) <= {"stopped", "given away"}, found.rows()
     assert set(found["member"]) <= {f"shared.{number}" for number in range(1, members + 1)}
     # What an owner was killed over, before it could write it down, is told all the same.
     assert found["applied"].sum() <= account["applied"]
@@ -168,6 +171,34 @@ def test_a_wrong_number_of_partitions_is_one_mistake(number: int, tmp_path: Path
     # Also beside another, which is right.
     (said,) = refused(tmp_path, wrong + '[[projection]]\nname = "other"\nstore = "sqlite.table"\n').splitlines()
     assert "projection.shared.partitions: input should be" in said
+
+
+def test_a_run_that_needs_more_connections_than_are_left_is_refused_with_the_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = planned(tmp_path, TEXT + '[[projection]]\nname = "other"\nstore = "mariadb.table"\n')
+    # Two writers; to write and to read for four partitions, and for the other one; a hand-over of each member.
+    assert needed(made) == {"postgres": 2 + 4 + 4 + 2 + 1 + 4, "mariadb": 1 + 1 + 4}
+    left = {"postgres": (100, 83), "mariadb": (151, 145)}
+    for name in left:
+        monkeypatch.setattr(server(name), "connections", lambda name=name: left[name], raising=False)
+    assert too_few(made) == []
+    left["postgres"] = 97, 81
+    (problem,) = too_few(made)
+    assert "the run needs 17 connections to PostgreSQL, which has 97 (max_connections), 81 in use" in str(problem)
+    assert "fewer partitions" in str(problem)
+
+
+@pytest.mark.parametrize("name", [pytest.param(one, marks=pytest.mark.server(one)) for one in ("postgres", "mariadb")])
+def test_a_server_says_how_many_connections_it_has(name: str) -> None:
+    asked: Any = server(name)
+    most, used = asked.connections()
+    assert 0 <= used < most
+    held = asked.connect()
+    try:
+        assert asked.connections()[0] == most
+    finally:
+        held.close()
 
 
 def test_what_serves_a_scenario_refuses_partitions_by_name(tmp_path: Path) -> None:
