@@ -35,7 +35,7 @@ def explain(plan: Plan, live: Live, place: Path) -> Explained | None:
     doesn't say what the lane did when. On the wall clock nothing is simulated again with other settings.
     """
     name = live.plan.name
-    if not live.journal.spans:
+    if not live.journal.spans and live.journal.lanes is None:
         return None
     chosen = live.chosen if live.fresh is None else live.fresh
     parts = Parts(live.published, live.journal, live.visible, chosen, live.plan.subsumes, live.arrived)
@@ -46,7 +46,9 @@ def explain(plan: Plan, live: Live, place: Path) -> Explained | None:
         live.calm = apart(found, committed)
     rows = {"lag_parts_summary": parts.summary(name, _settings(live))}
     rows["recovery"] = [each.row(name) for each in found]
-    rows["utilisation"] = [utilisation(name, live.journal, live.published.end, live.plan.pace)]
+    if live.journal.lanes is None:
+        # Of one lane: several are not busy by turns.
+        rows["utilisation"] = [utilisation(name, live.journal, live.published.end, live.plan.pace)]
     rows["what_if"] = what_ifs(plan, live) if live.fresh is None else []
     return Explained(rows, files)
 

@@ -175,7 +175,6 @@ def _changes(plan: Plan, frames: dict[str, pl.DataFrame], began: float) -> Publi
 
 def _visible(item: ProjectionPlan, changes: Published, folder: Path, began: float) -> tuple[Journal, np.ndarray]:
     if item.layout.partitions:
-        # Of several lanes at a time there are no parts of a lag to be told.
         journal = shared_journal(item, changes, folder, began)
         journal.polled_at = polled_at(item, folder, began)
         return journal, lag.visible_at(changes, journal, item.subsumes)

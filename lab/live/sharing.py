@@ -23,6 +23,7 @@ from lab.projection.applied import NONE, NOTHING
 from lab.running.journal import CATCH_UP, Journal, Note
 from lab.running.notes import APPLIED, CHECKPOINT, NOTE, REFUSED, STARTED, read_given_up, read_notes
 from lab.running.records import read_records
+from lab.running.spans import DOWN, SPANS_SUFFIX, Lanes, Spans, read_spans
 from lab.running.worklog import HEARD, READ, WORK_SUFFIX, read_work
 from lab.service.member import BEGAN
 from lab.service.partition import GroupFiles
@@ -67,10 +68,15 @@ def shared_journal(item: ProjectionPlan, changes: Published, folder: Path, began
     """The journals of all owners as one. Its checkpoint is that of the partition that is furthest behind."""
     found, lives = Journal(), _lives(item, changes, folder, began)
     moved: list[tuple[float, str, int, int]] = []
+    lanes = Lanes([Spans() for _ in range(item.layout.partitions)], np.zeros(changes.committed_at.size, np.int8))
+    found.lanes = lanes
     for number in range(item.layout.partitions):
         mine = [one for one in lives if one.assignment.partition == number]
         positions = _positions(item, changes, number)
         seen = NONE
+        for each in positions.values():
+            lanes.lane_of[each - 1] = number
+        _merge(lanes.spans[number], mine, folder, item.name, began)
         for place, life in enumerate(mine):
             ends = mine[place + 1].began_at if place + 1 < len(mine) else np.inf
             found.notes += _unwritten(life, positions, seen)
@@ -86,6 +92,23 @@ def shared_journal(item: ProjectionPlan, changes: Published, folder: Path, began
     found.notes.sort(key=lambda note: float(np.max(note.visible_at)))
     found.checkpoints = list(_furthest_behind(item, moved))
     return found
+
+
+def _merge(into: Spans, lives: Sequence[_Life], folder: Path, name: str, began: float) -> None:
+    """Add what the owners of a partition did, one after the other; between two of them it was down."""
+    files, until = GroupFiles(folder, name), 0.0
+    for life, later in zip(lives, [*lives[1:], None], strict=False):
+        # What was due meanwhile was put off.
+        put_off = until if life.began_at > until else np.inf
+        if life.began_at > until:
+            into.note(DOWN, until, until, life.began_at)
+        until, ends = max(until, life.began_at), np.inf if later is None else later.began_at
+        spans = read_spans(files.journal(life.assignment).with_suffix(SPANS_SUFFIX), began)
+        for kind, (due, start, end) in zip(spans.kinds.tolist(), spans.times.tolist(), strict=True):
+            # What a former owner does once it has a successor keeps up nothing.
+            if max(start, until) < min(end, ends):
+                into.note(kind, min(due, put_off), max(start, until), min(end, ends))
+                until, put_off = min(end, ends), np.inf
 
 
 def _lives(item: ProjectionPlan, changes: Published, folder: Path, began: float) -> list[_Life]:

@@ -126,12 +126,13 @@ class Parts:
             return
         writes = WriteTimes.of(self.journal)
         row = self._carrier(writes)
-        clocks = ((False, self.journal.spans), (True, self.journal.spans_beside))
-        lanes = [(beside, _Clock(spans)) for beside, spans in clocks if spans is not None]
+        shared, beside = self.journal.lanes, [self.journal.spans, self.journal.spans_beside]
+        lanes = [(lane, _Clock(one)) for lane, one in enumerate(shared.spans if shared else beside) if one is not None]
         for block in blocks(self.index.size):
             found, rows = np.zeros((block.stop - block.start, len(PARTS))), row[self.index[block]]
-            for beside, clock in lanes:
-                mine = np.flatnonzero(writes.beside[rows] == beside)
+            lane_of = shared.lane_of[self.index[block]] if shared else writes.beside[rows]
+            for lane, clock in lanes:
+                mine = np.flatnonzero(lane_of == lane)
                 if mine.size:
                     found[mine] = self._split(self.index[block][mine], writes, rows[mine], clock)
             yield block, found

@@ -10,7 +10,7 @@ import numpy as np
 
 from lab.mapped import breathe
 from lab.projection.applied import NONE, NOTHING, Applied
-from lab.running.spans import Spans
+from lab.running.spans import Lanes, Spans
 from lab.running.stretches import PerRow, Stretches
 from lab.spill import Spill
 
@@ -136,6 +136,8 @@ class Journal:
     # What the lane did when; and what that of the projection did that was built beside, until it took over.
     spans: Spans = field(default_factory=Spans)
     spans_beside: Spans | None = None
+    # In the place of both, of a projection whose partitions have a lane each.
+    lanes: Lanes | None = None
     epoch: int = 0
     polls: int = 0
     batches: int = 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,14 @@ class Spans:
     def times(self) -> np.ndarray:
         """An array with a row for each span: due, start, end."""
         return np.array(self._times).reshape(-1, 3)
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """What several lanes did at the same time, each with changes of its own: `lane_of` says whose, by their indices."""
+
+    spans: Sequence[Spans]
+    lane_of: np.ndarray
 
 
 # A span in a file; times are seconds since 1970. The file's name is that of the journal with this suffix.

@@ -30,11 +30,13 @@ from lab.load.driving import Order
 from lab.load.knee import knee
 from lab.load.run import load
 from lab.measure import lag
+from lab.measure.parts import PARTS, Parts
 from lab.place import FolderPlace
 from lab.ports import Assignment, partition_of
 from lab.projection.applied import NONE, Applied
 from lab.running.journal import CATCH_UP
 from lab.running.notes import BoundedJournal
+from lab.running.spans import POLL, Spans
 from lab.scenario import Source
 from lab.servers import server
 from lab.service import member
@@ -119,6 +121,11 @@ def test_members_that_are_killed_and_frozen_leave_what_one_process_would(
     last = found.group_by("partition").last()
     assert set(last["ended"]) <= {"stopped", "given away"}, found.rows()
     assert set(found["member"]) <= {f"shared.{number}" for number in range(1, members + 1)}
+    # Each lag is the sum of its parts.
+    parts = done.table("lag_parts").with_columns(whole=pl.sum_horizontal(f"{part}_seconds" for part in PARTS))
+    both = parts.join(done.table("lag"), on=["projection", "position"])
+    assert both.height == done.table("lag").height
+    assert both["whole"].to_numpy() == pytest.approx(both["lag_seconds"].to_numpy())
     # What an owner was killed over, before it could write it down, is told all the same.
     assert found["applied"].sum() <= account["applied"]
     if broker != "redis":
@@ -415,3 +422,37 @@ def test_what_a_frozen_owner_finds_known_once_it_goes_on_is_the_work_of_the_next
     found = shared_journal(made.projections[0], changes, tmp_path, 100.0)
     assert lag.visible_at(changes, found, True).tolist() == [4.0, 5.0]
     assert found.all("positions").tolist() == [1, 2]
+
+
+def test_the_time_in_which_a_partition_had_no_owner_is_repair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, changes, owners = owned_by_two(tmp_path, monkeypatch)
+    former = owners.began(Assignment(0, 1), 0)
+    owners.at = 101.0
+    owners.writes(former, 1, to=1)
+    owners.at = 106.0
+    later = owners.began(Assignment(0, 2), 1)
+    owners.at = 107.0
+    owners.writes(later, 2, to=2)
+    for journal in (former, later):
+        journal.close()
+    # The former goes on when it wakes: that keeps up nothing.
+    did = {"shared.0-1": [(0.0, 0.5, 1.0), (6.5, 6.5, 9.0)], "shared.0-2": [(6.0, 6.5, 7.0), (7.5, 7.5, 7.6)]}
+
+    def read(path: Path, began: float) -> Spans:
+        found = Spans()
+        for each in did.get(path.stem, []):
+            found.note(POLL, *each)
+        return found
+
+    monkeypatch.setattr("lab.live.sharing.read_spans", read)
+    changes = changes.committed(np.array([0.0, 2.0]))
+    journal, item = shared_journal(made.projections[0], changes, tmp_path, 100.0), made.projections[0]
+    assert journal.lanes is not None
+    assert journal.lanes.lane_of.tolist() == [0, 0]
+    assert journal.lanes.spans[0].times.tolist() == [[0, 0.5, 1], [1, 1, 6], [1, 6.5, 7], [7.5, 7.5, 7.6]]
+    visible = lag.visible_at(changes, journal, item.subsumes)
+    parts = Parts(changes, journal, visible, np.arange(2), item.subsumes, None)
+    assert parts.lag.tolist() == [1.0, 5.0]
+    assert parts.seconds.sum(axis=1).tolist() == [1.0, 5.0]
+    assert parts.seconds[1, PARTS.index("repair")] == 4.0
+    assert parts.seconds[0, PARTS.index("repair")] == 0.0
