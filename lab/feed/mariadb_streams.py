@@ -178,8 +178,8 @@ class BinlogFeed:
             return
         last, place = self._kept.pairs[-1] if self._kept.pairs else (-1, None)
         moved = place is None or self._taken.order > place.order
-        # For the same checkpoint an earlier place holds: the store may still lose what came since.
-        if moved and (checkpoint > last or (checkpoint == last and not self._news)):
+        # For the same checkpoint the place holds at which it was reached: the store may still lose what came since.
+        if checkpoint > last or (checkpoint == last and moved and not self._news):
             self._kept.thread = self._stream.thread_id
             self._kept.add(checkpoint, self._taken)
             self._news, self._again = False, None

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from streamed import FED, Reader, hire, made_truth, own_server
 
 from lab.base import Unavailable, Unsound
-from lab.engines.binlog import LogPlace
+from lab.domain.employees import EMPLOYEES
+from lab.engines.binlog import AHEAD, LogPlace
 from lab.engines.mariadb import MariadbSession, connect
 from lab.engines.mariadb_url import MariadbUrl
 from lab.feed.mariadb_streams import StreamedPositions
@@ -181,6 +185,29 @@ def test_a_server_that_is_killed_is_gone_on_with_and_nothing_is_lost(
     assert [change.row[1] for change in reader.seen] == [1, 2, 20, 3, 30]
 
 
+def test_a_reader_that_takes_nothing_is_hung_up_on_and_goes_on_from_its_place(
+    root: MariadbSession, truth: Truth, reader: Reader
+) -> None:
+    root.execute("SET GLOBAL net_write_timeout = 1")
+    reader.again()
+    entity = EMPLOYEES.entities["employee"]
+    many = [(key, key, 1, False, 1.0, "x" * 1_000, None, "", key, "hired") for key in range(1, 3 * AHEAD)]
+    frame = pl.DataFrame(many, entity.schema | {"event": pl.String()}, orient="row")
+    for part in frame.iter_slices(AHEAD // 5):
+        truth.load("employee", part)
+    found = list[int]()
+    with suppress(Unavailable):
+        while len(found) < len(many):
+            time.sleep(1.5 if not found else 0)
+            taken = reader.stream.take(500)
+            found += [change.row[1] for change in taken]
+            reader.keep(taken)
+    assert len(found) < len(many)
+    found += [change.row[1] for change in reader.until_passed(10_000)]
+    assert found == list(range(1, 3 * AHEAD))
+    root.execute("SET GLOBAL net_write_timeout = 60")
+
+
 def kept_on(reader: Reader) -> None:
     """Take for ten seconds, and keep what comes."""
     until = time.monotonic() + 10
@@ -248,6 +275,17 @@ def test_a_place_at_which_the_log_has_something_else_is_told(
         reader.stream.open(reader.checkpoint)
 
 
+def test_a_place_before_which_other_transactions_were_is_told(truth: Truth, reader: Reader, tmp_path: Path) -> None:
+    truth.execute(hire(1))
+    reader.until_passed()
+    reader.stream.close()
+    thread, pairs = json.loads(file_of(tmp_path).read_text())
+    # Of a server that lost its last commits and went on: the byte is there, and another transaction ends at it.
+    file_of(tmp_path).write_text(json.dumps([thread, [[*pair[:3], "0-1-999999"] for pair in pairs]]))
+    with pytest.raises(Diverged, match=r"is another one: 0-1-\d+ came before it, and not 0-1-999999"):
+        reader.stream.open(reader.checkpoint)
+
+
 def test_a_store_older_than_every_place_that_was_kept_is_built_anew(reader: Reader, tmp_path: Path) -> None:
     reader.checkpoint = 7
     reader.keep([])
@@ -268,6 +306,63 @@ def test_a_rebuild_goes_back_to_where_it_began(truth: Truth, reader: Reader) -> 
     # What the tables have is read, too: not all of it need have been there when the rebuild read them.
     assert not reader.stream.whole
     assert [change.row[1] for change in reader.until_passed()] == [1]
+
+
+def test_a_place_moves_with_the_checkpoint_and_for_the_same_one_only_past_what_others_wrote(
+    root: MariadbSession, truth: Truth, reader: Reader
+) -> None:
+    def take(marks: bool) -> list[int]:
+        until, found = time.monotonic() + 20, list[int]()
+        while (marks and not reader.stream.passed) or (not marks and not found):
+            found += [change.row[1] for change in reader.stream.take(10)]
+            reader.stream.acknowledge(reader.checkpoint)
+            assert time.monotonic() < until
+        return found
+
+    reader.until_passed()
+    truth.execute(hire(1))
+    # The store hasn't moved its checkpoint since: it may still lose what came.
+    assert take(marks=False) == [1]
+    reader.again()
+    assert take(marks=False) == [1]
+    reader.keep([])
+    before = binlog.end(root)
+    root.execute("CREATE OR REPLACE DATABASE others")
+    reader.stream.mark()
+    assert take(marks=True) == []
+    assert reader.stream.take(10) == []
+    reader.stream.acknowledge(reader.checkpoint)
+    kept = binlog.KeptPlaces(reader.stream._kept.file)  # type: ignore[attr-defined]
+    assert kept.read()
+    assert kept.pairs[-1][0] == reader.checkpoint
+    assert kept.pairs[-1][1].order > before.order
+
+
+def test_a_change_that_is_in_the_log_and_not_in_the_tables_yet_comes_by_the_log(
+    root: MariadbSession, truth: Truth, tmp_path: Path
+) -> None:
+    truth.execute(hire(1))
+    settings = {"enabled": "ON", "wait_point": "'AFTER_SYNC'", "timeout": "3000"}
+    before = binlog.end(root)
+    for name, value in settings.items():
+        root.execute(f"SET GLOBAL rpl_semi_sync_master_{name} = {value}")
+    try:
+        # Its commit waits for a replica between the two, until that is given up.
+        writer = threading.Thread(target=truth.execute, args=(hire(2),))
+        writer.start()
+        until = time.monotonic() + 20
+        while binlog.end(root).order <= before.order:
+            assert time.monotonic() < until
+        assert isinstance(truth, Mariadb)
+        count = root.execute(f"SELECT COUNT(*) FROM {truth.on.named}.employee").fetchone()
+        reader = Reader(FED["binlog"], truth, tmp_path)
+        reader.open()
+        assert count == (1,)
+        writer.join()
+    finally:
+        root.execute("SET GLOBAL rpl_semi_sync_master_enabled = OFF")
+    assert [change.row[1] for change in reader.until_passed()] == [2]
+    reader.stream.close()
 
 
 @given(st.lists(st.integers(1, 400), max_size=200), st.integers(0, 400))

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from reachable import own_instance
+from streamed import own_server, plugin_needed
 
 from lab.base import BadInput
 from lab.engines.postgres import Session
@@ -14,6 +15,7 @@ from lab.live.run import run_live
 from lab.runs import Run
 from lab.scenario import Source
 from lab.servers.postgres import LEDGER, SERVER
+from lab.truth import slots
 from lab.wiring import Plan, plan
 
 TEXT = """
@@ -106,6 +108,26 @@ def test_a_log_that_is_for_replicas_only_is_refused_with_the_way_out(
         (problem,) = refused.value.problems
         assert str(problem).startswith("fed.toml: projection.log.feed: wal_level is replica: ")
         assert "lab servers start postgres" in str(problem)
+
+
+def test_a_run_by_wal2json_is_judged_alike(tmp_path: Path) -> None:
+    with own_server("postgres"):
+        plugin_needed()
+        made = planned(tmp_path, "snapshot", ("log",), "", "projection.log.decoder=wal2json", "workload.commands=100")
+        found = run_live(made, tmp_path / "runs", report=False)
+    assert found.manifest["verdict"] == "pass"
+    assert found.manifest["live"]["caught_up"]
+
+
+def test_a_plugin_that_the_server_lacks_is_refused_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "WAL2JSON", "no_such_plugin")
+    with own_server("postgres"), pytest.raises(BadInput) as refused:
+        run_live(planned(tmp_path, "history", ("log",), "", "catch_up.decoder=wal2json"), tmp_path / "runs")
+    (problem,) = refused.value.problems
+    assert str(problem).startswith("fed.toml: projection.log.decoder: the server doesn't ")
+    assert 'decoder = "pgoutput"' in str(problem)
 
 
 @pytest.mark.parametrize(
