@@ -19,6 +19,7 @@ from benchmarks.bench import (
     channel,
     events,
     growth,
+    judging,
     memory,
     modelled,
     neighbour,
@@ -38,7 +39,7 @@ from lab.measure.machine import machine
 
 GROUPS = (
     writes, server_writes, catch_up, apply, partitioned, rebuild, server_stores, redis_store, events, channel, modelled,
-    queries, asked, neighbour, memory, growth,
+    queries, asked, neighbour, judging, memory, growth,
 )  # fmt: skip
 
 

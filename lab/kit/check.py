@@ -203,7 +203,7 @@ class _Trial:
         self.tried += 1
         self.longest = max(self.longest, len(case.history.changes))
         WATCH.prop, WATCH.number = self.prop, number
-        outcome = run(self.make, case)
+        outcome = run(self.make, case, telling=False)
         self.notes |= outcome.notes
         for seen in outcome.seen[-1:]:
             self.shown = self.shown or bool(seen.rows)
@@ -215,8 +215,8 @@ class _Trial:
     def look(self, outcome: TrialOutcome) -> Violation | None:
         try:
             if self.options.shape.view:
-                return views.look(Observer(outcome), lambda case: run(self.make, case), self.prop)
-            return self.made.look(Observer(outcome), lambda case: run(self.make, case))
+                return views.look(Observer(outcome), lambda case: run(self.make, case, telling=False), self.prop)
+            return self.made.look(Observer(outcome), lambda case: run(self.make, case, telling=False))
         except BadInput:
             raise
         except Exception as error:
@@ -231,14 +231,14 @@ class _Trial:
                 why = "rows() gives nothing but keys: there is no state to compare"
                 return Verdict(self.prop, "unknown", why, tried=self.tried)
             return Verdict(self.prop, "pass", tried=self.tried)
-        raised = bool(run(self.make, self.failed).raised)
+        raised = bool(run(self.make, self.failed, telling=False).raised)
 
         known: dict[str, bool] = {}
 
         def fails(case: TrialCase) -> bool:
             words = repr((case.script, case.history.plan, case.page))
             if words not in known:
-                outcome = run(self.make, case)
+                outcome = run(self.make, case, telling=False)
                 seen = bool(outcome.raised) if raised else not outcome.raised and self.look(outcome) is not None
                 known[words] = seen
             return known[words]

@@ -7,8 +7,8 @@ Values are unique to a revision wherever their type allows it, so that a row tel
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,8 +53,7 @@ class Shape:
 PLAIN = Shape()
 
 
-@dataclass(frozen=True)
-class Planned:
+class Planned(NamedTuple):
     """A change before it has a position and a revision.
 
     `nulls`: the columns that may be null are. `values` and `key` replace those that a record would have. `at` is the
@@ -118,18 +117,17 @@ def build(plan: Sequence[Planned], shape: Shape, commits: Sequence[int] = ()) ->
     revisions: dict[int, int] = {}
     alive: dict[int, bool] = {}
     changes: list[Change] = []
-    timed = tuple(item if item.at else replace(item, at=_time(index)) for index, item in enumerate(plan))
-    for index, item in enumerate(timed):
+    for index, item in enumerate(plan):
         revisions[item.record] = revision = revisions.get(item.record, 0) + 1
         event = "deleted" if item.deleted else "changed" if alive.get(item.record) else "created"
         alive[item.record] = not item.deleted
         key, parts = _key(shape, item.record)
         meta = {
             "position": index + 1, "key": key if item.key is None else item.key, "revision": revision,
-            "deleted": item.deleted, "event": event, "committed_at": item.at,
+            "deleted": item.deleted, "event": event, "committed_at": item.at or _time(index),
         }  # fmt: skip
-        changes.append(meta | _transaction(timed, index) | parts | _state(shape, item, revision))
-    return TrialHistory(tuple(changes), tuple(commits) or tuple(range(1, len(plan) + 1)), shape, timed)
+        changes.append(meta | _transaction(plan, index) | parts | _state(shape, item, revision))
+    return TrialHistory(tuple(changes), tuple(commits) or tuple(range(1, len(plan) + 1)), shape, tuple(plan))
 
 
 def _key(shape: Shape, record: int) -> tuple[Any, dict[str, Any]]:
@@ -170,10 +168,12 @@ def _time(index: int) -> float:
 def _transaction(plan: Sequence[Planned], index: int) -> dict[str, int]:
     """The transaction of a change: the position of its first change, and how many it has."""
     own = plan[index].transaction
+    if not own:
+        return {"transaction": index + 1, "transaction_size": 1}
     first = last = index
-    while own and first > 0 and plan[first - 1].transaction == own:
+    while first > 0 and plan[first - 1].transaction == own:
         first -= 1
-    while own and last + 1 < len(plan) and plan[last + 1].transaction == own:
+    while last + 1 < len(plan) and plan[last + 1].transaction == own:
         last += 1
     return {"transaction": first + 1, "transaction_size": last - first + 1}
 
@@ -205,7 +205,7 @@ def draw(
     long = rng.random() < 0.25
     count = int(rng.integers(11, 15)) if long else int(rng.integers(2, longest + 1))
     records = 1 if long else int(rng.integers(1, 7))
-    plan: list[Planned] = []
+    drawn: list[tuple[int, bool]] = []
     dead: set[int] = set()
     seen: set[int] = set()
     for _ in range(count):
@@ -218,9 +218,9 @@ def draw(
         deleted = record in seen and record not in dead and rng.random() < (deletes / 4 if long else deletes)
         dead = dead | {record} if deleted else dead - {record}
         seen.add(record)
-        plan.append(Planned(record, deleted))
+        drawn.append((record, deleted))
     blanks = (rng.random(count) < nulls).tolist()
-    plan = [replace(item, nulls=null) for item, null in zip(plan, blanks, strict=True)]
+    plan = [Planned(record, deleted, null) for (record, deleted), null in zip(drawn, blanks, strict=True)]
     return build(plan, shape, _late(rng, plan) if late else ())
 
 

@@ -55,6 +55,7 @@ class Observer:
         self._handed = set(outcome.handed)
         self._rows: dict[int, dict[Any, list[Row]]] = {}
         self._told: dict[int, set[int]] = {}
+        self._matches: dict[int, list[int]] = {}
 
     def records(self) -> list[Any]:
         """Every key that was ever committed."""
@@ -75,11 +76,19 @@ class Observer:
 
     def matches(self, row: Row) -> list[int]:
         """The revisions of the row's record that look like this row. Columns that no change has are ignored."""
-        return [
-            change["revision"]
-            for change in self.changes(row["key"])
-            if not change["deleted"] and all(same(row[name], change[name]) for name in row if name in change)
-        ]
+        found = self._matches.get(id(row))
+        if found is None:
+            changes = self.changes(row["key"])
+            own = row.get("revision")
+            if type(own) is int and 0 < own <= len(changes):
+                # A row that says its revision can be no other one.
+                changes = changes[own - 1 : own]
+            found = self._matches[id(row)] = [
+                change["revision"]
+                for change in changes
+                if not change["deleted"] and all(same(row[name], change[name]) for name in row if name in change)
+            ]
+        return found
 
     def revisions(self, seen: Seen, key: Any) -> tuple[int, int] | None:
         """The lowest and highest revision that the record's rows may be showing; None when it isn't shown."""

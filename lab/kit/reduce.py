@@ -76,7 +76,8 @@ def _flat(blocks: Sequence[tuple[int, ...]]) -> list[int]:
 def _with_changes(case: TrialCase, kept: Sequence[int]) -> TrialCase:
     """The same with these changes only, in positions from 1 again."""
     number = {position: index for index, position in enumerate(kept, 1)}
-    plan = [case.history.plan[position - 1] for position in kept]
+    # Each at the time that it had.
+    plan = [case.history.plan[position - 1]._replace(at=case.history.at(position)["committed_at"]) for position in kept]
     commits = [number[position] for position in case.history.commits if position in number]
     history = build(plan, case.history.shape, commits)
     script: list[Step] = []

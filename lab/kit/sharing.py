@@ -38,7 +38,7 @@ def unlike_batches(rng: Random, setting: Setting) -> TrialCase:
     values: dict[int, tuple[tuple[str, object], ...]] = {}
     for index, item in enumerate(plan):
         if item.record in values and not item.deleted and rng.random() < 0.1:
-            plan[index] = replace(item, values=values[item.record])
+            plan[index] = item._replace(values=values[item.record])
         change = history.at(index + 1)
         values[item.record] = tuple((name, change[name]) for name, _ in setting.shape.columns if name in change)
     history = build(plan, setting.shape, history.commits)

@@ -9,6 +9,7 @@ from typing import Any
 
 from lab.kit.driver import Consumer
 from lab.kit.feed import TrialFeed
+from lab.kit.history import Change
 from lab.kit.outcome import Seen, TrialOutcome
 from lab.kit.script import (
     CRASHES,
@@ -32,7 +33,8 @@ from lab.kit.watch import WATCH
 class _Run:
     """Executes the steps of one script against a consumer."""
 
-    def __init__(self, consumer: Consumer, case: TrialCase, outcome: TrialOutcome) -> None:
+    def __init__(self, consumer: Consumer, case: TrialCase, outcome: TrialOutcome, telling: bool) -> None:
+        self.telling = telling
         self.consumer, self.case, self.outcome = consumer, case, outcome
         self.feed = TrialFeed(case.history, case.committed(), case.snapshot)
         self.step = 0
@@ -48,7 +50,8 @@ class _Run:
         self.outcome.seen.append(Seen(self.step, rows, self.consumer.checkpoint(), committed, told, after))
 
     def say(self, who: str, what: str, count: int = 0) -> None:
-        self.outcome.lines.append((self.step, who, what, count))
+        if self.telling:
+            self.outcome.lines.append((self.step, who, what, count))
 
     def do(self, step: Step) -> None:
         match step:
@@ -83,6 +86,8 @@ class _Run:
     def commit(self, positions: Sequence[int], when: str = "") -> None:
         self.feed.committed += positions
         self.outcome.committed += positions
+        if not self.telling:
+            return
         changes = [self.case.history.at(position) for position in positions]
         if len(changes) > TOLD_MAX:
             self.say("source", f"commits{when} {in_all(changes)}")
@@ -99,13 +104,8 @@ class _Run:
         if not positions:
             return
         changes = [dict(self.case.history.at(position)) for position in positions]
-        if len(changes) > TOLD_MAX:
-            self.say("channel", f"brings {in_all(changes)} in one batch", 1)
-        else:
-            again = set(self.outcome.handed)
-            for index, (position, change) in enumerate(zip(positions, changes, strict=True)):
-                repeated = position in again or position in positions[:index]
-                self.say("channel", f"brings {brief(change)}{' again' if repeated else ''}", 1)
+        if self.telling:
+            self.bring(positions, changes)
         self.outcome.handed += positions
         if self.attempt(lambda: self.consumer.receive(changes)):
             self.outcome.told += positions
@@ -113,6 +113,16 @@ class _Run:
         else:
             # It was not acknowledged, so the channel delivers it again.
             self.message(positions)
+
+    def bring(self, positions: list[int], changes: list[Change]) -> None:
+        """Tell of a batch of messages."""
+        if len(changes) > TOLD_MAX:
+            self.say("channel", f"brings {in_all(changes)} in one batch", 1)
+            return
+        again = set(self.outcome.handed)
+        for index, (position, change) in enumerate(zip(positions, changes, strict=True)):
+            repeated = position in again or position in positions[:index]
+            self.say("channel", f"brings {brief(change)}{' again' if repeated else ''}", 1)
 
     def one_by_one(self, positions: list[int]) -> None:
         changes = [dict(self.case.history.at(position)) for position in positions]
@@ -162,10 +172,10 @@ class _Run:
                 self.consumer.poll(feed, limit)
             finally:
                 page = self.feed.handed[before:]
-                known = set(self.outcome.handed)
+                known = set(self.outcome.handed) if self.telling else ()
                 self.outcome.handed += page
                 ago = f", as it was {lag} commit{'s' if lag > 1 else ''} ago" if lag else ""
-                for position in page:
+                for position in page if self.telling else ():
                     again = " again" if position in known else ""
                     self.say("catch-up", f"hands over {brief(self.case.history.at(position))}{again}{ago}", 1)
                 if not page and self.step < len(self.case.script) and not polls:
@@ -211,14 +221,17 @@ class _Run:
         self.observe("crash")
 
 
-def run(make: Callable[[], Any], case: TrialCase) -> TrialOutcome:
-    """Run a case against a new consumer. What the projector raises of itself ends the run, and is in the outcome."""
+def run(make: Callable[[], Any], case: TrialCase, telling: bool = True) -> TrialOutcome:
+    """Run a case against a new consumer. What the projector raises of itself ends the run, and is in the outcome.
+
+    Without `telling`, the outcome has no lines: most trials need none.
+    """
     outcome = TrialOutcome(case)
     here = Path.cwd()
     try:
         # A consumer in a process of its own is told the whole case at once.
         consumer = make.of(case) if hasattr(make, "of") else make()
-        going = _Run(consumer, case, outcome)
+        going = _Run(consumer, case, outcome, telling)
         try:
             _go(going)
         finally:

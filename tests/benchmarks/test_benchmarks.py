@@ -42,7 +42,7 @@ PROMISED = {"row", "lab", "peer", "limit", "unit", "vs_peer", "vs_limit", "low",
 EVERY = {
     "execute_full", "execute_normal", "catch_up", "apply_sqlite", "apply_duckdb", "rebuild_duckdb", "rebuild_sqlite",
     "rebuild_parquet", "rebuild_lmdb", "rebuild_search", "rebuild_graph", "rebuild_events", "channel", "run_modelled",
-    "query_overhead", "neighbour", "verdict", "memory", "growth", "alternating",
+    "query_overhead", "neighbour", "verdict", "memory", "growth", "alternating", "judge",
     *(f"query_{kind}" for kind in KINDS),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from lab.base import BadInput
 from lab.cli import lab as command
 from lab.kit.apart import check_apart
-from lab.kit.trial import WATCH
+from lab.kit.watch import WATCH
 
 HEAD = "import os, sys, signal, threading\nclass P:\n    def __init__(self): self.d = {}\n"
 BODY = (
