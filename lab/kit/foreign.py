@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from lab.checks import CHECKS
 from lab.kit import trial
 from lab.kit.apart import PATIENCE
-from lab.kit.check import Result, TrialOptions, Verdict, judge
+from lab.kit.check import SECONDS, Result, TrialOptions, Verdict, judge
 from lab.kit.driver import Driver
 from lab.kit.exchange import Stock
 from lab.kit.properties import tried
@@ -19,6 +19,8 @@ from lab.kit.remote import ConsumerHangs, Consumers, TrialRecorder
 from lab.kit.settings import replayed
 from lab.kit.watch import WATCH
 
+# So many starts of the process aren't counted in the time for histories: the crashes of the least number of histories.
+STARTS = 120
 UNKEPT = 'its answer to `init` has no `"keeps": true`: it is unknown what a crash does'
 
 
@@ -66,6 +68,8 @@ def check_exec(
         consumers.meet()
         options = TrialOptions(seed, histories, properties, consumers.shape, delivery=delivery, seconds=seconds)
         options.unable = _unable(consumers.keeps, delivery)
+        if histories is None and seconds is None:
+            options.seconds = limit(stock.start_seconds)
         began = time.monotonic()
         with _followed() as latest:
             try:
@@ -74,6 +78,11 @@ def check_exec(
                 names = tuple(properties) or tried(delivery)
                 result = _hung(error, latest.step, names, command, again(seed, WATCH.number + 1))
         return result, TrialPace(consumers.trials, time.monotonic() - began, stock.started, stock.start_seconds)
+
+
+def limit(start_seconds: float) -> float:
+    """Return for how many seconds histories are tried unless it is said: longer where a start takes long."""
+    return SECONDS + round(STARTS * start_seconds)
 
 
 def _unable(keeps: bool, delivery: str) -> dict[str, str]:

@@ -22,9 +22,9 @@ from reachable import absent
 
 from lab.base import BadInput
 from lab.kit import exchange
-from lab.kit.check import TrialOptions, judge
+from lab.kit.check import SECONDS, TrialOptions, judge
 from lab.kit.driver import Driver
-from lab.kit.foreign import _unable, check_exec
+from lab.kit.foreign import _unable, check_exec, limit
 from lab.kit.history import META, Shape
 from lab.kit.properties import tried
 from lab.kit.wire import SCHEMA, decode, encode, restored
@@ -190,6 +190,11 @@ def test_the_same_right_consumer_passes_in_every_language(language: Any, tmp_pat
         language("readmodel", tmp_path), 5, histories=2, properties=["no_loss", "no_phantom", "survives_crash"]
     )
     assert result.verdict == "pass", result.text()
+
+
+def test_a_program_that_starts_slowly_gets_as_many_histories() -> None:
+    assert limit(0.0) == SECONDS
+    assert limit(2.0) == SECONDS + 240
 
 
 def test_a_whole_script_is_sent_in_one_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
