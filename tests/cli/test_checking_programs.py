@@ -96,8 +96,12 @@ def test_no_program_outlives_the_command(number: int, here: Path) -> None:
         "for line in sys.stdin: pass\nopen('ended', 'w').close()\n"
     )
     program = f"{shlex.quote(sys.executable)} slow.py"
+    # A command that is killed leaves its folder, so it has one of the test's.
     with subprocess.Popen(
-        [sys.executable, "-m", "lab", "check", "--exec", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "lab", "check", "--exec", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(here)},
     ) as process:
         while not (found := list(here.glob("*.pid"))):
             assert process.poll() is None
