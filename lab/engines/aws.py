@@ -26,13 +26,18 @@ CONNECT_SECONDS, SILENT_SECONDS = 3.0, 15.0
 # Asked again, under the same token, where an answer was lost.
 _ATTEMPTS = 3
 # What emulators ask for and don't check; and the region where none is named.
-_NOBODY, _REGION = "lab", "us-east-1"
+NOBODY, REGION = "lab", "us-east-1"
 # Where emulators tell their version.
 _HEALTH = "/_localstack/health"
 _GONE = ("ResourceNotFoundException", "NoSuchBucket", "NoSuchKey")
+_CONDITIONS = ("PreconditionFailed", "ConditionalRequestConflict")
 _TOO_LARGE = ("size has exceeded", "too large", "size limit", "exceeded the maximum allowed size")
 # By address and service. Clients can be used by several threads.
 _clients: dict[tuple[str, str], Any] = {}
+
+
+class Refused(Unavailable):
+    """The condition of a request doesn't hold: another one was there first."""
 
 
 def url(text: str, where: str) -> ServerUrl:
@@ -43,7 +48,8 @@ def url(text: str, where: str) -> ServerUrl:
 def translated(what: str, error: Exception) -> LabError | None:
     """Return the lab's error for one that the driver raised; None for a transaction that was cancelled.
 
-    Unavailable: away, silent, throttled, no rights. CannotTake: too large a value. Damaged: what was there is gone.
+    Unavailable: away, silent, throttled, no rights; Refused where a condition doesn't hold. CannotTake: too large a
+    value. Damaged: what was there is gone.
     """
     said = f"{what}: {first_line(error) or type(error).__name__}"
     if not isinstance(error, ClientError):
@@ -51,6 +57,8 @@ def translated(what: str, error: Exception) -> LabError | None:
     code = error.response["Error"]["Code"]
     if code == "TransactionCanceledException":
         return None
+    if code in _CONDITIONS:
+        return Refused(said)
     if code in _GONE:
         return Damaged(said)
     if any(words in said for words in _TOO_LARGE):
@@ -67,10 +75,10 @@ def connect(address: ServerUrl, service: str) -> Any:
     if known not in _clients:
         _clients[known] = boto3.session.Session().client(
             service,
-            endpoint_url=_server(address),
-            region_name=address.parameters.get("region", _REGION),
-            aws_access_key_id=address.user or _NOBODY,
-            aws_secret_access_key=address.password or _NOBODY,
+            endpoint_url=server(address),
+            region_name=region(address),
+            aws_access_key_id=address.user or NOBODY,
+            aws_secret_access_key=address.password or NOBODY,
             config=Config(
                 connect_timeout=CONNECT_SECONDS,
                 read_timeout=SILENT_SECONDS,
@@ -83,14 +91,20 @@ def connect(address: ServerUrl, service: str) -> Any:
     return _clients[known]
 
 
-def _server(address: ServerUrl) -> str:
+def region(address: ServerUrl) -> str:
+    """The region that a URL names, or the usual one."""
+    return address.parameters.get("region", REGION)
+
+
+def server(address: ServerUrl) -> str:
+    """The URL of a server without anything that is secret."""
     return f"{address.scheme}://{address.host or '127.0.0.1'}" + (f":{address.port}" if address.port else "")
 
 
 def version(address: ServerUrl) -> str:
     """The version that an emulator tells of itself. Raises Unavailable."""
     try:
-        with urlopen(_server(address) + _HEALTH, timeout=CONNECT_SECONDS) as answer:
+        with urlopen(server(address) + _HEALTH, timeout=CONNECT_SECONDS) as answer:
             return str(json.load(answer).get("version", "unknown"))
     except (URLError, OSError, ValueError, AttributeError) as error:
         reason = getattr(error, "reason", error)

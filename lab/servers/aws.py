@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -11,12 +12,24 @@ from lab.engines.urls import ServerUrl
 from lab.servers.broker import Broker
 from lab.servers.disk_ledger import DiskLedger
 
+# The bucket of all objects of the lab; and how many are deleted in a request.
+BUCKET = "lab-projections"
+_DELETED = 1_000
+
 
 class AwsLedger(DiskLedger):
-    """The ledger of what the lab made there: tables of DynamoDB."""
+    """The ledger of what the lab made there: tables of DynamoDB, and objects of S3 below a prefix."""
 
     variable = "LAB_AWS_OWNER"
-    kinds = ("table",)
+    kinds = ("table", "objects")
+
+    def remove(self, session: None, kind: str, name: str) -> None:
+        """Delete a table, or all objects below a prefix."""
+        with suppress(Damaged), engine.mapped(f"{SERVER.title} at {SERVER.url()}", SERVER.url()):
+            if kind == "table":
+                SERVER.client("dynamodb").delete_table(TableName=name)
+            else:
+                delete_objects([one["Key"] for one in objects_below(f"{name}/")])
 
 
 class AwsServer(Broker):
@@ -36,9 +49,23 @@ class AwsServer(Broker):
         return {"version": engine.version(url), "emulator": True}
 
     def remove(self, thing: str) -> None:
-        """Delete a table; nothing if it is gone. Raises Unavailable."""
-        with suppress(Damaged), engine.mapped(f"{self.title} at {self.url()}", self.url()):
-            self.client("dynamodb").delete_table(TableName=thing)
+        """Remove what its ledger doesn't tell apart: a table."""
+        self.book.remove(None, "table", thing)
 
 
 SERVER = AwsServer()
+
+
+def objects_below(prefix: str) -> Iterator[dict[str, Any]]:
+    """Each object whose name begins so: its `Key` and `Size`; none without a bucket. Raises as the driver does."""
+    pages = SERVER.client("s3").get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+    with suppress(SERVER.client("s3").exceptions.NoSuchBucket):
+        for page in pages:
+            yield from page.get("Contents", ())
+
+
+def delete_objects(keys: list[str]) -> None:
+    """Delete objects, as far as they are there. Raises as the driver does."""
+    for first in range(0, len(keys), _DELETED):
+        named = [{"Key": key} for key in keys[first : first + _DELETED]]
+        SERVER.client("s3").delete_objects(Bucket=BUCKET, Delete={"Objects": named, "Quiet": True})

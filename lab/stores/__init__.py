@@ -83,6 +83,10 @@ _SHIPPED = (
         "dynamodb.keyvalue", "lab.stores.dynamodb_keyvalue:DynamodbKeyvalue", "key/value", "items of a table",
         "#C00CA8", extra="aws", packages=("boto3", "ministack"), server="aws",
     ),
+    StoreSpec(
+        "s3.files", "lab.stores.s3_files:S3Files", "flat files", "Parquet objects, by ranges of keys", "#54E4A8",
+        extra="aws", packages=("boto3", "ministack"), server="aws",
+    ),
 )  # fmt: skip
 
 STORES: Registry[StoreSpec] = Registry("lab.stores", {spec.name: spec for spec in _SHIPPED}, problem)

@@ -37,7 +37,7 @@ class ParquetFiles(ParquetFolder):
     holds = ("records",)
 
     def _settled(self, name: str, table: Table, recent: pl.DataFrame, landing: Landing) -> tuple[Part, ...]:
-        return compacted(name, table.parts, recent, table, landing, self.path)
+        return compacted(name, table.parts, recent, table, landing)
 
     def query(self, query: Query, parameters: Row) -> list[Row]:
         """Point reads by the ranges of the parts; all else by a scan of the live records."""
@@ -53,14 +53,14 @@ class ParquetFiles(ParquetFolder):
             part = next((part for part in table.parts if part.may_have(key)), None)
             if part is None:
                 return []
-            found = pl.scan_parquet(self.path / part.file).filter(pl.col("key") == key).collect()
+            found = self._disk.scan([part.file]).filter(pl.col("key") == key).collect()
         return found.filter(~pl.col("deleted")).select(query.entity.row).rows()
 
     def _live(self, entity: str) -> pl.LazyFrame:
         table = self._known()[entity]
         rows = table.recent.lazy()
         if table.parts:
-            scan = pl.scan_parquet([self.path / part.file for part in table.parts])
+            scan = self._disk.scan([part.file for part in table.parts])
             if table.recent.height:
                 scan = scan.join(table.recent.lazy().select("key"), on="key", how="anti")
             rows = pl.concat([scan, rows])

@@ -15,17 +15,17 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 
 from lab.base import INT_MAX, INT_MIN, Batch, CannotTake, Damaged, Key
 from lab.place import FolderPlace
 from lab.stores.parked import changed, decoded
-from lab.stores.parquet_table import GROUP_ROWS, PART_ROWS, Landing, Part, Table, file_stem, merged, sync
+from lab.stores.parquet_disk import MANIFEST, FolderDisk
+from lab.stores.parquet_table import GROUP_ROWS, PART_ROWS, Landing, Part, Table, file_stem, merged
 from lab.stores.port import Layout, Store
 
-MANIFEST = "manifest.json"
 PARKED: Mapping[str, pl.DataType] = {"position": pl.Int64(), "change": pl.Binary()}
 
 
@@ -33,20 +33,26 @@ class ParquetFolder(Store):
     """A projection in a folder of Parquet files; a reader sees the files of the last manifest."""
 
     durability = "full; or normal: a power cut can damage the projection, which is then built anew"
-    files = (MANIFEST, f"{MANIFEST}.next", f"*-{'[0-9]' * 8}.parquet")
+    files: ClassVar[tuple[str, ...]] = (MANIFEST, f"{MANIFEST}.next", f"*-{'[0-9]' * 8}.parquet")
 
+    # What stands in the names of files before their numbers, whichever process wrote them: a pattern.
+    _marks = ""
     _tables: dict[str, Table] | None = None
 
     def __init__(self, place: FolderPlace, layout: Layout) -> None:
         super().__init__(place, layout)
+        self._disk = self._disk_of()
         self._checkpoints: dict[str, int] = {}
         self._sequence = 0
+
+    def _disk_of(self) -> FolderDisk:
+        return FolderDisk(self.path, self.layout.durability == "full")
 
     def open(self) -> None:
         """Read the manifest, and sweep away what it doesn't name. Raises Damaged where its files aren't whole."""
         if self._tables is None:
-            self.path.mkdir(parents=True, exist_ok=True)
             try:
+                self._disk.open()
                 self._read_manifest()
             except BaseException:
                 self._tables = None
@@ -56,6 +62,7 @@ class ParquetFolder(Store):
     def close(self) -> None:
         """Nothing is open between two calls; what is known of the files is given up."""
         self._tables = None
+        self._disk.close()
 
     def reset(self) -> None:
         """An empty manifest, then no files."""
@@ -94,7 +101,7 @@ class ParquetFolder(Store):
 
     def _land(self, entity: str, batches: list[Batch], whole: bool) -> None:
         tables, checkpoints = dict(self._known()), dict(self._checkpoints)
-        landing = Landing(self.path, self._sequence, self.layout.durability == "full")
+        landing = Landing(self._disk, self._sequence)
         try:
             for name, frames in (
                 (entity, [batch.rows for batch in batches]),
@@ -111,15 +118,12 @@ class ParquetFolder(Store):
             self._sequence = landing.sequence
             self._write_manifest(tables, checkpoints)
         except BaseException:
-            for file in landing.written:
-                (self.path / file).unlink(missing_ok=True)
+            self._disk.remove(landing.written)
             raise
         former = self._known()
         self._tables, self._checkpoints = tables, checkpoints
         kept = {part.file for table in tables.values() for part in table.files}
-        for part in (part for table in former.values() for part in table.files):
-            if part.file not in kept:
-                (self.path / part.file).unlink(missing_ok=True)
+        self._disk.remove(part.file for table in former.values() for part in table.files if part.file not in kept)
 
     def _with(self, name: str, table: Table, rows: pl.DataFrame, landing: Landing, whole: bool) -> Table:
         """The table with these rows in it, in new files."""
@@ -147,48 +151,34 @@ class ParquetFolder(Store):
                 for name, table in tables.items()
             },
         }
-        beside = self.path / f"{MANIFEST}.next"
-        beside.write_text(json.dumps(said), encoding="utf-8")
-        if self.layout.durability == "full":
-            sync(beside)
-        beside.replace(self.path / MANIFEST)
-        if self.layout.durability == "full":
-            sync(self.path)
+        self._disk.put_manifest(json.dumps(said))
 
     def _read_manifest(self) -> None:
         """Know the tables of the manifest, or empty ones without a manifest. Raises Damaged, and OSError."""
         self._forget()
         assert self._tables is not None
         try:
-            said = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return
+            if (text := self._disk.manifest()) is None:
+                return
+            said = json.loads(text)
         except ValueError as error:
             raise Damaged(f"{self.name}: {MANIFEST}: {error}") from None
         try:
+            sizes = self._disk.sizes()
             for name, table in self._tables.items():
                 found = said["tables"].get(name, {"parts": [], "recent": None})
-                parts = tuple(self._part(item) for item in found["parts"])
-                recent_part = self._part(found["recent"]) if found["recent"] else None
-                recent = pl.read_parquet(self.path / recent_part.file) if recent_part else table.recent
+                parts = tuple(_part(item, sizes) for item in found["parts"])
+                recent_part = _part(found["recent"], sizes) if found["recent"] else None
+                recent = self._disk.scan([recent_part.file]).collect() if recent_part else table.recent
                 self._tables[name] = replace(table, parts=parts, recent=recent, recent_part=recent_part)
             self._checkpoints, self._sequence = dict(said["checkpoints"]), int(said["sequence"])
         except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError, pl.exceptions.PolarsError) as error:
             raise Damaged(f"{self.name}: {error}") from None
 
-    def _part(self, said: Mapping[str, Any]) -> Part:
-        part = Part(**said)
-        if (self.path / part.file).stat().st_size != part.bytes:
-            raise ValueError(f"{part.file} is not whole")
-        return part
-
     def _sweep(self) -> None:
         named = {part.file for table in self._known().values() for part in table.files}
-        own = re.compile(f"({'|'.join(map(file_stem, self._known()))})-[0-9]{{8}}[.]parquet")
-        for path in self.path.glob("*.parquet"):
-            if path.name not in named and own.fullmatch(path.name):
-                path.unlink(missing_ok=True)
-        (self.path / f"{MANIFEST}.next").unlink(missing_ok=True)
+        own = re.compile(f"({'|'.join(map(file_stem, self._known()))})-{self._marks}[0-9]{{8}}[.]parquet")
+        self._disk.sweep([file for file in self._disk.sizes() if file not in named and own.fullmatch(file)])
 
     def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:
         """Return the guard's memory."""
@@ -231,8 +221,8 @@ class ParquetFolder(Store):
     ) -> list[pl.DataFrame]:
         """The table's rows, the newest last: all, or those of some keys; all columns, or some."""
         names = list(columns or table.schema)
-        files = [self.path / part.file for part in table.parts if keys is None or _may_have(part, keys)]
-        scans = [*(pl.scan_parquet(file) for file in files), table.recent.lazy()]
+        files = [part.file for part in table.parts if keys is None or _may_have(part, keys)]
+        scans = [*(self._disk.scan([file]) for file in files), table.recent.lazy()]
         if keys is not None:
             wanted = pl.Series(keys, dtype=table.schema[table.identity[0]]).implode()
             scans = [scan.filter(pl.col(table.identity[0]).is_in(wanted)) for scan in scans]
@@ -240,9 +230,8 @@ class ParquetFolder(Store):
 
     def size_bytes(self) -> int:
         """Return the size of the current files and the manifest in bytes."""
-        manifest = self.path / MANIFEST
         files = sum(part.bytes for table in self._known().values() for part in table.files)
-        return files + (manifest.stat().st_size if manifest.exists() else 0)
+        return files + self._disk.manifest_bytes()
 
     def settings(self) -> dict[str, Any]:
         """Return the library's version, and the layout of the files."""
@@ -260,6 +249,13 @@ def _parked(entity: str) -> str:
 
 def _may_have(part: Part, keys: Sequence[Key]) -> bool:
     return any(part.first <= key <= part.last for key in keys)
+
+
+def _part(said: Mapping[str, Any], sizes: Mapping[str, int]) -> Part:
+    part = Part(**said)
+    if sizes[part.file] != part.bytes:
+        raise ValueError(f"{part.file} is not whole")
+    return part
 
 
 def _listed(part: Part) -> dict[str, Any]:

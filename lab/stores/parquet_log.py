@@ -55,10 +55,10 @@ class ParquetLog(ParquetFolder):
     def _revisions(self, query: Query, key: Any) -> pl.DataFrame:
         """One record's revisions, oldest first, from the segments that may have some."""
         table = self._known()[query.entity.name]
-        files = [self.path / part.file for part in table.parts if part.may_have(key)]
+        files = [part.file for part in table.parts if part.may_have(key)]
         frames = [table.recent.filter(pl.col("key") == pl.lit(key))]
         if files:
-            scans = [pl.scan_parquet(file).filter(pl.col("key") == key) for file in files]
+            scans = [self._disk.scan([file]).filter(pl.col("key") == key) for file in files]
             frames = [*pl.collect_all(scans), *frames]
         return pl.concat(frames).unique("revision", keep="last", maintain_order=True).sort("revision")
 
@@ -68,7 +68,7 @@ class ParquetLog(ParquetFolder):
         One that is in two segments is sought among the last ones only: of all revisions that takes five times as long.
         """
         table = self._known()[entity]
-        scans = [pl.scan_parquet(self.path / part.file) for part in table.parts]
+        scans = [self._disk.scan([part.file]) for part in table.parts]
         every = pl.concat([*scans, table.recent.lazy()])
         newest = every.filter(pl.col("revision") == pl.col("revision").max().over("key"))
         once = newest.unique("key", keep="last", maintain_order=True) if scans else newest

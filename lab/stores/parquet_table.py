@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from lab.stores.parquet_disk import FolderDisk
 from lab.stores.slices import rows_within
 
 # Rows of a part, of a row group within it (the least that a reader of one key must look at), and of what may have come
@@ -75,22 +74,17 @@ class Table:
 class Landing:
     """Files that are being written, and count from the next manifest on."""
 
-    folder: Path
+    disk: FolderDisk
     sequence: int
-    synced: bool
     written: list[str] = field(default_factory=list)
 
     def write(self, name: str, rows: pl.DataFrame, key: str) -> Part:
         """One file, sorted as the rows are."""
         self.sequence += 1
-        file = f"{file_stem(name)}-{self.sequence:08d}.parquet"
+        file = f"{file_stem(name)}-{self.disk.mark}{self.sequence:08d}.parquet"
         self.written.append(file)
-        path = self.folder / file
-        group = rows_within(rows, GROUP_ROWS, GROUP_BYTES)
-        rows.write_parquet(path, compression="zstd", compression_level=1, row_group_size=group, statistics=True)
-        if self.synced:
-            sync(path)
-        return Part(file, rows.height, path.stat().st_size, rows[key].min(), rows[key].max())
+        size = self.disk.write(file, rows, rows_within(rows, GROUP_ROWS, GROUP_BYTES))
+        return Part(file, rows.height, size, rows[key].min(), rows[key].max())
 
     def write_parts(self, name: str, rows: pl.DataFrame, identity: Sequence[str]) -> tuple[Part, ...]:
         """Sorted rows as parts of a bounded size."""
@@ -111,7 +105,7 @@ def merged(frames: list[pl.DataFrame], table: Table) -> pl.DataFrame:
 
 
 def compacted(
-    name: str, parts: Sequence[Part], recent: pl.DataFrame, table: Table, landing: Landing, folder: Path
+    name: str, parts: Sequence[Part], recent: pl.DataFrame, table: Table, landing: Landing
 ) -> tuple[Part, ...]:
     """Parts with the recent rows in their places: a part at a time, so that no more is in memory than one of them."""
     identity = list(table.identity)
@@ -129,14 +123,5 @@ def compacted(
         if own.is_empty():
             found.append(part)
             continue
-        found += landing.write_parts(name, merged([pl.read_parquet(folder / part.file), own], table), identity)
+        found += landing.write_parts(name, merged([landing.disk.scan([part.file]).collect(), own], table), identity)
     return tuple(found)
-
-
-def sync(path: Path) -> None:
-    """To disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

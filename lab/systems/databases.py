@@ -88,6 +88,7 @@ DATABASES = (
         runs="redis",
         proof=(
             "tests/stores/test_redis.py::test_every_store_in_redis_keeps_the_contract",
+            "tests/stores/test_redis_document.py::test_documents_keep_the_contract",
             "tests/channel/test_brokers.py::test_redis",
         ),
     ),

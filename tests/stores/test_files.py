@@ -21,7 +21,8 @@ from lab.place import FolderPlace
 from lab.queries.answers import ReferenceTable, same
 from lab.queries.kinds import KINDS
 from lab.stores import dump, parquet_table, store_class
-from lab.stores.parquet_folder import MANIFEST, ParquetFolder
+from lab.stores.parquet_disk import MANIFEST
+from lab.stores.parquet_folder import ParquetFolder
 from lab.stores.slices import rows_within
 from lab.testing.sample import ITEM, ask, item, items, layout
 
