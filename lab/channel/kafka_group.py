@@ -40,6 +40,8 @@ class KafkaGroup:
     def __init__(self, partitions: int, lease_seconds: float, name: str = "", session_seconds: float = 0.0) -> None:
         """`session_seconds` is after how long the broker gives up a silent member: 0 for the shortest it allows."""
         self.partitions, self.lease, self._session = partitions, lease_seconds, session_seconds
+        # Seconds without a call after which a member leaves: not before the broker would give it up.
+        self.silence = lease_seconds
         self.name = name or SERVER.fresh()
         self.topic = KafkaTopic(self.name, partitions)
         self._members: list[KafkaMember] = []
@@ -67,6 +69,7 @@ class KafkaGroup:
         """Make a client, which has not joined yet. Raises KafkaException, and Unavailable."""
         self.topic.places()
         session = self._session or max(self.lease, SERVER.shortest_session())
+        self.silence = max(self.lease, session)
         return Consumer(SERVER.options() | {
             "group.id": self.name, "client.id": plain(member), "error_cb": failed, "enable.auto.commit": False,
             # What stays with a member stays without a break; and the leader forgets nothing of it.
@@ -131,8 +134,8 @@ class KafkaMember:
 
     @property
     def _silent(self) -> bool:
-        """Whether this member is one no longer: it has left, or hasn't called within the lease."""
-        return self._over or self._left or time.monotonic() - self._called_at > self._group.lease
+        """Whether this member is one no longer: it has left, or hasn't called for too long."""
+        return self._over or self._left or time.monotonic() - self._called_at > self._group.silence
 
     # -- in the thread ------------------------------------------------------------------------------------------------
 
