@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from lab.running.lane import INFINITY, Timed
+from lab.spill import here
+from lab.statistics.grouped import copied
 
 
 class Arrivals:
@@ -44,7 +46,8 @@ class Arrivals:
         """Remove the arrivals `first` to `last` (exclusive), by moving the queue that stands before them."""
         if not self._copied:
             # The arrays are shared with other projections.
-            self.messages, self.arrives_at, self._copied = self.messages.copy(), self.arrives_at.copy(), True
+            self.messages, self.arrives_at = (copied(values, here()) for values in (self.messages, self.arrives_at))
+            self._copied = True
         for values in (self.messages, self.arrives_at):
             queue = values[self._first : first].copy()
             # Nothing of what is removed stays behind the queue: what found room is told from the arrays later.

@@ -75,6 +75,14 @@ def by_blocks(spill: Spill, size: int, dtype: type, of: Callable[[slice], np.nda
     return found
 
 
+def copied(values: np.ndarray, spill: Spill) -> np.ndarray:
+    """Return a copy of an array, to be written to; on disk if it is large."""
+    found = spill.empty(values.size, values.dtype)
+    for block in blocks(values.size):
+        found[block] = values[block]
+    return found
+
+
 def sorted_rows(values: np.ndarray, spill: Spill) -> np.ndarray:
     """Return the rows in the order of their values, those of equal values as they stand: NumPy's stable argsort.
 
