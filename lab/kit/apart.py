@@ -32,6 +32,7 @@ from lab.kit import trial
 from lab.kit.check import HISTORIES, Effort, Result, Verdict, judge
 from lab.kit.driver import Driver
 from lab.kit.history import Shape
+from lab.kit.polling import Poller
 from lab.kit.properties import PROPERTIES, tried
 from lab.kit.property import POLLED
 from lab.kit.settings import replayed
@@ -164,7 +165,8 @@ class _Parent:
             way_out = "it must be possible to import it, and to call it without arguments"
             raise BadInput([Problem(target, f"being imported and made, it {why}", way_out)])
         case = PROPERTIES[self.prop].case(self.orders.seed, self.number, self.shape, delivery=self.delivery)
-        story = trial.run(lambda: Driver(_Unmoved()), case).lines
+        polls = self.delivery == POLLED
+        story = trial.run(lambda: Poller(_Unmoved(), case.history.shape) if polls else Driver(_Unmoved()), case).lines
         lines = [f"{CHECKS[self.prop].anomaly}: the projector {why}"]
         lines += [f"  {who:<9}  {what}" for step, who, what, _ in story if step <= self.step]
         lines += [f"  {'projector':<9}  {why}"]
@@ -185,6 +187,9 @@ class _Unmoved:
 
     def apply(self, changes: list[Any]) -> None:
         """Ignore them."""
+
+    def poll(self, source: Any) -> None:
+        """Ask nothing."""
 
     def rows(self) -> list[Any]:
         """Show nothing."""

@@ -49,9 +49,7 @@ def shaped(columns: Any, key: Any, name: str, bits: Any = 64, view: Any = None) 
         raise bad(name, f"`lab_bits` is {bits!r}", "from 8 to 64: how large its whole numbers are, with their sign")
     by, sums, join = _view(view, columns, bool(parts) or key != "int", name)
     wanted = JOINED if join else columns
-    # The groups of an aggregate are its keys, and are texts.
-    kept = "str" if by else "parts" if parts else key
-    return Shape(kept, tuple(wanted.items()), bits, tuple(parts.items()), by, sums, join)
+    return Shape("parts" if parts else key, tuple(wanted.items()), bits, tuple(parts.items()), by, sums, join)
 
 
 def _view(view: Any, columns: dict[str, Any], keyed: bool, name: str) -> tuple[str, tuple[str, ...], bool]:

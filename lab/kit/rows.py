@@ -33,9 +33,11 @@ def listed(rows: Any, shape: Shape, notes: set[str]) -> list[Row]:
         names = dict.fromkeys(name for row in found for name in row)
         found = [dict.fromkeys(names) | row for row in found]
     numbers = [(name, kind) for name, kind in shape.columns if kind != "str"]
+    if shape.by:
+        numbers.append(("count", "int"))
     for row in found:
         key = row["key"]
-        if type(key) in (bytes, list) or (type(key) is str and shape.key == "int" and not shape.parts):
+        if type(key) in (bytes, list) or (type(key) is str and shape.key == "int" and not shape.by):
             row["key"] = _key(key, shape, notes)
         for name, kind in numbers:
             if type(row.get(name)) is str:
@@ -107,7 +109,7 @@ def _key(key: Any, shape: Shape, notes: set[str]) -> Any:
     if isinstance(key, bytes):
         notes.add(AS_BYTES)
         key = key.decode()
-    if shape.key == "int" and not shape.parts:
+    if shape.key == "int" and not shape.by:
         try:
             number = int(key)
         except ValueError:

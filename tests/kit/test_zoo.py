@@ -86,6 +86,18 @@ def test_what_is_declared_wrongly_is_one_clear_error(declared: dict[str, Any], w
     assert what in str(caught.value) + str(caught.value.problems)
 
 
+def test_the_records_of_groups_have_keys_like_all_others() -> None:
+    seen: set[type] = set()
+
+    class Looking(zoo.Totals):
+        def take(self, change: dict[str, Any]) -> bool:
+            seen.add(type(change["key"]))
+            return super().take(change)
+
+    assert check(Looking, histories=2).verdict == "pass"
+    assert seen == {int}
+
+
 def test_what_can_not_be_told_of_a_poller_or_of_groups_is_refused() -> None:
     with pytest.raises(BadInput, match="nothing is delivered"):
         check(zoo.Follows, delivery="in-order")

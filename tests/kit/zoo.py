@@ -302,6 +302,13 @@ class Totals(Guarded):
         return [{"key": city, "count": count, "amount": amount} for city, (count, amount) in self.groups.items()]
 
 
+class TotalsInHashes(Totals):
+    """The same, and everything comes back as text."""
+
+    def rows(self) -> dict[str, dict[str, str]]:
+        return {city: {"count": str(count), "amount": str(amount)} for city, (count, amount) in self.groups.items()}
+
+
 class Orders(Guarded):
     """Orders with the name of their customer, joined when they are read."""
 
@@ -387,7 +394,8 @@ class NotAwaited(Guarded):
 RIGHT: dict[Any, dict[str, Any]] = {
     Guarded: {}, LogAndView: {}, soft_delete: {}, Flushed: {}, OneColumn: {}, Awaited: {}, Generating: {},
     Streaming: {}, OneByOne: {}, ByKind: {}, NaNs: {}, Polars: {}, Hashes: {}, JsonFile: {}, Tuples: {},
-    Composite: {}, texts: {}, Follows: {}, WaitsAtGaps: {}, Totals: {}, Orders: {},
+    Composite: {}, texts: {}, Follows: {}, WaitsAtGaps: {}, Totals: {}, TotalsInHashes: {},
+    Orders: {},
     Transfers: {"properties": ["no_torn_transaction"]},
 }  # fmt: skip
 
