@@ -10,10 +10,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+import weakref
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -22,13 +24,14 @@ import pytest
 from lab.base import BadInput, stream
 from lab.experiment import run as run_simulated
 from lab.experiment.progress import Quiet
-from lab.live import performing
+from lab.live import foretelling, performing
 from lab.live.performing import Performance
 from lab.live.refusals import refused, too_long
 from lab.live.run import run_live
 from lab.live.tickets import Tickets
 from lab.live.writer import Pauses, Writer
 from lab.place import FolderPlace
+from lab.running.worker import Worker
 from lab.runs import Run, load_run
 from lab.scenario import Source
 from lab.service.supervisor import ProgramFailed
@@ -82,7 +85,22 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run with four writers, and a projection that is not guarded."""
     folder = tmp_path_factory.mktemp("live")
     text = f'{TEXT}{UNGUARDED}expect = "fail"\n[writers]\ncount = 4\n'
-    return run_live(planned(folder, text), folder / "runs")
+    made = planned(folder, text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(foretelling, "Worker", _Foreteller)
+        return run_live(made, folder / "runs")
+
+
+class _Foreteller(Worker):
+    """Counts at each beginning how many of those before it are still held."""
+
+    known: ClassVar[list[weakref.ref[Worker]]] = []
+    held: ClassVar[list[int]] = []
+
+    def __init__(self, *arguments: Any) -> None:
+        self.held.append(sum(one() is not None for one in self.known))
+        self.known.append(weakref.ref(self))
+        super().__init__(*arguments)
 
 
 class TestARun:
@@ -126,6 +144,10 @@ class TestARun:
             assert counts["lost"]
             assert counts["duplicated"]
         assert "keyed" not in run.manifest["live"]["channel"]
+
+    def test_foretells_with_the_room_of_one_simulation_at_a_time(self, run: Run) -> None:
+        assert run.table("foretold").height == 3
+        assert _Foreteller.held == [0] * (3 * foretelling.REPETITIONS)
 
     def test_can_be_reported_and_loaded(self, run: Run) -> None:
         assert run.unreported is None
