@@ -24,10 +24,20 @@ class PolledSource:
         self._stored = 0
         self.armed: str | None = None
 
+    def goes_on(self, feed: TrialFeed) -> bool:
+        """Read this feed from now on, if it has at least what the table has: the same source at a later time."""
+        if len(feed.committed) < self._stored:
+            return False
+        self._feed = feed
+        return True
+
     def changes_since(self, position: int, limit: int = 1_000) -> list[Change]:
         """Return committed changes after this position, by position."""
         self._asked()
-        return self._feed.changes_since(position, limit)
+        page = self._feed.changes_since(position, limit)
+        places = ", ".join(str(change["position"]) for change in page) or "none"
+        self._say(f"asks for changes after position {position}: {places}")
+        return page
 
     def horizon(self) -> int:
         """Return the position up to which everything is committed: below the oldest open transaction."""
@@ -41,6 +51,9 @@ class PolledSource:
         given = parameters.values() if isinstance(parameters, dict) else parameters
         words = " ".join(statement.split()) + "".join(f", {value!r}" for value in given)
         self._say(f"asks {words}: {len(rows)} row{'' if len(rows) == 1 else 's'}")
+        # Rows without a position may be of any change.
+        known = all("position" in row.keys() for row in rows)  # noqa: SIM118 (a row of sqlite3 is no dict)
+        self._feed.handed += [row["position"] for row in rows] if known else self._feed.committed
         self._feed.asked()
         return rows
 
@@ -91,7 +104,7 @@ class Poller:
 
     def poll(self, feed: TrialFeed, limit: int) -> None:
         """Let the projector read the source."""
-        if self._source is None or self._source._feed is not feed:
+        if self._source is None or not self._source.goes_on(feed):
             self._close()
             self._source = PolledSource(feed, self.said)
         self._source.armed = self.armed

@@ -175,7 +175,7 @@ class _Run:
                 known = set(self.outcome.handed) if self.telling else ()
                 self.outcome.handed += page
                 ago = f", as it was {lag} commit{'s' if lag > 1 else ''} ago" if lag else ""
-                for position in page if self.telling else ():
+                for position in page if self.telling and not polls else ():
                     again = " again" if position in known else ""
                     self.say("catch-up", f"hands over {brief(self.case.history.at(position))}{again}{ago}", 1)
                 if not page and self.step < len(self.case.script) and not polls:

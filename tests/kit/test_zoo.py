@@ -13,6 +13,12 @@ import zoo
 
 from lab.base import BadInput
 from lab.kit.examples.mended import handle
+from lab.kit.history import Planned, Shape, build
+from lab.kit.properties import PROPERTIES
+from lab.kit.reader import Observer
+from lab.kit.script import Commit, Die, Poll, TrialCase
+from lab.kit.subject import subject
+from lab.kit.trial import run
 from lab.testing import check
 
 # Of all properties together, each right one is tried on hundreds of histories.
@@ -57,6 +63,23 @@ def test_what_comes_back_as_text_is_said() -> None:
 def test_what_a_poller_asks_is_in_the_witness() -> None:
     (found,) = check(zoo.ReadsAfterLast, histories=60, properties=["no_skipped_gap"]).verdicts
     assert "asks SELECT * FROM changes WHERE position > ? ORDER BY position, 0: 1 row" in found.witness
+
+
+def test_a_delete_that_a_crash_interrupted_is_not_said_to_be_lost() -> None:
+    """What is read by SQL was handed over, whatever columns were asked for."""
+
+    class NoPosition(zoo.WaitsAtGaps):
+        def poll(self, source: Any) -> None:
+            for row in source.execute("SELECT key, revision, deleted, name, amount, price FROM changes"):
+                self.inner.take(dict(row))
+
+    history = build([Planned(1), Planned(1, True)], Shape())
+    script = (Commit((1,)), Poll(4), Commit((2,)), Die("after-checkpoint"), Poll(4))
+    for poller in (zoo.WaitsAtGaps, NoPosition):
+        outcome = run(subject(poller).under("out-of-order"), TrialCase(history, script, drain=True))
+        assert [len(seen.rows) for seen in outcome.seen[:3]] == [1, 0, 0]
+        look = PROPERTIES["survives_crash"].look
+        assert look(Observer(outcome), lambda case, made=poller: run(subject(made).under("out-of-order"), case)) is None
 
 
 def test_the_text_says_what_a_total_should_be() -> None:
