@@ -14,6 +14,7 @@ from lab.registry import Registry
 from lab.scenario import DomainTable
 
 SHIPPED = {
+    "bank": "lab.domain.bank:BANK",
     "employees": "lab.domain.employees:EMPLOYEES",
     "flights": "lab.domain.flights:FLIGHTS",
     "marketing": "lab.domain.marketing:MARKETING",

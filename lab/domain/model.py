@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,8 @@ import polars as pl
 from lab.base import Entity, Key, Totals
 
 State = dict[str, Any]
+# A record by its entity and its key.
+Named = tuple[str, Key]
 
 # Record, Event and Outcome are named tuples, not frozen dataclasses, which take four times as long to create: each
 # command creates several.
@@ -41,7 +43,10 @@ class View(Protocol):
 
 @dataclass(frozen=True)
 class Command:
-    """A request to change one record. `expected` is the revision that the caller saw; another one is a conflict."""
+    """A request to change a record, and others with it if the domain `ChangesSeveral`.
+
+    `expected` is the revision of the record that the caller saw; another one is a conflict.
+    """
 
     entity: str
     name: str
@@ -58,10 +63,14 @@ class Command:
 
 
 class Event(NamedTuple):
-    """A change of one record: its name, and the columns that it sets."""
+    """A change of one record: its name, and the columns that it sets.
+
+    `about` is the record, by entity and key, if it is another one than the command's own.
+    """
 
     name: str
     fields: Mapping[str, Any] = MappingProxyType({})
+    about: Named | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,7 @@ class Rejection:
 class Outcome(NamedTuple):
     """The result of a command: accepted with the new state and a position to wait for, or the reasons why not.
 
+    State and revision are those of the command's own record; the position is the last one of all that it changed.
     `reused`: nothing was decided, since the id of its request was that of another command before.
     """
 
@@ -186,6 +196,19 @@ class Domain(Protocol):
 
     def trace(self, options: Options) -> Trace:
         """Return the history that the domain replays."""
+
+
+@runtime_checkable
+class ChangesSeveral(Protocol):
+    """A domain with commands that change several records at once, in one transaction."""
+
+    def changes_too(self, command: Command) -> tuple[Named, ...]:
+        """Return the records that a command may change beside its own; they are locked with it before it is decided."""
+
+
+def changes_too(domain: Domain, command: Command) -> tuple[Named, ...]:
+    """Return the records that a command may change beside its own; of most domains there are none."""
+    return domain.changes_too(command) if isinstance(domain, ChangesSeveral) else ()
 
 
 def evolve(state: State | None, event: Event) -> State:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from lab.base import DTYPES, stream
-from lab.domain.model import Command, Domain, Options, Rejection, published
+from lab.domain.model import Command, Domain, Event, Options, Record, Rejection, changes_too, published
 from lab.queries.resolve import resolve
 from lab.scenario import QueryTable
 from lab.testing.contracts import parametrized
@@ -68,6 +68,21 @@ def decisions_are_pure_and_states_have_every_column(domain: Domain) -> None:
         assert frame.equals(other.revisions[name])
 
 
+def what_else_a_command_changes_is_told_before(domain: Domain) -> None:
+    """A source of truth locks every record of a command before the command is decided."""
+    if domain.has_trace:
+        return
+    model = _Everything(domain)
+    for command in _commands(domain, 7):
+        found = domain.decide(model, command)
+        if isinstance(found, Rejection):
+            continue
+        own = (command.entity, command.key)
+        assert {event.about or own for event in found} <= {own, *changes_too(domain, command)}
+        for event in found:
+            model.change(event.about or own, event)
+
+
 def what_can_not_be_is_refused_with_a_reason(domain: Domain) -> None:
     if domain.has_trace:
         return
@@ -101,6 +116,23 @@ def a_trace_is_in_order_and_has_the_columns_of_its_entities(domain: Domain) -> N
     assert all(earlier <= later for (_, earlier), (_, later) in pairwise(seen))
 
 
+class _Everything:
+    """The records as a domain's events make them."""
+
+    def __init__(self, domain: Domain) -> None:
+        self.domain, self.records = domain, dict[tuple[str, Any], Record]()
+
+    def get(self, entity: str, key: Any) -> Record | None:
+        """Return the record, if there is or was one."""
+        return self.records.get((entity, key))
+
+    def change(self, name: tuple[str, Any], event: Event) -> None:
+        """Change a record by an event about it."""
+        former, deletes = self.records.get(name), self.domain.events[name[0]][event.name].deletes
+        state = self.domain.evolve(former.state if former else None, event)
+        self.records[name] = Record(state, former.revision + 1 if former else 1, deletes)
+
+
 class _Nothing:
     def get(self, entity: str, key: Any) -> None:
         """No record is there."""
@@ -123,6 +155,7 @@ PROMISED: tuple[Promised, ...] = (
     the_same_seed_is_the_same_workload,
     commands_arrive_in_order,
     decisions_are_pure_and_states_have_every_column,
+    what_else_a_command_changes_is_told_before,
     what_can_not_be_is_refused_with_a_reason,
     what_is_published_is_the_same_by_function_and_by_expressions,
     a_trace_is_in_order_and_has_the_columns_of_its_entities,

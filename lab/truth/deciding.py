@@ -10,12 +10,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lab.base import Key
-from lab.domain.model import Command, Domain, Event, Outcome, Record, Rejection, State, View
+from lab.base import Key, Unsound
+from lab.domain.model import (
+    Command,
+    Domain,
+    Event,
+    Named,
+    Outcome,
+    Record,
+    Rejection,
+    State,
+    View,
+    changes_too,
+)
 
 
 class Change(NamedTuple):
-    """One committed revision as it is published."""
+    """One committed revision as it is published.
+
+    `transaction` is the position of the first change of its command: those that one command made are told by it.
+    """
 
     entity: str
     position: int
@@ -27,6 +41,7 @@ class Change(NamedTuple):
     state: State
     # The record before the change; None if the change made it.
     former: Record | None = None
+    transaction: int = 0
 
 
 class Answered(NamedTuple):
@@ -39,6 +54,8 @@ class Answered(NamedTuple):
 class Draft(NamedTuple):
     """One revision that a command asks for and that has no position yet."""
 
+    entity: str
+    key: Key
     record: Record
     event: Event
     former: Record | None
@@ -76,11 +93,19 @@ def decided(domain: Domain, truth: View, command: Command, record: Record | None
     if isinstance(decision, Rejection):
         return Outcome("rejected", command.key, decision.reasons, revision=revision)
     drafts: list[Draft] = []
-    types = domain.events[command.entity]
+    own = (command.entity, command.key)
+    known: dict[Named, Record | None] = {own: record}
     for event in decision:
-        state = domain.evolve(record.state if record else None, event)
-        former, record = record, Record(state, (record.revision if record else 0) + 1, types[event.name].deletes)
-        drafts.append(Draft(record, event, former))
+        name = event.about or own
+        if name not in known:
+            if name not in changes_too(domain, command):
+                raise Unsound(f"`{command.name}` changes {name[0]} {name[1]!r}, which `changes_too` doesn't tell of")
+            known[name] = truth.get(*name)
+        former = known[name]
+        state = domain.evolve(former.state if former else None, event)
+        deleted = domain.events[name[0]][event.name].deletes
+        made = known[name] = Record(state, (former.revision if former else 0) + 1, deleted)
+        drafts.append(Draft(*name, made, event, former))
     return drafts or Outcome("accepted", command.key, revision=revision)
 
 
@@ -88,17 +113,19 @@ def accepted(command: Command, drafts: Sequence[Draft], positions: Sequence[int]
     """Return what came of a command whose drafts were written at these positions."""
     changes = [
         Change(
-            command.entity, position, command.key, record.revision, record.deleted, command.at, event.name,
-            record.state, former,
+            entity, position, key, record.revision, record.deleted, command.at, event.name, record.state, former,
+            positions[0],
         )
-        for (record, event, former), position in zip(drafts, positions, strict=True)
+        for (entity, key, record, event, former), position in zip(drafts, positions, strict=True)
     ]  # fmt: skip
-    last = changes[-1]
+    # Of its own record, if it changed that.
+    last = next((one for one in reversed(changes) if (one.entity, one.key) == (command.entity, command.key)), None)
+    last = last or changes[-1]
     outcome = Outcome(
         "accepted",
         command.key,
         event=last.event,
-        position=last.position,
+        position=changes[-1].position,
         revision=last.revision,
         deleted=last.deleted,
         state=last.state,

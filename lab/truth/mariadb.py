@@ -158,7 +158,7 @@ class Mariadb(ServerTruth):
 
     def delivered(self, command: Command, draft: Draft) -> list[Step]:
         """What writes it into the outbox, if there is one."""
-        columns = list(self.domain.entities[command.entity].columns)
+        columns = list(self.domain.entities[draft.entity].columns)
         return outbox.steps(command, draft, columns, self.outlets.outboxes, SEQUENCE) if self.outlets.outboxes else []
 
     @cached_property

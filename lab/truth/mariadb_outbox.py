@@ -36,7 +36,7 @@ def steps(command: Command, draft: Draft, columns: Sequence[str], readers: Seque
     """
     change = written(command, draft, columns)
     insert = f'INSERT INTO {TABLE} (reader, entity, position, "change") VALUES (?, ?, LASTVAL({sequence}), ?)'
-    return [(insert, (reader, command.entity, change)) for reader in readers]
+    return [(insert, (reader, draft.entity, change)) for reader in readers]
 
 
 class MariadbOutboxRows:

@@ -18,8 +18,8 @@ TABLE = "lab_outbox"
 
 def written(command: Command, draft: Draft, columns: Sequence[str]) -> str:
     """One change as text: the row of its change frame without the position, and the record as it was before."""
-    record, _, former = draft
-    row = [command.key, record.revision, record.deleted, command.at, *(record.state[name] for name in columns)]
+    record, former = draft.record, draft.former
+    row = [draft.key, record.revision, record.deleted, command.at, *(record.state[name] for name in columns)]
     before: list[Any] = [former is not None and not former.deleted]
     before += [former.state[name] if former else None for name in columns]
     return json.dumps([row, before], ensure_ascii=False)

@@ -130,8 +130,7 @@ class Truth(ABC):
         found = decided(self.domain, self, command, self.get(command.entity, command.key))
         if isinstance(found, Outcome):
             return found, []
-        entity, key, at = command.entity, command.key, command.at
-        positions = [self.append(entity, key, record, event, at) for record, event, _ in found]
+        positions = [self.append(one.entity, one.key, one.record, one.event, command.at) for one in found]
         return accepted(command, found, positions)
 
     @abstractmethod

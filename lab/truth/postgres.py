@@ -128,7 +128,7 @@ class Postgres(ServerTruth):
     def delivered(self, command: Command, draft: Draft) -> list[Step]:
         """What writes it into the outbox, if there is one."""
         readers = self.outlets.outboxes
-        columns = list(self.domain.entities[command.entity].columns)
+        columns = list(self.domain.entities[draft.entity].columns)
         return [outbox.step(command, draft, columns, readers, SEQUENCE)] if readers else []
 
     @property

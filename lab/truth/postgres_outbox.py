@@ -31,7 +31,7 @@ def step(command: Command, draft: Draft, columns: Sequence[str], readers: Sequen
     """The statement and its values that write one change for each reader, at the position that was taken last."""
     change = written(command, draft, columns)
     rows = ", ".join(f"(?, ?, currval('{sequence}'), ?)" for _ in readers)
-    values = [value for reader in readers for value in (reader, command.entity, change)]
+    values = [value for reader in readers for value in (reader, draft.entity, change)]
     return f"INSERT INTO {TABLE} (reader, entity, position, change) VALUES {rows}", values
 
 

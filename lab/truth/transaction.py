@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lab.base import Key
-from lab.domain.model import Command, Outcome, Record
+from lab.domain.model import Command, Outcome, Record, changes_too
 from lab.queries.answers import Row
 from lab.truth.attached import Step, TruthSession
 from lab.truth.deciding import Answered, Change, Draft, accepted, decided, repeated
@@ -95,7 +95,9 @@ class Transaction:
 
     def _start(self, orders: Orders) -> None:
         truth = self.truth
-        names = list(dict.fromkeys((command.entity, command.key) for command, _ in orders))
+        own = [(command.entity, command.key) for command, _ in orders]
+        others = [name for command, _ in orders for name in changes_too(truth.domain, command)]
+        names = list(dict.fromkeys([*own, *others]))
         for entity, key in names:
             truth.check(entity, key, (("key", key),))
         requests = [request for _, request in orders if request is not None]
@@ -133,7 +135,7 @@ class Transaction:
                 outcomes[number] = found
             else:
                 drafted.append((number, command, found))
-                self._records[command.entity, command.key] = found[-1].record
+                self._records.update(((draft.entity, draft.key), draft.record) for draft in found)
         changes: list[Change] = []
         positions = iter(self._written(drafted, last=not first and self.truth.committing is None))
         for number, command, drafts in drafted:
@@ -156,11 +158,10 @@ class Transaction:
         truth = self.truth
         rows = list[tuple[str, tuple[Any, ...]]]()
         for _, command, drafts in drafted:
-            names = truth.domain.entities[command.entity].columns
-            for record, event, _ in drafts:
-                values = tuple(truth._values(command.entity, record, event))
-                truth.check(command.entity, command.key, zip(names, values, strict=False))
-                rows.append((command.entity, (command.key, record.revision, record.deleted, command.at, *values)))
+            for entity, key, record, event, _ in drafts:
+                names, values = truth.domain.entities[entity].columns, tuple(truth._values(entity, record, event))
+                truth.check(entity, key, zip(names, values, strict=False))
+                rows.append((entity, (key, record.revision, record.deleted, command.at, *values)))
         if truth.gaps == "xmin":
             return self._put_off(rows)
         steps: list[Step] = []

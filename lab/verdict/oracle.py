@@ -71,15 +71,16 @@ class Oracle:
                 outcomes["rejected"] += 1
                 continue
             outcomes["accepted"] += 1
-            columns = list(domain.entities[command.entity].columns)
             for event in decision:
+                entity, key = event.about or (command.entity, command.key)
+                record = model.get(entity, key)
                 state = domain.evolve(record.state if record else None, event)
-                deleted = domain.events[command.entity][event.name].deletes
+                deleted = domain.events[entity][event.name].deletes
                 record = Record(state, (record.revision if record else 0) + 1, deleted)
-                model.records[command.entity, command.key] = record
+                model.records[entity, key] = record
                 position += 1
-                values = (state[name] for name in columns)
-                rows[command.entity].append((position, command.key, record.revision, deleted, command.at, *values))
+                values = (state[name] for name in domain.entities[entity].columns)
+                rows[entity].append((position, key, record.revision, deleted, command.at, *values))
         frames = {
             name: pl.DataFrame(rows[name], schema=entity.schema, orient="row")
             for name, entity in domain.entities.items()

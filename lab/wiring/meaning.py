@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from lab.base import TRUTH, LabError, MissingDriver, Problem, nearest
 from lab.channel import CHANNELS
-from lab.domain.model import Domain
+from lab.domain.model import ChangesSeveral, Domain
 from lab.projection.guards import guard_class
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
@@ -74,6 +74,14 @@ def change(scenario: Scenario, business: Domain, file: str) -> list[Problem]:
         return []
     what = f"the write model of `{business.name}` doesn't change"
     return [Problem(f"{file}: domain.change_at", what, "leave it out, or take the domain `marketing`")]
+
+
+def together(scenario: Scenario, business: Domain, file: str) -> list[Problem]:
+    """Refuse simulated concurrent writers for commands that change several records: each change has its own there."""
+    if scenario.writers is None or not isinstance(business, ChangesSeveral):
+        return []
+    what = f"simulated writers commit one change at a time, and commands of `{business.name}` change several records"
+    return [Problem(f"{file}: writers", what, "leave [writers] out, or run it on a server with `lab run --live`")]
 
 
 def engine(scenario: Scenario, file: str) -> list[Problem]:

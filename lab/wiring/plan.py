@@ -191,7 +191,7 @@ def plan(source: Source) -> Plan:
     problems += reserved.names(business, file)
     problems += meaning.names_in_truth(scenario, business, file)
     problems += meaning.workload(scenario, business, file)
-    problems += meaning.change(scenario, business, file)
+    problems += meaning.change(scenario, business, file) + meaning.together(scenario, business, file)
     queries, explicit, wrong = _queries(scenario, business, file)
     problems += wrong
     problems += meaning.query_names(scenario, queries, file)

@@ -36,7 +36,7 @@ def test_shipped_scenarios_have_equal_settings_or_say_why_not(name: str) -> None
     assert set(said) == ON_PURPOSE.get(name, set())
 
 
-@pytest.mark.parametrize("domain", ["employees", "flights", "marketing"])
+@pytest.mark.parametrize("domain", ["bank", "employees", "flights", "marketing"])
 def test_a_new_scenario_has_equal_settings(domain: str, tmp_path: Path) -> None:
     assert not unequal(plan(Source(write_starter(tmp_path, "mine", domain, 1, ()))))
 
