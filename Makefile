@@ -39,7 +39,7 @@ nightly: setup  ## many more histories, requests, values and hostile scenarios, 
 	@$(MAKE) --keep-going $(CAMPAIGNS:%=nightly-%)
 
 nightly-histories: setup
-	HISTORIES=10000 $(BIN)/python -m pytest -n $(WORKERS) tests/kit/test_mutants.py tests/service/test_service_fuzz.py tests/service/test_http.py
+	HISTORIES=10000 $(BIN)/python -m pytest -n $(WORKERS) tests/kit/test_mutants.py tests/kit/test_zoo.py tests/service/test_service_fuzz.py tests/service/test_http.py
 
 nightly-properties: setup
 	EXAMPLES=400 $(BIN)/python -m pytest -n $(WORKERS) -m hypothesis
