@@ -17,6 +17,7 @@ from lab.base import BadInput, Problem
 from lab.cli import checking, commands, processes
 from lab.cli.servers import servers
 from lab.cli.shared import EXIT
+from lab.cli.statements import statements
 from lab.ending import complain, output, run
 from lab.formatting import printable
 
@@ -47,6 +48,7 @@ for command in (
     commands.validate,
     commands.stores,
     servers,
+    statements,
     commands.new,
     checking.check,
     checking.grade,

@@ -36,7 +36,7 @@ _TOO_LARGE = ("size has exceeded", "too large", "size limit", "exceeded the maxi
 _clients: dict[tuple[str, str], Any] = {}
 
 
-class Refused(Unavailable):
+class ConditionFailed(Unavailable):
     """The condition of a request doesn't hold: another one was there first."""
 
 
@@ -48,8 +48,8 @@ def url(text: str, where: str) -> ServerUrl:
 def translated(what: str, error: Exception) -> LabError | None:
     """Return the lab's error for one that the driver raised; None for a transaction that was cancelled.
 
-    Unavailable: away, silent, throttled, no rights; Refused where a condition doesn't hold. CannotTake: too large a
-    value. Damaged: what was there is gone.
+    Unavailable: away, silent, throttled, no rights; ConditionFailed: another one was there first. CannotTake: too large
+    a value. Damaged: what was there is gone.
     """
     said = f"{what}: {first_line(error) or type(error).__name__}"
     if not isinstance(error, ClientError):
@@ -58,7 +58,7 @@ def translated(what: str, error: Exception) -> LabError | None:
     if code == "TransactionCanceledException":
         return None
     if code in _CONDITIONS:
-        return Refused(said)
+        return ConditionFailed(said)
     if code in _GONE:
         return Damaged(said)
     if any(words in said for words in _TOO_LARGE):

@@ -102,7 +102,7 @@ class S3Disk(FolderDisk):
             with self._mapped():
                 found = client.put_object(Bucket=BUCKET, Key=self._prefix + MANIFEST, Body=said.encode(), **condition)
                 self._tag = str(found["ETag"])
-        except engine.Refused:
+        except engine.ConditionFailed:
             tag = self._tag
             if self.manifest() == said:
                 return

@@ -6,6 +6,7 @@ from lab.systems.system import System
 
 TRUTH, STORE = "source of truth", "store"
 _NO_SERVER = "it has neither a server nor an emulator that the tests could run"
+_WRITTEN = f"{_NO_SERVER}; `lab statements` prints what it would be sent"
 _TABLES = ("sqlite.table", "duckdb.columnar")
 
 DATABASES = (
@@ -34,18 +35,18 @@ DATABASES = (
         why="the tests run on MariaDB, which MySQL's clients and statements reach",
     ),
     System(
-        "SQL Server", "relational", (TRUTH, STORE), "family", ("sqlite.table",),
+        "SQL Server", "relational", (TRUTH, STORE), "written", ("sqlite.table",),
         "transactions; readers wait for writers unless snapshots are switched on",
         "by position, or change tracking",
         "a key of an index has at most 1,700 bytes",
-        why=_NO_SERVER,
+        why=_WRITTEN,
     ),
     System(
-        "Oracle", "relational", (TRUTH, STORE), "family", ("sqlite.table",),
+        "Oracle", "relational", (TRUTH, STORE), "written", ("sqlite.table",),
         "transactions; an empty text is null",
         "by position, or from its redo log",
         "a text has at most 4,000 bytes, unless it is set to more",
-        why=_NO_SERVER,
+        why=_WRITTEN,
     ),
     System(
         "MongoDB", "document", (TRUTH, STORE), "family", ("sqlite.document",),
@@ -116,18 +117,22 @@ DATABASES = (
         why=_NO_SERVER,
     ),
     System(
-        "Vertica", "columnar", (STORE,), "family", _TABLES[1:],
+        "Vertica", "columnar", (STORE,), "written", _TABLES[1:],
         "transactions; small writes are costly",
         "by position",
         "a statement at a time loads badly: batches only",
-        why=_NO_SERVER,
+        why=_WRITTEN,
     ),
     System(
-        "Redshift", "columnar", (STORE,), "family", _TABLES[1:],
+        "Redshift", "columnar", (STORE,), "dialect", _TABLES[1:],
         "transactions, serialised by table; a key is declared, and not enforced",
         "by position",
         "no upsert: a staging table, delete and insert",
-        why=_NO_SERVER,
+        runs="postgres", on="PostgreSQL",
+        proof=(
+            "tests/systems/test_statements.py::test_what_redshift_is_sent_lands_and_answers_right_on_postgresql",
+        ),
+        why="its statements run on PostgreSQL, which it comes from; `lab statements` prints them",
     ),
     System(
         "ClickHouse", "columnar", (STORE,), "family", _TABLES[1:],

@@ -14,7 +14,7 @@ pytest.importorskip("boto3", reason="pip install 'polyglot-lab[aws]'")
 from reachable import emulated_aws
 
 from lab.base import Batch, Damaged, Unavailable
-from lab.engines.aws import Refused
+from lab.engines.aws import ConditionFailed
 from lab.place import FolderPlace
 from lab.servers.aws import BUCKET, SERVER, delete_objects, objects_below
 from lab.stores import dump, parquet_table, store_class
@@ -115,7 +115,7 @@ def test_a_condition_that_does_not_hold_is_told_apart() -> None:
     from lab.engines import aws as engine
 
     client.put_object(Bucket=BUCKET, Key=store_key, Body=b"1")
-    with pytest.raises(Refused), engine.mapped("here"):
+    with pytest.raises(ConditionFailed), engine.mapped("here"):
         client.put_object(Bucket=BUCKET, Key=store_key, Body=b"2", IfNoneMatch="*")
     delete_objects([store_key])
 
