@@ -77,7 +77,8 @@ class AdapterTest:
         """Make a change at the next position."""
         self.position += 1
         plain = build([Planned(record)] * revision, self.consumers.shape).changes[-1]
-        return dict(plain) | {"position": self.position, "deleted": deleted} | (state or {})
+        event = "deleted" if deleted else plain["event"]
+        return dict(plain) | {"position": self.position, "deleted": deleted, "event": event} | (state or {})
 
     def kill(self) -> None:
         if self.exchange is not None:

@@ -25,7 +25,7 @@ from lab.kit import exchange
 from lab.kit.check import SECONDS, TrialOptions, judge
 from lab.kit.driver import Driver
 from lab.kit.foreign import _unable, check_exec, limit
-from lab.kit.history import META, Shape
+from lab.kit.history import COLUMNS, META, Shape
 from lab.kit.properties import tried
 from lab.kit.wire import SCHEMA, decode, encode, restored
 
@@ -186,10 +186,15 @@ def test_the_same_wrong_consumer_fails_alike_in_every_language(
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_same_right_consumer_passes_in_every_language(language: Any, tmp_path: Path) -> None:
+    shown: list[dict[str, Any]] = []
+    some = ["no_loss", "no_phantom", "survives_crash"]
     result, _ = check_exec(
-        language("readmodel", tmp_path), 5, histories=2, properties=["no_loss", "no_phantom", "survives_crash"]
-    )
+        language("readmodel", tmp_path), 5, histories=2, properties=some,
+        watch=lambda _, line: shown.extend(json.loads(line).get("rows", [])),
+    )  # fmt: skip
     assert result.verdict == "pass", result.text()
+    # What is said of a change is no part of a record's state.
+    assert {tuple(sorted(row)) for row in shown} == {("amount", "key", "name", "price")}
 
 
 def test_a_program_that_starts_slowly_gets_as_many_histories() -> None:
@@ -226,6 +231,8 @@ def test_what_is_sent_and_answered_is_what_the_schema_says() -> None:
             assert not list(validator.iter_errors(message)), message
             part.validate(message)
     assert {message["do"] for _, message in said if "do" in message} == {"init", "apply", "rows"}
+    assert set(schema["$defs"]["change"]["properties"]) == set(schema["$defs"]["change"]["required"]) == set(META)
+    assert {name for _, message in said for row in message.get("rows", []) for name in row} == {"key", *COLUMNS}
     assert any("die_after" in message for _, message in said)
     assert any(message.get("again") for _, message in said)
 

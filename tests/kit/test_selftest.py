@@ -33,6 +33,13 @@ def test_the_adapter_of_the_examples_works(tmp_path: Path) -> None:
     assert len(result.findings) == 16
 
 
+def test_a_consumer_that_deletes_by_the_event_works(tmp_path: Path) -> None:
+    by_event = CONSUMER.replace('if not change["deleted"]', 'if change["event"] != "deleted"')
+    assert by_event != CONSUMER
+    result = tried(tmp_path, by_event)
+    assert result.verdict == "pass", result.text()
+
+
 ANSWER = 'answers.write(json.dumps({"id": request["id"], **done}) + "\\n")'
 ROWS = "{name: value for name, value in change.items() if name not in META}"
 # What is replaced by what, the first step that must fail, and what it says.

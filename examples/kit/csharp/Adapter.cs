@@ -15,7 +15,7 @@ public interface IConsumer
 public static class Adapter
 {
     private static readonly string[] Meta =
-        ["position", "revision", "deleted", "committed_at", "transaction", "transaction_size"];
+        ["position", "revision", "deleted", "event", "committed_at", "transaction", "transaction_size"];
 
     public static void Serve(Func<string, IConsumer> open)
     {

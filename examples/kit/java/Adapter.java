@@ -21,7 +21,7 @@ import java.util.function.Function;
 final class Adapter {
     /** What a change has besides the key and the state of its record. */
     static final List<String> META =
-            List.of("position", "revision", "deleted", "committed_at", "transaction", "transaction_size");
+            List.of("position", "revision", "deleted", "event", "committed_at", "transaction", "transaction_size");
 
     interface Consumer {
         void apply(Iterable<Map<String, Object>> changes) throws Exception;

@@ -43,7 +43,7 @@ function* dying(changes, after) {
 
 // A change without what isn't part of the record's state.
 export function state(change) {
-  const { position, revision, deleted, committed_at, transaction, transaction_size, ...row } = change;
+  const { position, revision, deleted, event, committed_at, transaction, transaction_size, ...row } = change;
   return row;
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adapter import save, serve
 
-META = ("position", "revision", "deleted", "committed_at", "transaction", "transaction_size")
+META = ("position", "revision", "deleted", "event", "committed_at", "transaction", "transaction_size")
 
 
 class ReadModel:

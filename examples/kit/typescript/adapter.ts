@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 export type Value = string | number | bigint | boolean | null;
 export type Row = { key: Value; [column: string]: Value };
 export type Change = Row & {
-  position: number; revision: number; deleted: boolean;
+  position: number; revision: number; deleted: boolean; event: "created" | "changed" | "deleted";
   committed_at: number; transaction: number; transaction_size: number;
 };
 export interface Consumer {
@@ -55,7 +55,7 @@ function* dying(changes: Change[], after?: number): Generator<Change> {
 
 // A change without what isn't part of the record's state.
 export function state(change: Change): Row {
-  const { position, revision, deleted, committed_at, transaction, transaction_size, ...row } = change;
+  const { position, revision, deleted, event, committed_at, transaction, transaction_size, ...row } = change;
   return row as Row;
 }
 

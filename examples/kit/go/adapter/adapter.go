@@ -97,7 +97,7 @@ func Whole(value any) int64 {
 	return found
 }
 
-var meta = []string{"position", "revision", "deleted", "committed_at", "transaction", "transaction_size"}
+var meta = []string{"position", "revision", "deleted", "event", "committed_at", "transaction", "transaction_size"}
 
 // State returns a change without what isn't part of the record's state.
 func State(change Row) Row {
