@@ -14,7 +14,7 @@ OTHERS = (
         "transactions",
         "all nodes of a label, by an index in order",
         "a query that passes a node with many edges visits them all",
-        why="no store is made for it",
+        why="no store is made for it; the emulator of its protocol is a package of 70 MB with a Java machine",
     ),
     System(
         "HyperGraphDB", "graph", (STORE,), "family", ("ladybug.graph",),
@@ -42,14 +42,14 @@ OTHERS = (
         "a document at a time, by an external version; what is written is seen after a refresh (1 s)",
         "by a point in time and search_after",
         "no transaction; a page of a search ends at 10,000; a deleted document's version is forgotten after a minute",
-        why="no store is made for it",
+        why="no store is made for it: the contract of stores knows no refresh yet; an emulator of it has one",
     ),
     System(
         "OpenSearch", "search index", (STORE,), "family", ("tantivy.search",),
         "as Elasticsearch, which it comes from",
         "as Elasticsearch",
         "as Elasticsearch",
-        why="no store is made for it",
+        why="no store is made for it: see Elasticsearch",
     ),
     System(
         "S3", "flat files", (TRUTH, STORE), "emulated", ("parquet.files", "duckdb.files"),
