@@ -2,6 +2,9 @@
 
 A document has the columns of its record and those that the lab adds, by their names, so that others can ask for a path
 of it: `JSON.GET <prefix>:row:<entity>:<key> $.name`. All else is as in `redis.keyvalue`.
+
+The module doesn't parse every decimal to the nearest float: some come back with another last digit. So each float is in
+the document a second time, as a text below `_exact`, and that is what the store reads.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from lab.stores.redis_keyvalue import RedisKeyvalue, key_text
 from lab.stores.redis_prefix import Command
 from lab.stores.slices import tuples
 
+# Below it are the floats of a document, each as the shortest decimal that only it is the nearest float of.
+EXACT = "_exact"
 # The root of a document as the module first called it: asked for so, it comes by itself and not in a list.
 _ROOT = "."
 
@@ -34,6 +39,7 @@ class RedisDocument(RedisKeyvalue):
 
     name = "redis.document"
     holds = ("records",)
+    reserves = frozenset({EXACT})
     answers = frozenset({"get", "get_many"})
     gaps = MappingProxyType(
         {
@@ -70,12 +76,12 @@ class RedisDocument(RedisKeyvalue):
             client.close()
 
     def _written(self, entity: str, rows: pl.DataFrame) -> list[Command]:
-        names = list(self.layout.schema(entity))
+        names, floats = list(self.layout.schema(entity)), self._floats(entity)
         listed = tuples(rows, names)
         words: list[Any] = ["JSON.MSET", *[_ROOT] * (3 * len(listed))]
         words[1::3] = self._names("row", entity, listed)
         try:
-            words[3::3] = [in_json(dict(zip(names, row, strict=True))) for row in listed]
+            words[3::3] = [in_json(_document(names, floats, row)) for row in listed]
         except ValueError:
             raise CannotTake(f"{self.name}: JSON has no word for a number that is not finite") from None
         return [tuple(words)]
@@ -99,12 +105,27 @@ class RedisDocument(RedisKeyvalue):
         return [row_of(one) for one in self._ask("JSON.MGET", *(before + key_text(key) for key in keys), _ROOT)]
 
     def _reading(self, entity: str) -> Callable[[bytes | str | None], Row | None]:
-        names = list(self.layout.schema(entity))
+        names, floats = list(self.layout.schema(entity)), self._floats(entity)
 
         def row_of(document: bytes | str | None) -> Row | None:
             if document is None:
                 return None
             found = json.loads(document)
+            exact = found[EXACT] if floats else {}
+            for name in floats:
+                if found[name] is not None:
+                    found[name] = float(exact[name])
             return tuple([found[name] for name in names])
 
         return row_of
+
+    def _floats(self, entity: str) -> list[str]:
+        return [name for name, dtype in self.layout.schema(entity).items() if dtype.is_float()]
+
+
+def _document(names: Sequence[str], floats: Sequence[str], row: Row) -> dict[str, Any]:
+    """A row by the names of its columns, with its floats once more."""
+    made = dict(zip(names, row, strict=True))
+    if floats:
+        made[EXACT] = {name: repr(made[name]) for name in floats if made[name] is not None}
+    return made

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from effort import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pieces import SCENARIO
 from reachable import own_instance
 from running import call
 
-from lab.base import BadInput, Batch, CannotTake, Unavailable
+from lab.base import INT_MAX, INT_MIN, BadInput, Batch, CannotTake, Unavailable
 from lab.place import FolderPlace
 from lab.servers import redis_instance, redis_json
 from lab.servers.redis import SERVER
 from lab.stores import Layout, dump, store_class
 from lab.testing.contracts import store_cases
 from lab.testing.promises import Case
-from lab.testing.sample import IDS, content, item, items, layout
+from lab.testing.sample import IDS, ask, content, item, items, layout
 
 STORE = store_class("redis.document")
 
@@ -54,8 +57,49 @@ def test_a_document_can_be_asked_for_a_path_by_others(documents: None, tmp_path:
         (name,) = client.scan_iter(f"{store._known}:row:*")
         assert json.loads(client.execute_command("JSON.GET", name, "$.revision")) == [1]
         (row,) = dump(store, "item").to_dicts()
-        assert json.loads(client.execute_command("JSON.GET", name)) == row
+        document = json.loads(client.execute_command("JSON.GET", name))
+        assert document.pop("_exact") == {"committed_at": "1.0"}
+        assert document == row
         client.close()
+    finally:
+        store.drop()
+
+
+# What the module reads with another last digit, and what lies at the ends of the range.
+FLOATS = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(10**16, 10**17 - 1).flatmap(lambda n: st.integers(-40, 20).map(lambda e: float(f"{n}e{e}"))),
+    st.sampled_from([-0.0, 5e-324, -5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 2.0**53 + 2, 1e22, 0.1]),
+)
+WHOLE = st.one_of(st.integers(INT_MIN, INT_MAX), st.sampled_from([INT_MIN, INT_MAX, 2**53 + 1, -(2**53) - 1]))
+
+
+def bits(values: Iterable[float | None]) -> list[str | None]:
+    return [None if one is None else one.hex() for one in values]
+
+
+def test_every_number_comes_back_bit_for_bit(documents: None, tmp_path: Path) -> None:
+    store = opened(tmp_path / "store")
+
+    @settings(max_examples=examples(6), deadline=None)
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        store.reset()
+        # Many at a time: about one of ten decimals is read otherwise by the module.
+        seconds = data.draw(st.lists(FLOATS, min_size=20, max_size=60))
+        weights = [data.draw(st.none() | FLOATS) for _ in seconds]
+        amounts = [data.draw(st.none() | WHOLE) for _ in seconds]
+        rows = items(*(item(key, weight=w, amount=a) for key, (w, a) in enumerate(zip(weights, amounts, strict=True))))
+        store.apply(Batch("item", rows.with_columns(committed_at=pl.Series(seconds, dtype=pl.Float64)), 1))
+        back = dump(store, "item").sort("key")
+        assert bits(back["committed_at"]) == bits(seconds)
+        assert bits(back["weight"]) == bits(weights)
+        assert back["amount"].to_list() == amounts
+        (answer,) = store.query(ask(kind="get"), (0,))
+        assert bits(one for one in answer if isinstance(one, float)) == bits(w for w in weights[:1] if w is not None)
+
+    try:
+        check()
     finally:
         store.drop()
 
