@@ -92,6 +92,41 @@ def test_the_text_says_what_a_total_should_be() -> None:
     assert "should show: count 1" in witness
 
 
+# What is wrong with groups, and all properties that say so.
+BLAMED: dict[Any, set[str]] = {
+    zoo.CountsWhatCameLast: {"no_resurrection", "per_key_order"},
+    zoo.ForgetsDeletes: {"no_resurrection"},
+    zoo.DeletedForEver: {"created_again"},
+    zoo.StaysInItsGroup: {"converged"},
+}
+
+
+@pytest.mark.parametrize("projector", BLAMED, ids=name)
+def test_groups_are_blamed_for_what_is_wrong_with_them_and_for_nothing_else(projector: Any) -> None:
+    result = check(projector, histories=40)
+    failed = {item.prop: item.witness for item in result.verdicts if item.verdict == "fail"}
+    assert failed.keys() == BLAMED[projector], result.text()
+    # A record came back after its delete, or was deleted before it was created again.
+    assert all("a delete" in failed[prop] for prop in ("no_resurrection", "created_again") if prop in failed)
+
+
+def test_a_group_that_never_fills_again_is_neither_a_resurrection_nor_a_lost_return() -> None:
+    verdicts = {item.prop: item.verdict for item in check(zoo.EmptiedForEver, histories=60).verdicts}
+    assert (verdicts["converged"], verdicts["no_resurrection"], verdicts["created_again"]) == ("fail", "pass", "pass")
+
+
+@pytest.mark.parametrize("column", ["amount", "count"])
+def test_a_group_without_a_column_that_was_declared_is_wrong(column: str) -> None:
+    class Without(zoo.Totals):
+        def rows(self) -> list[dict[str, Any]]:
+            return [{name: row[name] for name in row if name != column} for row in super().rows() if row["count"]]
+
+    result = check(Without, histories=5)
+    witness = next(item.witness for item in result.verdicts if item.prop == "converged")
+    assert result.verdict == "fail"
+    assert f"has no {column}" in witness.splitlines()[0]
+
+
 @pytest.mark.parametrize(
     ("declared", "what"),
     [

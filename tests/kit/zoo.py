@@ -356,6 +356,39 @@ class CountsAgain(Totals):
                 self.add(change, 1)
 
 
+class CountsWhatCameLast(Totals):
+    """Wrong: an older revision replaces a newer one."""
+
+    def take(self, change: Change) -> bool:
+        self.known[change["key"]] = change
+        return True
+
+
+class ForgetsDeletes(Totals):
+    """Wrong: keeps no tombstones."""
+
+    def apply(self, changes: list[Change]) -> None:
+        for change in changes:
+            super().apply([change])
+            if change["deleted"] and self.known[change["key"]] is change:
+                del self.known[change["key"]]
+
+
+class DeletedForEver(Totals):
+    """Wrong: what was deleted once is never counted again."""
+
+    def take(self, change: Change) -> bool:
+        return not self.known.get(change["key"], {"deleted": False})["deleted"] and super().take(change)
+
+
+class EmptiedForEver(Totals):
+    """Wrong: a group that was empty once is never counted again."""
+
+    def add(self, change: Change, sign: int) -> None:
+        if self.groups.get(change["city"], [1])[0] != 0:
+            super().add(change, sign)
+
+
 class NameAtThatTime(Orders):
     """Wrong: keeps the name that the customer had when the order came."""
 
