@@ -233,6 +233,11 @@ class MariadbSession:
                     f"FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' ({listed})"
                 )
                 self._loads = loads
+            except AttributeError:
+                # What the driver raises where the connection is lost in the midst of the file.
+                if self.alive:
+                    raise
+                raise pymysql.OperationalError(2013, "the connection was lost during LOAD DATA") from None
             finally:
                 Path(file.name).unlink()
         if cursor.rowcount != rows.height or cursor.warning_count:

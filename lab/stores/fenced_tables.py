@@ -4,6 +4,9 @@ The rows of all partitions lie in the same tables. Each partition has a checkpoi
 generation and the token of its owner, which is locked and compared in the transaction of every batch: an owner that
 was replaced, and doesn't know yet, is refused as a whole. A broker that has lost what it counted may give the same
 generation to two owners: the token, drawn for each claim, tells them apart.
+
+The row stays locked for no longer than the server works, or waits for a client by its own limits: an owner that stands
+still in the midst of a batch holds up the next one by that time at most.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from lab.stores.server_tables import ServerTables
 
 # The tables of owners and of the checkpoints of partitions.
 OWNERS, PLACES = "lab_partition", "lab_partition_checkpoint"
-# Seconds after which the server ends a transaction that an owner has left open.
+# Seconds after which the server ends a transaction whose owner sends nothing.
 IDLE_SECONDS = 10
 # Seconds that an owner waits for the row of its partition: only a former owner's open transaction can have locked it.
 WAITS_SECONDS = 2
@@ -43,6 +46,12 @@ class FencedTables(ServerTables[SessionT]):
         """Have the server end a transaction of this session that is left open, so that it holds up no next owner.
 
         And have it end a wait for a row that is locked, after `WAITS_SECONDS`.
+        """
+
+    def _send(self, batch: Batch) -> None:
+        """Send rows for whose end the server would wait without a limit, to where nothing lasts.
+
+        It is called in the transaction of the batch, before the owner's row is locked.
         """
 
     @abstractmethod
@@ -96,7 +105,7 @@ class FencedTables(ServerTables[SessionT]):
                 raise
             what = f"partition {partition} is locked by a transaction that its former owner has left open"
             said = f"the server ends it after {IDLE_SECONDS} s without work"
-            raise Unavailable(f"{self.name}: {what}; {said}, and until then it is tried again") from None
+            raise Unavailable(f"{self.name}: {what}; {said}") from None
         if not found:
             raise Damaged(f"{self.name}: there is no partition {partition}")
         generation, token = found[0]
@@ -119,6 +128,7 @@ class FencedTables(ServerTables[SessionT]):
     def _write(self, batch: Batch, replace: bool) -> None:
         """Write a batch, if its owner is still the owner. Raises Fenced."""
         if self._claimed is not None:
+            self._send(batch)
             self._compare(*self._owner(self._claimed.partition), self._claimed)
         super()._write(batch, replace)
 

@@ -65,6 +65,8 @@ class MariadbReading(FencedTables[MariadbSession]):
 
     def _bound(self, session: MariadbSession) -> None:
         session.execute(f"SET SESSION idle_transaction_timeout = {IDLE_SECONDS}")
+        # Within a statement, as while it waits for more of a LOAD DATA.
+        session.execute(f"SET SESSION net_read_timeout = {IDLE_SECONDS}")
         session.execute(f"SET SESSION innodb_lock_wait_timeout = {WAITS_SECONDS}")
 
     def _waited(self, error: Exception) -> bool:

@@ -41,6 +41,9 @@ def insert(table: str, names: tuple[str, ...], identity: tuple[str, ...], source
 class PostgresSchema(PostgresReading):
     """A projection in one schema of a PostgreSQL server."""
 
+    # The tables for which the rows of this batch have been copied already.
+    _sent: frozenset[str] = frozenset()
+
     def reset(self) -> None:
         """Drop the tables and make them anew, in one transaction."""
         with self._transaction() as session:
@@ -122,6 +125,17 @@ class PostgresSchema(PostgresReading):
         """By COPY, into a table that was emptied in this transaction."""
         self._connection.copy_in(sql.quoted(table), list(schema), fitting(rows, schema), frozen=True)
 
+    def _send(self, batch: Batch) -> None:
+        """By COPY: while the server waits for more of it, neither of the session's time limits ends that."""
+        self._sent = frozenset()
+        if batch.rows.height > FEW and not self.layout.kept.adds:
+            self._copy(batch.entity, self._stored(batch.entity), self._rows(batch))
+            self._sent |= {batch.entity}
+        if batch.memory is not None and batch.memory.height > FEW:
+            table = f"lab_memory_{batch.entity}"
+            self._copy(table, self.layout.memory, batch.memory)
+            self._sent |= {table}
+
     def _upsert(
         self, table: str, schema: dict[str, pl.DataType], rows: pl.DataFrame, identity: tuple[str, ...]
     ) -> None:
@@ -132,13 +146,19 @@ class PostgresSchema(PostgresReading):
             columns = [list(column) for column in zip(*fitting(rows, dict(schema)).rows(), strict=True)]
             session.execute(insert(table, names, identity, f"SELECT * FROM unnest({lists})"), columns)
             return
-        incoming = _incoming(table)
+        if table not in self._sent:
+            self._copy(table, schema, rows)
+        self._sent -= {table}
+        session.execute(insert(table, names, identity, f"SELECT {sql.columns(names)} FROM {_incoming(table)}"))
+
+    def _copy(self, table: str, schema: dict[str, pl.DataType], rows: pl.DataFrame) -> None:
+        """Copy rows to the temporary table from which this one is written; the end of the transaction empties it."""
+        incoming, session = _incoming(table), self._connection
         defined = ", ".join(f"{sql.quoted(name)} {TYPES[dtype]}" for name, dtype in schema.items())
         if incoming not in session.temporary:
             session.execute(f"CREATE TEMP TABLE IF NOT EXISTS {incoming} ({defined}) ON COMMIT DELETE ROWS")
             session.temporary.add(incoming)
-        session.copy_in(incoming, names, fitting(rows, dict(schema)))
-        session.execute(insert(table, names, identity, f"SELECT {sql.columns(names)} FROM {incoming}"))
+        session.copy_in(incoming, list(schema), fitting(rows, dict(schema)))
 
 
 def _incoming(table: str) -> str:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+import threading
+import time
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +18,19 @@ from effort import examples
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from pymysql import connections
 
 from lab.base import Batch, Fenced, Unavailable
+from lab.engines import postgres
+from lab.place import FolderPlace
 from lab.ports import Assignment, KeySlice, partition_of
 from lab.projection.projector import Projector
-from lab.stores import Store, dump
+from lab.stores import Store, dump, mariadb_reading
 from lab.stores.mariadb_table import MariadbTable
 from lab.stores.postgres_table import PostgresTable
 from lab.testing import store_partitions
 from lab.testing.promises import Trial
-from lab.testing.sample import item, items
+from lab.testing.sample import IDS, item, items, layout
 
 PARTITIONS, KEYS = 2, 4
 
@@ -188,6 +196,16 @@ class Owners(RuleBasedStateMachine):
         return self.whole._connection.execute(asked).fetchall()  # type: ignore[attr-defined]
 
 
+class PartitionedTrial(Trial):
+    """A store that keeps the ids of changes, too."""
+
+    def _partitioned(self) -> Store:
+        of_two = replace(layout("records", dict(IDS)), partitions=PARTITIONS)
+        made = self.store(FolderPlace(self.folder / "shared"), of_two)
+        self._opened.append(made)
+        return made
+
+
 def of(store: type[PostgresTable]) -> type[Owners]:
     return type(f"OwnersOf{store.__name__}", (Owners,), {"store": store})
 
@@ -237,6 +255,97 @@ def test_a_transaction_that_a_former_owner_has_left_open_is_told_to_the_next_one
             former.apply(Batch("item", items(item(1)), 1))
     finally:
         trial.close()
+
+
+# So many rows travel by COPY, or as a file.
+MANY = 300
+
+
+class Stopping:
+    """What a client sends of a large batch, up to where it is to stop."""
+
+    def __init__(self) -> None:
+        self.stopped, self.goes_on = threading.Event(), threading.Event()
+
+    def instead(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def send(*given: Any) -> Any:
+            self.stopped.set()
+            assert self.goes_on.wait(60)
+            return real(*given)
+
+        return send
+
+
+def many(label: str) -> pl.DataFrame:
+    return items(*(item(2 * key, label=label) for key in range(MANY)))
+
+
+@pytest.mark.server("postgres")
+@pytest.mark.parametrize("large", ["rows", "memory"])
+def test_an_owner_that_stops_in_the_midst_of_a_copy_holds_up_no_other(
+    large: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the server waits for more of a COPY, none of its time limits ends that."""
+    trial, stopping = PartitionedTrial(PostgresTable, tmp_path, "records"), Stopping()
+    rows, memory = many("former"), pl.DataFrame({"id": range(MANY)})
+    sent = Batch("item", rows if large == "rows" else rows[:1], 1, None if large == "rows" else memory)
+    try:
+        whole, former = trial.shared(PARTITIONS), trial.owner(Assignment(0, 1))
+        with ThreadPoolExecutor(1) as pool, monkeypatch.context() as patch:
+            patch.setattr(postgres, "as_text", stopping.instead(postgres.as_text))
+            writing = pool.submit(former.apply, sent)
+            try:
+                assert stopping.stopped.wait(60)
+                later = trial.owner(Assignment(0, 2))
+            finally:
+                stopping.goes_on.set()
+            with pytest.raises(Fenced, match="generation 2 has it"):
+                writing.result(60)
+        assert (dump(whole, "item").height, whole.memory("item").height) == (0, 0)
+        # What was sent in vain is not in a later batch of either.
+        with pytest.raises(Fenced):
+            former.apply(Batch("item", many("stale"), 1))
+        later.apply(Batch("item", many("later"), 1, memory))
+        later.apply(Batch("item", items(item(0, 2, label="last")), 2))
+        assert whole.memory("item").height == memory.height
+        assert dump(whole, "item")["label"].to_list() == ["last", *["later"] * (MANY - 1)]
+    finally:
+        trial.close()
+
+
+@pytest.mark.server("mariadb")
+def test_an_owner_that_stops_in_the_midst_of_a_file_is_ended_by_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, stopping = Trial(MariadbTable, tmp_path, "records"), Stopping()
+    monkeypatch.setattr(mariadb_reading, "IDLE_SECONDS", 1)
+    try:
+        whole, former = trial.shared(PARTITIONS), trial.owner(Assignment(0, 1))
+        with ThreadPoolExecutor(1) as pool, monkeypatch.context() as patch:
+            patch.setattr(connections, "_send_local_file", stopping.instead(connections._send_local_file))
+            writing = pool.submit(former.apply, Batch("item", many("former"), 1))
+            try:
+                assert stopping.stopped.wait(60)
+                later = had(lambda: trial.owner(Assignment(0, 2)))
+            finally:
+                stopping.goes_on.set()
+            with pytest.raises(Unavailable):
+                writing.result(60)
+        assert dump(whole, "item").height == 0
+        later.apply(Batch("item", many("later"), 1))
+        assert dump(whole, "item")["label"].unique().to_list() == ["later"]
+    finally:
+        trial.close()
+
+
+def had(claim: Callable[[], Store]) -> Store:
+    """What a claim gives once the server has ended the former owner, well before its usual 30 s."""
+    ends = time.monotonic() + 20
+    while True:
+        try:
+            return claim()
+        except Unavailable:
+            assert time.monotonic() < ends
 
 
 @pytest.mark.parametrize(
