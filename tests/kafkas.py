@@ -14,8 +14,24 @@ import pytest
 _FIRST_MS = 100
 
 
+class KafkaBroker:
+    """A broker that can be made to refuse requests."""
+
+    def __init__(self, library: ctypes.CDLL, brokers: int) -> None:
+        self._library, self._brokers = library, brokers
+
+    def refuse(self, request: int, error: int, times: int) -> None:
+        """Answer the next requests of a kind, by its number in the protocol, with an error."""
+        errors = (ctypes.c_int * times)(*[error] * times)
+        self._library.rd_kafka_mock_push_request_errors_array(self._brokers, request, times, errors)
+
+    def forgive(self, request: int) -> None:
+        """Answer these requests as they are meant."""
+        self._library.rd_kafka_mock_clear_request_errors(self._brokers, request)
+
+
 @contextmanager
-def kafka_brokers() -> Iterator[None]:
+def kafka_brokers() -> Iterator[KafkaBroker]:
     """One broker; it is the one that LAB_KAFKA names meanwhile."""
     library = _library()
     said, options = ctypes.create_string_buffer(512), library.rd_kafka_conf_new()
@@ -28,7 +44,7 @@ def kafka_brokers() -> Iterator[None]:
         library.rd_kafka_mock_group_initial_rebalance_delay_ms(brokers, _FIRST_MS)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("LAB_KAFKA", f"kafka://{library.rd_kafka_mock_cluster_bootstraps(brokers).decode()}")
-            yield
+            yield KafkaBroker(library, brokers)
     finally:
         library.rd_kafka_mock_cluster_destroy(brokers)
         library.rd_kafka_destroy(client)
@@ -50,6 +66,8 @@ def _library() -> ctypes.CDLL:
         ("rd_kafka_mock_cluster_new", pointer, [pointer, number]),
         ("rd_kafka_mock_cluster_destroy", None, [pointer]),
         ("rd_kafka_mock_cluster_bootstraps", text, [pointer]),
+        ("rd_kafka_mock_push_request_errors_array", None, [pointer, ctypes.c_int16, ctypes.c_size_t, pointer]),
+        ("rd_kafka_mock_clear_request_errors", None, [pointer, ctypes.c_int16]),
         ("rd_kafka_mock_group_initial_rebalance_delay_ms", None, [pointer, ctypes.c_int32]),
     ):
         function = getattr(library, name)

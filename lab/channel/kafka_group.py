@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
-from lab.base import LabError, Unavailable
+from lab.base import Unavailable
 from lab.channel.kafka_topic import REARRANGED, KafkaTopic, mapped, reason
 from lab.channel.wire import plain
 from lab.ports import Assignment
@@ -95,10 +95,11 @@ class KafkaMember:
         # The highest generations that a store has told of; and as whom the broker knows the owner of the held ones.
         self._above = dict.fromkeys(range(group.partitions), 0)
         self._known_as = ""
-        # That the broker isn't reached, what it said last against this member and when, and a defect.
-        self._away: Unavailable | None = None
+        # Why the broker isn't reached; what it said last against this member, and when; and a defect. An error is made
+        # for each call: one that is raised again and again keeps the stack of every time.
+        self._away = ""
         self._looked_at = 0.0
-        self._said: tuple[float, LabError] | None = None
+        self._said: tuple[float, KafkaError | KafkaException] | None = None
         self._defect: Exception | None = None
 
     def assigned(self, refused: Iterable[Assignment] = (), working: Iterable[Assignment] = ()) -> list[Assignment]:
@@ -117,10 +118,14 @@ class KafkaMember:
                 self._over = False
                 self._thread = threading.Thread(target=self._run, name=f"member {self._name}", daemon=True)
                 self._thread.start()
-            if self._away is not None:
-                raise self._away
-            if self._said is not None and time.monotonic() - self._said[0] < SILENCE:
-                raise self._said[1]
+            if self._away:
+                raise Unavailable(self._away)
+            if self._said is not None:
+                at, error = self._said
+                # Of one that it lets into no group, it says why only once.
+                if time.monotonic() - at < SILENCE or not self._known_as:
+                    raise reason(error)
+                self._said = None
             return [Assignment(*one) for one in sorted(self._held.items())]
 
     def leave(self) -> None:
@@ -144,7 +149,7 @@ class KafkaMember:
         try:
             with mapped():
                 consumer = self._group.consumer(self._name, self._hear)
-                self._away = None
+                self._away = ""
                 try:
                     consumer.subscribe([self._group.name], self._take, self._give_back, self._lose)
                     while not self._silent:
@@ -155,15 +160,15 @@ class KafkaMember:
                     consumer.close()
         except Unavailable as error:
             # Tried again, from the beginning, at the next call.
-            self._away = error
+            self._away = str(error)
         except Exception as error:
             self._defect = error
 
     def _turn(self, consumer: Consumer) -> None:
         message = consumer.poll(_POLL)
         if message is not None and (error := message.error()) is not None:
-            self._said = time.monotonic(), reason(error)
-        if self._away is not None and time.monotonic() - self._looked_at > _LOOK:
+            self._said = time.monotonic(), error
+        if self._away and time.monotonic() - self._looked_at > _LOOK:
             self._look(consumer)
         known_as = consumer.memberid() or ""
         with self._called:
@@ -178,7 +183,7 @@ class KafkaMember:
                 self._claim(consumer, wanted)
             except KafkaException as error:
                 if error.args[0].code() not in REARRANGED:
-                    self._said = time.monotonic(), reason(error)
+                    self._said = time.monotonic(), error
 
     def _claim(self, consumer: Consumer, above: Mapping[int, int]) -> None:
         """Have the broker count on for these partitions, as this member. Raises KafkaException."""
@@ -206,13 +211,13 @@ class KafkaMember:
             consumer.list_topics(self._group.name, timeout=_LOOK)
         except KafkaException:
             return
-        self._away = None
+        self._away = ""
 
     # -- called within a poll, in the thread ---------------------------------------------------------------------------
 
     def _hear(self, error: KafkaError) -> None:
         if error.code() in _AWAY:
-            self._away = SERVER.failed(error)
+            self._away = str(SERVER.failed(error))
 
     def _take(self, consumer: Consumer, given: Sequence[TopicPartition]) -> None:
         # There is nothing to be read.

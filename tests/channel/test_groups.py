@@ -8,14 +8,16 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 from kafkas import kafka_brokers
 
 from lab.base import Unavailable
+from lab.channel import kafka_group
 from lab.channel.groups import GROUPS
 from lab.channel.kafka_group import KafkaGroup, KafkaMember
 from lab.channel.nats_group import NatsGroup
@@ -209,29 +211,53 @@ def test_kafka_refuses_the_claim_of_a_member_that_was_replaced_meanwhile(tells_l
         group.drop()
 
 
-@contextmanager
-def suppress_and_keep(said: list[str]) -> Iterator[None]:
-    """Keep what an error says."""
+# By its number in Kafka's protocol.
+FIND_COORDINATOR = 10
+
+
+def said(member: KafkaMember) -> list[str]:
+    """What it raises, if it does."""
     try:
-        yield
+        member.assigned()
     except Unavailable as error:
-        said.append(str(error))
+        return [str(error)]
+    return []
+
+
+def stacks(member: KafkaMember) -> set[int]:
+    """How many frames the errors of several calls have."""
+    found = set()
+    for _ in range(4):
+        with pytest.raises(Unavailable) as caught:
+            member.assigned()
+        found.add(len(traceback.extract_tb(caught.tb)))
+    return found
 
 
 def test_a_member_says_so_when_kafka_is_away() -> None:
-    said = list[str]()
     with ExitStack() as broker:
         broker.enter_context(kafka_brokers())
         group = QuickGroup(PARTITIONS, 60.0)
         member = group.join("one")
         settled([member], [PARTITIONS])
         broker.pop_all().close()
-
-    def away() -> bool:
-        with suppress_and_keep(said):
-            member.assigned()
-        return bool(said)
-
-    seen_at_last(away)
-    assert "Kafka at kafka://" in said[0]
+    seen_at_last(lambda: "Kafka at kafka://" in "".join(said(member)))
+    # However often: an error that is raised again would keep all of them.
+    assert len(stacks(member)) == 1
     group.close()
+
+
+def test_what_kafka_refuses_a_member_for_is_told_until_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver tells of it once, and goes on asking."""
+    with kafka_brokers() as broker:
+        group = QuickGroup(PARTITIONS, 60.0)
+        broker.refuse(FIND_COORDINATOR, KafkaError.GROUP_AUTHORIZATION_FAILED, 2_000)
+        member = group.join("one")
+        with monkeypatch.context() as patch:
+            # What is said of a member is old at once.
+            patch.setattr(kafka_group, "SILENCE", 0.0)
+            seen_at_last(lambda: "uthorization failed" in "".join(said(member)))
+            assert len(stacks(member)) == 1
+        broker.forgive(FIND_COORDINATOR)
+        seen_at_last(lambda: not said(member) and len(member.assigned()) == PARTITIONS)
+        group.close()
