@@ -16,8 +16,11 @@ PAUSE, PAUSE_MAX = 0.1, 2.0
 class BackOff:
     """When to try again what has failed; says once that it fails, and once that it is over."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell, self._pause = tell, 0.0
+    def __init__(
+        self, tell: Callable[[str], None], until: str = "it answers", over: str = "the broker answers again"
+    ) -> None:
+        """`until` says what is waited for, and `over` that it has come."""
+        self._tell, self._until, self._over, self._pause = tell, until, over, 0.0
         self.again_at = 0.0
 
     @property
@@ -28,7 +31,7 @@ class BackOff:
     def failed(self, error: LabError) -> None:
         """Wait, for twice as long as before."""
         if not self._pause:
-            self._tell(f"{error}; it is tried again until it answers")
+            self._tell(f"{error}; it is tried again until {self._until}")
         self._pause = min(PAUSE_MAX, 2 * self._pause) or PAUSE
         self.again_at = time.monotonic() + self._pause
 
@@ -36,7 +39,7 @@ class BackOff:
         """Forget that it has failed."""
         if self._pause:
             self._pause, self.again_at = 0.0, 0.0
-            self._tell("the broker answers again")
+            self._tell(self._over)
 
 
 class Patient:

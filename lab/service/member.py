@@ -54,7 +54,10 @@ class PartitionMember:
         self._group = GROUPS[table.broker](item.layout.partitions, LEASE, group)
         self._member: GroupMember = self._group.join(name)
         self._files = GroupFiles(folder, item.name)
+        # Of the broker; and of the claims of partitions at the store, by partition.
         self._back_off = BackOff(tell)
+        self._claims = dict[int, BackOff]()
+        self._tell = tell
         self.owners: dict[Assignment, PartitionOwner] = {}
         self._works: dict[asyncio.Task[None], Assignment] = {}
         self._opening: dict[asyncio.Future[Projector], Assignment] = {}
@@ -135,8 +138,12 @@ class PartitionMember:
         for one in [*self.owners]:
             if one not in mine:
                 await self._end(one, GIVEN)
+        wanted = {one.partition for one in mine}
+        self._claims = {number: each for number, each in self._claims.items() if number in wanted}
         for one in mine:
-            if one not in self.owners and one not in self._opening.values():
+            if one in self.owners or one in self._opening.values():
+                continue
+            if one.partition not in self._claims or self._claims[one.partition].ready:
                 # In a thread: a frozen owner may have left its row locked, and the other partitions go on meanwhile.
                 self._opening[self._loop.run_in_executor(None, claimed, self.item, self.folder, one)] = one
 
@@ -153,9 +160,13 @@ class PartitionMember:
             self._refused.append(Assignment(one.partition, error.generation))
             return
         except Unavailable as error:
-            # Tried again at the next beat.
-            self._back_off.failed(error)
+            # Tried again at a later beat.
+            claimed_at_last = f"partition {one.partition} is claimed"
+            made = BackOff(self._tell, until=claimed_at_last, over=claimed_at_last)
+            self._claims.setdefault(one.partition, made).failed(error)
             return
+        if one.partition in self._claims:
+            self._claims.pop(one.partition).succeeded()
         self.owners[one] = owner
         self._works[asyncio.create_task(owner.work())] = one
         self._note(one, BEGAN)

@@ -15,7 +15,8 @@ import pytest
 from test_live_run import planned
 from test_partitioned import TEXT, Beats
 
-from lab.base import Fenced
+from lab.base import Fenced, Unavailable
+from lab.channel import patient
 from lab.ports import Assignment
 from lab.service import member
 
@@ -69,6 +70,8 @@ class Sharing:
         self.free, self.closed = {one: threading.Event() for one in (FIRST, SECOND)}, list[Assignment]()
         for one in self.free.values():
             one.set()
+        # Those whose row the store finds locked; each try; and what was said.
+        self.locked, self.tries, self.lines = set[Assignment](), list[Assignment](), list[str]()
         monkeypatch.setattr(member, "GROUPS", {"redis": lambda *_: self.group})
         monkeypatch.setattr(member, "BEAT", 0.02)
         monkeypatch.setattr(member, "claimed", self._claimed)
@@ -76,6 +79,9 @@ class Sharing:
 
     def _claimed(self, item: object, folder: object, one: Assignment) -> Any:
         self.free[one].wait(20)
+        self.tries.append(one)
+        if one in self.locked:
+            raise Unavailable(f"partition {one.partition} is locked")
         return SimpleNamespace(store=SimpleNamespace(close=lambda: self.closed.append(one)))
 
     def _owner(self, *rest: Any) -> Owner:
@@ -84,7 +90,8 @@ class Sharing:
 
     def joined(self) -> member.PartitionMember:
         item = self.made.projections[0]
-        return member.PartitionMember(self.made, item, self.folder, 0.0, "shared.1", "group", [], lambda: None, print)
+        words = self.made, item, self.folder, 0.0, "shared.1", "group", [], lambda: None, self.lines.append
+        return member.PartitionMember(*words)
 
     def told(self) -> list[tuple[int, str]]:
         lines = (self.folder / "shared.1.assignments").read_text(encoding="utf-8").splitlines()
@@ -200,3 +207,59 @@ def test_a_claim_that_waits_for_a_frozen_owner_holds_up_no_other_partition(by: s
     asyncio.run(work())
     assert set(sharing.owners) == ({FIRST, SECOND} if by == "begun" else {SECOND})
     assert sharing.closed == ([] if by == "begun" else [FIRST])
+
+
+def test_a_claim_that_fails_for_a_while_is_told_once_and_once_that_it_is_over(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the broker answers meanwhile."""
+    monkeypatch.setattr(patient, "PAUSE", 0.01)
+    monkeypatch.setattr(patient, "PAUSE_MAX", 0.01)
+
+    async def work() -> None:
+        shared = sharing.joined()
+        working = asyncio.create_task(shared.work())
+        sharing.locked = {FIRST, SECOND}
+        sharing.group.mine = [FIRST, SECOND]
+        await until(lambda: min(map(sharing.tries.count, (FIRST, SECOND))) > 4)
+        sharing.locked = {SECOND}
+        await until(lambda: FIRST in shared.owners)
+        tried = sharing.tries.count(SECOND)
+        await until(lambda: sharing.tries.count(SECOND) > tried + 2)
+        sharing.locked = set()
+        await until(lambda: SECOND in shared.owners)
+        await shared.stop()
+        await working
+
+    asyncio.run(work())
+    assert sorted(sharing.lines[:2]) == [
+        f"partition {one} is locked; it is tried again until partition {one} is claimed" for one in (0, 1)
+    ]
+    assert sharing.lines[2:] == ["partition 0 is claimed", "partition 1 is claimed"]
+
+
+def test_a_claim_that_has_failed_is_tried_again_after_a_pause(
+    sharing: Sharing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patient, "PAUSE", 1_000.0)
+
+    async def work() -> None:
+        shared = sharing.joined()
+        working = asyncio.create_task(shared.work())
+        sharing.locked = {FIRST}
+        sharing.group.mine = [FIRST]
+        await until(lambda: bool(shared._claims))
+        heard = sharing.group.heard
+        await until(lambda: sharing.group.heard > heard + 10)
+        assert sharing.tries == [FIRST]
+        # Given away and back, it is another claim.
+        sharing.group.mine = []
+        await until(lambda: not shared._claims)
+        sharing.locked = set()
+        sharing.group.mine = [FIRST]
+        await until(lambda: FIRST in shared.owners)
+        await shared.stop()
+        await working
+
+    asyncio.run(work())
+    assert sharing.tries == [FIRST, FIRST]
