@@ -165,6 +165,24 @@ _ALL = (
         advice="Write each change as it was published: all of its columns together, nulls included, in one statement.",
     ),
     Check(
+        "no_torn_transaction",
+        "torn transaction",
+        holds="no reader sees a part of a transaction",
+        meaning=(
+            "Some changes of one transaction were visible while others were not: money had left one account and had "
+            "not come to the other. Each record was right by itself, and what was said of both together never was."
+        ),
+        mending=(
+            "Subscribe to catch-up alone, with a batch and a page that take all that is committed between two polls, "
+            "or have readers wait for the position of what they must see."
+        ),
+        chapter="05",
+        advice=(
+            "Hold changes back until all of their `transaction` are there (`transaction_size` says how many), and "
+            "write them in one transaction; read all entities by one cursor."
+        ),
+    ),
+    Check(
         "rebuild_equals_live",
         "rebuild differs from live",
         holds="projected again from position 0, the content is the same",

@@ -32,13 +32,4 @@ ALONE = (
             "fencing token), keep the highest one beside the data, and refuse writes with a lower one."
         ),
     ),
-    Check(
-        "no_torn_transaction",
-        "torn transaction",
-        holds="no reader sees a part of a transaction",
-        advice=(
-            "Hold changes back until all of their `transaction` are there (`transaction_size` says how many), and "
-            "write them in one transaction; read all entities by one cursor."
-        ),
-    ),
 )

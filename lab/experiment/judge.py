@@ -155,6 +155,8 @@ def _judgement(
     verdict, verdicts, witnesses = judge(evidence, stretch.part(0.6, 0.8).done)
     seconds["judge"] = perf_counter() - began
     rows["accounting"] = [evidence.accounting]
+    if evidence.transactions is not None:
+        rows["transactions"] = [evidence.transactions.row(live.plan.name)]
     if evidence.looks:
         rows["midrun"] = [evidence.answered.row(live.plan.name)]
     # Where the store's work is modelled, all is applied in large pages at the end: that isn't what batches would write.

@@ -87,7 +87,8 @@ def write(plan: Plan, work: Path, progress: Progress, spill: Spill | None = None
             f"From {plan.options.change_at:g} s on the write model of {changed} is another one, and its records are "
             f"migrated over {plan.options.change_takes:g} s; what is published of them stays as it was."
         )
-    return Written(as_published(plan, frames, spill), oracle, events, writes, notes, settings)
+    as_it_was = as_published(plan, frames, spill, _transactions(made, spill))
+    return Written(as_it_was, oracle, events, writes, notes, settings)
 
 
 def _confirm_room(plan: Plan, frames: Mapping[str, pl.DataFrame], work: Path, progress: Progress) -> None:
@@ -126,6 +127,12 @@ def _execute(truth: Truth, commands: list[Command], progress: Progress) -> tuple
     }
 
 
+def _transactions(changes: list[Change], spill: Spill) -> np.ndarray | None:
+    """Return the transaction of each change by index; None if each has one of its own."""
+    found = np.fromiter((item.transaction for item in changes), np.int64, len(changes))
+    return spill.array(found) if np.any(found[1:] == found[:-1]) else None
+
+
 def _frames(plan: Plan, changes: list[Change]) -> dict[str, pl.DataFrame]:
     rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in plan.domain.entities}
     columns = {name: list(entity.columns) for name, entity in plan.domain.entities.items()}
@@ -139,7 +146,9 @@ def _frames(plan: Plan, changes: list[Change]) -> dict[str, pl.DataFrame]:
     }
 
 
-def as_published(plan: Plan, frames: dict[str, pl.DataFrame], spill: Spill | None = None) -> Published:
+def as_published(
+    plan: Plan, frames: dict[str, pl.DataFrame], spill: Spill | None = None, transaction: np.ndarray | None = None
+) -> Published:
     """As messages carry them: translated by the contracts, with before-images for projections that add changes up."""
     contracts = plan.domain.contracts
     frames = {name: published(frame, contracts.get(name)) for name, frame in frames.items()}
@@ -150,6 +159,7 @@ def as_published(plan: Plan, frames: dict[str, pl.DataFrame], spill: Spill | Non
     return Published.of(
         {name: with_before(frame, tuple(wanted[name])) if name in wanted else frame for name, frame in frames.items()},
         spill,
+        transaction,
     )
 
 

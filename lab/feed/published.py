@@ -20,6 +20,7 @@ class Published:
     numbers the records of all entities together. `committed_at` is when the change was really committed: with
     concurrent writers it is later than the time that its row was stamped with, and does not rise with the position.
     A position that no change has, since its transaction was rolled back, is of entity -1 and a record of its own.
+    `transaction` is the position of the first change of each change's transaction; None where every change has its own.
     """
 
     frames: dict[str, pl.DataFrame]
@@ -30,6 +31,7 @@ class Published:
     revision: np.ndarray
     deleted: np.ndarray
     committed_at: np.ndarray
+    transaction: np.ndarray | None = None
     spill: Spill = field(default_factory=Spill, compare=False, repr=False)
     _chosen: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict, compare=False, repr=False)
     _positions: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
@@ -43,7 +45,9 @@ class Published:
         return known
 
     @classmethod
-    def of(cls, frames: dict[str, pl.DataFrame], spill: Spill | None = None) -> Published:
+    def of(
+        cls, frames: dict[str, pl.DataFrame], spill: Spill | None = None, transaction: np.ndarray | None = None
+    ) -> Published:
         """Index the frames, whose positions run from 1 over all entities together.
 
         What there is for each change is kept in `spill`.
@@ -68,7 +72,8 @@ class Published:
                 revision[places] = some["revision"].to_numpy()
                 deleted[places] = some["deleted"].to_numpy()
                 committed_at[places] = some["committed_at"].to_numpy()
-        return cls(frames, tuple(frames), entity_of, row_of, record, revision, deleted, committed_at, spill)
+        arrays = (entity_of, row_of, record, revision, deleted, committed_at, transaction)
+        return cls(frames, tuple(frames), *arrays, spill)
 
     def committed(self, committed_at: np.ndarray) -> Published:
         """Return the same changes with other commit times, as concurrent or queued writers have them."""

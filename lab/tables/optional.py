@@ -147,6 +147,19 @@ SCHEMAS = (
         ),
     ),
     Schema(
+        "transactions",
+        "A row for each projection: what its readers saw of transactions that change several of its records. Not there "
+        "if no transaction is known to.",
+        columns(
+            projection=PROJECTION,
+            transactions=(INT, "transactions that change several records of it"),
+            torn=(INT, "of these: a part was seen without the rest for some time"),
+            impossible_share=(FLOAT, "at which share of all moments a part of some transaction was seen"),
+            torn_at_once=(FLOAT, "number of transactions that were seen in part at a moment, on the average"),
+            longest_seconds=(FLOAT, "the longest time for which one of them was seen in part"),
+        ),
+    ),
+    Schema(
         "witnesses",
         "The witnesses of `verdicts`, step by step, for drawing. Not there if no check fails.",
         columns(

@@ -10,12 +10,14 @@ from lab.base import TRUTH
 from lab.checks import OF_RUNS
 from lab.measure.asked import Wrong
 from lab.tables import TABLES
-from lab.verdict import conformity, contents, effects
+from lab.verdict import conformity, contents, effects, torn
 from lab.verdict.evidence import Evidence
 from lab.verdict.finding import Finding
 from lab.verdict.runcheck import RunCheck
 
-_MADE = [look for room in (contents, effects, conformity) for look in vars(room).values() if isinstance(look, RunCheck)]
+_MADE = [
+    look for room in (contents, effects, torn, conformity) for look in vars(room).values() if isinstance(look, RunCheck)
+]
 _FOUND = {look.about.name: look for look in _MADE}
 # Every check of runs by name, in the order of the registry. A check that is described and not made is a KeyError here.
 CHECKS: dict[str, RunCheck] = {name: _FOUND[name] for name in OF_RUNS}

@@ -21,6 +21,7 @@ from lab.projection.guards import guard_class
 from lab.running.journal import Journal
 from lab.statistics.grouped import blocks
 from lab.stores.port import Layout
+from lab.verdict.halves import Torn, Window, impossible, impossible_again, legs_of, numbers_of, parts
 from lab.verdict.midrun import MidrunAnswers
 from lab.verdict.moments import WrittenHistory
 from lab.verdict.oracle import Oracle
@@ -142,6 +143,35 @@ class Evidence:
         for parked in self.journal.each("parked"):
             marks[parked - 1] = True
         return marks
+
+    @cached_property
+    def windows(self) -> list[Window]:
+        """The whiles between which it was thrown away, or replaced by what was built beside it."""
+        journal = self.journal
+        begins = [0.0, *sorted([*journal.resets, *([] if journal.swapped_at is None else [journal.swapped_at])])]
+        shown = [self.visible] if len(begins) == 1 else [
+            lag.visible_at(self.published, journal, self.subsumes, epoch) for epoch in range(len(begins))
+        ]  # fmt: skip
+        lasts = (visible[block] for visible in shown for block in blocks(visible.size))
+        end = max(
+            [self.published.end, begins[-1], *(float(some[np.isfinite(some)].max(initial=0.0)) for some in lasts)]
+        )
+        return [Window(*one) for one in zip(begins, [*begins[1:], end], shown, strict=True)]
+
+    @cached_property
+    def transactions(self) -> Torn | None:
+        """What readers saw of transactions that change several records; None if none does."""
+        of, spill = self.published.transaction, self.journal.spill
+        legs = None if of is None else legs_of(of, self.chosen, spill)
+        if of is None or legs is None or not legs.size:
+            return None
+        windows, numbers = self.windows, numbers_of(of, legs, spill)
+        seconds = windows[-1].until
+        if self.layout.kept.replaces and not self.in_order:
+            impossible_seconds = impossible_again(self.shown, self.published, legs, numbers, seconds)
+        else:
+            impossible_seconds = sum(impossible(window, legs, numbers) for window in windows)
+        return Torn(of, legs, windows, parts(of, legs, windows), impossible_seconds, seconds)
 
     @cached_property
     def answered(self) -> MidrunAnswers:
