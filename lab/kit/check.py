@@ -18,10 +18,10 @@ from lab.kit.property import promised
 from lab.kit.reader import Observer, Violation
 from lab.kit.reduce import reduce
 from lab.kit.script import TrialCase
-from lab.kit.telling import shown as in_short
-from lab.kit.telling import state, told
+from lab.kit.telling import told
 from lab.kit.trial import run
 from lab.kit.watch import WATCH
+from lab.kit.witness import witness
 
 SEED = 1087
 # On how many histories each property is tried, and how many are enough to say that it holds.
@@ -160,23 +160,48 @@ def judge(make: Callable[[], Any], options: TrialOptions, name: str, replay: Cal
             trial.once(rounds)
         rounds += 1
         early = rounds < wanted and monotonic() - began > limit
-    verdicts = [trial.verdict() for trial in trials.values()]
+    verdicts = _verdicts(trials, limit)
     if early and rounds < LEAST:
         why = f"tried on {rounds} of {wanted} histories within {limit:g} s, too few to say (more: --set seconds=N)"
         verdicts = [
             replace(item, verdict="unknown", witness=why) if item.verdict == "pass" else item for item in verdicts
         ]
-    broken = next((item for item in verdicts if item.prop == "converged" and item.raised), None)
-    if broken:
-        why = "it raises when everything comes once and in order: see converged"
-        verdicts = [
-            replace(item, verdict="unknown", witness=why) if item.raised and item is not broken else item
-            for item in verdicts
-        ]
     longest = max((trial.longest for trial in trials.values()), default=0)
-    notes = sorted(set[str]().union(*(trial.notes for trial in trials.values())))
-    effort = Effort(options.delivery, rounds, wanted, longest, limit if early else 0.0, tuple(notes))
+    notes = (*sorted(set[str]().union(*(trial.notes for trial in trials.values()))), *_unjudged(trials, options.shape))
+    effort = Effort(options.delivery, rounds, wanted, longest, limit if early else 0.0, notes)
     return Result(name, tuple(verdicts), replay(options.seed, rounds), effort)
+
+
+def _verdicts(trials: Mapping[str, _Trial], limit: float) -> list[Verdict]:
+    """The verdicts. Failures are reduced for as long as histories are tried, and share that time equally.
+
+    What raises when everything comes once and in order raises elsewhere too, so then that alone is reduced.
+    """
+    first = trials.get("converged")
+    broken = first is not None and first.raised
+    why = "it raises when everything comes once and in order: see converged"
+    waiting = sum(trial.failed is not None and not (broken and trial.raised) for trial in trials.values()) + broken
+    end = monotonic() + limit
+    verdicts = []
+    for prop, trial in trials.items():
+        if broken and trial.raised and trial is not first:
+            verdicts.append(Verdict(prop, "unknown", why, tried=trial.tried, raised=True))
+        elif trial.failed is None:
+            verdicts.append(trial.verdict())
+        else:
+            now = monotonic()
+            verdicts.append(trial.verdict(now + max(end - now, 0.0) / waiting))
+            waiting -= 1
+    return verdicts
+
+
+def _unjudged(trials: Mapping[str, _Trial], shape: Shape) -> list[str]:
+    """A note about the columns that were in no row. Those of groups and joins are judged."""
+    found = set[str]().union(*(trial.columns for trial in trials.values()))
+    absent = [f"`{name}`" for name, _ in shape.columns if name not in found]
+    if shape.view or not absent or not any(trial.compared for trial in trials.values()):
+        return []
+    return [f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} in no row: not judged"]
 
 
 class _Trial:
@@ -190,6 +215,9 @@ class _Trial:
         # Whether any row had something besides its key that could be compared.
         self.compared = False
         self.shown = False
+        # The columns of the rows, and whether it failed by an exception.
+        self.columns: set[str] = set()
+        self.raised = False
 
     def once(self, number: int) -> None:
         """Try one more history, unless it is known to fail."""
@@ -209,8 +237,9 @@ class _Trial:
             self.shown = self.shown or bool(seen.rows)
             names = case.history.at(1).keys() | {"count"} if options.shape.view else case.history.at(1).keys()
             self.compared = self.compared or any(len(row.keys() & names) > 1 for row in seen.rows)
+            self.columns |= names & set[str]().union(*seen.rows)
         if outcome.raised or self.look(outcome):
-            self.failed = case
+            self.failed, self.raised = case, bool(outcome.raised)
 
     def look(self, outcome: TrialOutcome) -> Violation | None:
         try:
@@ -223,7 +252,8 @@ class _Trial:
             what = f"gives values that can't be compared: {told(error)}"
             raise BadInput([Problem("rows()", what, "give int, float, str, bool or None")]) from None
 
-    def verdict(self) -> Verdict:
+    def verdict(self, until: float = math.inf) -> Verdict:
+        """Return the verdict. A failure is reduced until this time of the monotonic clock."""
         if why := self.options.lacking(self.made.needs):
             return Verdict(self.prop, "unknown", why)
         if self.failed is None:
@@ -231,46 +261,21 @@ class _Trial:
                 why = "rows() gives nothing but keys: there is no state to compare"
                 return Verdict(self.prop, "unknown", why, tried=self.tried)
             return Verdict(self.prop, "pass", tried=self.tried)
-        raised = bool(run(self.make, self.failed, telling=False).raised)
-
+        WATCH.prop, WATCH.number = self.prop, self.tried - 1
         known: dict[str, bool] = {}
 
         def fails(case: TrialCase) -> bool:
             words = repr((case.script, case.history.plan, case.page))
             if words not in known:
+                if monotonic() > until:
+                    self.notes.add(f"{self.prop}: to reduce the counter-example further takes longer (--set seconds=N)")
+                    return False
                 outcome = run(self.make, case, telling=False)
-                seen = bool(outcome.raised) if raised else not outcome.raised and self.look(outcome) is not None
+                seen = bool(outcome.raised) if self.raised else not outcome.raised and self.look(outcome) is not None
                 known[words] = seen
             return known[words]
 
         least = reduce(self.failed, fails)
         outcome = run(self.make, least)
-        return Verdict(
-            self.prop, "fail", _witness(self.prop, outcome, self.look(outcome)), outcome.deliveries, self.tried, raised
-        )
-
-
-def _witness(prop: str, outcome: TrialOutcome, violation: Violation | None) -> str:
-    """The anomaly in one line, then what happened, then what was shown and should have been."""
-    anomaly = CHECKS[prop].anomaly
-    if outcome.raised:
-        first = f"{anomaly}: the projector {outcome.raised}"
-    elif violation is None:
-        return f"{anomaly}: seen once, and not again: the projector does not do the same every time"
-    else:
-        first = f"{anomaly}: {violation.text}"
-    end = outcome.raised_at if outcome.raised or violation is None else violation.step
-    lines = [first, *(f"  {who:<9}  {what}" for step, who, what, _ in outcome.lines if step <= end)]
-    if violation is not None and not outcome.raised and violation.key is not None:
-        shows = "; ".join(_shown(row) for row in violation.shows) or "nothing"
-        lines += [
-            f"  {'rows()':<9}  shows of key {in_short(violation.key)}: {shows}",
-            f"  {'':<9}  should show: {violation.should}",
-        ]
-    lines += [f"  {'' if index else 'stderr':<9}  {line}" for index, line in enumerate(outcome.printed)]
-    return "\n".join(lines)
-
-
-def _shown(row: dict[str, Any]) -> str:
-    revision = f" (revision {row['revision']})" if "revision" in row else ""
-    return state(row) + revision
+        text = witness(self.prop, outcome, self.look(outcome))
+        return Verdict(self.prop, "fail", text, outcome.deliveries, self.tried, self.raised)

@@ -176,10 +176,9 @@ class ChildProcess:
         except BlockingIOError:
             return False
         if not read:
+            # A line counts with its newline: the rest is of an answer in which the process ended.
             self._forget(self._out)
-            if self._rest:
-                self._lines.append(self._rest)
-                self._rest = b""
+            self._rest = b""
             return True
         *lines, self._rest = (self._rest + read).split(b"\n")
         self._lines += lines

@@ -347,6 +347,7 @@ FAILING = {
     "raise ValueError('\\x1b[31mred\\nforged: line')": "raises ValueError: \\x1b[31mred",
     "import os; os._exit(3)": "ends the process, with exit status 3",
     "import os; os.kill(os.getpid(), 9)": "ends the process: it was killed by SIGKILL",
+    "sys.__stdout__.write('{\"id\":'); sys.__stdout__.flush(); import os; os._exit(4)": "with exit status 4",
     "print('the disk is full', file=sys.stderr); raise OSError": "raises OSError",
 }
 

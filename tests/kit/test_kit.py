@@ -21,9 +21,11 @@ import lab.testing
 from lab.base import BadInput, MissingDriver
 from lab.cli import lab as command
 from lab.kit import apart
+from lab.kit.driver import Driver
 from lab.kit.history import META, Shape, committed_late
 from lab.kit.properties import PROPERTIES, tried
-from lab.kit.script import CRASHES
+from lab.kit.reduce import reduce
+from lab.kit.script import CRASHES, TrialCase
 from lab.shrink import ddmin
 from lab.testing import assert_converges, check, deliveries, histories, live, on_duckdb, on_sqlite
 
@@ -259,6 +261,44 @@ def test_an_exception_is_a_failure_with_its_place_and_blames_nothing_else() -> N
     assert "exception" in verdicts["converged"].advice
     assert {item.verdict for prop, item in verdicts.items() if prop != "converged"} == {"unknown"}
     assert result.verdict == "fail"
+
+
+def test_what_raises_in_order_is_reduced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reduced: list[TrialCase] = []
+
+    def counted(case: TrialCase, fails: Any) -> TrialCase:
+        reduced.append(case)
+        return reduce(case, fails)
+
+    monkeypatch.setattr("lab.kit.check.reduce", counted)
+    verdicts = {item.prop: item for item in check(Raising, histories=3).verdicts}
+    assert verdicts["converged"].verdict == "fail"
+    assert "see converged" in verdicts["no_loss"].witness
+    assert len(reduced) == 1
+
+
+def test_reducing_ends_with_the_time_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def judged(seconds: float) -> lab.kit.check.Result:
+        # Each look at the clock takes a second, and from the reduction on a thousand.
+        ticks = iter([*range(10), *range(1_000, 1_000_000, 1_000)])
+        monkeypatch.setattr("lab.kit.check.monotonic", lambda: next(ticks))
+        options = lab.kit.check.TrialOptions(histories=8, properties=["per_key_order"], seconds=seconds)
+        return lab.kit.check.judge(lambda: Driver(LastWins()), options, "last", lambda seed, rounds: "")
+
+    short, long = judged(8), judged(1_000_000)
+    assert [result.verdict for result in (short, long)] == ["fail", "fail"]
+    assert short.verdicts[0].deliveries > long.verdicts[0].deliveries
+    assert "per_key_order: to reduce the counter-example further takes longer" in short.text()
+    assert "further takes" not in long.text()
+
+
+def test_columns_that_are_in_no_row_are_named() -> None:
+    class Misspelt(Correct):
+        def rows(self) -> list[Change]:
+            return [{"key": row["key"], "name": row["name"], "Amount": row["amount"]} for row in super().rows()]
+
+    assert "`amount`, `price` are in no row: not judged" in check(Misspelt, histories=3).text()
+    assert "in no row" not in check(Correct, histories=3).text()
 
 
 def test_a_projector_may_be_a_class_a_function_an_object_or_a_name(tmp_path: Path) -> None:
