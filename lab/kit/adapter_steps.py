@@ -97,7 +97,7 @@ def _init(test: AdapterTest) -> str:
     said = test.ask()
     consumers = test.consumers
     consumers.keeps, consumers.tears = said.get("keeps") is True, said.get("tears") is True
-    consumers.shape = wanted(said, "the answer to `init`")
+    consumers.shape = wanted(said, consumers.stock.name)
     columns = ", ".join(f"{name} ({kind})" for name, kind in consumers.shape.columns)
     return f"answered after {time.monotonic() - began:.2f} s; keys are {consumers.shape.key}; columns: {columns}"
 

@@ -171,8 +171,9 @@ class _Parent:
         lines += [f"  {who:<9}  {what}" for step, who, what, _ in story if step <= self.step]
         lines += [f"  {'projector':<9}  {why}"]
         rest = f"the process of the check ended: see {self.prop}"
+        hangs = self.process.poll() is None
         verdicts = [
-            Verdict(prop, "fail", "\n".join(lines), raised=True)
+            Verdict(prop, "fail", "\n".join(lines), raised=True, hangs=hangs)
             if prop == self.prop
             else Verdict(prop, "unknown", rest)
             for prop in self.orders.properties or tried(self.delivery, self.shape)

@@ -32,7 +32,10 @@ SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on one property. `deliveries` counts those of the witness, `tried` the histories."""
+    """The verdict on one property. `deliveries` counts those of the witness, `tried` the histories.
+
+    `hangs`: the projector, or its process, did not return.
+    """
 
     prop: str
     verdict: str
@@ -40,10 +43,16 @@ class Verdict:
     deliveries: int = 0
     tried: int = 0
     raised: bool = False
+    hangs: bool = False
 
     @property
     def advice(self) -> str:
         """Return the advice for a failure."""
+        if self.hangs:
+            return (
+                "Find what it waits for: a lock or a transaction that it holds itself, an answer that never comes, a "
+                "loop without an end. Set a timeout there; --set patience=SECONDS allows more time."
+            )
         if self.raised and self.prop == "converged":
             return "Mend the exception first: it comes without anything repeated, lost or out of order."
         return CHECKS[self.prop].advice

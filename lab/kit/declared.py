@@ -27,13 +27,19 @@ def shape_of(one: Any, name: str) -> Shape:
     )
 
 
-def shaped(columns: Any, key: Any, name: str, bits: Any = 64, view: Any = None) -> Shape:
-    """Return the shape of histories with these columns, keys of this type, and rows of this view. Raises BadInput."""
+def shaped(
+    columns: Any, key: Any, name: str, bits: Any = 64, view: Any = None, words: tuple[str, str] = ("lab_", "dict")
+) -> Shape:
+    """Return the shape of histories with these columns, keys of this type, and rows of this view. Raises BadInput.
+
+    `words` are how what declares them writes it: before each name, and what maps names to types.
+    """
+    prefix, mapping = words
     if not isinstance(columns, dict):
-        raise bad(name, "`lab_columns` is not a dict", 'for example {"name": "str", "salary": "float"}')
+        raise bad(name, f"`{prefix}columns` is no {mapping}", 'for example {"name": "str", "salary": "float"}')
     parts = key if isinstance(key, dict) else {}
     for column, kind in (columns | parts).items():
-        if kind not in DTYPES:
+        if not isinstance(kind, str) or kind not in DTYPES:
             raise bad(f"{name}, column {column}", f"there is no type `{kind}`", nearest(str(kind), DTYPES))
         if column in META:
             raise bad(f"{name}, column {column}", "every change has this one already", "leave it out of the columns")
@@ -46,7 +52,7 @@ def shaped(columns: Any, key: Any, name: str, bits: Any = 64, view: Any = None) 
             name, "a key of parts has two or more, each int or str", 'for example {"region": "str", "number": "int"}'
         )
     if not isinstance(bits, int) or not 8 <= bits <= 64:
-        raise bad(name, f"`lab_bits` is {bits!r}", "from 8 to 64: how large its whole numbers are, with their sign")
+        raise bad(name, f"`{prefix}bits` is {bits!r}", "from 8 to 64: how large its whole numbers are, with their sign")
     by, sums, join = _view(view, columns, bool(parts) or key != "int", name)
     wanted = JOINED if join else columns
     return Shape("parts" if parts else key, tuple(wanted.items()), bits, tuple(parts.items()), by, sums, join)

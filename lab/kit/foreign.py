@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from lab.checks import CHECKS
 from lab.kit import trial
 from lab.kit.apart import PATIENCE
-from lab.kit.check import SECONDS, Result, TrialOptions, Verdict, judge
+from lab.kit.check import HISTORIES, SECONDS, Effort, Result, TrialOptions, Verdict, judge
 from lab.kit.driver import Driver
 from lab.kit.exchange import Stock
 from lab.kit.properties import tried
@@ -36,9 +36,10 @@ class TrialPace:
     def text(self) -> str:
         """Return one line: how many histories, and how many a minute that is."""
         rate = self.histories / self.seconds * 60 if self.seconds else 0.0
+        histories = f"{self.histories:,} histor{'y' if self.histories == 1 else 'ies'}"
         starts = f"{self.starts:,} start{'' if self.starts == 1 else 's'} of the process"
         return (
-            f"{self.histories:,} histories in {self.seconds:.1f} s, {rate:,.0f} a minute; {starts}, "
+            f"{histories} in {self.seconds:.1f} s, {rate:,.0f} a minute; {starts}, "
             f"the first took {self.start_seconds:.2f} s"
         )
 
@@ -77,6 +78,8 @@ def check_exec(
             except ConsumerHangs as error:
                 names = tuple(properties) or tried(delivery)
                 result = _hung(error, latest.step, names, command, again(seed, WATCH.number + 1))
+                longest = 0 if error.case is None else len(error.case.history.changes)
+                result = replace(result, effort=Effort(delivery, WATCH.number + 1, histories or HISTORIES, longest))
         return result, TrialPace(consumers.trials, time.monotonic() - began, stock.started, stock.start_seconds)
 
 
@@ -128,7 +131,9 @@ def _hung(error: ConsumerHangs, last: int, properties: Sequence[str], command: s
     lines += [f"  {'' if index else 'stderr':<9}  {line}" for index, line in enumerate(error.printed)]
     unknown = Verdict("", "unknown", f"the check ended: see {prop}")
     verdicts = [
-        Verdict(name, "fail", "\n".join(lines), raised=True) if name == prop else replace(unknown, prop=name)
+        Verdict(name, "fail", "\n".join(lines), raised=True, hangs=True)
+        if name == prop
+        else replace(unknown, prop=name)
         for name in properties
     ]
     return Result(command, tuple(verdicts), again)

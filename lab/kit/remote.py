@@ -174,7 +174,10 @@ def wanted(said: Answer, name: str) -> Shape:
     key = said.get("key") or "int"
     if key not in ("int", "str"):
         raise BadInput([Problem(name, f"a key can't be of type `{key}`", "valid: int, str")])
-    return shaped(said.get("columns") or COLUMNS, key, name, said.get("bits", 64))
+    return shaped(
+        said.get("columns") or COLUMNS, key, f"{name}, its answer to `init`", said.get("bits", 64),
+        words=("", "object"),
+    )  # fmt: skip
 
 
 def first_line_of(answer: Answer) -> str:

@@ -71,6 +71,8 @@ def contract(delivery: str, properties: str) -> tuple[str, ...]:
     if delivery not in DELIVERIES:
         problems.append(Problem("--delivery", f"there is no delivery `{delivery}`", nearest(delivery, DELIVERIES)))
     names = tuple(dict.fromkeys(name.strip() for name in properties.split(",") if name.strip()))
+    if properties and not names:
+        problems.append(Problem("--properties", "it names none", "for example --properties converged,no_loss"))
     for name in names:
         if name not in PROPERTIES:
             problems.append(Problem("properties", f"there is no property `{name}`", nearest(name, PROPERTIES)))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.base import BadInput, Problem
+from lab.kit.styles import VERBS
 
 _DECORATORS = ("on_sqlite", "on_duckdb")
 
@@ -74,7 +75,7 @@ def _one(entry: Path, program: str | None, name: str | None) -> Submission:
         line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
         return Submission(entry.name, wrong=f"can't be read: {getattr(error, 'msg', None) or error}{line}")
     if not wanted:
-        what = "has not exactly one class with `apply` and `rows`, or one function on a connection: --object NAME"
+        what = "has not exactly one class with `apply` and `rows`, or a function on a connection: --object NAME"
         return Submission(entry.name, wrong=what)
     return Submission(entry.name, f"{path.stem}:{wanted}", path.parent)
 
@@ -90,13 +91,24 @@ def _elsewhere(path: Path) -> bool:
 
 def _projector(text: str) -> str:
     """Return the name of the only projector in a module's text; "" if there is none, or more than one."""
+    body = ast.parse(text).body
+    methods: dict[str, set[str]] = {}
+    bases: set[str] = set()
     names = []
-    for node in ast.parse(text).body:
+    for node in body:
         if isinstance(node, ast.ClassDef):
-            methods = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
-            names += [node.name] if {"apply", "rows"} <= methods else []
+            methods[node.name] = {
+                item.name for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)
+            }
+            # What a class of the same module hands down.
+            for base in (item.id for item in node.bases if isinstance(item, ast.Name) and item.id in methods):
+                methods[node.name] |= methods[base]
+                bases.add(base)
         elif isinstance(node, ast.FunctionDef):
             names += [node.name] if any(_decorates(item) for item in node.decorator_list) else []
+    names += [
+        name for name, own in methods.items() if "rows" in own and not own.isdisjoint(VERBS) and name not in bases
+    ]
     return names[0] if len(names) == 1 else ""
 
 

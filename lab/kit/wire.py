@@ -82,4 +82,9 @@ def checked_rows(rows: Any) -> list[Row]:
     if any("key" not in row for row in rows):
         names = printable(", ".join(next(row for row in rows if "key" not in row)))
         raise BadInput([Problem(where, f"a row has no `key`, only {names}", "give each row its `key`")])
+    for row in rows:
+        if type(row["key"]) not in (int, float, str):
+            shown = printable(json.dumps(row["key"]))
+            shown = shown if len(shown) <= 80 else f"{shown[:80]}..."
+            raise BadInput([Problem(where, f"a key is {shown}", "give a number or a text")])
     return rows

@@ -287,6 +287,9 @@ UNTRIED = {
     "input(); import os; os.close(1); import time; time.sleep(60)": "closes its standard output, before it",
     "input(); print('{\"id\": 1, \"ok\": true, \"columns\": {\"a\": \"date\"}}', flush=True)": "no type `date`",
     "input(); print('{\"id\": 1, \"ok\": true, \"key\": \"uuid\"}', flush=True)": "a key can't be of type `uuid`",
+    "input(); print('{\"id\": 1, \"ok\": true, \"columns\": [\"a\"]}', flush=True)": "`columns` is no object",
+    "input(); print('{\"id\": 1, \"ok\": true, \"columns\": {\"a\": [1]}}', flush=True)": "no type `[1]`",
+    "input(); print('{\"id\": 1, \"ok\": true, \"bits\": 1}', flush=True)": "its answer to `init`: `bits` is 1",
 }  # fmt: skip
 
 
@@ -342,6 +345,16 @@ def test_rows_before_anything_was_applied_are_refused(tmp_path: Path) -> None:
         check_exec(program(tmp_path, f"{text}\nserve(Consumer)"), 7, histories=1)
 
 
+@pytest.mark.parametrize("key", ['{"id": 1}', "null", "[1]", "true"])
+def test_a_key_that_is_no_number_and_no_text_is_one_line(key: str, tmp_path: Path) -> None:
+    text = CORRECT.replace('if not row["deleted"]]', f"][:0] + [{{'key': json.loads({key!r})}}] * len(self.last)")
+    with pytest.raises(BadInput) as raised:
+        check_exec(program(tmp_path, f"import json{text}\nserve(Consumer)"), 7, histories=1)
+    said = str(raised.value)
+    assert f"the answer to `rows`: a key is {key} (give a number or a text)" in said
+    assert len(said.splitlines()) == 1
+
+
 FAILING = {
     "1 / 0": "raises ZeroDivisionError: division by zero",
     "raise ValueError('\\x1b[31mred\\nforged: line')": "raises ValueError: \\x1b[31mred",
@@ -373,7 +386,7 @@ def test_a_consumer_that_hangs_ends_the_check_with_its_story(tmp_path: Path) -> 
     text = CORRECT.replace(
         'self.last[change["key"]] = change', "print('waits', file=sys.stderr); import time; time.sleep(60)"
     )
-    result, _ = check_exec(program(tmp_path, f"{text}\nserve(Consumer)"), 7, histories=2, patience=10)
+    result, pace = check_exec(program(tmp_path, f"{text}\nserve(Consumer)"), 7, histories=2, patience=10)
     first, *rest = result.verdicts
     assert first.verdict == "fail"
     assert "does not return: `apply` has had no answer for 10 s (more time: --set patience=SECONDS)" in first.witness
@@ -381,6 +394,12 @@ def test_a_consumer_that_hangs_ends_the_check_with_its_story(tmp_path: Path) -> 
     assert "stderr     waits" in first.witness
     assert {item.verdict for item in rest} == {"unknown"}
     assert "see converged" in rest[0].witness
+    text = result.text()
+    assert "what to do: Find what it waits for" in text
+    assert "Mend the exception" not in text
+    assert "1 of 2 histories for each property, the longest of " in text
+    assert "longest of 0" not in text
+    assert pace.text().startswith("1 history in ")
 
 
 def test_a_log_on_standard_output_in_the_middle_is_one_line(tmp_path: Path) -> None:

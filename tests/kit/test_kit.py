@@ -548,6 +548,7 @@ MODULES = {
         (["several:Base", "--set", "histories=0"], ["a whole number from 1 up"]),
         (["several:Base", "--delivery", "inorder"], ["no delivery `inorder`", "did you mean `in-order`?"]),
         (["several:Base", "--properties", "converged,no_los"], ["no property `no_los`", "did you mean `no_loss`?"]),
+        (["several:Base", "--properties", ","], ["--properties: it names none (for example --properties converged"]),
         (["several:Base", "--delivery", "in-order", "--properties", "no_loss"], ["tried under out-of-order"]),
     ],
 )
