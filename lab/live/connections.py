@@ -8,10 +8,20 @@ from typing import Any
 from lab.base import Problem
 from lab.servers import server
 from lab.stores import STORES
+from lab.truth.outlets import LOG, NOTIFY, OUTBOX
 from lab.wiring import Plan
 
 # Servers that limit their connections to so few that a run could meet the limit.
 _LIMITED = {"postgres": "max_connections", "mariadb": "max_connections"}
+# What a projection has beside the connection by which it reads, by the engine of its source and its feed: one to ask
+# for marks, or to hear notifications; the log itself, where that counts; and one by which MariaDB's names columns.
+_FEEDS = {
+    ("mariadb", OUTBOX): 1,
+    ("mariadb", LOG): 3,
+    ("postgres", NOTIFY): 1,
+    ("postgres", OUTBOX): 1,
+    ("postgres", LOG): 1,
+}
 # What the run itself has beside writers and projections: the ledger's, that which makes the tables, and one that looks.
 _BESIDE = 4
 
@@ -34,6 +44,7 @@ def _each(plan: Plan) -> Iterator[str]:
         # One by which each lane writes, and one by which it reads; and one more while a partition is handed over.
         yield from [STORES[item.table.store].server] * (lanes + len(item.processes))
         yield from [scenario.truth.engine] * (lanes if item.pace.polls else 0)
+        yield from [scenario.truth.engine] * _FEEDS.get((scenario.truth.engine, item.feed), 0)
 
 
 def too_few(plan: Plan) -> list[Problem]:
@@ -41,10 +52,12 @@ def too_few(plan: Plan) -> list[Problem]:
     found, file = list[Problem](), plan.source.path.name
     for name, count in needed(plan).items():
         asked: Any = server(name)
-        most, used = asked.connections()
-        if count > most - used:
+        most, reserved, used = asked.connections()
+        if count > most - reserved - used:
             limit = _LIMITED[name]
-            what = f"the run needs {count} connections to {asked.called}, which has {most} ({limit}), {used} in use"
+            others = f", {reserved} of them reserved" if reserved else ""
+            has = f"{most} ({limit}){others}, {used} in use"
+            what = f"the run needs {count} connections to {asked.called}, which has {has}"
             way_out = f"fewer partitions, members or writers, or raise {limit} on the server"
             found.append(Problem(f"{file}: {name}", what, way_out))
     return found

@@ -60,8 +60,8 @@ class MariadbServer(SqlServer[MariadbUrl]):
         """Connect as `lab.engines.mariadb.connect` does. Raises Unavailable."""
         return MariadbSession(engine.connect(self.dsn(), database, **options))
 
-    def connections(self) -> tuple[int, int]:
-        """How many it takes, and how many there are. Raises Unavailable."""
+    def connections(self) -> tuple[int, int, int]:
+        """How many it takes, how many of them are reserved for others, how many there are. Raises Unavailable."""
         session = self.connect()
         try:
             with mapped(str(self.dsn()), self.dsn()):
@@ -70,7 +70,7 @@ class MariadbServer(SqlServer[MariadbUrl]):
         finally:
             session.close()
         # This one is gone by now.
-        return int(most), int(there) - 1
+        return int(most), 0, int(there) - 1
 
     def settings(self) -> Mapping[str, Any]:
         """Those of durability, of counters and of the logs."""

@@ -20,10 +20,17 @@ SOCKETS = ("/var/run/postgresql", "/tmp")
 LIBPQ = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE")
 
 
+# Who replicates has connections of its own, beside `max_connections`. Those that are reserved are for superusers; those
+# of `reserved_connections`, from PostgreSQL 16 on, for members of a role, too. A user without `pg_read_all_stats` sees
+# connections of others without their kind.
 _CONNECTIONS = (
-    "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int "
-    "- COALESCE(current_setting('reserved_connections', true)::int, 0), "
-    "(SELECT count(*) FROM pg_stat_activity WHERE backend_type IN ('client backend', 'walsender'))"
+    "SELECT current_setting('max_connections')::int, "
+    "CASE WHEN current_setting('is_superuser') = 'on' THEN 0 "
+    "ELSE current_setting('superuser_reserved_connections')::int + CASE "
+    "WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = 'pg_use_reserved_connections' AND pg_has_role(oid, 'USAGE')) "
+    "THEN 0 ELSE COALESCE(current_setting('reserved_connections', true)::int, 0) END END, "
+    "(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' OR (backend_type IS NULL "
+    "AND usesysid IS NOT NULL AND datid IS NOT NULL AND pid NOT IN (SELECT pid FROM pg_stat_replication)))"
 )
 
 
@@ -70,16 +77,16 @@ class PostgresServer(SqlServer[Dsn]):
         """Connect as `lab.engines.postgres.connect` does. Raises Unavailable."""
         return engine.connect(self.dsn(), schema, **options)
 
-    def connections(self) -> tuple[int, int]:
-        """How many it takes of those who are no superuser, and how many there are. Raises Unavailable."""
+    def connections(self) -> tuple[int, int, int]:
+        """How many it takes, how many of them are reserved for others, how many there are. Raises Unavailable."""
         connection = self.connect()
         try:
             with engine.mapped(str(self.dsn()), self.dsn()):
-                most, there = Session(connection).execute(_CONNECTIONS).fetchone()
+                most, reserved, there = Session(connection).execute(_CONNECTIONS).fetchone()
         finally:
             connection.close()
         # This one is gone by now.
-        return int(most), int(there) - 1
+        return int(most), int(reserved), int(there) - 1
 
     def settings(self) -> Mapping[str, Any]:
         """Those of durability, memory and the log."""

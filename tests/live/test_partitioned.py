@@ -186,21 +186,25 @@ def test_a_run_that_needs_more_connections_than_are_left_is_refused_with_the_fig
     made = planned(tmp_path, TEXT + '[[projection]]\nname = "other"\nstore = "mariadb.table"\n')
     # Two writers; to write and to read for four partitions, and for the other one; a hand-over of each member.
     assert needed(made) == {"postgres": 2 + 4 + 4 + 2 + 1 + 4, "mariadb": 1 + 1 + 4}
-    left = {"postgres": (100, 83), "mariadb": (151, 145)}
+    left = {"postgres": (100, 0, 83), "mariadb": (151, 0, 145)}
     for name in left:
         monkeypatch.setattr(server(name), "connections", lambda name=name: left[name], raising=False)
     assert too_few(made) == []
-    left["postgres"] = 97, 81
+    left["postgres"] = 100, 3, 81
     (problem,) = too_few(made)
-    assert "the run needs 17 connections to PostgreSQL, which has 97 (max_connections), 81 in use" in str(problem)
+    said = str(problem)
+    assert "17 connections to PostgreSQL, which has 100 (max_connections), 3 of them reserved, 81 in use" in said
+    left["postgres"] = 100, 0, 84
+    (problem,) = too_few(made)
+    assert "17 connections to PostgreSQL, which has 100 (max_connections), 84 in use" in str(problem)
     assert "fewer partitions" in str(problem)
 
 
 @pytest.mark.parametrize("name", [pytest.param(one, marks=pytest.mark.server(one)) for one in ("postgres", "mariadb")])
 def test_a_server_says_how_many_connections_it_has(name: str) -> None:
     asked: Any = server(name)
-    most, used = asked.connections()
-    assert 0 <= used < most
+    most, reserved, used = asked.connections()
+    assert 0 <= used < most - reserved
     held = asked.connect()
     try:
         assert asked.connections()[0] == most
