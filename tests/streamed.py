@@ -120,12 +120,17 @@ class Reader:
         self._fed, self.stream = fed, fed.stream(*self._made)
         self.checkpoint, self.seen = 0, list[Streamed]()
 
+    @property
+    def checkpoints(self) -> dict[str, int]:
+        """Its checkpoint, by entity."""
+        return {"employee": self.checkpoint}
+
     def open(self) -> None:
         """Connect, as soon as the server has noticed that a former connection is gone."""
         until = time.monotonic() + 20
         while not self.stream.opened:
             try:
-                self.stream.open(self.checkpoint)
+                self.stream.open(self.checkpoints)
             except Unavailable:
                 assert time.monotonic() < until
                 time.sleep(0.01)
@@ -142,7 +147,7 @@ class Reader:
         """Keep what was taken, and say so."""
         self.seen += found
         self.checkpoint += 1
-        self.stream.acknowledge(self.checkpoint)
+        self.stream.acknowledge(self.checkpoints)
 
     def until_passed(self, page: int = 7) -> list[Streamed]:
         """Take and keep everything that had been committed by now."""

@@ -67,7 +67,8 @@ class BinlogFeed:
         # Up to where all was taken; and whether that holds rows which came after the last place that was kept.
         self._taken: LogPlace | None = None
         self._news = False
-        self._again: LogPlace | None = None
+        # The checkpoints that were acknowledged last; None until then for a store that read the tables first.
+        self._reached: dict[str, int] | None = None
         self.whole = False
 
     @property
@@ -88,10 +89,10 @@ class BinlogFeed:
         """Whether the log is being read."""
         return self._stream is not None
 
-    def open(self, checkpoint: int) -> bool:
-        """Read the log from the place on that was kept for a store at this checkpoint. Raises BinlogGone.
+    def open(self, checkpoints: Mapping[str, int]) -> bool:
+        """Read the log from the place on that was kept for a store at these checkpoints. Raises BinlogGone.
 
-        Without one that is where the tables are now.
+        For an empty store that is where the tables are now.
         """
         if self.opened:
             return False
@@ -100,7 +101,7 @@ class BinlogFeed:
         try:
             with binlog.reading():
                 self._columns = {name: self._found(asks, name) for name in self._entities}
-                place = self._place(asks, checkpoint)
+                place = self._place(asks, checkpoints)
         except BaseException:
             asks.close()
             raise
@@ -108,26 +109,26 @@ class BinlogFeed:
         self._stream = binlog.streamed(self._database, self._reader, place, list(self._entities))
         return True
 
-    def _place(self, asks: MariadbSession, checkpoint: int) -> LogPlace:
+    def _place(self, asks: MariadbSession, checkpoints: Mapping[str, int]) -> LogPlace:
         """Where to begin; `whole` is whether what comes from there on is all that the store lacks."""
-        if self._again is not None:
-            self.whole = False
-            binlog.confirm(asks, self._again)
-            return self._again
-        # A store that has nothing reads the tables, whatever another one had.
-        self.whole = self._kept.read() and checkpoint > 0
-        if not self.whole:
-            self._kept.forget()
-            return binlog.here(asks)
-        found = self._kept.at(checkpoint)
+        self.whole, self._reached = False, None
+        if not any(checkpoints.values()):
+            # A store that has nothing reads the tables, whatever another one had. Its place is kept before that: the
+            # tables are not read again after a crash, and a late commit below its checkpoint is in the log alone.
+            place = binlog.here(asks)
+            self._kept.begin(place)
+            return place
         try:
-            if found is None:
-                raise binlog.BinlogGone(f"no place in the server's log is known for a store at position {checkpoint}")
-            binlog.confirm(asks, found)
+            if not self._kept.read() or (found := self._kept.go_on(checkpoints)) is None:
+                newest = max(checkpoints.values())
+                raise binlog.BinlogGone(f"no place in the server's log is known for a store at position {newest}")
+            binlog.confirm(asks, found.place)
         except binlog.BinlogGone:
             self._kept.forget()
             raise
-        return found
+        if found.checkpoints:
+            self.whole, self._reached = True, dict(checkpoints)
+        return found.place
 
     def here(self) -> LogPlace:
         """The place up to which the tables show everything now. Raises Unavailable."""
@@ -135,11 +136,11 @@ class BinlogFeed:
             return binlog.here(session)
 
     def go_back(self, place: object) -> None:
-        """Hang up, and begin at this place with the next opening, for another store."""
+        """Hang up, and begin at this place with the next opening, or at an earlier one that the former store needs."""
         assert isinstance(place, LogPlace)
         self.close()
-        self._kept.forget()
-        self._again = place
+        former = self._kept.pairs[-1].place if self._kept.read() else place
+        self._kept.begin(min(place, former, key=lambda one: one.order))
 
     def mark(self) -> None:
         """Read where the log ends."""
@@ -172,17 +173,18 @@ class BinlogFeed:
         self._brought.update(change.row[0] for change in changes)
         return changes
 
-    def acknowledge(self, checkpoint: int) -> None:
-        """Keep the place, as one that holds for this checkpoint."""
+    def acknowledge(self, checkpoints: Mapping[str, int]) -> None:
+        """Keep the place, as one that holds for these checkpoints."""
         if self._stream is None or self._taken is None:
             return
-        last, place = self._kept.pairs[-1] if self._kept.pairs else (-1, None)
-        moved = place is None or self._taken.order > place.order
-        # For the same checkpoint the place holds at which it was reached: the store may still lose what came since.
-        if checkpoint > last or (checkpoint == last and moved and not self._news):
-            self._kept.thread = self._stream.thread_id
-            self._kept.add(checkpoint, self._taken)
-            self._news, self._again = False, None
+        self._kept.connected(self._stream.thread_id)
+        before, self._reached = self._reached, dict(checkpoints)
+        # For the same checkpoints the place holds at which they were reached: the store may still lose what came since.
+        if before is not None and before != self._reached:
+            self._kept.add(self._reached, self._taken)
+            self._news = False
+        elif not self._news:
+            self._kept.move(self._taken)
 
     def close(self) -> None:
         """Hang up; the place is kept."""

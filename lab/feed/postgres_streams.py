@@ -57,7 +57,7 @@ class LogStream:
         """Whether there is a replication connection."""
         return self._stream is not None
 
-    def open(self, checkpoint: int) -> bool:
+    def open(self, checkpoints: Mapping[str, int]) -> bool:
         """Connect to the slot, which is made if there is none: then every transaction that writes is waited for.
 
         Raises SlotLost.
@@ -94,7 +94,7 @@ class LogStream:
             self._taken = found[-1].end
         return [self._change(row) for transaction in found for row in transaction.rows]
 
-    def acknowledge(self, checkpoint: int) -> None:
+    def acknowledge(self, checkpoints: Mapping[str, int]) -> None:
         """Tell the server that its log up to here is not needed any more."""
         if self._stream is not None and (place := self._stream.passed or self._taken) > self._stream.acknowledged:
             self._stream.acknowledge(place)

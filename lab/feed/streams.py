@@ -7,7 +7,7 @@ outbox rows in the order in which they were written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 
@@ -38,8 +38,8 @@ class ChangeStream(Protocol):
     def whole(self) -> bool:
         """Whether what comes from its opening on is all that the store lacks; else the tables are read first."""
 
-    def open(self, checkpoint: int) -> bool:
-        """Connect, if need be, for a store at this checkpoint, which can take seconds; true if it was.
+    def open(self, checkpoints: Mapping[str, int]) -> bool:
+        """Connect, if need be, for a store at these checkpoints by entity, which can take seconds; true if it was.
 
         What was taken and not acknowledged before then comes again. What has been acknowledged, or was committed before
         the stream was there, is in the tables alone. Raises Diverged where the engine has lost what was to come.
@@ -51,8 +51,11 @@ class ChangeStream(Protocol):
     def take(self, most: int) -> list[Streamed]:
         """About `most` changes that have come, those of one record in the order of its revisions."""
 
-    def acknowledge(self, checkpoint: int) -> None:
-        """Tell that what was taken is kept, in a store at this checkpoint: it is not sent again."""
+    def acknowledge(self, checkpoints: Mapping[str, int]) -> None:
+        """Tell that what was taken is kept, in a store at these checkpoints by entity: it is not sent again.
+
+        If they have moved since the last call, that was the store's last commit.
+        """
 
     def here(self) -> object:
         """A place to which the stream can go back; None where tables tell what is settled, so that it need not be."""
@@ -98,7 +101,7 @@ class OutboxStream:
         """Whether there is a connection."""
         return self._rows is not None and self._rows.alive
 
-    def open(self, checkpoint: int) -> bool:
+    def open(self, checkpoints: Mapping[str, int]) -> bool:
         """Connect; rows that were read and not deleted are read again."""
         if self.opened:
             return False
@@ -117,7 +120,7 @@ class OutboxStream:
         self._taken, self.passed = [number for number, *_ in found], len(found) < most
         return [Streamed(entity, row, before) for _, entity, row, before in found]
 
-    def acknowledge(self, checkpoint: int) -> None:
+    def acknowledge(self, checkpoints: Mapping[str, int]) -> None:
         """Delete what was read last."""
         if self._taken and self._rows is not None:
             self._rows.delete(self._taken)

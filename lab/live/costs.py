@@ -55,7 +55,7 @@ class _Costs:
             self.truth.execute(command)
             self.microseconds.append((time.perf_counter() - began) * 1e6)
         while self.stream is not None and self.stream.take(1_000):
-            self.stream.acknowledge(0)
+            self.stream.acknowledge({})
         after = self.written()
         if before is not None and after is not None:
             self.wal_bytes.append((after - before) / len(commands))
@@ -104,7 +104,7 @@ def _made(plan: Plan, kind: str, folder: Path, made: ExitStack) -> _Costs:
         return _Costs(truth, None, written)
     found = open_stream(feed, truth, _READER, folder / kind, decoder)
     made.callback(found.close)
-    found.open(0)
+    found.open({})
     return _Costs(truth, found, written)
 
 

@@ -81,6 +81,9 @@ class Follower(Worker):
     def remember(self) -> None:
         """Remember what a worker needs to know that is built beside this one from now on. Raises Unavailable."""
 
+    def hand_over(self) -> None:
+        """Prepare for a restart that opens the store of the worker which takes over. Raises Unavailable."""
+
     def take_over(self, other: Follower) -> None:
         """Go on in the place of another follower, for which this one was built; called after the swap."""
         self.handing = other.handing

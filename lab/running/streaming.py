@@ -124,7 +124,7 @@ class StreamFollower(Follower):
             read_at = self._live.now(now)
             self._live.work.note(READ, len(found), start, read_at - start)
             now = self._applied(self._frames(found), self._bound if stream.passed else None, read_at)
-            stream.acknowledge(min(self.settled.values()))
+            stream.acknowledge(self.settled)
         except Unavailable as error:
             raise self._refused(self._live.now(now), error) from None
         if stream.passed:
@@ -150,6 +150,11 @@ class StreamFollower(Follower):
         """Remember where the stream is, for a worker that is built beside this one and takes over."""
         self._remembered = None if self.stream is None else self.stream.here()
 
+    def hand_over(self) -> None:
+        """Have the stream begin where neither store lacks anything: a restart may open this one or the other."""
+        if self.stream is not None and self._opening is None and self._remembered is not None:
+            self.stream.go_back(self._remembered)
+
     def take_over(self, other: Follower) -> None:
         """Go on with the stream of another worker, once the tables have been read up to where they are now."""
         super().take_over(other)
@@ -173,7 +178,7 @@ class StreamFollower(Follower):
             self.stream.go_back(self._back_to)
             self._back_to = None
         if self._opening is None and not self.stream.opened:
-            self._opening = in_thread(partial(self.stream.open, min(self.settled.values())), "connects")
+            self._opening = in_thread(partial(self.stream.open, dict(self.settled)), "connects")
         if self._opening is not None:
             if not self._opening.done():
                 raise Interrupted(start, start + RETRY)
@@ -213,10 +218,14 @@ class StreamFollower(Follower):
     def _applied(self, frames: dict[str, pl.DataFrame], settled: int | None, now: float) -> float:
         """Apply frames, with the last batch of each the checkpoint, if everything up to `settled` is in by then."""
         self._live.caught_up()
+        places, moving = dict[str, int | None](), dict[str, bool]()
         for entity, frame in frames.items():
             newest = max(self.highest[entity], int(frame["position"].to_numpy().max(initial=0)))
-            place = None if settled is None else min(settled, newest)
-            moves = place is not None and place > self.settled[entity]
+            places[entity] = place = None if settled is None else min(settled, newest)
+            moving[entity] = place is not None and place > self.settled[entity]
+        # Those whose checkpoints move are the last: a store that has the new checkpoints has everything before them.
+        for entity in sorted(frames, key=moving.__getitem__):
+            frame, place, moves = frames[entity], places[entity], moving[entity]
             for first in range(0, max(frame.height, int(moves)), self.batch):
                 last = first + self.batch >= frame.height
                 checkpoint = place if moves and last else None

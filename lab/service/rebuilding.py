@@ -148,6 +148,10 @@ class Rebuild:
         former = lane.worker
         assert isinstance(former, Follower)
 
+        def pointed() -> None:
+            former.hand_over()
+            point()
+
         def taken_over() -> None:
             assert isinstance(lane.worker, Follower)
             lane.worker.take_over(former)
@@ -160,7 +164,7 @@ class Rebuild:
                 swapped.set_exception(error)
 
         now = runner.clock.now()
-        runner.timed = CatchUp(lane, former, now, lambda: projector, point, taken_over, failed=failed)
+        runner.timed = CatchUp(lane, former, now, lambda: projector, pointed, taken_over, failed=failed)
         runner.wake()
         await swapped
         runner.timed = lane

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -154,18 +154,31 @@ def streamed(database: str, reader: str, place: LogPlace, tables: Sequence[str])
     return BinlogStream(lambda: SERVER.connect().connection, place, number_, database, tables)
 
 
-class KeptPlaces:
-    """The file in which a reader keeps its place, beside the checkpoint for which it holds.
+class KeptPlace(NamedTuple):
+    """A place, and the checkpoints by entity for which it holds: all that such a store lacks comes after it.
 
-    Where the store is at a checkpoint, everything up to it is in, or comes after the place that was kept with it. A
-    store that has lost its last commits goes on from an earlier pair.
+    Without checkpoints it holds for every store that read the tables since, whose rest must be read first.
+    """
+
+    checkpoints: Mapping[str, int]
+    place: LogPlace
+
+    def holds(self, checkpoints: Mapping[str, int]) -> bool:
+        """Whether it holds for a store at these checkpoints."""
+        return all(checkpoints.get(name, 0) >= position for name, position in self.checkpoints.items())
+
+
+class KeptPlaces:
+    """The file in which a reader keeps its place, beside the checkpoints for which it holds.
+
+    A store that has lost its last commits goes on from an earlier pair.
     """
 
     def __init__(self, file: Path) -> None:
         """`thread` is the number of the reader's connection on the server."""
         self.file = file
         self.thread = 0
-        self.pairs: list[tuple[int, LogPlace]] = []
+        self.pairs: list[KeptPlace] = []
 
     def read(self) -> bool:
         """Read the file; false if there is none, or none that can be understood."""
@@ -173,25 +186,52 @@ class KeptPlaces:
         try:
             told = json.loads(read_file(self.file) or "null")
             self.thread = int(told[0])
-            self.pairs = [(int(at), LogPlace(str(one), int(offset), str(gtids))) for at, one, offset, gtids in told[1]]
-        except (OSError, ValueError, TypeError, IndexError):
-            return False
-        return True
+            for held, file, offset, gtids in told[1]:
+                checkpoints = {str(name): int(position) for name, position in held.items()}
+                self.pairs.append(KeptPlace(checkpoints, LogPlace(str(file), int(offset), str(gtids))))
+        except (OSError, ValueError, TypeError, AttributeError, LookupError):
+            self.pairs = []
+        return bool(self.pairs)
 
-    def at(self, checkpoint: int) -> LogPlace | None:
-        """The last place that holds for a store at this checkpoint; None if that is older than all."""
-        found = [place for at, place in self.pairs if at <= checkpoint]
-        return found[-1] if found else None
+    def go_on(self, checkpoints: Mapping[str, int]) -> KeptPlace | None:
+        """The last pair that holds for a store at these checkpoints; None if that is older than all.
+
+        Later ones are forgotten: what they tell of was lost, and the store may reach their checkpoints without it.
+        """
+        last = max((number for number, pair in enumerate(self.pairs) if pair.holds(checkpoints)), default=None)
+        if last is None:
+            return None
+        if last + 1 < len(self.pairs):
+            self.pairs = self.pairs[: last + 1]
+            self._write()
+        return self.pairs[last]
+
+    def begin(self, place: LogPlace) -> None:
+        """Keep this place alone, for a store that reads the tables first."""
+        self.pairs = [KeptPlace({}, place)]
+        self._write()
+
+    def connected(self, thread: int) -> None:
+        """Note the number of the reader's connection, if it is another one than before."""
+        if thread not in (0, self.thread):
+            self.thread = thread
+            self._write()
 
     def forget(self) -> None:
         """Forget all places, and remove the file."""
         self.pairs = []
         self.file.unlink(missing_ok=True)
 
-    def add(self, checkpoint: int, place: LogPlace) -> None:
-        """Keep a place for a checkpoint, in place of one that was kept for the same."""
-        self.pairs = [*(pair for pair in self.pairs if pair[0] < checkpoint), (checkpoint, place)][-PLACES:]
+    def add(self, checkpoints: Mapping[str, int], place: LogPlace) -> None:
+        """Keep a place for checkpoints that were reached."""
+        self.pairs = [*self.pairs, KeptPlace(checkpoints, place)][-PLACES:]
         self._write()
+
+    def move(self, place: LogPlace) -> None:
+        """Keep a later place for the last checkpoints: between the two there is nothing for the reader."""
+        if place.order > self.pairs[-1].place.order:
+            self.pairs[-1] = self.pairs[-1]._replace(place=place)
+            self._write()
 
     def _write(self) -> None:
         """Replace the file. What a power cut takes of it is an older place, or a rebuild: it needs no sync."""
@@ -217,9 +257,9 @@ def size() -> int | None:
 def state(file: Path) -> BinlogState | None:
     """What the reader that keeps its places in this file has before it now; None if it has none. Raises Unavailable."""
     kept = KeptPlaces(file)
-    if not kept.read() or not kept.pairs:
+    if not kept.read():
         return None
-    _, place = kept.pairs[-1]
+    place = kept.pairs[-1].place
     with LEDGER.session() as session:
         sizes = [(str(row[0]), int(row[1])) for row in session.execute("SHOW BINARY LOGS").fetchall()]
         threads = "SELECT COUNT(*) FROM information_schema.processlist WHERE id = ? AND command LIKE 'Binlog Dump%'"

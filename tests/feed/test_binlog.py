@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -18,15 +20,16 @@ from streamed import FED, Reader, hire, made_truth, own_server
 
 from lab.base import Unavailable, Unsound
 from lab.domain.employees import EMPLOYEES
-from lab.engines.binlog import AHEAD, LogPlace
+from lab.engines.binlog import AHEAD, BinlogRow, BinlogTransaction, LogPlace
 from lab.engines.mariadb import MariadbSession, connect
 from lab.engines.mariadb_url import MariadbUrl
-from lab.feed.mariadb_streams import StreamedPositions
+from lab.feed.mariadb_streams import BinlogFeed, StreamedPositions
 from lab.servers.instances import Instance
 from lab.truth import Truth, binlog
 from lab.truth.evidence import LiveEvidence
 from lab.truth.mariadb import Mariadb
 from lab.truth.timeline import Diverged
+from lab.truth.transaction import SEQUENCE
 
 pytestmark = pytest.mark.server("mariadb")
 
@@ -248,11 +251,11 @@ def test_a_place_that_was_purged_is_told_and_the_reader_begins_anew(
     assert state is not None
     assert (state.active, state.status) == (False, "purged")
     with pytest.raises(Diverged, match=r"its place in the server's log, lab-log\.\d+ at \d+, is gone"):
-        reader.stream.open(reader.checkpoint)
+        reader.stream.open(reader.checkpoints)
     assert not file_of(tmp_path).exists()
     # The projection is built anew, from the tables and the log from now on.
     reader.checkpoint = 0
-    assert reader.stream.open(0)
+    assert reader.stream.open({})
     assert not reader.stream.whole
     truth.execute(hire(3))
     assert [change.row[1] for change in reader.until_passed()] == [3]
@@ -272,7 +275,7 @@ def test_a_place_at_which_the_log_has_something_else_is_told(
         root.execute("CREATE OR REPLACE TABLE other.x (x longtext COMMENT 'as long as what the log had before this')")
     root.execute("DROP DATABASE other")
     with pytest.raises(Diverged, match="its place in the server's log"):
-        reader.stream.open(reader.checkpoint)
+        reader.stream.open(reader.checkpoints)
 
 
 def test_a_place_before_which_other_transactions_were_is_told(truth: Truth, reader: Reader, tmp_path: Path) -> None:
@@ -283,7 +286,7 @@ def test_a_place_before_which_other_transactions_were_is_told(truth: Truth, read
     # Of a server that lost its last commits and went on: the byte is there, and another transaction ends at it.
     file_of(tmp_path).write_text(json.dumps([thread, [[*pair[:3], "0-1-999999"] for pair in pairs]]))
     with pytest.raises(Diverged, match=r"is another one: 0-1-\d+ came before it, and not 0-1-999999"):
-        reader.stream.open(reader.checkpoint)
+        reader.stream.open(reader.checkpoints)
 
 
 def test_a_store_older_than_every_place_that_was_kept_is_built_anew(reader: Reader, tmp_path: Path) -> None:
@@ -291,10 +294,10 @@ def test_a_store_older_than_every_place_that_was_kept_is_built_anew(reader: Read
     reader.keep([])
     file = file_of(tmp_path)
     thread, pairs = json.loads(file.read_text())
-    file.write_text(json.dumps([thread, [pair for pair in pairs if pair[0] > 5] or [[8, *pairs[-1][1:]]]]))
+    file.write_text(json.dumps([thread, [[{"employee": 8}, *pairs[-1][1:]]]]))
     reader.stream.close()
     with pytest.raises(Diverged, match="no place in the server's log is known for a store at position 3"):
-        reader.stream.open(3)
+        reader.stream.open({"employee": 3})
 
 
 def test_a_rebuild_goes_back_to_where_it_began(truth: Truth, reader: Reader) -> None:
@@ -315,7 +318,7 @@ def test_a_place_moves_with_the_checkpoint_and_for_the_same_one_only_past_what_o
         until, found = time.monotonic() + 20, list[int]()
         while (marks and not reader.stream.passed) or (not marks and not found):
             found += [change.row[1] for change in reader.stream.take(10)]
-            reader.stream.acknowledge(reader.checkpoint)
+            reader.stream.acknowledge(reader.checkpoints)
             assert time.monotonic() < until
         return found
 
@@ -331,11 +334,11 @@ def test_a_place_moves_with_the_checkpoint_and_for_the_same_one_only_past_what_o
     reader.stream.mark()
     assert take(marks=True) == []
     assert reader.stream.take(10) == []
-    reader.stream.acknowledge(reader.checkpoint)
+    reader.stream.acknowledge(reader.checkpoints)
     kept = binlog.KeptPlaces(reader.stream._kept.file)  # type: ignore[attr-defined]
     assert kept.read()
-    assert kept.pairs[-1][0] == reader.checkpoint
-    assert kept.pairs[-1][1].order > before.order
+    assert kept.pairs[-1].checkpoints == reader.checkpoints
+    assert kept.pairs[-1].place.order > before.order
 
 
 def test_a_change_that_is_in_the_log_and_not_in_the_tables_yet_comes_by_the_log(
@@ -365,19 +368,211 @@ def test_a_change_that_is_in_the_log_and_not_in_the_tables_yet_comes_by_the_log(
     reader.stream.close()
 
 
-@given(st.lists(st.integers(1, 400), max_size=200), st.integers(0, 400))
-def test_a_store_goes_on_from_the_last_place_that_holds_for_it(moves: list[int], checkpoint: int) -> None:
+def next_process(reader: Reader, checkpoints: dict[str, int]) -> list[int]:
+    """Open the reader's stream in a new process, for a store at these checkpoints; the keys that come."""
+    reader.stream.close()
+    reader.stream = reader._fed.stream(*reader._made)
+    until = time.monotonic() + 20
+    while not reader.stream.opened:
+        with suppress(Unavailable):
+            reader.stream.open(checkpoints)
+        assert time.monotonic() < until
+    reader.stream.mark()
+    found = list[int]()
+    while not reader.stream.passed:
+        found += [change.row[1] for change in reader.stream.take(10)]
+        assert time.monotonic() < until
+    return found
+
+
+def took(reader: Reader, count: int) -> list[int]:
+    """Take until so many changes have come; their keys."""
+    until, found = time.monotonic() + 20, list[int]()
+    while len(found) < count:
+        found += [change.row[1] for change in reader.stream.take(10)]
+        assert time.monotonic() < until
+    return found
+
+
+def test_a_commit_below_the_checkpoint_comes_although_the_reader_was_killed_while_it_read_the_tables(
+    root: MariadbSession, truth: Truth, tmp_path: Path
+) -> None:
+    for key in (1, 2):
+        truth.execute(hire(key))
+    assert isinstance(truth, Mariadb)
+    root.execute(f"USE {truth.on.named}")
+    listed = "SELECT column_name FROM information_schema.columns WHERE table_schema = ? AND table_name = 'employee'"
+    rows = root.execute(f"{listed} ORDER BY ordinal_position", (truth.on.named,)).fetchall()
+    columns = ", ".join(f'"{name}"' for (name,) in rows)
+    drawn = ", ".join({"position": f"NEXTVAL({SEQUENCE})", "key": "3"}.get(name, f'"{name}"') for (name,) in rows)
+    root.execute("BEGIN")
+    root.execute(f"INSERT INTO employee ({columns}) SELECT {drawn} FROM employee WHERE position = 1")
+    for key in (4, 5, 6):
+        truth.execute(hire(key))
+    assert truth.changes_since("employee", 0, 99)["position"].to_list() == [1, 2, 4, 5, 6]
+    reader = Reader(FED["binlog"], truth, tmp_path)
+    # It reads the tables up to 6, where 3 is given up, and is killed before anything comes by the log.
+    reader.stream.open({})
+    reader.stream.close()
+    root.execute("COMMIT")
+    assert 3 in next_process(reader, {"employee": 6})
+    assert not reader.stream.whole
+    reader.stream.close()
+
+
+@pytest.mark.parametrize("content", [None, "", "[7, [[", "[7, []]", '[7, [[5, "lab-log.000001", 4, ""]]]', "{}"])
+def test_a_store_whose_places_can_not_be_read_is_built_anew(
+    truth: Truth, reader: Reader, content: str | None, tmp_path: Path
+) -> None:
+    truth.execute(hire(1))
+    reader.until_passed()
+    reader.stream.close()
+    file_of(tmp_path).unlink()
+    if content is not None:
+        file_of(tmp_path).write_text(content)
+    for _ in range(2):
+        with pytest.raises(Diverged, match="no place in the server's log is known for a store at position 2"):
+            reader.stream.open({"employee": 2, "other": 0})
+    assert reader.stream.open({})
+
+
+def test_what_came_before_the_checkpoint_moved_comes_again_to_a_store_that_read_the_tables(
+    truth: Truth, reader: Reader, tmp_path: Path
+) -> None:
+    reader.stream.close()
+    file_of(tmp_path).unlink()
+    reader.stream.open({})
+    truth.execute(hire(1))
+    assert took(reader, 1) == [1]
+    # The tables were read up to here; what came since is a commit of its own, which the store may lose.
+    reader.stream.acknowledge({"employee": 500})
+    assert next_process(reader, {"employee": 500}) == [1]
+
+
+def test_a_place_moves_on_beside_an_entity_that_is_not_written(truth: Truth, reader: Reader) -> None:
+    truth.execute(hire(1))
+    took(reader, 1)
+    reader.stream.acknowledge({"employee": 2, "other": 0, "older": 1})
+    truth.execute(hire(2))
+    took(reader, 1)
+    reader.stream.acknowledge({"employee": 3, "other": 0, "older": 1})
+    assert next_process(reader, {"employee": 3, "other": 0, "older": 1}) == []
+    assert reader.stream.whole
+    # One that has lost its last commit lacks what came with it.
+    assert next_process(reader, {"employee": 2, "other": 0, "older": 1}) == [2]
+
+
+def test_a_rebuild_that_is_killed_after_its_swap_goes_back_all_the_same(truth: Truth, reader: Reader) -> None:
+    place = reader.stream.here()
+    truth.execute(hire(1))
+    reader.until_passed()
+    reader.stream.go_back(place)
+    assert next_process(reader, {"employee": 9}) == [1]
+    assert not reader.stream.whole
+
+
+def test_a_store_that_was_to_be_replaced_lacks_nothing_if_it_is_not(truth: Truth, reader: Reader) -> None:
+    reader.until_passed()
+    truth.execute(hire(1))
+    # The rebuild begins before the stream has brought what it finds in the tables.
+    place = reader.stream.here()
+    reader.stream.go_back(place)
+    assert next_process(reader, reader.checkpoints) == [1]
+
+
+class Fake:
+    """A stream of a log of one row for each place."""
+
+    thread_id = 7
+
+    def __init__(self, place: int, end: int) -> None:
+        self.place, self.end = place, end
+
+    @property
+    def taken(self) -> LogPlace:
+        return at(self.place)
+
+    def take(self, most: int) -> list[BinlogTransaction]:
+        first, self.place = self.place, min(self.end, self.place + most)
+        return [BinlogTransaction(at(number + 1), [BinlogRow("a", (number,))]) for number in range(first, self.place)]
+
+    def close(self) -> None:
+        pass
+
+
+def at(number: int) -> LogPlace:
+    return LogPlace("log.000001", number)
+
+
+class Stored(NamedTuple):
+    """A commit of the store: its checkpoints, and the rows that it has by then."""
+
+    checkpoints: dict[str, int]
+    rows: frozenset[int]
+
+
+MOVES = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["", "", "a", "b"]), st.integers(0, 9)), max_size=40)
+
+
+@given(MOVES)
+def test_whatever_a_store_loses_it_has_everything_or_it_comes_again(moves: list[tuple[int, str, int]]) -> None:
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        log, tables = 0, 0
+        patch.setattr(binlog, "here", lambda _: at(log))
+        patch.setattr(binlog, "confirm", lambda *_: None)
+        patch.setattr(binlog.KeptPlaces, "connected", lambda *_: None)
+        stored, feed = [Stored({"a": 0, "b": 0}, frozenset())], BinlogFeed("", "", {}, Path(folder, "kept"))
+
+        def begin() -> BinlogFeed:
+            nonlocal tables
+            found = BinlogFeed("", "", {}, Path(folder, "kept"))
+            found._columns = {"a": [(0, int)]}
+            now = stored[-1]
+            found._taken = found._place(object(), now.checkpoints)  # type: ignore[arg-type]
+            if not any(now.checkpoints.values()):
+                # All that is committed by now is read from the tables.
+                tables = log
+            assert now.rows >= set(range(tables, found._taken.offset)), (now, found._kept.pairs)
+            if not found.whole:
+                stored.append(Stored({"a": now.checkpoints["a"] + 1, "b": now.checkpoints["b"]}, now.rows))
+            found._stream = Fake(found._taken.offset, log)  # type: ignore[assignment]
+            return found
+
+        feed = begin()
+        for count, moving, loses in moves:
+            log += count
+            assert isinstance(feed._stream, Fake)
+            feed._stream.end = log
+            now = stored[-1]
+            taken = frozenset(change.row[0] for change in feed.take(max(1, count)))
+            if taken:
+                stored.append(now := Stored(now.checkpoints, now.rows | taken))
+            if moving:
+                stored.append(now := Stored(now.checkpoints | {moving: now.checkpoints[moving] + 1}, now.rows))
+            if loses != 1:
+                feed.acknowledge(now.checkpoints)
+            if loses < 4:
+                stored = stored[: max(1, len(stored) - loses)]
+                feed = begin()
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=30), st.integers(0, 40), st.integers(0, 40))
+def test_a_store_goes_on_from_the_last_place_that_holds_for_it(
+    moves: list[tuple[int, int]], one: int, other: int
+) -> None:
     kept = binlog.KeptPlaces(Path("/nowhere/file"))
     kept._write = lambda: None  # type: ignore[method-assign]
-    reached, places = 0, list[tuple[int, int]]()
-    for number, move in enumerate(moves):
-        # A store that lost its last commits has an earlier checkpoint than before.
-        reached = max(1, reached + move - 100)
-        kept.add(reached, LogPlace("log.000001", number))
-        places = [*(one for one in places if one[0] < reached), (reached, number)]
-    found = kept.at(checkpoint)
-    fitting = [number for at, number in places[-binlog.PLACES :] if at <= checkpoint]
-    assert (None if found is None else found.offset) == (fitting[-1] if fitting else None)
+    kept.begin(at(0))
+    a = b = 0
+    for number, (first, second) in enumerate(moves, 1):
+        a, b = a + first, b + second
+        kept.add({"a": a, "b": b}, at(number))
+    fitting = [
+        pair for pair in kept.pairs if pair.checkpoints.get("a", 0) <= one and pair.checkpoints.get("b", 0) <= other
+    ]
+    found = kept.go_on({"a": one, "b": other})
+    assert found is not None
+    assert found == fitting[-1] == kept.pairs[-1]
 
 
 class Tables:

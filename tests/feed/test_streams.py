@@ -51,7 +51,7 @@ def truth(request: pytest.FixtureRequest, tmp_path: Path, logical: None) -> Iter
 
 def test_the_outbox_has_the_record_as_it_was_before(truth: Postgres, tmp_path: Path) -> None:
     stream = open_stream("outbox", truth, "reader", tmp_path)
-    stream.open(0)
+    stream.open({})
     truth.execute(hire(1))
     truth.execute(raised(1, 4_000))
     first, second = stream.take(10)
@@ -70,7 +70,7 @@ def test_floats_keep_all_their_digits_where_the_database_is_set_to_round_them(tr
         session.execute(f"ALTER DATABASE {base} SET extra_float_digits = 0")
         try:
             stream = open_stream("log", truth, "reader", tmp_path)
-            stream.open(0)
+            stream.open({})
             truth.execute(replace(hire(1), at=exact))
             seen: list[Streamed] = []
             stream.mark()
@@ -132,7 +132,7 @@ def test_a_commit_notifies_and_a_rollback_does_not(truth: Postgres) -> None:
 
 def test_slot_and_publication_are_in_the_ledger_and_dropped_with_their_folder(truth: Postgres, tmp_path: Path) -> None:
     stream = open_stream("log", truth, "reader", tmp_path / "reader")
-    stream.open(0)
+    stream.open({})
     name = slots.slot_name(truth.on.schema, "reader")
     with LEDGER.session() as session:
         lines = {(line.kind, line.folder) for line in LEDGER.lines(session) if line.name == name}
@@ -155,10 +155,10 @@ def test_a_slot_waits_for_who_writes_and_names_them(
         session.execute("BEGIN")
         session.execute(f"INSERT INTO {truth.on.schema}.lab_requests VALUES ('x', '', '{{}}')")
         with pytest.raises(Unavailable, match=r"can't be made while a transaction writes: somebody else \(pid \d+, "):
-            open_stream("log", truth, "reader", tmp_path).open(0)
+            open_stream("log", truth, "reader", tmp_path).open({})
         session.execute("ROLLBACK")
     stream = open_stream("log", truth, "reader", tmp_path)
-    stream.open(0)
+    stream.open({})
     stream.close()
 
 
@@ -168,7 +168,7 @@ def test_a_slot_that_is_lost_is_told_and_dropped(tmp_path: Path, monkeypatch: py
         truth = open_truth("postgres", "history", FolderPlace(tmp_path / "truth"), EMPLOYEES, "full")
         assert isinstance(truth, Postgres)
         stream = open_stream("log", truth, "reader", tmp_path)
-        assert stream.open(0)
+        assert stream.open({})
         stream.close()
         name = slots.slot_name(truth.on.schema, "reader")
         with SERVER.connect() as connection:
@@ -179,10 +179,10 @@ def test_a_slot_that_is_lost_is_told_and_dropped(tmp_path: Path, monkeypatch: py
         (state,) = slots.states([name])
         assert (state.status, state.active) == ("lost", False)
         with pytest.raises(Diverged, match=rf"slot {name} is lost: .* max_slot_wal_keep_size, 1MB"):
-            stream.open(0)
+            stream.open({})
         assert slots.states([name]) == []
         # The projection is built anew, from the tables and a new slot.
-        assert stream.open(0)
+        assert stream.open({})
         stream.close()
         truth.drop()
 
