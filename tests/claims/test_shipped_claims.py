@@ -35,6 +35,7 @@ SMALLER = {
     "flights": ("domain.records=20_000",),
     "families": ("workload.commands=4_000", "domain.records=400"),
     "marketing": ("workload.commands=20_000", "domain.records=1_000"),
+    "transfers": ("workload.commands=1_500", "domain.records=200"),
     "torture": ("workload.commands=3_000", "domain.records=100"),
     "flights-postgres": ("domain.days=7",),
     "feeds": ("workload.commands=400", "domain.records=100"),

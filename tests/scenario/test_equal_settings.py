@@ -13,7 +13,13 @@ from lab.starter.own import write_own
 from lab.wiring import Plan, plan
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"
-ON_PURPOSE = {"catch-up-only": {"every"}, "feeds": {"every"}, "feeds-mariadb": {"every"}, "torture": {"batch"}}
+ON_PURPOSE = {
+    "catch-up-only": {"every"},
+    "feeds": {"every"},
+    "feeds-mariadb": {"every"},
+    "torture": {"batch"},
+    "transfers": {"batch"},
+}
 
 
 def unequal(found: Plan) -> set[str]:
