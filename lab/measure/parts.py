@@ -156,7 +156,8 @@ class Parts:
         seconds, lag = self.seconds, self.lag
         if not lag.size:
             return []
-        groups = {"": np.ones(lag.size, bool)}
+        # All of them are looked at where they are: picked out, they would be a copy.
+        groups: dict[str, slice | np.ndarray] = {"": slice(None)}
         groups["median_"] = (lag >= quantile(lag, 0.45)) & (lag <= quantile(lag, 0.55))
         if lag.size >= samples_needed(0.99):
             groups["slowest_"] = lag >= quantile(lag, 0.99)
