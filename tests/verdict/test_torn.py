@@ -131,7 +131,8 @@ def test_it_is_what_is_seen_at_every_moment(
     # Nothing is visible of what was there before the projection was thrown away.
     visible = np.maximum(visible, 2.0)
     chosen = np.flatnonzero(data.draw(st.lists(st.booleans(), min_size=visible.size, max_size=visible.size)))
-    with patch("lab.verdict.halves.BLOCK", block), patch("lab.verdict.halves.TOGETHER", 2 * block):
+    blocks = patch("lab.statistics.grouped.BLOCK", block)
+    with blocks, patch("lab.verdict.halves.BLOCK", block), patch("lab.verdict.halves.TOGETHER", 2 * block):
         legs = legs_of(transaction, chosen, Spill())
         numbers, window = numbers_of(transaction, legs, Spill()), Window(2.0, 8.0, visible)
         found, seconds = parts(transaction, legs, [window]), impossible(window, legs, numbers)
