@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from streamed import FED, Reader, hire, made_truth, own_server
 
@@ -514,6 +514,8 @@ class Stored(NamedTuple):
 MOVES = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["", "", "a", "b"]), st.integers(0, 9)), max_size=40)
 
 
+@example([(1, "", 9), (0, "", 1)])
+@example([(1, "", 1), (0, "", 9), (0, "", 1)])
 @given(MOVES)
 def test_whatever_a_store_loses_it_has_everything_or_it_comes_again(moves: list[tuple[int, str, int]]) -> None:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
