@@ -31,9 +31,8 @@ def test_costs_are_those_of_the_first_commands_of_the_run(
     told = Executed()
 
     def opened(*_: Any) -> Any:
-        return costs._Costs(told, None)  # type: ignore[arg-type]
+        return costs._Costs(told, None, lambda: 0)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(costs, "_written", lambda: 0)
     monkeypatch.setattr(costs, "_made", opened)
     costs.measured(made, tmp_path)
     run = list(made.domain.workload(made.options, stream(made.scenario.seed, "workload")))
