@@ -27,6 +27,7 @@ from lab.place import FolderPlace
 from lab.scenario import refuse
 from lab.servers import forget, require
 from lab.spill import Spill, here, spilling
+from lab.stores import store_class
 from lab.tables import TABLES
 from lab.truth import Truth
 from lab.wiring import Plan
@@ -46,9 +47,12 @@ def run_once(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
 def prepared(plan: Plan, folder: Path) -> Iterator[None]:
     """Reach the servers of a run that has this folder, drop what it made there, and measure it without a collector.
 
-    Raises BadInput without a server. What there is for each change goes to disk, wherever in the run it is made.
+    Raises BadInput without a server, or with one that a store can't use. What there is for each change goes to disk,
+    wherever in the run it is made.
     """
     require(servers(plan))
+    for name in dict.fromkeys(item.table.store for item in plan.projections):
+        store_class(name).begin()
     try:
         with _without_collector(), spilling(Spill(folder / "work" / "spill")):
             yield
