@@ -21,7 +21,7 @@ from lab.projection.guards import guard_class
 from lab.running.journal import Journal
 from lab.statistics.grouped import blocks
 from lab.stores.port import Layout
-from lab.verdict.halves import Torn, Window, impossible, impossible_again, legs_of, numbers_of, parts
+from lab.verdict.halves import TornTransactions, Window, impossible, impossible_again, legs_of, numbers_of, parts
 from lab.verdict.midrun import MidrunAnswers
 from lab.verdict.moments import WrittenHistory
 from lab.verdict.oracle import Oracle
@@ -159,7 +159,7 @@ class Evidence:
         return [Window(*one) for one in zip(begins, [*begins[1:], end], shown, strict=True)]
 
     @cached_property
-    def transactions(self) -> Torn | None:
+    def transactions(self) -> TornTransactions | None:
         """What readers saw of transactions that change several records; None if none does."""
         of, spill = self.published.transaction, self.journal.spill
         legs = None if of is None else legs_of(of, self.chosen, spill)
@@ -171,7 +171,7 @@ class Evidence:
             impossible_seconds = impossible_again(self.shown, self.published, legs, numbers, seconds)
         else:
             impossible_seconds = sum(impossible(window, legs, numbers) for window in windows)
-        return Torn(of, legs, windows, parts(of, legs, windows), impossible_seconds, seconds)
+        return TornTransactions(of, legs, windows, parts(of, legs, windows), impossible_seconds, seconds)
 
     @cached_property
     def answered(self) -> MidrunAnswers:

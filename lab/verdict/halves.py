@@ -29,7 +29,7 @@ class Window(NamedTuple):
     visible: np.ndarray
 
 
-class Part(NamedTuple):
+class Half(NamedTuple):
     """One transaction of which a part was seen: where its changes begin among `legs`, and the times in seconds."""
 
     place: int
@@ -43,7 +43,7 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Parts:
+class Halves:
     """What was seen of the transactions: how many there are, how many were torn, and for how long in all, in seconds.
 
     `first` was the first one to be seen in part, `longest` was so for the longest time.
@@ -52,8 +52,8 @@ class Parts:
     transactions: int = 0
     torn: int = 0
     seconds: float = 0.0
-    first: Part | None = None
-    longest: Part | None = None
+    first: Half | None = None
+    longest: Half | None = None
 
 
 def legs_of(transaction: np.ndarray, chosen: np.ndarray, spill: Spill) -> np.ndarray:
@@ -103,11 +103,11 @@ def numbers_of(transaction: np.ndarray, legs: np.ndarray, spill: Spill) -> np.nd
     return found
 
 
-def parts(transaction: np.ndarray, legs: np.ndarray, windows: Sequence[Window]) -> Parts:
+def parts(transaction: np.ndarray, legs: np.ndarray, windows: Sequence[Window]) -> Halves:
     """Look at one transaction after the other: from when to when some of its changes were visible, and some not."""
     count, torn, seconds = 0, 0, 0.0
-    first: Part | None = None
-    longest: Part | None = None
+    first: Half | None = None
+    longest: Half | None = None
     for block, starts in _together(transaction, legs):
         count += starts.size
         marks = np.zeros(starts.size, bool)
@@ -122,13 +122,13 @@ def parts(transaction: np.ndarray, legs: np.ndarray, windows: Sequence[Window]) 
             seconds += float(lasts[apart].sum())
             early, long = apart[np.argmin(since[apart])], apart[np.argmax(lasts[apart])]
             one, other = (
-                Part(block.start + int(starts[at]), float(since[at]), float(since[at] + lasts[at]))
+                Half(block.start + int(starts[at]), float(since[at]), float(since[at] + lasts[at]))
                 for at in (early, long)
             )
             first = one if first is None or one.since < first.since else first
             longest = other if longest is None or other.lasts > longest.lasts else longest
         torn += int(marks.sum())
-    return Parts(count, torn, seconds, first, longest)
+    return Halves(count, torn, seconds, first, longest)
 
 
 def impossible(window: Window, legs: np.ndarray, numbers: np.ndarray) -> float:
@@ -186,7 +186,7 @@ def _unbalanced(
 
 
 @dataclass(frozen=True)
-class Torn:
+class TornTransactions:
     """The transactions of one projection: its legs, the windows, and what came of them.
 
     `impossible` are the seconds, of `seconds`, in which a part of some transaction was seen.
@@ -195,7 +195,7 @@ class Torn:
     transaction: np.ndarray
     legs: np.ndarray
     windows: Sequence[Window]
-    parts: Parts
+    parts: Halves
     impossible: float
     seconds: float
 
@@ -204,11 +204,11 @@ class Torn:
         """Return at which share of all moments a whole answer was impossible."""
         return self.impossible / self.seconds if self.seconds else 0.0
 
-    def number(self, part: Part) -> int:
+    def number(self, part: Half) -> int:
         """Return what a transaction is called: the position of its first change."""
         return int(self.transaction[self.legs[part.place]])
 
-    def legs_at(self, part: Part) -> np.ndarray:
+    def legs_at(self, part: Half) -> np.ndarray:
         """Return the changes of a transaction, by index."""
         last = part.place
         while last < self.legs.size and self.transaction[self.legs[last]] == self.number(part):

@@ -6,7 +6,7 @@ import numpy as np
 
 from lab.verdict.evidence import Evidence
 from lab.verdict.finding import Finding, found
-from lab.verdict.halves import Part
+from lab.verdict.halves import Half
 from lab.verdict.runcheck import run_check
 
 
@@ -46,7 +46,7 @@ def lines(evidence: Evidence) -> list[str]:
     ]
 
 
-def _told(evidence: Evidence, part: Part) -> list[str]:
+def _told(evidence: Evidence, part: Half) -> list[str]:
     """Tell which of a transaction's changes were visible, and which were not."""
     torn = evidence.transactions
     assert torn is not None
