@@ -37,7 +37,7 @@ from lab.testing.groups import (
 )
 
 # Seconds after which Kafka's brokers give up a member; the driver's own take a second less to arrange a group anew.
-SESSION = 1.3
+SESSION = 1.8
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -731,8 +731,9 @@ def test_a_broken_piece_is_caught_by_the_checks_that_are_there_for_it(
 
 def test_every_check_has_a_broken_piece_that_it_catches() -> None:
     caught = {check for _, found in BROKEN.values() for checks in found.values() for check in checks}
-    # Those of trials before the run are in tests/conformance.
-    assert caught | {"values_preserved", "survives_crash"} == set(CHECKS)
+    # Those of trials before the run are in tests/conformance, and torn transactions, of which this domain has none,
+    # in tests/verdict.
+    assert caught | {"values_preserved", "survives_crash", "no_torn_transaction"} == set(CHECKS)
 
 
 def test_a_source_of_truth_that_is_not_the_oracles_makes_every_figure_worthless(
