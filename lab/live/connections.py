@@ -11,8 +11,8 @@ from lab.stores import STORES
 from lab.truth.outlets import LOG, NOTIFY, OUTBOX
 from lab.wiring import Plan
 
-# Servers that limit their connections to so few that a run could meet the limit.
-_LIMITED = {"postgres": "max_connections", "mariadb": "max_connections"}
+# Servers that limit their connections to so few that a run could meet the limit, and what they call it.
+_LIMITED, _LIMIT = ("postgres", "mariadb"), "max_connections"
 # What a projection has beside the connection by which it reads, by the engine of its source and its feed: one to ask
 # for marks, or to hear notifications; the log itself, where that counts; and one by which MariaDB's names columns.
 _FEEDS = {
@@ -54,10 +54,9 @@ def too_few(plan: Plan) -> list[Problem]:
         asked: Any = server(name)
         most, reserved, used = asked.connections()
         if count > most - reserved - used:
-            limit = _LIMITED[name]
             others = f", {reserved} of them reserved" if reserved else ""
-            has = f"{most} ({limit}){others}, {used} in use"
+            has = f"{most} ({_LIMIT}){others}, {used} in use"
             what = f"the run needs {count} connections to {asked.called}, which has {has}"
-            way_out = f"fewer partitions, members or writers, or raise {limit} on the server"
+            way_out = f"fewer partitions, members or writers, or raise {_LIMIT} on the server"
             found.append(Problem(f"{file}: {name}", what, way_out))
     return found
