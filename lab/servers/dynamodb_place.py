@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from lab.base import Damaged
 from lab.engines import aws as engine
-from lab.ports import Endpoint
 from lab.servers.aws import SERVER
 from lab.servers.disk_ledger import DiskLedger
 from lab.servers.place import ServerPlace
@@ -21,19 +20,12 @@ class DynamodbPlace(ServerPlace):
     """One generation of data in a table of its own."""
 
     kind: ClassVar[str] = "table"
+    at = SERVER
 
     @property
     def book(self) -> DiskLedger:
         """What processes of this machine have made at the address that the environment names."""
         return SERVER.book
-
-    def where(self) -> str:
-        """The address without a secret."""
-        return str(SERVER.url())
-
-    def within_reach(self) -> bool:
-        """Return whether it answers now."""
-        return isinstance(SERVER.find(), Endpoint)
 
     def is_made(self, session: None, name: str) -> bool:
         """Return whether there is such a table. Raises Unavailable."""

@@ -8,7 +8,6 @@ from typing import ClassVar
 import pymysql
 
 from lab.engines.mariadb import MariadbSession, collation, is_mysql
-from lab.ports import Endpoint
 from lab.servers.mariadb import LEDGER, SERVER
 from lab.servers.mariadb_ledger import MariadbLedger
 from lab.servers.place import ServerPlace
@@ -19,6 +18,7 @@ class MariadbPlace(ServerPlace):
     """One generation of data in a database."""
 
     kind: ClassVar[str] = "database"
+    at = SERVER
 
     @property
     def book(self) -> MariadbLedger:
@@ -28,10 +28,6 @@ class MariadbPlace(ServerPlace):
     def where(self) -> str:
         """The server's URL without a password."""
         return str(SERVER.configured() or "this machine")
-
-    def within_reach(self) -> bool:
-        """Return whether the server answers now."""
-        return isinstance(SERVER.find(), Endpoint)
 
     def is_made(self, session: MariadbSession, name: str) -> bool:
         """Return whether there is a database of this name."""

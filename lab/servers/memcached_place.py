@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lab.ports import Endpoint
 from lab.servers.disk_ledger import DiskLedger
 from lab.servers.memcached import SERVER
 from lab.servers.place import ServerPlace
@@ -16,19 +15,12 @@ class MemcachedPlace(ServerPlace):
     """One generation of data in all entries whose names begin with a name and a colon."""
 
     kind: ClassVar[str] = "prefix"
+    at = SERVER
 
     @property
     def book(self) -> DiskLedger:
         """What processes of this machine have made on the server that the environment names."""
         return SERVER.book
-
-    def where(self) -> str:
-        """The server's URL without a password."""
-        return str(SERVER.url())
-
-    def within_reach(self) -> bool:
-        """Return whether the server answers now."""
-        return isinstance(SERVER.find(), Endpoint)
 
     def is_made(self, session: None, name: str) -> bool:
         """Return True: there is nothing to make, and each entry may be evicted at any time."""

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 
 from lab.base import LabError
 from lab.place import IDENTITY, FolderPlace, read_file, replace_file
+from lab.ports import Endpoint
 from lab.servers.ledger import NAMED, Ledger
 
 # Bytes of a random name: two places never share one.
@@ -29,6 +30,8 @@ class ServerPlace(FolderPlace):
 
     # What a name is of, in the words of the ledger; and the most bytes of one.
     kind: ClassVar[str]
+    # The server that the environment names: it has `url` and `find`.
+    at: ClassVar[Any]
     name_bytes: ClassVar[int] = 63
 
     @classmethod
@@ -43,13 +46,13 @@ class ServerPlace(FolderPlace):
     def book(self) -> Ledger[Any]:
         """Where what is made on this server is written down."""
 
-    @abstractmethod
     def where(self) -> str:
         """The server's URL without a password, without asking it. Raises BadInput."""
+        return str(self.at.url())
 
-    @abstractmethod
     def within_reach(self) -> bool:
         """Return whether the server answers now."""
+        return isinstance(self.at.find(), Endpoint)
 
     @abstractmethod
     def is_made(self, session: Any, name: str) -> bool:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lab.engines.postgres import NAME_BYTES, Session
-from lab.ports import Endpoint
 from lab.servers.place import ServerPlace
 from lab.servers.postgres import LEDGER, SERVER
 from lab.servers.postgres_ledger import PostgresLedger
@@ -17,6 +16,7 @@ class PostgresPlace(ServerPlace):
     """One generation of data in a schema."""
 
     kind: ClassVar[str] = "schema"
+    at = SERVER
     name_bytes: ClassVar[int] = NAME_BYTES
 
     @property
@@ -27,10 +27,6 @@ class PostgresPlace(ServerPlace):
     def where(self) -> str:
         """The server's URL without a password."""
         return str(SERVER.configured() or "this machine")
-
-    def within_reach(self) -> bool:
-        """Return whether the server answers now."""
-        return isinstance(SERVER.find(), Endpoint)
 
     def is_made(self, session: Session, name: str) -> bool:
         """Return whether there is a schema of this name."""

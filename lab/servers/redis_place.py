@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import redis
 
-from lab.ports import Endpoint
 from lab.servers.place import ServerPlace
 from lab.servers.redis import LEDGER, SERVER
 from lab.servers.redis_ledger import RedisLedger, keys_of
@@ -21,19 +20,12 @@ class RedisPlace(ServerPlace):
     """One generation of data in all keys that begin with a name and a colon."""
 
     kind: ClassVar[str] = "prefix"
+    at = SERVER
 
     @property
     def book(self) -> RedisLedger:
         """The ledger of the server that the environment names."""
         return LEDGER
-
-    def where(self) -> str:
-        """The server's URL without a password."""
-        return str(SERVER.url())
-
-    def within_reach(self) -> bool:
-        """Return whether the server answers now."""
-        return isinstance(SERVER.find(), Endpoint)
 
     def is_made(self, session: redis.Redis, name: str) -> bool:
         """Return whether the key is there that `make` makes: after a restart, a server may have lost it."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lab.engines import aws as engine
-from lab.ports import Endpoint
 from lab.servers.aws import BUCKET, SERVER, objects_below
 from lab.servers.disk_ledger import DiskLedger
 from lab.servers.place import ServerPlace
@@ -20,19 +19,12 @@ class S3Place(ServerPlace):
     """One generation of data in all objects whose names begin with a name and a slash."""
 
     kind: ClassVar[str] = "objects"
+    at = SERVER
 
     @property
     def book(self) -> DiskLedger:
         """What processes of this machine have made at the address that the environment names."""
         return SERVER.book
-
-    def where(self) -> str:
-        """The address without a secret."""
-        return str(SERVER.url())
-
-    def within_reach(self) -> bool:
-        """Return whether it answers now."""
-        return isinstance(SERVER.find(), Endpoint)
 
     def is_made(self, session: None, name: str) -> bool:
         """Return whether the prefix is in use. Raises Unavailable."""
