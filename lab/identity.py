@@ -98,14 +98,16 @@ def read(place: FolderPlace) -> Identity | None:
     """Return a folder's identity; None if there is no folder or nothing in it. Raises BadInput as `claim` does."""
     folder, shown = place.path, place.shown()
     try:
+        # Looked for before the identity is read: a maker beside this reader writes it before anything else.
+        found_first = _others(folder)
         text = read_file(folder / IDENTITY, "strict")
-        others = _others(folder) if folder.exists() else []
+        others = found_first or _others(folder)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise BadInput([Problem(shown, f"{IDENTITY} can't be read: {reason}", NOT_OURS)]) from None
     if text is None:
-        if others:
-            what = f"holds {others[0]} and no {IDENTITY}: made by an older version of the lab, or not by it"
+        if found_first:
+            what = f"holds {found_first[0]} and no {IDENTITY}: made by an older version of the lab, or not by it"
             raise BadInput([Problem(shown, what, "name another --folder")])
         return None
     found = _parsed(text, shown)
@@ -116,8 +118,11 @@ def read(place: FolderPlace) -> Identity | None:
 
 
 def _others(folder: Path) -> list[str]:
-    """The names of what is in a folder besides the identity, in order."""
-    return sorted(entry.name for entry in folder.iterdir() if entry.name.removesuffix(".partial") != IDENTITY)
+    """The names of what is in a folder besides the identity, in order; none of a folder that isn't there."""
+    try:
+        return sorted(entry.name for entry in folder.iterdir() if entry.name.removesuffix(".partial") != IDENTITY)
+    except FileNotFoundError:
+        return []
 
 
 def _parsed(text: str, shown: str) -> Identity:

@@ -55,25 +55,25 @@ def test_pages_are_whole_while_another_process_writes(model: str, tmp_path: Path
     path = tmp_path / "written.toml"
     path.write_text(TEXT.replace("MODEL", model))
     ready = plan(Source(path))
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(tmp_path / "shop" / "truth")])
-    truth = None
-    while truth is None:
-        # A writer that failed would be waited for for ever.
-        assert writer.poll() in (None, 0)
-        truth = ready.truth_beside(FolderPlace(tmp_path / "shop" / "truth"))
-    feed, position, pages, seen = ChangeReader(truth), 0, 0, []
-    while writer.poll() is None or truth.head("employee") > position:
-        page = feed.changes_since("employee", position, 7)
-        if not page.height:
-            continue
-        pages += 1
-        positions = page["position"].to_list()
-        assert positions == sorted(positions)
-        assert positions[0] > position
-        position = positions[-1]
-        seen += page.select("position", "key", "revision").rows()
-    truth.close()
-    assert writer.wait(60) == 0
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(tmp_path / "shop" / "truth")]) as writer:
+        truth = None
+        while truth is None:
+            # A writer that failed would be waited for for ever.
+            assert writer.poll() in (None, 0)
+            truth = ready.truth_beside(FolderPlace(tmp_path / "shop" / "truth"))
+        feed, position, pages, seen = ChangeReader(truth), 0, 0, []
+        while writer.poll() is None or truth.head("employee") > position:
+            page = feed.changes_since("employee", position, 7)
+            if not page.height:
+                continue
+            pages += 1
+            positions = page["position"].to_list()
+            assert positions == sorted(positions)
+            assert positions[0] > position
+            position = positions[-1]
+            seen += page.select("position", "key", "revision").rows()
+        truth.close()
+        assert writer.wait(60) == 0
     assert pages > 10
     whole = ready.truth(FolderPlace(tmp_path / "shop" / "truth"))
     states = ChangeReader(whole).changes_since("employee", 0, 10_000)

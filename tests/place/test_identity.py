@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from lab import identity
 from lab.base import BadInput
-from lab.identity import Identity, Trait, begin, claim, confirm
-from lab.place import IDENTITY, FolderPlace
+from lab.identity import Identity, Trait, begin, claim, confirm, read
+from lab.place import IDENTITY, FolderPlace, read_file
 
 COLUMNS = ("key int", "name str", "salary int")
 MADE = Identity("a source of truth", {"truth.model": "events", "seed": 7, "entity employee": COLUMNS})
@@ -149,6 +149,23 @@ def test_data_of_unknown_origin_are_not_adopted(place: FolderPlace) -> None:
     (place.path / "truth.sqlite").write_text("rows")
     said = refused(place)
     assert f"holds truth.sqlite and no {IDENTITY}: made by an older version of the lab, or not by it" in said
+
+
+def test_a_folder_that_is_begun_while_it_is_read_is_not_of_unknown_origin(
+    place: FolderPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begun_by_another(file: Path, errors: str = "replace") -> str | None:
+        text = read_file(file, errors)
+        monkeypatch.undo()
+        claim(place, MADE)
+        (place.path / "truth.sqlite").write_text("rows")
+        return text
+
+    monkeypatch.setattr("lab.identity.read_file", begun_by_another)
+    assert read(place) is None
+    found = read(place)
+    assert found is not None
+    assert found.what == MADE.what
 
 
 def test_what_can_not_be_read_is_told(place: FolderPlace, tmp_path: Path) -> None:
