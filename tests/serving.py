@@ -133,7 +133,7 @@ async def served(made: Plan, folder: Path, token: str | None = None) -> AsyncIte
     homes = [ProjectionHome(made, item, folder, print) for item in made.projections]
     projections = {home.item.name: Projection(made, home, find, time.time()) for home in homes}
     executor.listeners += [projection.hear for projection in projections.values()]
-    tasks = [asyncio.create_task(projection.work()) for projection in projections.values()]
+    tasks = [asyncio.create_task(_working(projection)) for projection in projections.values()]
     told = {"state": "running", "restarts": 0, "last_exit": None, "pid": None}
     handles = {"truth": executor.handle} | {name: projection.handle for name, projection in projections.items()}
     parts = {name: PartHandle(Direct(handle), lambda: told) for name, handle in handles.items()}
@@ -152,6 +152,15 @@ async def served(made: Plan, folder: Path, token: str | None = None) -> AsyncIte
         await asyncio.gather(*tasks)
         changes.close()
         executor.close()
+
+
+async def _working(projection: Projection) -> None:
+    """What a projection's process does; here it is there to answer, too, once its work has failed."""
+    try:
+        await projection.work()
+    except Exception as error:
+        projection.suspect(error)
+        raise
 
 
 def lived(made: Plan, folder: Path, story: Callable[[Served], Awaitable[None]], token: str | None = None) -> None:

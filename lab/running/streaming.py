@@ -178,6 +178,8 @@ class StreamFollower(Follower):
             self.stream.go_back(self._back_to)
             self._back_to = None
         if self._opening is None and not self.stream.opened:
+            # A connection takes its time, and what the store has is answered meanwhile.
+            self.confirm()
             self._opening = in_thread(partial(self.stream.open, dict(self.settled)), "connects")
         if self._opening is not None:
             if not self._opening.done():
