@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.bench.data import Bench
 from benchmarks.bench.harness import Contestant, Row, attempt
 from benchmarks.bench.rebuild import REBUILDS, rebuilt
-from benchmarks.bench.statistics import exponent
+from lab.statistics.powers import power
 
 LARGEST = 10
 
@@ -40,7 +40,7 @@ def _row(bench: Bench, name: str, store: str, model: str) -> Row:
             one = Contestant("lab", size, lambda inner, size=size: rebuilt(bench, inner, store, size, model))  # type: ignore[misc]
             seconds[size] = attempt(one, folder / f"{size}")
         figures = {f"seconds_{size}": taken for size, taken in seconds.items()}
-        return {"lab": exponent(list(seconds), list(seconds.values())), **figures}
+        return {"lab": power(list(seconds), list(seconds.values())).exponent, **figures}
 
     note = "Of " + ", ".join(f"{size:,}" for size in sizes) + " changes of a tenth as many records"
     return Row(

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from benchmarks.bench.statistics import ratio_interval
+from lab.statistics.bootstrap import ratio_of_medians
 from lab.statistics.quantiles import median
 
 # The least or the most that a figure may be: of `vs_peer`, of `vs_limit`, or of `lab` itself.
@@ -167,7 +167,7 @@ def result(row: Row, samples: Samples, rounds: int, seed: int, wrong: str | None
     against = "limit" if limit else "peer" if peer else None
     low, high = None, None
     if lab:
-        low, high = ratio_interval(samples["lab"], samples[against] if against else [1.0] * len(samples["lab"]), seed)
+        low, high = ratio_of_medians(samples["lab"], samples[against] if against else [1.0] * len(samples["lab"]), seed)
     figures = {
         "lab": lab,
         "vs_peer": lab / peer if lab and peer else None,

@@ -3,7 +3,7 @@
 A time is compared beside the **control** (`lab.report.controls`), which is what both runs share and nobody changed:
 what the machine did to the control in each repetition is taken out of the figure (`lab.statistics.covariance`). It is
 called different if its ratio is not chance: among all figures that are looked at, by
-`lab.statistics.replicated.discoveries`.
+`lab.statistics.several.discoveries`.
 
 A projection's queries are compared each by itself, and all **together** (`queries_p50`, the geometric mean of their
 medians): what slows the store as a whole is seen sooner there. These are a list of their own, with its own 5 %.
@@ -24,7 +24,8 @@ from lab.measure.figures import figures
 from lab.report.controls import Beside, ControlMovement, beside, clock, control, shared_figure
 from lab.report.sharing import KINDS, sharing
 from lab.runs import Run
-from lab.statistics.replicated import Ratio, detectable, discoveries, interval, middle
+from lab.statistics.replicated import Ratio, detectable, interval, middle
+from lab.statistics.several import discoveries
 
 # The figures that are compared.
 COMPARED = ("lag_p50", "lag_p99", "rebuild", "disk", "query_p50", "query_p99", "rate")

@@ -180,19 +180,3 @@ def detectable(found: Ratio, alpha: float, beyond: float = 1.0) -> float | None:
     by_chance = t_quantile(found.freedom, 1 - alpha / 2)
     beside_control = t_quantile(found.freedom, (1 + CONFIDENCE) / 2)
     return _raised(error * shift(found.freedom, POWER, [(0.0, by_chance), (least / error, beside_control)]))
-
-
-def discoveries(p: Sequence[float | None], rate: float = 1 - CONFIDENCE) -> tuple[list[bool], float]:
-    """Return which of many comparisons show a difference, and the p-value that one more would have needed.
-
-    By Y. Benjamini and Y. Hochberg ("Controlling the false discovery rate", 1995): of the differences that are called
-    one, a share of `rate` is false, in the mean. If nothing differs at all, that is the chance that anything is called
-    a difference. (Holm's procedure would hold that chance also beside true differences, and find fewer of them: a
-    reader of the list asks how much of it is true.) Comparisons without a p-value take no part.
-    """
-    known = sorted(value for value in p if value is not None)
-    held = [place for place, value in enumerate(known, 1) if value <= rate * place / len(known)]
-    last = held[-1] if held else 0
-    most = known[last - 1] if last else -1.0
-    needed = rate * min(last + 1, len(known)) / len(known) if known else rate
-    return [value is not None and value <= most for value in p], needed

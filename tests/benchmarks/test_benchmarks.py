@@ -28,7 +28,6 @@ from benchmarks.bench import (
 )
 from benchmarks.bench.data import ENTITY, QUICK, Bench, History
 from benchmarks.bench.harness import Contestant, Row, attempt, differs, measure, misses, result
-from benchmarks.bench.statistics import exponent, ratio_interval
 from lab.domain.employees import EMPLOYEES
 from lab.feed.fold import fold
 from lab.measure.machine import machine
@@ -134,17 +133,6 @@ def test_medians_and_ratios_by_hand() -> None:
     assert found["missed"] == []
 
 
-def test_the_interval_of_a_ratio_by_hand() -> None:
-    assert ratio_interval([2.0, 2.0, 2.0], [1.0, 1.0, 1.0], 1) == (2.0, 2.0)
-    # What drifts drifts for both: every round has the ratio 2, but medians come of different rounds alone.
-    assert ratio_interval([2.0, 20.0, 200.0], [1.0, 10.0, 100.0], 1) == (2.0, 2.0)
-    # Of five rounds one is off; all five being that one has a chance of 3 in 10,000, a median of it one of 6 in 100.
-    low, high = ratio_interval([1.0, 1.0, 1.0, 1.0, 5.0], [1.0] * 5, 1)
-    assert (low, high) == (1.0, 5.0)
-    # The ends are those of the samples where these are few.
-    assert ratio_interval([1.0, 2.0, 3.0], [1.0] * 3, 1) == (1.0, 3.0)
-
-
 def test_each_compared_store_has_its_engine_by_hand() -> None:
     assert set(by_hand.STORES) == {name for name, spec in STORES.items() if spec.compared and not spec.server}
 
@@ -160,11 +148,6 @@ def test_a_pair_beside_the_figure_is_told_for_information() -> None:
     samples = {"lab": [1.0], "limit": [1.0], "cold_lab": [6.0], "cold_limit": [2.0], "size": [40.0]}
     found = result(replace(row(), size=0), samples, 1, 1)
     assert (found["others"], found["size"], "size" in found["samples"]) == ({"cold": 3.0}, 40, False)
-
-
-def test_an_exponent_by_hand() -> None:
-    assert exponent([10, 100, 1_000], [2.0, 20.0, 200.0]) == pytest.approx(1.0)
-    assert exponent([10, 100], [1.0, 100.0]) == pytest.approx(2.0)
 
 
 def test_a_missed_target_is_said_in_words() -> None:

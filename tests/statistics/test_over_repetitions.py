@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from lab.base import stream
 from lab.statistics.intervals import Interval
-from lab.statistics.replicated import Ratio, detectable, discoveries, interval, middle, of_median, ratio
+from lab.statistics.replicated import Ratio, detectable, interval, middle, of_median, ratio
+from lab.statistics.several import discoveries
 from lab.statistics.student import shift, t_below, t_quantile, two_sided
 
 POSITIVE = st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=12)
