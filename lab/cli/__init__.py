@@ -13,12 +13,12 @@ import sys
 
 import click
 
-from lab.base import BadInput, Problem
 from lab.cli import checking, commands, processes
 from lab.cli.servers import servers
 from lab.cli.shared import EXIT
 from lab.cli.statements import statements
 from lab.ending import complain, output, run
+from lab.errors import BadInput, Problem
 from lab.formatting import printable
 
 __all__ = ["EXIT", "lab", "main"]

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import click
 
-from lab.base import BadInput, Problem
-from lab.cli.shared import EXIT, JUNIT, answer, common, junit_place
-from lab.cli.terminal import Terminal
+from lab.cli.shared import EXIT, JUNIT, answer, common, junit_place, progress_bar
 from lab.ending import at_work_in, say
+from lab.errors import BadInput, Problem
 
 
 @click.command()
@@ -109,7 +108,6 @@ def grade(
     from lab.kit.settings import settings
     from lab.kit.submissions import submissions
     from lab.kit.summary import append
-    from lab.progress import bar
     from lab.report.junit import write_grades
 
     junit_place(junit)
@@ -122,7 +120,7 @@ def grade(
     chosen = secrets.randbelow(2**31) if seed is None else seed
     trials = hidden(chosen, seeds)
     grades = []
-    with bar(Terminal(stderr=True)) as progress:
+    with progress_bar() as progress:
         progress.step("submissions", len(found))
         for number, one in enumerate(found, 1):
             grades.append(graded(one, trials, tuple(counted), given.get("histories"), given.get("patience", PATIENCE)))

@@ -17,13 +17,14 @@ from lab.cli.shared import (
     no_scenario,
     planned,
     printing_apart,
+    progress_bar,
     status,
     unreported,
 )
-from lab.cli.terminal import Terminal
 from lab.ending import at_work_in, say
 
 if TYPE_CHECKING:
+    from lab.cli.terminal import Terminal
     from lab.experiment.progress import Progress
     from lab.runs import Run
     from lab.wiring import Plan
@@ -47,7 +48,6 @@ def run(
     seed: int | None,
 ) -> int:
     """Run a scenario, check its projections, and write a run folder with a report."""
-    from lab.progress import bar
     from lab.report import print_run, summary
     from lab.report.junit import write_run as write_run_as_junit
 
@@ -56,7 +56,7 @@ def run(
     mode = ["time.mode=live"] if live else []
     with printing_apart(as_json):
         plan = planned(scenario, [*overrides, *often, *mode], seed)
-        with bar(Terminal(stderr=True)) as progress:
+        with progress_bar() as progress:
             finished = _way(plan)(plan, runs, progress)
     answer(as_json, lambda: summary(finished), lambda console: print_run(finished, console))
     if junit is not None:

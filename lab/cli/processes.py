@@ -9,10 +9,9 @@ from typing import Any
 
 import click
 
-from lab.base import BadInput, MissingDriver, Problem
-from lab.cli.shared import EXIT, RUNS, FiniteFloat, answer, common, planned, repeated, unreported
-from lab.cli.terminal import Terminal
+from lab.cli.shared import EXIT, RUNS, FiniteFloat, answer, common, planned, progress_bar, repeated, unreported
 from lab.ending import say
+from lab.errors import BadInput, MissingDriver, Problem
 
 # Far beyond what one machine can send, and longer than a year.
 RATE_MAX, SECONDS_MAX = 1e6, 1e8
@@ -88,7 +87,6 @@ def load(
     from lab.load.driving import Order
     from lab.load.knee import knee
     from lab.load.run import load as drive
-    from lab.progress import bar
     from lab.report import print_run, summary
 
     plan = planned(scenario, overrides, seed)
@@ -97,7 +95,7 @@ def load(
         what = "arrivals come at a rate, or users wait for their answers: not both"
         raise BadInput([Problem("--users", what, "leave out --users, or --rate and --find-knee")])
     order = Order((50.0 if rate is None else rate) if users is None else 0.0, duration, users or 8, processes)
-    with bar(Terminal(stderr=True)) as progress:
+    with progress_bar() as progress:
         go = knee if find_knee else drive
         run = go(plan, arguments, order, RUNS, progress)
     load_said = run.manifest["load"]
@@ -116,14 +114,12 @@ def torture(scenario: str, kills: int, rate: float, as_json: bool, overrides: Se
 
     Recovery is the time from a kill until the next process listens; it may still be catching up then.
     """
-    from lab.progress import bar
-
     with _extra("torture"):
         from lab.service.torture import killings
         from lab.service.torture import torture as kill_them
     plan = planned(scenario, overrides, seed)
     arguments = repeated(scenario, overrides, seed)
-    with bar(Terminal(stderr=True)) as progress:
+    with progress_bar() as progress:
         progress.step("killing", killings(kills, len(plan.projections)))
         found = kill_them(plan, arguments, kills, rate, done=progress.done)
     from lab.report.torture import print_torture

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lab.base import BadInput, Problem
 from lab.cli.shared import answer, common, no_scenario
-from lab.cli.terminal import Terminal
 from lab.ending import say
+from lab.errors import BadInput, Problem
+
+if TYPE_CHECKING:
+    from lab.cli.terminal import Terminal
 
 
 @click.command()

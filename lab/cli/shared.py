@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lab.base import BadInput, Problem
-from lab.cli.terminal import Terminal
 from lab.ending import INTERNAL, at_work_in, complain, last, output, stopping, told
+from lab.errors import BadInput, Problem
 
 if TYPE_CHECKING:
+    from lab.cli.terminal import Terminal
+    from lab.progress import Bars
     from lab.runs import Run
 
 EXIT = {"pass": 0, "fail": 1, "unknown": 3}
@@ -100,7 +101,17 @@ def answer(as_json: bool, data: Callable[[], Any], text: Callable[[Terminal], No
         print_json(data())
         return
     with at_work_in("standard output"):
+        from lab.cli.terminal import Terminal
+
         text(Terminal())
+
+
+def progress_bar() -> AbstractContextManager[Bars]:
+    """Show how far a command has come on standard error."""
+    from lab.cli.terminal import Terminal
+    from lab.progress import bar
+
+    return bar(Terminal(stderr=True))
 
 
 def printing_apart(as_json: bool) -> AbstractContextManager[Any]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from traceback import extract_tb
 
-from lab.base import BadInput, LabError, Problem
+from lab.errors import BadInput, LabError, Problem
 from lab.formatting import one_line
 
 # The exit status of what is wrong with the machine or with the lab itself.

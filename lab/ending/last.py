@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from lab.base import Problem
 from lab.ending import output, stopping
 from lab.ending.failures import INTERNAL, at_work_in, status_of, told
+from lab.errors import Problem
 from lab.formatting import printable
 
 

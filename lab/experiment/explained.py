@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lab.experiment.project import Live
 from lab.experiment.what_if import what_ifs
 from lab.measure.parts import Parts
@@ -38,19 +40,25 @@ def explain(plan: Plan, live: Live, place: Path) -> Explained | None:
     if not live.journal.spans and live.journal.lanes is None:
         return None
     chosen = live.chosen if live.fresh is None else live.fresh
-    parts = Parts(live.published, live.journal, live.visible, chosen, live.plan.subsumes, live.arrived)
-    files = write_pieces(place / name, "lag_parts", parts.tables(name))
+    files, summary = _parts(live, chosen, place)
     committed = chosen_of(live.published.committed_at, chosen)
     found = recoveries(_disturbances(live, plan.scenario.channel), committed, chosen_of(live.visible, chosen))
     if chosen.size == live.chosen.size:
         live.calm = apart(found, committed)
-    rows = {"lag_parts_summary": parts.summary(name, _settings(live))}
+    rows: dict[str, list[dict[str, Any]]] = {"lag_parts_summary": summary}
     rows["recovery"] = [each.row(name) for each in found]
     if live.journal.lanes is None:
         # Of one lane: several are not busy by turns.
         rows["utilisation"] = [utilisation(name, live.journal, live.published.end, live.plan.pace)]
     rows["what_if"] = what_ifs(plan, live) if live.fresh is None else []
     return Explained(rows, files)
+
+
+def _parts(live: Live, chosen: np.ndarray, place: Path) -> tuple[list[Path], list[dict[str, Any]]]:
+    """Write the parts of each change's lag; the files, and rows of the summary. The parts themselves are let go."""
+    name = live.plan.name
+    parts = Parts(live.published, live.journal, live.visible, chosen, live.plan.subsumes, live.arrived)
+    return write_pieces(place / name, "lag_parts", parts.tables(name)), parts.summary(name, _settings(live))
 
 
 def _disturbances(live: Live, channel: ChannelTable | None) -> list[Disturbance]:
