@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import polars as pl
 
@@ -33,9 +34,15 @@ def cannot(run: Run) -> dict[str, dict[str, str]]:
     for name in [*entries, *([TRUTH] if TRUTH in given and TRUTH not in entries else [])]:
         missing = {query: kind for query, kind in kinds.items() if query not in given.get(name, [])}
         found[name] = {
-            query: reason(entries.get(name), run.manifest.get("truth"), kind) for query, kind in missing.items()
+            query: _lacks(entries.get(name), query) or reason(entries.get(name), run.manifest.get("truth"), kind)
+            for query, kind in missing.items()
         }
     return found
+
+
+def _lacks(entry: Mapping[str, Any] | None, query: str) -> str:
+    """Return why the store can't answer this query though it answers others of its class; "" for no such reason."""
+    return str((entry or {}).get("lacks", {}).get(query, ""))
 
 
 def reason(entry: Mapping[str, object] | None, truth: Mapping[str, object] | None, kind: str) -> str:

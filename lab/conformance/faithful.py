@@ -20,7 +20,8 @@ from lab.projection.projector import Projector
 from lab.queries.answers import ReferenceTable, Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
-from lab.stores.port import Layout, Store, dump
+from lab.stores.port import Layout, Store
+from lab.stores.whole import dump
 
 # How many records with awkward values queries of a class are asked about; and with usual ones.
 ASKED_AWKWARD = {"get": 14, "filter": 8, "as_of": 4, "history": 4}

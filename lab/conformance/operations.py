@@ -19,7 +19,8 @@ from lab.place import FolderPlace
 from lab.projection.guards import former_columns
 from lab.projection.projector import Projector
 from lab.stores.memory import Memory
-from lab.stores.port import Layout, Store, dump
+from lab.stores.port import Layout, Store
+from lab.stores.whole import dump
 
 # Where the changes are cut into batches; the numbers of the one that moves no checkpoint, as a message doesn't, and of
 # the one whose last change is parked.

@@ -10,7 +10,8 @@ import polars as pl
 from lab.base import Key
 from lab.mapped import breathe
 from lab.spill import Spill
-from lab.stores.port import Store, held
+from lab.stores.port import Store
+from lab.stores.whole import held
 from lab.verdict.oracle import Oracle
 
 

@@ -251,6 +251,7 @@ def _entry(live: Live, verdict: str, dumps: dict[str, pl.DataFrame] | None) -> d
         "expect": table.expect,
         "verdict": verdict,
         "as_expected": verdict == table.expect,
+        "lacks": dict(live.plan.lacks),
         "digest": None if dumps is None else digest(dumps, live.plan.layout.totals),
     }
 

@@ -23,7 +23,8 @@ from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.running.journal import Journal, Recorder
 from lab.statistics.grouped import blocks, in_order
-from lab.stores.port import Store, dump
+from lab.stores.port import Store
+from lab.stores.whole import dump
 
 # Moments of a run with so many changes at the most; of a larger one fewer, and so many at the least.
 LOOKS, LOOKS_MIN, CHANGES = 24, 8, 50_000

@@ -158,6 +158,7 @@ class ProjectionTable(ScenarioTable):
     keeps: Literal["records", "revisions", "totals"] | None = None
     totals: Word | None = None
     entities: Set | None = None
+    primary_key: dict[Word, Set] = Field(default_factory=dict, max_length=ENTITIES_MAX)
     queries: Asked | None = None
     guard: Literal["none", "dedupe", "revision", "ordered"] = "revision"
     subscribe: Literal["catch-up", "channel", "both"] = "both"

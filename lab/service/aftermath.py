@@ -14,7 +14,7 @@ from lab.domain.model import published as published_entities
 from lab.feed.reader import ChangeReader
 from lab.place import FolderPlace
 from lab.service.messages import CLIENT
-from lab.stores.port import dump
+from lab.stores.whole import dump
 from lab.truth import Truth
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan

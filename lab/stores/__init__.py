@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from lab.base import BadInput
 from lab.registry import Registry
-from lab.stores.port import Layout, Store, dump
+from lab.stores.port import Layout, Store
 from lab.stores.spec import StoreSpec, problem
+from lab.stores.whole import dump
 
 _SHIPPED = (
     StoreSpec("memory", "lab.stores.memory:Memory", "reference", "dictionary", "#948665", compared=False),
@@ -27,6 +28,10 @@ _SHIPPED = (
     StoreSpec(
         "lmdb.keyvalue", "lab.stores.lmdb_keyvalue:LmdbKeyvalue", "key/value", "sorted key/value map", "#00602F",
         extra="keyvalue", packages=("lmdb",),
+    ),
+    StoreSpec(
+        "lmdb.widecolumn", "lab.stores.lmdb_widecolumn:LmdbWidecolumn", "wide column", "partitions in clustering order",
+        "#B4E454", extra="keyvalue", packages=("lmdb",),
     ),
     StoreSpec(
         "parquet.files", "lab.stores.parquet_files:ParquetFiles", "flat files", "Parquet files, by ranges of keys",

@@ -31,11 +31,15 @@ class LmdbFile(PreparedQueries):
             self.path.mkdir(parents=True, exist_ok=True)
             full = self.layout.durability == "full"
             entities = self.layout.entities
-            self._environment = engine.connect(self.path, 2 + 3 * len(entities), full)
             beside = [(prefix + name).encode() for name in entities for prefix in (MEMORY, PARKED)]
-            names = [CHECKPOINTS, TOTALS, *map(_map_name, entities), *beside]
+            names = [CHECKPOINTS, TOTALS, *map(_map_name, entities), *beside, *self._further_maps()]
+            self._environment = engine.connect(self.path, len(names), full)
             self._maps = {name: self._environment.open_db(name) for name in names}
             self._of = {name: self._maps[TOTALS if self.layout.totals else _map_name(name)] for name in entities}
+
+    def _further_maps(self) -> list[bytes]:
+        """The names of maps beside those that every shape has."""
+        return []
 
     def close(self) -> None:
         """Sync, and close the file."""

@@ -156,13 +156,13 @@ class LmdbKeyvalue(KeyValue, LmdbFile):
 
         return answering
 
-    def _last(self, transaction: lmdb.Transaction, key: Any) -> Row | None:
-        return next(self._backwards(transaction, key), None)
+    def _last(self, transaction: lmdb.Transaction, key: Any, database: Any = None) -> Row | None:
+        return next(self._backwards(transaction, key, database), None)
 
-    def _backwards(self, transaction: lmdb.Transaction, key: Any) -> Iterator[Row]:
-        """The revisions of one record, the last first."""
+    def _backwards(self, transaction: lmdb.Transaction, key: Any, database: Any = None) -> Iterator[Row]:
+        """The revisions of one record, the last first, in a map, or in the one that the transaction is of."""
         name = record_prefix(key_bytes(key))
-        with transaction.cursor() as cursor:
+        with transaction.cursor(database) as cursor:
             there = cursor.prev() if cursor.set_range(name + b"\xff" * 9) else cursor.last()
             while there and bytes(cursor.key()).startswith(name):
                 yield marshal.loads(cursor.value())

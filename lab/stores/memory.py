@@ -13,7 +13,8 @@ from lab.queries.answers import ReferenceTable, Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.stores.parked import parked_frame, with_parked
-from lab.stores.port import Store, dump
+from lab.stores.port import Store
+from lab.stores.whole import dump
 
 
 class Memory(Store):

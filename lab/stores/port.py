@@ -7,7 +7,7 @@ guard's business. Data, the guard's memory and the checkpoint land together or n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -289,12 +289,7 @@ class Store(ABC):
         kind = KINDS[query.kind]
         return kind.name in cls.answers and kind.answered_from(query, layout.keeps, layout.entities, layout.totals)
 
-
-def held(store: Store, entity: str, keys: Callable[[], Iterable[Key]]) -> Iterator[pl.DataFrame]:
-    """The pages of an entity; of a store that can't list its rows, the rows with these keys."""
-    return store.pages(entity) if store.capabilities.lists else store.rows(entity, keys())
-
-
-def dump(store: Store, entity: str, keys: Callable[[], Iterable[Key]] = tuple) -> pl.DataFrame:
-    """Join what a store holds of an entity into one frame, with `Layout.schema`; `keys` are as for `held`."""
-    return pl.concat([*held(store, entity, keys)] or [pl.DataFrame(schema=store.layout.schema(entity))])
+    @classmethod
+    def lacks(cls, query: Query, layout: Layout) -> str:
+        """Why it can't answer this query though it answers others of its class; "" where `gaps` say all."""
+        return ""

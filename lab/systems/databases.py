@@ -103,14 +103,14 @@ DATABASES = (
         proof=("tests/stores/test_memcached.py::test_the_store_in_memcached_keeps_the_contract",),
     ),
     System(
-        "Cassandra", "wide column", (STORE,), "family", ("lmdb.keyvalue",),
+        "Cassandra", "wide column", (STORE,), "family", ("lmdb.widecolumn",),
         "a row of one partition at a time; replicas agree in time, and the last clock wins",
         "a partition in its clustering order; the table by ranges of tokens",
         "what is deleted leaves a tombstone that expires, and a replica that missed it brings the row back",
         why=_NO_SERVER,
     ),
     System(
-        "HBase", "wide column", (STORE,), "family", ("lmdb.keyvalue",),
+        "HBase", "wide column", (STORE,), "family", ("lmdb.widecolumn",),
         "a row at a time; a row is served by one region at a time",
         "by ranges of row keys, in order",
         "while a region moves, it can't be reached",

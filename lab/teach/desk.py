@@ -19,7 +19,7 @@ from lab.projection.rebuild import rebuild
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.scenario import Source
-from lab.stores.port import dump
+from lab.stores.whole import dump
 from lab.teach.experiments import messages, projection, scenario_text, workplace
 from lab.teach.scale import scaled
 from lab.truth import Truth, open_truth

@@ -17,7 +17,7 @@ from lab.base import stream
 from lab.channel.simulated import transmit
 from lab.domain.model import Options
 from lab.scenario import ChannelTable
-from lab.stores.port import dump
+from lab.stores.whole import dump
 from lab.teach.desk import Reader, source_of_truth
 from lab.teach.experiments import messages
 

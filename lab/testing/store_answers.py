@@ -70,10 +70,24 @@ NOW: list[tuple[Query, tuple[Any, ...]]] = [
     *((ask(name=f"by_{by}", kind="filter", order_by=by, limit=5), ()) for by in COLUMNS),
     *((ask(name=f"down_{by}", kind="filter", order_by=by, descending=True, limit=5), ()) for by in COLUMNS),
     *((ask(name="of", kind="filter", where={"shelf": "?", "fragile": True}), (text,)) for text in ("a", "")),
+    *(
+        (ask(name=f"{name}_{some}", kind="filter", where={"shelf": "?"} | more, order_by="amount", **cut), (text,))
+        for name, cut in (("up", {}), ("first", {"limit": 2}), ("down", {"descending": True}))
+        for some, more in (
+            ("all", {}),
+            ("from", {"amount": {"at_least": -1}}),
+            ("below", {"amount": {"less_than": 1}}),
+        )
+        for text in ("a", "", "nul\x00")
+    ),
     (ask(name="range", kind="filter", where={"amount": {"at_least": "?", "less_than": "?"}}), (-1, 2)),
     (ask(name="text", kind="filter", where={"label": {"at_least": "B"}}, order_by="label"), ()),
     (ask(name="real", kind="filter", where={"weight": {"less_than": 0.25}}), ()),
     (ask(name="sums", kind="aggregate", group_by=["shelf"], sum=["amount", "weight"]), ()),
+    *(
+        (ask(name="_".join(by), kind="aggregate", group_by=by, where={"shelf": "?"}, sum=["amount", "weight"]), ("a",))
+        for by in (["shelf"], ["amount", "shelf"])
+    ),
     (ask(name="groups", kind="aggregate", group_by=["fragile", "amount"], where={"label": "?"}), ("a",)),
     (ask(name="shelved", kind="join", on="shelf", to="shelf", take=["title", "metres"], order_by="amount"), ()),
     (ask(name="titled", kind="join", on="shelf", to="shelf", take=["title"], order_by="label", descending=True), ()),

@@ -22,7 +22,7 @@ from lab.projection.projector import BEHIND, Projector
 from lab.running.journal import Journal
 from lab.running.trouble import Crashed, StoreFaults, faulty
 from lab.stores.memory import Memory
-from lab.stores.port import dump
+from lab.stores.whole import dump
 from lab.verdict.evidence import Evidence
 from lab.verdict.oracle import Oracle
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lab.base import Entity, Problem, Totals, nearest
 from lab.domain.model import Domain, published
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.scenario import ProjectionTable, Scenario
+from lab.stores import STORES
 from lab.wiring import meaning
 
 
@@ -41,4 +44,24 @@ def entities(
     for name in chosen:
         if name not in known:
             problems.append(Problem(f"{where}.entities", f"no entity is called `{name}`", nearest(name, known)))
-    return {name: known[name] for name in chosen if name in known}
+    return _keyed({name: known[name] for name in chosen if name in known}, table, where, problems)
+
+
+def _keyed(found: dict[str, Entity], table: ProjectionTable, where: str, problems: list[Problem]) -> dict[str, Entity]:
+    """Entities with the primary keys that the scenario gives them in place of their indexes."""
+    if table.primary_key and table.store in STORES and STORES[table.store].family != "wide column":
+        what = f"`{table.store}` finds its records by key and by indexes, not by partitions"
+        problems.append(Problem(f"{where}.primary_key", what, 'leave it out, or store = "lmdb.widecolumn"'))
+        return found
+    keyed = dict(found)
+    for name, columns in table.primary_key.items():
+        if name not in found:
+            what = f"the projection holds no entity `{name}`"
+            problems.append(Problem(f"{where}.primary_key", what, nearest(name, found)))
+            continue
+        for column in columns:
+            if column not in found[name].columns:
+                what, valid = f"`{name}` has no column `{column}`", found[name].columns
+                problems.append(Problem(f"{where}.primary_key.{name}", what, nearest(column, valid)))
+        keyed[name] = replace(found[name], indexes=(columns,))
+    return keyed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from lab.base import TRUTH, LabError, MissingDriver, Problem, nearest
 from lab.channel import CHANNELS
@@ -283,12 +283,14 @@ def query_names(scenario: Scenario, queries: Sequence[Query], file: str) -> list
     ]
 
 
-def unanswered(queries: tuple[Query, ...], answered: Collection[str], file: str) -> list[Problem]:
-    """Refuse declared queries that no projection can answer; `answered` has the names of the others."""
+def unanswered(
+    queries: Sequence[Query], answered: Collection[str], lacks: Mapping[str, str], file: str
+) -> list[Problem]:
+    """Refuse declared queries that no projection can answer; `answered` has the others' names, `lacks` says why."""
     return [
         Problem(
             f"{file}: query.{query.name}",
-            f"no projection can answer this `{query.kind}`",
+            ": ".join(filter(None, (f"no projection can answer this `{query.kind}`", lacks.get(query.name)))),
             'one that keeps = "revisions" can' if KINDS[query.kind].past else "see `lab stores`",
         )
         for query in queries

@@ -26,16 +26,7 @@ from lab.queries.resolve import resolve
 from lab.running.lane import Pace
 from lab.running.service_times import RecordedWork, together
 from lab.running.trouble import StoreFaults, faulty
-from lab.scenario import (
-    FaultsTable,
-    ProjectionTable,
-    QueryTable,
-    Scenario,
-    ServiceModel,
-    Source,
-    refusal,
-    refuse,
-)
+from lab.scenario import FaultsTable, ProjectionTable, QueryTable, Scenario, ServiceModel, Source, refusal, refuse
 from lab.stores import Layout, Store, store_class
 from lab.stores.kept import KEPT
 from lab.truth import Truth, join_truth, open_beside, open_truth, truth_identity
@@ -61,6 +52,8 @@ class ProjectionPlan:
     gaps: str
     gap_limit: float
     faults: FaultsTable
+    # Why it isn't asked a query though its store answers others of that class, by the query's name.
+    lacks: Mapping[str, str]
 
     @property
     def name(self) -> str:
@@ -205,7 +198,8 @@ def plan(source: Source) -> Plan:
     problems += claims.problems(scenario, business, queries, asked, file)
     if explicit and not problems:
         answered = {query.name for projection in projections for query in projection.queries}
-        problems += meaning.unanswered(queries, answered, file)
+        lacks = {name: why for projection in projections for name, why in projection.lacks.items()}
+        problems += meaning.unanswered(queries, answered, lacks, file)
     problems += replicas.problems(scenario, {item.name: item for item in projections}, file)
     refuse(partitions.causes(problems))
     found = Plan(source, scenario, business, _options(scenario), tuple(projections), queries)
@@ -289,10 +283,11 @@ def _projection(
         for query in queries
         if (table.queries is None or query.name in table.queries) and store.can_answer(query, layout)
     )
+    lacks = {query.name: why for query in queries if (why := store.lacks(query, layout))}
     polls = table.subscribe != "channel"
     capacity = scenario.channel.capacity if scenario.channel else 1
     pace = Pace(table.batch, table.linger, table.every or scenario.catch_up.every, polls, capacity)
     gap_limit = table.gap_limit or scenario.catch_up.gap_limit
     fed = feeds.kind(table, scenario), feeds.decoder(table, scenario), feeds.strategy(table, scenario)
-    rest = gap_limit, table.faults or scenario.faults
+    rest = gap_limit, table.faults or scenario.faults, lacks
     return ProjectionPlan(table, layout, asked, pace, model, recorded, *fed, *rest), []

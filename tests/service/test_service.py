@@ -45,8 +45,8 @@ from lab.service.messages import (
     encoded_message,
 )
 from lab.service.wire import MESSAGE, packed, read
-from lab.stores.port import dump
 from lab.stores.sqlite_table import SqliteTable
+from lab.stores.whole import dump
 from lab.verdict.oracle import Oracle
 from lab.wiring import Plan
 

@@ -28,7 +28,7 @@ from serving import TEXT, Served, hire, lived, served, written
 
 from lab.feed.reader import ChangeReader
 from lab.service import loading
-from lab.stores.port import dump
+from lab.stores.whole import dump
 
 REQUESTS = int(os.environ.get("HISTORIES", "250"))
 # Of one address, before it is the next one's turn.

@@ -14,7 +14,7 @@ from serving import Process, Served, hire, lived, until, waited, written
 from lab.engines.postgres import Session
 from lab.running.streaming import NotifiedFollower, StreamFollower
 from lab.servers.postgres import SERVER
-from lab.stores.port import dump
+from lab.stores.whole import dump
 from lab.truth.postgres import Postgres
 from lab.truth.slots import slot_name
 

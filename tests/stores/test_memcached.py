@@ -24,7 +24,7 @@ from lab.scenario import Source
 from lab.servers import Instance
 from lab.servers.memcached import SERVER
 from lab.stores import dump, store_class
-from lab.stores.port import held
+from lab.stores.whole import held
 from lab.testing.contracts import store_cases
 from lab.testing.promises import Case
 from lab.testing.sample import IDS, item, items, layout, parked
