@@ -39,6 +39,8 @@ KEY_CHARACTERS, KEY_BYTES = 700, 3_072
 KEY_TEXT = f"varchar({KEY_CHARACTERS})"
 # A name has 64 characters at the most.
 NAME_BYTES = 64
+# A text's hash as a number, `{}` for the column: see `lab.ports.group`.
+HASHED = "CAST(CONV(SUBSTR(MD5({}), 1, 8), 16, 10) AS UNSIGNED)"
 
 # Seconds until a connection is given up that isn't answered; and until one is that has fallen silent.
 CONNECT_SECONDS, SILENT_SECONDS = 5, 15

@@ -37,6 +37,8 @@ TYPES = {
 ARRAYS = {dtype: f"{name.partition(' COLLATE')[0]}[]" for dtype, name in TYPES.items()}
 # A longer name is cut off by the server.
 NAME_BYTES = 63
+# A text's hash as a number, `{}` for the column: see `lab.ports.group`.
+HASHED = "('x' || substr(md5({}), 1, 8))::bit(32)::bigint"
 
 # Seconds until a connection is given up that isn't answered; and until one is that has fallen silent.
 CONNECT_SECONDS, SILENT_SECONDS = 5, 15

@@ -32,15 +32,16 @@ _SLEEPS, _LOOK = 1.75, 0.05
 
 async def shared_up_to(item: ProjectionPlan, members: Sequence[Child], head: int, until: float) -> bool:
     """Wait until every partition has everything up to `head`; false if not in time (`until` on the monotonic clock)."""
-    reached = dict.fromkeys(range(item.layout.partitions), -1)
+    reached = dict.fromkeys(range(item.layout.partitions), (-1, -1))
     while time.monotonic() < until:
         for child in members:
             with suppress(Gone, TimeoutError):
                 reply = await asyncio.wait_for(child.ask(ReadStatus()), max(_LOOK, until - time.monotonic()))
-                # What was in once stays in, whoever owns it now.
-                for number, position in json.loads(reply.body)["partitions"].items():
-                    reached[int(number)] = max(reached[int(number)], position)
-        if min(reached.values()) >= head:
+                # What was in once stays in, whoever owns it now, unless it is built anew: then its last owner says so.
+                for number, (generation, position) in json.loads(reply.body)["partitions"].items():
+                    if generation >= reached[int(number)][0]:
+                        reached[int(number)] = generation, position
+        if min(position for _, position in reached.values()) >= head:
             return True
         await asyncio.sleep(_LOOK)
     return False

@@ -62,27 +62,39 @@ class _Life:
     began_at: float
     start: Mapping[str, int]
     journal: Journal
+    # When what it had was thrown away; None where the next one went on with it.
+    emptied_at: float | None = None
 
 
 def shared_journal(item: ProjectionPlan, changes: Published, folder: Path, began: float) -> Journal:
     """The journals of all owners as one. Its checkpoint is that of the partition that is furthest behind."""
-    found, lives = Journal(), _lives(item, changes, folder, began)
+    found, lives = Journal(), list(_told_apart(_lives(item, changes, folder, began)))
+    ends_of = sorted((one.emptied_at, one.assignment.partition) for one in lives if one.emptied_at is not None)
+    found.resets, found.epoch = [at for at, _ in ends_of], len(ends_of)
     moved: list[tuple[float, str, int, int]] = []
     lanes = Lanes([Spans() for _ in range(item.layout.partitions)], np.zeros(changes.committed_at.size, np.int8))
     found.lanes = lanes
     for number in range(item.layout.partitions):
         mine = [one for one in lives if one.assignment.partition == number]
         positions = _positions(item, changes, number)
+        for at, partition in ends_of:
+            if partition == number:
+                found.emptied[at] = np.unique(changes.record[np.concatenate([NONE, *positions.values()]) - 1])
         seen = NONE
         for each in positions.values():
             lanes.lane_of[each - 1] = number
         _merge(lanes.spans[number], mine, folder, item.name, began)
         for place, life in enumerate(mine):
             ends = mine[place + 1].began_at if place + 1 < len(mine) else np.inf
-            found.notes += _unwritten(life, positions, seen)
-            found.notes += (_ended(note, ends) for note in life.journal.notes)
-            moved += [(min(at, ends), name, number, to) for at, name, to in life.journal.checkpoints]
+            until = [one.emptied_at for one in mine[place:] if one.emptied_at is not None]
+            epoch = ends_of.index((until[0], number)) if until else found.epoch
+            told = [*_unwritten(life, positions, seen), *(_ended(note, ends) for note in life.journal.notes)]
+            found.notes += (replace(note, epoch=epoch) for note in told)
+            moved += [(min(at, ends), name, number, to) for at, name, to in life.journal.checkpoints if to]
             seen = np.concatenate([seen, *(note.handed for note in life.journal.notes), *_upto(life, positions)])
+            if life.emptied_at is not None:
+                moved += [(life.emptied_at, name, number, 0) for name in positions]
+                seen = NONE
             found.batches += life.journal.batches
             found.forgotten += life.journal.forgotten
         if mine:
@@ -126,6 +138,25 @@ def _lives(item: ProjectionPlan, changes: Published, folder: Path, began: float)
     return found
 
 
+def _told_apart(lives: Sequence[_Life]) -> Iterator[_Life]:
+    """The same, with the time at which what an owner had was thrown away: by its journal, or as the next one found.
+
+    An owner that was killed before it could write that down has left an empty partition, which had a checkpoint.
+    """
+    for life, later in zip(lives, [*lives[1:], None], strict=False):
+        follows = later is not None and later.assignment.partition == life.assignment.partition
+        if life.journal.resets:
+            yield replace(life, emptied_at=life.journal.resets[0])
+        elif later is not None and follows and _reached(life) and not any(later.start.values()):
+            yield replace(life, emptied_at=later.began_at)
+        else:
+            yield life
+
+
+def _reached(life: _Life) -> int:
+    return max([*life.start.values(), *(to for _, _, to in life.journal.checkpoints)], default=0)
+
+
 def _positions(item: ProjectionPlan, changes: Published, number: int) -> dict[str, np.ndarray]:
     """The positions of a partition's changes, in order, for each entity."""
     wanted = KeySlice(number, item.layout.partitions)
@@ -154,7 +185,7 @@ def _refused_unwritten(item: ProjectionPlan, changes: Published, journal: Journa
         late = refused[visible[refused - 1] > at]
         if late.size:
             applied = replace(NOTHING, positions=late)
-            found.append(Note(note.entity, 0, late, note.source, note.began_at, at, applied))
+            found.append(Note(note.entity, note.epoch, late, note.source, note.began_at, at, applied))
             visible[late - 1] = at
     return found
 
@@ -178,8 +209,9 @@ def _furthest_behind(
     places = {name: [0] * item.layout.partitions for name in item.layout.entities}
     last = dict.fromkeys(places, 0)
     for at, name, number, to in sorted(moved):
-        places[name][number] = max(places[name][number], to)
-        if min(places[name]) > last[name]:
+        # Only what is emptied goes back.
+        places[name][number] = max(places[name][number], to) if to else 0
+        if min(places[name]) != last[name]:
             last[name] = min(places[name])
             yield at, name, last[name]
 

@@ -79,6 +79,8 @@ def shown(
     last = writes.group_by("record", "at", maintain_order=True).agg(newest)
     for reset in journal.resets:
         gone = last.filter(pl.col("at") < reset).select("record").unique(maintain_order=True)
+        if (part := journal.emptied.get(reset)) is not None:
+            gone = gone.filter(pl.col("record").is_in(part.tolist()))
         nothing = gone.with_columns(at=pl.lit(reset), revision=pl.lit(0, pl.Int64), index=pl.lit(-1, pl.Int64))
         last = pl.concat([last, nothing])
     last = last.sort("at", maintain_order=True)

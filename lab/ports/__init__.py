@@ -191,6 +191,12 @@ class FencingStore(StorePort, Protocol):
         claimed it first is the owner.
         """
 
+    def clear(self) -> None:
+        """Delete the owner's partition in one transaction: records, what is parked, and checkpoints. Raises Fenced."""
+
+    def newest(self, entity: str, most: int) -> pl.DataFrame:
+        """Return the newest records of the owner's partition by position, so many at the most: `META` of each."""
+
 
 class WriteModel(Protocol):
     """The source of truth: strongly consistent, the only place where commands are decided."""

@@ -31,6 +31,11 @@ def columns(names: tuple[str, ...] | list[str], table: str = "") -> str:
     return ", ".join(f"{table}.{quoted(name)}" if table else quoted(name) for name in names)
 
 
+def remainder(number: str, partitions: int) -> str:
+    """An expression for a number's partition: of a negative one, the remainder is negative in SQL."""
+    return f"(({number} % {partitions}) + {partitions}) % {partitions}"
+
+
 def bind(arguments: tuple[object, ...], parameters: tuple[object, ...]) -> tuple[object, ...]:
     """The statement's arguments with the parameters filled in."""
     if len(arguments) == len(parameters):

@@ -116,6 +116,9 @@ class Recorder(Protocol):
 class Journal:
     """Everything that happened, in order. `resets` are the times from which readers found the projection empty.
 
+    `emptied` has those of them at which only a part was thrown away, with the numbers of its records. Then a note's
+    `epoch` is that of the last whole in which what it says still counts.
+
     `checkpoints` are (seconds, entity, position). `polled_at` are the times at which polls through a gate began.
     `forgotten` are positions that were held back in memory when it was lost. What it has for each change is kept in
     `spill`.
@@ -130,6 +133,7 @@ class Journal:
     polled_at: list[float] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     resets: list[float] = field(default_factory=list)
+    emptied: dict[float, np.ndarray] = field(default_factory=dict)
     swapped_at: float | None = None
     rebuilt_at: float | None = None
     peak_bytes: int = 0

@@ -168,8 +168,9 @@ class BoundedJournal:
         """Nothing is kept: what was forgotten is read again."""
 
     def reset(self, at: float, entities: Sequence[str]) -> None:
-        """Begin again at position 0."""
+        """Begin again at position 0; what is noted from now on is of an empty projection, or an empty part of one."""
         self._settled = dict.fromkeys(entities, 0)
+        self._append(RENEWED, 0, at)
 
     def rebuilt(self, at: float, peak_bytes: int) -> None:
         """Nothing is kept: a rebuild tells of itself while it runs."""

@@ -147,8 +147,14 @@ class StreamFollower(Follower):
         return found
 
     def remember(self) -> None:
-        """Remember where the stream is, for a worker that is built beside this one and takes over."""
-        self._remembered = None if self.stream is None else self.stream.here()
+        """Remember where the stream is, for a worker that is built beside this one and takes over.
+
+        It needn't have been opened: what it brings from now to the end of the building may be in no table yet.
+        """
+        if (truth := self._live.source.truth) is None:
+            raise Unavailable("there is no source of truth yet")
+        # Called in a thread: one of its own is asked, where the worker has none.
+        self._remembered = (self.stream or self.streams(truth)).here()
 
     def hand_over(self) -> None:
         """Have the stream begin where neither store lacks anything: a restart may open this one or the other."""
@@ -241,8 +247,9 @@ class StreamFollower(Follower):
         return now
 
     def _interrupted(self, kind: str, at: float, lasts: float, step: str, detail: str = "") -> Interrupted:
-        """What was taken and not kept must come again."""
-        self.close()
+        """What was taken and not kept must come again; a connection that is still being made has brought nothing."""
+        if self._opening is None:
+            self.close()
         return super()._interrupted(kind, at, lasts, step, detail)
 
 

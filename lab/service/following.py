@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+
+import polars as pl
 
 from lab.ending import say
 from lab.feed.source import TruthReader
@@ -36,7 +39,8 @@ class Feeding:
     def __init__(self, plan: Plan, item: ProjectionPlan, folder: Path) -> None:
         """`folder` is the service's."""
         self._plan, self._item, self._folder = plan, item, folder / item.name
-        self._behind = RowsBehind()
+        self._truth = truth_class(plan.scenario.truth.engine, plan.scenario.truth.model)
+        self._behind, self._compares = RowsBehind(), item.layout.partitions > 0 or self._truth.server
         # The positions that came by MariaDB's log.
         self._brought: set[int] = set()
         self._watched: int | None = None
@@ -57,8 +61,19 @@ class Feeding:
 
     def confirm(self, source: LiveSource) -> None:
         """Compare what was read last with the source, if it was connected to anew. Raises Diverged, and Unavailable."""
-        if truth_class(self._plan.scenario.truth.engine, self._plan.scenario.truth.model).server:
+        if self._compares:
             self._behind.confirm(source)
+
+    def go_on(self, behind: Mapping[str, pl.DataFrame], passed: Callable[[], Mapping[str, int]]) -> None:
+        """Compare as the owner of a partition: the newest records of which are `behind`, by entity and in their order.
+
+        `passed` says up to where its reader has gone. A strategy that gives positions up passes some that come later.
+        """
+        for entity, frame in behind.items():
+            self._behind.note(entity, frame)
+        in_turn = not self._truth.concurrent or self._plan.scenario.writers is None
+        if in_turn or self._item.gaps in ("serialise", "horizon"):
+            self._behind.passed = passed
 
     def _gate(self, live: LiveService, journal: BoundedJournal, blocked: BlockedNotes) -> LiveGate | None:
         """Its strategy for gaps on the wall clock; None for one that reads all that is there, or has no gaps."""

@@ -21,11 +21,11 @@ from lab.channel.groups import GROUPS
 from lab.channel.patient import BackOff
 from lab.feed.source import TruthReader
 from lab.ports import Assignment, GroupMember
-from lab.projection.projector import Projector
 from lab.service.messages import Message, ReadStatus
-from lab.service.partition import GroupFiles, PartitionOwner, claimed, close
+from lab.service.partition import Claimed, GroupFiles, PartitionOwner, claimed, close
 from lab.service.problems import encoded, problem
 from lab.service.wire import Reply
+from lab.truth.timeline import Diverged
 from lab.wiring import Plan, ProjectionPlan
 
 # Seconds after which a silent member's partitions are another's, and between two signs of life; and after which a
@@ -34,6 +34,7 @@ LEASE, BEAT, STUCK = 2.0, 0.4, 30.0
 
 # What became of an assignment, as it is written down.
 BEGAN, GIVEN, STALE, STOPPED = "began", "given away", "refused as stale", "stopped"
+ANEW = "built anew"
 
 Opened = Callable[[], TruthReader | None]
 
@@ -60,7 +61,9 @@ class PartitionMember:
         self._tell = tell
         self.owners: dict[Assignment, PartitionOwner] = {}
         self._works: dict[asyncio.Task[None], Assignment] = {}
-        self._opening: dict[asyncio.Future[Projector], Assignment] = {}
+        self._opening: dict[asyncio.Future[Claimed], Assignment] = {}
+        # The generations at which partitions were emptied, to be built anew by the next owners.
+        self._emptied = dict[int, int]()
         self._refused: list[Assignment] = []
         self._stopping, self._heard, self._silent = asyncio.Event(), asyncio.Event(), threading.Event()
         # Set while `work` does nothing with the owners.
@@ -75,10 +78,13 @@ class PartitionMember:
         self._told: TextIO = self._files.told(name).open("a", encoding="utf-8")
 
     async def handle(self, message: Message) -> Reply:
-        """Answer how far each of its partitions is."""
+        """Answer how far each of its partitions is, with the generation of its owner."""
         if not isinstance(message, ReadStatus):
             return problem(409, f"{self.name} is one of several processes: it is asked for its status only")
-        found = {str(each.partition): owner.position for each, owner in self.owners.items()}
+        found = {str(number): (generation, 0) for number, generation in self._emptied.items()}
+        for each, owner in self.owners.items():
+            if each.generation >= self._emptied.get(each.partition, 0):
+                found[str(each.partition)] = each.generation, owner.position
         waiting = sum(len(owner.inbox) for owner in self.owners.values())
         return Reply(200, encoded({"partitions": found, "inbox": waiting}))
 
@@ -147,15 +153,15 @@ class PartitionMember:
                 # In a thread: a frozen owner may have left its row locked, and the other partitions go on meanwhile.
                 self._opening[self._loop.run_in_executor(None, claimed, self.item, self.folder, one)] = one
 
-    def _begin(self, one: Assignment, opening: asyncio.Future[Projector]) -> None:
+    def _begin(self, one: Assignment, opening: asyncio.Future[Claimed]) -> None:
         channel = self._channels[one.partition] if self._channels and self.item.by_messages else ""
         try:
-            projector = opening.result()
+            own = opening.result()
             if one not in self._mine or self._stopping.is_set():
-                close(projector.store)
+                close(own.projector.store)
                 return
             of = self.plan, self.item, self.folder, self.since, one
-            owner = PartitionOwner(*of, self._find, channel, projector)
+            owner = PartitionOwner(*of, self._find, channel, own)
         except Fenced as error:
             self._refused.append(Assignment(one.partition, error.generation))
             return
@@ -178,20 +184,27 @@ class PartitionMember:
             if isinstance(error, Fenced):
                 self._refused.append(Assignment(one.partition, error.generation))
                 await self._end(one, STALE)
+            elif isinstance(error, Diverged):
+                # The next owner has a generation and a journal of its own, and begins at position 0.
+                self._refused.append(one)
+                await self._end(one, ANEW)
             elif error is not None:
                 raise error
 
     async def _end(self, one: Assignment, how: str, last: bool = False) -> None:
-        """Give up a partition. Raises what had ended the work on it, unless another is its owner."""
+        """Give up a partition. Raises what had ended the work on it, unless the next owner can go on."""
         owner = self.owners.pop(one)
         (task,) = (task for task, owned in self._works.items() if owned == one)
         del self._works[task]
         await owner.stop(last)
         await asyncio.wait([task])
         error = task.exception()
-        stale = isinstance(error, Fenced)
-        self._note(one, STALE if stale else how, owner.in_flight if stale else 0)
-        if error is not None and not stale:
+        stale, anew = isinstance(error, Fenced), isinstance(error, Diverged)
+        self._note(one, STALE if stale else ANEW if anew else how, owner.in_flight if stale else 0)
+        if anew:
+            self._tell(f"{error}: partition {one.partition} is built anew")
+            self._emptied[one.partition] = one.generation
+        if error is not None and not stale and not anew:
             raise error
 
     def _note(self, one: Assignment, what: str, stale: int = 0) -> None:

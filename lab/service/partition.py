@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
-from lab.base import Fenced, LabError
+import polars as pl
+
+from lab.base import META, Fenced, LabError, Unavailable
 from lab.feed.sliced import SlicedReader
 from lab.feed.source import TruthReader
 from lab.place import FolderPlace
@@ -27,10 +29,12 @@ from lab.running.notes import BoundedJournal
 from lab.running.spans import SPANS_SUFFIX
 from lab.running.wall import WallClock, WallRunner
 from lab.running.worklog import WORK_SUFFIX, WorkLog
+from lab.service.behind import ROWS
 from lab.service.following import Feeding
 from lab.service.listening import BrokerListener
 from lab.service.membership import member_of
 from lab.stores import Store
+from lab.truth.timeline import Diverged
 from lab.wiring import Plan, ProjectionPlan
 
 
@@ -76,18 +80,36 @@ class GroupFiles:
         return self.folder / f"{member}.assignments"
 
 
-def claimed(item: ProjectionPlan, folder: Path, assignment: Assignment) -> Projector:
-    """Return a projector that writes as the owner of an assignment.
+class Claimed(NamedTuple):
+    """A projector that writes as the owner of an assignment, and by entity its partition's newest records."""
+
+    projector: Projector
+    behind: Mapping[str, pl.DataFrame]
+
+
+def claimed(item: ProjectionPlan, folder: Path, assignment: Assignment) -> Claimed:
+    """Open the store as the owner of an assignment.
 
     Raises Fenced where a later assignment is known already, and Unavailable.
     """
     store = item.store(FolderPlace(folder).within(item.name).current)
     with contextlib.ExitStack() as opened:
         opened.callback(close, store)
-        cast(FencingStore, store).claim(assignment)
+        fencing = cast(FencingStore, store)
+        fencing.claim(assignment)
         projector = Projector(store, item.table.guard, item.table.hold)
+        behind = {name: _newest(fencing, name, item.layout.partitions) for name in item.layout.entities}
         opened.pop_all()
-    return projector
+    return Claimed(projector, behind)
+
+
+def _newest(store: FencingStore, entity: str, partitions: int) -> pl.DataFrame:
+    """The newest records of a partition, and what of it is parked, in the order of their positions.
+
+    Those that stand far behind are left out: what a crash takes is the last that was committed.
+    """
+    found = pl.concat([store.newest(entity, ROWS), store.parked(entity).select(META)]).sort("position")
+    return found.filter(pl.col("position") > pl.col("position").max() - ROWS * partitions)
 
 
 def close(store: Store) -> None:
@@ -106,11 +128,11 @@ class PartitionOwner:
 
     def __init__(
         self, plan: Plan, item: ProjectionPlan, folder: Path, since: float, assignment: Assignment,
-        find: Callable[[], TruthReader | None], channel: str, projector: Projector,
+        find: Callable[[], TruthReader | None], channel: str, own: Claimed,
     ) -> None:  # fmt: skip
         """`find` opens the source of truth; `channel` is the name of the partition's channel, "" without messages.
 
-        `projector` is one that has `claimed` the assignment. It is closed, and no file is left, where this raises:
+        `own` is what has `claimed` the assignment. The store is closed, and no file is left, where this raises:
         Fenced where another owner of the assignment has begun already, and Unavailable.
         """
         self.plan, self.item, self.assignment = plan, item, assignment
@@ -120,7 +142,7 @@ class PartitionOwner:
             find, lambda truth: SlicedReader(item.subscription(truth), wanted), plan.domain, item.before
         )
         with contextlib.ExitStack() as opened:
-            opened.callback(close, projector.store)
+            opened.callback(close, own.projector.store)
             path = files.begun(assignment)
             opened.callback(_remove, files.written(assignment))
             self.journal = opened.enter_context(contextlib.closing(BoundedJournal(since, clock.now, path, entities)))
@@ -128,7 +150,8 @@ class PartitionOwner:
             self.inbox = Waiting(item.pace.capacity, self.journal.overflow)
             live = LiveService(self.source, entities, self.log, item.faults.retry_parked)
             self.feeding = Feeding(plan, item, folder)
-            self.worker: Follower = self.feeding.follower(projector, live, self.inbox, self.journal)
+            self.worker: Follower = self.feeding.follower(own.projector, live, self.inbox, self.journal)
+            self.feeding.go_on(own.behind, lambda: self.worker.positions)
             opened.pop_all()
         self.worker.sliced = True
         self.worker.confirm = lambda: self.feeding.confirm(self.source)
@@ -138,6 +161,8 @@ class PartitionOwner:
         self.lane = Lane(item.pace, self.inbox, math.inf, self.worker, spans=self.log.spans)
         self.lane.due_at = clock.now()
         self.runner = WallRunner(self.lane, clock, self._after, self.log.starts)
+        # Set once the partition is being deleted, since its source of truth went back.
+        self._clearing: asyncio.Future[None] | None = None
         self.listener: BrokerListener | None = None
         if channel:
             self.listener = member_of(self, channel, folder, files.part(assignment), assignment.generation)
@@ -146,7 +171,7 @@ class PartitionOwner:
     @property
     def position(self) -> int:
         """Everything of this partition up to here is in."""
-        return self.worker.position
+        return self.worker.position if self._clearing is None else 0
 
     @property
     def in_flight(self) -> int:
@@ -155,16 +180,31 @@ class PartitionOwner:
         return 0 if attempt is None else int(attempt.positions.size)
 
     async def work(self) -> None:
-        """Work until `stop`. Raises Fenced once another is the owner, and what has ended its listener."""
+        """Work until `stop`. Raises Fenced once another is the owner, and what has ended its listener.
+
+        Raises Diverged once the source of truth has gone back: then the partition is empty, for the next owner to read
+        anew. While the store is away it isn't, and the next owner finds the same.
+        """
         running = asyncio.ensure_future(self.runner.run())
         failed = [] if self.listener is None else [self.listener.failed]
         await asyncio.wait([running, *failed], return_when=asyncio.FIRST_COMPLETED)
         self.runner.stop()
-        await running
+        try:
+            await running
+        except Diverged:
+            with contextlib.suppress(Unavailable):
+                await self._clear()
+            raise
         for one in failed:
             if one.done():
                 # Without its messages it would go on in silence: another owner takes them again.
                 one.result()
+
+    async def _clear(self) -> None:
+        """Delete the partition in a thread: the others' lanes go on. Raises Fenced."""
+        self._clearing = asyncio.ensure_future(asyncio.to_thread(cast(FencingStore, self.worker.projector.store).clear))
+        await self._clearing
+        self.journal.reset(self.log.now(), self.worker.entities)
 
     def _after(self) -> None:
         self.feeding.watch(self.lane, self.runner)
@@ -178,6 +218,8 @@ class PartitionOwner:
             for name in self.worker.entities:
                 self.journal.held(self.log.now(), self.worker.projector.held(name))
         self.feeding.unwatch()
+        if self._clearing is not None:
+            await asyncio.wait([self._clearing])
         close(self.worker.projector.store)
         for one in (self.worker, self.source, self.journal, self.log):
             one.close()

@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import secrets
 from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
 
 import polars as pl
 
-from lab.base import Batch, Damaged, Fenced, Unavailable
+from lab.base import META, Batch, Damaged, Entity, Fenced, Key, Unavailable
 from lab.ports import Assignment, KeySlice
-from lab.stores.server_store import SessionT
-from lab.stores.server_tables import ServerTables
+from lab.queries import sql
+from lab.stores.server_store import PARKED, SessionT
+from lab.stores.server_tables import ServerTables, parked_key
 
 # The tables of owners and of the checkpoints of partitions.
 OWNERS, PLACES = "lab_partition", "lab_partition_checkpoint"
@@ -27,6 +30,8 @@ OWNERS, PLACES = "lab_partition", "lab_partition_checkpoint"
 IDLE_SECONDS = 10
 # Seconds that an owner waits for the row of its partition: only a former owner's open transaction can have locked it.
 WAITS_SECONDS = 2
+# So many records are deleted by one statement.
+DELETED = 5_000
 _OWNER = {"number": pl.Int64(), "generation": pl.Int64(), "token": pl.String()}
 
 
@@ -35,6 +40,9 @@ class FencedTables(ServerTables[SessionT]):
 
     Such a writer makes the tables: it must have opened the store before an owner does.
     """
+
+    # A text's hash as a number, in the server's SQL.
+    hashed: ClassVar[str]
 
     # What is written to; None for the whole.
     _claimed: Assignment | None = None
@@ -53,6 +61,10 @@ class FencedTables(ServerTables[SessionT]):
 
         It is called in the transaction of the batch, before the owner's row is locked.
         """
+
+    @abstractmethod
+    def _delete(self, table: str, keys: Sequence[Key]) -> None:
+        """Delete the rows of these keys."""
 
     @abstractmethod
     def _waited(self, error: Exception) -> bool:
@@ -131,6 +143,38 @@ class FencedTables(ServerTables[SessionT]):
             self._send(batch)
             self._compare(*self._owner(self._claimed.partition), self._claimed)
         super()._write(batch, replace)
+
+    def clear(self) -> None:
+        """Delete what is there of an owner's partition, in one transaction: it has nothing then, and is at position 0.
+
+        The records of other owners are neither touched nor locked. Raises Fenced.
+        """
+        mine = self._claimed
+        assert mine is not None
+        with self._transaction() as session:
+            self._compare(*self._owner(mine.partition), mine)
+            for name, entity in self.layout.entities.items():
+                asked = f'SELECT "key" FROM {sql.quoted(name)} WHERE {self._of(mine, entity)}'
+                keys = [key for (key,) in session.execute(asked).fetchall()]
+                for first in range(0, len(keys), DELETED):
+                    self._delete(name, keys[first : first + DELETED])
+                aside = self.parked(name)["key"].unique().to_list()
+                for first in range(0, len(aside), DELETED):
+                    self._remove(f"{PARKED}{name}", [parked_key(key) for key in aside[first : first + DELETED]])
+                self._move(name, 0)
+
+    def newest(self, entity: str, most: int) -> pl.DataFrame:
+        """Return the newest records of an owner's partition by position: `META` of so many at the most."""
+        assert self._claimed is not None
+        found = self.layout.entities[entity]
+        where = f"WHERE {self._of(self._claimed, found)} ORDER BY position DESC LIMIT {most}"
+        schema = {name: found.schema[name] for name in META}
+        return self._frame(f"SELECT {sql.columns(list(META))} FROM {sql.quoted(entity)} {where}", schema)
+
+    def _of(self, mine: Assignment, entity: Entity) -> str:
+        """The condition, in SQL, for the records of an owner's partition."""
+        number = self.hashed.format('"key"') if entity.key == "str" else '"key"'
+        return f"{sql.remainder(number, self.layout.partitions)} = {mine.partition}"
 
     def _move(self, entity: str, checkpoint: int) -> None:
         """Of an owner, that of its partition; else those of all partitions."""

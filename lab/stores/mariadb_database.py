@@ -16,13 +16,13 @@ from typing import Any
 import polars as pl
 import pymysql
 
-from lab.base import Batch, Entity
+from lab.base import Batch, Entity, Key
 from lab.engines.mariadb import KEY_CHARACTERS, KEY_TEXT, TYPES, MariadbSession
 from lab.queries import sql
 from lab.stores.fenced_tables import PLACES
 from lab.stores.mariadb_reading import FORMER, NEW, MariadbReading
 from lab.stores.server_store import PARKED
-from lab.stores.slices import fitting
+from lab.stores.slices import fitting, in_lists
 
 # Up to so many rows are values of a statement; more are loaded from a file.
 FEW = 256
@@ -221,6 +221,10 @@ class MariadbDatabase(MariadbReading):
     def _remove(self, table: str, keys: Sequence[bytes]) -> None:
         marks = ", ".join("?" * len(keys))
         self._connection.execute(f'DELETE FROM {sql.quoted(self._into(table))} WHERE "key" IN ({marks})', keys)
+
+    def _delete(self, table: str, keys: Sequence[Key]) -> None:
+        for some, marks in in_lists(list(keys)):
+            self._connection.execute(f'DELETE FROM {sql.quoted(self._into(table))} WHERE "key" IN {marks}', some)
 
 
 def _type(dtype: pl.DataType, short: bool) -> str:

@@ -36,6 +36,7 @@ class MariadbReading(FencedTables[MariadbSession]):
     dialect = "mysql"
     home = MariadbPlace
     errors = (pymysql.Error,)
+    hashed = engine.HASHED
     durability = "full or normal, as the server is set for all that write to it; data and checkpoint in one transaction"
     capabilities = Capabilities(fences=True, concurrent_readers=True, signed_zero=False)
     plain_names = True

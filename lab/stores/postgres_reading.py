@@ -37,6 +37,7 @@ class PostgresReading(FencedTables[Session]):
     dialect = "postgres"
     home = PostgresPlace
     errors = (psycopg.Error, OverflowError)
+    hashed = engine.HASHED
     capabilities = Capabilities(fences=True, concurrent_readers=True, nul=False)
     reserves = frozenset({"ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"})
     # With the longest of the names before it, the server cuts nothing off an entity's.

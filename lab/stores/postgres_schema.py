@@ -14,15 +14,15 @@ from typing import Any
 import polars as pl
 import psycopg
 
-from lab.base import Batch, Entity
+from lab.base import Batch, Entity, Key
 from lab.engines.postgres import ARRAYS, NAME_BYTES, TYPES, Session
 from lab.queries import sql
 from lab.stores.postgres_reading import INCOMING, PostgresReading
 from lab.stores.server_store import PARKED
 from lab.stores.slices import fitting
 
-# Up to so many rows are bound as lists; more are copied into a temporary table first.
-FEW = 100
+# Up to so many rows with so many bytes of text are bound as lists; more are copied into a temporary table first.
+FEW, FEW_BYTES = 100, 65_536
 
 
 @lru_cache(maxsize=1024)
@@ -101,7 +101,7 @@ class PostgresSchema(PostgresReading):
                 session.execute(f"TRUNCATE {table}")
             for batch in frames:
                 self._write(batch, replace=False)
-                if batch.memory is not None and batch.memory.height > FEW:
+                if batch.memory is not None and not few(batch.memory):
                     # Emptied at the end of a transaction, and here there are several batches in one.
                     session.execute(f"TRUNCATE {_incoming(f'lab_memory_{entity}')}")
             if whole:
@@ -118,6 +118,10 @@ class PostgresSchema(PostgresReading):
     def _remove(self, table: str, keys: Sequence[bytes]) -> None:
         self._connection.execute(f"DELETE FROM {sql.quoted(table)} WHERE key = ANY(?::bytea[])", (list(keys),))
 
+    def _delete(self, table: str, keys: Sequence[Key]) -> None:
+        kind = ARRAYS[pl.String() if isinstance(keys[0], str) else pl.Int64()]
+        self._connection.execute(f"DELETE FROM {sql.quoted(table)} WHERE key = ANY(?::{kind})", (list(keys),))
+
     def _reason(self, reason: str) -> str:
         return reason.replace("\x00", "\\x00")
 
@@ -128,10 +132,10 @@ class PostgresSchema(PostgresReading):
     def _send(self, batch: Batch) -> None:
         """By COPY: while the server waits for more of it, neither of the session's time limits ends that."""
         self._sent = frozenset()
-        if batch.rows.height > FEW and not self.layout.kept.adds:
+        if not self.layout.kept.adds and not few(batch.rows):
             self._copy(batch.entity, self._stored(batch.entity), self._rows(batch))
             self._sent |= {batch.entity}
-        if batch.memory is not None and batch.memory.height > FEW:
+        if batch.memory is not None and not few(batch.memory):
             table = f"lab_memory_{batch.entity}"
             self._copy(table, self.layout.memory, batch.memory)
             self._sent |= {table}
@@ -141,7 +145,7 @@ class PostgresSchema(PostgresReading):
     ) -> None:
         """Write rows with these columns; those of the same identity are replaced."""
         names, session = tuple(schema), self._connection
-        if rows.height <= FEW:
+        if table not in self._sent and few(rows):
             lists = ", ".join(f"?::{ARRAYS[dtype]}" for dtype in schema.values())
             columns = [list(column) for column in zip(*fitting(rows, dict(schema)).rows(), strict=True)]
             session.execute(insert(table, names, identity, f"SELECT * FROM unnest({lists})"), columns)
@@ -159,6 +163,17 @@ class PostgresSchema(PostgresReading):
             session.execute(f"CREATE TEMP TABLE IF NOT EXISTS {incoming} ({defined}) ON COMMIT DELETE ROWS")
             session.temporary.add(incoming)
         session.copy_in(incoming, list(schema), fitting(rows, dict(schema)))
+
+
+def few(rows: pl.DataFrame) -> bool:
+    """Whether rows are sent as parameters: they fit into what is sent at once, so the server isn't left in their midst.
+
+    An owner of a partition may be frozen while it sends, and has its row locked by then.
+    """
+    if rows.height > FEW:
+        return False
+    texts = [rows[name].str.len_bytes().sum() for name, dtype in rows.schema.items() if dtype == pl.String()]
+    return sum(texts) <= FEW_BYTES
 
 
 def _incoming(table: str) -> str:

@@ -139,9 +139,9 @@ class ServerTables(ServerStore[SessionT]):
             self._move(batch.entity, batch.checkpoint)
         parked = f"{PARKED}{batch.entity}"
         if batch.release:
-            self._remove(parked, [_bytes(key) for key in batch.release])
+            self._remove(parked, [parked_key(key) for key in batch.release])
         for one in encoded(batch.park):
-            values = (one.position, _bytes(one.key), self._reason(one.reason), one.change)
+            values = (one.position, parked_key(one.key), self._reason(one.reason), one.change)
             self._keep(parked, ParkedRow._fields, (), values)
 
     def _move(self, entity: str, checkpoint: int) -> None:
@@ -167,5 +167,6 @@ class ServerTables(ServerStore[SessionT]):
         return batch.rows
 
 
-def _bytes(key: Key) -> bytes:
+def parked_key(key: Key) -> bytes:
+    """A key as it is kept of a parked change."""
     return str(key).encode()

@@ -76,7 +76,10 @@ SCHEMAS = (
                 FLOAT,
                 "when it ended that, or of one that was killed, when the next one began. Null: none did",
             ),
-            ended=(TEXT, "`given away`, `refused as stale`, `stopped` at the end of the run, or `killed`"),
+            ended=(
+                TEXT,
+                "`given away`, `refused as stale`, `built anew`, `stopped` at the end of the run, or `killed`",
+            ),
             applied=(INT, "changes that it wrote"),
             refused=(INT, "deliveries that its guard refused, since they were in already"),
             stale=(INT, "changes in the batch that the store refused, since another one was the owner by then"),

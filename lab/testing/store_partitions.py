@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import polars as pl
 import pytest
 
-from lab.base import Batch, Fenced
+from lab.base import META, Batch, Fenced
 from lab.ports import Assignment, KeySlice
 from lab.stores import Store, dump
 from lab.testing.promises import Trial, promise
@@ -136,6 +136,52 @@ def an_owner_sees_the_parked_changes_of_its_own_records(trial: Trial) -> None:
     assert sorted(whole.parked("item")["key"]) == [1, 6]
     assert trial.owner(Assignment(2, 2)).parked("item")["key"].to_list() == [6]
     assert trial.owner(Assignment(3, 1)).parked("item").height == 0
+
+
+@promise("records", fences=True)
+def what_an_owner_clears_is_gone_and_nothing_else(trial: Trial) -> None:
+    whole = trial.shared(PARTITIONS)
+    one, other = trial.owner(Assignment(1, 1)), trial.owner(Assignment(2, 1))
+    many = items(*(item(key, 1, label=f"{key}") for key in range(-40, 400)))
+    for number, owner in ((1, one), (2, other)):
+        aside = parked(ITEM, "too large", (900 + number, 400 + number, 1, False, 1.0))
+        owner.apply(Batch("item", KeySlice(number, PARTITIONS).of(many), checkpoint=400, park=aside))
+    kept = _labels(trial.owner(Assignment(3, 1))), whole.parked("item").filter(pl.col("key") == 402)
+    one.clear()  # type: ignore[attr-defined]
+    assert _labels(whole) == [row for row in kept[0] if row[0] % PARTITIONS == 2]
+    assert whole.parked("item").equals(kept[1])
+    assert [one.checkpoint("item"), other.checkpoint("item")] == [0, 400]
+    # It is still the owner, and begins again.
+    one.apply(_row(5, 1, "anew"))
+    assert (5, "anew") in _labels(whole)
+    assert trial.owner(Assignment(1, 2)).checkpoint("item") == 1
+
+
+@promise("records", fences=True)
+def an_owner_that_was_replaced_can_clear_nothing(trial: Trial) -> None:
+    whole = trial.shared(PARTITIONS)
+    former = trial.owner(Assignment(1, 3))
+    former.apply(_row(1, 1, "former"))
+    later = trial.owner(Assignment(1, 4))
+    with pytest.raises(Fenced, match="partition 1 was given away: generation 4"):
+        former.clear()  # type: ignore[attr-defined]
+    assert _labels(whole) == [(1, "former")]
+    assert later.checkpoint("item") == 1
+
+
+@promise("records", fences=True)
+def an_owner_finds_its_newest_records_as_they_were_written(trial: Trial) -> None:
+    trial.shared(PARTITIONS)
+    owner, other = trial.owner(Assignment(1, 1)), trial.owner(Assignment(2, 1))
+    rows = items(*(item(key, 1, deleted=key == 9) for key in (1, 5, 9, 13)))
+    # Times as clocks tell them, and positions in another order than keys.
+    times = [1_764_470_400.123_456_7, 0.1 + 0.2, 5e-324, 1.0]
+    rows = rows.with_columns(position=pl.Series([7, 40, 9, 8]), committed_at=pl.Series(times))
+    owner.apply(Batch("item", rows, checkpoint=40))
+    other.apply(_row(2, 50, "other"))
+    found = owner.newest("item", 3)  # type: ignore[attr-defined]
+    assert found.sort("position").equals(rows.select(META).sort("position")[1:])
+    assert trial.owner(Assignment(3, 1)).newest("item", 3).height == 0  # type: ignore[attr-defined]
 
 
 @promise("records", fences=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from lab.queries.sql import quoted
+from lab.queries.sql import quoted, remainder
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,7 @@ class SqlDialect:
 
     def remainder(self, partitions: int, text: bool) -> str:
         """An expression for the partition of a row, by its key."""
-        number = self.hashed.format("key") if text else "key"
-        # Of a negative number the remainder is negative in SQL.
-        return f"(({number} % {partitions}) + {partitions}) % {partitions}"
+        return remainder(self.hashed.format("key") if text else "key", partitions)
 
     def marks(self, count: int) -> str:
         """So many parameters, separated by commas."""

@@ -82,7 +82,7 @@ class Mariadb(ServerTruth):
     plain_names = True
     dialect = MariadbDialect(
         driver.TYPES, sequence=SEQUENCE, name="mysql", text="LONGTEXT", key_text=KEY_TEXT,
-        hashed="CAST(CONV(SUBSTR(MD5({}), 1, 8), 16, 10) AS UNSIGNED)",
+        hashed=driver.HASHED,
     )  # fmt: skip
     home = MariadbPlace
     commits = (("COMMIT", ()), ("DO RELEASE_ALL_LOCKS()", ()))

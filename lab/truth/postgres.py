@@ -53,7 +53,7 @@ class Postgres(ServerTruth):
     feeds = (POLL, NOTIFY, OUTBOX, LOG)
     name_bytes = driver.NAME_BYTES
     reserves = frozenset(("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"))
-    dialect = SqlDialect(driver.TYPES, sequence=SEQUENCE, hashed="('x' || substr(md5({}), 1, 8))::bit(32)::bigint")
+    dialect = SqlDialect(driver.TYPES, sequence=SEQUENCE, hashed=driver.HASHED)
 
     home = PostgresPlace
     commits = (("COMMIT", ()),)

@@ -72,7 +72,8 @@ class Evidence:
         """Return whether every record's revisions were written in ascending order, which is quick to check."""
         # The last revision that was written of each record; records are numbered by the positions of first changes.
         last, epoch = self.journal.spill.empty(self.published.record.size + 1, np.int64), 0
-        for note in self.journal.notes:
+        # Where parts were emptied, the others' notes lie between those of two of their epochs.
+        for note in sorted(self.journal.notes, key=lambda one: one.epoch):
             if note.epoch != epoch:
                 # A projection that was emptied starts again.
                 last[:], epoch = 0, note.epoch

@@ -149,13 +149,15 @@ def test_slot_and_publication_are_in_the_ledger_and_dropped_with_their_folder(tr
 def test_a_slot_waits_for_who_writes_and_names_them(
     truth: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slots, "MAKES_SECONDS", 0.5)
     with SERVER.connect(application_name="somebody else") as connection:
         session = Session(connection)
         session.execute("BEGIN")
         session.execute(f"INSERT INTO {truth.on.schema}.lab_requests VALUES ('x', '', '{{}}')")
-        with pytest.raises(Unavailable, match=r"can't be made while a transaction writes: somebody else \(pid \d+, "):
-            open_stream("log", truth, "reader", tmp_path).open({})
+        said = r"can't be made while a transaction writes: somebody else \(pid \d+, "
+        with monkeypatch.context() as patch:
+            patch.setattr(slots, "MAKES_SECONDS", 0.5)
+            with pytest.raises(Unavailable, match=said):
+                open_stream("log", truth, "reader", tmp_path).open({})
         session.execute("ROLLBACK")
     stream = open_stream("log", truth, "reader", tmp_path)
     stream.open({})

@@ -43,6 +43,20 @@ budget = 0.05
 name = "mine"
 store = "sqlite.table"
 """
+# The same in several processes, which have their partitions on another server.
+PARTITIONED = (
+    TEXT.partition("[[projection]]")[0]
+    + """
+[channel]
+broker = "redis"
+[[projection]]
+name = "mine"
+store = "mariadb.table"
+subscribe = "catch-up"
+partitions = 4
+members = {}
+"""
+)
 LOG_WRITER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"
 # Executed by each process as it starts: none compares any more what it has read with what is there.
 UNHEALED = """
@@ -51,13 +65,13 @@ Projection._confirm = lambda self: False
 """
 
 
-def crashed_in_mid_run(folder: Path, own: Instance) -> Run:
+def crashed_in_mid_run(folder: Path, own: Instance, text: str) -> Run:
     """Run, and have the server crash while commands flow: what it hadn't written to its disk is gone."""
     scenario = folder / "went-back.toml"
-    scenario.write_text(TEXT)
+    scenario.write_text(text)
 
     def executed(commands: int) -> None:
-        ends, journal = time.monotonic() + 60, "runs/*/.*/work/served/writer-1.journal"
+        ends, journal = time.monotonic() + 300, "runs/*/.*/work/served/writer-1.journal"
         while not any(file.read_bytes().count(b"\n") >= commands for file in folder.glob(journal)):
             assert time.monotonic() < ends
             time.sleep(0.01)
@@ -79,11 +93,11 @@ def crashed_in_mid_run(folder: Path, own: Instance) -> Run:
     return done
 
 
-def run_that_loses_commits(folder: Path, patch: pytest.MonkeyPatch) -> Run:
+def run_that_loses_commits(folder: Path, patch: pytest.MonkeyPatch, text: str = TEXT) -> Run:
     """A run in which the crash took the commits of some twenty commands."""
     with own_instance("postgres") as own:
         patch.setenv("LAB_POSTGRES", own.url)
-        done = crashed_in_mid_run(folder, own)
+        done = crashed_in_mid_run(folder, own, text)
     assert done.manifest["live"]["lost_commits"]
     return done
 
@@ -107,6 +121,32 @@ def test_what_went_back_is_noticed_and_healed(
     said = capfd.readouterr().err
     assert "its source of truth " in said
     assert "it is built anew" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.server("postgres")
+@pytest.mark.server("mariadb")
+@pytest.mark.server("redis")
+@pytest.mark.parametrize("members", [2, 4])
+def test_what_went_back_is_noticed_by_each_of_several_processes(
+    members: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    done = run_that_loses_commits(tmp_path, monkeypatch, PARTITIONED.format(members))
+    verdicts = dict(done.table("verdicts").select("check", "verdict").iter_rows())
+    assert verdicts["no_phantom"] == verdicts["converged"] == verdicts["no_loss"] == "pass"
+    # As of one process: readers had seen what was then gone.
+    assert set(failed(done)) <= {"monotonic_reads"}, failed(done)
+    assert done.manifest["live"]["caught_up"]
+    found = done.table("assignments")
+    emptied = found.filter(ended="built anew")
+    assert emptied.height >= 1
+    # Nothing but what went back is built anew, and its next owner, of whichever process, reads it.
+    last = found.group_by("partition").last()
+    assert set(last["ended"]) <= {"stopped", "given away"}
+    assert emptied.height == emptied["partition"].n_unique()
+    said = capfd.readouterr().err
+    assert said.count("is built anew") == emptied.height
     assert "Traceback" not in said
 
 

@@ -42,7 +42,7 @@ class Given(Beats):
 class Owner:
     """An owner that works until it is stopped, or raises `error` first; `ends` is when its stop returns."""
 
-    position, in_flight = 0, 0
+    position, in_flight, inbox = 0, 0, ()
 
     def __init__(self) -> None:
         self.stopped, self.ends, self.stops = asyncio.Event(), asyncio.Event(), 0
@@ -82,7 +82,8 @@ class Sharing:
         self.tries.append(one)
         if one in self.locked:
             raise Unavailable(f"partition {one.partition} is locked")
-        return SimpleNamespace(store=SimpleNamespace(close=lambda: self.closed.append(one)))
+        store = SimpleNamespace(close=lambda: self.closed.append(one))
+        return SimpleNamespace(projector=SimpleNamespace(store=store))
 
     def _owner(self, *rest: Any) -> Owner:
         self.owners[rest[4]] = Owner()

@@ -58,13 +58,15 @@ def test_an_owner_whose_store_is_away_leaves_no_store_open(tmp_path: Path) -> No
 def test_an_owner_whose_checkpoint_can_not_be_asked_leaves_nothing(tmp_path: Path) -> None:
     made = planned(tmp_path, TEXT)
     store: Any = Refusing(made, opens=True)
-    projector: Any = SimpleNamespace(store=store, layout=store.layout, checkpoint=store.checkpoint)
+    mine: Any = SimpleNamespace(
+        projector=SimpleNamespace(store=store, layout=store.layout, checkpoint=store.checkpoint), behind={}
+    )
 
     async def own() -> None:
         before = sorted(tmp_path.iterdir())
         for _ in range(2):
             with pytest.raises(Unavailable):
-                PartitionOwner(made, made.projections[0], tmp_path, 0.0, FIRST, lambda: None, "", projector)
+                PartitionOwner(made, made.projections[0], tmp_path, 0.0, FIRST, lambda: None, "", mine)
         assert sorted(tmp_path.iterdir()) == before
 
     asyncio.run(own())

@@ -27,6 +27,7 @@ from lab.ports import Assignment, KeySlice, partition_of
 from lab.projection.projector import Projector
 from lab.stores import Store, dump, mariadb_reading
 from lab.stores.mariadb_table import MariadbTable
+from lab.stores.postgres_schema import FEW, few
 from lab.stores.postgres_table import PostgresTable
 from lab.testing import store_partitions
 from lab.testing.promises import Trial
@@ -409,3 +410,33 @@ def test_a_record_is_in_one_partition_and_in_the_same_one_everywhere() -> None:
     # The remainder of a number; of a text's hash, which is the same on every machine.
     assert [partition_of(key, 4) for key in (5, -1, 2**62)] == [1, 3, 0]
     assert [partition_of(key, 16) for key in ("a", "ü", "")] == [9, 5, 9]
+
+
+@pytest.mark.server("postgres")
+def test_a_few_rows_that_are_large_are_copied_before_the_row_of_the_owner_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, stopping = Trial(PostgresTable, tmp_path, "records"), Stopping()
+    large = items(item(0, label="x" * 40_000), item(2, label="y" * 40_000))
+    try:
+        whole, former = trial.shared(PARTITIONS), trial.owner(Assignment(0, 1))
+        with ThreadPoolExecutor(1) as pool, monkeypatch.context() as patch:
+            patch.setattr(postgres, "as_text", stopping.instead(postgres.as_text))
+            writing = pool.submit(former.apply, Batch("item", large, 1))
+            try:
+                assert stopping.stopped.wait(60)
+                # It waits for no lock.
+                later = trial.owner(Assignment(0, 2))
+            finally:
+                stopping.goes_on.set()
+            with pytest.raises(Fenced, match="generation 2 has it"):
+                writing.result(60)
+            patch.undo()
+        later.apply(Batch("item", large, 1))
+        assert dump(whole, "item").select("key", "label").equals(large.select("key", "label"))
+        # Small ones are parameters.
+        assert not few(large)
+        assert few(items(*(item(key) for key in range(FEW))))
+        assert not few(items(*(item(key) for key in range(FEW + 1))))
+    finally:
+        trial.close()
