@@ -8,12 +8,13 @@ names. `readings` takes the quantities from a finished run, `judging` says verif
 from lab.claims.grammar import read
 from lab.claims.judged import INCONCLUSIVE, REFUTED, VERIFIED
 from lab.claims.judging import judge, judge_one
-from lab.claims.naming import SUITE, Names, problems, wrong
+from lab.claims.naming import POLICIES, SUITE, Names, problems, wrong
 from lab.claims.quantities import QUANTITIES
 from lab.claims.readings import Readings
 
 __all__ = [
     "INCONCLUSIVE",
+    "POLICIES",
     "QUANTITIES",
     "REFUTED",
     "SUITE",

@@ -14,6 +14,8 @@ from lab.scenario import ClaimTable
 from lab.scenario.text import cut
 
 TEMPERATURES = ("hot", "cold")
+# How the parts of a page are read; `lab.measure.pages` follows them.
+POLICIES = ("none", "slowest", "each")
 # What the claims of a run are called as a suite of tests, beside its projections.
 SUITE = "claims"
 _AROUND = 24
@@ -29,6 +31,7 @@ class Names:
 
     queries: Mapping[str, Collection[str]]
     missing: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    pages: Collection[str] = ()
 
     @property
     def projections(self) -> list[str]:
@@ -42,7 +45,7 @@ class Names:
         asked = run.table("queries").select("projection", "query").unique(maintain_order=True)
         for projection, query in asked.iter_rows():
             queries.setdefault(projection, []).append(query)
-        return cls(queries)
+        return cls(queries, pages=[page["name"] for page in run.manifest.get("pages") or ()])
 
 
 def called(claim: ClaimTable, number: int) -> str:
@@ -93,7 +96,8 @@ def _wrong(call: Call, names: Names) -> Iterator[Misstated]:
         yield Misstated(told, places["projection"], nearest(projection, known))
     elif projection is not None and query is not None and query not in names.queries.get(projection, ()):
         yield _unasked(projection, query, names, places["query"])
-    for kind, valid in (("check", OF_RUNS), ("temperature", TEMPERATURES)):
+    kinds = {"check": OF_RUNS, "temperature": TEMPERATURES, "page": names.pages, "policy": POLICIES}
+    for kind, valid in kinds.items():
         if (given := call.argument(kind)) is not None and given not in valid:
             yield Misstated(f"no {kind} is called `{given}`", places[kind], nearest(given, valid))
         elif given is not None and given in names.missing:

@@ -60,6 +60,7 @@ class Quantity:
 
 
 _OF = ("projection",)
+_VISITED = ("page", "policy")
 _ASKED = ("projection", "query", "temperature?")
 
 
@@ -127,6 +128,23 @@ _ALL = (
         "fresh_p99", (), SECONDS, "simulated", "with `[replicas]`: after which 99 of 100 reads are consistent"
     ),
     Quantity("fresh_p999", (), SECONDS, "simulated", "the same for 999 of 1,000"),
+    Quantity(
+        "mixed_cuts",
+        _VISITED,
+        NUMBER,
+        "counted",
+        "with `[[page]]`: share of a page's answered visits whose parts show no one cut, under a policy",
+        withheld=False,
+        shown="share",
+    ),
+    Quantity(
+        "dangling_ids",
+        _VISITED,
+        NUMBER,
+        "counted",
+        "with `[[page]]`: how often a part didn't have a record that the first part had found",
+        withheld=False,
+    ),
 )  # fmt: skip
 
 QUANTITIES: dict[str, Quantity] = {quantity.name: quantity for quantity in _ALL}

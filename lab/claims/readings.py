@@ -23,6 +23,8 @@ PROOF = "converged"
 _FIGURES = {"query": "query_p50"}
 # When reads of replicas are consistent: the columns, and the shares of the reads that they are about.
 _FRESH = {"fresh_p99": ("fresh_p99_seconds", 0.99), "fresh_p999": ("fresh_p999_seconds", 0.999)}
+# Of pages: the columns of the table `pages`.
+_OF_PAGES = {"mixed_cuts": "mixed_share", "dangling_ids": "dangling"}
 _OF_ACCOUNTING = ("applied", "superseded", "duplicates", "parked", "skipped", "pending")
 # So many degrees of freedom that Student's t is the normal distribution.
 _NORMAL = 1e9
@@ -86,6 +88,8 @@ class Readings:
             return self._violations(str(projection), call.argument("check"))
         if name in _OF_ACCOUNTING:
             return self._counted(name, str(projection))
+        if name in _OF_PAGES:
+            return self._of_page(_OF_PAGES[name], str(call.argument("page")), str(call.argument("policy")))
         if name == "consistent_at_once":
             return self._consistent_at_once()
         return self._fresh(name) if name in _FRESH else self._figure(call)
@@ -106,6 +110,15 @@ class Readings:
         if any(row.is_empty() for row in rows):
             return ClaimReading(reason=f"the changes of `{projection}` were not counted")
         return ClaimReading(tuple(float(row[column].sum()) for row in rows))
+
+    def _of_page(self, column: str, page: str, policy: str) -> ClaimReading:
+        rows = [one.table("pages").filter(page=page, policy=policy) for one in self._each]
+        if any(row.is_empty() for row in rows):
+            return ClaimReading(reason=f"`{page}` was not visited")
+        told = [row.row(0, named=True) for row in rows]
+        if untold := next((row for row in told if row[column] is None), None):
+            return ClaimReading(reason=untold["reason"] or f"no visit to `{page}` was answered under `{policy}`")
+        return ClaimReading(tuple(float(row[column]) for row in told))
 
     @cached_property
     def _replicas(self) -> list[dict[str, Any]] | str:

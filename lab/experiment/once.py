@@ -15,6 +15,7 @@ from lab.base import TRUTH, Problem
 from lab.experiment.ask import ask, cut_short
 from lab.experiment.beside import beside
 from lab.experiment.judge import rebuild_and_judge
+from lab.experiment.paged import page_tables
 from lab.experiment.progress import Progress
 from lab.experiment.project import Projected, project
 from lab.experiment.record import manifest, tables, write_tables
@@ -149,6 +150,7 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
             answers = ask(plan, projected.lives, truth, written.oracle, progress)
             written.notes += cut_short(plan, answers)
             crowded = beside(plan, written, answers[TRUTH], truth, FolderPlace(work).within("beside"), progress)
+        paged = page_tables(plan, projected.lives)
         _rest(projected, truth)
         clock.tick()
         place = FolderPlace(work / "rebuilt")
@@ -159,7 +161,7 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
     progress.step("writing the tables", 1)
     with phases.timed("record"):
         frames, pieces, end = tables(plan, written, projected, judged, work / "pieces")
-        frames["beside"] = TABLES["beside"].frame(crowded)
+        frames |= {"beside": TABLES["beside"].frame(crowded)} | paged
         pieces["lag_parts"] = [file for each in judged.projections for file in each.parts]
         write_tables(plan, folder, frames, pieces)
         shutil.rmtree(work)

@@ -242,6 +242,7 @@ def manifest(plan: Plan, written: Written, judged: RunJudgement, duration_second
         "advice": scenario.advice.model_dump(mode="json"),
         "readers": _told(scenario.readers),
         "replicas": _told(scenario.replicas) if scenario.replicas else None,
+        "pages": [_told(page) for page in scenario.page],
         "outages": [item.model_dump() for item in scenario.channel.outages] if scenario.channel else [],
     }
 

@@ -17,7 +17,7 @@ from lab.base import TRUTH
 from lab.checks import OF_RUNS
 from lab.measure.temperatures import MEANING, queries, temperatures
 from lab.measure.typical import typical
-from lab.report import fault_texts, lag_parts, loads, recovery, sentences, what_if, words
+from lab.report import fault_texts, lag_parts, loads, pages, recovery, sentences, what_if, words
 from lab.report.advice.section import advice_on, texts
 from lab.report.caveats import caveats, quietness_said, repetitions_said
 from lab.report.claims import claim_rows, on_claims
@@ -39,6 +39,8 @@ _TITLES = {
     "feeds": "Feeds",
     "assignments": "Partitions",
     "readers": "Readers",
+    "pages": "Pages made of several stores",
+    "page_times": "Pages over time",
     "rebuilds": "Rebuild under fire",
     "recovery": "Recovery",
 }
@@ -47,7 +49,7 @@ _WHOLE = ("gaps", "feeds", "assignments", "readers", "rebuilds")
 # The tables whose clock the page states, with their names there.
 _ON_A_CLOCK = {
     name: name for name in ("lag", "visibility", "staleness", "channel", *_TITLES, "rebuild", "queries", "writes")
-} | {"visibility": "t-visibility", "rebuilds": "rebuild under fire"}
+} | {"visibility": "t-visibility", "rebuilds": "rebuild under fire", "page_times": "pages over time"}
 # A number and its unit stay on one line.
 _UNIT = re.compile(r"(\d) (µs|ms|s|min|%|kB|MB|GB|k|M)(?!\w)")
 
@@ -100,6 +102,8 @@ def render(run: Run) -> str:
             load=run.table("load").to_dicts(),
             foretold=run.table("foretold").to_dicts(),
             foretelling=loads.on_foretelling(run),
+            pages=[(row["page"], row["policy"], pages.cells(row)) for row in run.table("pages").to_dicts()],
+            page_witnesses=pages.witnesses(run.table("pages")),
             optional={name: run.table(name).to_dicts() for name in _WHOLE},
             faults=fault_texts.fault_rows(run.table("faults")),
             parked=parked,

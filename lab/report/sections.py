@@ -12,7 +12,19 @@ from matplotlib.figure import Figure
 from lab.advice import Advice
 from lab.base import TRUTH
 from lab.measure.temperatures import queries
-from lab.report import bars, fault_texts, faults, feeds, figures, lag_parts, loads, partitions, recovery, sentences
+from lab.report import (
+    bars,
+    fault_texts,
+    faults,
+    feeds,
+    figures,
+    lag_parts,
+    loads,
+    pages,
+    partitions,
+    recovery,
+    sentences,
+)
 from lab.report.advice.section import drawn as advised
 from lab.report.facts import Failure, Overview, truth_asked
 from lab.report.style import WIDTH_INCHES, look_of, looks, svg, truth_look
@@ -82,8 +94,8 @@ def _optional(run: Run, found: list[Overview]) -> dict[str, tuple[str, Figure | 
     """Return the sections of optional tables that have a row."""
     known = looks(run.manifest["projections"])
     names = (
-        "lag_parts_summary", "recovery", "load", "gaps", "feeds", "assignments", "readers", "rebuilds", "faults",
-        "parked",
+        "lag_parts_summary", "recovery", "load", "gaps", "feeds", "assignments", "readers", "pages",
+        "page_times", "rebuilds", "faults", "parked",
     )  # fmt: skip
     tables = {name: run.table(name) for name in names}
     drawn: dict[str, Callable[[pl.DataFrame], tuple[str, Figure | None, str]]] = {
@@ -109,6 +121,16 @@ def _optional(run: Run, found: list[Overview]) -> dict[str, tuple[str, Figure | 
             "What readers' sessions saw in each projection, as shares of their reads.",
             faults.readers(table, known),
             fault_texts.on_readers(table),
+        ),
+        "pages": lambda table: (
+            "Of each page and policy: visits whose parts show no one cut, ids that dangle, waiting and age.",
+            pages.pages(table),
+            pages.on_pages(table),
+        ),
+        "page_times": lambda table: (
+            "Mixed cuts and dangling ids over the run, of pages that are read without a policy.",
+            pages.over_time(table),
+            pages.on_times(table),
         ),
         "rebuilds": lambda table: (
             "Rebuilds while changes kept coming: what readers saw, and what each took.",

@@ -15,7 +15,7 @@ from lab.formatting import NOTHING, count, duration, microseconds, share, size
 from lab.measure.figures import figures
 from lab.measure.temperatures import temperatures
 from lab.measure.typical import of_first, typical
-from lab.report import lag_parts, recovery, what_if
+from lab.report import lag_parts, pages, recovery, what_if
 from lab.report.caveats import caveats, repetitions_said
 from lab.report.claims import print_claims
 from lab.report.facts import Overview, TruthAsked, failures, headline, overviews, plain, rows, truth_asked
@@ -52,6 +52,7 @@ _SUMMARY_TABLES = (
     "blockers",
     "readers",
     "replicas",
+    "pages",
     "rebuilds",
     "parked",
     "faults",
@@ -208,6 +209,20 @@ def _optional_tables(run: Run) -> Iterator[tuple[str, Table]]:
             shown = (duration(row[f"{name}_seconds"]) for name in times)
             table.add_row(Text(quorums), count(row["reads"]), share(row["consistent_at_once"]), *shown)
         yield "replicas", table
+    if rows := run.table("pages").to_dicts():
+        figures_told = (
+            "answered",
+            "mixed\ncuts",
+            "dang-\nling",
+            "versions\napart",
+            "wait\np50",
+            "wait\np99",
+            "age\np50",
+        )
+        table = plain_table(*figures_told, texts=("page", "policy"))
+        for row in rows:
+            table.add_row(Text(row["page"]), Text(row["policy"]), *pages.cells(row))
+        yield "pages made of several stores", table
     if rows := run.table("rebuilds").to_dicts():
         table = plain_table("time", "partial", "back-\nward", "behind", "disk\npeak", texts=("projection", "mode"))
         for row in rows:

@@ -7,6 +7,7 @@ refers to something that exists (a store, a domain, a column) is checked in `lab
 from lab.scenario.chance import Delay, DelayLaw, DelayPart, ServiceModel
 from lab.scenario.faults import CrashStep, FaultsTable, RebuildTable, ScheduledCrash, Slow
 from lab.scenario.own_data import EntityTable, FileFormat, LinkTable
+from lab.scenario.pages import PageStepTable, PageTable
 from lab.scenario.replicas import ReadersTable, ReplicasTable
 from lab.scenario.source import AdviceQuestion, Source, question, refusal, refuse
 from lab.scenario.tables import (
@@ -48,6 +49,8 @@ __all__ = [
     "LevelsTable",
     "LinkTable",
     "Outage",
+    "PageStepTable",
+    "PageTable",
     "ProjectionTable",
     "QueryTable",
     "ReadersTable",

@@ -30,6 +30,8 @@ PROJECTIONS_MAX = 100
 REPEAT_MAX = 1_000
 # The most queries: their statements are kept translated, and every projection is asked each of them.
 QUERIES_MAX = 250
+# The most pages that are made of several projections.
+PAGES_MAX = 20
 # The most claims.
 CLAIMS_MAX = 100
 # The most files of the user's own, and the most entities of a domain.
@@ -39,6 +41,8 @@ COLUMNS_MAX, FILE_COLUMNS_MAX = 100, 2_000
 # The most partitions of a projection, each with a lane, two connections and a lease of its own: a server with its usual
 # 100 connections has room for them.
 PARTITIONS_MAX = 32
+# Reads of sessions, and of the parts of pages, are computed at once, in arrays of this length.
+READS_MAX = 10_000_000
 # The most outages, crashes or slow periods.
 PERIODS_MAX = 1_000
 # The most values of an empirical delay: a file with more is thinned to so many quantiles. The most parts of a mixture.

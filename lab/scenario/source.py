@@ -21,7 +21,7 @@ from lab.scenario.text import assignment, cut, oversized, parse, read_text, show
 from lab.scenario.values import Ratio, ScenarioTable, Word
 
 # The lists of tables whose rows go by name.
-NAMED = ("projection", "query", "claim")
+NAMED = ("projection", "query", "page", "claim")
 
 
 class Source:
@@ -130,7 +130,7 @@ def _overridden(raw: dict[str, Any], items: Sequence[str]) -> list[Problem]:
 
 
 def _twice(file: str, raw: dict[str, Any]) -> list[Problem]:
-    """Refuse two projections, two queries or two claims of one name."""
+    """Refuse two projections, queries, pages or claims of one name."""
     problems = []
     for table in NAMED:
         rows = raw.get(table)
@@ -146,7 +146,7 @@ def _twice(file: str, raw: dict[str, Any]) -> list[Problem]:
 
 
 def _override(raw: dict[str, Any], where: str, keys: list[str], value: Any) -> Problem | None:
-    """Set a key in the raw tables; `projection.NAME.key`, `query.NAME.key` and `claim.NAME.key` go by name."""
+    """Set a key in the raw tables; those of `NAMED` go by name: `projection.NAME.key`."""
     keys = list(keys)
     table: Any = raw
     while len(keys) > 1:

@@ -15,6 +15,7 @@ from lab.scenario.limits import (
     COUNT_MAX,
     ENTITIES_MAX,
     INTERVAL_MIN,
+    PAGES_MAX,
     PARTITIONS_MAX,
     PERIODS_MAX,
     PROJECTIONS_MAX,
@@ -23,6 +24,7 @@ from lab.scenario.limits import (
     STATEMENT_MAX,
 )
 from lab.scenario.own_data import EntityTable
+from lab.scenario.pages import PageTable
 from lab.scenario.replicas import ReadersTable, ReplicasTable
 from lab.scenario.values import (
     Asked,
@@ -273,6 +275,7 @@ class Scenario(ScenarioTable):
     projection: tuple[ProjectionTable, ...] = Field(strict=False, min_length=1, max_length=PROJECTIONS_MAX)
     projections: Literal["declared", "all"] = "declared"
     query: tuple[QueryTable, ...] = Field((), strict=False, max_length=QUERIES_MAX)
+    page: tuple[PageTable, ...] = Field((), strict=False, max_length=PAGES_MAX)
     claim: tuple[ClaimTable, ...] = Field((), strict=False, max_length=CLAIMS_MAX)
     measure: MeasureTable = MeasureTable()
     levels: LevelsTable = LevelsTable()

@@ -16,12 +16,13 @@ from lab.formatting import printable
 from lab.measure import lag
 from lab.measure.asked import Asked
 from lab.measure.midrun import Glance
+from lab.measure.windows import Window, windows
 from lab.projection.guard import Guard
 from lab.projection.guards import guard_class
 from lab.running.journal import Journal
 from lab.statistics.grouped import blocks
 from lab.stores.port import Layout
-from lab.verdict.halves import TornTransactions, Window, impossible, impossible_again, legs_of, numbers_of, parts
+from lab.verdict.halves import TornTransactions, impossible, impossible_again, legs_of, numbers_of, parts
 from lab.verdict.midrun import MidrunAnswers
 from lab.verdict.moments import WrittenHistory
 from lab.verdict.oracle import Oracle
@@ -148,16 +149,7 @@ class Evidence:
     @cached_property
     def windows(self) -> list[Window]:
         """The whiles between which it was thrown away, or replaced by what was built beside it."""
-        journal = self.journal
-        begins = [0.0, *sorted([*journal.resets, *([] if journal.swapped_at is None else [journal.swapped_at])])]
-        shown = [self.visible] if len(begins) == 1 else [
-            lag.visible_at(self.published, journal, self.subsumes, epoch) for epoch in range(len(begins))
-        ]  # fmt: skip
-        lasts = (visible[block] for visible in shown for block in blocks(visible.size))
-        end = max(
-            [self.published.end, begins[-1], *(float(some[np.isfinite(some)].max(initial=0.0)) for some in lasts)]
-        )
-        return [Window(*one) for one in zip(begins, [*begins[1:], end], shown, strict=True)]
+        return windows(self.published, self.journal, self.visible, self.subsumes)
 
     @cached_property
     def transactions(self) -> TornTransactions | None:

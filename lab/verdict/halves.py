@@ -17,16 +17,9 @@ import polars as pl
 
 from lab.feed.published import Published
 from lab.mapped import breathe
+from lab.measure.windows import Window
 from lab.spill import Spill
 from lab.statistics.grouped import BLOCK, TOGETHER, blocks
-
-
-class Window(NamedTuple):
-    """A while in which the projection was not thrown away: its times, and when each change was visible, by index."""
-
-    since: float
-    until: float
-    visible: np.ndarray
 
 
 class Half(NamedTuple):

@@ -30,7 +30,9 @@ def problems(
         for table in scenario.projection
     }
     named[TRUTH] = every
-    found = problems_with(scenario.claim, Names(named, _missing(scenario, business)), file)
+    found = problems_with(
+        scenario.claim, Names(named, _missing(scenario, business), [page.name for page in scenario.page]), file
+    )
     for table in scenario.projection:
         if scenario.claim and table.name.lower() == SUITE:
             what = f"`{SUITE}` is what the claims are called as a suite of tests, in JUnit XML"
@@ -67,4 +69,7 @@ def _missing(scenario: Scenario, business: Domain) -> dict[str, tuple[str, str]]
     if scenario.replicas is None:
         why = "there are no replicas", "it needs a table [replicas]"
         found |= dict.fromkeys(("consistent_at_once", "fresh_p99", "fresh_p999"), why)
+    if not scenario.page:
+        why = "there are no pages", "it needs a table [[page]]"
+        found |= dict.fromkeys(("mixed_cuts", "dangling_ids"), why)
     return found

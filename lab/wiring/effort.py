@@ -15,7 +15,7 @@ from lab.base import Problem
 from lab.running.service_times import RecordedWork
 from lab.scenario import FaultsTable, ProjectionTable, Scenario
 from lab.scenario.draws import expected, longest
-from lab.scenario.limits import SECONDS_MAX
+from lab.scenario.limits import READS_MAX, SECONDS_MAX
 from lab.wiring.replicas import replica_names
 
 # A step is a batch or a poll that is executed, or a query that is asked: from 20 microseconds to some milliseconds. So
@@ -23,8 +23,6 @@ from lab.wiring.replicas import replica_names
 STEPS_MAX = 20_000_000
 # A poll that finds nothing is skipped, at a few nanoseconds.
 POLLS_MAX = 1_000_000_000
-# Reads of sessions are computed at once, in arrays of this length.
-READS_MAX = 10_000_000
 # Of a command with its events and the oracle's states, and of a change in the journal of each projection.
 BYTES_PER_COMMAND, BYTES_PER_CHANGE = 2_500, 150
 # Of a change of a history that is replayed: nearly all of what there is for each of them is on disk. Ten million took

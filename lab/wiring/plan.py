@@ -31,7 +31,7 @@ from lab.stores import Layout, Store, store_class
 from lab.stores.kept import KEPT
 from lab.truth import Truth, join_truth, open_beside, open_truth, truth_identity
 from lab.truth.outlets import FeedOutlets
-from lab.wiring import chance, choices, claims, effort, feeds, meaning, partitions, replicas, reserved
+from lab.wiring import chance, choices, claims, effort, feeds, meaning, pages, partitions, replicas, reserved
 from lab.wiring.every_store import expanded
 from lab.wiring.identities import digest, truth_traits
 
@@ -200,7 +200,8 @@ def plan(source: Source) -> Plan:
         answered = {query.name for projection in projections for query in projection.queries}
         lacks = {name: why for projection in projections for name, why in projection.lacks.items()}
         problems += meaning.unanswered(queries, answered, lacks, file)
-    problems += replicas.problems(scenario, {item.name: item for item in projections}, file)
+    for more in (replicas, pages):
+        problems += more.problems(scenario, {item.name: item for item in projections}, file)
     refuse(partitions.causes(problems))
     found = Plan(source, scenario, business, _options(scenario), tuple(projections), queries)
     if not business.has_trace:
@@ -235,9 +236,7 @@ def _queries(scenario: Scenario, business: Domain, file: str) -> tuple[tuple[Que
             for query, _ in resolved
             if query and KINDS[query.kind].past
         ]
-    weights = scenario.weights
-    named = [replace(query, weight=weights.get(query.name, query.weight)) for query, _ in resolved if query]
-    return tuple(named), explicit, problems
+    return pages.weighted(scenario, [query for query, _ in resolved if query]), explicit, problems
 
 
 def _projection(

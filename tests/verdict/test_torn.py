@@ -17,11 +17,12 @@ from running import failed, run_text, witness
 from lab.domain.bank import BANK
 from lab.feed.published import Published
 from lab.measure.lag import shown
+from lab.measure.windows import Window
 from lab.projection.applied import NOTHING
 from lab.running.journal import Journal
 from lab.runs import Run
 from lab.spill import Spill
-from lab.verdict.halves import Window, impossible, impossible_again, legs_of, numbers_of, parts
+from lab.verdict.halves import impossible, impossible_again, legs_of, numbers_of, parts
 
 INF = float("inf")
 
