@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from lab.measure.midrun import Glance, Onlooker, Questions
 from lab.measure.parts import Arrived
 from lab.place import FolderPlace
 from lab.projection.projector import Projector
+from lab.running.batches import transaction_ends
 from lab.running.journal import Journal
 from lab.running.lane import Lane, Timed
 from lab.running.services import Measured, Modelled
@@ -132,6 +134,8 @@ class _Feed:
             None if strand.timeline is None else Gate.of(item.gaps, strand.timeline, item.gap_limit),
             trouble,
         )
+        if item.table.atomic == "transaction":
+            worker.ends = partial(transaction_ends, strand.published)
         worker.watch = onlooker = Onlooker(item.name, questions, item.queries, strand.published, chosen)
         lane = Lane(item.pace, inbox, strand.published.end, worker, spans=journal.spans)
         return cls(item, strand, chosen, journal, lane, _driver(item, lane, worker, work), onlooker)

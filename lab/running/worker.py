@@ -5,7 +5,7 @@ Where pages and messages come from, and what the work takes, is its `Service`'s 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from lab.base import Unavailable
 from lab.feed.gaps import ReaderGate
 from lab.projection.applied import NONE, Applied
 from lab.projection.projector import Projector
+from lab.running.batches import batches, without_rest
 from lab.running.bystander import Backlog, Bystander
 from lab.running.journal import CATCH_UP, CHANNEL, RETRY, Fault, Recorder
 from lab.running.services import Deferred, Service
@@ -50,6 +51,8 @@ class Worker:
         # The highest position that was handed over, which a projection that takes over must reach.
         self.highest = dict.fromkeys(self.entities, 0)
         self.polls, self._retry_at = 0, 0.0
+        # Which of some positions end a transaction, if batches are cut there and nowhere else.
+        self.ends: Callable[[np.ndarray], np.ndarray] | None = None
         self.watch: Bystander | None = None
         self._find_place()
         self._retry_parked = service.retry_parked
@@ -85,7 +88,10 @@ class Worker:
                 readable = int(np.searchsorted(self.service.positions(entity, page), bound, side="right"))
                 if readable < len(page):
                     page, ended, more = page[:readable], False, False
-            for first, last, moves in self.pieces(len(page), ended, self.batch):
+            ends = None if self.ends is None else self.ends(self.service.positions(entity, page))
+            if ends is not None and not ended and len(page):
+                page = without_rest(page, ends, entity)
+            for first, last, moves in self.pieces(len(page), ended, ends):
                 piece = page[first:last]
                 if last > first:
                     self.positions[entity] = int(self.service.positions(entity, piece)[-1])
@@ -99,17 +105,9 @@ class Worker:
                 self.watched(now)
         return now - start, more
 
-    def pieces(self, rows: int, ended: bool, batch: int) -> Iterator[tuple[int, int, bool]]:
-        """Yield the batches of a page: from, to (exclusive), and whether the checkpoint moves with the batch.
-
-        "Everything up to here" is true after each batch where the feed shows every revision. A snapshot feed
-        leaves out what has been overwritten, and the newer revision stands further on: there it is only true
-        when the page has come to the feed's end. Until then a crash reads the same pages again.
-        """
-        # An empty page ends a full one that happened to be the last.
-        for first in range(0, max(rows, 1), batch):
-            last = min(rows, first + batch)
-            yield first, last, self.service.every_revision or (last == rows and ended)
+    def pieces(self, rows: int, ended: bool, ends: np.ndarray | None) -> Iterator[tuple[int, int, bool]]:
+        """Yield the batches of a page, as `batches` cuts it."""
+        return batches(rows, ended, self.batch, self.service.every_revision, ends)
 
     def unfinished(self, at: float) -> bool:
         """True while the feed still keeps something back at this time, for a gap that may be filled."""
@@ -161,7 +159,9 @@ class Worker:
         """Return a worker on another store with the same feed and a journal of its own, for a blue/green rebuild."""
         gate = None if self.gate is None else self.gate.afresh()
         journal = self.journal.beside()
-        return type(self)(projector, self.service, self.inbox, journal, self.page, self.batch, gate, self.trouble)
+        other = type(self)(projector, self.service, self.inbox, journal, self.page, self.batch, gate, self.trouble)
+        other.ends = self.ends
+        return other
 
     def level_with(self, other: Worker) -> bool:
         """True once all that the other was handed has been read here too."""

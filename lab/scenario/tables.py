@@ -166,6 +166,7 @@ class ProjectionTable(ScenarioTable):
     subscribe: Literal["catch-up", "channel", "both"] = "both"
     batch: int = Field(1_000, ge=1, le=1_000_000)
     linger: Seconds = 0.0
+    atomic: Literal["batch", "transaction"] = "batch"
     feed: FeedKind | None = None
     decoder: LogDecoderName | None = None
     every: Interval | None = None

@@ -7,13 +7,19 @@ from lab.wiring import Plan
 
 
 def of_live_runs(plan: Plan) -> list[Problem]:
-    """Refuse a broker, and partitions: a service has one process for each projection, and sends it its messages."""
+    """Refuse a broker, partitions and `atomic`: a service has one process a projection, and sends it its messages."""
     channel, file = plan.scenario.channel, plan.source.path.name
     what, way_out = "a service keeps each projection in one process", "leave partitions out, or use lab run --live"
     found = [
         Problem(f"{file}: projection.{item.name}.partitions", what, way_out)
         for item in plan.projections
         if item.layout.partitions
+    ]
+    what, way_out = "a service reads changes, and not which of them were committed together", "leave it out"
+    found += [
+        Problem(f"{file}: projection.{item.name}.atomic", what, way_out)
+        for item in plan.projections
+        if item.table.atomic == "transaction"
     ]
     if channel is not None and channel.broker is not None:
         what, way_out = "a service sends its messages itself", "leave it out, or use lab run --live"

@@ -59,7 +59,7 @@ def _decoders(table: ProjectionTable, scenario: Scenario, where: str) -> list[Pr
 def problems(table: ProjectionTable, keeps: str, scenario: Scenario, where: str) -> list[Problem]:
     """Refuse a feed that the engine, the clock or the projection can't have, with the reason and the way out."""
     feed, truth = kind(table, scenario), scenario.truth
-    if refused := _decoders(table, scenario, where):
+    if refused := _decoders(table, scenario, where) + _atomic(table, scenario, where):
         return refused
     if feed == POLL:
         return []
@@ -80,6 +80,27 @@ def problems(table: ProjectionTable, keeps: str, scenario: Scenario, where: str)
         what = f"it lives on messages alone, and `{feed}` is how catch-up is fed"
         return [Problem(place, what, 'subscribe = "catch-up", or leave feed out')]
     return [Problem(place, *told) for told in [_streamed(table, feed, keeps, scenario)] if told]
+
+
+def _atomic(table: ProjectionTable, scenario: Scenario, where: str) -> list[Problem]:
+    """Refuse batches by transaction where something else can part its changes, or where they aren't known."""
+    if table.atomic == "batch":
+        return []
+    refused = {
+        "messages bring each change by itself, and one transaction can overtake another": (
+            table.subscribe != "catch-up",
+            'subscribe = "catch-up"',
+        ),
+        "a snapshot feed leaves out what was overwritten, so that not every change of a transaction is there": (
+            scenario.truth.model == "snapshot",
+            'set truth.model to "history" or "events"',
+        ),
+        "which changes were committed together is known on the simulated clock only": (
+            scenario.time.mode == "live",
+            "leave it out",
+        ),
+    }
+    return [Problem(f"{where}.atomic", what, way_out) for what, (wrong, way_out) in refused.items() if wrong]
 
 
 def _streamed(table: ProjectionTable, feed: str, keeps: str, scenario: Scenario) -> tuple[str, str] | None:

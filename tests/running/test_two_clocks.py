@@ -213,8 +213,8 @@ class Forgetful(Waiting):
 class Unsound(Follower):
     """Moves the checkpoint with each piece of a snapshot feed."""
 
-    def pieces(self, rows: int, ended: bool, batch: int) -> Iterator[tuple[int, int, bool]]:
-        for first, last, _ in super().pieces(rows, ended, batch):
+    def pieces(self, rows: int, ended: bool, ends: np.ndarray | None) -> Iterator[tuple[int, int, bool]]:
+        for first, last, _ in super().pieces(rows, ended, ends):
             yield first, last, True
 
 
