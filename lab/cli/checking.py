@@ -83,6 +83,7 @@ def _selftest(program: str, seed: int, given: Mapping[str, int], as_json: bool) 
 @click.option("--exec", "program", metavar="COMMAND", help="How a submission is started; {} is its path.")
 @click.option("--object", "name", metavar="NAME", help="The projector's name in each: OBJECT, or MODULE:OBJECT.")
 @click.option("--seeds", type=click.IntRange(1, 100), default=3, help="At how many hidden seeds each is tried.")
+@click.option("--delivery", default="out-of-order", metavar="PROMISE", help="in-order, at-least-once or out-of-order.")
 @click.option("--points", metavar="A=2,B=0", help="Points for each property; 1 for those that are not named.")
 @click.option("--feedback", type=click.Path(file_okay=False, path_type=Path), help="A file for each author goes there.")
 @click.option("--junit", type=JUNIT, metavar="FILE", help="Write the verdicts as JUnit XML.")
@@ -93,6 +94,7 @@ def grade(
     program: str | None,
     name: str | None,
     seeds: int,
+    delivery: str,
     points: str | None,
     feedback: Path | None,
     junit: Path | None,
@@ -113,7 +115,7 @@ def grade(
     junit_place(junit)
     junit_place(markdown, "--markdown")
     junit_place(feedback, "--feedback")
-    given, counted, found = settings(overrides), worth(points), submissions(place, program, name)
+    given, counted, found = settings(overrides), worth(points, delivery), submissions(place, program, name)
     if "seconds" in given:
         what = "the number of histories is the same for each submission, whatever time they take"
         raise BadInput([Problem("--set seconds", what, "for example --set histories=30")])
@@ -123,9 +125,11 @@ def grade(
     with progress_bar() as progress:
         progress.step("submissions", len(found))
         for number, one in enumerate(found, 1):
-            grades.append(graded(one, trials, tuple(counted), given.get("histories"), given.get("patience", PATIENCE)))
+            how = given.get("histories"), given.get("patience", PATIENCE), delivery
+            grades.append(graded(one, trials, tuple(counted), *how))
             progress.done(number)
     said = [("--exec", program), ("--object", name), ("--seeds", str(seeds)), ("--points", points)]
+    said += [] if delivery == "out-of-order" else [("--delivery", delivery)]
     said += [("--set", f"{key}={value}") for key, value in given.items()]
     table = GradeTable(tuple(grades), counted, again(place, chosen, said))
     answer(as_json, table.document, lambda _: say(table.text()))

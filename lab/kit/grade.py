@@ -16,6 +16,7 @@ from lab.kit.apart import PATIENCE, check_apart
 from lab.kit.check import HISTORIES, Result, Verdict
 from lab.kit.foreign import check_exec
 from lab.kit.properties import PROPERTIES, tried
+from lab.kit.settings import contract
 from lab.kit.submissions import Submission
 from lab.kit.summary import cell, fenced
 
@@ -109,12 +110,14 @@ class GradeTable:
         return "\n".join(lines) + "\n"
 
 
-def worth(text: str | None) -> dict[str, float]:
+def worth(text: str | None, delivery: str = "out-of-order") -> dict[str, float]:
     """Return the points for each property from `converged=2,no_loss=0.5`; those worth nothing are left out.
 
-    One that is not named is worth 1, unless it is tried only if it is named, or needs a second owner. Raises BadInput.
+    One that is not named is worth 1, unless it is tried only if it is named, or needs a second owner. `delivery` is
+    what the feed promises. Raises BadInput.
     """
-    found = {name: 1.0 for name in tried("out-of-order") if PROPERTIES[name].needs != "twin"}
+    contract(delivery, "")
+    found = {name: 1.0 for name in tried(delivery) if PROPERTIES[name].needs != "twin"}
     problems = []
     for part in (text or "").split(",") if text else []:
         name, _, value = (word.strip() for word in part.partition("="))
@@ -122,6 +125,9 @@ def worth(text: str | None) -> dict[str, float]:
             problems.append(Problem("--points", f"there is no property `{name}`", nearest(name, PROPERTIES)))
         elif not _POINTS.fullmatch(value):
             problems.append(Problem("--points", f"`{part.strip()}` gives no points", "for example --points no_loss=2"))
+        elif delivery not in PROPERTIES[name].families:
+            what = f"`{name}` is about what can't happen where delivery is {delivery}"
+            problems.append(Problem("--points", what, "leave it out"))
         else:
             found[name] = float(value)
     if not problems and not sum(found.values()):
@@ -142,17 +148,19 @@ def grade(
     properties: Sequence[str],
     histories: int | None = None,
     patience: float = PATIENCE,
+    delivery: str = "out-of-order",
 ) -> Grade:
     """Try a submission for these properties at each seed. One holds if it always does; a failure has its first witness.
 
     The number of histories is always the same, whatever time they take, so that no grade depends on the machine.
+    `delivery` is what the feed promises, as in `TrialOptions`.
     """
     if one.wrong:
         return Grade(one.name, wrong=one.wrong)
     often = HISTORIES if histories is None else histories
     found: dict[str, Verdict] = {}
     try:
-        for result in _results(one, seeds, tuple(properties), often, patience):
+        for result in _results(one, seeds, tuple(properties), often, patience, delivery):
             for item in result.verdicts:
                 found[item.prop] = _worse(found.get(item.prop), item)
     except BadInput as error:
@@ -161,13 +169,13 @@ def grade(
 
 
 def _results(
-    one: Submission, seeds: Sequence[int], properties: tuple[str, ...], histories: int, patience: float
+    one: Submission, seeds: Sequence[int], properties: tuple[str, ...], histories: int, patience: float, delivery: str
 ) -> Iterator[Result]:
     for seed in seeds:
         if one.command:
-            yield check_exec(one.command, seed, histories, patience, properties=properties)[0]
+            yield check_exec(one.command, seed, histories, patience, None, delivery, properties)[0]
         else:
-            yield check_apart(one.target, seed, histories, patience, properties=properties, folder=one.folder)
+            yield check_apart(one.target, seed, histories, patience, None, delivery, properties, one.folder)
 
 
 def _worse(before: Verdict | None, now: Verdict) -> Verdict:

@@ -213,3 +213,17 @@ def test_what_can_not_be_graded_is_one_line(arguments: list[str], says: str, her
     done = CliRunner().invoke(command, ["grade", *arguments])
     assert (done.exit_code, says in done.output, len(done.output.splitlines())) == (2, True, 1), done.output
     assert BadInput.exit_status == 2
+
+
+def test_under_a_promise_of_order_the_last_arrival_may_win(handed_in: Path) -> None:
+    """What can't happen under the promise is not tried, earns nothing, and can't be given points."""
+    told = ["--seed", "7", "--seeds", "1", "--set", "histories=4", "--delivery", "in-order"]
+    status, text = graded(str(handed_in / "bea-2.py"), *told)
+    total = sum(worth(None, "in-order").values())
+    assert status == 0, text
+    assert f"bea-2.py  {total:g} of {total:g}\n" in text
+    assert "--delivery in-order --seed 7" in text
+    assert graded(str(handed_in / "bea-2.py"), "--delivery", "ordered")[0] == 2
+    only = next(name for name, made in PROPERTIES.items() if "in-order" not in made.families)
+    with pytest.raises(BadInput, match="can't happen"):
+        worth(f"{only}=2", "in-order")
