@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lab.runs import Run, load_run
+    from lab.sweeps import Sweep, load_sweep, sweep
 
-__all__ = ["Run", "load_run"]
+__all__ = ["Run", "Sweep", "load_run", "load_sweep", "sweep"]
+
+_SWEEPS = ("Sweep", "load_sweep", "sweep")
 
 
 def __getattr__(name: str) -> Any:
     # Loaded when it is first used: a command must be able to end before Polars is there.
+    if name in _SWEEPS:
+        from lab import sweeps
+
+        return getattr(sweeps, name)
     if name in __all__:
         from lab import runs
 

@@ -14,9 +14,11 @@ import sys
 import click
 
 from lab.cli import checking, commands, processes
+from lab.cli.growing import grow
 from lab.cli.servers import servers
 from lab.cli.shared import EXIT
 from lab.cli.statements import statements
+from lab.cli.sweeping import merge, sweep
 from lab.ending import complain, output, run
 from lab.errors import BadInput, Problem
 from lab.formatting import printable
@@ -45,6 +47,9 @@ for command in (
     commands.report,
     commands.compare,
     commands.advise,
+    sweep,
+    merge,
+    grow,
     commands.validate,
     commands.stores,
     servers,

@@ -21,6 +21,7 @@ from lab.cli.shared import (
     status,
     unreported,
 )
+from lab.cli.sweeping import report_sweep
 from lab.ending import at_work_in, say
 
 if TYPE_CHECKING:
@@ -80,12 +81,15 @@ def _way(plan: Plan) -> Callable[[Plan, Path, Progress], Run]:
 @click.argument("run")
 @common
 def report(run: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> int:
-    """Write a run's report.html again, and print its summary. RUN is a folder, or a scenario's name."""
+    """Write report.html of a run or a sweep again, and print its summary. RUN is a folder, or a scenario's name."""
     from lab.experiment import reported
     from lab.report import print_run, summary
     from lab.runs import load_run
+    from lab.sweeps.folder import is_sweep
 
     no_scenario(overrides, seed)
+    if is_sweep(run):
+        return report_sweep(run, as_json)
     found = reported(load_run(run))
     told = {"report": None if found.unreported else str(found.path / "report.html")}
     answer(as_json, lambda: summary(found) | told, lambda console: print_run(found, console))

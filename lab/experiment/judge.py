@@ -252,6 +252,7 @@ def _entry(live: Live, verdict: str, dumps: dict[str, pl.DataFrame] | None) -> d
         "verdict": verdict,
         "as_expected": verdict == table.expect,
         "lacks": dict(live.plan.lacks),
+        "rows": None if dumps is None else sum(frame.height for frame in dumps.values()),
         "digest": None if dumps is None else digest(dumps, live.plan.layout.totals),
     }
 

@@ -28,6 +28,7 @@ from lab.scenario.tables import (
     WritersTable,
 )
 from lab.scenario.values import NAME
+from lab.scenario.vary import VaryTable
 
 __all__ = [
     "NAME",
@@ -63,6 +64,7 @@ __all__ = [
     "Sleep",
     "Slow",
     "Source",
+    "VaryTable",
     "WritersTable",
     "question",
     "refusal",

@@ -41,6 +41,7 @@ from lab.scenario.values import (
     Words,
     is_whole,
 )
+from lab.scenario.vary import VARIED_MAX, VaryTable
 
 # How a projection gets at what is committed; the names are those of `lab.truth.outlets`.
 FeedKind = Literal["poll", "notify", "outbox", "log"]
@@ -278,6 +279,7 @@ class Scenario(ScenarioTable):
     query: tuple[QueryTable, ...] = Field((), strict=False, max_length=QUERIES_MAX)
     page: tuple[PageTable, ...] = Field((), strict=False, max_length=PAGES_MAX)
     claim: tuple[ClaimTable, ...] = Field((), strict=False, max_length=CLAIMS_MAX)
+    vary: tuple[VaryTable, ...] = Field((), strict=False, max_length=VARIED_MAX)
     measure: MeasureTable = MeasureTable()
     levels: LevelsTable = LevelsTable()
     weights: dict[Word, Ratio] = Field(default_factory=dict, max_length=QUERIES_MAX)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-import lab
 from lab.base import TRUTH, BadInput, LabError
 from lab.ending import say, stopping
 from lab.formatting import printable
@@ -43,7 +42,7 @@ class ProgramFailed(LabError):
 
 def inherited(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a child: it imports this very package, and lacks what is meant for the caller alone."""
-    home = str(Path(lab.__file__).parent.parent)
+    home = str(Path(__file__).parents[2])
     path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
     kept = {name: value for name, value in os.environ.items() if name not in ("LAB_TOKEN", ENDS_WITH_STDIN)}
     return kept | {"PYTHONPATH": path} | dict(more or {})

@@ -49,6 +49,13 @@ class Power:
         wide = t_quantile(self.count - 2, (1 + confidence) / 2) * error
         return math.exp(value), Interval(math.exp(value - wide), math.exp(value + wide))
 
+    def reaches(self, value: float) -> float | None:
+        """Return the size at which the figure is expected to reach a value; None if that is not within `FURTHEST`."""
+        if self.exponent <= 0 or value <= 0:
+            return None
+        logarithm = self.centre + (math.log(value) - self.level) / self.exponent
+        return math.exp(logarithm) if logarithm <= math.log(FURTHEST * self.largest) else None
+
 
 def power(sizes: Sequence[float], values: Sequence[float], confidence: float = CONFIDENCE) -> Power:
     """Return the power law through values above 0, each measured at its size.

@@ -17,6 +17,7 @@ STAND_INS = {
     "manifest.json",
     "results.json",
     "results.md",
+    "sweep.json",
 }
 
 
