@@ -1,4 +1,4 @@
-"""The command that prints the SQL of a scenario's projection in a system that the lab doesn't run."""
+"""The command that prints what a scenario's projection would be sent in a system that the lab doesn't run."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from lab.ending import say
 
 @click.command()
 @click.argument("scenario")
-@click.option("--system", required=True, help="redshift, vertica, sqlserver or oracle.")
+@click.option("--system", required=True, help="redshift, vertica, sqlserver, oracle, cassandra or hbase.")
 @common
 def statements(scenario: str, system: str, as_json: bool, overrides: Sequence[str], seed: int | None) -> None:
-    """Print the SQL that a projection in another system would be sent: tables, how a batch lands, queries."""
+    """Print what a projection in another system would be sent: tables, how a batch lands, queries."""
     from lab.systems.statements import document, sql_system
     from lab.systems.statements import statements as made
+    from lab.systems.wide_statements import WIDE_SYSTEMS
 
-    chosen = sql_system(system)
+    chosen = None if system in WIDE_SYSTEMS else sql_system(system)
     plan = planned(scenario, overrides, seed)
-    found = made(plan.domain.entities.values(), plan.queries, chosen)
+    entities = plan.domain.entities.values()
+    found = made(entities, plan.queries, chosen) if chosen else WIDE_SYSTEMS[system](entities, plan.queries)
 
     def shown() -> None:
         use = ""

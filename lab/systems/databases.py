@@ -7,6 +7,7 @@ from lab.systems.system import System
 TRUTH, STORE = "source of truth", "store"
 _NO_SERVER = "it has neither a server nor an emulator that the tests could run"
 _WRITTEN = f"{_NO_SERVER}; `lab statements` prints what it would be sent"
+_STATED = f"{_NO_SERVER}; `lab statements` prints what it would be sent, which nothing has parsed"
 _TABLES = ("sqlite.table", "duckdb.columnar")
 
 DATABASES = (
@@ -107,14 +108,14 @@ DATABASES = (
         "a row of one partition at a time; replicas agree in time, and the last clock wins",
         "a partition in its clustering order; the table by ranges of tokens",
         "what is deleted leaves a tombstone that expires, and a replica that missed it brings the row back",
-        why=_NO_SERVER,
+        why=_STATED,
     ),
     System(
         "HBase", "wide column", (STORE,), "family", ("lmdb.widecolumn",),
         "a row at a time; a row is served by one region at a time",
         "by ranges of row keys, in order",
         "while a region moves, it can't be reached",
-        why=_NO_SERVER,
+        why=_STATED,
     ),
     System(
         "Vertica", "columnar", (STORE,), "written", _TABLES[1:],
@@ -139,6 +140,6 @@ DATABASES = (
         "a block at a time; replaced rows are there until they are merged, so queries ask for the last revision",
         "by position",
         "no transaction over tables; small inserts make many parts",
-        why="its embedded engine takes half a gigabyte, and no store is made for it",
+        why="its embedded engine takes half a gigabyte and has one place open in a process; no store is made for it",
     ),
 )  # fmt: skip

@@ -42,6 +42,8 @@ SQL_SYSTEMS: dict[str, SqlSystem] = {
     "sqlserver": SqlSystem("SQL Server", "tsql", {"search": _WORDS, "traverse": _NO_WALK}),
     "oracle": SqlSystem("Oracle", "oracle", {"search": _WORDS, "traverse": _NO_WALK}),
 }  # fmt: skip
+# Systems of other languages, whose statements are in `lab.systems.wide_statements`.
+WITHOUT_SQL = ("cassandra", "hbase")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class SqlStatement:
 def sql_system(name: str) -> SqlSystem:
     """The system of this name. Raises BadInput."""
     if name not in SQL_SYSTEMS:
-        raise BadInput([Problem("--system", f"there is no `{name}`", nearest(name, SQL_SYSTEMS))])
+        raise BadInput([Problem("--system", f"there is no `{name}`", nearest(name, (*SQL_SYSTEMS, *WITHOUT_SQL)))])
     return SQL_SYSTEMS[name]
 
 
