@@ -149,9 +149,10 @@ def unreported(run: Run) -> int:
 
 def planned(scenario: str, overrides: Sequence[str], seed: int | None) -> Any:
     from lab.scenario import Source
+    from lab.shipped import scenario_file
     from lab.wiring import plan
 
-    return plan(Source(Path(scenario), overrides, seed))
+    return plan(Source(scenario_file(scenario), overrides, seed))
 
 
 def no_scenario(overrides: Sequence[str], seed: int | None) -> None:
@@ -162,5 +163,7 @@ def no_scenario(overrides: Sequence[str], seed: int | None) -> None:
 
 def repeated(scenario: str, overrides: Sequence[str], seed: int | None) -> list[str]:
     """Return the arguments with which a child process plans the same scenario."""
-    arguments = [scenario, *(part for item in overrides for part in ("--set", item))]
+    from lab.shipped import scenario_file
+
+    arguments = [str(scenario_file(scenario)), *(part for item in overrides for part in ("--set", item))]
     return arguments + ([] if seed is None else ["--seed", str(seed)])

@@ -17,12 +17,12 @@ from typing import Any
 
 import polars as pl
 
-from lab.base import NotReadable
 from lab.domain import DOMAINS, domain
 from lab.experiment import run
 from lab.formatting import toml
 from lab.runs import Run
 from lab.scenario import Source
+from lab.shipped import scenario_file
 from lab.teach.scale import scaled
 from lab.wiring import plan
 
@@ -88,20 +88,12 @@ def experiment(
     return _kept(text, Source.of_text(text, "lesson.toml"))
 
 
-def scenarios() -> Path:
-    """Return the folder of the shipped scenarios, searched from the working directory upwards. Raises NotReadable."""
-    for folder in (Path.cwd(), *Path.cwd().parents, *Path(__file__).parents):
-        if (folder / "scenarios" / "employees.toml").is_file():
-            return folder / "scenarios"
-    raise NotReadable("scenarios/", "no such folder here or above", "start the notebook in the project's own folder")
-
-
 def from_file(name: str | Path, *settings: str) -> Run:
     """Run a shipped scenario (by its name) or one in a file, as `lab run FILE --set ...` does.
 
     It runs at its own scale, independent of the course's, and without a report.
     """
-    path = Path(name) if Path(name).suffix else scenarios() / f"{name}.toml"
+    path = scenario_file(name)
     source = Source(path, settings)
     return _kept("\n".join([str(path.resolve()), source.text, *settings]), source)
 

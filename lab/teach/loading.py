@@ -13,7 +13,8 @@ from lab.load.driving import Order
 from lab.load.run import load
 from lab.runs import Run
 from lab.scenario import Source
-from lab.teach.experiments import scenarios, workplace
+from lab.shipped import scenario_file
+from lab.teach.experiments import workplace
 from lab.teach.scale import scale
 from lab.wiring import plan
 
@@ -29,7 +30,7 @@ def under_load(rate: float, seconds: float = 5.0, overrides: Sequence[str] = ())
     same run. Raises ProgramFailed if the service or Locust doesn't start.
     """
     settings = (*SMALL, *overrides)
-    path = scenarios() / "employees.toml"
+    path = scenario_file("employees")
     arguments = [str(path), *(part for setting in settings for part in ("--set", setting))]
     order = Order(rate=rate, seconds=max(3.0, seconds * scale()))
     return load(plan(Source(path, settings)), arguments, order, workplace() / "loads", Quiet())
