@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from lab.formatting import plural
+from lab.statistics.equivalence import equivalence
 from lab.statistics.replicated import Ratio, ratio
 
 # Values whose ratio is smaller than this, or that differ by less than this share of the range, are near enough.
@@ -103,6 +104,8 @@ def crossover(low: float, high: float, measure: Measure, logarithmic: bool, step
 def _undecided(first: CrossingLook, last: CrossingLook) -> str:
     """Why there is nothing to be found between two ends; empty if they are surely different."""
     for each in (first, last):
+        if each.side == 0 and equivalence(each.ratio, NEAR_RATIO).equivalent:
+            return f"at {each.value:g} both are the same to within {100 * (NEAR_RATIO - 1):.0f} %: look further out"
         if each.side == 0:
             why = each.ratio.reason or "its interval has 1 in it"
             return f"at {each.value:g} it can't be told which is smaller ({why}): more repetitions, or a wider range"

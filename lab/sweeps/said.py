@@ -50,7 +50,8 @@ def on_heat(found: Response, quantity: str) -> str:
                                      f"the worst {shown(worst['value'], worst['unit'])} at {at}"))  # fmt: skip
     said = [text for _, text in sorted(some, reverse=True)[:_NAMES_MAX]]
     parts = [f"{listed(never)} never {'has' if len(never) == 1 else 'have'} {what}"] if never else []
-    return ". ".join([*parts, *said]) + "." if parts or said else f"No projection has {what}."
+    cells = [] if str(rows["unit"][0]) != "share" else ["Cells are in per cent"]
+    return ". ".join([*parts, *said, *cells]) + "." if parts or said else f"No projection has {what}."
 
 
 def on_curves(found: Response, along: str, quantity: str) -> str:

@@ -74,6 +74,8 @@ def test_what_is_not_there_or_not_told_is_said() -> None:
     assert "nowhere that could be told" in said(none, "records", ("a", "b"), "lag")
     unsure = crossover(1e3, 1e6, measured(1.1e3, 1.0, 3, 1), True)
     assert "can't be told" in unsure.reason
+    alike = crossover(1e3, 1e6, measured(1e3, 0.01, 8, 6), True)
+    assert "both are the same to within 10 %" in alike.reason
     once = crossover(1e3, 1e6, measured(1e4, 0.1, 1, 1), True)
     assert (once.low, once.high) == (None, None)
     assert "one repetition" in once.reason
