@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 
 from lab.base import MissingDriver
 from lab.ports import Missing
 from lab.servers import Instance, instance, server
+from lab.servers.processes import ends_with_parent, free_port
+
+# How long a server may take until it answers, on a machine that is busy.
+STARTS_SECONDS = 120.0
 
 
 @cache
@@ -98,6 +105,44 @@ def emulated_aws() -> Iterator[Instance]:
     with own_instance("aws") as one, pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAB_AWS", one.url)
         yield one
+
+
+# The program that stands for MongoDB in tests, where the environment names none. It is under the GPL: it is no
+# dependency of the lab, nothing of it is imported, and it is run as a process of its own.
+SECANTUS, SECANTUS_WAYS = "secantusd-py", "pip install secantusdb, in an environment of its own, and its bin in PATH"
+
+
+@contextmanager
+def emulated_mongodb() -> Iterator[str]:
+    """The URL of an emulator of MongoDB of the tests' own; of the real one, where LAB_MONGODB names it."""
+    if os.environ.get("LAB_MONGODB"):
+        needed("mongodb")
+        yield os.environ["LAB_MONGODB"]
+        return
+    program = shutil.which(os.environ.get("LAB_SECANTUS", SECANTUS))
+    if program is None:
+        absent("mongodb", f"no MongoDB is named in LAB_MONGODB, and no emulator is installed: {SECANTUS_WAYS}")
+        return
+    port = free_port()
+    command = [program, "--host", "127.0.0.1", "--port", str(port), "--storage-path", ":memory:", "--cache-size", "64M"]
+    bound = ends_with_parent(signal.SIGKILL)
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(command, stdout=said, stderr=said, preexec_fn=bound) as process,
+    ):
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                url = f"mongodb://127.0.0.1:{port}"
+                patch.setenv("LAB_MONGODB", url)
+                until = monotonic() + STARTS_SECONDS
+                while isinstance(found := server("mongodb").find(), Missing):
+                    if process.poll() is not None or monotonic() > until:
+                        said.seek(0)
+                        raise AssertionError(f"{found.reason}: {said.read().decode()}")
+                    sleep(0.1)
+                yield url
+        finally:
+            process.kill()
 
 
 def pytest_configure(config: pytest.Config) -> None:

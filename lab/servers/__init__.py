@@ -45,8 +45,17 @@ _MODULES = {
     "rabbitmq": "lab.servers.rabbit",
     "kafka": "lab.servers.kafka",
     "aws": "lab.servers.aws",
+    "mongodb": "lab.servers.mongodb",
 }
 SERVERS = tuple(_MODULES)
+# Brokers that are served under another name.
+_SERVES = {"kinesis": "aws"}
+
+
+def server_of(broker: str) -> str:
+    """The kind of server that a channel's broker is; "" for one of another package, which needs none that is known."""
+    found = _SERVES.get(broker, broker)
+    return found if found in SERVERS else ""
 
 
 def server(name: str) -> KnownServer:
@@ -114,5 +123,5 @@ def described(wanted: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]]:
 
 __all__ = [
     "SERVERS", "STARTED", "Instance", "KnownServer", "catalogue", "described", "forget", "instance", "require",
-    "server",
+    "server", "server_of",
 ]  # fmt: skip

@@ -92,6 +92,10 @@ _SHIPPED = (
         "s3.files", "lab.stores.s3_files:S3Files", "flat files", "Parquet objects, by ranges of keys", "#54E4A8",
         extra="aws", packages=("boto3", "ministack"), server="aws",
     ),
+    StoreSpec(
+        "mongodb.document", "lab.stores.mongodb_document:MongodbDocument", "document", "BSON documents", "#B4E454",
+        extra="mongodb", packages=("pymongo",), server="mongodb",
+    ),
 )  # fmt: skip
 
 STORES: Registry[StoreSpec] = Registry("lab.stores", {spec.name: spec for spec in _SHIPPED}, problem)
