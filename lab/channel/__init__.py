@@ -14,6 +14,7 @@ SHIPPED = {
     "nats": "lab.channel.nats:NatsChannel",
     "rabbitmq": "lab.channel.rabbit:RabbitChannel",
     "kafka": "lab.channel.kafka:KafkaChannel",
+    "kinesis": "lab.channel.kinesis:KinesisChannel",
 }
 
 
@@ -24,3 +25,8 @@ def _problem(name: str, found: Any) -> str:
 
 # Each opens the channel of this name, whose queues hold at most so many messages; or makes a new one, if it is "".
 CHANNELS: Registry[Callable[[int, str], Channel]] = Registry("lab.channels", SHIPPED, _problem)
+# Brokers whose link can't be one that fails, and why.
+NO_LINK = {
+    "kafka": "clients of Kafka ask it for the addresses of its brokers, and go past the link that fails",
+    "kinesis": "its client repeats by itself what fails, and has not been tried on a link that does",
+}

@@ -32,7 +32,7 @@ from lab.ports import Channel, ConsumerGroup
 from lab.ports import Message as Published
 from lab.running.live import Heard
 from lab.scenario import ChannelTable, Outage
-from lab.servers import server
+from lab.servers import server, server_of
 from lab.service.listening import ChannelFiles
 from lab.service.member import LEASE
 from lab.service.partition import GroupFiles
@@ -195,7 +195,7 @@ class BrokerHub:
     async def open(self) -> None:
         """Put a link that can fail before the broker, if the scenario has such outages: processes go through it."""
         if self._failures:
-            found: Any = server(f"{self._table.broker}")
+            found: Any = server(server_of(f"{self._table.broker}"))
             url: ServerUrl = found.url()
             if not url.host:
                 raise Unavailable(f"{url}: a socket of this machine has no link that could fail")
@@ -252,7 +252,7 @@ class BrokerHub:
 
     @property
     def _variable(self) -> str:
-        return f"LAB_{self._table.broker}".upper()
+        return f"LAB_{server_of(str(self._table.broker))}".upper()
 
     @property
     def _failures(self) -> list[Outage]:

@@ -18,18 +18,21 @@ _DELETED = 1_000
 
 
 class AwsLedger(DiskLedger):
-    """The ledger of what the lab made there: tables of DynamoDB, and objects of S3 below a prefix."""
+    """The ledger of what the lab made there: tables of DynamoDB, objects of S3 below a prefix, streams of Kinesis."""
 
     variable = "LAB_AWS_OWNER"
-    kinds = ("table", "objects")
+    kinds = ("table", "objects", "stream")
 
     def remove(self, session: None, kind: str, name: str) -> None:
-        """Delete a table, or all objects below a prefix."""
+        """Delete a table, all objects below a prefix, or a stream and the table of its readers."""
+        if kind == "stream":
+            with suppress(Damaged), engine.mapped(f"{SERVER.title} at {SERVER.url()}", SERVER.url()):
+                SERVER.client("kinesis").delete_stream(StreamName=name, EnforceConsumerDeletion=True)
         with suppress(Damaged), engine.mapped(f"{SERVER.title} at {SERVER.url()}", SERVER.url()):
-            if kind == "table":
-                SERVER.client("dynamodb").delete_table(TableName=name)
-            else:
+            if kind == "objects":
                 delete_objects([one["Key"] for one in objects_below(f"{name}/")])
+            else:
+                SERVER.client("dynamodb").delete_table(TableName=name)
 
 
 class AwsServer(Broker):

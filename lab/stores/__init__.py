@@ -93,7 +93,7 @@ _SHIPPED = (
         extra="aws", packages=("boto3", "ministack"), server="aws",
     ),
     StoreSpec(
-        "mongodb.document", "lab.stores.mongodb_document:MongodbDocument", "document", "BSON documents", "#B4E454",
+        "mongodb.document", "lab.stores.mongodb_document:MongodbDocument", "document", "BSON documents", "#904800",
         extra="mongodb", packages=("pymongo",), server="mongodb",
     ),
 )  # fmt: skip

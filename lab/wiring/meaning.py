@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from lab.base import TRUTH, LabError, MissingDriver, Problem, nearest
-from lab.channel import CHANNELS
+from lab.channel import CHANNELS, NO_LINK
 from lab.domain.model import ChangesSeveral, Domain
 from lab.projection.guards import guard_class
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.scenario import ChannelTable, ProjectionTable, Scenario
+from lab.servers import server_of
 from lab.stores import STORES, Store, store_class
 from lab.stores.kept import KEPT
 from lab.truth import ENGINES, Truth, truth_class
@@ -114,7 +115,8 @@ def broker(scenario: Scenario, file: str) -> list[Problem]:
     try:
         _ = CHANNELS[name]
     except ModuleNotFoundError as error:
-        return [Problem(where, f"{error}", f"get it with: pip install 'polyglot-lab[{name}]'")]
+        extra = server_of(name) or name
+        return [Problem(where, f"{error}", f"get it with: pip install 'polyglot-lab[{extra}]'")]
     return problems
 
 
@@ -127,8 +129,7 @@ def _links(channel: ChannelTable, file: str) -> list[Problem]:
             continue
         if channel.broker is None:
             problems.append(Problem(where, "without a broker there is no link that could fail", "leave it out"))
-        elif channel.broker == "kafka":
-            what = "clients of Kafka ask it for the addresses of its brokers, and go past the link that fails"
+        elif what := NO_LINK.get(channel.broker):
             problems.append(Problem(where, what, "leave it out, or take another broker"))
         elif outage.loses:
             problems.append(Problem(where, "a link that fails loses nothing: messages are sent again", "loses = false"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.servers import SERVERS
+from lab.servers import server_of
 from lab.stores import STORES
 from lab.truth import truth_class
 from lab.wiring.plan import Plan
@@ -17,6 +17,6 @@ def servers(plan: Plan) -> list[tuple[str, str]]:
     asked = [(f"{file}: truth.engine", truth_class(table.engine, table.model).server)]
     asked += [(f"{file}: projection.{item.name}.store", STORES[item.table.store].server) for item in plan.projections]
     channel = plan.scenario.channel
-    if channel is not None and channel.broker in SERVERS:
-        asked.append((f"{file}: channel.broker", channel.broker))
+    if channel is not None and channel.broker is not None:
+        asked.append((f"{file}: channel.broker", server_of(channel.broker)))
     return [(where, server) for where, server in asked if server]

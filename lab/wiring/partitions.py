@@ -51,7 +51,8 @@ def _brokers(scenario: Scenario) -> tuple[str, str] | None:
     if broker in GROUPS:
         return None
     reasons = {
-        "rabbitmq": "has nothing that expires when its owner is silent, and can only be written where there is none"
+        "rabbitmq": "has nothing that expires when its owner is silent, and can only be written where there is none",
+        "kinesis": "deals shards out among members, and the lab has no groups on it yet",
     }
     return f"`{broker}` {reasons.get(broker, 'has no groups that the lab knows')}", way_out
 
