@@ -59,8 +59,8 @@ def draw(rows: Sequence[dict[str, Any]], disorder: float) -> Figure:
     return figure
 
 
-def main() -> int:
-    """Print a line for each guard, and write the figure and the figures if they are asked for."""
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return what the command was told; exits with the usage if that makes no sense."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.transfers", description=__doc__)
     parser.add_argument("--transfers", type=int, default=10_000_000)
     parser.add_argument("--accounts", type=int, default=1_000_000)
@@ -69,7 +69,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1087)
     parser.add_argument("--figure", type=Path, help="write the share of each guard over the rate, with theory, as SVG")
     parser.add_argument("--json", type=Path, help="write the figures")
-    said = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> int:
+    """Print a line for each guard, and write the figure and the figures if they are asked for."""
+    said = arguments()
     began = time.perf_counter()
     rows = through(said.transfers, said.accounts, said.rate, said.disorder, said.seed)
     print(f"drawn and sorted in {rows[0]['cpu_seconds']:.1f} s CPU")

@@ -35,6 +35,7 @@ def grow(
 ) -> None:
     """Run a scenario at several sizes, and tell the exponent by which each figure grows, with its interval."""
     from lab.scenario import Source
+    from lab.shipped import scenario_file
     from lab.sweeps import carry_on
     from lab.sweeps.folder import begin
     from lab.sweeps.growth import document, foretellable, growths, levels_of, planned, said
@@ -42,7 +43,7 @@ def grow(
     numbers = _numbers(sizes)
     foretellable(at, max(numbers))
     with printing_apart(as_json):
-        plan = planned(Source(Path(scenario), overrides, seed), numbers, repeat)
+        plan = planned(Source(scenario_file(scenario), overrides, seed), numbers, repeat)
         sweep = begin(plan, out)
         with progress_bar() as progress:
             carry_on(plan, sweep, progress=progress)

@@ -59,15 +59,16 @@ def sweep(
 ) -> int:
     """Run a scenario at many points, each by itself; goes on where it was interrupted, does nothing twice."""
     from lab.scenario import Source
+    from lab.shipped import scenario_file
     from lab.sweeps import SweepPlan, carry_on
     from lab.sweeps.folder import begin
 
     part = _shard(shard)
     if find_crossover is not None:
-        source = Source(Path(scenario), overrides, seed)
+        source = Source(scenario_file(scenario), overrides, seed)
         return _cross(source, vary, repeat, find_crossover, quantity, executor, out, as_json)
     with printing_apart(as_json):
-        plan = SweepPlan.of(Source(Path(scenario), overrides, seed), vary, repeat, samples, design)
+        plan = SweepPlan.of(Source(scenario_file(scenario), overrides, seed), vary, repeat, samples, design)
         found = begin(plan, out)
         told = _foretold(plan, found, executor, part) if dry_run else {}
         if not dry_run:

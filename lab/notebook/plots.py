@@ -43,7 +43,7 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Table:
+class HtmlTable:
     """A table, shown as HTML."""
 
     html: str
@@ -95,11 +95,11 @@ class RunPlots:
         known = dict(self._looks) | ({TRUTH: truth_look(truth.store, truth.verdict)} if truth else {})
         return Drawing(bars.queries(queries(self._shown), known), "queries", "Time of each query in each projection.")
 
-    def grid(self) -> Table:
+    def grid(self) -> HtmlTable:
         """Return the p50 of each query in each projection as a table; × is how many times the quickest's."""
         shown = self._shown
         found = query_grid(shown, overviews(self.run))
-        return Table(grid_table(found, "".join(temperatures(shown)[:1])))
+        return HtmlTable(grid_table(found, "".join(temperatures(shown)[:1])))
 
     def timeline(self, projection: str, check: str | None = None) -> Drawing:
         """Draw a witness of a failed check of a projection: commit, messages, applies and reads, step by step.

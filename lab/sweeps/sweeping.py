@@ -8,6 +8,7 @@ from typing import Any
 
 from lab.experiment.progress import Progress
 from lab.scenario import Source
+from lab.shipped import scenario_file
 from lab.sweeps.design import GRID
 from lab.sweeps.executors import LOCAL
 from lab.sweeps.folder import HOME, Sweep, begin
@@ -41,7 +42,7 @@ def sweep(
             scenario.path, (*scenario.overrides, *sets), scenario.seed if seed is None else seed, scenario.text
         )
     else:
-        source = Source(Path(scenario), sets, seed)
+        source = Source(scenario_file(scenario), sets, seed)
     items = [
         f"{key}={values}" if isinstance(values, str) else f"{key}=" + ",".join(_text(key, value) for value in values)
         for key, values in vary.items()

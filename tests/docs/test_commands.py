@@ -19,6 +19,7 @@ from documents import PAGES, ROOT, blocks, quoted, shell_lines, text
 from serving import Process
 
 from benchmarks.repeated.__main__ import arguments
+from benchmarks.transfers.__main__ import arguments as transfers
 from lab.base import LabError, Unsound
 from lab.cli import EXIT
 from lab.cli import lab as cli
@@ -127,6 +128,9 @@ def test_every_line_of_every_shell_block_works(page: str, request: pytest.Fixtur
             case ["python", "-m", "benchmarks.repeated", *rest]:
                 # Takes an hour: tests/benchmarks counts runs that are made up.
                 assert arguments(rest).what == rest[0]
+            case ["python", "-m", "benchmarks.transfers", *rest]:
+                # Takes a minute of two cores: its parts are tried at a smaller size.
+                assert transfers(rest).transfers == 10_000_000
             case ["curl", *_]:
                 pass  # Sent to a service below.
             case _:

@@ -17,6 +17,7 @@ ON_PURPOSE = {
     "catch-up-only": {"every"},
     "feeds": {"every"},
     "feeds-mariadb": {"every"},
+    "pages": {"every"},
     "torture": {"batch"},
     "transfers": {"batch"},
 }
