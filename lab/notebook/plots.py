@@ -21,7 +21,7 @@ from lab.runs import Run
 
 
 @dataclass(frozen=True)
-class Drawing:
+class ShownFigure:
     """One figure, shown as SVG; `figure` is matplotlib's, to be changed or saved in another form."""
 
     figure: Figure
@@ -66,34 +66,34 @@ class RunPlots:
     def _looks(self) -> Mapping[str, Look]:
         return looks(self.run.manifest["projections"])
 
-    def lag(self) -> Drawing:
+    def lag(self) -> ShownFigure:
         """Draw the lag of each projection as a cumulative distribution; seconds."""
         with self._shown.scanned("lag") as lag:
             quantiles = figures.lag_quantiles(lag, list(self._looks))
         spoken = "Consistency lag by projection, as a cumulative distribution."
-        return Drawing(figures.lag_ecdf(quantiles, self._looks), "lag", spoken)
+        return ShownFigure(figures.lag_ecdf(quantiles, self._looks), "lag", spoken)
 
-    def visibility(self) -> Drawing:
+    def visibility(self) -> ShownFigure:
         """Draw the probability that a change is visible within a time after its commit."""
         spoken = "Probability that a change is visible within a time after its commit, by projection."
-        return Drawing(figures.t_visibility(self._shown.table("visibility"), self._looks), "visibility", spoken)
+        return ShownFigure(figures.t_visibility(self._shown.table("visibility"), self._looks), "visibility", spoken)
 
-    def staleness(self) -> Drawing:
+    def staleness(self) -> ShownFigure:
         """Draw how far each projection is behind over the run; seconds and versions."""
         outages = self.run.manifest.get("outages") or []
         drawn = figures.staleness(self._shown.table("staleness"), self._looks, outages, self._shown.table("faults"))
-        return Drawing(drawn, "staleness", "Seconds and versions that each projection is behind over the run.")
+        return ShownFigure(drawn, "staleness", "Seconds and versions that each projection is behind over the run.")
 
-    def rebuild(self) -> Drawing:
+    def rebuild(self) -> ShownFigure:
         """Draw how long a rebuild of each projection takes; seconds."""
         drawn = bars.rebuild(self._shown.table("rebuild"), self._looks)
-        return Drawing(drawn, "rebuild", "Seconds to rebuild each projection.")
+        return ShownFigure(drawn, "rebuild", "Seconds to rebuild each projection.")
 
-    def queries(self) -> Drawing:
+    def queries(self) -> ShownFigure:
         """Draw p50 and p99 of each query in each projection, and at the source of truth where it can answer."""
         truth = truth_asked(self._shown)
         known = dict(self._looks) | ({TRUTH: truth_look(truth.store, truth.verdict)} if truth else {})
-        return Drawing(bars.queries(queries(self._shown), known), "queries", "Time of each query in each projection.")
+        return ShownFigure(bars.queries(queries(self._shown), known), "queries", "Time of each query in each projection.")
 
     def grid(self) -> HtmlTable:
         """Return the p50 of each query in each projection as a table; × is how many times the quickest's."""
@@ -101,7 +101,7 @@ class RunPlots:
         found = query_grid(shown, overviews(self.run))
         return HtmlTable(grid_table(found, "".join(temperatures(shown)[:1])))
 
-    def timeline(self, projection: str, check: str | None = None) -> Drawing:
+    def timeline(self, projection: str, check: str | None = None) -> ShownFigure:
         """Draw a witness of a failed check of a projection: commit, messages, applies and reads, step by step.
 
         Without `check`, the first that failed and has steps. Raises KeyError if there is none.
@@ -118,4 +118,4 @@ class RunPlots:
         one = failed[0]
         steps: pl.DataFrame = one.steps
         look = look_of(self._looks, projection)
-        return Drawing(timeline(steps, look), f"timeline-{one.key}", f"Timeline of {one.anomaly} in {projection}.")
+        return ShownFigure(timeline(steps, look), f"timeline-{one.key}", f"Timeline of {one.anomaly} in {projection}.")
