@@ -93,7 +93,9 @@ class RunPlots:
         """Draw p50 and p99 of each query in each projection, and at the source of truth where it can answer."""
         truth = truth_asked(self._shown)
         known = dict(self._looks) | ({TRUTH: truth_look(truth.store, truth.verdict)} if truth else {})
-        return ShownFigure(bars.queries(queries(self._shown), known), "queries", "Time of each query in each projection.")
+        return ShownFigure(
+            bars.queries(queries(self._shown), known), "queries", "Time of each query in each projection."
+        )
 
     def grid(self) -> HtmlTable:
         """Return the p50 of each query in each projection as a table; × is how many times the quickest's."""
