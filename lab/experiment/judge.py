@@ -20,6 +20,7 @@ from lab.experiment.explained import explain
 from lab.experiment.progress import Progress, Stretch
 from lab.experiment.project import Live, Projected
 from lab.experiment.rebuilt import rebuilt_beside
+from lab.experiment.tombstoned import tombstone_rows
 from lab.experiment.troubles import Rows, lost_messages, parked, troubles
 from lab.experiment.work import own_work
 from lab.experiment.write import Written
@@ -163,6 +164,7 @@ def _judgement(
     if store.documents_written and plan.scenario.time.service == "measured":
         rows["fan_out"] = [_fan_out(live, int(evidence.accounting["applied"]))]
     rows |= troubles(plan, projected, live, evidence)
+    rows["tombstones"] = tombstone_rows(plan, live, evidence)
     entry, settings = _entry(live, verdict, dumps), store.settings()
     # What was worked out for the checks is on disk as long as it is known here.
     del evidence, dumps, rebuilt

@@ -49,7 +49,7 @@ CHANGES_MAX = 200_000
 class _Taker:
     """Stands for a projector: it takes all that it is handed."""
 
-    goes_by_checkpoint = False
+    goes_by_checkpoint = expires = False
 
     def __init__(self, live: Live) -> None:
         self.layout, self.guard = live.plan.layout, self

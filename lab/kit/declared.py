@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.base import DTYPES, BadInput, Kind, Problem, nearest
+from lab.base import DTYPES, BadInput, Kind, Problem, Unavailable, nearest
 from lab.kit.history import COLUMNS, META, Shape
 
 # The columns of a join's rows.
@@ -25,6 +25,25 @@ def shape_of(one: Any, name: str) -> Shape:
         getattr(one, "lab_bits", 64),
         getattr(one, "lab_view", None),
     )
+
+
+def sourced(one: Any, name: str) -> None:
+    """Refuse a poller's `lab_source` that is no engine, or whose server or driver isn't there. Raises BadInput."""
+    found = getattr(one, "lab_source", "sqlite")
+    if found == "sqlite":
+        return
+    if found != "postgres":
+        raise bad(name, f"there is no source `{found}`", "valid: sqlite, postgres")
+    try:
+        from lab.servers.postgres import SERVER
+
+        SERVER.connect().close()
+    except ModuleNotFoundError as error:
+        raise bad(
+            name, f"its table is to be on PostgreSQL: {error}", "pip install 'polyglot-lab[postgresql]'"
+        ) from None
+    except Unavailable as error:
+        raise bad(name, f"its table is to be on PostgreSQL: {error}", SERVER.start) from None
 
 
 def shaped(

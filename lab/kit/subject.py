@@ -19,7 +19,7 @@ from typing import Any
 
 from lab.base import BadInput, LabError, nearest
 from lab.kit.check import TrialOptions
-from lab.kit.declared import bad, shape_of
+from lab.kit.declared import bad, shape_of, sourced
 from lab.kit.driver import Consumer, Driver
 from lab.kit.history import Shape
 from lab.kit.polling import Poller
@@ -163,6 +163,7 @@ def subject(found: Any, name: str = "") -> Subject:
             f"a fresh projector has {len(rows)} rows already",
             "let every new one begin empty: files and globals of its own are shared by all trials",
         )
+    sourced(one, name)
     restarts, twins, checkpoints = (callable(getattr(one, verb, None)) for verb in ("reopen", "twin", "checkpoint"))
     return Subject(name, make, shape, restarts, twins, checkpoints, verbs == ["poll"])
 

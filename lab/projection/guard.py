@@ -66,7 +66,7 @@ class Guard(ABC):
     have to wait for one before it. `orders_totals`: the changes of a record are added to a running aggregate in the
     order of revisions. `remembers_contributions`: of an aggregate it knows what each record has added to it, so that
     changes need no before-images, and a later one subsumes those before. `goes_by_checkpoint`: what it refuses depends
-    on where the checkpoint stands.
+    on where the checkpoint stands. `expires`: what it knows of a delete is forgotten in time.
     """
 
     needs_every_revision: ClassVar[bool] = False
@@ -74,6 +74,7 @@ class Guard(ABC):
     orders_totals: ClassVar[bool] = False
     remembers_contributions: ClassVar[bool] = False
     goes_by_checkpoint: ClassVar[bool] = False
+    expires: ClassVar[bool] = False
 
     def __init__(self, layout: Layout, projected: Lookup, hold: int = 0) -> None:
         self.layout, self.projected, self.hold = layout, projected, hold

@@ -15,6 +15,7 @@ from lab.base import BEFORE, META, REASON, Batch, CannotTake, Key, Unavailable
 from lab.projection.applied import NONE, NOTHING, Applied, Attempt
 from lab.projection.guard import Admission
 from lab.projection.guards import guard_class
+from lab.projection.tombstones import ForgetfulRevision, Retention
 from lab.projection.totals import increments, last_rows
 from lab.stores.port import Layout, Store
 
@@ -25,21 +26,26 @@ BEHIND = "a former change of the record is parked"
 class Projector:
     """A projector on one store. `policy` names its guard; `hold` limits how many changes may be held back.
 
+    `retention`: for how long the guard `revision` knows what was deleted; None for ever.
+
     `attempt` says how far the last `apply` came: after an exception, what of it landed and what was in flight.
     """
 
-    def __init__(self, store: Store, policy: str, hold: int) -> None:
+    def __init__(self, store: Store, policy: str, hold: int, retention: Retention | None = None) -> None:
         self.store = store
         self.layout: Layout = store.layout
         self.policy = policy
         self.attempt = Attempt()
-        self._hold = hold
+        self._hold, self._retention = hold, retention
         self.start()
 
     def start(self) -> None:
         """Open the store. The guard looks up what it needs there as changes arrive."""
         self.store.open()
-        self.guard = guard_class(self.policy, self.layout.kept)(self.layout, self.store, self._hold)
+        if self._retention is None:
+            self.guard = guard_class(self.policy, self.layout.kept)(self.layout, self.store, self._hold)
+        else:
+            self.guard = ForgetfulRevision(self.layout, self.store, self._hold, self._retention)
         self._columns = {entity: self._needed(entity) for entity in self.layout.entities}
         self._held: dict[str, pl.DataFrame] = {}
         self._parked: dict[str, pl.DataFrame] = {}
@@ -49,7 +55,7 @@ class Projector:
     def reopened(self) -> Projector:
         """Return a new projector on the same store, closed and opened again, as after a restart."""
         self.store.close()
-        return type(self)(self.store, self.policy, self._hold)
+        return type(self)(self.store, self.policy, self._hold, self._retention)
 
     def reset(self) -> None:
         """Delete the projection, with everything that the guard knows of it."""

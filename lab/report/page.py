@@ -41,6 +41,7 @@ _TITLES = {
     "readers": "Readers",
     "pages": "Pages made of several stores",
     "page_times": "Pages over time",
+    "tombstones": "Tombstones that expire",
     "rebuilds": "Rebuild under fire",
     "recovery": "Recovery",
 }

@@ -25,6 +25,7 @@ from lab.report import (
     recovery,
     sentences,
 )
+from lab.report import tombstones as expiring
 from lab.report.advice.section import drawn as advised
 from lab.report.facts import Failure, Overview, truth_asked
 from lab.report.style import WIDTH_INCHES, look_of, looks, svg, truth_look
@@ -95,7 +96,7 @@ def _optional(run: Run, found: list[Overview]) -> dict[str, tuple[str, Figure | 
     known = looks(run.manifest["projections"])
     names = (
         "lag_parts_summary", "recovery", "load", "gaps", "feeds", "assignments", "readers", "pages",
-        "page_times", "rebuilds", "faults", "parked",
+        "page_times", "tombstones", "rebuilds", "faults", "parked",
     )  # fmt: skip
     tables = {name: run.table(name) for name in names}
     drawn: dict[str, Callable[[pl.DataFrame], tuple[str, Figure | None, str]]] = {
@@ -131,6 +132,11 @@ def _optional(run: Run, found: list[Overview]) -> dict[str, tuple[str, Figure | 
             "Mixed cuts and dangling ids over the run, of pages that are read without a policy.",
             pages.over_time(table),
             pages.on_times(table),
+        ),
+        "tombstones": lambda table: (
+            "What came back for want of tombstones, how many were kept, and what they take.",
+            expiring.tombstones(table, known),
+            expiring.on_tombstones(table),
         ),
         "rebuilds": lambda table: (
             "Rebuilds while changes kept coming: what readers saw, and what each took.",

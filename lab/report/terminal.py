@@ -53,6 +53,7 @@ _SUMMARY_TABLES = (
     "readers",
     "replicas",
     "pages",
+    "tombstones",
     "rebuilds",
     "parked",
     "faults",

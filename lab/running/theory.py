@@ -38,6 +38,18 @@ def one_cut(rate: float, shorter: float, longer: float) -> float:
     return (2 * short - within - beyond) / (rate * short * long)
 
 
+def comes_back(share: float, mean: float, gap: float, retention: float) -> float:
+    """Return the probability that a change is shown after the delete that came `gap` seconds later had expired.
+
+    A share of the messages takes an exponential detour with this mean, in seconds; the others come at once. The change
+    must be later than gap and retention together: share exp(-(gap + retention) / mean). And its delete must have come
+    before, which it has if it took no detour, or one that is shorter by more than the gap. The longer part of a detour
+    being exponential again, that is 1 - exp(-retention / mean) / 2.
+    """
+    late = share * math.exp(-(gap + retention) / mean)
+    return late * ((1 - share) + share * (1 - math.exp(-retention / mean) / 2))
+
+
 def one_cut_in_step(rate: float, shorter: float, longer: float) -> float:
     """Return the same for pollers that begin together, the longer interval being a multiple of the shorter.
 

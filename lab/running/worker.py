@@ -45,13 +45,13 @@ class Worker:
     ) -> None:
         self.projector, self.service, self.inbox, self.journal = projector, service, inbox, journal
         self.page, self.batch, self.gate, self.trouble = page, batch, gate, trouble
-        # Faults must meet each batch when it is due, since what comes next depends on it.
-        self.deferred = Deferred(self) if service.defers and trouble is None else None
+        # Faults, and tombstones that expire, must meet each batch when it is due.
+        self.deferred = Deferred(self) if service.defers and trouble is None and not projector.guard.expires else None
         self.entities = tuple(projector.layout.entities)
         # The highest position that was handed over, which a projection that takes over must reach.
         self.highest = dict.fromkeys(self.entities, 0)
         self.polls, self._retry_at = 0, 0.0
-        # Which of some positions end a transaction, if batches are cut there and nowhere else.
+        # Which positions end a transaction, if batches are cut there and nowhere else.
         self.ends: Callable[[np.ndarray], np.ndarray] | None = None
         self.watch: Bystander | None = None
         self._find_place()
@@ -159,9 +159,9 @@ class Worker:
         """Return a worker on another store with the same feed and a journal of its own, for a blue/green rebuild."""
         gate = None if self.gate is None else self.gate.afresh()
         journal = self.journal.beside()
-        other = type(self)(projector, self.service, self.inbox, journal, self.page, self.batch, gate, self.trouble)
-        other.ends = self.ends
-        return other
+        found = type(self)(projector, self.service, self.inbox, journal, self.page, self.batch, gate, self.trouble)
+        found.ends = self.ends
+        return found
 
     def level_with(self, other: Worker) -> bool:
         """True once all that the other was handed has been read here too."""

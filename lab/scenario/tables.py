@@ -153,6 +153,13 @@ class TimeTable(ScenarioTable):
     model: ServiceModel = ServiceModel()
 
 
+class TombstonesTable(ScenarioTable):
+    """For how long tombstones are kept: so many seconds after the delete, or so many of them."""
+
+    seconds: Seconds | None = None
+    rows: int | None = Field(None, ge=0, le=COUNT_MAX)
+
+
 class ProjectionTable(ScenarioTable):
     """One projection: what it keeps in which store, how it is fed, and which verdict is expected."""
 
@@ -168,6 +175,7 @@ class ProjectionTable(ScenarioTable):
     batch: int = Field(1_000, ge=1, le=1_000_000)
     linger: Seconds = 0.0
     atomic: Literal["batch", "transaction"] = "batch"
+    tombstones: TombstonesTable | None = None
     feed: FeedKind | None = None
     decoder: LogDecoderName | None = None
     every: Interval | None = None

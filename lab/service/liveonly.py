@@ -21,6 +21,12 @@ def of_live_runs(plan: Plan) -> list[Problem]:
         for item in plan.projections
         if item.table.atomic == "transaction"
     ]
+    what = "tombstones expire in a simulated run only"
+    found += [
+        Problem(f"{file}: projection.{item.name}.tombstones", what, "leave it out")
+        for item in plan.projections
+        if item.table.tombstones is not None
+    ]
     if channel is not None and channel.broker is not None:
         what, way_out = "a service sends its messages itself", "leave it out, or use lab run --live"
         found.append(Problem(f"{file}: channel.broker", what, way_out))

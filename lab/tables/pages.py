@@ -1,8 +1,8 @@
-"""The tables of pages whose parts are read from several projections."""
+"""The tables of pages whose parts are read from several projections, and of tombstones that expire."""
 
 from __future__ import annotations
 
-from lab.tables.schema import FLOAT, INT, TEXT, Schema, columns
+from lab.tables.schema import FLOAT, INT, PROJECTION, TEXT, Schema, columns
 
 _POLICY = (TEXT, "`none`, `slowest` (all parts as of the lowest checkpoint) or `each` (again until they are the same)")
 
@@ -32,6 +32,19 @@ SCHEMAS = (
             age_p99_seconds=(FLOAT, "the same for 99 of 100; null of fewer than 100"),
             reason=(TEXT, "why the policy can't be followed; else null"),
             witness=(TEXT, "one visit whose parts show no one cut; null without any"),
+        ),
+    ),
+    Schema(
+        "tombstones",
+        "A row for each projection that knows what was deleted, if one of them forgets it in time (`tombstones`).",
+        columns(
+            projection=PROJECTION,
+            retention_seconds=(FLOAT, "for how long it keeps a tombstone; null: no limit in time"),
+            retention_rows=(INT, "how many it keeps; null: any number"),
+            kept=(INT, "how many it kept at the most"),
+            kept_bytes=(INT, "what these take, by the size of its store for each row"),
+            expired=(INT, "how many it forgot"),
+            resurrected=(INT, "how often a late message brought back what was deleted"),
         ),
     ),
     Schema(

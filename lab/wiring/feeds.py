@@ -59,7 +59,11 @@ def _decoders(table: ProjectionTable, scenario: Scenario, where: str) -> list[Pr
 def problems(table: ProjectionTable, keeps: str, scenario: Scenario, where: str) -> list[Problem]:
     """Refuse a feed that the engine, the clock or the projection can't have, with the reason and the way out."""
     feed, truth = kind(table, scenario), scenario.truth
-    if refused := _decoders(table, scenario, where) + _atomic(table, scenario, where):
+    if (
+        refused := _decoders(table, scenario, where)
+        + _atomic(table, scenario, where)
+        + _forgets(table, keeps, scenario, where)
+    ):
         return refused
     if feed == POLL:
         return []
@@ -101,6 +105,24 @@ def _atomic(table: ProjectionTable, scenario: Scenario, where: str) -> list[Prob
         ),
     }
     return [Problem(f"{where}.atomic", what, way_out) for what, (wrong, way_out) in refused.items() if wrong]
+
+
+def _forgets(table: ProjectionTable, keeps: str, scenario: Scenario, where: str) -> list[Problem]:
+    """Refuse tombstones that expire where no guard goes by them, or where that isn't simulated."""
+    kept = table.tombstones
+    if kept is None:
+        return []
+    place = f"{where}.tombstones"
+    if kept.seconds is None and kept.rows is None:
+        return [Problem(place, "it says no limit", "seconds or rows, or leave it out: then they are kept for ever")]
+    if table.guard != "revision" or not KEPT[keeps].replaces:
+        what = "only the guard `revision` over records goes by tombstones"
+        return [Problem(place, what, 'guard = "revision" and keeps = "records", or leave it out')]
+    if table.rebuild is not None:
+        return [Problem(place, "a rebuild knows nothing of what was forgotten", "leave `rebuild` out, or this")]
+    if scenario.time.mode == "live":
+        return [Problem(place, "tombstones expire on the simulated clock only", "leave it out")]
+    return []
 
 
 def _streamed(table: ProjectionTable, feed: str, keeps: str, scenario: Scenario) -> tuple[str, str] | None:

@@ -20,6 +20,7 @@ from lab.place import FolderPlace
 from lab.projection.guard import Guard
 from lab.projection.guards import former_columns, guard_class, guarded_layout
 from lab.projection.projector import Projector
+from lab.projection.tombstones import retained
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.queries.resolve import resolve
@@ -94,7 +95,7 @@ class ProjectionPlan:
 
     def projector(self, place: FolderPlace, faults: StoreFaults | None = None) -> Projector:
         """Create its projector on an open store."""
-        return Projector(self.store(place, faults), self.table.guard, self.table.hold)
+        return Projector(self.store(place, faults), self.table.guard, self.table.hold, retained(self.table.tombstones))
 
     def subscription(self, truth: TruthReader, before: bool = True) -> ChangeReader:
         """Create its reader of the source of truth; a rebuild reads last revisions and needs no before-images."""

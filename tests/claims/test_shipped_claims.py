@@ -37,6 +37,7 @@ SMALLER = {
     "marketing": ("workload.commands=20_000", "domain.records=1_000"),
     "transfers": ("workload.commands=1_500", "domain.records=200"),
     "pages": ("workload.commands=1_600", "page.people.visits=500", "page.results.visits=500"),
+    "tombstones": ("workload.commands=3_000",),
     "torture": ("workload.commands=3_000", "domain.records=100"),
     "flights-postgres": ("domain.days=7",),
     "feeds": ("workload.commands=400", "domain.records=100"),

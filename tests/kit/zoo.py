@@ -273,6 +273,35 @@ class WaitsAtGaps(Shown):
             self.cursor = row["position"]
 
 
+class WaitsAtGapsOnPostgres(WaitsAtGaps):
+    """The same by SQL on a PostgreSQL server."""
+
+    lab_source = "postgres"
+
+    def poll(self, source: Any) -> None:
+        after = "SELECT * FROM changes WHERE position > %s ORDER BY position LIMIT 5"
+        for row in source.execute(after, (self.cursor,)):
+            if row["position"] != self.cursor + 1:
+                return
+            self.inner.take(dict(row))
+            self.cursor = row["position"]
+
+
+class ReadsAfterLastOnPostgres(Shown):
+    """Wrong: `WHERE position > last` there."""
+
+    lab_source = "postgres"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cursor = 0
+
+    def poll(self, source: Any) -> None:
+        for row in source.execute("SELECT * FROM changes WHERE position > %s ORDER BY position", [self.cursor]):
+            self.inner.take(dict(row))
+            self.cursor = row["position"]
+
+
 class Totals(Guarded):
     """Counts and sums by city: it remembers each record, and takes away what that was before."""
 

@@ -230,7 +230,7 @@ def test_every_check_is_explained_in_two_sentences() -> None:
 def test_the_summary_is_strict_json(run: Run) -> None:
     found = json.loads(json.dumps(summary(run), allow_nan=False))
     tables = {"lag_summary", "rebuild", "queries", "writes", "accounting", "verdicts", "channel"}
-    tables |= {"gaps", "readers", "rebuilds", "parked", "faults", "replicas", "pages"}
+    tables |= {"gaps", "readers", "rebuilds", "parked", "faults", "replicas", "pages", "tombstones"}
     tables |= {"lag_parts_summary", "recovery", "utilisation", "what_if", "feeds", "blockers", "slots", "assignments"}
     assert set(found) == {"run", "verdict", "replay", "repetitions", "claims", "projections"} | tables
     assert [row["projection"] for row in found["lag_summary"]] == NAMES
