@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lab.scenario import Source
     from lab.sweeps import Sweep, SweepPlan
 
+# Repetitions at each value of a search for a crossover: with one alone it couldn't tell.
+LOOKS = 5
 # An executor of another make takes as many runs as it has workers, which isn't known before it is there.
 _ALONE = 1
 
@@ -24,7 +26,7 @@ _ALONE = 1
 @click.command()
 @click.argument("scenario")
 @click.option("--vary", multiple=True, metavar="KEY=A,B,C", help="Vary a key: values, or a range, 1..10000:log5.")
-@click.option("--repeat", type=click.IntRange(1, 1_000), default=1, help="Run each point so often, with other seeds.")
+@click.option("--repeat", type=click.IntRange(1, 1_000), help="Run each point so often, with other seeds.")
 @click.option("--samples", type=click.IntRange(2, 1_000_000), help="With --design: so many samples of the ranges.")
 @click.option(
     "--design",
@@ -44,7 +46,7 @@ _ALONE = 1
 def sweep(
     scenario: str,
     vary: Sequence[str],
-    repeat: int,
+    repeat: int | None,
     samples: int | None,
     design: str,
     executor: str,
@@ -65,10 +67,11 @@ def sweep(
 
     part = _shard(shard)
     if find_crossover is not None:
+        _alone({"--dry-run": dry_run, "--shard": shard, "--samples": samples, "--design": design != "grid"})
         source = Source(scenario_file(scenario), overrides, seed)
-        return _cross(source, vary, repeat, find_crossover, quantity, executor, out, as_json)
+        return _cross(source, vary, repeat or LOOKS, find_crossover, quantity, executor, out, as_json)
     with printing_apart(as_json):
-        plan = SweepPlan.of(Source(scenario_file(scenario), overrides, seed), vary, repeat, samples, design)
+        plan = SweepPlan.of(Source(scenario_file(scenario), overrides, seed), vary, repeat or 1, samples, design)
         found = begin(plan, out)
         told = _foretold(plan, found, executor, part) if dry_run else {}
         if not dry_run:
@@ -79,6 +82,14 @@ def sweep(
         return EXIT["pass"]
     answer(as_json, lambda: _document(found, plan, ran), lambda console: _print(found, plan, ran, console))
     return EXIT["pass"] if found.errors.is_empty() else EXIT["fail"]
+
+
+def _alone(given: Mapping[str, object]) -> None:
+    """Refuse options that say nothing of a search: where it looks next depends on what it found."""
+    what = "a search for a crossover runs where it must, one value after the other"
+    problems = [Problem(option, what, "leave it out, or --find-crossover") for option, said in given.items() if said]
+    if problems:
+        raise BadInput(problems)
 
 
 def _cross(

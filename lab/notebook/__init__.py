@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from lab.base import NotReadable
 from lab.formatting import toml
 from lab.notebook.results import ShownAdvice, ShownCheck, ShownComparison, ShownRun
 from lab.runs import Run
@@ -108,7 +109,7 @@ def runs(folder: str | Path = RUNS) -> pl.DataFrame:
             continue
         try:
             found = load_finished(file.parent)
-        except Exception:
+        except (NotReadable, OSError):
             continue
         rows.append({
             "scenario": found.path.parent.name, "run": found.path.name, "verdict": found.manifest["verdict"],

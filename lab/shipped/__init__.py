@@ -23,6 +23,6 @@ def scenario_file(named: str | Path) -> Path:
     """Return the file that is meant: a shipped scenario's if it is given by a bare name, and no such file is here."""
     path = Path(named)
     bare = path.suffix == "" and path.name == str(named) and os.sep not in str(named)
-    if bare and not path.exists() and (found := scenario_files().get(str(named))) is not None:
+    if bare and not path.is_file() and (found := scenario_files().get(str(named))) is not None:
         return found
     return path

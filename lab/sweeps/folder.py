@@ -57,7 +57,8 @@ class Sweep:
     @property
     def frame(self) -> pl.DataFrame:
         """All results: a row for each run, projection and quantity, in the order of runs. Empty before the first."""
-        files = [self.path / RESULTS / f"{name}.parquet" for name in self.names if name in self.done]
+        done = self.done
+        files = [self.path / RESULTS / f"{name}.parquet" for name in self.names if name in done]
         try:
             return pl.concat([pl.read_parquet(file) for file in files]) if files else pl.DataFrame()
         except pl.exceptions.PolarsError as error:
@@ -81,13 +82,9 @@ class Sweep:
         if not result.lost:
             (self.path / SECONDS / result.name).write_text(f"{result.seconds:.3f}", encoding="ascii")
 
-    def forget(self, name: str) -> None:
-        """Take the results of a run out of the dataset, so that it is run again."""
-        (self.path / RESULTS / f"{name}.parquet").unlink(missing_ok=True)
-
     @property
     def lost(self) -> set[str]:
-        """The names of runs whose process died: they have a row, and are run again when the sweep goes on."""
+        """The names of runs that are run again when the sweep goes on: they have a row that says why."""
         return {name for name in self.done if not (self.path / SECONDS / name).exists()}
 
     @property
@@ -174,12 +171,18 @@ def merge(target: Path, parts: Sequence[Path]) -> Sweep:
     for name in (RESULTS, SECONDS):
         (target / name).mkdir(parents=True, exist_ok=True)
     for part in parts:
-        for name in (RESULTS, SECONDS):
-            for file in sorted((part / name).glob("[!.]*")):
-                place = target / name / file.name
-                if not place.exists():
-                    partial = place.with_name(f".{place.stem}.{os.getpid()}.partial")
-                    shutil.copyfile(file, partial)
-                    partial.replace(place)
+        for file in sorted((part / RESULTS).glob("[!.]*")):
+            here, there = ((folder / SECONDS / file.stem).exists() for folder in (target, part))
+            # One that was lost in a part may have been carried out in another.
+            if not (target / RESULTS / file.name).exists() or (there and not here):
+                _copy(file, target / RESULTS / file.name)
+            if there and not here:
+                _copy(part / SECONDS / file.stem, target / SECONDS / file.stem)
     (target / DOCUMENT).write_text(json.dumps(documents[0], indent=1), encoding="utf-8")
     return Sweep(target)
+
+
+def _copy(file: Path, place: Path) -> None:
+    partial = place.with_name(f".{place.stem}.{os.getpid()}.partial")
+    shutil.copyfile(file, partial)
+    partial.replace(place)

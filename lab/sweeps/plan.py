@@ -19,6 +19,7 @@ from lab.experiment.repeating import seeds
 from lab.measure.machine import versions
 from lab.scenario import Source
 from lab.sweeps.design import DESIGNS, GRID, MORRIS, SOBOL, points
+from lab.sweeps.inputs import inputs
 from lab.sweeps.task import RunTask
 from lab.sweeps.varying import Varied, override, read_all
 from lab.wiring import plan
@@ -58,6 +59,7 @@ class SweepPlan:
     seed: int
     wall: bool
     own: tuple[str, ...] = field(default=())
+    inputs: tuple[tuple[str, str], ...] = field(default=())
 
     @classmethod
     def of(
@@ -77,16 +79,18 @@ class SweepPlan:
         if design in (SOBOL, MORRIS):
             made = _whole(source, varied, made)
         keys = [each.key for each in varied]
-        first = plan(Source(source.path, (*source.overrides, *_set(keys, made[0])), source.seed, source.text)).scenario
+        ready = plan(Source(source.path, (*source.overrides, *_set(keys, made[0])), source.seed, source.text))
+        first = ready.scenario
         wall = first.time.mode == "live" or first.time.service == "measured" or "time.service" in keys
         own = () if wall else tuple(item for item in LEFT_OUT if item.partition("=")[0] not in keys)
         own = tuple(item for item in own if not _says(source, item.partition("=")[0]))
-        return cls(source, tuple(varied), tuple(made), repeat, design, samples, first.name, first.seed, wall, own)
+        read = tuple(inputs(source, ready))
+        return cls(source, tuple(varied), tuple(made), repeat, design, samples, first.name, first.seed, wall, own, read)
 
     @cached_property
     def identity(self) -> str:
-        """What is common to all runs, beside the scenario: the code, the engines, and who reads which files."""
-        return json.dumps([FORMAT, code_version(), sorted(versions().items())])
+        """What is common to all runs, beside the scenario: the code, the engines, and the content of what is read."""
+        return json.dumps([FORMAT, code_version(), sorted(versions().items()), self.inputs])
 
     @cached_property
     def tasks(self) -> tuple[RunTask, ...]:
@@ -135,6 +139,7 @@ class SweepPlan:
             "clock": "wall" if self.wall else "modelled",
             "code": code_version(),
             "versions": versions(),
+            "inputs": [list(each) for each in self.inputs],
             "vary": [
                 {"key": each.key, "values": list(each.values), "low": each.low, "high": each.high,
                  "logarithmic": each.logarithmic, "numeric": each.numeric}

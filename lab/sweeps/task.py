@@ -18,7 +18,7 @@ from typing import Any
 
 import polars as pl
 
-from lab.base import LabError
+from lab.base import LabError, MissingDriver, Unavailable
 from lab.ending import told
 from lab.experiment.once import run_once
 from lab.experiment.progress import Quiet
@@ -54,7 +54,10 @@ class RunTask:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What came of a task: its rows, and how long it took. `lost`: the process died, so it may be tried again."""
+    """What came of a task: its rows, and how long it took.
+
+    `lost`: it is tried again when the sweep goes on, since its process died, or the machine or a server failed it.
+    """
 
     name: str
     frame: pl.DataFrame
@@ -82,7 +85,9 @@ def carry_out(task: RunTask) -> RunResult:
         return RunResult(task.name, frame, time.perf_counter() - began)
     except (LabError, OSError, ArithmeticError, ValueError, RuntimeError, LookupError, TypeError) as error:
         why = "; ".join(str(problem) for problem in told(error))
-        return RunResult(task.name, failed(task, why), time.perf_counter() - began, why)
+        # A full disk, a server that is down, a library that isn't there: none of them is the scenario's fault.
+        may_pass = isinstance(error, OSError | Unavailable | MissingDriver)
+        return RunResult(task.name, failed(task, why), time.perf_counter() - began, why, may_pass)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -98,15 +103,22 @@ def one_at_a_time() -> Iterator[None]:
     import fcntl
 
     path = Path(tempfile.gettempdir()) / LOCK
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = _opened(path)
     try:
-        with contextlib.suppress(OSError):
-            # Other users of the machine must be able to wait for it, too.
-            path.chmod(0o666)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    """Open the lock, which another user of the machine may have made: to hold it, reading is enough."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    with contextlib.suppress(OSError):
+        os.fchmod(descriptor, 0o666)
+    return descriptor
 
 
 def _sweep_up() -> None:

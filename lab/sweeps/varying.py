@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lab.base import BadInput, Problem
+from lab.formatting import toml
 from lab.scenario import VaryTable
 from lab.scenario.text import assignment, cut
 
@@ -59,12 +60,18 @@ class Varied:
 
 
 def override(key: str, value: Any) -> str:
-    """Return the `--set` of a value: a whole number without a point, a list or a table as in the file."""
-    if isinstance(value, bool):
-        return f"{key}={'true' if value else 'false'}"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return f"{key}={int(value)}"
-    return f"{key}={value!r}" if isinstance(value, float) else f"{key}={value}"
+    """Return the `--set` of a value as TOML: a whole number without a point, a text in quotation marks.
+
+    A number of NumPy is the number that it is.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return f"{key}={value!r}"
+        if value.is_integer() and abs(value) < 2**53:
+            return f"{key}={int(value)}"
+    return f"{key}={toml(value)}"
 
 
 def read_all(items: Sequence[str], tables: Sequence[VaryTable] = ()) -> list[Varied]:
@@ -169,6 +176,10 @@ def _of_range(key: str, text: str, where: str) -> Varied | Problem | None:
     ranged = Varied(key, (), low, high, logarithmic)
     made = [ranged.at(share) for share in np.linspace(0, 1, steps)] if steps else []
     # Over several powers of ten, the whole number beside is as good; else what a person would write.
-    values = dict.fromkeys(float(round(value)) if whole and value >= 1 else float(f"{value:.6g}") for value in made)
+    steps_made = [float(round(value)) if whole and value >= 1 else float(f"{value:.6g}") for value in made]
+    if steps_made:
+        # The ends are what was said.
+        steps_made[0], steps_made[-1] = low, high
+    values = dict.fromkeys(steps_made)
     checked = _checked(key, tuple(values), where)
     return checked if isinstance(checked, Problem) else Varied(key, checked.values, low, high, logarithmic)

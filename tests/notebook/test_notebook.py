@@ -176,6 +176,9 @@ def test_a_shipped_scenario_is_found_by_its_name_unless_there_is_such_a_file(
     assert scenario_file("employees").read_text().splitlines()[0].startswith("#")
     assert scenario_file("employees.toml") == Path("employees.toml")
     assert scenario_file("./employees") == Path("./employees")
+    (tmp_path / "employees").mkdir()
+    assert scenario_file("employees").suffix == ".toml"
+    (tmp_path / "employees").rmdir()
     (tmp_path / "employees").write_text("mine")
     assert scenario_file("employees") == Path("employees")
 

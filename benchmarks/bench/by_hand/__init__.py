@@ -46,6 +46,8 @@ _CLASSES = {
     "ladybug.graph": "ladybug:Graph",
 }
 STORES = tuple(_CLASSES)
+# Not measured beside its engine yet: the questions here go along no primary key of a table of wide columns.
+UNMEASURED = ("lmdb.widecolumn",)
 
 
 def opened(store: str, folder: Path, rows: pl.DataFrame) -> ByHand:
