@@ -145,6 +145,14 @@ def emulated_mongodb() -> Iterator[str]:
             process.kill()
 
 
+@contextmanager
+def emulated_search(name: str) -> Iterator[Instance]:
+    """An emulator of a search server of the tests' own."""
+    with own_instance(name) as one, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(one.kind.variable, one.url)
+        yield one
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the mark."""
     config.addinivalue_line("markers", "server(name): needs this server")

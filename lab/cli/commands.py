@@ -196,6 +196,9 @@ def _print_stores(rows: Sequence[Mapping[str, Any]], broken: Mapping[str, str], 
         for kind, reason in row["gaps"].items():
             say(f"    not {kind}; {reason}")
         say(f"  a crash: {row['durability']}")
+        if row["refresh_seconds"] is not None:
+            often = f"every {row['refresh_seconds']:g} s" if row["refresh_seconds"] else "with each batch"
+            say(f"  a refresh: {often}, or as `refresh` says")
     for name, reason in broken.items():
         say(f"{name}: can't be used: {reason}")
 

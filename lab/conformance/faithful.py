@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from time import monotonic, sleep
 from typing import Any
 
 import polars as pl
@@ -26,8 +25,6 @@ from lab.stores.whole import dump
 # How many records with awkward values queries of a class are asked about; and with usual ones.
 ASKED_AWKWARD = {"get": 14, "filter": 8, "as_of": 4, "history": 4}
 ASKED_OTHERWISE, ASKED_USUAL = 2, 2
-# How long a store may take until its queries see what was written, if it says that they don't at once.
-REFRESH_SECONDS_MAX = 10.0
 
 
 @dataclass
@@ -60,7 +57,6 @@ class ValueTrial:
                 projector.apply(entity, history.handed(entity, frame, before), last[entity])
             except Exception as error:
                 return [f"{frame.height} changes of `{entity}` stopped it: {told(error)}{self._where()}"]
-        self._wait(history)
         parked = {name: projector.parked(name).tolist() for name in layout.entities}
         must = {name: history.expected(name, parked[name]) for name in layout.entities}
         found = self._refused(history, parked) or self._compared(must, "")
@@ -87,16 +83,6 @@ class ValueTrial:
                 first = key_text(refused["key"][0])
                 lines.append(f"{refused.height} changes with usual values were refused: {first}{self._where(name)}")
         return lines
-
-    def _wait(self, history: AwkwardHistory) -> None:
-        """Wait until queries see the last change, where that isn't at once."""
-        if self.store.capabilities.visible == "at-once" or self.store.layout.totals is not None:
-            return
-        until = monotonic() + REFRESH_SECONDS_MAX
-        for entity, frame in history.batches:
-            key, revision = frame.select("key", "revision").row(-1)
-            while not self.store.shows(entity, key, revision) and monotonic() < until:
-                sleep(0.01)
 
     def _where(self, place: str = "") -> str:
         return f" ({place}{', ' if place else ''}{self.store.name})"

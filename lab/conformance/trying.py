@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lab.conformance.job import JOBS, RESULTS, Conformance, ConformanceJob, TrialResult
@@ -28,6 +29,8 @@ def job_of(
         return "does not apply: this system can't fork a process"
     if store.name == "null":
         return "does not apply: it keeps nothing"
+    # The trials look at each batch at once, and not after a refresh.
+    layout = replace(layout, refresh=0.0)
     job = ConformanceJob(store.__module__, store.__qualname__, layout, policy, hold, tuple(queries), seed)
     try:
         found: object = job.store_class if store.__module__ != "__main__" else None

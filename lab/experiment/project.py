@@ -133,6 +133,7 @@ class _Feed:
             item.table.batch,
             None if strand.timeline is None else Gate.of(item.gaps, strand.timeline, item.gap_limit),
             trouble,
+            item.layout.refresh,
         )
         if item.table.atomic == "transaction":
             worker.ends = partial(transaction_ends, strand.published)

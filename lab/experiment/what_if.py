@@ -52,20 +52,23 @@ class _Taker:
     goes_by_checkpoint = expires = False
 
     def __init__(self, live: Live) -> None:
-        self.layout, self.guard = live.plan.layout, self
+        self.layout, self.guard, self.store = live.plan.layout, self, self
 
     def checkpoint(self, entity: str) -> int:
         return 0
+
+    def refresh(self) -> None:
+        pass
 
     def apply(self, entity: str, frame: pl.DataFrame, checkpoint: int | None = None) -> Applied:
         return Applied(frame["position"].to_numpy(), np.arange(frame.height), NONE, NONE)
 
 
 class _Positions(Modelled):
-    """A modelled service whose frames have nothing but positions."""
+    """A modelled service whose frames have nothing but positions, and times that nobody looks at."""
 
     def frame(self, entity: str, piece: np.ndarray) -> pl.DataFrame:
-        return pl.DataFrame({"position": self.feeds[entity].positions[piece]})
+        return pl.DataFrame({"position": self.feeds[entity].positions[piece], "committed_at": np.zeros(piece.size)})
 
 
 def untold(plan: Plan, live: Live) -> str:
@@ -187,7 +190,8 @@ def simulated(plan: Plan, live: Live, pace: Pace) -> np.ndarray:
         inbox = Arrivals(live.arrived.messages, live.arrived.arrives_at, pace.capacity, lambda _: None)
     gate = None if strand.timeline is None else Gate.of(item.gaps, strand.timeline, item.gap_limit)
     projector = cast(Projector, _Taker(live))
-    worker = Worker(projector, service, inbox, journal, plan.scenario.catch_up.page, pace.batch, gate)
+    page, refresh = plan.scenario.catch_up.page, item.layout.refresh
+    worker = Worker(projector, service, inbox, journal, page, pace.batch, gate, refresh=refresh)
     drive([Lane(pace, inbox, published.end, worker)])
     worker.carry_out()
     visible = lag.visible_at(published, journal, item.subsumes)

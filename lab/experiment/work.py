@@ -22,7 +22,8 @@ def own_work(live: Live) -> pl.DataFrame:
     took = []
     for note in journal.notes:
         # A measured run notes one time for all rows of a piece.
-        began, ended, source = float(note.began_at), float(note.visible_at), SOURCES.get(int(note.source))
+        began, source = float(note.began_at), SOURCES.get(int(note.source))
+        ended = float(note.visible_at if note.landed_at is None else note.landed_at)
         swapped = swapped_at is not None and began < swapped_at <= ended
         cut_off = note.crash or note.applied.parked.size or began in refused
         if source is not None and note.handed.size and not cut_off and not swapped:

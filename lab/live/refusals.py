@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.base import Problem
+from lab.service.liveonly import refreshing
 from lab.truth import truth_class
 from lab.truth.outlets import LOG, WAL2JSON
 from lab.wiring import Plan
@@ -82,6 +83,7 @@ def refused(plan: Plan) -> list[Problem]:
     if {item.gaps for item in plan.projections} > {"serialise"}:
         what = "writers take turns for all projections or for none, and some of these have another strategy"
         problems.append(Problem(f"{file}: catch_up.gaps", what, 'set gaps = "serialise" in [catch_up] alone'))
+    problems += refreshing(plan)
     for item in plan.projections:
         where = f"{file}: projection.{item.name}"
         if item.faults.any:

@@ -57,10 +57,10 @@ class MidrunRead:
 
 @dataclass
 class Glance:
-    """What readers were shown at `at` seconds, when the journal had `notes` notes, in `epoch`.
+    """What readers were shown at `at` seconds, when `notes` notes of the journal were visible, in `epoch`.
 
-    `event` is what had just happened, if it was no ordinary work. `stored` are the checkpoints as the store keeps
-    them, `moved` those to which they were last moved. `contents` are whole contents, at some looks.
+    `event` is what had just happened, if it was no ordinary work. `stored` are the checkpoints as readers see them in
+    the store, `moved` those to which they were last moved. `contents` are whole contents, at some looks.
     """
 
     at: float
@@ -151,10 +151,10 @@ class Onlooker:
         entities = tuple(store.layout.entities)
         if store.name == "null" or not self.chosen.size:
             return
-        self._read_on(journal)
+        self._read_on(journal, at)
         moved = {name: self._moved.get(name, 0) for name in entities}
-        stored = {name: store.checkpoint(name) for name in entities}
-        one = Glance(at, event, len(journal.notes), journal.epoch, stored, moved)
+        stored = {name: store.shown_to(name) for name in entities}
+        one = Glance(at, event, journal.shown_by(at), journal.epoch, stored, moved)
         # The same records are read before and after the whole content, so that a change between them shows.
         one.reads += self._keyed(store, self._hot)
         # A store of revisions has a row for each, any other one for each record at the most.
@@ -169,11 +169,16 @@ class Onlooker:
         one.reads += self._never(store)
         self.looks.append(one)
 
-    def _read_on(self, journal: Journal) -> None:
-        """Read what the journal has got since the last look."""
+    def _read_on(self, journal: Journal, at: float) -> None:
+        """Read what the journal has got since the last look; a checkpoint that is seen after a refresh waits for it."""
         self._written += sum(note.applied.positions.size for note in journal.notes[self._notes :])
-        self._moved |= {name: position for _, name, position in journal.checkpoints[self._checkpoints :]}
-        self._notes, self._checkpoints = len(journal.notes), len(journal.checkpoints)
+        self._notes = len(journal.notes)
+        waiting = journal.notes[journal.shown_by(at) :]
+        seen_at = min((float(note.visible_at) for note in waiting), default=math.inf)
+        while self._checkpoints < len(journal.checkpoints) and journal.checkpoints[self._checkpoints][0] < seen_at:
+            _, name, position = journal.checkpoints[self._checkpoints]
+            self._moved[name] = position
+            self._checkpoints += 1
 
     @property
     def _records(self) -> int:

@@ -32,7 +32,7 @@ class WriteTimes:
         position, cause, source, began, seen = (
             journal.spill.empty(size, kind) for kind in (int, int, np.int8, float, float)
         )
-        # Only what a projection wrote that was built beside was written before readers could see it.
+        # What was built beside, or is seen after a refresh, was written before readers could see it.
         apart = any(note.landed_at is not None for note in journal.notes)
         landed = journal.spill.empty(size, float) if apart else seen
         beside = journal.spill.empty(size, bool) if apart else np.broadcast_to(False, size)
@@ -48,7 +48,7 @@ class WriteTimes:
             )
             if apart:
                 at = note.landed_at
-                landed[mine], beside[mine] = (seen[mine], False) if at is None else (_each(at, applied), True)
+                landed[mine], beside[mine] = seen[mine] if at is None else _each(at, applied), note.beside
         return cls(position, cause, source, began, landed, seen, beside)
 
 

@@ -105,19 +105,20 @@ class Capabilities:
 
     `atomic`: what lands together with the checkpoint: a batch, a limited number of rows, or one item. `guards`: refuses
     an older revision itself. `fences`: several processes write at a time, each to partitions that it has claimed, and
-    an owner that was replaced is refused. `durability`: a confirmed write survives everything; all but an interval
-    does; it is gone with the server (`cache`), or with the process. `evicts`: it drops rows where memory is short, and
-    tells nobody. `lists`: it can name all of its rows; without it, rows are looked up by keys that are known from
-    elsewhere, and one with a key that no record ever had stays unseen. `nul`: its texts can have NUL characters;
-    without it, such a change is refused. `signed_zero`: -0.0 keeps its sign; without it, it comes back as 0.0, which
-    equals it.
+    an owner that was replaced is refused. `refresh`: queries see a batch from the next refresh on, and there is one so
+    often, in seconds, unless a projection says otherwise; 0: at once, unless one does; None: at once, always.
+    `durability`: a confirmed write survives everything; all but an interval does; it is gone with the server (`cache`),
+    or with the process. `evicts`: it drops rows where memory is short, and tells nobody. `lists`: it can name all of
+    its rows; without it, rows are looked up by keys that are known from elsewhere, and one with a key that no record
+    ever had stays unseen. `nul`: its texts can have NUL characters; without it, such a change is refused.
+    `signed_zero`: -0.0 keeps its sign; without it, it comes back as 0.0, which equals it.
     """
 
     atomic: Literal["batch", "limited", "item"] = "batch"
     guards: bool = False
     fences: bool = False
     concurrent_readers: bool = False
-    visible: Literal["at-once", "refresh"] = "at-once"
+    refresh: float | None = None
     durability: Literal["fsync", "interval", "cache", "memory"] = "fsync"
     evicts: bool = False
     lists: bool = True
@@ -166,18 +167,17 @@ class StorePort(Protocol):
     def parked(self, entity: str) -> pl.DataFrame:
         """The changes that this store couldn't take, kept in the transaction of the batch that they were part of."""
 
+    def refresh(self) -> None:
+        """Have queries and `pages` see all that is written. Nothing to do where they do at once."""
+
+    def shown_to(self, entity: str) -> int:
+        """The checkpoint as queries see it: everything up to here is in what they show."""
+
     def size_bytes(self) -> int:
         """What the projection takes on disk; for a store in memory, an estimate of its rows."""
 
     def settings(self) -> Mapping[str, Any]:
         """The engine's settings, as read back from it."""
-
-
-class RefreshingStore(StorePort, Protocol):
-    """A store whose queries see a write after a refresh only: `Capabilities.visible` is `refresh`."""
-
-    def shows(self, entity: str, key: Key, revision: int) -> bool:
-        """True once a query sees this revision of a record or a later one."""
 
 
 class FencingStore(StorePort, Protocol):
@@ -243,5 +243,5 @@ class WriteModel(Protocol):
 __all__ = [
     "Assignment", "Blocker", "Capabilities", "Channel", "ChannelPromises", "Clock", "ConsumerGroup", "Delivery",
     "Endpoint", "Feed", "FencingStore", "GroupMember", "KeySlice", "Message", "Missing", "Page", "Place",
-    "RefreshingStore", "ServerManager", "StorePort", "Subscription", "WriteModel", "partition_of",
+    "ServerManager", "StorePort", "Subscription", "WriteModel", "partition_of",
 ]  # fmt: skip

@@ -37,8 +37,9 @@ class Note:
     applied: Applied = NOTHING
     crash: str = ""
     checkpoint: int | None = None
-    # When it was written, if readers could only see it later.
+    # When it was written, if readers saw it later: after a refresh, or once what was built `beside` took over.
     landed_at: PerRow = PerRow(None)  # noqa: RUF009 (a descriptor)
+    beside: bool = False
 
     @property
     def written_at(self) -> np.ndarray:
@@ -84,8 +85,12 @@ class Recorder(Protocol):
         crash: str = "",
         checkpoint: int | None = None,
         committed_at: np.ndarray | None = None,
+        landed_at: float | None = None,
     ) -> None:
-        """Note one application: the positions handed over and their times of commit, and what became of them."""
+        """Note one application: the positions handed over and their times of commit, and what became of them.
+
+        `landed_at` is when it was written, if readers see it later.
+        """
 
     def checkpoint(self, at: float, entity: str, position: int) -> None:
         """The checkpoint was moved."""
@@ -101,6 +106,9 @@ class Recorder(Protocol):
 
     def reset(self, at: float, entities: Sequence[str]) -> None:
         """The projection was thrown away: readers find it empty from `at` on."""
+
+    def shown(self, at: float, since: float) -> float:
+        """Readers see what they had not seen at `since`, from `at` on or a little later: the time that is returned."""
 
     def rebuilt(self, at: float, peak_bytes: int) -> None:
         """A rebuild ended; it took this much on disk at its peak."""
@@ -158,6 +166,7 @@ class Journal:
         crash: str = "",
         checkpoint: int | None = None,
         committed_at: np.ndarray | None = None,
+        landed_at: float | None = None,
     ) -> None:
         """Note one application; the times of commit are known from the run's history, and not kept."""
         breathe()
@@ -175,7 +184,7 @@ class Journal:
         applied = replace(applied, positions=NONE if all_of_it else applied.positions).mapped(kept)
         applied = replace(applied, positions=handed) if all_of_it else applied
         of, began, shown = (self._kept(values) for values in (source, began_at, visible_at))
-        self.notes.append(Note(entity, self.epoch, handed, of, began, shown, applied, crash, checkpoint))
+        self.notes.append(Note(entity, self.epoch, handed, of, began, shown, applied, crash, checkpoint, landed_at))
 
     def _kept(self, values: np.ndarray | float) -> np.ndarray | float | Stretches:
         """Return what a note keeps of an array with a value for each row: many successive ones may be equal."""
@@ -217,6 +226,31 @@ class Journal:
         self.epoch += 1
         self.checkpoints += [(at, name, 0) for name in entities]
 
+    def shown(self, at: float, since: float) -> float:
+        """Note a refresh that was not on time: readers see all that they had not seen at `since`.
+
+        Returns when they do: at `at` seconds, or when the last of it was written.
+        """
+        first = self.shown_by(since)
+        at = max([at, *(float(note.landed_at) for note in self.notes[first:] if note.landed_at is not None)])
+        self.notes[first:] = [replace(note, visible_at=at) for note in self.notes[first:]]
+        last = len(self.checkpoints)
+        while last and self.checkpoints[last - 1][0] > since:
+            last -= 1
+        self.checkpoints[last:] = [(at, entity, position) for _, entity, position in self.checkpoints[last:]]
+        return at
+
+    def shown_by(self, at: float) -> int:
+        """Return how many of the notes readers see at `at`: all, but for the last ones that wait for a refresh."""
+        count = len(self.notes)
+        while count and self._waits(self.notes[count - 1], at):
+            count -= 1
+        return count
+
+    @staticmethod
+    def _waits(note: Note, at: float) -> bool:
+        return note.landed_at is not None and not note.beside and bool(note.visible_at > at)
+
     def rebuilt(self, at: float, peak_bytes: int) -> None:
         """Note when a rebuild ended."""
         self.rebuilt_at, self.peak_bytes = at, peak_bytes
@@ -251,8 +285,8 @@ class Journal:
         for note in green.notes:
             seen = np.maximum(note.visible_at, at)
             shown = self._kept(seen if isinstance(seen, np.ndarray) else float(seen))
-            landed = self._kept(note.visible_at)
-            self.notes.append(replace(note, epoch=self.epoch, visible_at=shown, landed_at=landed))
+            landed = note.landed_at if note.landed_at is not None else self._kept(note.visible_at)
+            self.notes.append(replace(note, epoch=self.epoch, visible_at=shown, landed_at=landed, beside=True))
         self.checkpoints += [(at, entity, position) for entity, position in settled.items()]
         self.spans_beside = green.spans
         self.faults += green.faults

@@ -94,6 +94,7 @@ class BoundedJournal:
         crash: str = "",
         checkpoint: int | None = None,
         committed_at: np.ndarray | None = None,
+        landed_at: float | None = None,
     ) -> None:
         """Count what became of a frame, note it in the file, and the lag of what is new."""
         began, at = self._of_day(float(np.min(began_at))), self._of_day(float(np.max(visible_at)))
@@ -171,6 +172,10 @@ class BoundedJournal:
         """Begin again at position 0; what is noted from now on is of an empty projection, or an empty part of one."""
         self._settled = dict.fromkeys(entities, 0)
         self._append(RENEWED, 0, at)
+
+    def shown(self, at: float, since: float) -> float:
+        """Nothing: a service's stores are refreshed with each batch."""
+        return at
 
     def rebuilt(self, at: float, peak_bytes: int) -> None:
         """Nothing is kept: a rebuild tells of itself while it runs."""

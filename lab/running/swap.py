@@ -143,6 +143,7 @@ class BlueGreen:
         at = self.green.free_at
         for worker in (self.worker, self._builder):
             worker.carry_out()
+            worker.refreshes.show(at)
         blue, journal = self.worker.projector.store, self.worker.journal
         peak = blue.size_bytes() + self._builder.projector.store.size_bytes()
         green = self._builder.journal

@@ -158,6 +158,11 @@ class Trouble(StoreFaults):
             marks[mine[order][first] + 1] = True
         return marks
 
+    @property
+    def retry_parked(self) -> float | None:
+        """How often parked changes are tried again, in seconds; None where none can be."""
+        return self.options.retry_parked if self.options.poison else None
+
     def begin(self, at: float) -> None:
         """Begin an apply. Whether the store refuses it is drawn once, also if it is tried in several pieces."""
         self.arm(None)

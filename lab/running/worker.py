@@ -18,6 +18,8 @@ from lab.projection.projector import Projector
 from lab.running.batches import batches, without_rest
 from lab.running.bystander import Backlog, Bystander
 from lab.running.journal import CATCH_UP, CHANNEL, RETRY, Fault, Recorder
+from lab.running.refreshing import Refreshes
+from lab.running.retries import Retries
 from lab.running.services import Deferred, Service
 from lab.running.trouble import STEPS, Crashed, Interrupted, Trouble
 
@@ -28,9 +30,15 @@ LAST_TRIES = 100
 class Worker:
     """Takes messages and polls for one projection.
 
-    `gate` is its strategy for gaps, `trouble` its faults; None for a feed without gaps, or for no faults. `watch` looks
-    on; a projection that is built beside another is not watched until it takes over.
+    `gate` is its strategy for gaps, `trouble` its faults; None for a feed without gaps, or for no faults. `refresh` is
+    the interval of the store's refreshes in seconds, 0 without any. `watch` looks on; a projection that is built beside
+    another is not watched until it takes over.
     """
+
+    polls = 0
+    watch: Bystander | None = None
+    # Which of some positions end a transaction, if batches are cut there and nowhere else.
+    ends: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __init__(
         self,
@@ -42,22 +50,19 @@ class Worker:
         batch: int,
         gate: ReaderGate | None = None,
         trouble: Trouble | None = None,
+        refresh: float = 0.0,
     ) -> None:
         self.projector, self.service, self.inbox, self.journal = projector, service, inbox, journal
         self.page, self.batch, self.gate, self.trouble = page, batch, gate, trouble
-        # Faults, and tombstones that expire, must meet each batch when it is due.
-        self.deferred = Deferred(self) if service.defers and trouble is None and not projector.guard.expires else None
+        self.refreshes = Refreshes(self, refresh)
+        # Faults, refreshes and tombstones that expire must meet each batch when it is due.
+        defers = service.defers and trouble is None and not refresh and not projector.guard.expires
+        self.deferred = Deferred(self) if defers else None
         self.entities = tuple(projector.layout.entities)
         # The highest position that was handed over, which a projection that takes over must reach.
         self.highest = dict.fromkeys(self.entities, 0)
-        self.polls, self._retry_at = 0, 0.0
-        # Which positions end a transaction, if batches are cut there and nowhere else.
-        self.ends: Callable[[np.ndarray], np.ndarray] | None = None
-        self.watch: Bystander | None = None
         self._find_place()
-        self._retry_parked = service.retry_parked
-        if trouble is not None:
-            self._retry_parked = trouble.options.retry_parked if trouble.options.poison else None
+        self.retries = Retries(service.retry_parked if trouble is None else trouble.retry_parked)
 
     def _find_place(self) -> None:
         self.positions = {name: self.projector.checkpoint(name) for name in self.entities}
@@ -78,7 +83,7 @@ class Worker:
         """Read a page of each entity as the feed is at `start`, and apply it batch by batch."""
         self.polls += 1
         self.journal.polled(start, self.gate is not None)
-        # Checkpoint and data become visible at the same moment.
+        # Checkpoint and data become visible at the same moment, at once or by one refresh.
         now, more = self._retry(start), False
         for entity in self.entities:
             page, ended, now = self._read(entity, start, now)
@@ -101,7 +106,7 @@ class Worker:
                 now = self._work(entity, piece, now, checkpoint, CATCH_UP)
                 if moves:
                     self.settled[entity] = self.positions[entity]
-                    self.journal.checkpoint(now, entity, self.positions[entity])
+                    self.journal.checkpoint(self.refreshes.seen(now), entity, self.positions[entity])
                 self.watched(now)
         return now - start, more
 
@@ -122,11 +127,11 @@ class Worker:
             # While something that is committed is kept back, nothing is skipped: each look may let it through.
             quiet = min(quiet, self.gate.quiet_until(at))
         trouble = self.trouble
-        if self._retry_parked is not None and trouble is not None:
+        if self.retries.often is not None and trouble is not None:
             waits = any(self.projector.parked(name).size for name in self.entities)
             if trouble.options.refuse or (waits and trouble.heals(at)):
                 # Whether the store refuses is drawn at each try.
-                quiet = min(quiet, self._retry_at)
+                quiet = min(quiet, self.retries.next_at)
             elif waits and trouble.options.heals_at is not None:
                 quiet = min(quiet, trouble.options.heals_at)
         return quiet
@@ -135,18 +140,12 @@ class Worker:
         """Count the polls, and move on the time of the next try of what is parked as they would have."""
         self.polls += beats.size
         self.journal.skipped(beats.size)
-        if (often := self._retry_parked) is None:
-            return
-        place = int(np.searchsorted(beats, self._retry_at))
-        while place < beats.size:
-            # A try that is due at every beat is due after the last one.
-            place = beats.size - 1 if beats.size > 1 and beats[0] + often <= beats[1] else place
-            self._retry_at = float(beats[place]) + often
-            place = max(place + 1, int(np.searchsorted(beats, self._retry_at)))
+        self.retries.skip(beats)
 
     def reset(self, start: float) -> float:
         """Throw the projection away, to be read again from position 0: a rebuild in place. Returns when it is done."""
         self.carry_out()
+        self.refreshes.show(start)
         mark = self.service.begin()
         self.projector.reset()
         until = self.service.end(start, mark, 0)
@@ -158,10 +157,10 @@ class Worker:
     def beside(self, projector: Projector) -> Worker:
         """Return a worker on another store with the same feed and a journal of its own, for a blue/green rebuild."""
         gate = None if self.gate is None else self.gate.afresh()
-        journal = self.journal.beside()
-        found = type(self)(projector, self.service, self.inbox, journal, self.page, self.batch, gate, self.trouble)
-        found.ends = self.ends
-        return found
+        rest = self.page, self.batch, gate, self.trouble, self.refreshes.every
+        other = type(self)(projector, self.service, self.inbox, self.journal.beside(), *rest)
+        other.ends = self.ends
+        return other
 
     def level_with(self, other: Worker) -> bool:
         """True once all that the other was handed has been read here too."""
@@ -176,6 +175,7 @@ class Worker:
         """Let the watch look if a look is due, or at once after an event that is no ordinary work."""
         if self.watch is not None and (event or at >= self.watch.due_at):
             self.carry_out()
+            self.refreshes.look(at)
             self.watch.look(self.projector.store, self.journal, at, event)
 
     def finish(self, at: float) -> None:
@@ -188,10 +188,11 @@ class Worker:
         if trouble is not None and trouble.options.heals_at is not None:
             at = max(at, trouble.options.heals_at)
             for _ in range(LAST_TRIES):
-                self._retry_at = 0.0
+                self.retries.next_at = 0.0
                 at = self._retry(at)
                 if not any(self.projector.parked(name).size for name in self.entities):
                     break
+        self.refreshes.end()
 
     # -- how the work is done ------------------------------------------------------------------------------------------
 
@@ -206,14 +207,10 @@ class Worker:
         """Apply one piece and note it; returns when it is done. Raises Interrupted when a fault cuts it off."""
         if len(piece):
             self.highest[entity] = max(self.highest[entity], int(self.service.positions(entity, piece).max()))
-        trouble = self.trouble
-        if trouble is None:
-            try:
-                return self._do(entity, piece, start, checkpoint, source)
-            except Unavailable as error:
-                raise self._refused(start, error) from None
-        trouble.begin(start)
-        crash = trouble.crash()
+        crash = None
+        if self.trouble is not None:
+            self.trouble.begin(start)
+            crash = self.trouble.crash()
         try:
             return self._do(entity, piece, start, checkpoint, source)
         except Crashed:
@@ -221,7 +218,7 @@ class Worker:
             step, lasts = crash
             self.projector = self.projector.reopened()
             self._find_place()
-            self.watched(start, "crash")
+            self.watched(self.refreshes.show(start), "crash")
             raise self._interrupted("crash", start, lasts, STEPS[step]) from None
         except Unavailable as error:
             raise self._refused(start, error) from None
@@ -235,6 +232,7 @@ class Worker:
         frame = service.frame(entity, piece)
         handed, committed_at = frame["position"].to_numpy(), frame["committed_at"].to_numpy()
         factor = 1.0 if trouble is None else trouble.factor(start)
+        self.refreshes.look(start)
         mark = service.begin()
         try:
             applied = self.projector.apply(entity, frame, checkpoint)
@@ -245,7 +243,7 @@ class Worker:
             until = service.end(start, mark, len(piece), factor)
             landed = self._after_crash(crashed, entity, until, checkpoint)
             crash = trouble.armed or ""
-            self.journal.note(entity, landed, handed, source, start, until, crash, checkpoint, committed_at)
+            self.refreshes.note(entity, landed, handed, source, start, until, crash, checkpoint, committed_at)
             raise
         except Unavailable:
             landed = self.projector.attempt.applied()
@@ -254,10 +252,10 @@ class Worker:
                 until = service.end(start, mark, len(piece), factor)
                 told = np.isin(handed, landed.told)
                 landed = replace(landed, trigger=(np.cumsum(told) - 1)[landed.trigger])
-                self.journal.note(entity, landed, handed[told], source, start, until, committed_at=committed_at[told])
+                self.refreshes.note(entity, landed, handed[told], source, start, until, committed_at=committed_at[told])
             raise
         until = service.end(start, mark, len(piece), factor)
-        self.journal.note(entity, applied, handed, source, start, until, "", checkpoint, committed_at)
+        self.refreshes.note(entity, applied, handed, source, start, until, "", checkpoint, committed_at)
         return until
 
     def _after_crash(self, crashed: Crashed, entity: str, at: float, checkpoint: int | None) -> Applied:
@@ -266,7 +264,7 @@ class Worker:
         if held.size:
             self.journal.forget(held)
         if crashed.moved and checkpoint is not None:
-            self.journal.checkpoint(at, entity, checkpoint)
+            self.journal.checkpoint(self.refreshes.seen(at), entity, checkpoint)
         return self.projector.attempt.applied(crashed.landed)
 
     def _refused(self, start: float, error: Unavailable) -> Exception:
@@ -284,17 +282,17 @@ class Worker:
     def _retry(self, start: float) -> float:
         """Try what is parked again, now and then; returns when that is done."""
         trouble = self.trouble
-        if self._retry_parked is None or start < self._retry_at:
+        if not self.retries.due(start):
             return start
-        self._retry_at = start + self._retry_parked
         if trouble is not None:
             trouble.begin(start)
         now = start
         for entity in self.entities:
             if not self.projector.parked(entity).size or (trouble is not None and not trouble.heals(start)):
                 continue
+            self.refreshes.look(now)
             mark = self.service.begin()
             applied = self.projector.retry(entity)
             now = self.service.end(now, mark, applied.positions.size)
-            self.journal.note(entity, applied, NONE, RETRY, start, now)
+            self.refreshes.note(entity, applied, NONE, RETRY, start, now)
         return now

@@ -176,6 +176,7 @@ class ProjectionTable(ScenarioTable):
     linger: Seconds = 0.0
     atomic: Literal["batch", "transaction"] = "batch"
     tombstones: TombstonesTable | None = None
+    refresh: Seconds | None = None
     feed: FeedKind | None = None
     decoder: LogDecoderName | None = None
     every: Interval | None = None

@@ -46,6 +46,8 @@ _MODULES = {
     "kafka": "lab.servers.kafka",
     "aws": "lab.servers.aws",
     "mongodb": "lab.servers.mongodb",
+    "elasticsearch": "lab.servers.elasticsearch",
+    "opensearch": "lab.servers.opensearch",
 }
 SERVERS = tuple(_MODULES)
 # Brokers that are served under another name.

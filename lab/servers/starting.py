@@ -19,6 +19,8 @@ _KINDS = {
     "memcached": "lab.servers.memcached_instance",
     "rabbitmq": "lab.servers.rabbit_instance",
     "aws": "lab.servers.aws_instance",
+    "elasticsearch": "lab.servers.elasticsearch_instance",
+    "opensearch": "lab.servers.opensearch_instance",
 }
 # The extras that have their drivers, where these are called otherwise.
 _EXTRAS = {"postgres": "postgresql", "mariadb": "mysql"}

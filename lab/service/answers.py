@@ -96,6 +96,7 @@ class ProjectionStatus(ProcessStatus):
 
     name: str
     store: str
+    level: str = Field(description="`real`, or `emulated`: then its times say nothing of the system, and it has no lag")
     guard: str
     subscribe: str
     keeps: str
@@ -107,7 +108,7 @@ class ProjectionStatus(ProcessStatus):
     age_seconds: float | None = Field(description="Everything that was committed so long ago is in")
     rebuild: RebuildStatus | None
     counts: Counts | None
-    lag: LagHistogram | None
+    lag: LagHistogram | None = Field(description="Null for a store in an emulator, too")
 
 
 class ListedProjection(ProjectionStatus):

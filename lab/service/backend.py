@@ -17,6 +17,7 @@ from lab.service.changes import Changes
 from lab.service.messages import ExecuteCommand, Message, ReadStatus
 from lab.service.problems import Refused
 from lab.service.wire import Gone, Peer, Reply
+from lab.stores import store_class
 from lab.wiring import Plan, ProjectionPlan
 
 # Seconds to wait for a part, beyond what a reader asked to wait.
@@ -117,9 +118,12 @@ class Backend:
         return truth, found
 
     async def look_at(self, item: ProjectionPlan, status: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return one projection's settings and progress; it is asked for its `status`, unless that is given."""
-        table, layout = item.table, item.layout
-        found: dict[str, Any] = {"name": item.name, "store": table.store, "guard": table.guard}
+        """Return one projection's settings and progress; it is asked for its `status`, unless that is given.
+
+        An emulator's lag says nothing of the system, so none is told.
+        """
+        table, layout, level = item.table, item.layout, store_class(item.table.store).capabilities.level
+        found: dict[str, Any] = {"name": item.name, "store": table.store, "level": level, "guard": table.guard}
         found |= self.parts[item.name].told()
         found["set_aside"] = self.set_aside(item.name)
         found |= {"subscribe": table.subscribe, "keeps": layout.keeps, "entities": [*layout.entities]}
@@ -127,7 +131,8 @@ class Backend:
             query.name: [one.name for one in KINDS[query.kind].parameters(query)] for query in item.queries
         }
         nothing = dict.fromkeys(("position", "highest", "age_seconds", "rebuild", "counts", "lag"))
-        return found | (status or await self._status(item.name) or nothing)
+        found |= status or await self._status(item.name) or nothing
+        return found if level != "emulated" else found | {"lag": None}
 
     async def _truth(self) -> dict[str, Any]:
         starts = self.parts[TRUTH].told()["restarts"]

@@ -1,4 +1,4 @@
-"""What only a live run does: refused by all that serve a scenario, before a process is started."""
+"""What only a live run does, or only a simulated one: refused by all that serve a scenario, before a process starts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,19 @@ def of_live_runs(plan: Plan) -> list[Problem]:
         for item in plan.projections
         if item.table.tombstones is not None
     ]
+    found += refreshing(plan)
     if channel is not None and channel.broker is not None:
         what, way_out = "a service sends its messages itself", "leave it out, or use lab run --live"
         found.append(Problem(f"{file}: channel.broker", what, way_out))
     return found
+
+
+def refreshing(plan: Plan) -> list[Problem]:
+    """Refuse refreshes on the wall clock, where a reader would be told of a change before it is refreshed."""
+    file = plan.source.path.name
+    what, way_out = "refreshes are made on the simulated clock only", "refresh = 0: each batch is refreshed"
+    return [
+        Problem(f"{file}: projection.{item.name}.refresh", what, way_out)
+        for item in plan.projections
+        if item.layout.refresh
+    ]

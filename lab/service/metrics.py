@@ -77,7 +77,9 @@ def _of_projections(rows: list[Mapping[str, Any]]) -> Iterator[Metric]:
     yield _gauge("lab_projection_highest", "The highest position that it was handed.", label, each("highest"))
     yield _gauge("lab_projection_behind", "Positions between it and the source of truth.", label, each("behind"))
     age = "What was committed so long ago is in."
-    yield _gauge("lab_projection_age_seconds", age, label, each("age_seconds"))
+    # Of a store in an emulator no times are told.
+    timed = [((row["name"],), row["age_seconds"]) for row in rows if row["level"] != "emulated"]
+    yield _gauge("lab_projection_age_seconds", age, label, [one for one in timed if one[1] is not None])
     counts = [((row["name"], what), count) for row in rows for what, count in (row["counts"] or {}).items()]
     said = "What it has done since it began, and what it holds."
     yield _gauge("lab_projection_count", said, ("projection", "what"), counts)

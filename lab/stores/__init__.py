@@ -89,6 +89,14 @@ _SHIPPED = (
         "#C00CA8", extra="aws", packages=("boto3", "ministack"), server="aws",
     ),
     StoreSpec(
+        "elasticsearch.search", "lab.stores.elasticsearch_search:ElasticsearchSearch", "search index", "inverted index",
+        "#3F008D", extra="elasticsearch", packages=("elasticsearch", "noida-db"), server="elasticsearch",
+    ),
+    StoreSpec(
+        "opensearch.search", "lab.stores.opensearch_search:OpensearchSearch", "search index", "inverted index",
+        "#FF6F48", extra="opensearch", packages=("opensearch-py", "osmem-server"), server="opensearch",
+    ),
+    StoreSpec(
         "s3.files", "lab.stores.s3_files:S3Files", "flat files", "Parquet objects, by ranges of keys", "#54E4A8",
         extra="aws", packages=("boto3", "ministack"), server="aws",
     ),

@@ -26,6 +26,7 @@ def _row(spec: StoreSpec) -> dict[str, Any]:
         "gaps": {},
         "holds": [],
         "durability": "",
+        "refresh_seconds": None,
         "installed": True,
         "install": "",
         "broken": "",
@@ -41,4 +42,5 @@ def _row(spec: StoreSpec) -> dict[str, Any]:
         "gaps": dict(found.gaps),
         "holds": list(found.holds),
         "durability": found.durability,
+        "refresh_seconds": found.capabilities.refresh,
     }

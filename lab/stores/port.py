@@ -34,6 +34,7 @@ class Layout:
 
     `memory` are the columns that the guard wants kept with the data, `id` first; without any, it wants none.
     `partitions`: how many parts of the records are written by processes of their own; 0: one process writes all.
+    `refresh`: queries see a batch once `Store.refresh` was called, which is done so often, in seconds; 0: at once.
     """
 
     keeps: str
@@ -42,6 +43,7 @@ class Layout:
     memory: dict[str, pl.DataType] = field(default_factory=dict)
     durability: str = "normal"
     partitions: int = 0
+    refresh: float = 0.0
 
     @cached_property
     def kept(self) -> Kept:
@@ -209,9 +211,16 @@ class Store(ABC):
         A running aggregate finds them in the guard's memory; without a memory of revisions it returns an empty dict.
         """
 
-    def shows(self, entity: str, key: Key, revision: int) -> bool:
-        """True once a query sees this revision of a record or a later one: here, as soon as it is written."""
-        return self.revisions(entity, [key]).get(key, 0) >= revision
+    def refresh(self) -> None:  # noqa: B027 (most have nothing to do)
+        """Have `query` and `pages` see all that is written; a store that is opened, reset or filled in bulk does so.
+
+        Called so often as the layout's `refresh` says. What a projector reads never waits for it: `checkpoint`,
+        `revisions`, `memory` and `parked`.
+        """
+
+    def shown_to(self, entity: str) -> int:
+        """Return the checkpoint as queries see it: all up to there is in what they show. Here, what is written."""
+        return self.checkpoint(entity)
 
     @abstractmethod
     def memory(self, entity: str, keys: Sequence[Key] | None = None) -> pl.DataFrame:

@@ -1,5 +1,8 @@
 """`tantivy.search`: an inverted index of the Lucene family; rows and checkpoint are documents of one index.
 
+A searcher sees the index as it was when it was made. Queries ask one that is made anew at each refresh; what a
+projector reads is always of the last commit.
+
 A commit of the index is its transaction, so what must land together is added together: records, the guard's memory and
 the checkpoint are documents, told apart by their owner, and replaced by their id. Words are those of
 `lab.queries.text`, which the index only has to part at spaces.
@@ -33,7 +36,7 @@ NOT_ITS_TRADE = "not yet: an index of words is asked for words"
 
 
 class TantivySearch(PreparedQueries):
-    """A projection in one index; a searcher sees what was committed when it was made."""
+    """A projection in one index."""
 
     name = "tantivy.search"
     answers = frozenset({"get", "get_many", "search"})
@@ -44,12 +47,14 @@ class TantivySearch(PreparedQueries):
     )
     holds = ("records",)
     durability = "full; data and checkpoint in one commit of the index"
-    capabilities = Capabilities(concurrent_readers=True)
+    capabilities = Capabilities(concurrent_readers=True, refresh=0.0)
     # Segments are called by 32 hexadecimal digits.
     files = ("meta.json", ".managed.json", ".tantivy-*.lock", ".tmp??????", f"{'[0-9a-f]' * 32}.*")
 
     _index: tantivy.Index | None = None
     _writer: tantivy.IndexWriter | None = None
+    # What queries ask.
+    _shown: tantivy.Searcher | None = None
 
     def open(self) -> None:
         """Open the index, or make an empty one."""
@@ -58,13 +63,18 @@ class TantivySearch(PreparedQueries):
             self._index = tantivy.Index(_schema(), path=str(self.path))
             self._index.config_reader("manual")
             self._index.reload()
+            self.refresh()
 
     def close(self) -> None:
         """Give up the writer's lock and the files."""
         super().close()
         if self._writer is not None:
             self._writer.wait_merging_threads()
-        self._writer = self._index = None
+        self._writer = self._index = self._shown = None
+
+    def refresh(self) -> None:
+        """Ask the last commit from now on."""
+        self._shown = self._opened().searcher()
 
     def _opened(self) -> tantivy.Index:
         if self._index is None:
@@ -80,24 +90,31 @@ class TantivySearch(PreparedQueries):
     def _commit(self) -> None:
         self._writing().commit()
         self._opened().reload()
+        if not self.layout.refresh:
+            self.refresh()
 
     def reset(self) -> None:
-        """Delete every document."""
+        """Delete every document, for queries at once."""
         self._writing().delete_all_documents()
         self._commit()
+        self.refresh()
 
     def checkpoint(self, entity: str) -> int:
         """The number in the checkpoint's document."""
-        found = self._documents([f"{CHECKPOINT}:{entity}"])
-        return int(found[0]["number"][0]) if found else 0
+        return _number(self._documents([f"{CHECKPOINT}:{entity}"]))
+
+    def shown_to(self, entity: str) -> int:
+        """The same document as queries see it: it was committed with what it stands for."""
+        return _number(self._documents([f"{CHECKPOINT}:{entity}"], shown=True))
 
     def apply(self, batch: Batch) -> None:
         """One commit; a document that replaces another deletes it first."""
         self._land(batch.entity, [batch], replace=True)
 
     def bulk(self, entity: str, frames: Iterable[Batch]) -> None:
-        """One commit for all, and nothing to delete."""
+        """One commit for all, and nothing to delete; queries see it at once."""
         self._land(entity, frames, replace=False)
+        self.refresh()
 
     def _land(self, entity: str, batches: Iterable[Batch], replace: bool) -> None:
         writer = self._writing()
@@ -158,7 +175,7 @@ class TantivySearch(PreparedQueries):
         reals = {name for name, kind in entity.columns.items() if kind == "float"}
 
         def records(keys: Row) -> list[Row]:
-            found = self._documents([f"{entity.name}:{key}" for key in sought(keys)])
+            found = self._documents([f"{entity.name}:{key}" for key in sought(keys)], shown=True)
             # A frame would take longer to make than the engine to find a few records.
             rows = sorted((json.loads(one["row"][0]) for one in found), key=lambda row: row["key"])
             return [
@@ -174,21 +191,24 @@ class TantivySearch(PreparedQueries):
         # Which entity it is of must not count as a reason to be better.
         mine = tantivy.Query.const_score_query(_term("owner", entity), 0.0)
         wanted = tantivy.Query.boolean_query([(tantivy.Occur.Must, term) for term in (*terms, mine)])
-        names = [document["id"][0] for document in self._found(wanted, limit)]
+        names = [document["id"][0] for document in self._found(wanted, limit, shown=True)]
         keys = [name.partition(":")[2] for name in names]
         return [(int(key) if kind == "int" else key,) for key in keys]
 
-    def _found(self, wanted: tantivy.Query, limit: int | None = None) -> list[Any]:
-        searcher = self._opened().searcher()
+    def _found(self, wanted: tantivy.Query, limit: int | None = None, shown: bool = False) -> list[Any]:
+        """Documents of the last commit; or, with `shown`, of what queries see."""
+        index = self._opened()
+        searcher = self._shown if shown and self._shown is not None else index.searcher()
         most = limit or max(1, searcher.num_docs)
         return [searcher.doc(address) for _, address in searcher.search(wanted, most, count=False).hits]
 
-    def _documents(self, names: list[str]) -> list[Any]:
-        return self._found(tantivy.Query.term_set_query(_schema(), "id", names), len(names)) if names else []
+    def _documents(self, names: list[str], shown: bool = False) -> list[Any]:
+        wanted = tantivy.Query.term_set_query(_schema(), "id", names)
+        return self._found(wanted, len(names), shown) if names else []
 
     def pages(self, entity: str) -> Iterator[pl.DataFrame]:
-        """Every record's document."""
-        return self.sliced(_decoded(self._found(_term("owner", entity)), self.layout.schema(entity)))
+        """Every record's document, as queries see them."""
+        return self.sliced(_decoded(self._found(_term("owner", entity), shown=True), self.layout.schema(entity)))
 
     def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
         """From the documents of these keys."""
@@ -216,6 +236,10 @@ class TantivySearch(PreparedQueries):
     def settings(self) -> dict[str, Any]:
         """The library, and what a commit is: synced to disk, with no other class to choose."""
         return {"library": version("tantivy"), "heap_bytes": HEAP_BYTES, "threads": 1, "durability": "full"}
+
+
+def _number(documents: list[Any]) -> int:
+    return int(documents[0]["number"][0]) if documents else 0
 
 
 @cache

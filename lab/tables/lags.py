@@ -20,7 +20,10 @@ SCHEMAS = (
             queue_seconds=(FLOAT, "the projector was busy with what came before it; reading its page is part of it"),
             linger_seconds=(FLOAT, "the projector was idle until the batch was full, or had lingered long enough"),
             work_seconds=(FLOAT, "the store's work on the piece in which it was"),
-            refresh_seconds=(FLOAT, "written, and not visible yet: in a projection that was built beside another"),
+            refresh_seconds=(
+                FLOAT,
+                "written, and not visible yet: until a refresh, or in a projection that was built beside another",
+            ),
             repair_seconds=(
                 FLOAT,
                 "lost, parked, dropped or cut off by a crash until catch-up, a retry or a later revision brought it; "

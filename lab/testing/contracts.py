@@ -22,7 +22,14 @@ def store_cases(store: type[Store]) -> Iterator[Case]:
     """Every promise of the store contract, with everything that this store can keep."""
     try:
         # They add to PROMISES.
-        from lab.testing import store_answers, store_lookups, store_partitions, store_trials, store_writes  # noqa: F401
+        from lab.testing import (  # noqa: F401
+            store_answers,
+            store_lookups,
+            store_partitions,
+            store_refreshes,
+            store_trials,
+            store_writes,
+        )  # fmt: skip
     except ModuleNotFoundError as error:
         raise MissingDriver(f"{error}; get it with: pip install 'polyglot-lab[test]'") from None
     for one in PROMISES:

@@ -32,9 +32,13 @@ class Trial:
     _cases: int = 0
     _partitions: int = 0
 
-    def open(self, memory: Mapping[str, pl.DataType] | None = None, at: str = "store") -> Store:
-        """Open a store in the folder `at`; two at one place share it, as a process and its successor do."""
-        store = listing(self.store)(FolderPlace(self.folder / at), layout(self.keeps, dict(memory or {})))
+    def open(self, memory: Mapping[str, pl.DataType] | None = None, at: str = "store", refresh: float = 0.0) -> Store:
+        """Open a store in the folder `at`; two at one place share it, as a process and its successor do.
+
+        With `refresh`, queries see what is written once `Store.refresh` was called.
+        """
+        kept = replace(layout(self.keeps, dict(memory or {})), refresh=refresh)
+        store = listing(self.store)(FolderPlace(self.folder / at), kept)
         store.open()
         self._opened.append(store)
         return store
@@ -80,13 +84,15 @@ Check = Callable[[Trial], None]
 class Promise:
     """One sentence of a contract. Tried with each of `keeps` that the store can keep; with its first one if empty.
 
-    `durable` promises are those of stores that outlive their process, those that `fences` of stores that do.
+    `durable` promises are those of stores that outlive their process, those that `fences` or `refreshes` of stores that
+    do.
     """
 
     check: Check
     keeps: tuple[str, ...]
     durable: bool
     fences: bool = False
+    refreshes: bool = False
 
     @property
     def sentence(self) -> str:
@@ -97,7 +103,7 @@ class Promise:
         """What the store is to keep when this is tried; nothing where the promise is not for it."""
         if self.durable and store.capabilities.durability == "memory":
             return []
-        if self.fences and not store.capabilities.fences:
+        if (self.fences and not store.capabilities.fences) or (self.refreshes and store.capabilities.refresh is None):
             return []
         return [keeps for keeps in self.keeps if keeps in store.holds] if self.keeps else [store.holds[0]]
 
@@ -125,11 +131,13 @@ class Case:
 PROMISES: list[Promise] = []
 
 
-def promise(*keeps: str, durable: bool = False, fences: bool = False) -> Callable[[Check], Check]:
+def promise(
+    *keeps: str, durable: bool = False, fences: bool = False, refreshes: bool = False
+) -> Callable[[Check], Check]:
     """Make a function on a `Trial` a promise of the store contract."""
 
     def kept(check: Check) -> Check:
-        PROMISES.append(Promise(check, keeps, durable, fences))
+        PROMISES.append(Promise(check, keeps, durable, fences, refreshes))
         return check
 
     return kept

@@ -260,12 +260,3 @@ def two_stores_share_nothing_and_each_drops_what_it_made(trial: Trial) -> None:
     assert content(one) == before
     one.drop()
     assert not (trial.folder / "one").exists()
-
-
-@promise("records", "revisions")
-def a_write_shows_from_its_revision_on(trial: Trial) -> None:
-    store = trial.open()
-    assert not store.shows("item", 1, 1)
-    store.apply(Batch("item", items(item(1, 2), item(2, 1, True))))
-    assert [store.shows("item", 1, revision) for revision in (1, 2, 3)] == [True, True, False]
-    assert store.shows("item", 2, 1)

@@ -205,9 +205,9 @@ def capabilities(table: ProjectionTable, keeps: str, where: str) -> list[Problem
     if promised.guards and table.guard == "none":
         what = f"`{table.store}` refuses older revisions itself, so the last arrival doesn't win"
         problems.append(Problem(f"{where}.guard", what, 'guard = "revision"'))
-    if promised.visible == "refresh":
-        what = f"`{table.store}` shows a write only after a refresh, which has no moment on the simulated clock"
-        problems.append(Problem(f"{where}.store", what, "take a store that shows a write at once"))
+    if table.refresh is not None and promised.refresh is None:
+        what = f"`{table.store}` shows a write at once: it has no refresh"
+        problems.append(Problem(f"{where}.refresh", what, "leave it out; `lab stores` says which stores have one"))
     return problems
 
 

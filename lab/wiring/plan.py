@@ -277,7 +277,8 @@ def _projection(
     if problems or store is None:
         return None, problems
     layout = guarded_layout(table.guard, keeps, entities, totals, scenario.truth.durability)
-    layout = replace(layout, partitions=table.partitions or 0)
+    refresh = table.refresh if table.refresh is not None else store.capabilities.refresh or 0.0
+    layout = replace(layout, partitions=table.partitions or 0, refresh=refresh)
     asked = tuple(
         query
         for query in queries

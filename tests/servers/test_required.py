@@ -56,6 +56,7 @@ def test_a_run_of_pytest_fails_for_it(required: str, status: int, said: str, tmp
 
 def test_ci_requires_every_server_that_the_lab_knows() -> None:
     (line,) = [line for line in text(".ci/run").splitlines() if line.startswith("export LAB_REQUIRE=")]
-    # Tests start a stand-in for Kafka in their process, and emulators of Amazon's services and of MongoDB beside it.
-    assert set(line.partition("=")[2].split(",")) == set(SERVERS) - {"kafka", "aws", "mongodb"}
+    # Tests start a stand-in for Kafka in their process, and emulators of the others beside it.
+    emulated = {"kafka", "aws", "mongodb", "elasticsearch", "opensearch"}
+    assert set(line.partition("=")[2].split(",")) == set(SERVERS) - emulated
     assert "LAB_REQUIRE=$LAB_REQUIRE,mongodb" in text(".ci/run")

@@ -21,11 +21,6 @@ class ByItem(Memory):
     capabilities = Capabilities(atomic="item")
 
 
-class Refreshing(Memory):
-    name = "toy.refreshing"
-    capabilities = Capabilities(visible="refresh")
-
-
 def refused(store: type[Memory], folder: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> str:
     spec = replace(STORES["memory"], name=store.name, path=f"{__name__}:{store.__name__}")
     monkeypatch.setitem(STORES._shipped, store.name, spec)
@@ -49,9 +44,7 @@ def test_what_lands_item_by_item_can_not_add_up_nor_remember_ids(
     assert "projection.mine.guard" in refused(ByItem, tmp_path, monkeypatch, 'guard = "dedupe"')
 
 
-def test_what_shows_after_a_refresh_has_no_moment_in_simulated_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said = refused(Refreshing, tmp_path, monkeypatch)
-    assert "projection.mine.store" in said
-    assert "only after a refresh" in said
+def test_what_shows_a_write_at_once_is_refused_a_refresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = refused(ByItem, tmp_path, monkeypatch, "refresh = 1.0")
+    assert "projection.mine.refresh" in said
+    assert "it has no refresh" in said

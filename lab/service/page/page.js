@@ -203,7 +203,7 @@ class View {
     card.dataset.projection = row.name;
     const top = element("div", "top");
     const title = element("h3", "", row.name);
-    const kind = element("p", "store", `${row.store} · ${row.keeps} · ${SUBSCRIBED[row.subscribe]}`);
+    const kind = element("p", "store", `${row.store}${row.level === "emulated" ? " (emulated)" : ""} · ${row.keeps} · ${SUBSCRIBED[row.subscribe]}`);
     this.state = element("span", "state");
     top.append(title, this.state);
     this.chart = drawn("svg", { class: "chart", role: "img" });
@@ -247,7 +247,8 @@ class View {
 
   // How old the position is; of a process that says nothing, it grows from what was last said.
   age(row, at) {
-    if (row.subscribe === "channel") return null;
+    // Times of an emulator say nothing of the system.
+    if (row.subscribe === "channel" || row.level === "emulated") return null;
     if (row.age_seconds !== null) this.gone = at - row.age_seconds;
     return this.gone === null ? null : at - this.gone;
   }
@@ -257,7 +258,9 @@ class View {
     this.state.className = `state ${row.state}`;
     this.state.textContent = `${shape} ${row.state === "running" ? "up" : row.state}`;
     const recent = this.points.filter((point) => point.lag !== null).slice(-1)[0];
-    this.facts.lag.textContent = recent ? seconds(recent.lag) : "nothing became visible in the last minute";
+    this.facts.lag.textContent =
+      row.level === "emulated" ? "not shown: an emulator's times say nothing of the system"
+        : recent ? seconds(recent.lag) : "nothing became visible in the last minute";
     const probes = row.probes;
     this.facts.probes.textContent = probes.query === null
       ? "not probed: it has no query by key"
