@@ -13,6 +13,7 @@ from texts import BASE
 
 from lab.running.journal import Journal
 from lab.running.lane import Pace
+from lab.running.refreshing import Refreshes
 from lab.running.swap import BlueGreen
 
 PROJECTION = '[[projection]]\nname = "one"\nstore = "memory"\nbatch = 30\nsubscribe = "catch-up"\n'
@@ -51,6 +52,7 @@ class Builder(Clerk):
         self.journal, self.settled = Journal(), dict[str, int]()
         self.projector: Any = type("Projector", (), {"store": Store()})()
         self.watch, self.seen = None, list[str]()
+        self.refreshes = Refreshes(self, 0.0)
 
     def watched(self, at: float, event: str) -> None:
         self.seen.append(event)
