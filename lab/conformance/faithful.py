@@ -19,7 +19,8 @@ from lab.projection.projector import Projector
 from lab.queries.answers import ReferenceTable, Row
 from lab.queries.kinds import KINDS
 from lab.queries.model import Query
-from lab.stores.port import Layout, Store
+from lab.stores.layout import Layout
+from lab.stores.port import Store
 from lab.stores.whole import dump
 
 # How many records with awkward values queries of a class are asked about; and with usual ones.

@@ -16,7 +16,7 @@ from lab.base import Entity, Key, stream
 from lab.conformance.values import HOSTILE, KEYS, SUMMABLE, USUAL
 from lab.feed.reader import with_before
 from lab.queries.model import Query
-from lab.stores.port import Layout
+from lab.stores.layout import Layout
 
 # Records with usual values: more than the rows of one statement, of one page, of a small cache.
 USUAL_RECORDS = 150

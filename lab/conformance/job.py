@@ -12,7 +12,8 @@ from typing import Any
 from lab.conformance.listing import listing
 from lab.place import FolderPlace
 from lab.queries.model import Query
-from lab.stores.port import Layout, Store
+from lab.stores.layout import Layout
+from lab.stores.port import Store
 
 # In the folder of the trials: the jobs, pickled, and what came of each, in their order.
 JOBS, RESULTS = "jobs.pickle", "results.json"

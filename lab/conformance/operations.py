@@ -18,8 +18,9 @@ from lab.conformance.history import awkward_history
 from lab.place import FolderPlace
 from lab.projection.guards import former_columns
 from lab.projection.projector import Projector
+from lab.stores.layout import Layout
 from lab.stores.memory import Memory
-from lab.stores.port import Layout, Store
+from lab.stores.port import Store
 from lab.stores.whole import dump
 
 # Where the changes are cut into batches; the numbers of the one that moves no checkpoint, as a message doesn't, and of

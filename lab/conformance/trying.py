@@ -15,7 +15,8 @@ from pathlib import Path
 from lab.conformance.job import JOBS, RESULTS, Conformance, ConformanceJob, TrialResult
 from lab.conformance.values import told
 from lab.queries.model import Query
-from lab.stores.port import Layout, Store
+from lab.stores.layout import Layout
+from lab.stores.port import Store
 
 # More than all trials of a large scenario take on a slow machine.
 SECONDS_MAX = 600

@@ -9,7 +9,7 @@ import polars as pl
 
 from lab.base import Key
 from lab.projection.guard import Admission, Guard, Lookup, Schema
-from lab.stores.port import Layout
+from lab.stores.layout import Layout
 
 # At least so many ids accumulate before those below the checkpoint are forgotten.
 PILE = 1_000

@@ -18,7 +18,7 @@ import polars as pl
 from lab.base import Key
 from lab.ports import Capabilities
 from lab.stores.kept import Kept
-from lab.stores.port import Layout
+from lab.stores.layout import Layout
 
 Schema = dict[str, pl.DataType]
 

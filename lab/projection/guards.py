@@ -12,7 +12,7 @@ from lab.projection.dedupe import Dedupe
 from lab.projection.guard import Admission, Guard
 from lab.projection.revisions import HighestRevision, Ordered
 from lab.stores.kept import Kept
-from lab.stores.port import Layout
+from lab.stores.layout import Layout
 
 
 class NoGuard(Guard):

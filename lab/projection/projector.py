@@ -17,7 +17,8 @@ from lab.projection.guard import Admission
 from lab.projection.guards import guard_class
 from lab.projection.tombstones import ForgetfulRevision, Retention
 from lab.projection.totals import increments, last_rows
-from lab.stores.port import Layout, Store
+from lab.stores.layout import Layout
+from lab.stores.port import Store
 
 # The reason of a parked change that the store could take: an earlier change of its record is parked.
 BEHIND = "a former change of the record is parked"

@@ -18,7 +18,8 @@ from lab.projection.guards import guard_class
 from lab.projection.projector import Projector
 from lab.projection.totals import aggregate
 from lab.spill import here
-from lab.stores.port import Layout, Store
+from lab.stores.layout import Layout
+from lab.stores.port import Store
 
 PAGE = 100_000
 # Rows are reduced to the last revision of each record when so many have accumulated.

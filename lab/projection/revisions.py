@@ -14,7 +14,7 @@ from lab.projection.guard import Admission, Guard, Lookup, Schema
 from lab.projection.recent import Recent
 from lab.projection.totals import contributions, last_rows
 from lab.stores.kept import Kept
-from lab.stores.port import Layout
+from lab.stores.layout import Layout
 
 # From so many rows on, NumPy is quicker than a loop over the rows.
 _MANY = 64

@@ -12,7 +12,7 @@ from lab.base import Key
 from lab.projection.guard import Admission, Lookup
 from lab.projection.revisions import HighestRevision
 from lab.scenario.tables import TombstonesTable
-from lab.stores.port import Layout
+from lab.stores.layout import Layout
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from lab.base import BadInput
 from lab.registry import Registry
-from lab.stores.port import Layout, Store
+from lab.stores.layout import Layout
+from lab.stores.port import Store
 from lab.stores.spec import StoreSpec, problem
 from lab.stores.whole import dump
 

@@ -23,7 +23,7 @@ from lab.queries.kinds import KINDS
 from lab.queries.model import Query
 from lab.queries.sql import columns, quoted
 from lab.stores.bodies import EMBEDDED, Part, few_bodies, in_json, with_parts
-from lab.stores.port import Layout
+from lab.stores.layout import Layout
 from lab.stores.sql_file import Connection, SqlFile
 
 GAPS = MappingProxyType(

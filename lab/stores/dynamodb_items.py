@@ -34,7 +34,7 @@ from lab.stores.dynamodb_parts import (
     put,
     together,
 )
-from lab.stores.port import Layout
+from lab.stores.layout import Layout
 from lab.stores.prepared import PreparedQueries
 
 # How often, and after which pause, a transaction is tried again that met another one.

@@ -15,7 +15,7 @@ import polars as pl
 from lab.base import NotAnswered
 from lab.queries.answers import Row, sought
 from lab.queries.model import Query
-from lab.stores.port import Layout
+from lab.stores.layout import Layout
 from lab.stores.prepared import Answering, PreparedQueries
 
 # The revisions of the record with a key, the last first.

@@ -20,8 +20,8 @@ from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.stores.clustering import MISSING, TableBounds, TableRange, WideTable, chosen_range, value_end, wide_tables
 from lab.stores.keyvalue import KeyValue
+from lab.stores.layout import Layout
 from lab.stores.lmdb_keyvalue import LmdbKeyvalue
-from lab.stores.port import Layout
 from lab.stores.prepared import Answering
 
 # Bytes of a name, as LMDB is built.

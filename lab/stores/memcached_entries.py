@@ -26,7 +26,7 @@ from lab.ports import Capabilities
 from lab.servers.ledger import NAMED
 from lab.servers.memcached import SERVER
 from lab.servers.memcached_place import MemcachedPlace
-from lab.stores.port import Layout
+from lab.stores.layout import Layout
 from lab.stores.prepared import PreparedQueries
 
 # In the projection's folder: the word that is in all names now; the token of the last writer that was opened there;

@@ -27,7 +27,7 @@ from lab.ports import Capabilities
 from lab.servers.ledger import NAMED
 from lab.servers.mongodb import SERVER
 from lab.servers.mongodb_place import OWNER, MongodbPlace
-from lab.stores.port import Layout
+from lab.stores.layout import Layout
 from lab.stores.prepared import PreparedQueries
 
 Document = dict[str, Any]

@@ -21,10 +21,11 @@ import polars as pl
 
 from lab.base import INT_MAX, INT_MIN, Batch, CannotTake, Damaged, Key
 from lab.place import FolderPlace
+from lab.stores.layout import Layout
 from lab.stores.parked import changed, decoded
 from lab.stores.parquet_disk import MANIFEST, FolderDisk
 from lab.stores.parquet_table import GROUP_ROWS, PART_ROWS, Landing, Part, Table, file_stem, merged
-from lab.stores.port import Layout, Store
+from lab.stores.port import Store
 
 PARKED: Mapping[str, pl.DataType] = {"position": pl.Int64(), "change": pl.Binary()}
 

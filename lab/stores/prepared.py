@@ -13,7 +13,8 @@ from lab.place import FolderPlace
 from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.queries.sql import bind
-from lab.stores.port import KEPT_MOST, Layout, Store
+from lab.stores.layout import Layout
+from lab.stores.port import KEPT_MOST, Store
 
 # Returns the rows for one set of parameters.
 Answering = Callable[[Row], list[Row]]

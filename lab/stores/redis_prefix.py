@@ -23,7 +23,7 @@ from lab.servers.ledger import NAMED
 from lab.servers.redis import SERVER
 from lab.servers.redis_ledger import keys_of
 from lab.servers.redis_place import RedisPlace, owner_key
-from lab.stores.port import Layout
+from lab.stores.layout import Layout
 from lab.stores.prepared import PreparedQueries
 
 Command = tuple[Any, ...]

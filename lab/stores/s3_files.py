@@ -11,9 +11,9 @@ from lab.ports import Capabilities
 from lab.servers.aws import SERVER
 from lab.servers.ledger import NAMED
 from lab.servers.s3_place import S3Place
+from lab.stores.layout import Layout
 from lab.stores.parquet_disk import FolderDisk
 from lab.stores.parquet_files import ParquetFiles
-from lab.stores.port import Layout
 from lab.stores.s3_disk import MARK_BYTES, S3Disk
 
 

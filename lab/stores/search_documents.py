@@ -21,7 +21,7 @@ from lab.place import FolderPlace
 from lab.ports import Capabilities
 from lab.servers.ledger import NAMED
 from lab.servers.search_server import ASIDE, SearchPlace
-from lab.stores.port import Layout
+from lab.stores.layout import Layout
 from lab.stores.prepared import PreparedQueries
 
 # Actions of one request, look-ups of one, and hits of one page: a server's limit for these is 10,000.

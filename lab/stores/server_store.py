@@ -21,7 +21,7 @@ from lab.queries.answers import Row
 from lab.queries.model import Query
 from lab.servers.ledger import NAMED
 from lab.servers.place import ServerPlace
-from lab.stores.port import Layout
+from lab.stores.layout import Layout
 from lab.stores.sql_file import SqlFile
 
 # Before the name of an entity: the table of its parked changes.

@@ -21,7 +21,7 @@ from lab.projection.guard import Guard
 from lab.projection.guards import guard_class
 from lab.running.journal import Journal
 from lab.statistics.grouped import blocks
-from lab.stores.port import Layout
+from lab.stores.layout import Layout
 from lab.verdict.halves import TornTransactions, impossible, impossible_again, legs_of, numbers_of, parts
 from lab.verdict.midrun import MidrunAnswers
 from lab.verdict.moments import WrittenHistory

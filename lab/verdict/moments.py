@@ -19,7 +19,7 @@ from lab.queries.kinds import KINDS
 from lab.running.journal import Journal
 from lab.spill import taken
 from lab.statistics.grouped import blocks
-from lab.stores.port import Layout
+from lab.stores.layout import Layout
 from lab.verdict.oracle import Oracle
 
 

@@ -23,6 +23,7 @@ NAMES = Names(
         "hot": ("nothing is asked hot", "claim the time that is `cold`"),
         "survives_crash": ("no store is tried", "leave the claim out"),
     },
+    pages=["people"],
 )
 
 
@@ -185,8 +186,8 @@ def test_two_claims_can_not_have_one_name() -> None:
 
 def test_every_quantity_can_be_claimed_and_says_how_it_is_written() -> None:
     for quantity in QUANTITIES.values():
-        names = [{"projection": "directory", "query": "employee", "check": "no_loss"}.get(kind.rstrip("?"), "cold")
-                 for kind in quantity.arguments]  # fmt: skip
+        said = {"projection": "directory", "query": "employee", "check": "no_loss", "page": "people", "policy": "none"}
+        names = [said.get(kind.rstrip("?"), "cold") for kind in quantity.arguments]
         text = f"{quantity.name}({', '.join(names)}) > 0"
         assert all("replicas" in one for one in told(text)), text
         assert quantity.usage.startswith(f"{quantity.name}(")

@@ -33,7 +33,7 @@ from lab.queries.model import Query
 from lab.scenario import Source
 from lab.service.requests import own_values, query_parameters
 from lab.service.values import named, schema_of
-from lab.stores.port import Layout
+from lab.stores.layout import Layout
 from lab.wiring import Plan, plan
 
 # Reports have tests of their own.

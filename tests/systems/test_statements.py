@@ -170,6 +170,9 @@ def tried(session: Any, system: SqlSystem) -> None:
         ]
         tables = {"item": ReferenceTable(ITEM, must), "shelf": ReferenceTable(SHELF, SHELVES)}
         for query, parameters in NOW:
+            if any(isinstance(value, str) and "\0" in value for value in parameters):
+                # A text that PostgreSQL can't be asked for: a store of it answers without asking.
+                continue
             if (found := made.ask(query, parameters)) is not None:
                 expected = KINDS[query.kind].answer(query, parameters, tables)
                 assert KINDS[query.kind].agrees(query, expected, found), (query, parameters, expected, found)
