@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ def grow(
     from lab.shipped import scenario_file
     from lab.sweeps import carry_on
     from lab.sweeps.folder import begin
-    from lab.sweeps.growth import document, foretellable, growths, levels_of, planned, said
+    from lab.sweeps.growth import document, foretellable, growths, levels_of, planned, said, untold
 
     numbers = _numbers(sizes)
     foretellable(at, max(numbers))
@@ -47,13 +48,16 @@ def grow(
         sweep = begin(plan, out)
         with progress_bar() as progress:
             carry_on(plan, sweep, progress=progress)
-        found = growths(sweep, at, levels_of(plan.source))
+        found, unknown = growths(sweep, at, levels_of(plan.source)), untold(sweep.frame)
     told = {"sweep": str(sweep.path), "sizes": numbers, "growth": document(found)}
+    told["untold"] = [asdict(each) for each in unknown]
 
     def text(console: Terminal) -> None:
         console.print(f"{plan.name}, from {min(numbers):,.0f} to {max(numbers):,.0f} commands", style="bold")
         for each in found:
             say(f"  {said(each)}")
+        for figure in unknown:
+            say(f"  {figure.said()}")
         say(f"\n{sweep.path}")
 
     answer(as_json, lambda: told, text)

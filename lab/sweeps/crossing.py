@@ -42,14 +42,15 @@ def find_crossover(
     assert varied.low is not None
     assert varied.high is not None
 
+    low, high = (float(round(end)) if whole else end for end in (varied.low, varied.high))
+
     def measure(value: float) -> tuple[list[float | None], list[float | None]]:
-        at = round(value) if whole else value
-        plan = SweepPlan.of(source, [override(varied.key, at)], repeat)
+        plan = SweepPlan.of(source, [override(varied.key, value)], repeat)
         sweep = begin(plan, None, root)
         carry_on(plan, sweep, executor, progress, run=run)
         return _values(sweep, pair[0], quantity, repeat), _values(sweep, pair[1], quantity, repeat)
 
-    return varied.key, crossover(varied.low, varied.high, measure, varied.logarithmic)
+    return varied.key, crossover(low, high, measure, varied.logarithmic, whole=whole)
 
 
 def _ranged(source: Source, vary: Sequence[str]) -> Varied:

@@ -57,10 +57,13 @@ class Crossover:
     looks: tuple[CrossingLook, ...] = field(default=())
 
 
-def crossover(low: float, high: float, measure: Measure, logarithmic: bool, steps: int = STEPS) -> Crossover:
+def crossover(
+    low: float, high: float, measure: Measure, logarithmic: bool, steps: int = STEPS, whole: bool = False
+) -> Crossover:
     """Return where two projections change places between two values of a key, with at most so many values looked at.
 
-    A crossover is found once; of several in the range it is one of them.
+    A crossover is found once; of several in the range it is one of them. Of a key that takes whole numbers alone, two
+    neighbours are as near as can be.
     """
     looks: dict[float, CrossingLook] = {}
 
@@ -79,10 +82,11 @@ def crossover(low: float, high: float, measure: Measure, logarithmic: bool, step
     while len(looks) < steps:
         gaps = [(below.value, unsure[0]), (unsure[1], above.value)] if unsure else [(below.value, above.value)]
         wide = [gap for gap in gaps if not _near(gap[0], gap[1], low, high, logarithmic)]
+        wide = [gap for gap in wide if not whole or gap[1] - gap[0] > 1]
         if not wide:
             break
         start, end = max(wide, key=lambda gap: _width(gap[0], gap[1], logarithmic))
-        found = look(_between(start, end, logarithmic))
+        found = look(_between(start, end, logarithmic, whole))
         if found.side == first.side:
             below = found
             unsure = (
@@ -123,9 +127,11 @@ def _width(start: float, end: float, logarithmic: bool) -> float:
     return math.log(end / start) if logarithmic else end - start
 
 
-def _between(start: float, end: float, logarithmic: bool) -> float:
-    """The middle, of which a person could say the digits."""
+def _between(start: float, end: float, logarithmic: bool, whole: bool = False) -> float:
+    """The middle, of which a person could say the digits; a whole number strictly between, if it must be one."""
     middle = math.sqrt(start * end) if logarithmic else (start + end) / 2
+    if whole:
+        return float(min(max(round(float(f"{middle:.3g}")), math.floor(start) + 1), math.ceil(end) - 1))
     rounded = float(f"{middle:.3g}")
     return rounded if start < rounded < end else middle
 

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from lab.base import BadInput, Problem
-from lab.formatting import duration, short_count, size
+from lab.formatting import duration, listed, short_count, size
 from lab.scenario import Source
 from lab.statistics.intervals import Interval
 from lab.statistics.powers import FURTHEST, Power, power
@@ -72,10 +72,13 @@ def growths(sweep: Sweep, at: float | None = None, levels: dict[str, float] | No
         why = str(frame["error"].drop_nulls().to_list()[0]) if not frame.is_empty() else "no run is done"
         raise BadInput([Problem(str(sweep.path), f"no run came to anything: {why}")])
     foretellable(at, float(frame[SIZE].max()))  # type: ignore[arg-type]
+    unknown = {(each.projection, each.quantity) for each in untold(frame)}
     found = []
     for key, rows in _costs(frame).group_by("projection", "store", "quantity", "unit", maintain_order=True):
         projection, store, quantity, unit = map(str, key)
         known = rows.filter(pl.col("value") > 0)
+        if (projection, quantity) in unknown:
+            continue
         if known[SIZE].n_unique() < SIZES_MIN:
             continue
         law = power(known[SIZE].to_list(), known["value"].to_list())
@@ -84,6 +87,34 @@ def growths(sweep: Sweep, at: float | None = None, levels: dict[str, float] | No
         breaks = law.reaches(level) if level else None
         found.append(FigureGrowth(projection, store, quantity, unit, law, at, value, expected, breaks))
     return sorted(found, key=_place)
+
+
+@dataclass(frozen=True)
+class UntoldFigure:
+    """A figure that some runs of a projection don't know, at these sizes: it has no law.
+
+    A quantile that falls on a change which was never visible, or a lag that grows without end: a law of the other sizes
+    would go on smoothly over them.
+    """
+
+    projection: str
+    quantity: str
+    sizes: tuple[float, ...]
+
+    def said(self) -> str:
+        """Return it in a line."""
+        sizes = listed([f"{each:,.0f}" for each in self.sizes])
+        return f"{self.quantity} of {self.projection} is unknown in some runs of {sizes} commands: it has no law"
+
+
+def untold(frame: pl.DataFrame) -> list[UntoldFigure]:
+    """Return the figures that some runs have and others of the same projection don't, from the results of a sweep."""
+    costs = _costs(frame)
+    ran = frame.drop_nulls("projection").select("projection", "run", SIZE).unique()
+    known = costs.select("projection", "quantity").unique()
+    missing = ran.join(known, "projection").join(costs, ["projection", "quantity", "run"], how="anti")
+    found = missing.group_by("projection", "quantity").agg(pl.col(SIZE).unique().sort()).sort("projection", "quantity")
+    return [UntoldFigure(name, quantity, tuple(sizes)) for name, quantity, sizes in found.iter_rows()]
 
 
 def foretellable(at: float | None, largest: float) -> None:

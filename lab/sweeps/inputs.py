@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from lab.wiring import Plan
 _CHUNK = 1 << 20
 
 
-def inputs(source: Source, made: Plan) -> list[tuple[str, str]]:
-    """Return each input with the SHA-256 of its content, in order.
+def inputs(source: Source, made: Plan, varied: Iterable[Any] = ()) -> list[tuple[str, str]]:
+    """Return each input with the SHA-256 of its content, in order; also of those that `varied` values name.
 
     Inputs are what the domain says that its history comes from, and whatever a text of the scenario names that is a
     file, or the folder of a run, from the scenario's own folder on. One that can't be read has no digest: the run will
@@ -23,7 +23,7 @@ def inputs(source: Source, made: Plan) -> list[tuple[str, str]]:
     """
     found = dict(getattr(made.domain, "fingerprints", {}))
     root = source.path.absolute().parent
-    for text in sorted(set(_texts([source.raw, *_values(source.overrides)]))):
+    for text in sorted(set(_texts([source.raw, *_values(source.overrides), *varied]))):
         # A table of a database stands behind its file.
         for named in (text, text.rpartition(":")[0]):
             place = root / named if named and "\0" not in named and len(named) < 1_000 else root

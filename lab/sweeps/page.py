@@ -73,9 +73,8 @@ def sections(sweep: Sweep, found: Response) -> Iterator[dict[str, Any]]:
         if len(numeric) >= 2 and design == GRID:
             across, down = numeric[:2]
             figure = drawn.heat(found, across, down, quantity)
-            yield _section(
-                f"heat-{quantity}", f"{title.capitalize()}, over both keys", figure, said.on_heat(found, quantity)
-            )
+            see = said.on_heat(found, quantity) + said.on_untold(found, quantity)
+            yield _section(f"heat-{quantity}", f"{title.capitalize()}, over both keys", figure, see)
         if numeric:
             others = (
                 []
@@ -83,7 +82,7 @@ def sections(sweep: Sweep, found: Response) -> Iterator[dict[str, Any]]:
                 else [key for key in found.keys if key != numeric[0] and len(found.values(key)) > 1]
             )
             figure = drawn.curves(found, numeric[0], quantity, known, others[0] if others else None)
-            see = said.on_curves(found, numeric[0], quantity)
+            see = said.on_curves(found, numeric[0], quantity) + said.on_untold(found, quantity)
             yield _section(f"curve-{quantity}", f"{title.capitalize()}, along {numeric[0]}", figure, see)
 
 

@@ -84,7 +84,7 @@ class SweepPlan:
         wall = first.time.mode == "live" or first.time.service == "measured" or "time.service" in keys
         own = () if wall else tuple(item for item in LEFT_OUT if item.partition("=")[0] not in keys)
         own = tuple(item for item in own if not _says(source, item.partition("=")[0]))
-        read = tuple(inputs(source, ready))
+        read = tuple(inputs(source, ready, (value for point in made for value in point)))
         return cls(source, tuple(varied), tuple(made), repeat, design, samples, first.name, first.seed, wall, own, read)
 
     @cached_property

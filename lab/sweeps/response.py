@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -29,11 +29,14 @@ class Response:
     """The results of a sweep, one row for each point, projection and quantity.
 
     Columns: the varied keys, `projection`, `store`, `guard`, `quantity`, `unit`, `value` (the middle of the
-    repetitions), `low` and `high` (its 95 % interval; null of one repetition), `repetitions`.
+    repetitions), `low` and `high` (its 95 % interval; null of one repetition), `repetitions`. `untold` has the points,
+    projections and quantities that some repetitions know and others don't (a quantile that falls on a change which was
+    never visible, a lag that grows without end): a middle of the others would be too small.
     """
 
     keys: list[str]
     frame: pl.DataFrame
+    untold: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     @property
     def quantities(self) -> list[str]:
@@ -68,13 +71,17 @@ def response(sweep: Sweep) -> Response:
         return Response(keys, pl.DataFrame())
     by = [*keys, "projection", "store", "guard", "quantity", "unit"]
     found = frame.group_by(by, maintain_order=True).agg(pl.col("value"))
+    ran = frame.group_by([*keys, "projection"]).agg(pl.col("run").n_unique().alias("ran"))
+    found = found.join(ran, [*keys, "projection"], how="left", maintain_order="left")
+    partly = pl.col("value").list.len() < pl.col("ran")
+    untold, found = found.filter(partly).select(*keys, "projection", "quantity"), found.filter(~partly).drop("ran")
     rows = []
     for row in found.iter_rows(named=True):
         values = row.pop("value")
         ends = interval(values)
         rows.append(row | {"value": middle(values), "low": ends.low, "high": ends.high, "repetitions": len(values)})
     types = {name: frame.schema[name] for name in by} | {"value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
-    return Response(keys, pl.DataFrame(rows, schema=types | {"repetitions": pl.Int64}))
+    return Response(keys, pl.DataFrame(rows, schema=types | {"repetitions": pl.Int64}), untold)
 
 
 def label(key: str, value: float | str) -> str:

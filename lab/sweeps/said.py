@@ -80,6 +80,15 @@ def on_curves(found: Response, along: str, quantity: str) -> str:
     return f"{TITLES.get(quantity, quantity).capitalize()} {ends_said}: {'; '.join(parts)}{rest}.{bands}"
 
 
+def on_untold(found: Response, quantity: str) -> str:
+    """Say where a figure is left out since some repetitions don't know it; empty if it is known everywhere."""
+    if found.untold.is_empty():
+        return ""
+    counts = found.untold.filter(pl.col("quantity") == quantity).group_by("projection", maintain_order=True).len()
+    named = [f"{plural(many, 'point')} of {name}" for name, many in counts.iter_rows()]
+    return f" Not drawn, since some repetitions don't know it: {listed(named)}." if named else ""
+
+
 def on_effects(found: Sequence[KeyEffect], quantity: str, morris: bool) -> str:
     """Say which key has most to do with a figure, with its interval."""
     what = TITLES.get(quantity, quantity)
@@ -87,7 +96,9 @@ def on_effects(found: Sequence[KeyEffect], quantity: str, morris: bool) -> str:
     for name in dict.fromkeys(each.projection for each in found):
         mine = sorted((each for each in found if each.projection == name), key=lambda each: each.total, reverse=True)
         best = mine[0]
-        if not best.shown:
+        if best.p is None:
+            said.append(f"of {name}, one repetition can't tell what a key does from chance: --repeat 2 or more")
+        elif not best.shown:
             said.append(f"of {name}, these samples don't show which key moves {what}: take more")
         elif morris:
             size = f"{best.total:.3g} (± {best.total_half:.2g})"

@@ -2,26 +2,29 @@
 
 A key's total index is the share of the variance that would be left if all others were fixed: its own effect, and what
 it does together with others. The indices of a sample are uncertain, and the interval of each is SALib's, from a
-bootstrap over the samples; an index whose interval contains 0 is not called one.
+bootstrap over the samples.
+
+Noise alone makes an index larger than 0, since it is made of squares. So a key is called one that matters by its steps:
+pairs of points that differ in this key alone. In two repetitions, which have other seeds, the differences of a step
+have nothing in common but the key's effect: without one, their product is as often below 0 as above.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from lab.base import MissingDriver
 from lab.statistics.several import holm
-from lab.statistics.student import two_sided
 from lab.sweeps.design import LEVELS, MORRIS, SOBOL, problem
 from lab.sweeps.folder import Sweep
 from lab.sweeps.varying import Varied
 
-_NORMAL = 1e6
 _SEED = 1
+_TURNS = 4_999
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class KeyEffect:
     """What a key has to do with a figure of a projection: an index with the half width of its 95 % interval.
 
     `sobol`: `total` and `first` are shares of the variance. `morris`: `total` is the mean size of an elementary effect
-    over the whole range, in the figure's unit, and `first` is None. `p`: the chance of such an index without an effect,
-    corrected by Holm for the number of keys.
+    over the whole range, in the figure's unit, and `first` is None. `p`: the chance of such steps without an effect,
+    corrected by Holm for the number of keys; None of one repetition, which can't tell an effect from noise.
     """
 
     projection: str
@@ -64,9 +67,10 @@ def effects(sweep: Sweep, quantity: str) -> list[KeyEffect]:
         points = [[values.get(name) for name in names] for names in sweep.document["runs"]]
         if any(None in each for each in points):
             continue
-        figure = np.array([sum(each) / len(each) for each in points])  # type: ignore[arg-type]
-        if np.ptp(figure) > 0:
-            found += _corrected(_analysed(varied, figure, sweep, str(projection), quantity))
+        figures = np.array(points, dtype=np.float64)
+        if np.ptp(figures.mean(axis=1)) > 0:
+            indices = _analysed(varied, figures.mean(axis=1), sweep, str(projection), quantity)
+            found += _corrected(indices, _steps(varied, sweep), figures)
     return found
 
 
@@ -102,13 +106,47 @@ def _shares(varied: list[Varied], sweep: Sweep) -> np.ndarray:
     return np.column_stack(columns)
 
 
-def _corrected(found: list[KeyEffect]) -> list[KeyEffect]:
-    """Give each effect its p-value: how far it lies from 0, in the standard errors that its interval is made of."""
-    p = [
-        two_sided(_NORMAL, 1.96 * each.total / each.total_half) if each.total_half > 0 else float(each.total == 0)
-        for each in found
-    ]
-    return [
-        KeyEffect(each.projection, each.quantity, each.key, each.total, each.total_half, each.first, each.first_half, q)
-        for each, q in zip(found, holm(p), strict=True)
-    ]
+def _steps(varied: list[Varied], sweep: Sweep) -> list[np.ndarray]:
+    """For each key, the pairs of places of points that differ in this key alone: an array of two columns."""
+    many, points = len(varied), [tuple(point) for point in sweep.document["points"]]
+    if sweep.document["design"] == SOBOL:
+        # Each block of SALib's sample has a point, then one with each key changed by itself, then another point.
+        blocks = np.arange(0, len(points), many + 2)
+        found = [np.column_stack([blocks, blocks + place + 1]) for place in range(many)]
+    else:
+        shares = _shares(varied, sweep)
+        # A path of Morris changes one key at each of its steps.
+        starts = np.array([at for at in range(len(points) - 1) if (at + 1) % (many + 1)])
+        changed = np.abs(shares[starts + 1] - shares[starts]).argmax(axis=1)
+        found = [np.column_stack([starts, starts + 1])[changed == place] for place in range(many)]
+    # Paths can go over the same step again, there or back: it is the same runs.
+    places = {point: place for place, point in reversed(list(enumerate(points)))}
+    first = np.array([places[point] for point in points])
+    return [np.unique(np.sort(first[pairs], axis=1), axis=0) for pairs in found]
+
+
+def _chance(steps: np.ndarray, figures: np.ndarray) -> float | None:
+    """The p-value of a key's steps, by signs turned at random; None of one repetition with differences.
+
+    Without an effect both ends of a step have the same distribution, so each difference is as likely with the other
+    sign: no assumption of a normal distribution, or of one spread for all points, which a share near 0 doesn't have.
+    """
+    differences = figures[steps[:, 1]] - figures[steps[:, 0]]
+    if not differences.any():
+        return 1.0
+    if differences.shape[1] < 2:
+        return None
+    turned = np.random.default_rng(_SEED).choice([-1.0, 1.0], size=(_TURNS, *differences.shape)) * differences
+    # The products of each two repetitions, added up.
+    found = (differences.sum(axis=1) ** 2).sum()
+    by_chance = (turned.sum(axis=2) ** 2).sum(axis=1)
+    return float(1 + (by_chance >= found * (1 - 1e-9)).sum()) / (1 + _TURNS)
+
+
+def _corrected(found: list[KeyEffect], steps: list[np.ndarray], figures: np.ndarray) -> list[KeyEffect]:
+    """Give each effect its p-value, corrected for the number of keys."""
+    chances = [_chance(each, figures) for each in steps]
+    if any(each is None for each in chances):
+        return found
+    corrected = holm([each for each in chances if each is not None])
+    return [replace(each, p=p) for each, p in zip(found, corrected, strict=True)]

@@ -56,6 +56,25 @@ def test_the_interval_holds_the_true_value_in_at_least_95_of_100() -> None:
     assert held / told >= 0.93
 
 
+@pytest.mark.parametrize("logarithmic", [True, False])
+@pytest.mark.parametrize("true", [1.5, 2.5, 4.5, 19.5])
+def test_of_whole_numbers_the_answer_lies_between_two_that_were_measured(true: float, logarithmic: bool) -> None:
+    looked: list[float] = []
+
+    def at(value: float) -> tuple[Sequence[float], Sequence[float]]:
+        looked.append(value)
+        return [1.0, 1.01, 0.99], [value / true, 1.01 * value / true, 0.99 * value / true]
+
+    found = crossover(1, 20, at, logarithmic, whole=True)
+    assert all(value == round(value) for value in looked)
+    assert len(set(looked)) == len(looked)
+    assert found.low is not None
+    assert found.high is not None
+    assert {found.low, found.high} <= set(looked)
+    assert found.low < true < found.high
+    assert found.high - found.low == 1 or found.high / found.low <= 1.1
+
+
 def test_it_works_on_a_plain_range_the_other_way_round() -> None:
     def at(value: float) -> tuple[Sequence[float], Sequence[float]]:
         return [1.0, 1.01, 0.99], [math.exp(value - 0.3), 1.01 * math.exp(value - 0.3), 0.99 * math.exp(value - 0.3)]

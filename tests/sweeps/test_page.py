@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
@@ -103,7 +105,7 @@ def test_words_and_a_single_key_are_drawn_too_and_errors_are_listed(tmp_path: Pa
 
 @pytest.mark.parametrize(("design", "samples"), [("sobol", 64), ("morris", 16)])
 def test_the_key_that_matters_is_named_with_its_share(tmp_path: Path, design: str, samples: int) -> None:
-    plan = tiny("channel.lose=0..1", "channel.duplicate=0..1", samples=samples, design=design)
+    plan = tiny("channel.lose=0..1", "channel.duplicate=0..1", samples=samples, design=design, repeat=2)
     sweep = made(tmp_path / design, plan, lambda p, _: (3 * p["channel.lose"] + p["channel.duplicate"]) / 4)
     lose, duplicate = (each for each in effects(sweep, "wrong_share") if each.projection == "plain")
     # Of a sum of independent uniform keys each has the square of its factor: 9 of 10. The effects are the factors.
@@ -119,11 +121,50 @@ def test_the_key_that_matters_is_named_with_its_share(tmp_path: Path, design: st
 
 
 def test_a_key_that_does_nothing_is_not_named(tmp_path: Path) -> None:
-    plan = tiny("channel.lose=0..1", "channel.duplicate=0..1", samples=32, design="sobol")
+    plan = tiny("channel.lose=0..1", "channel.duplicate=0..1", samples=32, design="sobol", repeat=2)
     sweep = made(tmp_path / "one", plan, lambda point, _: point["channel.lose"])
     lose, duplicate = (each for each in effects(sweep, "wrong_share") if each.projection == "plain")
     assert (lose.shown, duplicate.shown) == (True, False)
     assert effects(made(tmp_path / "same", plan, lambda *_: 1.0), "wrong_share") == []
+
+
+@pytest.mark.parametrize(("design", "samples"), [("sobol", 16), ("morris", 8)])
+def test_noise_alone_names_hardly_a_key_and_a_key_in_noise_is_named(tmp_path: Path, design: str, samples: int) -> None:
+    plan = tiny("channel.lose=0..1", "channel.duplicate=0..1", samples=samples, design=design, repeat=3)
+    drawn = np.random.default_rng(4)
+    sweep = made(tmp_path / design, plan, lambda *_: float(drawn.normal()))
+    rows, named, found = sweep.frame, 0, 0
+    trials = 100
+    for _ in range(trials):
+        noise = pl.Series("value", drawn.normal(size=rows.height))
+        for key in (0.0, 3.0):
+            varied = rows.with_columns((pl.col("channel.lose") * key + noise).alias("value"))
+            shown = {each.key for each in effects(_Figures(sweep.path, varied), "wrong_share") if each.shown}
+            named += bool(shown) and key == 0
+            found += "channel.lose" in shown and key > 0
+    # Two projections are looked at, each at a level of 5 %: 9.75 of 100, and four standard errors.
+    assert named <= trials * 0.0975 + 4 * math.sqrt(trials * 0.0975)
+    assert found >= 0.8 * trials
+
+
+def test_one_repetition_names_no_key(tmp_path: Path) -> None:
+    plan = tiny("channel.lose=0..1", "channel.duplicate=0..1", samples=8, design="sobol")
+    sweep = made(tmp_path / "once", plan, lambda point, _: point["channel.lose"])
+    assert not any(each.shown for each in effects(sweep, "wrong_share"))
+    assert "--repeat 2 or more" in summary(sweep)["figures"][0]["see"]
+
+
+class _Figures(Sweep):
+    """A sweep with other figures."""
+
+    def __init__(self, path: Path, rows: pl.DataFrame) -> None:
+        super().__init__(path)
+        object.__setattr__(self, "rows", rows)
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        found: pl.DataFrame = self.rows  # type: ignore[attr-defined]
+        return found
 
 
 GUARDS = ("none", "dedupe", "revision", "ordered")
