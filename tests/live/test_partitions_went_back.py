@@ -96,8 +96,13 @@ async def until(met: Callable[[], bool]) -> None:
 
 
 async def worked(owners: list[PartitionOwner], head: int) -> list[asyncio.Task[None]]:
+    """Let them work until each has gone past what is there: a partition's reader does by its first empty page."""
     works = [asyncio.create_task(owner.work()) for owner in owners]
-    await until(lambda: all(owner.position >= head for owner in owners) or any(work.done() for work in works))
+
+    def past() -> bool:
+        return all(owner.worker.positions["employee"] >= head for owner in owners)
+
+    await until(lambda: past() or any(work.done() for work in works))
     assert not any(work.done() for work in works)
     return works
 

@@ -21,8 +21,9 @@ from lab.place import FolderPlace
 from lab.stores import STORES, Layout, Store, duckdb_document, dump, postgres_document, sqlite_document, store_class
 from lab.testing.sample import ITEM, NASTY, SHELF, ask, item, items, layout
 
-# Those that are asked in SQL; documents in Redis embed none, and have tests of their own.
-DOCUMENTS = [name for name in STORES if STORES[name].family == "document" and STORES[name].server != "redis"]
+# Those that are asked in SQL; documents in Redis and MongoDB embed none, and have tests of their own.
+NO_SQL = {"redis", "mongodb"}
+DOCUMENTS = [name for name in STORES if STORES[name].family == "document" and STORES[name].server not in NO_SQL]
 each = pytest.mark.parametrize(
     "name",
     [

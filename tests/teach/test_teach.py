@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from lab.base import BadInput
+from lab.errors import NotReadable
 from lab.teach import animation, books, choosing, corners, desk, experiments, output, queueing, widgets
 from lab.teach.ride import ride
 from lab.teach.scale import VARIABLE, scaled
@@ -177,7 +178,7 @@ def test_a_moved_slider_draws_again_and_a_mistake_is_told_in_its_place() -> None
 
     def draw(**values: Any) -> tuple[Figure, str]:
         if values["size"] == 3:
-            raise BadInput([experiments.NotReadable("here", "three is none").problems[0]])
+            raise BadInput([NotReadable("here", "three is none").problems[0]])
         return nothing(**values)
 
     controls = {"size": widgets.slider(1, 1, 3), "moment": widgets.film(0, 0, 5)}
