@@ -15,6 +15,7 @@ import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import polars as pl
@@ -35,6 +36,9 @@ _ALONE_BYTES = 1 << 24
 _TOGETHER_BYTES = 1 << 27
 # Rows that span fewer chunks than this are taken from them as a whole.
 _NEAR = 4
+# More passes over a frame than this are saved by going through it once, and through parts of it, so many at the most.
+_PASSES, _PARTS = 4, 256
+_PLACE = "lab_place"
 
 
 class Spill:
@@ -204,7 +208,53 @@ def reordered(frame: pl.DataFrame, rows: np.ndarray, spill: Spill) -> pl.DataFra
     # Rows from all over a frame on disk are looked for in all of it: so, many together.
     each = frame.estimated_size() / max(1, frame.height)
     step = max(ROWS, int(_TOGETHER_BYTES / max(1.0, each)))
+    if spill.folder is not None and frame.n_chunks() > 1 and rows.size > _PASSES * step:
+        return spill.frame(_distributed(frame, rows, max(step, rows.size // _PARTS + 1), spill), dict(frame.schema))
     return spill.frame(_in_order(frame, rows, step), dict(frame.schema))
+
+
+def _distributed(frame: pl.DataFrame, rows: np.ndarray, step: int, spill: Spill) -> Iterator[pl.DataFrame]:
+    """Go through the frame once, and put each row into a file of those that stand near it in the end."""
+    place = spill.empty(frame.height, np.int64)
+    for first in range(0, rows.size, ROWS):
+        # From 1: the places of rows that aren't wanted are 0.
+        place[rows[first : first + ROWS]] = np.arange(first + 1, min(first + ROWS, rows.size) + 1)
+    if np.count_nonzero(place) < rows.size:
+        # Some are wanted more than once.
+        yield from _in_order(frame, rows, step)
+        return
+    bounds = np.append(np.arange(0, rows.size, step), rows.size)
+    with contextlib.ExitStack() as opened:
+        files = [opened.enter_context(tempfile.TemporaryFile(dir=spill.folder)) for _ in bounds[1:]]
+        _deal(frame, place, bounds, files)
+        for first, file in zip(bounds, files, strict=False):
+            file.seek(0)
+            found = pl.from_arrow(pa.ipc.open_stream(file).read_all())
+            assert isinstance(found, pl.DataFrame)
+            # The room on disk is free again.
+            file.close()
+            back = np.empty(found.height, np.int64)
+            back[found[_PLACE].to_numpy() - first] = np.arange(found.height)
+            found = found.drop(_PLACE).rechunk()
+            for part in range(0, back.size, ROWS):
+                yield found[back[part : part + ROWS]]
+
+
+def _deal(frame: pl.DataFrame, place: np.ndarray, bounds: np.ndarray, files: Sequence[IO[bytes]]) -> None:
+    """Write each row that has a place, counted from 1, to the file between whose bounds (from 0) it stands."""
+    empty = frame.clear().with_columns(pl.Series(_PLACE, [], pl.Int64)).to_arrow(compat_level=pl.CompatLevel.newest())
+    with contextlib.ExitStack() as opened:
+        writers = [opened.enter_context(pa.ipc.new_stream(file, empty.schema)) for file in files]
+        for start in range(0, frame.height, _NEAR * ROWS):
+            at = place[start : start + _NEAR * ROWS]
+            kept = np.flatnonzero(at)
+            order = kept[np.argsort(at[kept], kind="stable")]
+            part = frame[start : start + _NEAR * ROWS][order].with_columns(pl.Series(_PLACE, at[order] - 1))
+            cuts = np.searchsorted(at[order] - 1, bounds)
+            for writer, first, last in zip(writers, cuts, cuts[1:], strict=False):
+                if last > first:
+                    writer.write_table(_own(part[first:last]).cast(empty.schema))
+            breathe()
 
 
 def _in_order(frame: pl.DataFrame, rows: np.ndarray, step: int) -> Iterator[pl.DataFrame]:

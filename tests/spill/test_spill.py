@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lab import mapped, spill
 from lab.mapped import breathe, release
-from lab.spill import Spill, here, spilling, taken, widened
+from lab.spill import Spill, here, reordered, spilling, taken, widened
 
 SCHEMA = {"number": pl.Int64(), "text": pl.String(), "flag": pl.Boolean()}
 
@@ -102,6 +102,42 @@ def test_rows_are_taken_in_their_order(rows: list[int], near: int) -> None:
         chunked = pl.concat(frame(60).iter_slices(7))
         chosen = np.array(rows, np.int64)
         assert taken(chunked, chosen).equals(frame(60)[chosen])
+
+
+@given(st.data(), st.sampled_from(["permutation", "subset", "repeated"]))
+def test_a_frame_on_disk_is_brought_into_another_order(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, kind: str
+) -> None:
+    height = data.draw(st.integers(30, 80))
+    rows = np.array(data.draw(st.permutations(range(height))))
+    if kind == "subset":
+        rows = rows[: data.draw(st.integers(20, height))]
+    elif kind == "repeated":
+        rows[data.draw(st.integers(0, height - 1))] = rows[0]
+    folder = tmp_path_factory.mktemp("spill")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("ROWS", 4), ("LEAST_OWN_BYTES", 1), ("_TOGETHER_BYTES", 1), ("_PASSES", 2)):
+            patch.setattr(spill, name, value)
+        patch.setattr(spill, "_PARTS", data.draw(st.sampled_from([1, 3, 256])))
+        texts = [None if n % 7 == 0 else f"é{n}" * (n % 5) for n in range(height)]
+        frame = Spill(folder).kept(
+            pl.DataFrame({"key": range(height), "text": texts, "list": [[n] for n in range(height)]})
+        )
+        assert frame.n_chunks() > 1
+        found = reordered(frame, rows, Spill(folder))
+    assert found.equals(frame[rows])
+    assert list(folder.iterdir()) == []
+
+
+def test_each_row_is_read_once_for_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("ROWS", 10), ("LEAST_OWN_BYTES", 1), ("_TOGETHER_BYTES", 1)):
+        monkeypatch.setattr(spill, name, value)
+    frame = Spill(tmp_path).kept(pl.DataFrame({"key": range(1_000)}))
+    looked: list[int] = []
+    monkeypatch.setattr(spill, "taken", lambda part, some: (looked.append(part.height), taken(part, some))[1])
+    order = np.random.default_rng(1).permutation(1_000)
+    assert reordered(frame, order, Spill(tmp_path))["key"].to_list() == order.tolist()
+    assert looked == []
 
 
 def test_readers_spill_where_they_are_told_to(tmp_path: Path) -> None:
