@@ -14,6 +14,7 @@ import atexit
 import os
 import secrets
 import socket
+import threading
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from lab.place import read_file
 
 # Beside the data of a place: the name of what holds them on the server.
 NAMED = ".lab-on-server"
+
+_OWNING = threading.RLock()
 
 # What statements go through: a session or a client of this kind of server.
 SessionT = TypeVar("SessionT")
@@ -107,6 +110,11 @@ class Ledger(ABC, Generic[SessionT]):
 
         Raises Unavailable.
         """
+        # Threads would ask one session at the same time, and each wait for the lock that another has just taken.
+        with _OWNING:
+            return self._found()
+
+    def _found(self) -> int:
         mine = self._owner if self._owner is not None and self._owner.process == os.getpid() else None
         if mine is not None and (mine.held is None or mine.held.alive()):
             return mine.number

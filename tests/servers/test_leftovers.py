@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,17 @@ def test_an_owner_whose_session_was_lost_takes_its_lock_again(kind: Kind, sessio
     kind.lost(session, number)
     assert kind.ledger.owner() == number
     assert name not in kind.server.clean()
+    place.drop()
+
+
+def test_threads_that_find_it_lost_at_the_same_time_take_it_once(kind: Kind, session: Any, tmp_path: Path) -> None:
+    place = kind.of(tmp_path / "store")
+    place.claim()
+    number = kind.ledger.owner()
+    kind.lost(session, number)
+    with ThreadPoolExecutor(8) as threads:
+        found = [threads.submit(kind.ledger.owner) for _ in range(32)]
+    assert {each.result() for each in found} == {number}
     place.drop()
 
 
