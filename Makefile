@@ -58,7 +58,7 @@ nightly-signals: setup
 
 nightly-kills: setup
 	KILLS=100 $(BIN)/python -m pytest -n 0 tests/load/test_kills.py
-	KILLS=20 $(BIN)/python -m pytest -n 0 tests/truth/test_truth_kills.py
+	KILLS=20 $(BIN)/python -m pytest -n 0 tests/truth/test_truth_kills.py tests/live/test_live_kills.py
 
 nightly-torture: setup
 	$(BIN)/lab torture scenarios/torture.toml --kills 10 --rate 60 --set truth.engine=duckdb
