@@ -15,6 +15,7 @@ import click
 
 from lab.cli import checking, commands, processes
 from lab.cli.growing import grow
+from lab.cli.listing import open_report, runs
 from lab.cli.servers import servers
 from lab.cli.shared import EXIT
 from lab.cli.statements import statements
@@ -45,6 +46,8 @@ def lab() -> None:
 for command in (
     commands.run,
     commands.report,
+    runs,
+    open_report,
     commands.compare,
     commands.advise,
     sweep,

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from lab.base import NotReadable
 from lab.formatting import toml
 from lab.notebook.results import ShownAdvice, ShownCheck, ShownComparison, ShownRun
 from lab.runs import Run
 from lab.runs import load_run as load_finished
+from lab.runs.listing import kept
 from lab.scenario import Source
 from lab.shipped import scenario_file, scenario_files
 from lab.wiring import Plan, plan
@@ -50,7 +50,7 @@ def run(
     with every mistake of the scenario.
 
     >>> import lab
-    >>> lab.run("employees", workload__commands=500, measure__samples=1, runs=folder, progress=False).verdict
+    >>> lab.run("employees", workload__commands=3_000, measure__samples=1, runs=folder, progress=False).verdict
     'pass'
     """
     from lab.experiment import run as run_simulated
@@ -103,21 +103,10 @@ def runs(folder: str | Path = RUNS) -> pl.DataFrame:
 
     The columns are `scenario`, `run`, `verdict`, `changes`, `seed`, `path`.
     """
-    rows = []
-    for file in sorted(Path(folder).glob("*/*/manifest.json")):
-        if file.parent.name.startswith(".") or file.parent.is_symlink():
-            continue
-        try:
-            found = load_finished(file.parent)
-        except (NotReadable, OSError):
-            continue
-        rows.append({
-            "scenario": found.path.parent.name, "run": found.path.name, "verdict": found.manifest["verdict"],
-            "changes": found.manifest["changes"], "seed": found.manifest["seed"], "path": str(found.path),
-        })  # fmt: skip
+    columns = ("scenario", "run", "verdict", "changes", "seed", "path")
+    rows = [{name: getattr(one, name) for name in columns} for one in kept(Path(folder))]
     types = {"scenario": pl.String, "run": pl.String, "verdict": pl.String}
-    schema = types | {"changes": pl.Int64, "seed": pl.Int64, "path": pl.String}
-    return pl.DataFrame(rows, schema=schema).sort("run", descending=True)
+    return pl.DataFrame(rows, schema=types | {"changes": pl.Int64, "seed": pl.Int64, "path": pl.String})
 
 
 def load_run(path: str | Path, root: str | Path = RUNS) -> ShownRun:

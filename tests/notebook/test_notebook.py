@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from documents import blocks
 
 import lab
+import lab.notebook
 from lab.base import BadInput, NotReadable
 from lab.notebook.results import ShownRun
 from lab.runs import load_run
@@ -197,3 +199,13 @@ def test_ten_lines_of_the_readme_decide_between_two_stores(tmp_path: Path, monke
     asked = {(store, query) for store, query in found.queries.select("store", "query").iter_rows()}
     both = [{query for store, query in asked if store == one} for one in ("sqlite.table", "duckdb.columnar")]
     assert both[0] & both[1]
+
+
+def test_the_examples_of_the_documentation_strings_are_what_comes_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = [each for each in doctest.DocTestFinder().find(lab.notebook, globs={"folder": tmp_path}) if each.examples]
+    assert found
+    for each in found:
+        assert doctest.DocTestRunner().run(each).failed == 0
