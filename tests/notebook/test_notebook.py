@@ -61,6 +61,12 @@ def test_tables_a_text_a_file_and_keys_are_one_scenario(run: ShownRun, tmp_path:
     assert (run.path / "report.html").exists()
 
 
+def test_a_fresh_report_names_the_run_by_the_folder_that_it_is_in(run: ShownRun) -> None:
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert run.name in page
+    assert ".partial" not in page
+
+
 def test_a_mistake_is_told_as_the_command_tells_it(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="did you mean `commands`"):
         lab.run(TABLES, workload__comands=3, runs=tmp_path, progress=False)
