@@ -22,6 +22,8 @@ _NEVER = "never: a table is asked by its primary key"
 _HIDDEN = "the client leaves out a row that is deleted"
 _FORMER = "where the row was, if the record's former row, which is read by key, has another place"
 _LAST = "after all rows of its batch"
+# The timestamps keep an older row out of its own place, and of no other: it would stay where the record never is again.
+_NEWER = "which is newer than the row that was read by key: an older one would stay in the place that it had then"
 # A table, and whether its rows fall by the last clustering column.
 _Ordered = tuple[WideTable, bool]
 
@@ -90,7 +92,8 @@ def _cql_load(entity: Entity, tables: Sequence[_Ordered]) -> list[SqlStatement]:
         found.append(SqlStatement("load", entity.name, text, _FORMER))
     for name in (*(_called(*one) for one in tables), entity.name):
         text = f"INSERT INTO {quoted(name)} ({names}) VALUES ({marks}) USING TIMESTAMP ?"
-        why = "" if name == entity.name else "of a live record that has a value in each column of the primary key"
+        live = f"of a live record with a value in each column of the primary key, {_NEWER}"
+        why = "" if name == entity.name else live
         found.append(SqlStatement("load", entity.name, text, why))
     entity_text = entity.name.replace("'", "''")
     text = f"INSERT INTO {CHECKPOINT} (entity, position) VALUES ('{entity_text}', ?)"
@@ -143,7 +146,7 @@ def hbase(entities: Iterable[Entity], queries: Sequence[Query]) -> list[SqlState
         found.append(SqlStatement("load", entity.name, f"get '{entity.name}', ?"))
         found += [SqlStatement("load", entity.name, f"deleteall '{name}', ?, 'c:row', ?", _FORMER) for name in tables]
         put = "put '{}', ?, 'c:row', ?, ?"
-        found += [SqlStatement("load", entity.name, put.format(name), "of a live record") for name in tables]
+        found += [SqlStatement("load", entity.name, put.format(name), f"of a live record, {_NEWER}") for name in tables]
         found.append(SqlStatement("load", entity.name, put.format(entity.name)))
         found.append(SqlStatement("load", entity.name, f"put '{CHECKPOINT}', '{entity.name}', 'c:position', ?", _LAST))
     return [*found, *(_scan(query, known[query.entity.name]) for query in queries)]

@@ -58,6 +58,18 @@ def test_every_table_that_is_named_is_made_and_the_checkpoint_is_written_last(sy
         assert not any("lab_checkpoint" in text for text in of(found, "load", entity)[:-1])
 
 
+@each_system
+def test_where_a_record_moves_only_what_is_newer_than_the_row_by_key_is_written(system: str) -> None:
+    """A late older row would have its own place to itself: timestamps compare rows of one place alone."""
+    words: dict[str, Any] = {"kind": "filter", "where": {"shelf": "?"}}
+    found = [one for one in made(system, ask(name="some", **words)) if (one.use, one.name) == ("load", "item")]
+    inserts = [one for one in found if one.text.startswith(("INSERT", "put"))]
+    moved = [one for one in inserts if "item_by_" in one.text]
+    assert moved
+    assert all("newer than the row that was read by key" in one.why for one in moved)
+    assert found[0].text.startswith(("SELECT", "get"))
+
+
 def test_a_table_of_cassandra_has_the_order_of_its_question() -> None:
     words: dict[str, Any] = {"kind": "filter", "where": {"shelf": "?"}, "order_by": "amount", "limit": 3}
     found = made("cassandra", ask(name="up", **words), ask(name="down", descending=True, **words))
