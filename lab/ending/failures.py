@@ -16,7 +16,7 @@ from pathlib import Path
 from traceback import extract_tb
 
 from lab.errors import BadInput, LabError, Problem
-from lab.formatting import one_line
+from lab.formatting import first_line, one_line
 
 # The exit status of what is wrong with the machine or with the lab itself.
 INTERNAL = 4
@@ -103,6 +103,8 @@ def told(error: BaseException) -> Sequence[Problem]:
         return [Problem("lab", str(error))]
     if code is not None:
         (what, way_out), place = _MENDING.get(code, (os.strerror(code), "")), _place(error, code)
+        if code == errno.ENOMEM:
+            what += _limit(error)
         return [Problem(place, what, "go to another folder" if place == _CURRENT else way_out)]
     if isinstance(error, ImportError):
         way_out = "install it again: pip install --force-reinstall 'polyglot-lab'"
@@ -112,6 +114,12 @@ def told(error: BaseException) -> Sequence[Problem]:
         return [Problem("lab", f"{called} was called in the midst of the work{_where(error)}", "mend what calls it")]
     way_out = "a defect, and no verdict: `--debug` shows the traceback"
     return [Problem("lab", f"internal error: {one_line(error)}{_where(error)}", way_out)]
+
+
+def _limit(error: BaseException) -> str:
+    """What is said of the memory: an engine may be at its own limit, while the machine has more."""
+    said = [first_line(each) for each in _chain(error) if str(each) and _code(each) == errno.ENOMEM]
+    return f": {said[0].removeprefix('Out of Memory Error: ')}" if said else ""
 
 
 def environment(error: BaseException) -> int | None:

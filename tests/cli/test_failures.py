@@ -165,7 +165,11 @@ def call(*words: str) -> Result:
 FAILURES = {
     "full": (OSError(errno.ENOSPC, "No space left on device"), "no space left on device"),
     "engine": (duckdb.IOException('Could not write file "/x/y.db": No space left on device'), "/x/y.db: no space"),
-    "memory": (MemoryError(), "out of memory"),
+    "memory": (MemoryError(), "lab: out of memory (close"),
+    "engine's memory": (
+        duckdb.OutOfMemoryException("Out of Memory Error: could not allocate 1 KiB (9/9 used)\nPossible solutions:"),
+        "lab: out of memory: could not allocate 1 KiB (9/9 used) (close",
+    ),
     "recursion": (RecursionError("maximum recursion depth exceeded"), "internal error: RecursionError"),
     "import": (ImportError("libx.so: cannot open shared object file"), "can't be imported"),
     "exit": (SystemExit(0), "sys.exit(0) was called"),
