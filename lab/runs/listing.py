@@ -39,7 +39,7 @@ def finished(root: Path) -> Iterator[Run]:
 
 
 def kept(root: Path, scenario: str | None = None, verdict: str | None = None) -> list[KeptRun]:
-    """Return the finished runs below a folder, the newest first; those of a scenario or with a verdict, if it is said."""
+    """Return the finished runs below a folder, the newest first; of a scenario or a verdict, if it is said."""
     found = []
     for run in finished(root):
         data, home = run.manifest, run.path.parent.name
@@ -63,7 +63,7 @@ def superseded(runs: Sequence[KeptRun], keep: int) -> list[KeptRun]:
 
 
 def remove(run: KeptRun) -> None:
-    """Remove a run. If that is interrupted, what is left counts as no run, and the scenario's next one sweeps it away."""
+    """Remove a run. If that is interrupted, what is left counts as no run, and the next one sweeps it away."""
     path = Path(run.path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     path.rename(aside)
