@@ -211,8 +211,10 @@ class DuckdbFile(SqlFile[duckdb.DuckDBPyConnection]):
         if self.layout.totals:
             yield from self.sliced(engine.as_frame(found.to_arrow_table(), schema))
             return
-        for batch in found.to_arrow_reader(self.page_rows):
-            yield engine.as_frame(batch, schema)
+        (rows,) = connection.execute(f"SELECT count(*) FROM {sql.quoted(entity)}").fetchall()[0]
+        with engine.sorting(connection, rows * len(schema)):
+            for batch in found.to_arrow_reader(self.page_rows):
+                yield engine.as_frame(batch, schema)
 
     def revisions(self, entity: str, keys: Sequence[Key]) -> dict[Key, int]:
         """Return the highest revisions by a join of the keys with the table."""

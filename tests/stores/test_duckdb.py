@@ -255,3 +255,25 @@ def test_a_database_at_rest_keeps_no_blocks_in_memory(tmp_path: Path) -> None:
     assert held() < 2_000_000
     assert engine.settings(connection)["memory_limit"] == limit
     connection.close()
+
+
+def test_a_table_of_many_times_its_memory_is_read_in_order(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MEMORY_LIMIT", "24MB")
+    monkeypatch.setattr(engine, "CONFIG", engine.CONFIG | {"memory_limit": "24MB"})
+    store, rows = opened("duckdb.columnar"), 1_500_000
+    before = dump(store, "item").height
+    values = {"position": "i", "key": "(hash(i) % 1000000)::BIGINT", "revision": "i", "deleted": "false"}
+    values |= {"label": "repeat(chr((65 + i % 26)::INTEGER), 60)"}
+    chosen = [f"{values.get(name, 'NULL')} AS {name}" for name in store.layout.schema("item")]
+    store._connection.execute(f"INSERT INTO item SELECT {', '.join(chosen)} FROM range(1, {rows + 1}) AS r(i)")
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "sort_limit", lambda _: 24)
+        with pytest.raises(duckdb.OutOfMemoryException):
+            list(store.pages("item"))
+    last, found = (-(2**63), 0), 0
+    for page in store.pages("item"):
+        assert page["key"].is_sorted()
+        assert last < page.select("key", "revision").row(0)
+        last, found = page.select("key", "revision").row(-1), found + page.height
+    assert found == before + rows
+    assert str(store.settings()["memory_limit"]).startswith(("22", "23", "24"))
