@@ -24,6 +24,7 @@ from reachable import own_instance
 from lab.domain.employees import EMPLOYEES
 from lab.place import FolderPlace
 from lab.servers import Instance
+from lab.servers.processes import ends_with_parent
 from lab.truth import EXTRAS, open_truth
 
 KILLS = int(os.environ.get("KILLS", "2"))
@@ -79,7 +80,10 @@ class WriterProcess:
         """Go on with the first command that was not acknowledged; whether it was done is not known."""
         since = str(self.told[-1][0] + 1 if self.told else 0)
         words = [str(self.folder), self.engine, self.model, str(self.number), since]
-        self.process = subprocess.Popen([sys.executable, "-c", WRITER, *words], stdout=subprocess.PIPE, text=True)
+        bound = ends_with_parent(signal.SIGKILL)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, *words], stdout=subprocess.PIPE, text=True, preexec_fn=bound
+        )
         self.hearing = Thread(target=self._hear, daemon=True)
         self.hearing.start()
 
@@ -96,9 +100,14 @@ class WriterProcess:
     def kill(self) -> None:
         """End it as a crash does, and hear what it had said."""
         assert self.process is not None
-        assert self.hearing is not None
         assert self.process.poll() is None, "a writer ended by itself"
-        self.process.send_signal(signal.SIGKILL)
+        self.end()
+
+    def end(self) -> None:
+        """Have it end, if it hasn't."""
+        assert self.process is not None
+        assert self.hearing is not None
+        self.process.kill()
         self.process.wait()
         self.hearing.join()
         self.process.stdout.close()  # type: ignore[union-attr]
@@ -160,6 +169,7 @@ def test_what_was_acknowledged_is_there_once_whoever_is_killed(
         writers = [WriterProcess(tmp_path / "truth", engine, "history", number) for number in range(WRITERS)]
         for writer in writers:
             writer.start()
+            ends.callback(writer.end)
         for strike in range(KILLS):
             wait_for(writers, BETWEEN)
             time.sleep(struck.uniform(0.0, 0.02))
