@@ -29,9 +29,9 @@ from lab.servers.ledger import NAMED
 from lab.wiring import Plan
 
 KILLS = int(os.environ.get("KILLS", "2"))
-# Commands for each second, and seconds between two strikes; a broker takes so many more to be there again, or is slow.
+# Commands for each second, and seconds between two strikes; what was struck takes so many more to be there again.
 RATE, BETWEEN = 80, 1.0
-STARTS = {"redis": 1.0, "nats": 1.0, "rabbitmq": 6.0}
+STARTS = {"redis": 1.0, "nats": 1.0, "rabbitmq": 6.0, "projectors": 2.0}
 TEXT = """
 schema = 1
 name = "killed-live"
@@ -64,6 +64,11 @@ CHOSEN = 'SELECT "key", revision, deleted, name, salary FROM {}'
 NEWEST = 'revision = (SELECT max(revision) FROM {} AS other WHERE other."key" = one."key")'
 
 
+def projectors(folder: Path) -> list[int]:
+    """The processes that keep projections up to date; none while all are being started again."""
+    return [process for process, words in _processes(folder) if "lab.service.part" in words]
+
+
 def striking(victim: str, own: Instance, folder: Path) -> float:
     """Strike so often, from when the first command has been acknowledged; when the last strike came."""
     at = 0.0
@@ -76,9 +81,7 @@ def striking(victim: str, own: Instance, folder: Path) -> float:
             time.sleep(0.2)
             own.start()
         else:
-            projectors = [process for process, words in _processes(folder) if "lab.service.part" in words]
-            assert projectors
-            for process in projectors:
+            for process in waited(lambda: projectors(folder)):
                 os.kill(process, signal.SIGKILL)
             at = time.time()
     return at
@@ -105,7 +108,7 @@ def test_everything_is_there_once_whoever_is_killed(
     victim: str, broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    commands = int(RATE * (BETWEEN + (STARTS[broker] if victim == "broker" else 0.0)) * (KILLS + 2))
+    commands = int(RATE * (BETWEEN + STARTS[broker if victim == "broker" else victim]) * (KILLS + 2))
     made = planned(
         tmp_path, TEXT, f"workload.commands={commands}", f"workload.rate={RATE}.0", f"channel.broker={broker}"
     )
