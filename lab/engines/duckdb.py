@@ -125,7 +125,9 @@ def sorting(connection: duckdb.DuckDBPyConnection, values: int) -> Iterator[None
     try:
         yield
     finally:
-        rest(connection)
+        # Who has left off in the midst of it may have closed the store since.
+        with contextlib.suppress(duckdb.ConnectionException):
+            rest(connection)
 
 
 @contextlib.contextmanager

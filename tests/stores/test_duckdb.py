@@ -277,3 +277,7 @@ def test_a_table_of_many_times_its_memory_is_read_in_order(opened: Any, monkeypa
         last, found = page.select("key", "revision").row(-1), found + page.height
     assert found == before + rows
     assert str(store.settings()["memory_limit"]).startswith(("22", "23", "24"))
+    pages = store.pages("item")
+    next(pages)
+    store.close()
+    pages.close()
