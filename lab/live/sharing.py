@@ -68,7 +68,7 @@ class _Life:
 
 def shared_journal(item: ProjectionPlan, changes: Published, folder: Path, began: float) -> Journal:
     """The journals of all owners as one. Its checkpoint is that of the partition that is furthest behind."""
-    found, lives = Journal(), list(_told_apart(_lives(item, changes, folder, began)))
+    found, lives = Journal(), list(_told_apart(_lives(item, changes, folder, began), len(item.layout.entities)))
     ends_of = sorted((one.emptied_at, one.assignment.partition) for one in lives if one.emptied_at is not None)
     found.resets, found.epoch = [at for at, _ in ends_of], len(ends_of)
     moved: list[tuple[float, str, int, int]] = []
@@ -138,16 +138,18 @@ def _lives(item: ProjectionPlan, changes: Published, folder: Path, began: float)
     return found
 
 
-def _told_apart(lives: Sequence[_Life]) -> Iterator[_Life]:
+def _told_apart(lives: Sequence[_Life], entities: int) -> Iterator[_Life]:
     """The same, with the time at which what an owner had was thrown away: by its journal, or as the next one found.
 
-    An owner that was killed before it could write that down has left an empty partition, which had a checkpoint.
+    An owner that was killed before it could write that down has left an empty partition, which had a checkpoint. One
+    that was killed before it could write from where it goes on says nothing of what it found.
     """
-    for life, later in zip(lives, [*lives[1:], None], strict=False):
-        follows = later is not None and later.assignment.partition == life.assignment.partition
+    for place, life in enumerate(lives):
+        rest = (one for one in lives[place + 1 :] if one.assignment.partition == life.assignment.partition)
+        later = next((one for one in rest if len(one.start) == entities), None)
         if life.journal.resets:
             yield replace(life, emptied_at=life.journal.resets[0])
-        elif later is not None and follows and _reached(life) and not any(later.start.values()):
+        elif later is not None and _reached(life) and not any(later.start.values()):
             yield replace(life, emptied_at=later.began_at)
         else:
             yield life

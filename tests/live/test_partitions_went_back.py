@@ -23,6 +23,7 @@ from lab.live.sharing import shared_journal
 from lab.measure import lag
 from lab.place import FolderPlace
 from lab.ports import Assignment
+from lab.running.notes import BoundedJournal
 from lab.service import partition
 from lab.service.following import Feeding
 from lab.service.messages import ReadStatus
@@ -276,3 +277,22 @@ def test_rows_that_stand_far_behind_are_not_asked_for(back: WentBack, monkeypatc
     own = claimed(back.item, back.folder, Assignment(1, 2))
     assert own.behind["employee"].select("position", "key").rows() == [(9, 11), (10, 13)]
     own.projector.store.close()
+
+
+def test_an_owner_that_was_killed_before_it_said_from_where_it_goes_on_has_emptied_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, changes, owners = owned_by_two(tmp_path, monkeypatch)
+    owners.at = 100.0
+    former = owners.began(Assignment(0, 1), 0)
+    owners.at = 101.0
+    owners.writes(former, 1, 2, to=2)
+    owners.at = 103.0
+    BoundedJournal(0.0, lambda: owners.at, owners.files.journal(Assignment(0, 2)), ("employee",)).close()
+    owners.at = 104.0
+    later = owners.began(Assignment(0, 3), 2)
+    for journal in (former, later):
+        journal.close()
+    found = shared_journal(made.projections[0], changes, tmp_path, 100.0)
+    assert found.resets == []
+    assert lag.visible_at(changes, found, True).tolist() == [1.0, 1.0]
