@@ -24,7 +24,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.argument("scenario", required=False)
 @click.option("--runs", "root", type=FOLDER, default=RUNS, help="The folder of all runs.", show_default=True)
 @click.option("--verdict", type=click.Choice(["pass", "fail", "unknown"]), help="Runs with this verdict alone.")
-@click.option("--prune", type=click.IntRange(min=1), metavar="N", help="Of what is listed, remove all but the newest N of each scenario.")
+@click.option("--prune", type=click.IntRange(min=1), metavar="N", help="Remove all but the newest N of each scenario.")
 @click.option("--dry-run", is_flag=True, help="With --prune: only list what would be removed.")
 @common
 def runs(
