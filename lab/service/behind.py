@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import polars as pl
 
@@ -46,14 +46,20 @@ class RowsBehind:
 
     def __init__(self) -> None:
         self._rows: dict[str, deque[ReadRow]] = {}
+        # Up to here, by entity, rows that were read are forgotten: what is there can't be told from what came since.
+        self._forgotten: dict[str, int] = {}
         # The source itself: another one may get the number of one that was closed.
         self._read_on: tuple[object, int] | None = None
 
     def note(self, entity: str, frame: pl.DataFrame) -> None:
         """Remember what is about to be applied."""
-        rows = self._rows.setdefault(entity, deque(maxlen=ROWS))
-        for row in frame.select(_COLUMNS).tail(ROWS).iter_rows():
-            rows.append(ReadRow(entity, *row))
+        rows = self._rows.setdefault(entity, deque())
+        rows.extend(ReadRow(entity, *row) for row in frame.select(_COLUMNS).tail(ROWS).iter_rows())
+        # Not the lowest ones where rows came out of order.
+        forgotten = [rows.popleft().position for _ in range(len(rows) - ROWS)]
+        if frame.height > ROWS:
+            forgotten.append(cast("int", frame["position"].head(frame.height - ROWS).max()))
+        self._forgotten[entity] = max([self._forgotten.get(entity, 0), *forgotten])
 
     def confirm(self, source: LiveSource) -> None:
         """Compare the rows with the source, if it was connected to anew. Raises Diverged, and Unavailable."""
@@ -67,12 +73,13 @@ class RowsBehind:
         self._read_on = connection
 
     def _compare(self, source: LiveSource, entity: str, passed: int) -> None:
-        mine = self._rows.get(entity, deque())
+        forgotten = self._forgotten.get(entity, 0)
+        mine = [row for row in self._rows.get(entity, ()) if row.position > forgotten]
         if not mine and not passed:
             return
         assert source.reader is not None
         assert source.truth is not None
-        since = min((row.position for row in mine), default=1) - 1
+        since = min((row.position for row in mine), default=forgotten + 1) - 1
         with reading():
             found = source.reader.changes_since(entity, since, 2**62).select(_COLUMNS)
         there = {row[0]: ReadRow(entity, *row) for row in found.iter_rows()}

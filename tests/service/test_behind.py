@@ -100,3 +100,38 @@ def test_what_is_still_there_is_gone_on_with(tmp_path: Path, instance: Instance)
     assert read(source, behind) == [2, 3]
     source.close()
     truth.close()
+
+
+def test_rows_that_came_out_of_order_and_are_forgotten_are_not_taken_for_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.service.behind.ROWS", 5)
+    kind: tuple[Any, ...] = ("sqlite", "history", FolderPlace(tmp_path / "truth"), EMPLOYEES, "normal")
+    truth = open_truth(*kind)
+    for key in range(1, 13):
+        truth.execute(hire(key, float(key)))
+    page = truth.changes_since("employee", 0, 1_000)
+    source = LiveSource(lambda: open_beside(*kind), ChangeReader, EMPLOYEES)
+    for batches in (
+        [page[:10], page[2:3], page[10:]],
+        [page[8:], page[:3]],
+        [page[:6], page[6:], page[:1]],
+        [page, page[:0]],
+    ):
+        behind = RowsBehind()
+        behind.passed = lambda: {"employee": 12}
+        for batch in batches:
+            behind.note("employee", batch)
+        assert source.found()
+        behind.confirm(source)
+        source.close()
+    # A row that wasn't read, above those that are forgotten, is seen.
+    behind = RowsBehind()
+    behind.passed = lambda: {"employee": 12}
+    for batch in (page[:9], page[1:2], page[10:]):
+        behind.note("employee", batch)
+    assert source.found()
+    with pytest.raises(Diverged, match=r"employee 10 is at position 10, and that was passed without it"):
+        behind.confirm(source)
+    source.close()
+    truth.close()
