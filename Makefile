@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Enough for the main job: the packages that the lab can't do without, at the same exact versions.
+CORE   := $(VENV)/.core
+RECENT := import sys; sys.exit(sys.version_info < (3, 11))
+REFUSAL := "polyglot-lab needs Python 3.11 or newer: make PYTHON=python3.12 ..."
 SCENARIO ?= scenarios/flights.toml
 # Twice as many as the smallest machine that the suite is kept quick on has cores: tests of servers and live runs wait.
 WORKERS ?= 4
@@ -11,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 # A target for each campaign: what one finds doesn't keep the others from being run, and any failure is that of the whole.
 CAMPAIGNS := histories properties hostile clocks soak signals kills torture validity
-.PHONY: setup run test costs nightly torture validity bench headlines check lab notebooks docs lock clean help $(CAMPAIGNS:%=nightly-%)
+.PHONY: setup core run test costs nightly torture validity bench headlines check lab notebooks docs lock clean help $(CAMPAIGNS:%=nightly-%)
 
 help:           ## what can be made
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -19,13 +23,22 @@ help:           ## what can be made
 setup: $(READY) ## make .venv/ (once; again only when the lock changes)
 
 $(READY): requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "polyglot-lab needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c '$(RECENT)' || { echo $(REFUSAL) >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv --no-deps --editable .
 	@touch $(READY)
 
-run: setup      ## the main job: a year of flights, broken messages, judged projections
+core:
+	@$(MAKE) --no-print-directory $(if $(wildcard $(READY)),$(READY),$(CORE))
+
+$(CORE): requirements.lock
+	@$(PYTHON) -c '$(RECENT)' || { echo $(REFUSAL) >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv --constraint requirements.lock --editable .
+	@touch $(CORE)
+
+run: core       ## the main job: a year of flights, broken messages, judged projections
 	$(BIN)/lab run $(SCENARIO)
 
 test: setup     ## the whole suite, in parallel
