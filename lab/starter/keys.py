@@ -11,6 +11,7 @@ import polars as pl
 
 from lab.base import BadInput, Problem
 from lab.decimals import is_fractional
+from lab.domain.trace.counting import distinct, has_repeats
 from lab.domain.trace.raw import DELETED, Raw
 from lab.starter.roles import SAMPLE, Guess, Guesses, listed, plain
 
@@ -58,7 +59,7 @@ def key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, str], found: Guesses,
     frame = frame.select(list(dict.fromkeys([*kinds, *order])))
     likely = _candidates(raw, kinds, [*order, *found["deleted"].columns])
     whole = [name for name in likely if not frame[name].null_count()]
-    values = {name: frame[name].n_unique() for name in whole}
+    values = {name: distinct(frame[name]) for name in whole}
     single = [name for name in whole if values[name] == frame.height]
     again = _again(frame, [name for name in whole if name not in single and _sounds(raw, name, kinds)], order, values)
     guesses = [
@@ -80,7 +81,7 @@ def key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, str], found: Guesses,
             or [
                 Guess((name,), f"nothing else tells the rows apart; the times of `{name}` are unique and never null")
                 for name in found["time"].columns
-                if not frame[name].null_count() and frame[name].n_unique() == frame.height
+                if not frame[name].null_count() and distinct(frame[name]) == frame.height
             ]
         )
     if not guesses:
@@ -166,7 +167,7 @@ def _panel(
 ) -> list[Guess]:
     """Return text that comes once at each time, if many rows have the same time: the prices of shares, day by day."""
     times = [name for name in found["time"].columns if not frame[name].null_count()]
-    if not times or frame[times[0]].n_unique() > APART * frame.height:
+    if not times or distinct(frame[times[0]]) > APART * frame.height:
         return []
     names = [name for name in whole if kinds[name] == "str" and unique(frame, [name, *times])]
     return [Guess((name,), f"`{name}` comes once at each `{times[0]}`") for name in names if values[name] > 1]
@@ -213,12 +214,7 @@ def unique(frame: pl.DataFrame, names: Sequence[str]) -> bool:
     first = frame.select(names).head(SAMPLE)
     if first.n_unique() < first.height:
         return False
-    # Hashes take less memory than rows; if two of them are equal, the rows decide.
-    hashes = frame.select(names).hash_rows()
-    if hashes.n_unique() == frame.height:
-        return True
-    alike = frame.select(names).filter(hashes.is_duplicated())
-    return alike.n_unique() == alike.height
+    return not has_repeats(frame.select(names))
 
 
 def apart(frame: pl.DataFrame, names: Sequence[str]) -> float:
@@ -227,7 +223,7 @@ def apart(frame: pl.DataFrame, names: Sequence[str]) -> float:
     share = first.n_unique() / max(1, first.height)
     if share < APART or first.height == frame.height:
         return share
-    return 1.0 if unique(frame, names) else frame.select(names).hash_rows().n_unique() / frame.height
+    return 1.0 if unique(frame, names) else distinct(frame.select(names).hash_rows()) / frame.height
 
 
 def log_key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, str]) -> Guess:

@@ -13,6 +13,7 @@ import polars as pl
 
 from lab.base import BadInput, Entity, Problem, nearest
 from lab.domain.trace.addresses import is_address, parse
+from lab.domain.trace.counting import distinct
 from lab.domain.trace.files import read, split
 from lab.domain.trace.frame import Prepared, entity, entity_names, prepare, renamed
 from lab.domain.trace.operations import as_changes, operation_of
@@ -111,7 +112,7 @@ def look(
         rival = made.frame.select(names[column] for column in guesses["key"].rival)
         notes.append(unchanging(guesses, rival.n_unique() < made.frame.height))
     return Looked(
-        table, kinds, guesses, asked, made.bad.format, made.frame.height, made.frame["key"].n_unique(),
+        table, kinds, guesses, asked, made.bad.format, made.frame.height, distinct(made.frame["key"]),
         made.bad.bad_count, made.timed, *_span(made), tuple(notes),
     )  # fmt: skip
 

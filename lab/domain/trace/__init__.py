@@ -21,6 +21,7 @@ import polars as pl
 from lab.base import META, BadInput, Entity, Problem, Totals
 from lab.domain import model
 from lab.domain.model import Command, Contract, Event, EventType, Options, Rejection, Trace, View
+from lab.domain.trace.counting import distinct
 from lab.domain.trace.files import digest, format_of, read
 from lab.domain.trace.frame import Prepared, check_columns, entity, entity_names, prepare, renamed
 from lab.domain.trace.links import link_column, link_problems, linked_entity, on_one_clock
@@ -200,7 +201,7 @@ def _source(name: str, made: Prepared, used: pl.DataFrame) -> list[dict[str, Any
         SourceCount("", "rows", made.frame.height + made.bad.bad_count),
         SourceCount("", "malformed rows", made.bad.bad_count),
         SourceCount("", "changes", used.height),
-        SourceCount("", "records", used["key"].n_unique()),
+        SourceCount("", "records", distinct(used["key"])),
         SourceCount("", "deletions", int(used["deleted"].sum())),
         *made.bad.counts,
     ]

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from lab.base import Entity
+from lab.domain.trace.counting import distinct
 from lab.domain.trace.instants import moments
 
 # A column divides the data if it has at most this many values, and each occurs at least twice on average.
@@ -32,7 +33,7 @@ def dividing(entity: Entity, frame: pl.DataFrame, key: Sequence[str]) -> str | N
     for place, (name, kind) in enumerate(entity.columns.items()):
         if kind == "float" or name in entity.scales or (name in key and len(key) == 1):
             continue
-        values = frame[name].drop_nulls().n_unique()
+        values = distinct(frame[name].drop_nulls())
         if 2 <= values <= min(VALUES_MAX, frame.height // 2):
             free = kind == "str" and _free(frame[name].drop_nulls().head(SAMPLE))
             found.append((free, kind == "int", kind == "bool", values, place, name))
