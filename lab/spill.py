@@ -203,10 +203,19 @@ def sifted(frame: pl.DataFrame, condition: pl.Expr) -> pl.DataFrame:
     return pl.concat(found, rechunk=True)
 
 
+def sized(frame: pl.DataFrame) -> int:
+    """Return how many bytes a frame takes, looked at part by part: text is looked at whole."""
+    size = 0
+    for part in frame.iter_slices(ROWS):
+        size += int(part.estimated_size())
+        breathe()
+    return size
+
+
 def reordered(frame: pl.DataFrame, rows: np.ndarray, spill: Spill) -> pl.DataFrame:
     """Return these rows of a frame in their order, on disk if they are many."""
     # Rows from all over a frame on disk are looked for in all of it: so, many together.
-    each = frame.estimated_size() / max(1, frame.height)
+    each = sized(frame) / max(1, frame.height)
     step = max(ROWS, int(_TOGETHER_BYTES / max(1.0, each)))
     if spill.folder is not None and frame.n_chunks() > 1 and rows.size > _PASSES * step:
         return spill.frame(_distributed(frame, rows, max(step, rows.size // _PARTS + 1), spill), dict(frame.schema))

@@ -20,7 +20,7 @@ from lab.feed.reader import with_before
 from lab.mapped import breathe
 from lab.place import FolderPlace
 from lab.scenario import refuse
-from lab.spill import Spill, taken
+from lab.spill import Spill, sized, taken
 from lab.statistics.quantiles import told, unbiased
 from lab.truth import Change, Truth
 from lab.verdict.oracle import Oracle
@@ -94,7 +94,7 @@ def write(plan: Plan, work: Path, progress: Progress, spill: Spill | None = None
 def _confirm_room(plan: Plan, frames: Mapping[str, pl.DataFrame], work: Path, progress: Progress) -> None:
     """Say what the run takes of the disk if that has too little room. Raises BadInput where it is far too little."""
     changes = sum(frame.height for frame in frames.values())
-    row_bytes = sum(frame.estimated_size() for frame in frames.values()) / max(1, changes)
+    row_bytes = sum(sized(frame) for frame in frames.values()) / max(1, changes)
     problem, warning = disk_problem(plan, changes, row_bytes, work)
     refuse([problem] if problem else [])
     if warning:

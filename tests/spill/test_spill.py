@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lab import mapped, spill
 from lab.mapped import breathe, release
-from lab.spill import Spill, here, reordered, spilling, taken, widened
+from lab.spill import Spill, here, reordered, sized, spilling, taken, widened
 
 SCHEMA = {"number": pl.Int64(), "text": pl.String(), "flag": pl.Boolean()}
 
@@ -221,3 +221,21 @@ def test_a_run_with_little_on_disk_has_no_thread(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(mapped, "_watcher", None)
     assert Spill(tmp_path).array(np.arange(100_000)).size
     assert mapped._watcher is None
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("rows", [0, 5, 7, 40])
+def test_the_size_of_a_frame_is_found_without_looking_at_all_of_it_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    whole = frame(rows)
+    kept = Spill(tmp_path).frame(iter([whole]), SCHEMA)
+    estimated, looked_at = pl.DataFrame.estimated_size, []
+
+    def noted(self: pl.DataFrame) -> int:
+        looked_at.append(self.height)
+        return int(estimated(self))
+
+    monkeypatch.setattr(pl.DataFrame, "estimated_size", noted)
+    assert sized(kept) == pytest.approx(estimated(whole), abs=8 * (rows // 7 + 2))
+    assert max(looked_at, default=0) <= 7
