@@ -1,4 +1,4 @@
-"""The step of pages: each `[[page]]` of the scenario is visited in the run that was simulated, under each policy."""
+"""The step of pages: each `[[page]]` of the scenario is visited at moments of the run, under each policy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from lab.claims import POLICIES
+from lab.experiment.emulated import emulated
 from lab.experiment.project import Live
 from lab.feed.published import Published
 from lab.formatting import count, plural, printable
@@ -20,6 +21,9 @@ from lab.tables import TABLES
 from lab.wiring import Plan
 from lab.wiring.pages import looks_up
 
+# Of a page with a part in an emulator they are left out, as all its times are.
+_TIMES = ("wait_p50_seconds", "wait_p99_seconds", "age_p50_seconds", "age_p99_seconds")
+
 
 def page_tables(plan: Plan, lives: list[Live]) -> dict[str, pl.DataFrame]:
     """Make the tables `pages` and `page_times`; none without a page, or without a change."""
@@ -29,11 +33,13 @@ def page_tables(plan: Plan, lives: list[Live]) -> dict[str, pl.DataFrame]:
         chosen = [by_name[step.projection] for step in page.step]
         if not all(live.chosen.size for live in chosen):
             continue
+        timed = not emulated(plan) & {live.plan.name for live in chosen}
         visits = PageVisits(page, parts_of(plan, page, chosen), chosen[0].published, plan.scenario.seed)
         for policy in POLICIES:
             reads = visits.follow(policy)
             told = witness(visits, reads, chosen[0].published) if isinstance(reads, PageReads) else ""
-            rows.append(visits.row(policy, reads, told))
+            row = visits.row(policy, reads, told)
+            rows.append(row if timed else row | dict.fromkeys(_TIMES))
             times += visits.over_time(policy, reads)
     return {"pages": TABLES["pages"].frame(rows), "page_times": TABLES["page_times"].frame(times)} if rows else {}
 

@@ -16,6 +16,7 @@ from lab.base import TRUTH
 from lab.experiment.ask import ask, cut_short
 from lab.experiment.judge import RunJudgement, rebuild_and_judge
 from lab.experiment.once import Phases, prepared, replay_command
+from lab.experiment.paged import page_tables
 from lab.experiment.progress import Progress
 from lab.experiment.project import Projected
 from lab.experiment.record import manifest, tables, write_tables
@@ -77,6 +78,8 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
         with phases.timed("query"):
             answers = ask(judged_as, found.lives, truth, written.oracle, progress)
             written.notes += cut_short(judged_as, answers)
+        # Before the journals are let go.
+        paged = page_tables(judged_as, found.lives)
         give_back()
         judged = rebuild_and_judge(judged_as, found, written, answers, FolderPlace(work / "rebuilt"), progress)
         every_revision = truth.publishes_every_revision
@@ -89,7 +92,7 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
             written.notes.append(_LOST.format(chronicle.lost))
         written.notes += not_done(plan, performed.struck)
         written.notes += [f"Messages never published: {n:,}; {why}." for why, n in performed.unpublished.items()]
-        record = _record(judged_as, written, found, judged, performed, chronicle, every_revision, folder)
+        record = _record(judged_as, written, found, judged, performed, chronicle, every_revision, paged, folder)
         shutil.rmtree(work)
     phases |= {step: judged.seconds(step) for step in ("rebuild", "judge")}
     record |= {
@@ -132,6 +135,7 @@ def _record(
     performed: Performed,
     chronicle: Chronicle,
     every_revision: bool,
+    paged: dict[str, pl.DataFrame],
     folder: Path,
 ) -> dict[str, Any]:
     """Write the tables, and return the manifest as far as it is the run's own."""
@@ -141,13 +145,16 @@ def _record(
     if written.writes["accepted"]:
         lags = frames["lag_summary"]
         frames["foretold"] = foretell(plan, written, every_revision, lags, performed.folder, performed.began)
+    frames |= paged
     frames["blockers"] = held_back(plan, performed.folder, performed.began)
     if any(item.layout.partitions for item in plan.projections):
         frames["assignments"] = assignments_table(plan, performed.folder, performed.began)
     frames |= _of_feeds(plan, performed, frames["lag_summary"], written.published.changes, folder)
     write_tables(plan, folder, frames, pieces)
     record = manifest(plan, written, judged, end)
-    record["clocks"] = dict.fromkeys(("lag", "visibility", "staleness", "channel", "blockers", "slots"), LIVE)
+    record["clocks"] = dict.fromkeys(
+        ("lag", "visibility", "staleness", "channel", "blockers", "slots", "pages", "page_times"), LIVE
+    )
     record["clocks"] |= dict.fromkeys(("writes", "rebuild", "queries", "feeds"), "wall")
     record["writers"] = {"how": "processes that commit at the same time", "count": len(performed.journals)}
     late = chronicle.commands["began"].to_numpy() - chronicle.commands["due"].to_numpy()

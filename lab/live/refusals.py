@@ -77,9 +77,6 @@ def refused(plan: Plan) -> list[Problem]:
     if scenario.replicas is not None:
         what = "replicas are read by the sessions of the simulated clock"
         problems.append(Problem(f"{file}: replicas", what, "leave the table out"))
-    if scenario.page:
-        what = "pages are visited in a run that was simulated"
-        problems.append(Problem(f"{file}: page", what, "leave them out"))
     if {item.gaps for item in plan.projections} > {"serialise"}:
         what = "writers take turns for all projections or for none, and some of these have another strategy"
         problems.append(Problem(f"{file}: catch_up.gaps", what, 'set gaps = "serialise" in [catch_up] alone'))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from reachable import logical_server, small_cache
+from reachable import emulated_aws, emulated_mongodb, emulated_search, logical_server, small_cache
 from streamed import own_server
 
 from lab.claims import INCONCLUSIVE, REFUTED, VERIFIED, judge, read
@@ -46,14 +46,26 @@ SMALLER = {
     "brokers-live": ("workload.commands=900", "domain.records=100"),
     "partitioned-live": ("workload.commands=3_600", "domain.records=100"),
     "evictions-live": ("workload.commands=1_000", "domain.records=900"),
+    "polyglot": ("workload.commands=900", "domain.records=100"),
     "gaps-live-mariadb": ("workload.commands=1_500", "domain.records=700"),
 }
+
+
+@contextmanager
+def emulators() -> Iterator[None]:
+    with emulated_aws(), emulated_mongodb(), emulated_search("elasticsearch"):
+        yield
+
+
 # Those that need a server with settings of its own.
 ON_ITS_OWN: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "feeds": logical_server,
     "feeds-mariadb": partial(own_server, "mariadb"),
     "evictions-live": small_cache,
+    "polyglot": emulators,
 }
+# Servers that the tests start by themselves.
+STARTED = {"polyglot": ("aws", "mongodb", "elasticsearch")}
 # Lags without an interval within a repetition: in twenty seconds there are four polls of five, and all changes of one
 # depend on each other.
 REPEATED = {"catch-up-only"}
@@ -83,7 +95,8 @@ def times(path: Path, claims: Sequence[ClaimTable]) -> str:
 
 def on_its_server(path: Path) -> Any:
     """The parameter of a test that runs this scenario: with the marks of the servers that it needs."""
-    names = dict.fromkeys(name for _, name in servers(plan(Source(path))))
+    needs = dict.fromkeys(name for _, name in servers(plan(Source(path))))
+    names = [name for name in needs if name not in STARTED.get(path.stem, ())]
     return pytest.param(path, marks=[pytest.mark.server(name) for name in names])
 
 

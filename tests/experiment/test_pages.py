@@ -13,6 +13,7 @@ from running import run_text, shipped
 
 from lab.base import BadInput, Entity, stream
 from lab.feed.published import Published
+from lab.live.run import run_live
 from lab.measure.cuts import RecordsShown, ShownCut, Tokens
 from lab.measure.pages import PagePart, PageReads, PageVisits
 from lab.measure.windows import Window
@@ -21,7 +22,7 @@ from lab.running.journal import Journal
 from lab.running.theory import one_cut, one_cut_in_step
 from lab.runs import Run
 from lab.scenario import PageStepTable, PageTable, Source
-from lab.wiring import plan
+from lab.wiring import Plan, plan
 
 # Reports have tests of their own, but for the one below.
 pytestmark = pytest.mark.usefixtures("quick")
@@ -284,7 +285,7 @@ def test_the_report_and_the_claims_tell_of_pages(tmp_path: Path, monkeypatch: py
     assert "One visit with mixed cuts: people, policy none" in html
 
 
-def plan_of(root: Path, text: str) -> object:
+def plan_of(root: Path, text: str) -> Plan:
     (root / "mine.toml").write_text(text)
     return plan(Source(root / "mine.toml"))
 
@@ -313,8 +314,17 @@ def test_a_claim_about_a_page_that_is_not_there_is_refused(tmp_path: Path) -> No
         plan_of(tmp_path, HEAD + projections(POLLS + "0.02", POLLS + "0.2") + claim)
 
 
-def test_pages_are_refused_live(tmp_path: Path) -> None:
-    from lab.live.refusals import refused
-
-    made = plan_of(tmp_path, HEAD + projections(POLLS + "0.02", POLLS + "0.2") + PAGE)
-    assert any("pages are visited" in problem.what for problem in refused(made))  # type: ignore[arg-type]
+def test_pages_of_a_live_run_mix_moments_until_they_wait_for_each_other(tmp_path: Path) -> None:
+    text = HEAD.replace("rate = 20.0", "rate = 300.0").replace("commands = 1_500", "commands = 900")
+    text = text.replace('service = "modelled"', 'mode = "live"')
+    text += projections(POLLS + "0.02", POLLS + "0.5").replace('"memory"', '"sqlite.table"') + PAGE
+    text = text.replace('store = "sqlite.table"\nkeeps = "revisions"', 'store = "sqlite.search"', 1)
+    made = plan_of(tmp_path, text)
+    finished = run_live(made, tmp_path / "runs", report=False)
+    rows = {row["policy"]: row for row in finished.table("pages").to_dicts()}
+    assert rows["none"]["mixed"] > 0
+    assert rows["none"]["ids"] > 0
+    assert rows["each"]["answered"] > 0
+    assert (rows["each"]["mixed"], rows["each"]["dangling"]) == (0, 0)
+    assert finished.table("page_times")["visits"].sum() == 2 * rows["none"]["visits"]
+    assert finished.manifest["clocks"]["pages"] == "wall, live"
