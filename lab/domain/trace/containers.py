@@ -87,34 +87,16 @@ def json_form(path: Path) -> str:
         head = file.read(HEAD).decode("utf-8-sig", errors="replace").lstrip()
     if head.startswith("["):
         return "array"
-    first = head.partition("\n")[0]
-    # A line that is longer than the head is a line.
-    if not head.startswith("{") or first == head:
+    first = head.partition("\n")[0].strip()
+    if not head.startswith("{"):
         return "newline_delimited"
     try:
-        json.loads(first)
+        _, end = json.JSONDecoder().raw_decode(first)
     except ValueError:
-        return "unstructured"
-    return "newline_delimited"
-
-
-def refuse_document(path: Path) -> None:
-    """Raise NotReadable for a file that is one JSON object around the records, rather than a record on each line."""
-    if path.stat().st_size > TOLD_MAX:
-        return
-    try:
-        whole = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError:
-        return
-    found = [f".{name}" for name, value in whole.items() if _records(value)] if isinstance(whole, dict) else []
-    if found:
-        what = f"one JSON object, and the records seem to stand in its `{found[0][1:]}`"
-        raise NotReadable(str(path), what, f"write that array into a file: jq '{found[0]}' {path.name} > records.json")
-
-
-def _records(value: object) -> bool:
-    """Return whether a value is an array of several objects."""
-    return isinstance(value, list) and len(value) > 1 and all(isinstance(one, dict) for one in value)
+        # A line that is longer than the head is a line.
+        return "newline_delimited" if first == head else "unstructured"
+    # Objects may also stand one after the other, without anything between.
+    return "unstructured" if first[end:].lstrip().startswith("{") else "newline_delimited"
 
 
 @contextmanager

@@ -9,15 +9,16 @@ from pathlib import Path
 
 from lab.base import NotReadable, nearest
 from lab.domain.trace.addresses import is_address, parse
-from lab.domain.trace.containers import COMPRESSED, HEAD, ending, lines, named, plain, refuse_document
+from lab.domain.trace.containers import COMPRESSED, HEAD, ending, lines, named, plain
 from lab.domain.trace.databases import Catalogue, Relation, starts_with
 from lab.domain.trace.delimited import read_csv
+from lab.domain.trace.documents import refuse_document
 from lab.domain.trace.duckdb_file import MAGIC as DUCKDB
 from lab.domain.trace.duckdb_file import duckdb_catalogue, read_duckdb
 from lab.domain.trace.folders import files_of, format_in, read_folder
 from lab.domain.trace.jsonlines import read_ndjson
 from lab.domain.trace.logs import FORMATS as LOGS
-from lab.domain.trace.logs import keyed_lines, read_log, recognise, tables_of
+from lab.domain.trace.logs import keyed_lines, read_log, recognise, tables_of, unsupported_table
 from lab.domain.trace.operations import FORMAT as OPERATIONS
 from lab.domain.trace.operations import as_changes
 from lab.domain.trace.raw import Raw
@@ -28,6 +29,7 @@ from lab.domain.trace.sqlite_catalogue import catalogue
 from lab.domain.trace.sqlite_file import read_sqlite
 from lab.domain.trace.tables import MAGIC as PARQUET
 from lab.domain.trace.tables import read_parquet
+from lab.domain.trace.unreadable import refuse_text
 
 FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson",
@@ -131,10 +133,14 @@ def _looks_like_json(path: Path, bare: bool) -> bool:
 def _format(path: Path, found: str | None) -> str:
     if found is None:
         # An archive, or another known format, is called by its name.
-        plain(path)
+        refuse_text(plain(path))
         ends = ending(path)
         what = f"`{ends}` is" if ends else "no ending is"
         raise NotReadable(str(path), f"{what} none of the endings that the lab reads", f"valid: {', '.join(FORMATS)}")
+    if found in ("csv", "ndjson"):
+        unpacked = plain(path)
+        with named(path, unpacked):
+            refuse_text(unpacked, found == "csv")
     if found != "ndjson":
         return found
     copy = _lines(path)
@@ -161,7 +167,24 @@ def read(file: str, folder: Path, told: str | None = None, how: CsvReading = AS_
             raw = _read(path, table, form, how, key)
     except OSError as error:
         raise NotReadable(file, error.strerror or str(error)) from None
-    return as_changes(_with_rows(raw, file), file) if of_rows else _with_rows(raw, file)
+    raw = _with_every_name(_with_rows(raw, file))
+    if told is None and not raw.is_log and (known := unsupported_table(raw.kinds)):
+        raise NotReadable(file, f"{known[0]}, which the lab doesn't read", known[1])
+    return as_changes(raw, file) if of_rows else raw
+
+
+def _with_every_name(raw: Raw) -> Raw:
+    """Give a name to the column whose name is empty, as a key of JSON or a column of a database may be."""
+    if "" not in raw.kinds:
+        return raw
+    names, number = list(raw.kinds), list(raw.kinds).index("") + 1
+    name = next(one for one in (f"column_{n}" for n in range(number, number + len(names) + 1)) if one not in names)
+    each = {old: old or name for old in names}
+    return replace(
+        raw, frame=raw.frame.rename({"": name}), kinds={each[old]: kind for old, kind in raw.kinds.items()},
+        keys=tuple(each[old] for old in raw.keys), nameless=(*raw.nameless, name),
+        notes=(*raw.notes, f"Column {number} has no name: it is called `{name}` here."),
+    )  # fmt: skip
 
 
 def _with_rows(raw: Raw, file: str) -> Raw:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -13,11 +14,13 @@ import polars as pl
 from lab.base import NotReadable
 from lab.decimals import dtype_of, fitting, is_number, kind_of, scale_of, spelt
 from lab.domain.trace.numerals import Understood, understand
-from lab.domain.trace.raw import LINE, SHOWN, Bad, Raw
+from lab.domain.trace.raw import LINE, RUN, SHOWN, TURN, Bad, Raw
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
 WHOLE = r"^(0|-?[1-9]\d{0,17})$"
 EXACT = 2**53
+# What AWS DMS calls the files of a full load.
+FULL_LOAD = re.compile(r"LOAD[0-9A-F]{8}\..*")
 # Folders of table formats, whose files also hold what is no longer in the table.
 TABLE_FORMATS = {"_delta_log": "a Delta table", "metadata": "an Iceberg table", ".hoodie": "a Hudi table"}
 
@@ -31,7 +34,12 @@ def files_of(folder: Path) -> list[Path]:
         beside = folder / name
         if beside.is_dir() and (name != "metadata" or any(beside.glob("*.metadata.json"))):
             raise NotReadable(str(folder), f"{what}, whose files also hold old rows", "export it as Parquet or CSV")
-    return sorted(_walk(folder), key=lambda path: path.relative_to(folder).parts)
+    return sorted(_walk(folder), key=lambda path: _place(path.relative_to(folder)))
+
+
+def _place(path: Path) -> list[tuple[bool, str]]:
+    """Return what files are sorted by: their paths, but DMS's full load comes before what it wrote of the changes."""
+    return [(FULL_LOAD.fullmatch(part) is None, part) for part in path.parts]
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -47,6 +55,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 def read_folder(folder: Path, files: Sequence[Path], read: Callable[[Path], Raw]) -> Raw:
     """Read the files one after the other; columns that a file hasn't got are null there."""
     parts = [(path, read(path)) for path in files]
+    _of_one_table(parts, folder)
     places = [_partitions(path, folder) for path in files]
     names = list(dict.fromkeys(chain.from_iterable(places)))
     inside = {name for _, raw in parts for name in raw.kinds}
@@ -84,6 +93,19 @@ def read_folder(folder: Path, files: Sequence[Path], read: Callable[[Path], Raw]
         counts=tuple(chain.from_iterable(raw.counts for _, raw in parts)),
         notations=notations,
     )
+
+
+def _of_one_table(parts: Sequence[tuple[Path, Raw]], folder: Path) -> None:
+    """Raise NotReadable for files of several tables: logs that name others, and rows of mostly other columns."""
+    first, raw = parts[0]
+    for path, other in parts[1:]:
+        if other.table != raw.table:
+            what = f"logs of several tables: {first.name} of `{raw.table}`, and {path.name} of `{other.table}`"
+            raise NotReadable(str(folder), what, "put them into one file, one after the other: each table is an entity")
+        both, fewer = raw.kinds.keys() & other.kinds.keys(), min(len(raw.kinds), len(other.kinds))
+        if not raw.is_log and fewer > 1 and 2 * len(both) <= fewer:
+            what = f"files of several tables: {path.name} has {len(both)} of its {len(other.kinds)} columns in common"
+            raise NotReadable(str(folder), f"{what} with {first.name}", "name one file, or move the others away")
 
 
 def _partitions(path: Path, folder: Path) -> dict[str, str | None]:
@@ -169,7 +191,8 @@ def _frame(raw: Raw, kinds: Mapping[str, str], place: Mapping[str, str | None], 
         )
     )
     added = [pl.lit(value, pl.String).alias(name) for name, value in place.items()]
-    return frame.with_columns(pl.col(LINE) + begin, *added)
+    counted = [name for name in (LINE, TURN, RUN) if name in frame.columns]
+    return frame.with_columns(pl.col(counted) + begin, *added)
 
 
 def format_in(folder: Path, files: Sequence[Path], of: Callable[[Path], str | None]) -> str:

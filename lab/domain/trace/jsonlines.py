@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from lab.domain.trace.numerals import inexact
 from lab.domain.trace.raw import LINE, Bad, Raw, SourceCount, as_text_count, as_text_note
 
 BLOCK = 1 << 25  # Bytes of a file that are looked at together.
+# What stands here for a line that is no text in UTF-8; it is no JSON either.
+NO_TEXT = b"\xef\xbf\xbd"
 KINDS: dict[str, str] = {
     "BIGINT": "int", "UBIGINT": "int", "DOUBLE": "float", "VARCHAR": "str", "BOOLEAN": "bool",
     "OBJECT": "str", "ARRAY": "str", "HUGEINT": "str",
@@ -28,6 +31,16 @@ LONG = r"\d{13}\.\d|\d{10}\.\d{4}|\d{7}\.\d{7}|\d{4}\.\d{10}|\.\d{13}|\d{16}[eE]
 REWRITTEN = LONG + r"|\.\d*0(?:[^\d]|$)|\d[eE][+-]?\d"
 
 
+# What is wrong with a line; null if nothing is. A key that comes twice has two values, and one would be lost.
+TWICE = "list_filter(json_keys(line), lambda one, place: list_position(json_keys(line), one) < place)[1]"
+WRONG = (
+    "CASE WHEN line = $text THEN 'not text in UTF-8' WHEN NOT json_valid(line) THEN 'broken JSON'"
+    " WHEN json_type(line) <> 'OBJECT' THEN 'no JSON object'"
+    " WHEN len(json_keys(line)) <> len(list_distinct(json_keys(line)))"
+    f" THEN concat('the key `', {TWICE}, '` comes twice') END"
+)
+
+
 class Json:
     """Parses JSON with DuckDB, a block of lines at a time."""
 
@@ -37,10 +50,10 @@ class Json:
         self.kinds: dict[str, set[str]] = {}
         self.nested: set[str] = set()
 
-    def select(self, frame: pl.DataFrame, sql: str) -> pl.DataFrame:
+    def select(self, frame: pl.DataFrame, sql: str, values: Mapping[str, str] | None = None) -> pl.DataFrame:
         """Run `sql` over the frame, whose name is `block`; the order is kept if the SQL sorts."""
         self.connection.register("block", frame.to_arrow())
-        found = pl.from_arrow(self.connection.sql(sql).to_arrow_table())
+        found = pl.from_arrow(self.connection.sql(sql, params=dict(values) if values else None).to_arrow_table())
         self.connection.unregister("block")
         assert isinstance(found, pl.DataFrame)
         return found
@@ -151,10 +164,20 @@ def blocks(path: Path) -> Iterator[pl.DataFrame]:
 
 
 def split_lines(text: bytes, number: int) -> pl.DataFrame:
-    text = text.decode("utf-8-sig" if number == 1 else "utf-8", errors="replace").encode()
+    text = text.removeprefix(codecs.BOM_UTF8) if number == 1 else text
+    if not _is_text(text):
+        text = b"\n".join(line if _is_text(line) else NO_TEXT for line in text.split(b"\n"))
     lines = pl.read_lines(io.BytesIO(text), name="line")
     numbers = pl.int_range(number, number + lines.height, dtype=pl.Int64).alias(LINE)
     return lines.select(numbers, pl.col("line").str.strip_chars("\r"))
+
+
+def _is_text(some: bytes) -> bool:
+    try:
+        some.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def filled(lines: pl.DataFrame) -> pl.DataFrame:
@@ -188,15 +211,12 @@ def _read(path: Path, json: Json) -> tuple[list[pl.DataFrame], list[Bad], int]:
         good = json.select(
             lines,
             f'SELECT "{LINE}", CASE WHEN json_valid(line) THEN line END AS line, '
-            f"json_valid(line) AS valid, CASE WHEN json_valid(line) THEN json_type(line) END AS type "
-            f'FROM block ORDER BY "{LINE}"',
+            f'{WRONG} AS wrong FROM block ORDER BY "{LINE}"',
+            {"text": NO_TEXT.decode()},
         )
-        wrong = good.filter(~pl.col("valid") | (pl.col("type") != "OBJECT"))
+        wrong = good.filter(pl.col("wrong").is_not_null())
         count += wrong.height
-        bad += [
-            Bad(line, "no JSON object" if valid else "broken JSON")
-            for line, valid in wrong.head(5).select(LINE, "valid").rows()
-        ]
-        good = good.filter(pl.col("valid") & (pl.col("type") == "OBJECT")).select(LINE, pl.col("line").alias("j"))
+        bad += [Bad(line, why) for line, why in wrong.head(5).select(LINE, "wrong").rows()]
+        good = good.filter(pl.col("wrong").is_null()).select(LINE, pl.col("line").alias("j"))
         frames.append(json.columns(good, "j"))
     return frames, sorted(bad)[:5], count

@@ -125,6 +125,9 @@ def _written(found: pl.Series, nulls: tuple[str, ...]) -> Understood:
         return _numbers(found, fits[0], nulls)
     if plain >= MOST:
         return _numbers(found.filter(found.str.contains(PLAIN)), POINT, nulls)
+    if plain > 0.5:
+        odd = found.filter(~found.str.contains(PLAIN))
+        return Understood("str", note=f"has {odd.len():,} values like {odd[0]!r} among its numbers: it is text here")
     return Understood("str")
 
 

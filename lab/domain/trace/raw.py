@@ -63,7 +63,8 @@ class Raw:
     times, deletions and order are: the fields, which are no columns, and the reason. `unit` is what `LINE` counts:
     line, row, element. `counts` are values or lines that are read as something else than they stand in the file, or
     passed over.
-    `container` is the format of a table whose rows say what was done to them; empty for any other.
+    `container` is the format of a table whose rows say what was done to them; empty for any other. `table` is the name
+    of a log's table, with those of its schema and database as far as the log tells them.
     `notations` says how numbers in columns of text are written, `nameless` which columns have no name in the file.
     """
 
@@ -81,6 +82,7 @@ class Raw:
     nameless: tuple[str, ...] = field(default=())
     roles: Mapping[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
     container: str = ""
+    table: str = ""
 
     @property
     def is_log(self) -> bool:

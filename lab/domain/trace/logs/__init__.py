@@ -6,5 +6,8 @@ the changes of a table as a frame. `lab.domain.trace.history` then puts them in 
 
 from lab.domain.trace.logs.messages import keyed_lines
 from lab.domain.trace.logs.read import FORMATS, read_log, recognise, tables_of
+from lab.domain.trace.logs.unsupported import unsupported_table, unsupported_value
 
-__all__ = ["FORMATS", "keyed_lines", "read_log", "recognise", "tables_of"]
+__all__ = [
+    "FORMATS", "keyed_lines", "read_log", "recognise", "tables_of", "unsupported_table", "unsupported_value",
+]  # fmt: skip

@@ -53,7 +53,11 @@ def messages(path: Path) -> Iterator[TopicMessage | tuple[int, str]]:
     """Yield the message of each line that is not empty; for a malformed one its number and what is wrong."""
     with path.open("rb") as file:
         for number, raw in enumerate(file, 1):
-            text = raw.decode("utf-8-sig" if number == 1 else "utf-8", errors="replace").strip()
+            try:
+                text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            except UnicodeDecodeError:
+                yield number, "not text in UTF-8"
+                continue
             if not text:
                 continue
             try:

@@ -22,7 +22,7 @@ from lab.domain.trace.logs.gather import Gathered, Turns
 from lab.domain.trace.logs.maxwell import Maxwell
 from lab.domain.trace.logs.messages import TopicMessage, messages
 from lab.domain.trace.logs.singer import Singer
-from lab.domain.trace.logs.unsupported import unsupported
+from lab.domain.trace.logs.unsupported import unknown_changes, unsupported, unsupported_connector
 from lab.domain.trace.logs.values import Malformed
 from lab.domain.trace.logs.wal2json import Wal2json
 from lab.domain.trace.raw import AT, COMMITTED, LINE, ORDER, SHOWN, Bad, Raw, SourceCount, as_text_note
@@ -46,12 +46,17 @@ def recognise(path: Path) -> str | None:
             seen.append(found)
         elif found[1].startswith("a value ") and not seen:
             raise NotReadable(str(path), f"messages of a topic: line {found[0]} has {found[1]}", "write them as JSON")
+    for one in seen:
+        if told := unsupported_connector(one.value):
+            raise NotReadable(str(path), f"{told[0]}, which the lab doesn't read", told[1])
     for name, form in FORMATS.items():
         if any(form.recognises(one) for one in seen):
             return name
     for one in seen:
-        if told := unsupported(one.value):
+        if told := unsupported(one):
             raise NotReadable(str(path), f"{told[0]}, which the lab doesn't read", told[1])
+    if told := unknown_changes([one.value for one in seen]):
+        raise NotReadable(str(path), *told)
     return None
 
 
@@ -173,5 +178,5 @@ def _raw(log: Log, form: str, table: Table, gathered: Gathered) -> Raw:
     steady = tuple(name for name in kinds if name not in gathered.altered) if gathered.images else ()
     return Raw(
         frame.sort(LINE, maintain_order=True), kinds, form, tuple(log.bad), log.bad_count, tuple(gathered.keys),
-        tuple(notes), steady=steady, counts=tuple(counts), roles=roles,
+        tuple(notes), steady=steady, counts=tuple(counts), roles=roles, table=".".join(table),
     )  # fmt: skip
