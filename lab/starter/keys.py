@@ -31,6 +31,7 @@ LINES = r"^(order|invoice|item|document)?_?(line|position|pos|item)(_?(no|nr|num
 OF_CHANGES = r"^(change|audit|history|hist|log|row|entry|revision)_?(id|no|nr|number|key|uuid)$"
 
 # Names of keys that tell what kind of thing is numbered, and not whose number it is: `sku` in a line of an order.
+NATURAL = r"^(e_?mail|user_?name|login|ticker|symbol)(_?address)?$"
 ALONE = ("code", "sku", "line", "number", "no", "nr", "nummer", "kennung", "isbn", "ean", "iban", "vin")
 
 
@@ -41,7 +42,7 @@ def rank(name: str) -> int:
         return 0
     if re.search(NO_KEYS, lower):
         return 2
-    if re.search(r"(id|key|_no|_nr|_number|_code|nummer)$", lower) or lower in ALONE:
+    if re.search(r"(id|key|_no|_nr|_number|_code|nummer)$", lower) or lower in ALONE or re.search(NATURAL, lower):
         return 1
     return 2
 
@@ -65,7 +66,7 @@ def key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, str], found: Guesses,
     guesses = [
         *_of_its_own(single, again),
         *_in_pairs(raw, frame, whole, again, values, kinds),
-        *_lines(frame, whole, values),
+        *_lines(frame, whole, values, order),
         *again,
         *_unique(name for name in single if not is_fractional(kinds[name])),
     ]
@@ -154,12 +155,18 @@ def _in_pairs(
     return _together(frame, [name for name in whole if _sounds(raw, name, kinds)], values, widest=2)
 
 
-def _lines(frame: pl.DataFrame, whole: Sequence[str], values: Mapping[str, int]) -> list[Guess]:
-    """Return a number of lines with the id that they are counted within, if that is unique: the lines of orders."""
+def _lines(frame: pl.DataFrame, whole: Sequence[str], values: Mapping[str, int], order: Sequence[str]) -> list[Guess]:
+    """Return a number of lines with the id that they are counted within: the lines of orders, and their revisions."""
     lines = [name for name in whole if re.search(LINES, plain(name)) and values[name] < frame.height]
     ids = [name for name in whole if rank(name) < 2 and name not in lines]
     found = [(one, line) for line in lines for one in ids if unique(frame, [one, line])]
-    return [Guess(names, f"each `{names[1]}` comes once within a `{names[0]}`") for names in found[:2]]
+    if found or not order:
+        return [Guess(names, f"each `{names[1]}` comes once within a `{names[0]}`") for names in found[:2]]
+    # A `sku` or the like with a number of lines is not what the lines are counted within.
+    found = [(one, line) for line in lines for one in ids
+             if plain(one) not in ALONE and unique(frame, [one, line, *order])]  # fmt: skip
+    why = f"`{{1}}` comes once within a `{{0}}` at each {listed(order)}"
+    return [Guess(names, why.format(*names)) for names in found[:2]]
 
 
 def _panel(
@@ -235,6 +242,9 @@ def log_key(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, str]) -> Guess:
         raise BadInput([Problem("--key", "no column of this log is never null", "say the key: --key a,b")])
     rows = frame.filter(~pl.col(DELETED)).height
     steady = [name for name in likely if name in raw.steady]
+    if any(rank(name) == 0 for name in likely) and not any(rank(name) < 2 for name in steady):
+        # An update may give a record another key.
+        steady = []
 
     def fits(name: str) -> tuple[float, ...]:
         # Without a named key: an id is repeated by several changes, and still has many values.

@@ -20,11 +20,22 @@ TIMES = (
     "inserted_at", "created", "created_date", "created_on", "time", "datetime", "date",
 )  # fmt: skip
 # Further names of a column of time, if its values are times.
-TIME_LIKE = r"(_at|_on|_time|_date|_ts|time|date|stamp|datum|zeit)$|(?-i:[a-z](At|On|Ts)$)"
+TIME_LIKE = (
+    r"(_at|_on|_time|_date|_ts|_ts_[mun]s|time|date|stamp|datum|zeit)$|(?-i:[a-z](At|On|Ts)$)|"
+    r"^(ae|er|bu|bl)dat$|^laeda$"  # SAP's.
+)
+# What is a date with a time of day, whatever else stands there.
+CLOCKED = r"\d{4}.*\d\d:\d\d|\d\d:\d\d.*\d{4}"
 # Times at which no row was committed.
 BIRTHS = r"birth|(^|_)(born|dob)(_|$)"
-DELETIONS = ("deleted", "is_deleted", "deleted_at", "deleted_on", "removed", "is_removed", "removed_at", "tombstone")
-OPERATIONS = ("op", "operation", "status", "state", "action")
+DELETIONS = (
+    "deleted", "is_deleted", "deleted_at", "deleted_on", "removed", "is_removed", "removed_at", "tombstone",
+    "_fivetran_deleted", "_ab_cdc_deleted_at", "_sdc_deleted_at", "_peerdb_is_deleted", "_deleted", "__deleted",
+)  # fmt: skip
+OPERATIONS = (
+    "op", "operation", "status", "state", "action", "op_type", "operation_type", "change_type", "event_type",
+    "row_kind", "cdc_operation", "cdc_op", "meta_op",
+)  # fmt: skip
 REVISIONS = ("revision", "rev", "row_version", "version", "lsn", "sequence", "seq")
 # The number of values that are examined to find out whether they are times.
 SAMPLE = 100_000
@@ -88,7 +99,17 @@ def time(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, str]) -> Guess:
         *_, name, share = min(found)
         others = tuple(one[4] for one in sorted(found)[1:2])
         return Guess((name,), f"`{name}` has times, in {_share(share)} of its rows", rival=others)
-    return Guess((), "no column has a name and values of a time: rows are taken in the order of the file")
+    strange = _strange_times(frame, kinds)
+    return Guess((), f"no column has a name and values of a time{strange}: rows are taken in the order of the file")
+
+
+def _strange_times(frame: pl.DataFrame, kinds: Mapping[str, str]) -> str:
+    """Name a column that seems to have times in a form that can't be read."""
+    for name, kind in kinds.items():
+        values = frame[name].drop_nulls().head(SAMPLE) if kind == "str" else pl.Series(dtype=pl.String)
+        if values.len() and values.str.contains(CLOCKED).all():
+            return f" that can be read (`{name}` has {values[0]!r} and others)"
+    return ""
 
 
 def deletion(raw: Raw, frame: pl.DataFrame, kinds: Mapping[str, str]) -> Guess:

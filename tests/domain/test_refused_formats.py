@@ -67,6 +67,16 @@ def test_a_change_log_that_is_not_supported_is_called_by_its_name(words: str, tm
     assert words in str(told.value)
 
 
+def test_so_is_one_that_stands_in_a_topic_and_flattened_rows_are_none_of_these(tmp_path: Path) -> None:
+    (change,) = CHANGES["GoldenGate"]
+    (tmp_path / "x.ndjson").write_text(json.dumps({"key": "1", "value": change, "offset": 1, "partition": 0}) + "\n")
+    with pytest.raises(NotReadable, match="GoldenGate"):
+        format_of("x.ndjson", tmp_path)
+    rows = [{"id": 1, "data": {"a": 1}, "kind": "update", "__op": op} for op in ("c", "d")]
+    (tmp_path / "y.ndjson").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    assert format_of("y.ndjson", tmp_path) == "flattened"
+
+
 @pytest.mark.parametrize("text", KEYED)
 def test_so_is_one_whose_key_tells_it(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.ndjson").write_text(text)

@@ -144,6 +144,28 @@ def opportunities() -> tuple[str, list[str]]:
     ]
 
 
+def revised_items() -> tuple[str, list[str]]:
+    """The lines of orders, each of which changes once."""
+    return "order_id,line_no,qty,updated_at", [
+        f"{order},{line},{line + turn},{_at(turn * 90_000 + order * 60)}"
+        for turn in range(2)
+        for order in range(1, 21)
+        for line in range(1, 4)
+    ]
+
+
+def addresses() -> tuple[str, list[str]]:
+    """Customers who are known by their addresses, and change their names."""
+    return "email,name,updated_at", [f"c{n % 30}@x.org,Name {n},{_at(n * 61)}" for n in range(90)]
+
+
+def synced() -> tuple[str, list[str]]:
+    """A table as Fivetran writes it."""
+    return "id,amount,_fivetran_deleted,_fivetran_synced", [
+        f"{n % 25},{n % 9}.5,{str(n > 90).lower()},{_at(n * 61)}" for n in range(100)
+    ]
+
+
 CORPUS = (
     Known("b02_dms_header.csv", "id", "dms_timestamp", "Op"),
     Known("b02_dms_noheader.csv", "column_2", "column_5", "column_1", options=("--header", "no")),
@@ -186,6 +208,9 @@ CORPUS = (
     Known("prices.csv", "Symbol", "Date", make=prices),
     Known("stops.csv", "trip_id,stop_sequence", make=stops),
     Known("measured.csv", "sensor", "timestamp", make=measured),
+    Known("revised.csv", "order_id,line_no", "updated_at", make=revised_items),
+    Known("addresses.csv", "email", "updated_at", make=addresses),
+    Known("synced.csv", "id", "_fivetran_synced", "_fivetran_deleted", make=synced),
     Known("opportunities.csv", "Id", "SystemModstamp", "IsDeleted", make=opportunities),
 )
 

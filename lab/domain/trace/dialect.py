@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +19,7 @@ from lab.domain.trace.numerals import NULLS, PLAIN
 from lab.domain.trace.reading import CsvReading
 
 DELIMITERS = ",;\t|"
+OTHER_DELIMITERS = "^~:#¦§!\x01\x1f"
 HEAD = 1 << 20  # Bytes that are looked at.
 RECORDS = 200  # Records that are looked at.
 SEPARATOR = re.compile(r'"?sep=(.)"?\s*$', re.IGNORECASE)
@@ -67,6 +68,8 @@ def dialect(path: Path, shown: str, how: CsvReading) -> CsvDialect:
     records = list(_records(lines[top:], delimiter, top))
     if not records:
         raise NotReadable(shown, "no rows", "a file with at least one row is needed")
+    if how.header is None and not told:
+        _refuse_other_delimiters(lines[top:], records, shown)
     titles = _titles(records)
     notes = []
     if titles:
@@ -143,6 +146,8 @@ def _delimiter(lines: Sequence[str]) -> str:
             return False, 0, 0.0, 0
         below = rows[1:] or rows
         wide = _modal(below)
+        rows = list(dropwhile(lambda row: len(row) < wide - 1, rows)) or rows
+        below = rows[1:] or rows
         share = sum(len(row) == wide for row in below) / len(below)
         # A delimiter at the end of the header or of the rows alone makes a difference of one.
         near = 2 - min(2, abs(len(rows[0]) - wide))
@@ -151,12 +156,29 @@ def _delimiter(lines: Sequence[str]) -> str:
     return max(DELIMITERS, key=evenness)
 
 
+def _refuse_other_delimiters(lines: Sequence[str], records: Sequence[_Record], shown: str) -> None:
+    """Raise NotReadable for one column, if another character divides all of its lines into equally many parts."""
+    some = [line.rstrip("\r\n") for line in lines[:RECORDS] if line.strip()]
+    if len(some) < 2 or any(len(record.fields) > 1 for record in records):
+        return
+    for mark in OTHER_DELIMITERS:
+        if len({line.count(mark) for line in some}) == 1 and mark in some[0]:
+            way_out = f"say it by a first line sep={mark}" if mark.isprintable() else "write commas or tabs"
+            what = f"one column, and {mark!r} stands equally often in each of its lines: it may be the delimiter"
+            raise NotReadable(shown, what, f"{way_out}; --header yes takes it as it is")
+    parts = {len(re.split(r"\s+", line.strip())) for line in some}
+    if (len(parts) == 1 and max(parts) > 2) or all(re.search(r"\S {2,}\S", line) for line in some):
+        what = "one column, and blanks divide each of its lines: columns of a fixed width, or with blanks between"
+        raise NotReadable(shown, what, "write commas or tabs between; --header yes takes it as it is")
+
+
 def _titles(records: Sequence[_Record]) -> int:
-    """Return how many records above the header are titles: with one column where the rows have several."""
+    """Return how many records above the header are titles: with fewer columns than the rows, by two at least."""
     wide = _modal([record.fields for record in records])
     count = 0
     for record in records:
-        if wide < 3 or sum(field.strip() != "" for field in record.fields) > 1 or len(record.fields) not in (1, wide):
+        filled, width = sum(field.strip() != "" for field in record.fields), len(record.fields)
+        if wide < 3 or not (width <= wide - 2 or (filled <= 1 and width == wide)):
             break
         count += 1
     return count if count < len(records) else 0

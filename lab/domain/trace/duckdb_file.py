@@ -101,7 +101,11 @@ def read_duckdb(path: Path, table: str | None) -> Raw:
     """Read a table of a DuckDB database: the one of that name, or the one with the most rows."""
     with _opened(path) as connection:
         found = _listed(connection, table is None).chosen(str(path), table)
-        source = _path(found.name)
+        inside = connection.execute(
+            "SELECT count(*) FROM information_schema.tables WHERE table_schema = $schema AND table_name = $name",
+            {"schema": MAIN, "name": found.name},
+        ).fetchall()
+        source = _path(found.name, MAIN if inside[0][0] else None)
         types = [(row[0], row[1]) for row in connection.execute(f"DESCRIBE {source}").fetchall()]
         odd = _odd(connection, source, types)
         wanted = ", ".join(f"{_as_read(name, kind, name in odd)} AS {quoted(name)}" for name, kind in types)

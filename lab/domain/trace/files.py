@@ -125,9 +125,9 @@ def _looks_like_json(path: Path, bare: bool) -> bool:
     if bare and (ending(path) or path.suffix.lower() not in COMPRESSED):
         return False
     with plain(path).open("rb") as file:
-        return (
-            file.read(HEAD).decode("utf-8-sig", errors="replace").lstrip().startswith(('{"', "[{", "{ ", "{\n", "[\n"))
-        )
+        head = file.read(HEAD).decode("utf-8-sig", errors="replace").lstrip()
+    # A message of a topic may also stand behind its key and a tab.
+    return head.startswith(('{"', "[{", "{ ", "{\n", "[\n")) or ("\t{" in head and keyed_lines(plain(path)))
 
 
 def _format(path: Path, found: str | None) -> str:

@@ -23,6 +23,7 @@ DAY = 86_400
 # Excel's serial numbers of 1982 to 2119, and the day that they count from, in days since 1970.
 EXCEL = (30_000, 80_000)
 EXCEL_ZERO = -25_569
+EARLY = 10**8  # Seconds since 1970 below this one are before 1973: rather a counter, or days of another calendar.
 # What is found of each value of text.
 SCHEMA = {"second": pl.Int64(), "nano": pl.Int64(), "absent": pl.Boolean(), "zero": pl.Boolean()}
 # No time at all: MySQL's zero date, the smallest and the largest date that databases know.
@@ -135,6 +136,8 @@ def _reading(there: Callable[[], Iterator[pl.Series]], dates: str | None, scale:
         doubt = "" if dates else "seconds since 1970: --dates seconds"
         return _excel, "read as Excel's days since 1899-12-30", doubt
     by = 1 if dates == "seconds" else _unit(there)
+    if dates is None and some and by == 1 and all(block.abs().max() < EARLY for block in there()):  # type: ignore[operator]
+        return lambda _, whole: _split(whole, 10**scale), "read as seconds, which begin in 1970", ""
     return lambda _, whole: _split(whole, by * 10**scale), "", ""
 
 

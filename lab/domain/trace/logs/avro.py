@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from lab.domain.trace.logs.values import Malformed
 
+OF_UNIONS = "values that were in Avro's unions"
+# What stands in a union of these types.
+TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,), "long": (int,), "int": (int,), "boolean": (bool,), "float": (int, Decimal), "bytes": (str,),
+    "double": (int, Decimal),
+}  # fmt: skip
 PRIMITIVE = frozenset(("string", "long", "int", "boolean", "float", "double", "bytes", "array", "map"))
 
 
@@ -15,6 +22,17 @@ def is_union(value: Any) -> bool:
         return False
     ((name, inner),) = value.items()
     return name in PRIMITIVE or ("." in name and isinstance(inner, dict | str | int))
+
+
+def united(row: dict[str, Any]) -> list[str]:
+    """Return the fields of a row whose value stands in a union with its type."""
+    return [
+        name
+        for name, value in row.items()
+        if type(value) is dict
+        and len(value) == 1
+        and all(kind in TYPES and type(inner) in TYPES[kind] for kind, inner in value.items())
+    ]
 
 
 def in_unions(envelope: dict[str, Any]) -> bool:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from lab.domain.trace.logs.change import LoggedChange, Roles, Table, sent
+from lab.domain.trace.logs.avro import OF_UNIONS, united, without_unions
+from lab.domain.trace.logs.change import LoggedChange, Roles, State, Table, sent
 from lab.domain.trace.logs.connect import converters
 from lab.domain.trace.logs.debezium import Converters, Debezium, is_envelope, read_at, without_change
 from lab.domain.trace.logs.messages import TopicMessage
@@ -18,6 +19,8 @@ from lab.domain.trace.logs.source import committed_at, group_of, identity_of, pl
 from lab.domain.trace.logs.values import Malformed
 
 PREFIX = "__"
+# The column that has the key of a message if that is no row.
+MESSAGE_KEY = "message_key"
 SURE = ("__op", "__deleted", "__source_ts_ms", "__source_ts_us", "__source_ts_ns", "__source_lsn", "__lsn", "__ts_ms")
 # When a change was committed, the finest first; then when the connector read it.
 TIMES = ("source_ts_ns", "source_ts_us", "source_ts_ms", "ts_ns", "ts_us", "ts_ms")
@@ -63,8 +66,9 @@ class Flattened(Debezium):
             return True
         if isinstance(message.schema, dict) and message.schema.get("type") == "struct":
             return True
-        key = message.key
-        return message.keyed and isinstance(key, dict) and bool(key) and key.keys() <= value.keys()
+        if united(value):
+            return True
+        return message.keyed and type(message.key) in (dict, str, int) and message.key not in ({}, "")
 
     def changes(self, message: TopicMessage) -> Iterable[LoggedChange]:
         """Translate a row."""
@@ -76,12 +80,20 @@ class Flattened(Debezium):
             return ()
         if not isinstance(value, dict):
             raise Malformed("no row")
+        unions = united(value)
+        value = without_unions(value) if unions else value
         told = {name[len(PREFIX) :]: one for name, one in value.items() if name.startswith(PREFIX)}
         self._seen.update(dict.fromkeys(told))
         row = {name: one for name, one in value.items() if not name.startswith(PREFIX)}
         made = self._change(message, row, told)
+        self.converted.update({(made.table, name): OF_UNIONS for name in unions})
         self._topics.learn(message, made)
         return (made,)
+
+    def _key(self, message: TopicMessage) -> State:
+        if type(message.key) in (str, int) and message.keyed:
+            return {MESSAGE_KEY: message.key}
+        return super()._key(message)
 
     def _change(self, message: TopicMessage, row: dict[str, Any], told: Mapping[str, Any]) -> LoggedChange:
         source = source_of(told)
@@ -92,17 +104,20 @@ class Flattened(Debezium):
             raise Malformed(f"unknown op `{op}`")
         gone = str(told.get("deleted")).lower() == "true" or op == "d"
         identity = identity_of(source, place) or message.place
+        key = self._key(message)
         table: Table = table_of(source) or ((message.topic.split(".")[-1],) if message.topic else ())
         made = LoggedChange(
             table, "put", {}, at=at if at is not None else message.at, committed=commit is not None, order=place,
             sent=sent(message), identity=None if identity is None else (op, identity),
-            group=group_of(source, None, commit), keys=tuple(self._key(message)),
+            group=group_of(source, None, commit), keys=tuple(key) if isinstance(message.key, dict) else (),
         )  # fmt: skip
         if op == "t":
             made.operation = "truncate"
             return made
         each = self._of_row(message)
-        made.state, made.unchanged = self._converted(row or self._key(message), each, table)
+        made.state, made.unchanged = self._converted(row or key, each, table)
+        # What stands in the key alone is a column too.
+        made.state = {**made.state, **{name: one for name, one in key.items() if name not in made.state}}
         if gone:
             made.operation = "delete"
         return made

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from lab.base import NotReadable, nearest
 from lab.domain.trace.history import counted
+from lab.domain.trace.logs.avro import OF_UNIONS
 from lab.domain.trace.logs.canal import Canal
 from lab.domain.trace.logs.change import Format, LoggedChange, Table
 from lab.domain.trace.logs.cloudevents import CloudEvents
-from lab.domain.trace.logs.debezium import Debezium
+from lab.domain.trace.logs.debezium import Debezium, without_change
 from lab.domain.trace.logs.dms import Dms
-from lab.domain.trace.logs.flattened import Flattened
+from lab.domain.trace.logs.flattened import Flattened, is_row
 from lab.domain.trace.logs.gather import Gathered, Turns
-from lab.domain.trace.logs.maxwell import Maxwell
+from lab.domain.trace.logs.maxwell import DEFINITIONS, MARKS, Maxwell
 from lab.domain.trace.logs.messages import TopicMessage, messages
 from lab.domain.trace.logs.singer import Singer
 from lab.domain.trace.logs.unsupported import unknown_changes, unsupported, unsupported_connector
@@ -35,29 +36,47 @@ LOOKED_AT = 200  # Messages.
 UNNAMED = "rows"
 
 
+def is_mark(value: Any) -> bool:
+    """Return whether a message is one that logs have beside their changes: of transactions, heartbeats, definitions."""
+    if not isinstance(value, dict):
+        return value is None
+    kind = value.get("type")
+    if isinstance(kind, str) and (kind in MARKS or DEFINITIONS.fullmatch(kind)):
+        return "database" in value or "table" in value
+    return bool(without_change(value)) or (value.get("action") == "M" and "prefix" in value)
+
+
 def recognise(path: Path) -> str | None:
     """Return the format of a change log in JSON lines; None for lines that are records.
 
     Raises NotReadable for a format that is known and not supported.
     """
     seen: list[TopicMessage] = []
-    for found in islice(messages(path), LOOKED_AT):
+    marks = 0
+    for found in messages(path):
         if isinstance(found, TopicMessage):
-            seen.append(found)
+            # A log may begin with any number of messages without a change.
+            marks += is_mark(found.value)
+            if len(seen) < LOOKED_AT or not is_mark(found.value):
+                seen.append(found)
+            if len(seen) - min(marks, LOOKED_AT) >= LOOKED_AT:
+                break
         elif found[1].startswith("a value ") and not seen:
             raise NotReadable(str(path), f"messages of a topic: line {found[0]} has {found[1]}", "write them as JSON")
     for one in seen:
         if told := unsupported_connector(one.value):
             raise NotReadable(str(path), f"{told[0]}, which the lab doesn't read", told[1])
     for name, form in FORMATS.items():
-        if any(form.recognises(one) for one in seen):
+        if form is not Flattened and any(form.recognises(one) for one in seen):
             return name
-    for one in seen:
-        if told := unsupported(one):
-            raise NotReadable(str(path), f"{told[0]}, which the lab doesn't read", told[1])
-    if told := unknown_changes([one.value for one in seen]):
-        raise NotReadable(str(path), *told)
-    return None
+    # Other changes in a topic would be its rows.
+    if not any(is_row(one.value) for one in seen):
+        for one in seen:
+            if told := unsupported(one):
+                raise NotReadable(str(path), f"{told[0]}, which the lab doesn't read", told[1])
+        if told := unknown_changes([one.value for one in seen]):
+            raise NotReadable(str(path), *told)
+    return Flattened.name if any(Flattened.recognises(one) for one in seen) else None
 
 
 @dataclass
@@ -169,7 +188,8 @@ def _raw(log: Log, form: str, table: Table, gathered: Gathered) -> Raw:
             notes.append(as_text_note(name, what))
             counts.append(SourceCount(name, f"{what}, as text", number))
         if how := log.converted.get((table, name)):
-            notes.append(f"Column `{name}` has {how}, as the log's schema says.")
+            why = "" if how == OF_UNIONS else ", as the log's schema says"
+            notes.append(f"Column `{name}` has {how}{why}.")
             counts.append(SourceCount(name, f"read as {how}", frame.height - frame[name].null_count()))
     timed, placed = frame.filter(pl.col(AT).is_not_null()), frame[ORDER].null_count() < frame.height
     roles = log.translator.roles(bool(timed.height), bool(timed[COMMITTED].any()), placed)

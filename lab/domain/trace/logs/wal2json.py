@@ -7,7 +7,7 @@ or the whole row under REPLICA IDENTITY FULL.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 
@@ -39,6 +39,7 @@ class Wal2json(Format):
     _open: bool = False
     _at: int | None = None
     _transaction: Hashable = None
+    _columns: dict[Table, set[str]] = field(default_factory=dict)
 
     @staticmethod
     def recognises(message: TopicMessage) -> bool:
@@ -80,9 +81,11 @@ class Wal2json(Format):
             if not isinstance(kind, str) or (kind != "truncate" and kind not in ROWS):
                 raise Malformed(f"unknown kind `{kind}`")
             old = one.get("oldkeys") or {}
-            keys = _names(one.get("pk"), "pknames") or old.get("keynames")
+            named = _names(one.get("pk"), "pknames")
             state = _pairs(one, "columnnames", "columntypes", "columnvalues")
-            made = _change(one, kind, state, _pairs(old, "keynames", "keytypes", "keyvalues"), keys)
+            former = _pairs(old, "keynames", "keytypes", "keyvalues")
+            made = _change(one, kind, state, former, named or old.get("keynames"))
+            self._unless_whole(made, former, bool(named))
             names, types = one.get("columnnames"), one.get("columntypes")
             if isinstance(names, list) and isinstance(types, list) and len(names) == len(types):
                 self._declare(made.table, zip(names, types, strict=True))
@@ -108,7 +111,9 @@ class Wal2json(Format):
         if action != "T" and action not in ROWS:
             raise Malformed(f"unknown action `{action}`")
         columns, identity = _columns(value.get("columns")), _columns(value.get("identity"))
-        made = _change(value, action, columns, identity, _listed(value.get("pk")) or list(identity))
+        named = _listed(value.get("pk"))
+        made = _change(value, action, columns, identity, named or list(identity))
+        self._unless_whole(made, identity, bool(named))
         listed = value.get("columns")
         each = listed if isinstance(listed, list) else ()
         self._declare(made.table, ((one.get("name"), one.get("type")) for one in each))
@@ -123,6 +128,14 @@ class Wal2json(Format):
         if place or xid is not None:
             made.identity, made.weak = (action, place, xid, made.at), not place
         return (made,)
+
+    def _unless_whole(self, made: LoggedChange, old: Mapping[str, Any], named: bool) -> None:
+        """Take no columns for the key that are the whole row, as a deletion has it under REPLICA IDENTITY FULL."""
+        known = self._columns.setdefault(made.table, set())
+        if made.operation == "put":
+            known.update(made.state)
+        if not named and known <= old.keys():
+            made.keys = ()
 
     def _declare(self, table: Table, types: Iterable[tuple[Any, Any]]) -> None:
         """Note the columns whose type is a decimal one."""
