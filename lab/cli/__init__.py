@@ -16,6 +16,7 @@ import click
 from lab.cli import checking, commands, processes
 from lab.cli.growing import grow
 from lab.cli.listing import open_report, runs
+from lab.cli.planning import plan_
 from lab.cli.servers import servers
 from lab.cli.shared import EXIT
 from lab.cli.statements import statements
@@ -53,6 +54,7 @@ for command in (
     sweep,
     merge,
     grow,
+    plan_,
     commands.validate,
     commands.stores,
     servers,

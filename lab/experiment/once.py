@@ -153,6 +153,7 @@ def _run(plan: Plan, folder: Path, name: str, progress: Progress) -> None:
         paged = page_tables(plan, projected.lives)
         _rest(projected, truth)
         clock.tick()
+        written.size_bytes = truth.size_bytes()
         place = FolderPlace(work / "rebuilt")
         judged = rebuild_and_judge(plan, projected, written, answers, place, progress, truth.drop)
         clock.tick()

@@ -227,6 +227,7 @@ def manifest(plan: Plan, written: Written, judged: RunJudgement, duration_second
         "servers": described(needed.servers(plan)),
         "durability": written.settings.get("durability", scenario.truth.durability),
         "truth": {"model": scenario.truth.model, "engine": scenario.truth.engine, "answers": judged.truth}
+        | {"size_bytes": written.size_bytes}
         | ({"indexed": True} if scenario.truth.indexed else {}),
         "domain": plan.domain.name,
         # Of files of the user's own, whose content no scenario tells.

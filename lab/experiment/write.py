@@ -38,6 +38,7 @@ class Written:
     `events` has the columns of the write model, `published` those of the contracts.
     `source` has the rows of the table `source`.
     `writes` is the row of the table `writes`; a history that is loaded in bulk fills it in when it is replayed.
+    `size_bytes` is what the source of truth takes at the end, filled in once it has been asked; None before.
     """
 
     published: Published
@@ -47,6 +48,7 @@ class Written:
     notes: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     source: Sequence[Mapping[str, Any]] = ()
+    size_bytes: int | None = None
 
 
 def write(plan: Plan, work: Path, progress: Progress, spill: Spill | None = None) -> Written:

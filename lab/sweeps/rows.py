@@ -92,3 +92,21 @@ def _on_the_wall(run: Run, name: str) -> Iterator[tuple[str, str, float | None]]
             yield f"query.{row['query']}", "seconds", row["p50_us"] / 1e6
     for row in run.table("writes").iter_rows(named=True):
         yield "writes_per_second", "1/s", row["per_second"]
+    yield "truth_size", "bytes", run.manifest["truth"].get("size_bytes")
+    yield "committed", "changes", run.manifest["changes"]
+    yield from _work(run, name)
+
+
+def _work(run: Run, name: str) -> Iterator[tuple[str, str, float | None]]:
+    """How busy a projection was, and what its batches take: what `lab plan` foretells other rates by."""
+    if not run.has("utilisation"):
+        return
+    for row in run.table("utilisation").filter(pl.col("projection") == name).iter_rows(named=True):
+        yield "span", "seconds", row["span_seconds"]
+        yield "busy_share", "share", row["busy_share"]
+        if row["batches"]:
+            rows_each = row["rows"] / row["batches"]
+            yield "batch_rows", "rows", rows_each
+            yield "batch_seconds", "seconds", row["per_batch_seconds"] + row["per_row_seconds"] * rows_each
+            yield "per_batch", "seconds", row["per_batch_seconds"]
+            yield "per_row", "seconds", row["per_row_seconds"]

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from documents import PAGES, ROOT, blocks, quoted, shell_lines, text
 from serving import Process
 
+from benchmarks.planned.__main__ import arguments as foretold
 from benchmarks.repeated.__main__ import arguments
 from benchmarks.transfers.__main__ import arguments as transfers
 from lab.base import LabError, Unsound
@@ -66,6 +67,11 @@ def call(words: list[str]) -> None:
         given = parsed(name, rest)
         sizes = [float(size) for size in given["sizes"].split(",")]
         assert planned(Source(Path(given["scenario"]), given["overrides"], given["seed"]), sizes, given["repeat"]).tasks
+        return
+    if name == "plan":
+        # It needs a growth that takes minutes to measure: tests/planning has one that is made up.
+        given = parsed(name, rest)
+        assert plan(Source(Path(given["scenario"]), given["overrides"], given["seed"])).projections
         return
     if name == "sweep":
         # Its points are made and the first of them is validated; tests/sweeps carry such out.
@@ -128,6 +134,9 @@ def test_every_line_of_every_shell_block_works(page: str, request: pytest.Fixtur
             case ["python", "-m", "benchmarks.repeated", *rest]:
                 # Takes an hour: tests/benchmarks counts runs that are made up.
                 assert arguments(rest).what == rest[0]
+            case ["python", "-m", "benchmarks.planned", *rest]:
+                # Measures for minutes: tests/planning foretells a case whose truth is known.
+                assert foretold(rest).held == 100_000
             case ["python", "-m", "benchmarks.transfers", *rest]:
                 # Takes a minute of two cores: its parts are tried at a smaller size.
                 assert transfers(rest).transfers == 10_000_000
