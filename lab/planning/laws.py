@@ -18,7 +18,7 @@ import numpy as np
 
 from lab.planning.queue import QueueFigures, QueueSettings, queue
 from lab.statistics.intervals import Interval
-from lab.statistics.lines import Line, line
+from lab.statistics.lines import StraightLine, line
 from lab.statistics.powers import FURTHEST, Power, power
 from lab.statistics.student import t_quantile
 
@@ -80,7 +80,7 @@ class GrowthLaw:
     unit: str
     smallest: float = math.nan
     power: Power | None = None
-    line: Line | None = None
+    line: StraightLine | None = None
     reason: str = ""
 
     def at(self, changes: float) -> Foretold:

@@ -64,7 +64,7 @@ def queue(
     """
     number = enough(settings, rate) if count is None else count
     at = np.cumsum(stream(seed, "plan", "commits").exponential(1 / rate, number))
-    server = _Server(at, settings, per_batch, per_row)
+    server = _QueueServer(at, settings, per_batch, per_row)
     inbox = nothing_arrives()
     if settings.channel is not None:
         sent = transmit(at, np.arange(number), settings.channel, stream(seed, "plan", "channel"))
@@ -77,7 +77,7 @@ def queue(
 
 
 @dataclass
-class _Server:
+class _QueueServer:
     """Takes what it is handed for the time that the formula says, and notes when each change is visible."""
 
     at: np.ndarray

@@ -22,7 +22,7 @@ _ROUNDS, _SETTLED = 20, 1e-6
 
 
 @dataclass(frozen=True)
-class Line:
+class StraightLine:
     """A line `fixed + each * size`; `error` is the relative error of one measurement, `spread` its parts' covariance.
 
     `misfit` is the root of the mean squared logarithm of measured by said: it compares the line with other laws.
@@ -54,7 +54,7 @@ class Line:
         return value, Interval(value * math.exp(-wide), value * math.exp(wide))
 
 
-def line(sizes: Sequence[float], values: Sequence[float]) -> Line | None:
+def line(sizes: Sequence[float], values: Sequence[float]) -> StraightLine | None:
     """Return the line through values above 0, each measured at its size; None if it falls below 0 at one of them.
 
     Raises ValueError for fewer than two different sizes, and for values that are not above 0.
@@ -76,4 +76,4 @@ def line(sizes: Sequence[float], values: Sequence[float]) -> Line | None:
     error = math.sqrt(float(left @ left) / (x.size - 2)) if x.size > 2 else math.nan
     (a, b), (c, d) = np.linalg.inv(weighted.T @ weighted).tolist()
     misfit = math.sqrt(float(np.mean(np.log(y / said) ** 2)))
-    return Line(float(found[0]), float(found[1]), error, ((a, b), (c, d)), misfit, x.size, float(x.max()))
+    return StraightLine(float(found[0]), float(found[1]), error, ((a, b), (c, d)), misfit, x.size, float(x.max()))

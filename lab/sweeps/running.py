@@ -149,7 +149,7 @@ class _Carrying:
         except BrokenExecutor:
             result = lost(task, DIED)
         finally:
-            _end(executor)
+            end(executor)
         self._keep(task, result)
 
     def _keep(self, task: RunTask, result: RunResult) -> None:
@@ -166,10 +166,10 @@ class _Carrying:
         self._under_way.clear()
         if self._executor is not None:
             executor, self._executor = self._executor, None
-            _end(executor)
+            end(executor)
 
 
-def _end(executor: Executor) -> None:
+def end(executor: Executor) -> None:
     """End an executor and what it is at work on, without waiting for it: results are in the folder, or not needed."""
     if not isinstance(executor, ProcessPoolExecutor):
         executor.shutdown(wait=False)
