@@ -10,6 +10,8 @@ REFUSAL := "polyglot-lab needs Python 3.11 or newer: make PYTHON=python3.12 ..."
 SCENARIO ?= scenarios/flights.toml
 # Twice as many as the smallest machine that the suite is kept quick on has cores: tests of servers and live runs wait.
 WORKERS ?= 4
+CHANGES ?= 1e8
+EXECUTOR ?= local
 # Tests start hundreds of processes: they load what is compiled once, also where an image says to keep nothing.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -87,6 +89,9 @@ validity: setup ## the simulator against theory, case by case, with intervals ov
 bench: setup    ## the lab beside a peer and the limit, row by row: benchmarks/results.md (QUICK=1, GROWTH=1)
 	$(BIN)/python -m benchmarks.bench $(if $(QUICK),--quick) $(if $(GROWTH),--growth)
 	$(BIN)/python -m benchmarks.bench --headlines
+
+scale: setup    ## 100 million changes through the lab, and a rebuild on many workers (CHANGES=1e6: fewer; EXECUTOR=dask)
+	$(BIN)/python -m benchmarks.scale --changes $(CHANGES) --executor $(EXECUTOR)
 
 headlines: setup ## the rows of docs/benchmarks.md, out of benchmarks/results.json
 	$(BIN)/python -m benchmarks.bench --headlines

@@ -1,0 +1,1 @@
+"""A demonstration at scale: `make scale`."""
