@@ -3,7 +3,7 @@
 `LAB_TEACHING_SCALE` shrinks or grows every experiment (`scale`).
 """
 
-from lab.teach import choosing, corners, figures, loading, queueing
+from lab.teach import choosing, corners, dying, figures, ladder, loading, loops, moving, people, queueing, streams
 from lab.teach.animation import animate
 from lab.teach.desk import Reader, do, growth, source_of_truth
 from lab.teach.experiments import (
@@ -29,15 +29,20 @@ __all__ = [
     "claim",
     "corners",
     "do",
+    "dying",
     "experiment",
     "explore",
     "figures",
     "from_file",
     "growth",
+    "ladder",
     "lag_of",
     "loading",
+    "loops",
     "messages",
+    "moving",
     "never_visible",
+    "people",
     "projection",
     "queueing",
     "ride",
@@ -46,6 +51,7 @@ __all__ = [
     "show",
     "slider",
     "source_of_truth",
+    "streams",
     "table",
     "verdict",
     "witness",

@@ -1,15 +1,16 @@
-"""Draw line and bar charts of any frame in the style of the report."""
+"""Draw charts of any frame in the style of the report: lines, bars, and dots with their intervals."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from lab.formatting import duration, short_count, size, tick
 from lab.report.style import (
@@ -169,6 +170,55 @@ def _bar_panel(
     axes.tick_params(axis="both", length=0, which="both")
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
+
+
+def dots(frame: pl.DataFrame, name: str, panels: dict[str, tuple[str, str]], store: str = "") -> Figure:
+    """Draw a row for each row of the frame and a panel for each column of `panels` (its title and its unit).
+
+    A dot on a logarithmic axis stands for the value, and a line through it for the interval from `<column>_low` to
+    `<column>_high`, where the frame has them. A null is labelled `none`.
+    """
+    rows = frame.to_dicts()
+    names = [str(row[name]) for row in rows]
+    with drawing():
+        tall = 0.75 + 0.3 * len(rows)
+        figure = Figure(figsize=(WIDTH_INCHES, tall))
+        grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        left = margin_inches(names) / WIDTH_INCHES
+        figure.subplots_adjust(left=left, right=0.99, top=1 - 0.3 / tall, bottom=0.42 / tall, wspace=0.08)
+        for axes, (column, (title, unit)) in zip(grid, panels.items(), strict=True):
+            _dot_panel(axes, rows, column, unit, store)
+            axes.set_title(title, fontsize=8.5, loc="left")
+        grid[0].set_yticks(range(len(rows)), names)
+        grid[0].set_ylim(len(rows) - 0.4, -0.6)
+    return figure
+
+
+def _dot_panel(axes: Axes, rows: Sequence[dict[str, Any]], column: str, unit: str, store: str) -> None:
+    seen = [float(row[end]) for row in rows for end in (column, f"{column}_low", f"{column}_high") if row.get(end)]
+    low, high = (min(seen), max(seen)) if seen else (1.0, 10.0)
+    # Ends at powers of ten or beyond, and room on the right for the label of the last dot.
+    low, span = low / 1.6, max(math.log10(high / low), 0.5)
+    axes.set_xscale("log")
+    axes.set_xlim(low, low * 10 ** (span * 1.75 + 0.7))
+    for place, row in enumerate(rows):
+        value = row[column]
+        if value is None:
+            axes.annotate("none", (low, place), xytext=(4, 0), textcoords="offset points", fontsize=8, va="center")
+            continue
+        colour = store_colour(str(row[store])) if store and row[store] else NEUTRAL
+        ends = [row.get(f"{column}_low") or value, row.get(f"{column}_high") or value]
+        axes.plot(ends, [place, place], color=colour, linewidth=1.6)
+        axes.plot([value], [place], "o", color=colour, markersize=5)
+        said = UNITS[unit](float(value))
+        axes.annotate(said, (max(ends), place), xytext=(5, 0), textcoords="offset points", fontsize=8, va="center")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _TICKS[unit](value)))
+    powers = list(range(math.ceil(math.log10(low)), math.floor(math.log10(high * 3)) + 1))
+    axes.set_xticks([10.0**power for power in powers[:: math.ceil(len(powers) / 3) or 1]])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.tick_params(axis="x", labelsize=7)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
 
 
 def _plain(text: str) -> str:

@@ -1,7 +1,7 @@
 """Draw the course's figures in the style of the report (`lab.report.style`).
 
-Each function takes a finished run and returns a matplotlib Figure; `lines` and `bars` (`charts`) take frames. What the
-report draws already is taken from there.
+Each function takes a finished run and returns a matplotlib Figure; `lines`, `bars` and `dots` (`charts`) take frames.
+What the report draws already is taken from there.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from lab.report.style import (
 )
 from lab.report.words import MARKS
 from lab.runs import Run
-from lab.teach.charts import bars, lines
+from lab.teach.charts import bars, dots, lines
 
-__all__ = ["bars", "behind", "grid", "lag", "latencies", "lines", "story", "verdicts", "visibility"]
+__all__ = ["bars", "behind", "dots", "grid", "lag", "latencies", "lines", "story", "verdicts", "visibility"]
 
 _CELL_INCHES = 1.25
 

@@ -15,6 +15,7 @@ from lab.runs import Run
 from lab.scenario import Source
 from lab.shipped import scenario_file
 from lab.teach.experiments import workplace
+from lab.teach.loops import VoidLoad
 from lab.teach.scale import scale
 from lab.wiring import plan
 
@@ -46,3 +47,10 @@ def told(run: Run) -> dict[str, Any]:
     """Return the manifest's part on the load: whether it is void and why, and how late the generator was."""
     found: dict[str, Any] = run.manifest["load"]
     return found
+
+
+def sound(run: Run) -> Run:
+    """Return the run. Raises VoidLoad if its load is void, so that nothing is claimed from it."""
+    if told(run)["void"]:
+        raise VoidLoad(f"the load is void: {told(run)['why']}; run the cell again when the machine is less busy")
+    return run

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from lab.base import BadInput
 from lab.errors import NotReadable
-from lab.teach import animation, books, choosing, corners, desk, experiments, output, queueing, widgets
+from lab.teach import animation, books, choosing, desk, experiments, output, queueing, widgets
 from lab.teach.ride import ride
 from lab.teach.scale import VARIABLE, scaled
 
@@ -78,49 +78,6 @@ def test_an_animation_has_a_picture_for_every_moment() -> None:
     taken = ride(8, 2, 0.3, 0.2, 0.4, seed=3)
     for part in (0.0, 0.3, 1.0, 2.0):
         assert isinstance(animation.moments(taken, taken.end * part), Figure)
-
-
-@pytest.fixture(scope="module")
-def three() -> list[corners.Corner]:
-    """The three write models with the same 300 commands."""
-    return [corners.corner(model, commands=300, records=30) for model in corners.NAMES]
-
-
-def test_every_corner_answers_as_the_states_add_up(three: list[corners.Corner]) -> None:
-    every = three[1].states()
-    for at in (None, 0.1, 0.2):
-        seen = every if at is None else every.filter(pl.col("committed_at") <= at)
-        sums: dict[str, tuple[int, int]] = {}
-        last = {row["key"]: row for row in seen.sort("position").iter_rows(named=True)}
-        for row in last.values():
-            if not row["deleted"]:
-                count, total = sums.get(row["department"], (0, 0))
-                sums[row["department"]] = (count + 1, total + row["salary"])
-        plain = [(name, *sums[name]) for name in sorted(sums)]
-        assert [tuple(row) for row in three[1].payroll(at)] == plain
-        assert [tuple(row) for row in three[2].payroll(at)] == plain
-    assert three[0].payroll() == three[2].payroll() == three[2].now.ask("payroll")
-
-
-def test_last_states_know_no_past_and_say_so(three: list[corners.Corner]) -> None:
-    with pytest.raises(BadInput, match="overwritten"):
-        three[0].payroll(at=0.1)
-    assert corners.refused("snapshot")
-    assert corners.refused("history") == corners.refused("events") == ""
-
-
-def test_the_corners_are_measured_with_and_without_projections(three: list[corners.Corner]) -> None:
-    table = corners.measured(three)
-    assert table.height == 6
-    assert table.filter("projections")["rebuild_seconds"].null_count() == 0
-    assert table.filter(~pl.col("projections"))["rebuild_seconds"].null_count() == 3
-    assert dict(table.select("model", "time_travel").iter_rows()) == {
-        "snapshot": False,
-        "history": True,
-        "events": True,
-    }
-    cheap, dear = corners.cost(table, 0.0)["seconds"], corners.cost(table, 10.0)["seconds"]
-    assert (dear - cheap).to_list() == pytest.approx((10 * table["read_sum_seconds"]).to_list())
 
 
 def test_a_rebuild_by_hand_reads_everything_and_changes_nothing() -> None:
