@@ -17,6 +17,7 @@ import pytest
 from nbclient.exceptions import CellExecutionError
 
 from lab.teach import books
+from lab.teach.loops import VoidLoad
 from lab.teach.scale import VARIABLE
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,12 @@ def ticked(book: Any) -> list[str]:
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs_from_top_to_bottom_and_its_claims_hold(notebook: Path, elsewhere: Path) -> None:
     copy = Path(shutil.copy(notebook, elsewhere / "notebooks"))
-    book = books.executed(copy)
+    try:
+        book = books.executed(copy)
+    except CellExecutionError as error:
+        if error.ename == VoidLoad.__name__:
+            pytest.skip(f"this machine is too busy: {error.evalue}")
+        raise
     assert len(ticked(book)) >= max(CLAIMS_MIN, sources(book).count("claim("))
     said = [output for cell in book.cells for output in cell.get("outputs", []) if output.get("name") == "stderr"]
     assert not said, said
@@ -109,3 +115,14 @@ def test_every_notebook_is_in_the_readme() -> None:
     text = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
     assert NOTEBOOKS
     assert [notebook.name for notebook in NOTEBOOKS if f"({notebook.name})" not in text] == []
+
+
+def test_each_statement_of_the_talk_has_a_heading_that_exists() -> None:
+    text = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| [^|]+ \| \[(\d\d)\]\(([^)]+)\) \| ([^|]+) \|$", text, re.MULTILINE)
+    assert [int(number) for number, *_ in rows] == list(range(1, 58))
+    for _, chapter, file, heading in rows:
+        book = nbformat.read(ROOT / "notebooks" / file, as_version=4)
+        lines = [line for cell in book.cells if cell.cell_type == "markdown" for line in cell.source.splitlines()]
+        assert file.startswith(chapter)
+        assert {f"# {heading}", f"## {heading}"} & set(lines), f"{file} has no heading `{heading}`"
