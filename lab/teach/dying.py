@@ -27,7 +27,7 @@ class ProcessDied(Exception):
 
 
 @dataclass
-class Delivery:
+class SentChanges:
     """What a way of publishing did: the source of truth, the positions sent, in order, and each announcement.
 
     An announcement is key and revision, as a reader hears it: it may be of a change that was never committed.
@@ -60,14 +60,14 @@ def commands(count: int = 200, records: int = 20, seed: int = 1087) -> list[Comm
 
 def dual_write(
     wanted: Iterable[Command], deaths: Collection[int], first: Literal["commit", "send"] = "commit"
-) -> Delivery:
+) -> SentChanges:
     """Commit each command to the source of truth and send its change to a broker: two systems, one after the other.
 
     The process dies between the two at the commands whose numbers, from 0, are in `deaths`. What was not committed by
     then is rolled back; nobody sends it again, since the process doesn't know what it was doing.
     """
     truth = source_of_truth()
-    delivery = Delivery(truth)
+    delivery = SentChanges(truth)
     at = -1
 
     def send(changes: Sequence[Change]) -> None:
@@ -91,14 +91,14 @@ def dual_write(
     return delivery
 
 
-def outbox(wanted: Iterable[Command], deaths: Collection[int], page: int = 10) -> Delivery:
+def outbox(wanted: Iterable[Command], deaths: Collection[int], page: int = 10) -> SentChanges:
     """Commit commands with their changes in one transaction, then have a relay send the changes to a broker.
 
     The table of changes is the outbox. The relay reads a page behind its position, sends it, and notes the new
     position; it dies between the two at the pages whose numbers are in `deaths`, and reads the same page again.
     """
     truth = source_of_truth()
-    delivery = Delivery(truth)
+    delivery = SentChanges(truth)
     for command in wanted:
         truth.execute(command)
     position, number = 0, -1
@@ -114,7 +114,7 @@ def outbox(wanted: Iterable[Command], deaths: Collection[int], page: int = 10) -
     return delivery
 
 
-def hears(delivery: Delivery, **keys: object) -> Reader:
+def hears(delivery: SentChanges, **keys: object) -> Reader:
     """Return a projection that was fed by what was sent, in that order; what was never committed is left out.
 
     `keys` are those of a projection: its guard, what it keeps.
