@@ -107,7 +107,7 @@ def _strange_times(frame: pl.DataFrame, kinds: Mapping[str, str]) -> str:
     """Name a column that seems to have times in a form that can't be read."""
     for name, kind in kinds.items():
         values = frame[name].drop_nulls().head(SAMPLE) if kind == "str" else pl.Series(dtype=pl.String)
-        if values.len() and values.str.contains(CLOCKED).all():
+        if values.len() and values.str.contains(CLOCKED).all() and not values.str.contains(r"^[\[{]").any():
             return f" that can be read (`{name}` has {values[0]!r} and others)"
     return ""
 

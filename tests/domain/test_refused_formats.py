@@ -117,6 +117,14 @@ def test_a_table_of_changes_is_known_by_its_columns(columns: tuple[str, ...], wo
     assert read("x.csv", tmp_path, "csv").frame.height == 2
 
 
+@pytest.mark.parametrize(
+    "text", ["Insert into,use\n1,2\n", "<id>,<v>\n1,a\n", "id,v\n1,DROP TABLE t;\n2,<a/>\n3,---\n"]
+)
+def test_a_table_that_only_sounds_like_another_text_is_a_table(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(text)
+    assert read("x.csv", tmp_path).frame.height == text.count("\n") - 1
+
+
 DOCUMENTS = {
     '{"meta": {"n": 2}, "data": [{"id": 1}]}': ".data'",
     '{"result": {"items": [{"id": 1}, {"id": 2}]}}': ".result.items'",

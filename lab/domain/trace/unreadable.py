@@ -13,7 +13,7 @@ HEAD = 1 << 14  # Bytes that are looked at.
 LINES = 60  # Lines that are looked at.
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 STATEMENT = re.compile(
-    r"\s*(?:(?:CREATE|DROP|ALTER|LOCK)\s+(?:TABLE|DATABASE|SCHEMA|TYPE|EXTENSION)|INSERT\s+(?:INTO|IGNORE)|"
+    r"\s*(?:(?:CREATE|DROP|ALTER|LOCK)\s+(?:TABLE|DATABASE|SCHEMA|TYPE|EXTENSION)|INSERT\s+(?:INTO|IGNORE)\b.*(?:\(|\bVALUES\b|\bSELECT\b)|"
     r"COPY\s+\S+\s*(?:\(.*\))?\s+FROM\s+stdin|BEGIN\s*(?:TRANSACTION)?;|SET\s+\S+\s*(?:=|TO)|PRAGMA\s+\w+|USE\s+\S+;)",
     re.IGNORECASE,
 )
@@ -44,7 +44,7 @@ def told(text: str, named_csv: bool) -> tuple[str, str]:
     start = text[:200].lower()
     if re.match(r"<!doctype html|<html\b|<head\b|<table\b", start):
         return "a web page (HTML)", "download the file that it leads to, or save it as CSV"
-    if re.match(r"<\?xml|<[a-z][\w:.-]*[\s/>]", start):
+    if start.startswith("<?xml") or (re.match(r"<[a-z][\w:.-]*[\s/>]", start) and re.search(r"</|/>", text)):
         return "XML", "write its records as JSON lines or CSV"
     lines = text.splitlines()[:LINES]
     if any(BINARY_LOG.match(line) for line in lines):
