@@ -17,6 +17,7 @@ from lab.statistics.bootstrap import of_groups, ratio_of_medians
 from lab.statistics.covariance import adjusted
 from lab.statistics.equivalence import equivalence
 from lab.statistics.intervals import Interval, difference, intervals
+from lab.statistics.lines import line
 from lab.statistics.powers import power
 from lab.statistics.replicated import interval, of_median, ratio
 
@@ -95,10 +96,18 @@ def figure_of_a_larger_size(drawn: GENERATOR) -> tuple[Interval, float]:
     return found.at(1e6)[1], 1e6**1.2 * float(drawn.lognormal(0.0, 0.2))
 
 
+def figure_with_a_fixed_part(drawn: GENERATOR) -> tuple[Interval, float]:
+    sizes = np.repeat([1e4, 3e4, 1e5], 3)
+    found = line(list(sizes), list((2.0 + 1e-4 * sizes) * drawn.lognormal(0.0, 0.1, 9)))
+    assert found is not None
+    return found.at(5e5)[1], 52.0 * float(drawn.lognormal(0.0, 0.1))
+
+
 EXPERIMENTS_BY_NAME: list[Experiment] = [
     quantile_of_times, quantile_in_the_tail, difference_of_quantiles, figure_over_repetitions, figure_with_a_sign,
     median_of_repetitions, ratio_of_runs, ratio_of_paired_runs, ratio_beside_a_control, mean_of_groups,
     quantile_of_groups, ratio_of_rounds, exponent_of_growth, figure_of_a_larger_size,
+    figure_with_a_fixed_part,
 ]  # fmt: skip
 
 
