@@ -1,8 +1,9 @@
 """Simulate readers: sessions that write, wait for their write with a token, and read.
 
 A session commits a change, thinks, and asks the projection for its record. With a token it waits until the
-projection says that it has come to the position of the write; after a time limit it is answered "stale", and
-never nothing. Then it reads again and again, and must not see the record at an older revision than before.
+projection says that it has come to the position of the write, or shows its revision of the record; after a time
+limit it is answered "stale", and never nothing. Then it reads again and again, and must not see the record at an
+older revision than before.
 """
 
 from __future__ import annotations
@@ -49,11 +50,7 @@ def sessions(
     again = np.cumsum(delays(options.think, count * (options.reads - 1), rng).reshape(count, -1), axis=1)
     # `delay` is the way to the projection: it moves the first read of a session and, with it, all later ones.
     asked_at = asked_at + delays(options.delay, count, rng)
-    token_at = asked_at
-    if options.token == "checkpoint":
-        token_at = _checkpoint_token(published, journal, entities, written)
-    elif options.token == "highest":
-        token_at = _highest_token(published, journal)[written]
+    token_at = _token(options.token, published, journal, entities, written, asked_at, visible)
     if options.token != "none":
         # Of what is parked the projection knows that it isn't in, until it has been applied after all.
         token_at = np.where(parked[written], np.maximum(token_at, visible[written]), token_at)
@@ -82,6 +79,24 @@ def sessions(
         "wait_p50_seconds": told(answered, 0.5),
         "wait_p99_seconds": told(answered, 0.99),
     }
+
+
+def _token(
+    token: str,
+    published: Published,
+    journal: Journal,
+    entities: Sequence[str],
+    written: np.ndarray,
+    asked_at: np.ndarray,
+    visible: np.ndarray,
+) -> np.ndarray:
+    """Return when what each session waits for is there; when it asks, if it waits for nothing."""
+    if token == "checkpoint":
+        return _checkpoint_token(published, journal, entities, written)
+    if token == "revision":
+        # The record itself is asked: it is there at the revision that the session wrote, or at a later one.
+        return visible[written]
+    return _highest_token(published, journal)[written] if token == "highest" else asked_at
 
 
 def look(shown: pl.DataFrame, record: np.ndarray, at: np.ndarray) -> np.ndarray:

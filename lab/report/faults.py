@@ -18,7 +18,12 @@ _VIOLATED = ("unread", "backward")
 # The end of the axis if nothing was found.
 _SMALL = 0.01
 # What a session waits for, in words.
-TOKENS = {"checkpoint": "waits for the checkpoint", "highest": "waits for the highest", "none": "waits for nothing"}
+TOKENS = {
+    "checkpoint": "waits for the checkpoint",
+    "revision": "waits for the revision",
+    "highest": "waits for the highest",
+    "none": "waits for nothing",
+}
 
 Row = dict[str, Any]
 

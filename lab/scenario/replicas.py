@@ -22,7 +22,7 @@ class ReadersTable(ScenarioTable):
     think: Delay = Delay(kind="exponential", mean=0.05)
     delay: Delay = Delay()
     answer: Delay = Delay()
-    token: Literal["checkpoint", "highest", "none"] = "checkpoint"
+    token: Literal["checkpoint", "revision", "highest", "none"] = "checkpoint"
     wait: Seconds = 2.0
 
 

@@ -48,7 +48,7 @@ SCHEMAS = (
         "and again. Not there with `readers.sessions = 0`.",
         columns(
             projection=PROJECTION,
-            token=(TEXT, "what the sessions waited for: `checkpoint`, `highest` or `none`"),
+            token=(TEXT, "what the sessions waited for: `checkpoint`, `revision`, `highest` or `none`"),
             reads=(INT, "number of reads"),
             answered=(INT, "sessions that were answered within their time limit"),
             stale=(INT, 'sessions that were told "stale" at the time limit'),

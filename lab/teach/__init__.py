@@ -3,8 +3,23 @@
 `LAB_TEACHING_SCALE` shrinks or grows every experiment (`scale`).
 """
 
-from lab.teach import choosing, corners, dying, figures, ladder, loading, loops, moving, people, queueing, streams
-from lab.teach.animation import animate
+from lab.teach import (
+    choosing,
+    corners,
+    dying,
+    figures,
+    ladder,
+    loading,
+    loops,
+    moving,
+    onetable,
+    people,
+    queueing,
+    racing,
+    streams,
+)
+from lab.teach.animation import animate, moments
+from lab.teach.assignments import hand_in, passed
 from lab.teach.desk import Reader, do, growth, source_of_truth
 from lab.teach.experiments import (
     experiment,
@@ -35,16 +50,21 @@ __all__ = [
     "figures",
     "from_file",
     "growth",
+    "hand_in",
     "ladder",
     "lag_of",
     "loading",
     "loops",
     "messages",
+    "moments",
     "moving",
     "never_visible",
+    "onetable",
+    "passed",
     "people",
     "projection",
     "queueing",
+    "racing",
     "ride",
     "say",
     "share",

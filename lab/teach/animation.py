@@ -22,12 +22,16 @@ _LOST_AT = 0.55
 
 
 def animate(taken: Ride, steps: int = 40) -> None:
-    """Show a slider through time with a button that plays it; without widgets, three moments."""
+    """Show a slider through time with a button that plays it, at its beginning; without widgets, two moments.
+
+    How it ends is shown by `moments(taken, taken.end)`, once the reader has predicted it.
+    """
     times = [taken.end * (step + 1) / steps for step in range(steps)]
+    on_the_way = [taken.end * part for part in (0.3, 0.6)]
     explore(
         lambda moment: (moments(taken, times[moment]), _said(taken, times[moment])),
-        still=lambda: (moments(taken, *(taken.end * part for part in (0.45, 0.7, 1.0))), _said(taken, taken.end)),
-        moment=film(steps - 1, 0, steps - 1, said="moment"),
+        still=lambda: (moments(taken, *on_the_way), _said(taken, on_the_way[-1])),
+        moment=film(0, 0, steps - 1, said="moment"),
     )
 
 

@@ -14,6 +14,8 @@ from typing import Any
 from lab.ending import run
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+# The tag of a cell that belongs to a hidden solution.
+SOLUTION = "solution"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 SECONDS_MAX = 300
 
@@ -40,16 +42,23 @@ def executed(path: Path) -> Any:
 
 
 def tidy(book: Any) -> Any:
-    """Return the notebook without widgets and without metadata of its execution."""
+    """Return the notebook without widgets and without metadata of its execution; cells of solutions are folded."""
     book.metadata.clear()
     book.metadata["kernelspec"] = dict(KERNEL)
     book.metadata["language_info"] = {"name": "python"}
     for number, cell in enumerate(book.cells):
         cell["id"] = f"cell-{number:02d}"
         cell.metadata = {name: value for name, value in cell.metadata.items() if name == "tags"}
+        if cell.cell_type == "code" and is_solution(cell):
+            cell.metadata["jupyter"] = {"source_hidden": True, "outputs_hidden": True}
         if cell.cell_type == "code":
             cell.outputs = [part for output in cell.outputs for part in _still(output)]
     return book
+
+
+def is_solution(cell: Any) -> bool:
+    """Return whether a cell has the tag of a solution: `solution`, or `solution:` and the name of an assignment."""
+    return any(tag.partition(":")[0] == SOLUTION for tag in cell.metadata.get("tags", []))
 
 
 def _still(output: Any) -> list[Any]:

@@ -60,8 +60,8 @@ def do(
 
 
 def growth(stores: Sequence[str], sizes: Sequence[int], times: int = 3) -> pl.DataFrame:
-    """Measure rebuilds as the source of truth grows: `store`, `changes`, `seconds` (wall clock, the best of `times`),
-    `same` (whether the content is the same as before).
+    """Measure rebuilds as the source of truth grows: `store`, `changes`, `seconds` (wall clock), `same` (whether the
+    content is the same as before). A row for each of the `times`; at each size the stores take turns.
 
     `sizes` are rising numbers of commands, which are scaled; there is one employee for each five.
     """
@@ -74,12 +74,14 @@ def growth(stores: Sequence[str], sizes: Sequence[int], times: int = 3) -> pl.Da
     for done, count in zip([0, *counts], counts, strict=False):
         for command in itertools.islice(commands, count - done):
             truth.execute(command)
+        before = {}
         for store in stores:
             reader = readers[store] = readers.get(store) or Reader(truth, store)
             reader.catch_up()
-            before = reader.rows()
-            took = [reader.rebuild() for _ in range(times)]
-            rows.append((store, took[0][0], min(seconds for _, seconds in took), reader.rows().equals(before)))
+            before[store] = reader.rows()
+        for store in [*stores] * times:
+            read, seconds = readers[store].rebuild()
+            rows.append((store, read, seconds, readers[store].rows().equals(before[store])))
     return pl.DataFrame(rows, schema=["store", "changes", "seconds", "same"], orient="row")
 
 

@@ -10,7 +10,7 @@ from lab.running.theory import single_server
 from lab.statistics.quantiles import quantile
 from lab.teach.scale import scaled
 
-LOADS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97)
+LOADS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99)
 SERVICE_SECONDS = 0.001
 
 

@@ -270,6 +270,9 @@ def test_sessions_by_hand() -> None:
     waiting = told("checkpoint", 5.0)
     assert (waiting["unread"], waiting["backward"]) == (0, 0)
     assert waiting["wait_p50_seconds"] == pytest.approx(1.4)
+    own = told("revision", 5.0)
+    assert (own["unread"], own["backward"]) == (0, 1)
+    assert own["wait_p50_seconds"] == 0.0
     stale = told("checkpoint", 1.0)
     assert (stale["answered"], stale["stale"], stale["reads"]) == (0, 1, 1)
 
@@ -279,13 +282,14 @@ READING = BASE + '[[projection]]\nname = "one"\nstore = "memory"\nguard = "revis
 
 def test_a_token_that_nobody_promised_is_broken_and_the_checkpoint_is_kept(tmp_path: Path, quick: None) -> None:
     rows = {}
-    for token in ("checkpoint", "highest", "none"):
+    for token in ("checkpoint", "revision", "highest", "none"):
         finished = run_text(
             tmp_path, READING, f"readers.token={token}", "readers.sessions=2000",
             "channel.lose=0.2",
         )  # fmt: skip
         rows[token] = finished.table("readers").to_dicts()[0]
-    assert rows["checkpoint"]["unread"] == 0
+    assert rows["checkpoint"]["unread"] == rows["revision"]["unread"] == 0
+    assert rows["revision"]["wait_p99_seconds"] < rows["checkpoint"]["wait_p99_seconds"]
     assert rows["highest"]["unread"] > 0
     assert rows["none"]["unread"] > rows["highest"]["unread"]
     assert all(row["backward"] == 0 for row in rows.values())

@@ -1,7 +1,8 @@
 """Every chapter runs from top to bottom in a fresh kernel, and what it claims holds.
 
-A chapter's claims are its calls of `claim`: each is ticked in its outputs, or its cell fails. The chapters are executed
-by the code that executes them for good (`lab.teach.books`), at a smaller scale.
+A chapter's claims are its calls of `claim`: each is ticked in its outputs, or its cell fails. After each its opposite
+is planted (`opposites`), which must not hold as well. The chapters are executed by the code that executes them for good
+(`lab.teach.books`), at a smaller scale.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from nbclient.exceptions import CellExecutionError
 from lab.teach import books
 from lab.teach.loops import VoidLoad
 from lab.teach.scale import VARIABLE
+from tests.teach import opposites
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LARGEST_BYTES = 200_000
 CLAIMS_MIN = 3
 SCALE = "0.5"
+# Opposites are planted in the chapters before this one.
+OPPOSITES_BEFORE = "08"
 
 
 @pytest.fixture
@@ -49,9 +53,21 @@ def ticked(book: Any) -> list[str]:
     return [text for text in texts if text.startswith("✓")]
 
 
+def with_opposites(path: Path) -> None:
+    """Plant the opposite of each claim in a chapter."""
+    book = nbformat.read(path, as_version=4)
+    for cell in book.cells:
+        if cell.cell_type == "code":
+            cell.source = opposites.planted(cell.source)
+    book.cells.insert(0, nbformat.v4.new_code_cell(Path(opposites.__file__).read_text(encoding="utf-8")))
+    nbformat.write(book, path)
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs_from_top_to_bottom_and_its_claims_hold(notebook: Path, elsewhere: Path) -> None:
     copy = Path(shutil.copy(notebook, elsewhere / "notebooks"))
+    if notebook.name < OPPOSITES_BEFORE:
+        with_opposites(copy)
     try:
         book = books.executed(copy)
     except CellExecutionError as error:
@@ -83,6 +99,14 @@ def test_a_guard_that_lets_everything_through_makes_the_chapter_on_guards_fail(e
     nbformat.write(book, copy)
     with pytest.raises(CellExecutionError, match="not so: on records, `revision` gives pass"):
         books.executed(copy)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_belongs_to_a_solution_is_folded(notebook: Path) -> None:
+    cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    for cell in cells:
+        if books.is_solution(cell):
+            assert cell.metadata["jupyter"] == {"source_hidden": True, "outputs_hidden": True}
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

@@ -15,7 +15,18 @@ from matplotlib.figure import Figure
 
 from lab.base import BadInput
 from lab.errors import NotReadable
-from lab.teach import animation, books, choosing, desk, experiments, output, queueing, widgets
+from lab.teach import (
+    animation,
+    books,
+    choosing,
+    desk,
+    experiments,
+    onetable,
+    output,
+    queueing,
+    racing,
+    widgets,
+)
 from lab.teach.ride import ride
 from lab.teach.scale import VARIABLE, scaled
 
@@ -187,3 +198,43 @@ def test_a_tidy_notebook_has_pictures_in_place_of_widgets() -> None:
     assert sentence.data["text/markdown"] == "so"
     assert "widgets" not in book.metadata
     assert book.cells[0].metadata == {}
+
+
+def test_a_table_of_departures_answers_counts_and_costs() -> None:
+    with_none, with_four = (onetable.DepartureTable(2_000, indexes) for indexes in (0, 4))
+    assert with_none.rows == 2_000
+    report = with_none.ask(onetable.REPORT)
+    assert sum(int(str(row[1])) for row in report) == 2_000
+    assert report == with_four.ask(onetable.REPORT)
+    assert with_four.size_bytes() > 1.5 * with_none.size_bytes()
+    with_four.insert(10)
+    with_none.journal("delete")
+    assert with_none.ask("PRAGMA journal_mode") == [("delete",)]
+    assert not with_none.commits_while_read()
+    with_none.journal("wal")
+    assert with_none.commits_while_read()
+    slowest = with_none.slowest(rounds=2, count=1)
+    assert {name: len(took) for name, took in slowest.items()} == {"alone": 2, "beside": 2}
+    assert with_none.ask("SELECT count(*) FROM departure") == [(2_005,)]
+    assert with_four.ask("SELECT count(*) FROM departure") == [(2_010,)]
+    for each in (with_none, with_four):
+        each.close()
+        assert not each.path.exists()
+
+
+def test_a_factor_is_told_with_its_interval_or_as_a_tie() -> None:
+    clear = racing.longer([4.0, 4.2, 3.9], [1.0, 1.0, 1.0])
+    assert racing.by_more_than(3, clear)
+    assert not racing.by_more_than(4.1, clear)
+    assert racing.told_longer(clear).startswith("4 times as long (95 %: ")
+    same = racing.longer([1.0, 1.2, 0.9], [1.1, 1.0, 1.0])
+    assert "a tie" in racing.told_longer(same)
+    assert not racing.by_more_than(0.99, same)
+    assert racing.told_longer(racing.longer([1.0], [1.0])) == "not known (one repetition)"
+
+
+def test_work_is_done_in_turns_and_the_first_round_is_not_counted() -> None:
+    done: list[str] = []
+    times = racing.in_turns({"a": lambda: done.append("a"), "b": lambda: done.append("b")}, rounds=2)
+    assert "".join(done) == "ababab"
+    assert {name: len(took) for name, took in times.items()} == {"a": 2, "b": 2}
