@@ -91,12 +91,15 @@ def _token(
     visible: np.ndarray,
 ) -> np.ndarray:
     """Return when what each session waits for is there; when it asks, if it waits for nothing."""
+    found: np.ndarray = asked_at
     if token == "checkpoint":
-        return _checkpoint_token(published, journal, entities, written)
-    if token == "revision":
+        found = _checkpoint_token(published, journal, entities, written)
+    elif token == "revision":
         # The record itself is asked: it is there at the revision that the session wrote, or at a later one.
-        return visible[written]
-    return _highest_token(published, journal)[written] if token == "highest" else asked_at
+        found = visible[written]
+    elif token == "highest":
+        found = _highest_token(published, journal)[written]
+    return found
 
 
 def look(shown: pl.DataFrame, record: np.ndarray, at: np.ndarray) -> np.ndarray:
