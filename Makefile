@@ -103,7 +103,7 @@ check: setup    ## lint, types, layers
 	$(BIN)/lint-imports
 
 lab: setup      ## open JupyterLab on the first chapter
-	$(BIN)/jupyter lab --notebook-dir=notebooks --LabApp.default_url=/lab/tree/00-start-here.ipynb
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root )--notebook-dir=notebooks --LabApp.default_url=/lab/tree/00-start-here.ipynb
 
 notebooks: setup ## execute every chapter in place; their outputs are committed
 	$(BIN)/python -m lab.teach.books notebooks
@@ -114,7 +114,8 @@ docs: setup     ## the generated parts of docs/, out of the objects that they do
 lock: setup     ## resolve pyproject.toml anew into requirements.lock
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --no-annotate --no-header --quiet --output-file requirements.lock
-	@sed -i '1i # Exact versions for every platform and Python >= 3.11. Made by `make lock`; never edited by hand.' requirements.lock
+	@{ echo '# Exact versions for every platform and Python >= 3.11. Made by `make lock`; never edited by hand.'; cat requirements.lock; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
 
 clean:          ## remove .venv/, caches and runs/
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from types import FrameType
 
 # Polars' allocator leaves pages that nothing is in to the system, which takes them when it needs them; until then they
@@ -18,6 +19,9 @@ def _stopped(number: int, _: FrameType | None) -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    if sys.platform == "win32":
+        # Locks of files, limits of processes and signals are those of POSIX.
+        sys.exit("error: lab needs Linux or macOS; under Windows, install and run it in WSL (wsl --install)")
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:

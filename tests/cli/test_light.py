@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from lab.__main__ import main as start
+
 HEAVY = ("numpy", "polars", "duckdb", "pyarrow", "rich", "httpx", "matplotlib", "locust", "IPython")
 
 
@@ -31,3 +33,9 @@ print(*sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.count("Usage:") >= 14
     assert done.stderr.split() == []
+
+
+def test_where_it_can_t_run_it_says_so_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "win32")
+    with pytest.raises(SystemExit, match="WSL"):
+        start()

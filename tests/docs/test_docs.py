@@ -267,3 +267,17 @@ def test_the_picture_says_what_the_seed_gives() -> None:
     assert page.count(f"never shows {never}") == 2
     assert f"{lost} copies were lost" in page
     assert f"the same {published.record.size:,} commands" in page
+
+
+def test_who_cites_the_lab_cites_this_version() -> None:
+    citation = yaml.safe_load(text("CITATION.cff"))
+    assert citation["version"] == project_table()["version"]
+    assert citation["license"] == project_table()["license"]
+
+
+def test_the_forge_runs_targets_that_there_are() -> None:
+    (job,) = yaml.safe_load(text(".github/workflows/check.yml"))["jobs"].values()
+    run = [step["run"] for step in job["steps"] if "run" in step]
+    assert run == ["make run", "make check", "make test"]
+    targets = re.findall(r"^([a-z]+):", text("Makefile"), flags=re.M)
+    assert {words.split()[1] for words in run} <= set(targets)
