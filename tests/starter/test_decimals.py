@@ -406,7 +406,7 @@ def test_an_entity_tells_its_kinds() -> None:
     assert [entity.told(name) for name in ("price", "n", "key")] == ["decimal(2)", "int", "int"]
 
 
-def test_parquet_with_decimals_of_more_digits_than_any_reader_has_is_still_called_parquet() -> None:
+def test_decimals_of_more_digits_than_any_reader_has_are_refused_by_their_column() -> None:
     wide = pa.array([Decimal("1.5")], pa.decimal256(50, 10))
     pq.write_table(pa.table({"id": [1], "n": wide}), "t.parquet")
-    assert "Parquet that can't be read: precision" in refused("t.parquet")
+    assert "column `n` is decimal256(50, 10), and 38 digits are the most" in refused("t.parquet")
