@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lab.statistics.intervals import CONFIDENCE, Interval
-from lab.statistics.powers import FURTHEST
+from lab.statistics.powers import confirm_near
 from lab.statistics.student import t_quantile
 
 _ROUNDS, _SETTLED = 20, 1e-6
@@ -41,8 +41,7 @@ class StraightLine:
 
         Raises ValueError beyond `FURTHEST` times the largest size that was measured.
         """
-        if size > FURTHEST * self.largest:
-            raise ValueError(f"{size:,.0f} is beyond {FURTHEST:g} times the largest size measured, {self.largest:,.0f}")
+        confirm_near(size, self.largest)
         value = self.fixed + self.each * size
         if self.count < 3:
             return value, Interval(reason="two measurements leave nothing to tell the spread by")

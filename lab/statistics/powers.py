@@ -21,6 +21,12 @@ from lab.statistics.student import t_quantile
 FURTHEST = 10.0
 
 
+def confirm_near(size: float, largest: float) -> None:
+    """Raise ValueError for a size beyond `FURTHEST` times the largest one that was measured."""
+    if size > FURTHEST * largest:
+        raise ValueError(f"{size:,.0f} is beyond {FURTHEST:g} times the largest size measured, {largest:,.0f}")
+
+
 @dataclass(frozen=True)
 class Power:
     """A power law: `exponent` with its `interval`, and the line over logarithms from which a size is foretold."""
@@ -39,8 +45,7 @@ class Power:
 
         Raises ValueError beyond `FURTHEST` times the largest size that was measured.
         """
-        if size > FURTHEST * self.largest:
-            raise ValueError(f"{size:,.0f} is beyond {FURTHEST:g} times the largest size measured, {self.largest:,.0f}")
+        confirm_near(size, self.largest)
         away = math.log(size) - self.centre
         value = self.level + self.exponent * away
         if self.count < 3:
