@@ -6,6 +6,7 @@ a primary that is lost takes nothing that was confirmed or seen.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from bson.errors import BSONError
@@ -51,7 +52,9 @@ def translated(what: str, error: Exception) -> LabError | None:
     """
     if isinstance(error, BulkWriteError) and taken(error):
         return None
-    said = f"{what}: {first_line(error) or type(error).__name__}"
+    # The driver tells its settings and its view of all servers along with what went wrong.
+    told = re.sub(r" \(configured timeouts: [^)]*\)|, Timeout: .*", "", first_line(error))
+    said = f"{what}: {told or type(error).__name__}"
     if isinstance(error, DocumentTooLarge | BSONError | OverflowError | UnicodeError):
         return CannotTake(said)
     if isinstance(error, OperationFailure) and error.code in _TOO_LARGE:

@@ -17,7 +17,7 @@ from lab.engines import postgres as engine
 from lab.engines.dsn import Dsn, shown
 from lab.engines.postgres import Session, numbered
 from lab.ports import Endpoint, Missing
-from lab.servers import require
+from lab.servers import require, server
 from lab.servers.postgres import SERVER
 
 SECRET = "hunter2-é"
@@ -165,3 +165,11 @@ def test_a_frame_comes_back_as_it_was_copied_in(rows: list[tuple[object, ...]]) 
 def test_a_text_with_a_nul_is_refused_before_it_is_sent() -> None:
     with pytest.raises(CannotTake, match="NUL"):
         engine.as_text(pl.DataFrame({"text": ["a", None, "b\x00"]}))
+
+
+def test_a_mongodb_that_is_away_is_told_in_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_MONGODB", "mongodb://127.0.0.1:1")
+    found = server("mongodb").find()
+    assert isinstance(found, Missing)
+    assert "127.0.0.1:1: [Errno" in found.reason
+    assert not {"Topology", "configured", "Timeout:"} & set(found.reason.replace("(", " ").split())
